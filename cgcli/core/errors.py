@@ -1,0 +1,81 @@
+"""Every error that a user can meet, and the exit status that each one ends in.
+
+    CgcliError (1)
+    ├── UsageError (2)          wrong words on the command line
+    ├── ModelNotFound (3)       no such model, or not pulled yet
+    ├── NetworkError (4)        the network, the Hub or a download
+    ├── ModelFileError (5)      unreadable or unsupported model file
+    ├── ContextError (6)        does not fit the context window
+    ├── SandboxError (7)        no sandbox available
+    ├── ProgramFailed (8)       the generated program failed when run
+    └── Interrupted (130)       Ctrl-C
+
+An error is one line: it names the thing and its value, and `hint` is the next command to type.
+Only `cgcli.cli.main` turns one into text and a status.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitStatus(IntEnum):
+    """Exit status of the process; a contract with scripts, so numbers never change."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NO_MODEL = 3
+    NETWORK = 4
+    MODEL_FILE = 5
+    CONTEXT = 6
+    NO_SANDBOX = 7
+    PROGRAM_FAILED = 8
+    INTERRUPTED = 130
+
+
+class CgcliError(Exception):
+    """An error with a one-line message, an exit status and an optional next step."""
+
+    status: ClassVar[ExitStatus] = ExitStatus.FAILED
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(CgcliError):
+    status = ExitStatus.USAGE
+
+
+class ModelNotFound(CgcliError):
+    status = ExitStatus.NO_MODEL
+
+
+class NetworkError(CgcliError):
+    status = ExitStatus.NETWORK
+
+
+class ModelFileError(CgcliError):
+    status = ExitStatus.MODEL_FILE
+
+
+class ContextError(CgcliError):
+    status = ExitStatus.CONTEXT
+
+
+class SandboxError(CgcliError):
+    status = ExitStatus.NO_SANDBOX
+
+
+class ProgramFailed(CgcliError):
+    status = ExitStatus.PROGRAM_FAILED
+
+
+class Interrupted(CgcliError):
+    status = ExitStatus.INTERRUPTED
+
+    def __init__(self, message: str = "interrupted", *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)

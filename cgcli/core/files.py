@@ -1,0 +1,61 @@
+"""Files that are either whole or not there: written beside their target, flushed, renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cgcli.core.errors import CgcliError
+
+
+def disk_error(path: Path, error: OSError) -> CgcliError:
+    """The one-line error for a file that could not be written: full disk, read-only, no permission."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return CgcliError(f"no space left while writing {path}", hint="free some space and run the same command again")
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        reason = os.strerror(error.errno).lower()
+        return CgcliError(f"cannot write {path}: {reason}", hint="choose another folder (CGCLI_HOME moves cgcli's own)")
+    return CgcliError(f"cannot write {path}: {error.strerror or error}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and goes when it does not.
+
+    The mode of a file that is replaced is kept. Raises CgcliError where the disk says no.
+    """
+    target = path.resolve() if path.is_symlink() else path
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".new", dir=target.parent)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    beside = Path(name)
+    try:
+        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask()
+        os.fchmod(descriptor, mode)
+        os.close(descriptor)
+        yield beside
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(target)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, or leave what was there. Raises CgcliError where the disk says no."""
+    with replacing(path) as beside:
+        beside.write_bytes(data)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

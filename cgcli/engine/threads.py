@@ -1,0 +1,69 @@
+"""How many threads a pass should use: the physical cores that this process may really have.
+
+Decoding is bound by memory, so a second thread on one core only gets in the way; and a container's CPU quota is not seen
+in the affinity mask.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+_CPUS = Path("/sys/devices/system/cpu")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def thread_count() -> int:
+    """Physical cores within the affinity mask and the cgroup's CPU quota; at least 1."""
+    return max(1, min(physical_cores(), quota_cores()))
+
+
+def physical_cores() -> int:
+    """Distinct cores behind the CPUs of the affinity mask; all CPUs where the system does not tell."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    allowed = os.sched_getaffinity(0)
+    cores = set()
+    for cpu in allowed:
+        topology = _CPUS / f"cpu{cpu}" / "topology"
+        try:
+            cores.add(((topology / "physical_package_id").read_text(), (topology / "core_id").read_text()))
+        except OSError:
+            return len(allowed)
+    return len(cores)
+
+
+def quota_cores(root: Path = _CGROUP, own: Path = Path("/proc/self/cgroup")) -> int:
+    """Cores that the CPU quota of this cgroup and its parents is worth, rounded up; a large number where none is set.
+
+    Reads cgroup v2 (`cpu.max`) and, at its root only, v1 (`cpu.cfs_quota_us`).
+    """
+    unlimited = 1 << 20
+    cores = unlimited
+    try:
+        group = next((line.split(":", 2)[2] for line in own.read_text().splitlines() if line.startswith("0::")), "/")
+    except OSError:
+        return unlimited
+    folder = root / group.lstrip("/")
+    for place in (folder, *folder.parents):
+        cores = min(cores, _limit(place / "cpu.max"))
+        if place == root:
+            break
+    return min(cores, _limit_v1(root / "cpu"))
+
+
+def _limit(cpu_max: Path) -> int:
+    try:
+        quota, period = cpu_max.read_text().split()
+        return math.ceil(int(quota) / int(period))
+    except (OSError, ValueError):  # absent, or "max"
+        return 1 << 20
+
+
+def _limit_v1(folder: Path) -> int:
+    try:
+        quota = int((folder / "cpu.cfs_quota_us").read_text())
+        return math.ceil(quota / int((folder / "cpu.cfs_period_us").read_text())) if quota > 0 else 1 << 20
+    except (OSError, ValueError):
+        return 1 << 20
