@@ -1,0 +1,134 @@
+"""Settings, each from the first of: flag > CGCLI_* variable > config.toml > default.
+
+A value that the user gave is a demand, so it is checked here and named with the place it came from; None means that
+nobody asked, and the engine, the card or the model decides. Knows no command: flags arrive as a mapping.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from cgcli.core.environment import Environment
+from cgcli.core.errors import CgcliError, UsageError
+
+if TYPE_CHECKING:
+    from cgcli.core.output import Color
+
+SEED_LIMIT = 2**64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run may be told, by flag `--top-p`, variable `CGCLI_TOP_P` or the line `top_p = 0.95` of config.toml.
+
+    temperature: 0 is greedy; top_k: 0 is off; max_tokens: of one completion; ctx: in tokens; gpu_layers: None is all
+    that fit.
+    """
+
+    model: str | None = None
+    temperature: float = 0.2
+    top_p: float = 0.95
+    top_k: int = 0
+    min_p: float = 0.0
+    max_tokens: int = 256
+    seed: int | None = None
+    prefix: str | None = None
+    ctx: int | None = None
+    threads: int | None = None
+    gpu_layers: int | None = None
+    color: Color = "auto"
+
+    @classmethod
+    def load(cls, environment: Environment, flags: Mapping[str, object] | None = None) -> Settings:
+        """The settings of one run; flags that are None were not given. Raises UsageError naming place and value."""
+        found: dict[str, object] = {}
+        # 3. the file
+        for name, value in _read(environment).items():
+            found[name] = _RULES[name].of_value(value, f"{environment.config_file}: {name}")
+        # 2. variables
+        for name, rule in _RULES.items():
+            text = environment.variables.get(variable(name))
+            if text is not None and (text or name == "prefix"):
+                found[name] = rule.of_text(text, variable(name))
+        # 1. flags
+        for name, value in (flags or {}).items():
+            if value is not None:
+                found[name] = _RULES[name].of_value(value, "--" + name.replace("_", "-"))
+        return cls(**found)  # type: ignore[arg-type]
+
+
+def variable(name: str) -> str:
+    """The variable of a setting: top_p -> CGCLI_TOP_P."""
+    return "CGCLI_" + name.upper()
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a setting may be: `read` turns text into a value, `admits` says which values are legal, `legal` says so."""
+
+    kind: type
+    legal: str
+    admits: Callable[[Any], bool] = lambda _: True
+
+    def of_text(self, text: str, where: str) -> object:
+        try:
+            return self.of_value(self.kind(text), where)
+        except ValueError:
+            raise UsageError(f"{where} is {text!r}, not {self.legal}") from None
+
+    def of_value(self, value: object, where: str) -> object:
+        if self.kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not self.kind or not self.admits(value):
+            raise UsageError(f"{where} is {value!r}, not {self.legal}")
+        return value
+
+
+_NATURAL = _Rule(int, "a whole number from 1", lambda n: n >= 1)
+_COUNT = _Rule(int, "a whole number from 0", lambda n: n >= 0)
+_SHARE = _Rule(float, "a number from 0 to 1", lambda p: 0 <= p <= 1)
+_RULES = {
+    "model": _Rule(str, "a model's name or a GGUF file", bool),
+    "temperature": _Rule(float, "a number from 0", lambda t: 0 <= t < math.inf),
+    "top_p": _SHARE,
+    "top_k": _COUNT,
+    "min_p": _SHARE,
+    "max_tokens": _NATURAL,
+    "seed": _Rule(int, "a whole number from 0 to 2^64 - 1", lambda n: 0 <= n < SEED_LIMIT),
+    "prefix": _Rule(str, "text"),
+    "ctx": _NATURAL,
+    "threads": _NATURAL,
+    "gpu_layers": _COUNT,
+    "color": _Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
+}
+assert list(_RULES) == [field.name for field in fields(Settings)]
+
+
+def _read(environment: Environment) -> dict[str, object]:
+    """config.toml as a mapping of known settings; nothing where there is no file."""
+    import tomllib
+
+    path = environment.config_file
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    for name in values:
+        if name not in _RULES:
+            raise UsageError(f"{path}: no setting {name!r}{nearest(name, _RULES)}")
+    return values
+
+
+def nearest(word: str, words: Mapping[str, object] | list[str]) -> str:
+    """', did you mean ...?' where one of `words` is near; else what there is."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(words), 1)
+    return f", did you mean {near[0]!r}?" if near else f"; there are {', '.join(words)}"

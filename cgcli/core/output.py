@@ -1,0 +1,128 @@
+"""The one sink of everything that a run says: programs and asked-for JSON on stdout, all else on stderr.
+
+Colour and live rendering only on a terminal, and not with NO_COLOR or TERM=dumb. `quiet` leaves only errors on stderr,
+`verbose` adds details. Knows nothing about commands or exit statuses. A BrokenPipeError of stdout passes through:
+the reader has had enough, and `cgcli.cli.main` ends the run quietly. A stderr that nobody reads stops nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO
+
+from cgcli.core.errors import CgcliError
+from cgcli.core.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from cgcli.core.meters import Bars
+
+Color = Literal["auto", "always", "never"]
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+
+def one_line(text: str) -> str:
+    """`text` on one line, with control characters spelt out: names from files and the network reach the terminal."""
+    return " ".join(text.splitlines()).translate(_CONTROL)
+
+
+class Output:
+    """Where a run writes. `quiet`, `verbose` and `color` may be set until the first word is written."""
+
+    def __init__(
+        self,
+        stdout: BinaryIO,
+        stderr: TextIO,
+        variables: Mapping[str, str],
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        color: Color = "auto",
+    ) -> None:
+        self.stdout = stdout
+        self.stderr = stderr
+        self.quiet = quiet
+        self.verbose = verbose
+        self.color = color
+        self.stdout_is_terminal = stdout.isatty()
+        self.stderr_is_terminal = stderr.isatty()
+        self._plain = bool(variables.get("NO_COLOR")) or variables.get("TERM") == "dumb"
+        self._dumb = variables.get("TERM") == "dumb"
+        self._bars: Bars | None = None
+        self._column = False  # whether the terminal's cursor stands behind program text
+
+    @property
+    def colour(self) -> bool:
+        """Whether stdout gets colours."""
+        return self._coloured(self.stdout_is_terminal)
+
+    def write(self, data: bytes) -> None:
+        """Program text, at once. Raises BrokenPipeError where the reader has gone, CgcliError where a disk is full."""
+        try:
+            self.stdout.write(data)
+            self.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CgcliError(f"cannot write to standard output: {error.strerror or error}") from error
+        if data:
+            self._column = self.stdout_is_terminal and not data.endswith(b"\n")
+
+    def text(self, line: str = "") -> None:
+        """A line of an answer that was asked for (a table, a path) on stdout."""
+        self.write(line.encode("utf-8", "backslashreplace") + b"\n")
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Rows under a header, in columns as wide as their widest cell."""
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        for number, row in enumerate([header, *rows]):
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            self.text(f"\x1b[1m{line}\x1b[0m" if number == 0 and self.colour else line)
+
+    def json(self, value: object) -> None:
+        """`value` as JSON on stdout. Raises ValueError for numbers that JSON does not have (NaN, infinity)."""
+        import json
+
+        self.text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+    def note(self, message: str) -> None:
+        """A line that a person may want to know."""
+        if not self.quiet:
+            self._say(message)
+
+    def detail(self, message: str) -> None:
+        """A line for those who asked with -v."""
+        if self.verbose:
+            self._say(message)
+
+    def error(self, error: CgcliError) -> None:
+        """The error's one line, with the next thing to try."""
+        hint = f"; try: {error.hint}" if error.hint else ""
+        name = "\x1b[1;31mcgcli:\x1b[0m" if self._coloured(self.stderr_is_terminal) else "cgcli:"
+        self._say(f"{name} {one_line(error.message + hint)}")
+
+    def progress(self) -> Progress:
+        """A view of long work: bars on a terminal, a line now and then elsewhere, nothing when quiet."""
+        if self.quiet:
+            return Silent()
+        from cgcli.core.meters import Bars, Lines
+
+        if not self.stderr_is_terminal or self._dumb:
+            return Lines(self.note)
+        if self._bars is None:
+            self._bars = Bars(self.stderr, colour=self._coloured(True), note=self.note)
+        return self._bars
+
+    def _coloured(self, terminal: bool) -> bool:
+        return self.color == "always" or (self.color == "auto" and terminal and not self._plain)
+
+    def _say(self, line: str) -> None:
+        if self._bars is not None and self._bars.print_above(line):
+            return
+        # A line on the same terminal must not run on from unfinished program text.
+        start = "\n" if self._column and self.stderr_is_terminal else ""
+        self._column = False
+        with contextlib.suppress(OSError, ValueError):
+            self.stderr.write(f"{start}{line}\n")
+            self.stderr.flush()
