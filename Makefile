@@ -1,0 +1,58 @@
+# Everything a developer or a new user does, one line each. Each target sets up what it needs; `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+say = @echo "make: $(1)" >&2
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+.NOTPARALLEL:
+.PHONY: help demo test lint format bench cuda clean
+
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.cgcli ## write a program with the embedded model
+	@$(BIN)/cgcli pull smollm2-135m >&2
+	@$(BIN)/cgcli gen "print the first ten square numbers" --seed 1
+
+test: $(VENV)/.cgcli ## run all tests (ARGS="-k name" for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.cgcli ## check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(VENV)/.cgcli ## put the code into the one format
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+bench: $(VENV)/.cgcli ## measure start-up times
+	@$(BIN)/python -m tests.benchmarks.startup $(ARGS)
+
+cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp with CUDA (needs nvcc)
+	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --cuda) && \
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall "$$wheel"
+
+clean: ## remove all that was made here (built wheels of llama.cpp stay in the user's cache)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up, each step done again only when what it reads has changed.
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "make: cgcli needs Python 3.11 or later: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo "make: this Python has no venv: install it (Debian: python3-venv)" >&2; exit 1; }
+	$(call say,a virtual environment in $(VENV))
+	@$(PYTHON) -m venv $(VENV) && touch $@
+
+$(VENV)/.llama: $(VENV)/.python pyproject.toml kernels/llama/build_wheel.py kernels/llama/no_common.cmake
+	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py) && \
+	$(BIN)/python -m pip install --quiet "$$wheel" && touch $@
+
+# An editable install: edits and new files of cgcli/ and models/ need no second one, changes of the kernels do.
+KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] kernels/*/*.[ch])
+$(VENV)/.cgcli: $(VENV)/.llama pyproject.toml $(KERNELS)
+	$(call say,installing cgcli and what it needs)
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]' && touch $@

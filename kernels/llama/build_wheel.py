@@ -1,0 +1,218 @@
+"""Builds the wheel of llama-cpp-python that pyproject.toml names, once a machine, and prints the wheel's path.
+
+    python kernels/llama/build_wheel.py [--cuda]
+
+The wheel stays in the user's cache folder under a key of everything that shapes it: version, CMake options, processor,
+compiler. A build takes minutes, so it shows how far it is; two builds at once are one build and one wait. What is not
+needed (the multimodal part, llama.cpp's `common`) is turned off. Standard library only: nothing is installed yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+NO_COMMON = HERE / "no_common.cmake"
+PLAIN_SECONDS = 20
+"""Between two lines about the build where there is no terminal."""
+TAIL_LINES = 30
+"""Of the log, shown when a build fails."""
+
+_NINJA_STEP = re.compile(r"^\s*\[(\d+)/(\d+)\]")
+_MAKE_STEP = re.compile(r"^\s*\[ *(\d+)%\]")
+_PHASES = (("Collecting", "downloading"), ("Preparing metadata", "configuring"), ("Building wheel", "configuring"))
+
+
+class BuildError(Exception):
+    """One line that says what is missing or failed."""
+
+
+def requirement(pyproject: Path) -> str:
+    """The exact requirement on llama-cpp-python, `llama-cpp-python==X`."""
+    dependencies = tomllib.loads(pyproject.read_text("utf-8"))["project"]["dependencies"]
+    return next(str(one) for one in dependencies if one.startswith("llama-cpp-python=="))
+
+
+def options(cuda: bool) -> list[str]:
+    """CMake options that shape the library, beside the user's own CMAKE_ARGS."""
+    return ["-DLLAVA_BUILD=OFF", *(["-DGGML_CUDA=on"] if cuda else [])]
+
+
+def processor() -> str:
+    """What GGML_NATIVE compiles for: the processor's instruction sets, or its name where they cannot be read."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                return " ".join(sorted(line.partition(":")[2].split()))
+    except OSError:
+        pass
+    if sys.platform == "darwin":
+        return subprocess.check_output(["sysctl", "-n", "machdep.cpu.brand_string"], text=True)
+    return platform.processor()
+
+
+def compiler(cuda: bool) -> str:
+    """Names and versions of the compilers. Raises BuildError where one is missing."""
+    found = []
+    for variable, usual in (("CC", "cc"), ("CXX", "c++"), *((("CUDACXX", "nvcc"),) if cuda else ())):
+        command = shlex.split(os.environ.get(variable) or usual)
+        try:
+            asked = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            raise BuildError(f"{command[0]}: no such compiler; install one, or set {variable}") from None
+        found.append(asked.stdout.strip())
+    return "\n".join(found)
+
+
+def key(*parts: str) -> str:
+    """A name for what was built from `parts`."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for built wheels."""
+    if sys.platform == "darwin":
+        root = Path.home() / "Library" / "Caches"
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "cgcli" / "wheels"
+
+
+@contextmanager
+def locked(file: Path, say: Progress) -> Iterator[None]:
+    """Hold a lock that the system drops with the process."""
+    with file.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say.line("another build of llama.cpp is under way: waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+class Progress:
+    """How far the build is: a line redrawn in place on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.phase = "starting"
+        self._began = self._said = time.monotonic()
+
+    def line(self, text: str) -> None:
+        print(f"\r\x1b[K{text}" if self.live else text, file=sys.stderr, flush=True)
+
+    def read(self, output: str) -> None:
+        """Take note of one line of the build's output."""
+        if step := _NINJA_STEP.match(output):
+            self.phase = f"compiling, {step[1]} of {step[2]} steps"
+        elif step := _MAKE_STEP.match(output):
+            self.phase = f"compiling, {step[1]} %"
+        elif not self.phase.startswith("compiling"):
+            self.phase = next((phase for start, phase in _PHASES if output.strip().startswith(start)), self.phase)
+
+    def show(self) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        text = f"{self.title}: {self.phase}, {minutes}:{seconds:02}"
+        if self.live:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - self._said >= PLAIN_SECONDS:
+            self._said = time.monotonic()
+            self.line(text)
+
+
+def build(required: str, cmake: Sequence[str], folder: Path, say: Progress) -> Path:
+    """Have pip build the wheel into `folder`. Raises BuildError with the log's end if it fails."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    surroundings = os.environ | {"CMAKE_ARGS": shlex.join(cmake)}
+    surroundings.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(cores))
+    # --verbose lets the compiler's output through; pip's own cache does not tell wheels with different options apart.
+    command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-cache-dir", "--no-deps"]
+    command += ["--no-binary", "llama-cpp-python", "--wheel-dir", str(folder), required]
+    log = folder / "build.log"
+    pip = subprocess.Popen(
+        command, env=surroundings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+    def follow() -> None:
+        assert pip.stdout is not None
+        with log.open("wb") as file:
+            for output in pip.stdout:
+                file.write(output)
+                say.read(output.decode(errors="replace"))
+
+    reader = threading.Thread(target=follow)
+    reader.start()
+    try:
+        while reader.is_alive():
+            say.show()
+            reader.join(1)
+    except BaseException:
+        pip.terminate()
+        raise
+    finally:
+        status = pip.wait()
+        reader.join()
+    wheels = list(folder.glob("*.whl"))
+    if status != 0 or len(wheels) != 1:
+        tail = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        raise BuildError("\n".join([*tail, f"building {required} failed (status {status}), its last lines are above"]))
+    return wheels[0]
+
+
+def wheel(cuda: bool) -> Path:
+    """The wheel for this machine, from the cache or built now."""
+    required = requirement(HERE.parents[1] / "pyproject.toml")
+    own = shlex.split(os.environ.get("CMAKE_ARGS", ""))
+    shape = [*own, *options(cuda)]
+    name = key(required, *shape, NO_COMMON.read_text(), platform.machine(), processor(), compiler(cuda))
+    kept = cache_folder() / f"{required.replace('==', '-')}-{name}"
+    say = Progress(f"building {required}{' with CUDA' if cuda else ''}, once for this machine")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with locked(kept.with_name(kept.name + ".lock"), say):
+        if not kept.is_dir():
+            for left in kept.parent.glob(f".{kept.name}.*"):  # by a build that was killed
+                shutil.rmtree(left)
+            with tempfile.TemporaryDirectory(prefix=f".{kept.name}.", dir=kept.parent) as folder:
+                say.line(f"{say.title}: this takes some minutes")
+                made = Path(folder) / "made"
+                made.mkdir()
+                build(required, [*shape, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={NO_COMMON}"], made, say)
+                say.phase = "done"
+                say.show()
+                say.line("")
+                made.rename(kept)
+    return next(kept.glob("*.whl"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build llama-cpp-python's wheel once and print its path.")
+    parser.add_argument("--cuda", action="store_true", help="with GGML_CUDA=on; needs nvcc")
+    try:
+        print(wheel(parser.parse_args().cuda))
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
