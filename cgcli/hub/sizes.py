@@ -1,0 +1,127 @@
+"""How many parameters, bytes on disk and bytes of memory a model of a given shape has.
+
+Pure arithmetic on a shape: nothing here is stored in the catalog, so nothing there can contradict it.
+
+    memory = weights at the quant's bits + f16 key-value cache of the context + compute buffer
+
+The bits are those that llama.cpp gives to each kind of matrix (llama-quant.cpp, `llama_tensor_get_type`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_QUANT = "q4_k_m"
+BATCH = 512
+"""Rows of one pass that llama.cpp reserves its compute buffer for."""
+
+# Bits a weight, scales included.
+_F16, _Q8_0, _Q6_K, _Q5_K, _Q4_K, _Q4_0 = 16.0, 8.5, 6.5625, 5.5, 4.5, 4.5
+
+
+@dataclass(frozen=True)
+class _Bits:
+    """Bits a weight of each kind of matrix; `down_more` is for the layers that get more of them."""
+
+    base: float
+    output: float
+    qkv: float
+    down_more: float
+
+
+_BITS = {
+    "f16": _Bits(_F16, _F16, _F16, _F16),
+    "q8_0": _Bits(_Q8_0, _Q8_0, _Q8_0, _Q8_0),
+    "q6_k": _Bits(_Q6_K, _Q6_K, _Q6_K, _Q6_K),
+    "q5_k_m": _Bits(_Q5_K, _Q6_K, _Q6_K, _Q6_K),
+    "q4_k_m": _Bits(_Q4_K, _Q6_K, _Q5_K, _Q6_K),
+    "q4_0": _Bits(_Q4_0, _Q6_K, _Q4_0, _Q4_0),
+}
+QUANTS: tuple[str, ...] = tuple(_BITS)
+"""Quantizations that can be pulled, smallest loss first (the engine's own list)."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The hyper-parameters of a decoder that sizes follow from. CodeGen's block is the default: `feed_forward` is
+    4·width, every head has its own keys and values, and the output layer is a matrix of its own.
+
+    gated: the MLP has a gate matrix; tied: the output layer is the token embedding (both as in Llama).
+    """
+
+    layers: int
+    width: int
+    heads: int
+    vocabulary: int
+    context: int
+    rotary: int | None = None
+    key_value_heads: int | None = None
+    feed_forward: int | None = None
+    gated: bool = False
+    tied: bool = False
+
+    @property
+    def inner(self) -> int:
+        return self.feed_forward or 4 * self.width
+
+    @property
+    def key_value_width(self) -> int:
+        return self.width // self.heads * (self.key_value_heads or self.heads)
+
+
+def parameters(shape: Shape) -> int:
+    """Weights and biases of the checkpoint."""
+    embeddings = shape.vocabulary * shape.width * (1 if shape.tied else 2)
+    return embeddings + shape.layers * (_qkv(shape) + shape.width**2 + _up(shape) + _down(shape)) + _vectors(shape)
+
+
+def weight_bytes(shape: Shape, quant: str) -> int:
+    """Bytes of the tensors of a GGUF in this quantization; vectors stay f32. The vocabulary adds 1 to 3 MB."""
+    bits = _BITS[quant]
+    more = sum(_more_bits(layer, shape.layers) for layer in range(shape.layers))
+    embedding = shape.vocabulary * shape.width
+    total = embedding * bits.output if shape.tied else embedding * (bits.base + bits.output)
+    total += shape.layers * (_qkv(shape) * bits.qkv + (shape.width**2 + _up(shape)) * bits.base)
+    total += _down(shape) * (more * bits.down_more + (shape.layers - more) * bits.base)
+    return round(total / 8) + 4 * _vectors(shape)
+
+
+def cache_bytes(shape: Shape, context: int) -> int:
+    """Bytes of the key-value cache, f16."""
+    return 2 * 2 * shape.layers * context * shape.key_value_width
+
+
+def compute_bytes(shape: Shape, context: int) -> int:
+    """Bytes that one pass of `BATCH` rows works in: logits, the widest activations and attention scores, f32."""
+    return 4 * BATCH * (shape.vocabulary + 2 * shape.inner + 4 * shape.width + context)
+
+
+def memory_bytes(shape: Shape, quant: str, context: int | None = None) -> int:
+    """Bytes of memory to run the model with this context (tokens; None: all that it was trained for)."""
+    context = context or shape.context
+    return weight_bytes(shape, quant) + cache_bytes(shape, context) + compute_bytes(shape, context)
+
+
+def _qkv(shape: Shape) -> int:
+    return shape.width * (shape.width + 2 * shape.key_value_width)
+
+
+def _up(shape: Shape) -> int:
+    return shape.width * shape.inner * (2 if shape.gated else 1)
+
+
+def _down(shape: Shape) -> int:
+    return shape.width * shape.inner
+
+
+def _vectors(shape: Shape) -> int:
+    """Norms and biases: CodeGen's block has one LayerNorm and MLP biases, Llama's two RMS norms and none."""
+    if shape.gated:
+        return shape.width * (2 * shape.layers + 1)
+    return shape.layers * (3 * shape.width + shape.inner) + 2 * shape.width + shape.vocabulary
+
+
+def _more_bits(layer: int, layers: int) -> bool:
+    """llama-quant.cpp `use_more_bits`: the first and last eighth, and every third layer between."""
+    eighth = layers // 8
+    return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2

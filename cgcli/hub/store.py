@@ -1,0 +1,212 @@
+"""The local store: where pulled models live.
+
+    STORE/NAME/QUANT.gguf   the weights
+    STORE/NAME/QUANT.json   the manifest; renaming it into place is what makes the model visible
+    STORE/NAME/checkpoint/  the original, while a pull is under way or where `--keep` was given
+    STORE/NAME/work/        what a pull has not finished; worthless to the next one
+    STORE/.locks/           one lock a model
+
+A linked model has a manifest only, which holds the path of a file elsewhere. Where models come from is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cgcli import __version__
+from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
+from cgcli.core.files import disk_error, write_atomic
+from cgcli.core.progress import Progress
+from cgcli.hub.catalog import suggest
+from cgcli.hub.hashing import sha256_file
+from cgcli.hub.locking import locked
+from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS
+from cgcli.hub.spec import check_name
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is recorded about a stored model.
+
+    file: name of the GGUF in the model's own folder, or the absolute path of a linked one; size in bytes;
+    revision: the commit that the source resolved to; report: what the conversion measured.
+    """
+
+    name: str
+    quant: str
+    file: str
+    size: int
+    sha256: str
+    source: str
+    revision: str | None = None
+    licence: str | None = None
+    tool_version: str = __version__
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    report: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A model of the store: its manifest and where its GGUF is."""
+
+    manifest: Manifest
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def quant(self) -> str:
+        return self.manifest.quant
+
+    @property
+    def spec(self) -> str:
+        """What `-m` takes to name it."""
+        return f"{self.name}:{self.quant}"
+
+    @property
+    def linked(self) -> bool:
+        return Path(self.manifest.file).is_absolute()
+
+
+class Store:
+    """The models under one folder, which need not exist yet."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, name: str) -> Path:
+        return self.root / check_name(name)
+
+    def checkpoint(self, name: str) -> Path:
+        return self.folder(name) / "checkpoint"
+
+    def work(self, name: str) -> Path:
+        return self.folder(name) / "work"
+
+    def all(self) -> list[Stored]:
+        """Every model, by name, then by quant. Raises ModelFileError for a manifest that cannot be read."""
+        return [self._read(file) for file in sorted(self.root.glob("[!.]*/*.json"))]
+
+    def quants(self, name: str) -> list[Stored]:
+        """What is there of one model, the preferred quant first: the usual default, then smallest loss first."""
+        order = (DEFAULT_QUANT, *QUANTS)
+        found = [self._read(file) for file in sorted(self.folder(name).glob("*.json"))]
+        return sorted(found, key=lambda one: order.index(one.quant) if one.quant in order else len(order))
+
+    def get(self, name: str, quant: str) -> Stored | None:
+        """The model if it is there; for a linked one, whether or not its file still is."""
+        file = self.folder(name) / f"{check_name(quant)}.json"
+        return self._read(file) if file.is_file() else None
+
+    def find(self, name: str, quant: str | None = None) -> Stored:
+        """The model, ready to be loaded: without a quant the preferred one.
+
+        Raises ModelNotFound if it is not there, ModelFileError if its file is gone.
+        """
+        found = self.quants(name)
+        chosen = next((one for one in found if quant in (None, one.quant)), None)
+        if chosen is None and found:
+            pulled = ", ".join(one.quant for one in found)
+            raise ModelNotFound(f"{name}:{quant} is not pulled, only {pulled}", hint=f"cgcli pull {name}:{quant}")
+        if chosen is None:
+            known = sorted({one.name for one in self.all()})
+            raise ModelNotFound(f"no model named {name!r} in the store", hint=suggest(name, known))
+        if not chosen.path.is_file():
+            raise ModelFileError(f"{chosen.spec}: {chosen.path} is gone", hint=f"cgcli models rm {chosen.spec}")
+        return chosen
+
+    def admit(self, file: Path, manifest: Manifest) -> Stored:
+        """Move a finished GGUF, hashed by the caller, into the store and make it visible."""
+        folder = self.folder(manifest.name)
+        target = folder / manifest.file
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
+            file.replace(target)
+        except OSError as error:
+            raise disk_error(target, error) from error
+        return self._publish(manifest)
+
+    def link(self, name: str, file: Path, progress: Progress) -> Stored:
+        """Make a GGUF elsewhere a model of the store, in place: checked and hashed, not copied.
+
+        Raises UsageError if the name is taken, ModelFileError if it is no GGUF that can be run.
+        """
+        from cgcli.engine.gguf import read_header
+
+        path = file.expanduser().absolute()
+        quant = read_header(path).quant
+        with locked(self.root, check_name(name), progress):
+            if self.quants(name):
+                raise UsageError(f"there is a model named {name} already", hint="choose another --name")
+            digest = sha256_file(path, progress, f"hashing {path.name}")
+            return self._publish(Manifest(name, quant, str(path), path.stat().st_size, digest, f"file:{path}"))
+
+    def remove(self, name: str, quant: str | None, progress: Progress) -> int:
+        """Forget a model, or one quant of it, and whatever a pull of it left. Bytes freed; a linked file stays.
+
+        Works on a broken manifest too. Raises ModelNotFound if nothing of that name is there.
+        """
+        folder = self.folder(name)
+        if quant is not None and not (folder / f"{check_name(quant)}.json").is_file():
+            self.find(name, quant)
+        if not folder.is_dir():
+            self.find(name)
+        with locked(self.root, name, progress):
+            before = _size(folder)
+            try:
+                if quant is None:
+                    # Manifests first: a removal that is cut off leaves nothing visible that does not work.
+                    for manifest in folder.glob("*.json"):
+                        manifest.unlink()
+                    shutil.rmtree(folder)
+                else:
+                    (folder / f"{quant}.json").unlink(missing_ok=True)
+                    (folder / f"{quant}.gguf").unlink(missing_ok=True)
+                    if not any(folder.iterdir()):
+                        folder.rmdir()
+            except OSError as error:
+                raise disk_error(folder, error) from error
+            return before - _size(folder)
+
+    def verify(self, stored: Stored, progress: Progress) -> str | None:
+        """Hash a model's file again: None where every byte is as it was, else one line that says what is wrong."""
+        try:
+            size = stored.path.stat().st_size
+            if size != stored.manifest.size:
+                return f"{stored.spec}: {stored.path} has {size} bytes, should have {stored.manifest.size}"
+            digest = sha256_file(stored.path, progress, f"verifying {stored.spec}")
+        except OSError as error:
+            return f"{stored.spec}: cannot read {stored.path}: {error.strerror or error}"
+        if digest != stored.manifest.sha256:
+            return f"{stored.spec}: sha256 of {stored.path} is {digest}, should be {stored.manifest.sha256}"
+        return None
+
+    def _publish(self, manifest: Manifest) -> Stored:
+        file = self.folder(manifest.name) / f"{check_name(manifest.quant)}.json"
+        write_atomic(file, json.dumps(asdict(manifest), indent=2).encode() + b"\n")
+        return Stored(manifest, file.parent / manifest.file)
+
+    def _read(self, file: Path) -> Stored:
+        try:
+            fields = json.loads(file.read_bytes())
+            manifest = Manifest(**fields)
+            if (manifest.name, manifest.quant) != (file.parent.name, file.stem):
+                raise ValueError(f"is of {manifest.name}:{manifest.quant}")
+            return Stored(manifest, file.parent / manifest.file)
+        except (OSError, ValueError, TypeError) as error:
+            spec = f"{file.parent.name}:{file.stem}"
+            raise ModelFileError(f"broken manifest {file}: {error}", hint=f"cgcli models rm {spec}") from error
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
