@@ -1,0 +1,356 @@
+"""Reads the header of a GGUF file: bounded, in plain Python, and fast enough to run before every load.
+
+llama.cpp aborts the whole process on some wrong headers and hangs on others, so each file passes here first. This file
+knows the container (counts, lengths, types, offsets); `cgcli.engine.hyperparameters` knows what the values must be.
+It does not read weights: a flipped bit in a weight or in a token's text is found by the store's hash, not here.
+
+Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and `gguf_init_from_reader` in ggml/src/gguf.cpp.
+"""
+
+from __future__ import annotations
+
+import mmap
+import stat
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cgcli.core.errors import ModelFileError
+from cgcli.engine.ggml_types import FILE_TYPES, KIND_NAMES, TENSOR_TYPES
+
+Scalar = int | float | bool | str
+Value = Scalar | tuple[int | float | bool, ...]
+
+MAX_ENTRIES = 65_536  # keys, and tensors: the largest published models have a few thousand
+MAX_HEADER_BYTES = 64 << 20  # nothing behind this is looked at; a vocabulary of 262,144 tokens takes 6 MB
+MAX_STRING_BYTES = 16 << 20  # one value, such as a chat template
+MAX_KEY_BYTES = 65_535
+MIN_FILE_BYTES = 24  # magic, version and two counts
+MAX_KEPT_ELEMENTS = 1024  # arrays up to here are kept as tuples; one number a layer is the most that is needed
+
+TOKENS = "tokenizer.ggml.tokens"
+TOKEN_TYPES = "tokenizer.ggml.token_type"
+NORMAL = 1  # enum llama_token_type of llama.h; also what a file without types means
+MAX_TOKEN_TYPE = 6  # LLAMA_TOKEN_TYPE_BYTE
+
+_STRING, _ARRAY = 8, 9
+_FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_SCALARS = {kind: struct.Struct(f"<{code}") for kind, code in _FORMATS.items()}
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+_TENSOR = {n: struct.Struct(f"<{n}QIQ") for n in range(1, 5)}  # shape, type, offset
+
+
+class Tensor(NamedTuple):
+    """One tensor's place in the file. `shape` has the fastest dimension first, as GGUF does: a [rows, columns] matrix
+    is (columns, rows)."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    offset: int  # from `Header.data_offset`
+    size: int  # bytes
+
+
+@dataclass(frozen=True)
+class Array:
+    """Type and length of an array of the metadata. The long ones, and those of strings, are only measured."""
+
+    kind: str
+    length: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a GGUF file says about itself. `metadata` has the scalars and short arrays of numbers, `arrays` the rest."""
+
+    path: Path
+    version: int
+    metadata: Mapping[str, Value]
+    kinds: Mapping[str, str]  # the type of each scalar, as llama.cpp insists on it
+    arrays: Mapping[str, Array]
+    token_types: bytes  # one byte a token, llama.h's enum llama_token_type
+    byte_tokens: bool  # whether every byte has a token `<0xNN>`, or of its own
+    tensors: Mapping[str, Tensor]
+    data_offset: int  # bytes
+    file_size: int  # bytes
+
+    @property
+    def architecture(self) -> str:
+        return str(self.metadata["general.architecture"])
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the model was trained to see."""
+        value = self.metadata[f"{self.architecture}.context_length"]
+        return value if isinstance(value, int) else 0
+
+    @property
+    def n_layer(self) -> int:
+        value = self.metadata[f"{self.architecture}.block_count"]
+        return value if isinstance(value, int) else 0
+
+    @property
+    def n_vocab(self) -> int:
+        return len(self.token_types)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        total = 0
+        for tensor in self.tensors.values():
+            count = 1
+            for dimension in tensor.shape:
+                count *= dimension
+            total += count
+        return total
+
+    @property
+    def quant(self) -> str:
+        """Name of the file type, `q4_k_m`; where the file does not say, the type of most of its bytes."""
+        kind = self.metadata.get("general.file_type")
+        if isinstance(kind, int) and kind in FILE_TYPES:
+            return FILE_TYPES[kind]
+        size: dict[str, int] = {}
+        for tensor in self.tensors.values():
+            size[tensor.type] = size.get(tensor.type, 0) + tensor.size
+        return max(size, key=lambda name: size[name])
+
+    def fail(self, what: str) -> ModelFileError:
+        return _error(self.path, what)
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header of `path`. Raises ModelFileError, in one line, for whatever is wrong with it."""
+    from cgcli.engine.hyperparameters import check
+
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for a writer
+            raise _error(path, "not a regular file")
+        if status.st_size < MIN_FILE_BYTES:
+            raise _error(path, f"{status.st_size} bytes are too few for a GGUF")
+        with path.open("rb") as file:
+            length = min(status.st_size, MAX_HEADER_BYTES)
+            with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ) as data:
+                header = _Reader(path, data, status.st_size).read()
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+    check(header)
+    return header
+
+
+def printable(name: str | bytes) -> str:
+    """A name from a file as it may be shown: one line, no control characters, not too long."""
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+    return ascii(text[:64] + ("..." if len(text) > 64 else ""))
+
+
+def _error(path: Path, what: str) -> ModelFileError:
+    return ModelFileError(f"{path}: {what}")
+
+
+class _Reader:
+    """One walk over the header. Python's integers do not wrap, so a length that lies only moves `at` past the end."""
+
+    def __init__(self, path: Path, data: mmap.mmap, size: int) -> None:
+        self.path = path
+        self.data = data
+        self.end = len(data)  # of what may be header
+        self.size = size  # of the file
+        self.at = 0
+        self.metadata: dict[str, Value] = {}
+        self.kinds: dict[str, str] = {}
+        self.arrays: dict[str, Array] = {}
+        self.token_types = b""
+        self.token_texts: set[bytes] = set()
+
+    def read(self) -> Header:
+        magic = self.data[:4]
+        if magic != b"GGUF":
+            raise self.fail(f"not a GGUF file (it begins with {printable(magic)})")
+        self.at = 4
+        version = self.u32("version")
+        if version not in (2, 3):
+            raise self.fail(f"GGUF version {version} is not supported (2 and 3 are)")
+        n_tensors, n_keys = self.u64("number of tensors"), self.u64("number of keys")
+        for count, what in (n_tensors, "tensors"), (n_keys, "keys"):
+            if count > MAX_ENTRIES:
+                raise self.fail(f"{count} {what} are too many (limit {MAX_ENTRIES})")
+        for index in range(n_keys):
+            self.entry(index)
+        alignment = self.alignment()
+        tensors = self.tensor_infos(n_tensors, alignment)
+        data_offset = -(-self.at // alignment) * alignment
+        self.check_extents(tensors, data_offset)
+        count = self.arrays[TOKENS].length if TOKENS in self.arrays else 0
+        return Header(
+            self.path, version, self.metadata, self.kinds, self.arrays, self.token_types or bytes([NORMAL]) * count,
+            self.byte_tokens(), tensors, data_offset, self.size,
+        )  # fmt: skip
+
+    def fail(self, what: str) -> ModelFileError:
+        return _error(self.path, what)
+
+    def unpack(self, layout: struct.Struct, what: str) -> tuple[Any, ...]:
+        try:
+            values = layout.unpack_from(self.data, self.at)
+        except (struct.error, OverflowError):
+            raise self.fail(f"the header is cut off at byte {self.end} while reading {what}") from None
+        self.at += layout.size
+        return values
+
+    def u32(self, what: str) -> int:
+        return int(self.unpack(_U32, what)[0])
+
+    def u64(self, what: str) -> int:
+        return int(self.unpack(_U64, what)[0])
+
+    def string(self, what: str, limit: int) -> bytes:
+        length = self.u64(f"the length of {what}")
+        limit = min(limit, self.end - self.at)
+        if length > limit:
+            raise self.fail(f"{what} is {length} bytes long, more than {limit}")
+        text = self.data[self.at : self.at + length]
+        self.at += length
+        return text
+
+    def entry(self, index: int) -> None:
+        """One key and its value."""
+        raw = self.string(f"key {index}", MAX_KEY_BYTES)
+        if not raw.isascii() or not raw.decode().isprintable() or not raw:
+            raise self.fail(f"key {index} is called {printable(raw)}")
+        key = raw.decode()
+        if key in self.metadata or key in self.arrays:
+            raise self.fail(f"key {printable(key)} is there twice")
+        kind = self.u32(f"the type of {key}")
+        if kind == _ARRAY:
+            self.array(key)
+        elif kind == _STRING:
+            self.metadata[key] = self.string(key, MAX_STRING_BYTES).decode("utf-8", "replace")
+            self.kinds[key] = "string"
+        elif kind in _SCALARS:
+            (self.metadata[key],) = self.unpack(_SCALARS[kind], key)
+            self.kinds[key] = KIND_NAMES[kind]
+        else:
+            raise self.fail(f"key {printable(key)} has unknown type {kind}")
+
+    def array(self, key: str) -> None:
+        kind, count = self.u32(f"the type of {key}"), self.u64(f"the length of {key}")
+        if kind != _STRING and kind not in _SCALARS:
+            raise self.fail(f"array {printable(key)} has unknown type {kind}")
+        smallest = 8 if kind == _STRING else _SCALARS[kind].size
+        if count * smallest > self.end - self.at:
+            raise self.fail(f"array {printable(key)} has {count} elements, more than the header can hold")
+        if kind == _STRING:
+            self.tokens(count) if key == TOKENS else self.strings(key, count)
+        elif key == TOKEN_TYPES:
+            self.types(kind, count)
+        else:
+            if count <= MAX_KEPT_ELEMENTS:
+                self.metadata[key] = struct.unpack_from(f"<{count}{_FORMATS[kind]}", self.data, self.at)
+            self.at += count * smallest
+        self.arrays[key] = Array(KIND_NAMES[kind], count)
+
+    def strings(self, key: str, count: int) -> None:
+        """Step over strings; only their lengths are looked at."""
+        unpack, data, at = _U64.unpack_from, self.data, self.at
+        try:
+            for _ in repeat(None, count):
+                at += 8 + unpack(data, at)[0]
+        except (struct.error, OverflowError):
+            at = self.end + 1
+        if at > self.end:
+            raise self.fail(f"a string of array {printable(key)} does not end within the header")
+        self.at = at
+
+    def tokens(self, count: int) -> None:
+        """Step over the vocabulary. llama.cpp aborts where two tokens have the same text, so it is collected."""
+        unpack, data, at = _U64.unpack_from, self.data, self.at
+        try:
+            texts = {data[at + 8 : (at := at + 8 + unpack(data, at)[0])] for _ in repeat(None, count)}
+        except (struct.error, OverflowError):
+            at = self.end + 1
+        if at > self.end:
+            raise self.fail("the vocabulary does not end within the header")
+        empty = self.count_empty(count) if b"" in texts else 0
+        texts.discard(b"")
+        if len(texts) + empty != count:
+            raise self.fail(f"{count - len(texts) - empty} tokens of the vocabulary have the text of another")
+        if empty and any(text.startswith(b"[EMPTY_") for text in texts):  # what llama.cpp calls a token without text
+            raise self.fail("a token of the vocabulary is called [EMPTY_..., and another has no text")
+        self.token_texts = texts
+        self.at = at
+
+    def count_empty(self, count: int) -> int:
+        """How many of the vocabulary's tokens have no text."""
+        empty, at = 0, self.at
+        for _ in range(count):
+            (length,) = _U64.unpack_from(self.data, at)
+            at += 8 + length
+            empty += length == 0
+        return empty
+
+    def types(self, kind: int, count: int) -> None:
+        if KIND_NAMES[kind] != "i32":
+            raise self.fail(f"{TOKEN_TYPES} is an array of {KIND_NAMES[kind]}, not i32")
+        raw = self.data[self.at : self.at + 4 * count]
+        self.token_types = raw[::4]  # little-endian: the low bytes
+        high = any(raw[offset::4].strip(b"\0") for offset in (1, 2, 3))
+        if high or max(self.token_types, default=0) > MAX_TOKEN_TYPE:
+            raise self.fail(f"{TOKEN_TYPES} has a value outside 0..{MAX_TOKEN_TYPE}")
+        self.at += 4 * count
+
+    def byte_tokens(self) -> bool:
+        texts = self.token_texts
+        return all(b"<0x%02X>" % byte in texts or bytes([byte]) in texts for byte in range(256))
+
+    def alignment(self) -> int:
+        value = self.metadata.get("general.alignment", 32)
+        # ggml wants 32 for its buffers and asserts it of a mapped file.
+        if type(value) is not int or not 32 <= value <= 65_536 or value & (value - 1):
+            raise self.fail(f"general.alignment is {value}, not a power of two from 32 to 65536")
+        return value
+
+    def tensor_infos(self, count: int, alignment: int) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = {}
+        expected = 0
+        for index in range(count):
+            raw = self.string(f"the name of tensor {index}", 63)  # GGML_MAX_NAME - 1
+            if not raw.isascii() or not raw.decode().isprintable() or not raw:
+                raise self.fail(f"tensor {index} is called {printable(raw)}")
+            name = raw.decode()
+            if name in tensors:
+                raise self.fail(f"tensor {name} is there twice")
+            n_dimensions = self.u32(f"the shape of {name}")
+            if not 1 <= n_dimensions <= 4:
+                raise self.fail(f"tensor {name} has {n_dimensions} dimensions")
+            *shape, kind, offset = self.unpack(_TENSOR[n_dimensions], name)
+            tensor = self.measure(name, tuple(shape), kind, offset)
+            if offset != expected:
+                raise self.fail(f"tensor {name} is at offset {offset}, not {expected}: a gap or an overlap")
+            expected += -(-tensor.size // alignment) * alignment
+            tensors[name] = tensor
+        return tensors
+
+    def measure(self, name: str, shape: tuple[int, ...], kind: int, offset: int) -> Tensor:
+        if kind not in TENSOR_TYPES:
+            raise self.fail(f"tensor {name} has type {kind}, which is not one for weights")
+        type_name, block, block_bytes = TENSOR_TYPES[kind]
+        elements = 1
+        for dimension in shape:
+            elements *= dimension
+        if not 0 < elements < 1 << 62:
+            raise self.fail(f"tensor {name} has shape {list(shape)}")
+        if shape[0] % block:
+            raise self.fail(f"tensor {name} has rows of {shape[0]}, not a multiple of {type_name}'s {block}")
+        return Tensor(name, shape, type_name, offset, elements // block * block_bytes)
+
+    def check_extents(self, tensors: Mapping[str, Tensor], data_offset: int) -> None:
+        for tensor in tensors.values():
+            end = data_offset + tensor.offset + tensor.size
+            if end > self.size:
+                raise self.fail(f"cut off: tensor {tensor.name} ends at byte {end}, the file at {self.size}")
