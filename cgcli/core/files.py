@@ -49,6 +49,18 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Raises CgcliError if `path` could not be written now, so that long work does not find out at its end."""
+    target = path.resolve() if path.is_symlink() else path
+    if target.is_dir():
+        raise CgcliError(f"cannot write {path}: it is a folder")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=target.parent).close()
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path`, or leave what was there. Raises CgcliError where the disk says no."""
     with replacing(path) as beside:

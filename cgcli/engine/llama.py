@@ -120,7 +120,6 @@ class Model:
         if gpu_layers and not devices:
             raise UsageError(f"--gpu-layers {gpu_layers}: this llama.cpp has no GPU back end", hint="make cuda, or leave the option out")
         layers = _layers_that_fit(header, path, devices) if gpu_layers is None else gpu_layers
-        log.info("%d of %d layers on the GPU", layers, header.n_layer + 1)
         params = lib.api.llama_model_default_params()
         params.n_gpu_layers = layers
         params.vocab_only = vocab_only
@@ -317,9 +316,8 @@ def gpu_devices() -> list[tuple[str, int, int]]:
 
 @functools.cache
 def _ggml() -> Any:
-    """The ggml library that llama.cpp is linked to, for what its Python bindings leave out."""
-    library()
-    ggml = importlib.import_module("llama_cpp._ggml").libggml if "llama_cpp._ggml" in sys.modules else library().api._lib
+    """The ggml that llama.cpp is linked to (its symbols are found through it), for what the bindings leave out."""
+    ggml = library().api._lib
     ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
     ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
     ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
@@ -329,7 +327,7 @@ def _ggml() -> Any:
 
 def _layers_that_fit(header: Header, path: Path, devices: list[tuple[str, int, int]]) -> int:
     """Layers (the output layer counts as one) whose weights fit in free GPU memory, an eighth of it left for the cache."""
-    layers = header.n_layer + 1
+    layers = int(header.metadata[f"{header.architecture}.block_count"]) + 1
     free = sum(free for _, free, _ in devices)
     return min(layers, int(free * 7 / 8 / (path.stat().st_size / layers)))
 

@@ -1,0 +1,212 @@
+"""What `cgcli gen` does: model, program so far and prompts together, the new text out, the facts said on stderr."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cgcli.cli.sinks import File, Nowhere, Sink, sink_for
+from cgcli.cli.sources import file_bytes, prompts_of, stdin_bytes
+from cgcli.core.errors import CgcliError, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from cgcli.cli.context import Run
+    from cgcli.core.config import Settings
+    from cgcli.core.output import Output
+    from cgcli.engine.engine import Engine
+    from cgcli.hub.choose import Choice
+    from cgcli.program.languages import Language
+    from cgcli.program.program import Program
+    from cgcli.program.session import Generation, Result, Session
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What `gen` was asked for, beyond the settings. comments: print the prompts' comments; json: print facts, not text."""
+
+    prompts: tuple[str, ...] = ()
+    file: Path | None = None
+    into: Path | None = None
+    output: Path | None = None
+    whole: bool = False
+    raw: bool = False
+    comments: bool = True
+    read_stdin: bool = True
+    language: str | None = None
+    json: bool = False
+    candidates: int = 1
+    stops: tuple[str, ...] = ()
+
+
+def generate(run: Run, settings: Settings, wish: Wish) -> None:
+    """Grow a program as wished. Raises CgcliError of every kind; what was drawn before is kept."""
+    from cgcli.engine.engine import Engine
+    from cgcli.hub.catalog import load_catalog
+    from cgcli.hub.choose import choose
+    from cgcli.hub.room import memory_bytes
+    from cgcli.hub.store import Store
+    from cgcli.native.interrupt import interruptible
+    from cgcli.program.languages import language, language_of
+    from cgcli.program.session import Session
+
+    _check(wish)
+    code = language(wish.language) if wish.language else language_of(wish.into or wish.output or Path())
+    choice = choose(settings.model, Store(run.environment.store), load_catalog(), memory_bytes())
+    prompts = prompts_of(wish.prompts, wish.file)
+    before = _program_so_far(wish)
+    if not prompts and not before:
+        raise UsageError("no prompt", hint='cgcli gen "read a CSV and print the mean of each column"')
+    program = _program(wish, settings, choice, code, before)
+    generation = _generation(wish, settings, choice, code, scored=wish.json or run.output.verbose)
+    output = run.output
+    sink = _sink(output, wish, code, before)
+    with (
+        interruptible() as interrupt,
+        Engine(
+            choice.path,
+            interrupt=interrupt,
+            ctx=settings.ctx,
+            threads=settings.threads,
+            gpu_layers=settings.gpu_layers,
+        ) as engine,
+    ):
+        output.detail(_engine_facts(engine))
+        session = Session(engine, program, generation)
+        printed = "" if before and not (wish.whole and wish.into is None) else program.prefix
+        try:
+            results = _write(session, prompts or [None], printed, wish, sink)
+        finally:
+            sink.close()
+        if wish.json:
+            _print_report(output, wish, session, results, choice)
+        _say(output, choice, session, results)
+
+
+def _check(wish: Wish) -> None:
+    if wish.into and wish.output:
+        raise UsageError("--into and --output are two places for one program", hint="leave one of them out")
+    if wish.into and wish.whole:
+        raise UsageError("--whole says what to print, and --into prints nothing", hint="leave one of them out")
+
+
+def _program_so_far(wish: Wish) -> bytes:
+    if wish.into:
+        return file_bytes(wish.into)
+    stdin_has_prompts = wish.file is not None and str(wish.file) == "-"
+    return stdin_bytes() if wish.read_stdin and not stdin_has_prompts else b""
+
+
+def _program(wish: Wish, settings: Settings, choice: Choice, code: Language, before: bytes) -> Program:
+    from cgcli.program.program import RAW, Layout, Program
+    from cgcli.program.session import decode
+
+    layout = RAW if wish.raw else Layout(code.mark)
+    if before:
+        return Program(decode(before), layout=layout)
+    if settings.prefix is not None:
+        return Program(settings.prefix, layout=layout)
+    card = choice.card.prefix if choice.card and code.name == "python" else None
+    return Program("" if wish.raw else card or code.prefix, layout=layout)
+
+
+def _generation(wish: Wish, settings: Settings, choice: Choice, code: Language, *, scored: bool) -> Generation:
+    from cgcli.native.sample import Sampling
+    from cgcli.program.session import Generation
+    from cgcli.program.truncate import NONE
+
+    seed = secrets.randbits(32) if settings.seed is None else settings.seed
+    card_stops = choice.card.stop if choice.card and not wish.raw else ()
+    return Generation(
+        sampling=Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p, seed),
+        max_tokens=settings.max_tokens,
+        rules=NONE if wish.raw else code.rules,
+        stops=(*wish.stops, *card_stops),
+        candidates=wish.candidates,
+        redraws=0 if wish.raw else 3,
+        score_prompts=scored,
+    )
+
+
+def _sink(output: Output, wish: Wish, code: Language, before: bytes) -> Sink:
+    if wish.into:
+        view = Nowhere() if wish.json else sink_for(output, code.name, quiet=True)
+        return File(wish.into, view, output, before=before)
+    if wish.json:
+        return Nowhere()
+    if wish.output:
+        return File(wish.output, sink_for(output, code.name, quiet=True), output)
+    return sink_for(output, code.name)
+
+
+def _write(session: Session, prompts: list[str] | list[None], head: str, wish: Wish, sink: Sink) -> list[Result]:
+    from cgcli.program.oneshot import grow
+
+    pieces = grow(session, prompts, head=head, comments=wish.comments)
+    while True:
+        try:
+            sink.write(next(pieces))
+        except StopIteration as stop:
+            results: list[Result] = stop.value
+            return results
+
+
+def _print_report(output: Output, wish: Wish, session: Session, results: list[Result], choice: Choice) -> None:
+    from cgcli.hub.hashing import sha256_file
+    from cgcli.program.report import report
+
+    facts = report(
+        session.engine,
+        session.generation,
+        results,
+        model=choice.name if choice.stored else str(choice.path),
+        quant=session.engine.model.header.quant,
+        sha256=choice.sha256 or sha256_file(choice.path, output.progress(), f"hashing {choice.path.name}"),
+    )
+    if wish.output:
+        import json
+
+        from cgcli.core.files import write_atomic
+
+        write_atomic(wish.output, json.dumps(facts, indent=2, ensure_ascii=False).encode() + b"\n")
+    else:
+        output.json(facts)
+
+
+def _engine_facts(engine: Engine) -> str:
+    on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
+    return f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}, window of {engine.window} tokens"
+
+
+def _say(output: Output, choice: Choice, session: Session, results: list[Result]) -> None:
+    """The run's facts on stderr. Raises Interrupted after Ctrl-C, CgcliError for a turn that came out empty."""
+    how, timings = session.generation, session.engine.timings
+    for number, result in enumerate(results, 1):
+        turn = f"turn {number}"
+        if result.prompt_perplexity is not None:
+            output.detail(f"{turn}: prompt of {result.prompt_tokens} tokens, perplexity {result.prompt_perplexity:.2f}")
+        if result.accepted is None:
+            continue
+        chosen = result.candidates[result.accepted]
+        if how.candidates > 1:
+            mean = chosen.completion.mean_logprob or 0.0
+            output.note(f"{turn}: candidate {result.accepted + 1} of {len(result.candidates)}, {mean:.3f} nats a token")
+        if chosen.finish_reason == "length":
+            output.note(f"{turn} was cut at --max-tokens {how.max_tokens}")
+        if chosen.finish_reason == "context":
+            output.note(f"{turn} was cut where the window of {session.engine.window} tokens is full")
+    output.note(
+        f"{choice.name} {session.engine.model.header.quant}, seed {how.sampling.seed}, "
+        f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} a second"
+    )
+    if any(result.interrupted for result in results):
+        raise Interrupted
+    empty = [number for number, result in enumerate(results, 1) if result.accepted is None]
+    if empty:
+        prompt = results[empty[0] - 1].turn.prompt
+        named = f" ({prompt!r})" if prompt is not None else ""
+        raise CgcliError(
+            f"turn {empty[0]}{named}: nothing came in {len(results[empty[0] - 1].candidates)} tries",
+            hint="other words, another --seed, or a higher temperature: -t 0.6",
+        )

@@ -1,0 +1,57 @@
+"""Where `gen` gets its prompts and the program so far: arguments, files, stdin."""
+
+from __future__ import annotations
+
+import io
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cgcli.core.errors import CgcliError, UsageError
+
+
+def stdin_bytes() -> bytes:
+    """All of stdin if somebody feeds it: a pipe, a file or a socket. A terminal, or nothing at all, gives nothing."""
+    if sys.stdin is None:
+        return b""
+    try:
+        mode = Path("/dev/stdin").stat().st_mode if not hasattr(sys.stdin, "fileno") else _mode(sys.stdin.fileno())
+    except (OSError, io.UnsupportedOperation):
+        return b""
+    if stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode):
+        return sys.stdin.buffer.read()
+    return b""
+
+
+def _mode(descriptor: int) -> int:
+    import os
+
+    return os.fstat(descriptor).st_mode
+
+
+def file_bytes(path: Path) -> bytes:
+    """A program to go on with; nothing where there is no such file yet."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise CgcliError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def prompts_of(arguments: Sequence[str], file: Path | None) -> list[str]:
+    """The arguments, then the lines of the file that are not blank; `-` is stdin. Raises UsageError, CgcliError."""
+    prompts = list(arguments)
+    if file is not None:
+        if str(file) == "-":
+            text = sys.stdin.buffer.read() if sys.stdin else b""
+        elif file.exists():
+            text = file_bytes(file)
+        else:
+            raise UsageError(f"there is no file {file}", hint="give -f a file with a prompt a line")
+        prompts += [line.strip() for line in text.decode("utf-8", "replace").splitlines() if line.strip()]
+    for number, prompt in enumerate(prompts, 1):
+        if not prompt.strip():
+            raise UsageError(f"prompt {number} is empty", hint='cgcli gen "read a CSV and print the mean of each column"')
+    return prompts

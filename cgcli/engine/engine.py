@@ -1,0 +1,220 @@
+"""The engine: a model, its cache, and the loop that draws a completion token by token.
+
+It continues bytes; it does not know what a prompt or a program is. The cache always holds the tokens of the last context
+and completion, and a new context costs only what differs from them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import math
+import time
+from collections.abc import Callable, Generator, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Self
+
+from cgcli.core.errors import ContextError, Interrupted
+from cgcli.engine.healing import Healing, split_blanks
+from cgcli.engine.llama import Context, Model
+from cgcli.engine.request import Completion, FinishReason, Request, Timings
+from cgcli.engine.threads import thread_count
+from cgcli.native.interrupt import Interrupt
+from cgcli.native.logprob import logprob
+from cgcli.native.sample import Sampler
+
+_FIRST_CELLS = 2048
+_CONTROL, _UNUSED = 3, 5  # of llama.h's enum llama_token_type
+
+
+class Engine:
+    """A loaded model that completes text. Close it, or use it as a context manager.
+
+    window: tokens that a context and its completion may have together.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        interrupt: Interrupt,
+        ctx: int | None = None,
+        threads: int | None = None,
+        gpu_layers: int | None = None,
+    ) -> None:
+        """ctx: a window other than the one the model was trained on. Raises ModelFileError, UsageError, CgcliError."""
+        started = time.perf_counter()
+        self.timings = Timings()
+        self._interrupt = interrupt
+        self.threads = threads or thread_count()
+        self.model = Model.load(path, gpu_layers=gpu_layers)
+        self.window = ctx or self.model.n_ctx_train
+        self._context = self._new_context(min(_FIRST_CELLS, self.window))
+        self._cached: list[int] = []
+        types = self.model.header.token_types
+        padding = types.translate(bytes(kind == _UNUSED for kind in range(256)))
+        self._banned = (ctypes.c_uint8 * self.model.n_vocab).from_buffer_copy(padding)
+        self._sampler = Sampler(self.model.n_vocab)
+        # A control token says that the document is over, whichever it is: none of them is text.
+        self._ends = {token for token, kind in enumerate(types) if kind == _CONTROL} | {self.model.end_of_text}
+        self.timings.load_s = time.perf_counter() - started
+
+    def stream(self, request: Request) -> Generator[str, None, Completion]:
+        """Draw one completion; yields its text as soon as it is certain, returns the whole of it.
+
+        Ctrl-C ends it early, with what was drawn. Raises ContextError where the context leaves no room for a token.
+        """
+        head, owed = split_blanks(request.context)
+        tokens = self._tokens(head)
+        room = min(request.max_tokens, self.window - len(tokens))
+        finish: FinishReason = "length" if room == request.max_tokens else "context"
+        cutter = request.cutter()
+        utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        healing = Healing(owed, self.model.pieces, self._banned) if owed else None
+        text: list[str] = []
+        total_logprob, drawn = 0.0, 0
+        try:
+            row = self._prefill(tokens)
+            started = time.perf_counter()
+            while drawn < room:
+                sampled = self._sampler.sample(
+                    self._context.logits_address(row),
+                    request.sampling,
+                    turn=request.turn,
+                    candidate=request.candidate,
+                    index=drawn,
+                    banned=healing.mask() if healing else self._banned,
+                )
+                token = sampled.token
+                drawn += 1
+                total_logprob += sampled.logprob
+                if token in self._ends:
+                    finish = "stop"
+                    break
+                piece = self.model.piece(token)
+                said = healing.accept(piece) if healing else piece
+                certain = cutter.feed(utf8.decode(said))
+                self.timings.decode_s += time.perf_counter() - started
+                if certain:
+                    text.append(certain)
+                    yield certain
+                started = time.perf_counter()
+                if cutter.finished:
+                    finish = "stop"
+                    break
+                if drawn < room:
+                    self._decode([token])
+                    row = 0
+            self.timings.decode_s += time.perf_counter() - started
+        except Interrupted:
+            finish = "interrupted"
+        self.timings.decode_tokens += drawn
+        rest = "" if cutter.finished else cutter.feed(utf8.decode(b"", final=True)) + cutter.finish()
+        if rest:
+            text.append(rest)
+            yield rest
+        mean = total_logprob / drawn if drawn else None
+        return Completion("".join(text), drawn, mean, finish, request.candidate)
+
+    def score(self, text: bytes, start: int) -> list[float]:
+        """Log-probabilities in nats of the tokens of `text` that reach beyond byte `start`, each given all before it.
+
+        A text's very first token, which nothing predicts, is not scored. The cache then holds `text`.
+        """
+        head, _ = split_blanks(text)
+        tokens = self._tokens(head)
+        end, first = 0, len(tokens)
+        for index, token in enumerate(tokens):
+            end += len(self.model.piece(token))
+            if end > start:
+                first = max(index, 1)
+                break
+        scores: list[float] = []
+
+        def gather(at: int, rows: Sequence[int]) -> None:
+            for row in rows:
+                target = tokens[at + row + 1]
+                scores.append(logprob(self._context.logits_address(row), self.model.n_vocab, target))
+
+        self._prefill(tokens, score_from=first, gather=gather)
+        return scores
+
+    def count(self, text: bytes) -> int:
+        """Tokens that `text` takes of the window."""
+        return len(self._tokens(text, check=False))
+
+    def close(self) -> None:
+        self._context.close()
+        self.model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _tokens(self, text: bytes, *, check: bool = True) -> list[int]:
+        """The ids of a context; end of text where it is empty, since something must predict the first token."""
+        tokens = self.model.tokenize(text) or [self.model.end_of_text]
+        if check and len(tokens) >= self.window:
+            raise ContextError(
+                f"the program and prompt are {len(tokens)} tokens, and {self.model.path.stem}'s window has {self.window}",
+                hint="give a shorter program, or another model (cgcli models)",
+            )
+        return tokens
+
+    def _prefill(self, tokens: list[int], *, score_from: int | None = None, gather: Callable[[int, Sequence[int]], None] | None = None) -> int:
+        """Bring the cache to `tokens`; returns the row of the last pass whose logits follow them."""
+        started = time.perf_counter()
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self._cached, tokens, strict=False)))
+        keep = min(shared, len(tokens) - 1)  # the last token is decoded again: its logits are wanted
+        if score_from is not None:
+            keep = min(keep, max(score_from - 1, 0))
+        self._context.trim(keep)
+        del self._cached[keep:]
+        row = 0
+        step = self._context.n_batch
+        for at in range(keep, len(tokens), step):
+            piece = tokens[at : at + step]
+            row = len(piece) - 1
+            if score_from is None:
+                self._decode(piece)
+                continue
+            rows = [r for r in range(len(piece)) if score_from <= at + r + 1 < len(tokens)]
+            self._decode(piece, outputs=sorted({*rows, row}))
+            if gather:
+                gather(at, rows)
+        self.timings.prefill_s += time.perf_counter() - started
+        self.timings.prefill_tokens += len(tokens) - keep
+        return row
+
+    def _decode(self, tokens: list[int], *, outputs: list[int] | None = None) -> None:
+        """One pass after what is cached. Raises Interrupted, the cache then as long as what was done."""
+        self._reserve(len(self._cached) + len(tokens))
+        if self._interrupt.requested or not self._context.decode(tokens, at=len(self._cached), outputs=outputs):
+            self._cached = (self._cached + tokens)[: self._context.length]
+            self._context.trim(len(self._cached))
+            raise Interrupted
+        self._cached += tokens
+
+    def _reserve(self, cells: int) -> None:
+        """Make the cache large enough: it starts small, since clearing 8,192 cells takes as long as loading a model."""
+        if cells <= self._context.n_ctx:
+            return
+        size = self._context.n_ctx
+        while size < cells:
+            size *= 2
+        self._context.close()
+        self._context = self._new_context(min(size, self.window))
+        cached, self._cached = self._cached, []
+        for at in range(0, len(cached), self._context.n_batch):
+            self._decode(cached[at : at + self._context.n_batch])
+
+    def _new_context(self, cells: int) -> Context:
+        return Context(self.model, n_ctx=cells, threads=self.threads, abort=self._interrupt.callback_address)
+
+
+def perplexity(logprobs: Sequence[float]) -> float | None:
+    """exp of minus the mean log-probability; None where nothing was scored."""
+    return math.exp(-sum(logprobs) / len(logprobs)) if logprobs else None

@@ -1,0 +1,50 @@
+"""Token healing: continuing a text that ends in spaces or tabs.
+
+A model has never seen its tokens end inside a run of white space: after `def f():\n    ` the right next token is `␣␣␣␣return`
+split elsewhere, and its probability after the bare indentation is about nothing. So those bytes are taken off the context,
+and the first tokens drawn must begin with them, or be a beginning of them.
+The idea is S. Lundberg's, of the guidance library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+_BLANKS = b" \t"
+
+
+def split_blanks(text: bytes) -> tuple[bytes, bytes]:
+    """The text without its last spaces and tabs, and those."""
+    head = text.rstrip(_BLANKS)
+    return head, text[len(head) :]
+
+
+class Healing:
+    """What is left to say again of the bytes that were taken off, while tokens are drawn.
+
+    pieces: the bytes of every token, [n_vocab]; banned: ids that are never drawn, uint8 [n_vocab].
+    """
+
+    def __init__(self, owed: bytes, pieces: Sequence[bytes], banned: ctypes.Array[ctypes.c_uint8]) -> None:
+        self.owed = owed
+        self._pieces = pieces
+        self._banned = banned
+
+    def mask(self) -> ctypes.Array[ctypes.c_uint8]:
+        """uint8 [n_vocab], 1 where a token may not come next: it neither continues the owed bytes nor goes beyond them."""
+        if not self.owed:
+            return self._banned
+        mask = type(self._banned)(*([1] * len(self._banned)))
+        for token, piece in enumerate(self._pieces):
+            if piece and (self.owed.startswith(piece) or piece.startswith(self.owed)):
+                mask[token] = self._banned[token]
+        return mask
+
+    def accept(self, piece: bytes) -> bytes:
+        """Take note of a drawn token; returns what it says beyond the owed bytes."""
+        if self.owed.startswith(piece):
+            self.owed = self.owed[len(piece) :]
+            return b""
+        said, self.owed = piece[len(self.owed) :], b""
+        return said

@@ -1,0 +1,60 @@
+"""What is asked of the engine, and what comes back: plain values, no llama.cpp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from cgcli.engine.stops import Cutter
+from cgcli.native.sample import Sampling
+
+FinishReason = Literal["stop", "length", "context", "interrupted"]
+"""stop: end of text, a stop string or the truncation rules · length: max_tokens · context: the window is full ·
+interrupted: Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion of `context`. (turn, candidate) select its stream of draws under `sampling.seed`.
+
+    cutter: makes the automaton that ends the text; max_tokens: tokens drawn at most.
+    """
+
+    context: bytes
+    sampling: Sampling
+    cutter: Callable[[], Cutter]
+    max_tokens: int = 256
+    turn: int = 0
+    candidate: int = 0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A finished completion. tokens: how many were drawn, the one that ended it included.
+
+    mean_logprob: their mean log-probability under the model itself (temperature 1, whole vocabulary), in nats;
+    None where no token was drawn.
+    """
+
+    text: str
+    tokens: int
+    mean_logprob: float | None
+    finish_reason: FinishReason
+    candidate: int = 0
+
+
+@dataclass
+class Timings:
+    """Seconds and tokens spent so far, load included; mutable, one an engine."""
+
+    load_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    prefill_tokens: int = 0
+    decode_tokens: int = 0
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens drawn a second of decoding; 0 before the first."""
+        return self.decode_tokens / self.decode_s if self.decode_s else 0.0

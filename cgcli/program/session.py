@@ -1,0 +1,167 @@
+"""A session: a program that grows, and the engine that writes it.
+
+Whoever shows it (a shell line, a REPL, an evaluation) iterates over a turn's pieces of text and adds the turn that comes
+back. Completions that truncation leaves empty are drawn again as the next candidate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal
+
+from cgcli.engine.engine import Engine, perplexity
+from cgcli.engine.request import Completion, FinishReason, Request
+from cgcli.engine.stops import Chain, Cutter, Stops
+from cgcli.native.sample import Sampling
+from cgcli.program.program import Program, Turn
+from cgcli.program.trim import TrailingSpace
+from cgcli.program.truncate import NONE, Rules, Truncator
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How a turn is drawn. candidates: how many to draw and choose from; redraws: further tries where all are empty."""
+
+    sampling: Sampling
+    max_tokens: int = 256
+    rules: Rules = NONE
+    stops: tuple[str, ...] = ()
+    candidates: int = 1
+    redraws: int = 3
+    score_prompts: bool = False
+
+    def cutter(self) -> Cutter:
+        """A new automaton for the truncation rules and the stop strings; the earliest cut ends a completion."""
+        return Chain(Truncator(self.rules), Stops(self.stops)) if self.stops else Truncator(self.rules)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One completion of a turn; text as it will stand in the program.
+
+    usable: whether it can be a turn (a tidy program takes none that is only white space); finish_reason: the engine's, or
+    `empty` where the end left nothing usable.
+    """
+
+    completion: Completion
+    text: str
+    usable: bool
+
+    @property
+    def finish_reason(self) -> FinishReason | Literal["empty"]:
+        reason = self.completion.finish_reason
+        return reason if self.usable or reason == "interrupted" else "empty"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A turn with the facts of how it came about. accepted: its index in `candidates`; None where all came out empty.
+
+    prompt_tokens: tokens that the prompt adds to the context; prompt_perplexity: over those that something predicts.
+    """
+
+    turn: Turn
+    prompt_tokens: int
+    prompt_perplexity: float | None
+    candidates: tuple[Candidate, ...]
+    accepted: int | None
+
+    @property
+    def interrupted(self) -> bool:
+        return self.candidates[-1].finish_reason == "interrupted"
+
+
+class Session:
+    """`program` is the text so far. Its number of turns selects the draws, so a turn's text depends on where it stands."""
+
+    def __init__(self, engine: Engine, program: Program, generation: Generation) -> None:
+        self.engine = engine
+        self.program = program
+        self.generation = generation
+
+    def add(self, prompt: str | None) -> Generator[str, None, Result]:
+        """Draw the completion of `prompt`, yield its text as it becomes certain, append the turn to the program.
+
+        Nothing is appended where every candidate is empty. Raises ContextError where the program fills the window.
+        """
+        before = encode(self.program.source())
+        context = before + encode(self.program.opening(prompt))
+        tokens = self.engine.count(context) - (self.engine.count(before) if before else 0)
+        scored = self.generation.score_prompts and prompt is not None
+        ppl = perplexity(self.engine.score(context, len(before))) if scored else None
+        candidates, accepted = yield from (self._first if self.generation.candidates == 1 else self._best)(context)
+        turn = Turn(prompt, candidates[accepted].text if accepted is not None else "")
+        if accepted is not None:
+            self.program = self.program.add(turn)
+        return Result(turn, tokens, ppl, tuple(candidates), accepted)
+
+    def _first(self, context: bytes) -> Generator[str, None, Drawn]:
+        """The first candidate that is not empty, streamed."""
+        drawn: list[Candidate] = []
+        for index in range(1 + self.generation.redraws):
+            candidate = yield from self._draw(context, index)
+            drawn.append(candidate)
+            if candidate.usable:
+                return drawn, index
+            if candidate.finish_reason == "interrupted":
+                break
+        return drawn, None
+
+    def _best(self, context: bytes) -> Generator[str, None, Drawn]:
+        """All candidates, then the text of the one with the highest mean log-probability."""
+        drawn: list[Candidate] = []
+        wanted = self.generation.candidates
+        for index in range(wanted + self.generation.redraws):
+            if index >= wanted and any(candidate.usable for candidate in drawn):
+                break
+            drawn.append(_exhaust(self._draw(context, index)))
+            if drawn[-1].finish_reason == "interrupted":
+                break
+        full = [index for index, candidate in enumerate(drawn) if candidate.usable]
+        if not full:
+            return drawn, None
+        best = max(full, key=lambda index: drawn[index].completion.mean_logprob or -math.inf)
+        yield drawn[best].text
+        return drawn, best
+
+    def _draw(self, context: bytes, index: int) -> Generator[str, None, Candidate]:
+        how = self.generation
+        request = Request(context, how.sampling, how.cutter, how.max_tokens, len(self.program.turns), index)
+        space = TrailingSpace() if self.program.layout.tidy else None
+        pieces = self.engine.stream(request)
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration as stop:
+                completion: Completion = stop.value
+                break
+            if said := space.feed(piece) if space else piece:
+                yield said
+        if not space:
+            return Candidate(completion, completion.text, usable=True)
+        text = completion.text.rstrip()
+        return Candidate(completion, text, usable=bool(text))
+
+
+Drawn = tuple[list[Candidate], int | None]
+
+
+def _exhaust(pieces: Generator[str, None, Candidate]) -> Candidate:
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as stop:
+            candidate: Candidate = stop.value
+            return candidate
+
+
+def encode(text: str) -> bytes:
+    """The bytes of a program; those that were not UTF-8 when it was read come back as they were."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decode(data: bytes) -> str:
+    """The text of a program's bytes; what is not UTF-8 is kept, unseen."""
+    return data.decode("utf-8", "surrogateescape")

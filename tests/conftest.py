@@ -1,0 +1,44 @@
+"""What all tests share: their own home folder, and the real things that they need, with a reason where one is absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+TEST_HOME = REPOSITORY / "build" / "test-home"
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's own store and configuration, or is told what to do by the user's variables."""
+    for name in list(os.environ):
+        if name.startswith(("CGCLI_", "HF_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CGCLI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Golden checkpoints, tokenizer and benchmark files beside the repository."""
+    folder = REPOSITORY.parent / "shared"
+    if not (folder / "golden").is_dir():
+        pytest.skip("the folder of golden checkpoints is not beside this repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embedded_home() -> Path:
+    """A CGCLI_HOME in which the embedded model is pulled (`make test` does it)."""
+    if not (TEST_HOME / "store" / "smollm2-135m" / "q8_0.json").is_file():
+        pytest.skip("the embedded model is not in build/test-home: make test pulls it")
+    return TEST_HOME
+
+
+@pytest.fixture(scope="session")
+def embedded_model(embedded_home: Path) -> Path:
+    return embedded_home / "store" / "smollm2-135m" / "q8_0.gguf"

@@ -1,0 +1,60 @@
+"""Programs as values: their text, and the text that a turn adds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgcli.program.program import PAPER, RAW, Layout, Program, Turn
+
+prompts = st.text(alphabet="ab #\n", min_size=1, max_size=12).filter(str.strip)
+completions = st.text(alphabet="xy \n\t#", max_size=16)
+texts = st.text(alphabet="ab\n ", max_size=12)
+layouts = st.sampled_from([Layout(), Layout("//"), PAPER, RAW])
+
+
+def test_prompt_becomes_comment_and_blank_lines_separate_turns() -> None:
+    program = Program("import csv\n").add(Turn("read numbers\nfrom stdin", "x = 1\n\n")).add(Turn("print them", "print(x)"))
+    assert program.source() == "import csv\n\n# read numbers\n# from stdin\nx = 1\n\n# print them\nprint(x)\n"
+
+
+def test_paper_layout_is_the_samplers() -> None:
+    """Prefix, `# ` and prompt with its first line alone commented, completion as drawn, two line ends."""
+    program = Program("# Import libraries.\n\nimport numpy as np\n\n", layout=PAPER).add(Turn("one\ntwo", "a = 1\n"))
+    assert program.source() == "# Import libraries.\n\nimport numpy as np\n\n# one\ntwo\na = 1\n\n\n"
+
+
+def test_raw_layout_adds_nothing() -> None:
+    program = Program("def f(", layout=RAW).add(Turn("x):", "\n  return")).add(Turn(None, " x"))
+    assert program.source() == "def f(x):\n  return x"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "opening"),
+    [("", "# p\n"), ("a", "\n\n# p\n"), ("a\n", "\n# p\n"), ("a\n\n", "# p\n"), ("a\n\n\n", "# p\n"), ("a\r\n", "\n# p\n")],
+)
+def test_opening_adds_missing_line_ends_and_a_blank_line(prefix: str, opening: str) -> None:
+    assert Program(prefix).opening("p") == opening
+
+
+@given(texts, st.lists(st.tuples(st.none() | prompts, completions), max_size=4), layouts)
+def test_source_grows_by_opening_completion_and_closing(
+    prefix: str, turns: list[tuple[str | None, str]], layout: Layout
+) -> None:
+    program = Program(prefix, layout=layout)
+    for prompt, completion in turns:
+        grown = program.add(Turn(prompt, completion))
+        kept = grown.turns[-1].completion
+        for comments in (True, False):
+            before, opening = program.source(comments=comments), program.opening(prompt, comments=comments)
+            assert grown.source(comments=comments) == before + opening + kept + grown.closing(kept)
+        program = grown
+
+
+@given(st.lists(st.text(alphabet="ab \n", max_size=3), max_size=8))
+def test_trailing_space_never_comes_out(pieces: list[str]) -> None:
+    from cgcli.program.trim import TrailingSpace
+
+    space = TrailingSpace()
+    assert "".join(map(space.feed, pieces)) == "".join(pieces).rstrip()
