@@ -1,0 +1,48 @@
+"""Ctrl-C as a flag that C code reads: the binding of cgk_interrupt_* (kernels/interrupt.c).
+
+While llama.cpp runs, Python runs no signal handler, and a KeyboardInterrupt raised inside a ctypes callback is lost.
+So the handler is C, and llama.cpp asks for the flag through an address of C code, without the interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Iterator
+
+from cgcli.native.library import library
+
+
+class Interrupt:
+    """The flag of this process."""
+
+    @property
+    def requested(self) -> bool:
+        return bool(library().cgk_interrupt_requested(None))
+
+    @property
+    def callback_address(self) -> int:
+        """Address of a `bool (*)(void *)` that returns the flag: an abort callback of llama.cpp."""
+        return ctypes.cast(library().cgk_interrupt_requested, ctypes.c_void_p).value or 0
+
+    def set(self) -> None:
+        """As if Ctrl-C had been pressed."""
+        library().cgk_interrupt_set()
+
+    def clear(self) -> None:
+        library().cgk_interrupt_clear()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """While the block runs, the first Ctrl-C sets the flag and raises nothing; a second one ends the process.
+
+    The block looks at `requested` when it can stop. Blocks nest, on one thread. Without sigaction (Windows) Ctrl-C
+    stays a KeyboardInterrupt and the flag is only what `set` makes it.
+    """
+    installed = library().cgk_interrupt_install() == 0
+    try:
+        yield Interrupt()
+    finally:
+        if installed:
+            library().cgk_interrupt_restore()

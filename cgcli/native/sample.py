@@ -1,0 +1,115 @@
+"""One token from a row of logits: the binding of cgk_sample (kernels/include/cgk.h says exactly what it computes).
+
+It takes logits by their address, where llama.cpp left them, and knows nothing of models or text.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cgcli.core.errors import CgcliError, UsageError
+from cgcli.native.library import CGK_ERROR_NAN, CGK_ERROR_NO_CANDIDATE, CGK_OK, SampleParams, SampleResult, library
+
+Mask = ctypes.Array[ctypes.c_uint8]
+"""uint8 [n_vocab]: nonzero is never sampled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen. The defaults are the paper's: temperature 0.2, top-p 0.95, no top-k, no min-p.
+
+    temperature: 0 is greedy; top_k: 0 is off; top_p: 1 is off; min_p: 0 is off; seed: 64 bits.
+    Raises UsageError for a value out of its range.
+    """
+
+    temperature: float = 0.2
+    top_p: float = 0.95
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.temperature < math.inf, "temperature", self.temperature, "0 or more")
+        _require(0 <= self.top_p <= 1, "top-p", self.top_p, "0 to 1")
+        _require(0 <= self.top_k < 1 << 32, "top-k", self.top_k, "0 or more")
+        _require(0 <= self.min_p <= 1, "min-p", self.min_p, "0 to 1")
+        _require(0 <= self.seed < 1 << 64, "seed", self.seed, "0 to 18446744073709551615")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A chosen token. logprob: natural log of its probability at temperature 1 over the whole vocabulary, whatever the
+    sampling; kept: how many tokens could have been drawn."""
+
+    token: int
+    logprob: float
+    kept: int
+
+
+class Sampler:
+    """Samples from rows of `n_vocab` logits. It owns scratch memory (8 bytes an entry): one a thread."""
+
+    def __init__(self, n_vocab: int) -> None:
+        self.n_vocab = n_vocab
+        self._sample = library().cgk_sample
+        self._scratch = ctypes.create_string_buffer(library().cgk_sample_scratch(n_vocab))
+        self._params = SampleParams()
+        self._result = SampleResult()
+        self._addresses = tuple(ctypes.addressof(block) for block in (self._params, self._scratch, self._result))
+        self._sampling: Sampling | None = None
+
+    def mask(self, banned: Iterable[int]) -> Mask:
+        """A mask that bans the given ids. Raises IndexError for an id outside the vocabulary."""
+        mask = (ctypes.c_uint8 * self.n_vocab)()
+        for token in banned:
+            mask[token] = 1
+        return mask
+
+    def sample(
+        self,
+        logits: int,
+        sampling: Sampling,
+        *,
+        turn: int = 0,
+        candidate: int = 0,
+        index: int = 0,
+        banned: Mask | None = None,
+    ) -> Sampled:
+        """Choose a token.
+
+        logits: address of float32 [n_vocab], only read; banned: see `mask`. The draw depends on the seed, turn,
+        candidate and index (of the token in its completion) and on nothing else, each of the last three below 2^32.
+        Raises CgcliError where the logits hold NaN, or where nothing is left to choose from.
+        """
+        params = self._params
+        if sampling is not self._sampling:
+            params.temperature = sampling.temperature
+            params.top_p = sampling.top_p
+            params.top_k = sampling.top_k
+            params.min_p = sampling.min_p
+            params.seed = sampling.seed
+            self._sampling = sampling
+        params.turn = turn
+        params.candidate = candidate
+        params.index = index
+        status = self._sample(logits, banned, self.n_vocab, *self._addresses)
+        if status != CGK_OK:
+            raise _error(status)
+        result = self._result
+        return Sampled(result.token, result.logprob, result.kept)
+
+
+def _error(status: int) -> CgcliError:
+    if status == CGK_ERROR_NAN:
+        return CgcliError("the model put out a logit that is not a number", hint="cgcli models verify")
+    if status == CGK_ERROR_NO_CANDIDATE:
+        return CgcliError("no token is left to sample: each is banned or impossible", hint="cgcli models verify")
+    return CgcliError(f"cgk_sample refused its parameters (status {status})")
+
+
+def _require(good: bool, name: str, value: float, legal: str) -> None:
+    if not good:
+        raise UsageError(f"{name} is {value}, must be {legal}", hint="cgcli gen --help")

@@ -1,0 +1,128 @@
+/* cgk: everything on the token path after the logits. A plain C ABI, C11.
+ *
+ * It knows nothing of Python, llama.cpp, text or models: rows of float32 logits go in, token ids and log-probabilities
+ * come out. Every tier (plain C, SIMD, CUDA) returns the same bits, because every number that a choice depends on is an
+ * integer, so that no sum depends on its order.
+ *
+ * Memory: all of it is the caller's and nothing is kept after a call; nothing is allocated. Logits are only read.
+ * Errors: a function returns a cgk_status; where it is not CGK_OK the outputs are unspecified.
+ * Threads: no global state (but for the interrupt flag, below); calls with different outputs and scratch may run at once.
+ * Floating point: the default environment (round to nearest, no fast-math, products and sums never fused).
+ *
+ * Weights. Over logits l[i] with greatest value max, at temperature T > 0:
+ *
+ *     scale = (float)(log2(e) / T)                    a double rounded once; at most FLT_MAX
+ *     y     = (l[i] == max ? 0 : l[i] - max) * scale  float32, like all that follows
+ *     y     = y > -64 ? y : -64                       so -inf has weight 0
+ *     t     = y + 12582912                            1.5 * 2^23: rounds y to a whole number
+ *     n     = t - 12582912;  f = y - n                f in [-1/2, 1/2]
+ *     p     = ((((c5*f + c4)*f + c3)*f + c2)*f + c1)*f + 1
+ *             c1 = 0x1.62e42ap-1  c2 = 0x1.ebf9bcp-3  c3 = 0x1.c6b752p-5  c4 = 0x1.3cea88p-7  c5 = 0x1.5bba14p-10
+ *     w[i]  = the whole part of p * 2^n * 2^40        an unsigned 64-bit integer
+ *
+ * The greatest logit weighs exactly 2^40. p * 2^n is within 2e-7 of exp((l[i] - max) / T), relatively, and monotone to one
+ * unit in its last place (all floats tried). 2^22 entries at most, so a sum of weights is below 2^63.
+ */
+#ifndef CGK_H
+#define CGK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define CGK_API __declspec(dllexport)
+#else
+#define CGK_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CGK_VOCAB_MAX (UINT32_C(1) << 22) /* entries */
+
+typedef enum cgk_status {
+    CGK_OK = 0,
+    CGK_ERROR_PARAMETER = 1,    /* a null pointer, a size or a parameter out of its range */
+    CGK_ERROR_NAN = 2,          /* a logit that may be chosen is not a number */
+    CGK_ERROR_NO_CANDIDATE = 3, /* every logit is banned or -inf */
+} cgk_status;
+
+/* ---- sample ---------------------------------------------------------------------------------------------------- */
+
+typedef struct cgk_sample_params {
+    double temperature; /* finite, >= 0; 0 takes the greatest logit (ties: the lower id) and ignores all that follows */
+    double top_p;       /* >= 0; 1 or more is off */
+    double min_p;       /* 0 (off) to 1 */
+    uint64_t seed;
+    uint32_t top_k;     /* 0 is off */
+    uint32_t turn;      /* the draw is a function of (seed, turn, candidate, index) and of nothing else */
+    uint32_t candidate;
+    uint32_t index;     /* of the token in its completion */
+} cgk_sample_params;
+
+typedef struct cgk_sample_result {
+    int32_t token;
+    float logprob; /* natural log of the token's probability at temperature 1 among all entries, banned ones included */
+    uint32_t kept; /* how many tokens could have been drawn, >= 1 */
+} cgk_sample_result;
+
+/* Bytes of scratch, aligned to 8, that cgk_sample needs for a row. */
+CGK_API size_t cgk_sample_scratch(uint32_t n_vocab);
+
+/* Choose one token.
+ *
+ * logits: float32 [n_vocab]. banned: uint8 [n_vocab], nonzero is never chosen; or NULL. n_vocab: 1 to CGK_VOCAB_MAX.
+ *
+ * -inf is never chosen. Where +inf occurs, the entries that are +inf share all the probability. NaN is refused, except in
+ * a banned entry, where it counts as -inf.
+ *
+ * Weights are taken over the entries that are not banned. The kept set is a prefix of the order "greater weight first,
+ * then lower id", without entries of weight 0; what each filter leaves is the next one's input (the order of
+ * transformers' generate, by which the paper sampled):
+ *   top-k  the first top_k entries
+ *   top-p  the shortest prefix whose sum is at least ceil(top_p * (double)total), but one entry at least
+ *   min-p  the entries with weight >= ceil(min_p * 2^40)
+ * The draw: Philox4x32-10 with key = seed (low word first) and counter = (index, candidate, turn, 0) gives words x0, x1;
+ * r = x0 + 2^32 * x1; target = floor(r * total / 2^64). The token is the first kept id, in order of ids, at which the
+ * running sum of kept weights exceeds target.
+ *
+ * logprob = ln(2^40 * exp(l - max) / sum of weights), max and weights over all entries at T = 1, in double, then float. */
+CGK_API cgk_status cgk_sample(const float *logits, const uint8_t *banned, uint32_t n_vocab,
+                              const cgk_sample_params *params, void *scratch, cgk_sample_result *result);
+
+/* Philox4x32-10, a counter-based generator: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. */
+CGK_API void cgk_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+
+/* ---- logprob --------------------------------------------------------------------------------------------------- */
+
+/* Score given tokens at temperature 1.
+ *
+ * logits: float32 [n_rows, n_vocab], rows one after the other. tokens: int32 [n_rows], each in [0, n_vocab).
+ * logprob: float32 [n_rows], natural log, by the formula of cgk_sample (the same bits).
+ * rank:    uint32 [n_rows] or NULL; how many entries come before the token by (greater logit, lower id); 0 is the best.
+ * entropy: float32 [n_rows] or NULL; of the row's distribution, in nats, summed in double in order of ids.
+ * NaN in a row: CGK_ERROR_NAN; nothing but -inf: CGK_ERROR_NO_CANDIDATE. */
+CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_vocab, const int32_t *tokens,
+                               float *logprob, uint32_t *rank, float *entropy);
+
+/* ---- interrupt ------------------------------------------------------------------------------------------------- */
+
+/* Ctrl-C as a flag that C code can read (a KeyboardInterrupt raised inside a callback would be lost). One a process.
+ *
+ * install: from now on SIGINT sets the flag, which is cleared first; a second SIGINT while it is set ends the process as if
+ * nobody had caught it. A SIGINT that was ignored stays ignored (nohup). Calls nest. restore: takes back one install; the
+ * last one puts the former handler back. Both return 0, or -1 where the system refuses or has no sigaction (Windows), or
+ * where there is nothing to restore. Both from one thread. The other three from any thread; set also from a handler. */
+CGK_API int cgk_interrupt_install(void);
+CGK_API int cgk_interrupt_restore(void);
+CGK_API void cgk_interrupt_set(void);
+CGK_API void cgk_interrupt_clear(void);
+CGK_API bool cgk_interrupt_requested(void *unused); /* a ggml_abort_callback */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

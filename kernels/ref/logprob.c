@@ -1,0 +1,56 @@
+/* cgk_logprob in plain C: log-probability, rank and entropy of given tokens. What it computes is stated in include/cgk.h. */
+#include <math.h>
+
+#include "cgk.h"
+#include "weight.h"
+
+static uint32_t rank_of(const float *logits, uint32_t n_vocab, uint32_t token) {
+    uint32_t before = 0;
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        before += logits[i] > logits[token] || (logits[i] == logits[token] && i < token);
+    }
+    return before;
+}
+
+/* -sum p ln p, with p = w / sum and ln p = l - max - ln(sum / 2^40). */
+static float entropy_of(const float *logits, uint32_t n_vocab, struct partition all) {
+    const float scale = weight_scale(1.0);
+    double mean = 0.0; /* of (l - max) * sum */
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        const uint64_t w = weight(logits[i], all.max, scale);
+        if (w > 0 && logits[i] != all.max) {
+            mean += (double)w * ((double)logits[i] - (double)all.max);
+        }
+    }
+    return (float)(log((double)all.sum / (double)WEIGHT_ONE) - mean / (double)all.sum);
+}
+
+CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_vocab, const int32_t *tokens,
+                               float *logprob, uint32_t *rank, float *entropy) {
+    if (!logits || !tokens || !logprob || n_vocab < 1 || n_vocab > CGK_VOCAB_MAX) {
+        return CGK_ERROR_PARAMETER;
+    }
+    for (uint32_t row = 0; row < n_rows; row++, logits += n_vocab) {
+        if (tokens[row] < 0 || (uint32_t)tokens[row] >= n_vocab) {
+            return CGK_ERROR_PARAMETER;
+        }
+        for (uint32_t i = 0; i < n_vocab; i++) {
+            if (isnan(logits[i])) {
+                return CGK_ERROR_NAN;
+            }
+        }
+        const struct partition all = partition_of(logits, n_vocab);
+        if (all.sum == 0) {
+            return CGK_ERROR_NO_CANDIDATE;
+        }
+        const uint32_t token = (uint32_t)tokens[row];
+        logprob[row] = partition_logprob(all, logits[token]);
+        if (rank) {
+            rank[row] = rank_of(logits, n_vocab, token);
+        }
+        if (entropy) {
+            entropy[row] = entropy_of(logits, n_vocab, all);
+        }
+    }
+    return CGK_OK;
+}
