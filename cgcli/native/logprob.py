@@ -1,27 +1,25 @@
-"""Log-probabilities of given tokens: the binding of cgk_logprob (kernels/include/cgk.h).
+"""The log-probability of a given token: the binding of cgk_logprob (kernels/include/cgk.h).
 
-It takes logits by their address, where llama.cpp left them. The numbers are those that `Sampler` gives for its tokens.
+It takes logits by their address, where llama.cpp left them. The number is the one that `Sampler` gives for its token.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 
 from cgcli.core.errors import CgcliError
 from cgcli.native.library import CGK_OK, library
 
 
-def logprobs(logits: int, n_vocab: int, tokens: Sequence[int]) -> list[float]:
-    """Natural log of each token's probability at temperature 1.
+def logprob(logits: int, n_vocab: int, token: int) -> float:
+    """Natural log of the token's probability at temperature 1.
 
-    logits: address of float32 [len(tokens), n_vocab], a row a token; tokens: ids below n_vocab.
-    Raises CgcliError where a logit is not a number, or a row is all -inf.
+    logits: address of float32 [n_vocab]; token: an id below n_vocab.
+    Raises CgcliError where a logit is not a number, or all are -inf.
     """
-    rows = len(tokens)
-    ids = (ctypes.c_int32 * rows)(*tokens)
-    found = (ctypes.c_float * rows)()
-    status = library().cgk_logprob(logits, rows, n_vocab, ids, found, None, None)
+    found = ctypes.c_float()
+    wanted = ctypes.c_int32(token)
+    status = library().cgk_logprob(logits, 1, n_vocab, ctypes.byref(wanted), ctypes.byref(found), None, None)
     if status != CGK_OK:
-        raise CgcliError(f"the model's logits cannot be scored (status {status})", hint="cgcli models verify")
-    return list(found)
+        raise CgcliError(f"the model's logits give token {token} no probability", hint="cgcli models verify")
+    return found.value

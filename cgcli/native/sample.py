@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cgcli.core.errors import CgcliError, UsageError
@@ -61,13 +60,6 @@ class Sampler:
         self._addresses = tuple(ctypes.addressof(block) for block in (self._params, self._scratch, self._result))
         self._sampling: Sampling | None = None
 
-    def mask(self, banned: Iterable[int]) -> Mask:
-        """A mask that bans the given ids. Raises IndexError for an id outside the vocabulary."""
-        mask = (ctypes.c_uint8 * self.n_vocab)()
-        for token in banned:
-            mask[token] = 1
-        return mask
-
     def sample(
         self,
         logits: int,
@@ -80,7 +72,7 @@ class Sampler:
     ) -> Sampled:
         """Choose a token.
 
-        logits: address of float32 [n_vocab], only read; banned: see `mask`. The draw depends on the seed, turn,
+        logits: address of float32 [n_vocab], only read; banned: of the same length. The draw depends on the seed, turn,
         candidate and index (of the token in its completion) and on nothing else, each of the last three below 2^32.
         Raises CgcliError where the logits hold NaN, or where nothing is left to choose from.
         """
