@@ -7,7 +7,7 @@ nobody asked, and the engine, the card or the model decides. Knows no command: f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -122,13 +122,16 @@ def _read(environment: Environment) -> dict[str, object]:
         raise UsageError(f"{path} is not TOML: {error}") from error
     for name in values:
         if name not in _RULES:
-            raise UsageError(f"{path}: no setting {name!r}{nearest(name, _RULES)}")
+            raise UsageError(
+                f"{path}: no setting {name!r}{nearest(name, _RULES)}", hint=f"settings: {', '.join(_RULES)}"
+            )
     return values
 
 
-def nearest(word: str, words: Mapping[str, object] | list[str]) -> str:
-    """', did you mean ...?' where one of `words` is near; else what there is."""
+def nearest(word: str, words: Iterable[str]) -> str:
+    """', did you mean ...?' where one of `words` is near."""
     import difflib
 
-    near = difflib.get_close_matches(word, list(words), 1)
-    return f", did you mean {near[0]!r}?" if near else f"; there are {', '.join(words)}"
+    by_letters = {one.lstrip("-"): one for one in words}
+    near = difflib.get_close_matches(word.lstrip("-"), by_letters, 1)
+    return f", did you mean {by_letters[near[0]]}?" if near else ""

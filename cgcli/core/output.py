@@ -97,8 +97,8 @@ class Output:
             self._say(message)
 
     def error(self, error: CgcliError) -> None:
-        """The error's one line, with the next thing to try."""
-        hint = f"; try: {error.hint}" if error.hint else ""
+        """The error's one line, with what to type or do next."""
+        hint = f"; {'type: ' * error.hint.startswith('cgcli ')}{error.hint}" if error.hint else ""
         name = "\x1b[1;31mcgcli:\x1b[0m" if self._coloured(self.stderr_is_terminal) else "cgcli:"
         self._say(f"{name} {one_line(error.message + hint)}")
 

@@ -1,0 +1,160 @@
+"""The checks of `cgcli doctor`, each a line: what it is, what was found, and what to do where that is not right.
+
+A check that fails is a finding, never the end of the others.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from cgcli import __version__
+from cgcli.core.config import Settings, nearest, variable
+from cgcli.core.environment import Environment
+from cgcli.core.errors import CgcliError
+from cgcli.core.progress import Progress
+from cgcli.core.units import size
+
+PACKAGES = ("llama-cpp-python", "huggingface-hub", "numpy", "gguf", "safetensors", "typer", "rich", "prompt-toolkit")
+LOW_DISK_BYTES = 5e9
+"""Below this a CodeGen checkpoint of 2B no longer fits."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line. `hint` says what to do; `broken` means that something cannot work until it is done."""
+
+    name: str
+    value: str
+    hint: str | None = None
+    broken: bool = False
+
+    @property
+    def mark(self) -> str:
+        return "✗" if self.broken else "!" if self.hint else "✓"
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def findings(environment: Environment, progress: Progress, *, online: bool) -> list[Finding]:
+    """Every check in turn; the Hub is asked only if `online`."""
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        _versions,
+        _engine,
+        _kernels,
+        _machine,
+        lambda: _configuration(environment),
+        lambda: _store(environment),
+        lambda: _hub(environment, progress, online),
+    ]
+    return [finding for check in checks for finding in check()]
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("cgcli", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
+    for name in PACKAGES:
+        try:
+            yield Finding(name, version(name))
+        except PackageNotFoundError:
+            yield Finding(name, "not installed", f"{sys.executable} -m pip install {name}", broken=True)
+
+
+def _engine() -> Iterator[Finding]:
+    from cgcli.engine.llama import gpu_devices, system_info
+
+    try:
+        yield Finding("llama.cpp", system_info().strip().rstrip("|").strip())
+        gpus = gpu_devices()
+    except CgcliError as error:
+        yield _broken("llama.cpp", error, "make clean && make test, or pip install --force-reinstall llama-cpp-python")
+        return
+    for name, free, total in gpus:
+        yield Finding("GPU", f"{name}, {size(free)} of {size(total)} free")
+    if not gpus and Path("/dev/nvidiactl").exists():
+        yield Finding("GPU", "an NVIDIA GPU, but llama.cpp was built without CUDA", "make cuda")
+    elif not gpus:
+        yield Finding("GPU", "none, the processor does all the work")
+
+
+def _kernels() -> Iterator[Finding]:
+    try:
+        from cgcli.native import describe
+    except ImportError:
+        return
+    try:
+        yield Finding("kernels", describe())
+    except CgcliError as error:
+        yield _broken("kernels", error, "pip install --force-reinstall cgcli")
+
+
+def _machine() -> Iterator[Finding]:
+    from cgcli.engine.threads import thread_count
+    from cgcli.hub.room import memory_bytes
+
+    yield Finding("threads", f"{thread_count()} of {os.cpu_count()} processors")
+    yield Finding("memory", size(memory_bytes()))
+
+
+def _configuration(environment: Environment) -> Iterator[Finding]:
+    file = environment.config_file
+    try:
+        Settings.load(environment)
+        yield Finding("configuration", str(file) if file.exists() else f"{file} (not there: defaults)")
+    except CgcliError as error:
+        yield _broken("configuration", error, f"correct it in {file} or the environment")
+    known = {variable(name) for name in Settings.__dataclass_fields__} | {"CGCLI_HOME"}
+    for name in sorted(environment.variables.keys() - known):
+        if name.startswith("CGCLI_"):
+            yield Finding("environment", f"{name} means nothing{nearest(name, sorted(known))}", f"unset {name}")
+
+
+def _store(environment: Environment) -> Iterator[Finding]:
+    from cgcli.hub.room import free_disk_bytes
+    from cgcli.hub.store import Store
+
+    folder = environment.store
+    place = next(one for one in (folder, *folder.parents) if one.exists())
+    free = free_disk_bytes(folder)
+    hint = None
+    if not os.access(place, os.W_OK):
+        hint = "choose a folder that can be written: CGCLI_HOME=FOLDER"
+    elif free < LOW_DISK_BYTES:
+        hint = "free some space, or move the store: CGCLI_HOME=FOLDER"
+    yield Finding("store", f"{folder}, {size(free)} free", hint, broken=not os.access(place, os.W_OK))
+    try:
+        stored = Store(folder).all()
+    except CgcliError as error:
+        yield _broken("pulled", error, f"remove what is broken in {folder}")
+        return
+    if not stored:
+        yield Finding("pulled", "nothing", "cgcli pull smollm2-135m")
+    for one in stored:
+        gone = not one.path.is_file()
+        value = f"{one.spec}, {size(one.manifest.size)}" + (f", but {one.path} is gone" if gone else "")
+        yield Finding("pulled", value, f"cgcli models rm {one.spec}" if gone else None)
+
+
+def _hub(environment: Environment, progress: Progress, online: bool) -> Iterator[Finding]:
+    endpoint = environment.variables.get("HF_ENDPOINT") or "https://huggingface.co"
+    if environment.flag("HF_HUB_OFFLINE"):
+        yield Finding("Hub", f"{endpoint}, HF_HUB_OFFLINE is set")
+    elif not online:
+        yield Finding("Hub", f"{endpoint}, not asked (--online asks)")
+    else:
+        from cgcli.hub.remote import Hub, Patience
+
+        try:
+            snapshot = Hub(environment, progress, Patience(tries=1)).snapshot("Salesforce/codegen-350M-mono", None)
+            yield Finding("Hub", f"{endpoint}, reached: {snapshot.repo} is at {snapshot.commit[:12]}")
+        except CgcliError as error:
+            yield _broken("Hub", error, "check the network and HF_ENDPOINT; pulled models work without it")
+
+
+def _broken(name: str, error: CgcliError, hint: str) -> Finding:
+    return Finding(name, error.message, error.hint or hint, broken=True)

@@ -1,0 +1,34 @@
+"""Model names for the shell's Tab key. Whatever goes wrong, there is simply nothing to offer."""
+
+from __future__ import annotations
+
+from cgcli.core.environment import Environment
+from cgcli.core.errors import CgcliError
+
+
+def catalogued(incomplete: str) -> list[str]:
+    """Names that can be pulled, and behind a colon the quants that each comes in."""
+    from cgcli.hub.catalog import load_catalog
+
+    cards = load_catalog().cards
+    card = cards.get(incomplete.partition(":")[0])
+    if card is not None and ":" in incomplete:
+        return _starting([f"{card.name}:{quant}" for quant in card.quants], incomplete)
+    return _starting(list(cards), incomplete)
+
+
+def pulled(incomplete: str) -> list[str]:
+    """Names in the store, and behind a colon the quants that are there."""
+    from cgcli.hub.store import Store
+
+    try:
+        stored = Store(Environment.from_process().store).all()
+    except (CgcliError, OSError):
+        return []
+    if ":" in incomplete:
+        return _starting([one.spec for one in stored], incomplete)
+    return _starting(list(dict.fromkeys(one.name for one in stored)), incomplete)
+
+
+def _starting(words: list[str], incomplete: str) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)]

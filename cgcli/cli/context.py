@@ -1,0 +1,53 @@
+"""What every command is given: the environment, the output and the settings of this run. Made once, passed down."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
+
+from cgcli.core.output import Output
+
+if TYPE_CHECKING:
+    import typer
+
+    from cgcli.core.config import Settings
+    from cgcli.core.environment import Environment
+
+
+class Run:
+    """One run of the command line. `debug` asks for tracebacks."""
+
+    def __init__(self, stdout: BinaryIO, stderr: TextIO, variables: Mapping[str, str]) -> None:
+        self.variables = variables
+        self.output = Output(stdout, stderr, variables)
+        self.debug = False
+
+    @classmethod
+    def from_process(cls) -> Run:
+        """The run of this process. A stream that was closed before the start swallows what it is given."""
+        stdout = io.BytesIO() if sys.stdout is None else sys.stdout.buffer
+        stderr = io.StringIO() if sys.stderr is None else sys.stderr
+        return cls(stdout, stderr, os.environ)
+
+    @classmethod
+    def of(cls, ctx: typer.Context) -> Run:
+        """The run that a command belongs to."""
+        return cast(Run, ctx.find_root().obj)
+
+    @cached_property
+    def environment(self) -> Environment:
+        from cgcli.core.environment import Environment
+
+        return Environment.from_process(self.variables)
+
+    def settings(self, **flags: object) -> Settings:
+        """Settings with these flags (None: not given) on top; their colour holds for the output from now on."""
+        from cgcli.core.config import Settings
+
+        settings = Settings.load(self.environment, flags)
+        self.output.color = settings.color
+        return settings

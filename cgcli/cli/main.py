@@ -1,0 +1,145 @@
+"""The command line: which commands there are, and the one place where an exception becomes text and an exit status.
+
+Command modules import nothing heavy at their top; `--help` reads all of them (contract: 400 ms).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cgcli.cli.context import Run
+from cgcli.cli.options import Command, Group
+from cgcli.core.errors import CgcliError, ExitStatus, UsageError
+
+WRITE = "Write programs"
+MODELS = "Models"
+HELP = "Help"
+
+
+def _version(ctx: typer.Context, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from cgcli import __version__
+
+        Run.of(ctx).output.text(f"cgcli {__version__}")
+        raise typer.Exit
+
+
+def _start(
+    ctx: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version, expose_value=False),
+    ] = False,
+) -> None:
+    """Prompts become programs, with CodeGen models on your own machine."""
+    if ctx.invoked_subcommand is None:
+        ctx.get_help()  # prints it
+
+
+def build() -> typer.Typer:
+    """The application with all its commands."""
+    from cgcli.cli import convert, doctor, gen, models, pull
+
+    app = typer.Typer(
+        cls=Group,
+        invoke_without_command=True,
+        pretty_exceptions_enable=False,
+        suggest_commands=False,  # _usage does it, for options too
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_start)
+    app.command("gen", cls=Command, rich_help_panel=WRITE)(gen.gen)
+    app.command("pull", cls=Command, rich_help_panel=MODELS)(pull.pull)
+    app.add_typer(models.build(), name="models", rich_help_panel=MODELS)
+    app.command("convert", cls=Command, rich_help_panel=MODELS)(convert.convert)
+    app.command("doctor", cls=Command, rich_help_panel=HELP)(doctor.doctor)
+    return app
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit status and raises nothing."""
+    run = Run.from_process()
+    try:
+        status = _invoke(run, arguments)
+    except BrokenPipeError:
+        status = ExitStatus.OK  # the reader has had what it wanted
+    except Exception as error:
+        status = _report(run, error)
+    except KeyboardInterrupt:
+        status = ExitStatus.INTERRUPTED
+    _flush(run)
+    return status
+
+
+def _invoke(run: Run, arguments: Sequence[str]) -> int:
+    try:
+        result = build()(args=list(arguments), prog_name="cgcli", standalone_mode=False, obj=run)
+    except SystemExit as stop:
+        # Typer ends so after a completion, and with status 1 after a closed pipe.
+        if isinstance(stop.__context__, BrokenPipeError):
+            return ExitStatus.OK
+        return stop.code if isinstance(stop.code, int) else ExitStatus.OK
+    return result if isinstance(result, int) else ExitStatus.OK
+
+
+def _report(run: Run, error: Exception) -> int:
+    """Show the error as one line (with --debug a traceback before it) and give its status."""
+    if run.debug:
+        run.output.stderr.write("".join(traceback.format_exception(error)))
+    known = _known(error)
+    run.output.error(known)
+    return known.status
+
+
+def _known(error: Exception) -> CgcliError:
+    match error:
+        case CgcliError():
+            return error
+        case typer.TyperException():
+            return _usage(error)
+        case typer.Abort():
+            return CgcliError("nothing was answered")
+        case MemoryError():
+            return CgcliError("out of memory", hint="a smaller model or quant: cgcli models")
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            return CgcliError(f"{where}{error.strerror or error}")
+        case _:
+            return CgcliError(
+                f"internal error: {type(error).__name__}: {error}", hint="the same command with --debug, and report it"
+            )
+
+
+def _usage(error: typer.TyperException) -> UsageError:
+    """Typer's own complaint as ours: one line, the nearest option, and the help to read."""
+    from cgcli.core.config import nearest
+
+    message = " ".join(error.format_message().split()).rstrip(".")
+    message = message[:1].lower() + message[1:]
+    ctx = getattr(error, "ctx", None)
+    option = getattr(error, "option_name", None)
+    if ctx is not None and message.startswith("no such option"):
+        message = (
+            f"no such option {option}{nearest(str(option), (name for one in ctx.command.params for name in one.opts))}"
+        )
+    elif ctx is not None and message.startswith("no such command"):
+        message += nearest(message.removeprefix("no such command ").strip("'\""), ctx.command.commands)
+    return UsageError(message, hint=f"{ctx.command_path if ctx else 'cgcli'} --help")
+
+
+def _flush(run: Run) -> None:
+    """Flush what Typer left in sys.stdout, so that the interpreter has nothing to complain about when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            # What cannot be written now cannot be written at exit either: the documented way is to aim it elsewhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

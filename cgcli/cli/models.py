@@ -1,0 +1,220 @@
+"""`cgcli models`: what can be pulled, what is there, and what to do with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cgcli.cli.complete import catalogued, pulled
+from cgcli.cli.context import Run
+from cgcli.cli.options import Command, Group
+
+if TYPE_CHECKING:
+    from cgcli.hub.listing import Listed
+    from cgcli.hub.store import Store, Stored
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, typer.Argument(metavar="NAME[:QUANT]", help="A model of the store.", autocompletion=pulled)]
+
+
+def build() -> typer.Typer:
+    """The group of commands, to be added to the application."""
+    app = typer.Typer(cls=Group, invoke_without_command=True, help="List models and look after the pulled ones.")
+    app.callback()(models)
+    for command in (show, path, verify, rm, add):
+        app.command(cls=Command)(command)
+    return app
+
+
+def models(ctx: typer.Context, json: Json = False) -> None:
+    """List models and look after the pulled ones."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from cgcli.hub.catalog import load_catalog
+    from cgcli.hub.listing import listing
+    from cgcli.hub.room import memory_bytes
+
+    run = Run.of(ctx)
+    rows = listing(load_catalog(), _store(run).all(), memory_bytes())
+    if json:
+        run.output.json([_listed(row) for row in rows])
+    else:
+        header = ("MODEL", "PARAMETERS", "DOWNLOAD", "MEMORY", "FITS", "PASS@1", "PULLED")
+        run.output.table(header, [_row(row) for row in rows])
+
+
+def show(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A model of the catalog or the store.", autocompletion=catalogued)
+    ],
+    json: Json = False,
+) -> None:
+    """Show all that is known of a model."""
+    from cgcli.hub.catalog import load_catalog
+    from cgcli.hub.listing import listed
+    from cgcli.hub.room import memory_bytes
+    from cgcli.hub.spec import parse_spec
+
+    run = Run.of(ctx)
+    catalog, wanted = load_catalog(), parse_spec(name).name
+    stored = _store(run).quants(wanted)
+    card = catalog.get(wanted) if stored else catalog.require(wanted)
+    row = listed(wanted, card, stored, memory_bytes())
+    if json:
+        run.output.json(_listed(row))
+        return
+    for key, value in _facts(row):
+        run.output.text(f"{key:12} {value}")
+
+
+def path(ctx: typer.Context, name: Name, json: Json = False) -> None:
+    """Print where a model's GGUF file is."""
+    run = Run.of(ctx)
+    found = _find(run, name)
+    if json:
+        run.output.json({"model": found.name, "quant": found.quant, "path": str(found.path)})
+    else:
+        run.output.text(str(found.path))
+
+
+def verify(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME[:QUANT]]...", help="Default: all.", autocompletion=pulled)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Hash pulled files again and compare with what was recorded."""
+    from cgcli.core.errors import ModelFileError
+
+    run = Run.of(ctx)
+    store = _store(run)
+    chosen = [_find(run, name) for name in names] if names else store.all()
+    problems = [(one, store.verify(one, run.output.progress())) for one in chosen]
+    if json:
+        run.output.json([{"model": one.name, "quant": one.quant, "problem": problem} for one, problem in problems])
+    for one, problem in problems:
+        run.output.note(problem or f"{one.spec}: as it was pulled, byte for byte")
+    broken = [(one, problem) for one, problem in problems if problem is not None]
+    if broken:
+        first, problem = broken[0]
+        raise ModelFileError(
+            f"{len(broken)} of {len(chosen)} damaged: {problem}",
+            hint=f"cgcli models rm {first.spec} && cgcli pull {first.spec}",
+        )
+
+
+def rm(ctx: typer.Context, name: Name, json: Json = False) -> None:
+    """Remove a pulled model, or one quant of it; a linked file itself stays."""
+    from cgcli.core.units import size
+    from cgcli.hub.spec import parse_spec
+
+    run = Run.of(ctx)
+    spec = parse_spec(name)
+    freed = _store(run).remove(spec.name, spec.quant, run.output.progress())
+    if json:
+        run.output.json({"model": spec.name, "quant": spec.quant, "freed_bytes": freed})
+    run.output.note(f"removed {name}: {size(freed)} freed")
+
+
+def add(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.gguf", help="Stays where it is; nothing is copied.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What to call it.")],
+    json: Json = False,
+) -> None:
+    """Use a GGUF file that is already on this machine."""
+    run = Run.of(ctx)
+    added = _store(run).link(name, file, run.output.progress())
+    if json:
+        run.output.json(_stored(added))
+    run.output.note(f'added {added.spec}: cgcli gen -m {added.name} "..."')
+
+
+def _store(run: Run) -> Store:
+    from cgcli.hub.store import Store
+
+    return Store(run.environment.store)
+
+
+def _find(run: Run, name: str) -> Stored:
+    from cgcli.hub.spec import parse_spec
+
+    spec = parse_spec(name)
+    return _store(run).find(spec.name, spec.quant)
+
+
+def _row(row: Listed) -> tuple[str, ...]:
+    from cgcli.core.units import size
+
+    card = row.card
+    return (
+        row.name,
+        _count(card.parameters) if card else "",
+        size(card.download_bytes) if card and card.download_bytes else "",
+        size(row.memory_bytes) if row.memory_bytes else "?",
+        {True: "yes", False: "no", None: "?"}[row.fits],
+        f"{card.human_eval.pass_at_1:.1f}" if card and card.human_eval else "",
+        ", ".join(one.quant for one in row.pulled),
+    )
+
+
+def _count(parameters: int | None) -> str:
+    if parameters is None:
+        return ""
+    return f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.0f} M"
+
+
+def _stored(one: Stored) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {**asdict(one.manifest), "path": str(one.path)}
+
+
+def _listed(row: Listed) -> dict[str, object]:
+    """A row as `--json` prints it; what nobody knows is null."""
+    card = row.card
+    return {
+        "name": row.name,
+        "summary": card.summary if card else None,
+        "source": card.source if card else None,
+        "licence": card.licence if card else None,
+        "parameters": card.parameters if card else None,
+        "context": card.shape.context if card and card.shape else None,
+        "tokenizer": card.tokenizer if card else None,
+        "languages": list(card.languages) if card else [],
+        "download_bytes": card.download_bytes if card else None,
+        "memory_bytes": card.memory_bytes if card else {},
+        "human_eval": {"pass_at_1": card.human_eval.pass_at_1, "source": card.human_eval.source}
+        if card and card.human_eval
+        else None,
+        "default_quant": card.default_quant if card else None,
+        "fits": row.fits,
+        "pulled": [_stored(one) for one in row.pulled],
+    }
+
+
+def _facts(row: Listed) -> list[tuple[str, str]]:
+    """A row as lines for a person: what is unknown is left out."""
+    from cgcli.core.units import size
+
+    facts: list[tuple[str, str]] = [("model", row.name)]
+    if card := row.card:
+        facts += [("what", card.summary), ("source", card.source), ("licence", card.licence)]
+        facts += [("parameters", _count(card.parameters))] if card.parameters else []
+        facts += [("context", f"{card.shape.context} tokens")] if card.shape else []
+        facts += [("tokenizer", card.tokenizer)]
+        facts += [("languages", ", ".join(card.languages))] if card.languages else []
+        facts += [("download", size(card.download_bytes))] if card.download_bytes else []
+        facts += [("memory", ", ".join(f"{quant} {size(need)}" for quant, need in card.memory_bytes.items()))]
+        if score := card.human_eval:
+            facts.append(("HumanEval", f"pass@1 {score.pass_at_1} % ({score.source})"))
+    facts += [("fits", "yes" if row.fits else "not in this machine's memory")] if row.fits is not None else []
+    for one in row.pulled:
+        facts.append(("pulled", f"{one.quant}, {size(one.manifest.size)}, {one.path}"))
+    if row.card and not row.pulled:
+        facts.append(("pulled", f"no: cgcli pull {row.name}"))
+    return facts
