@@ -54,10 +54,11 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     _check(wish)
     code = language(wish.language) if wish.language else language_of(wish.into or wish.output or Path())
     choice = choose(settings.model, Store(run.environment.store), load_catalog(), memory_bytes())
-    prompts = prompts_of(wish.prompts, wish.file)
+    prompts: list[str | None] = [*prompts_of(wish.prompts, wish.file)]
     before = _program_so_far(wish)
     if not prompts and not before:
         raise UsageError("no prompt", hint='cgcli gen "read a CSV and print the mean of each column"')
+    prompts = prompts or [None]
     program = _program(wish, settings, choice, code, before)
     generation = _generation(wish, settings, choice, code, scored=wish.json or run.output.verbose)
     output = run.output
@@ -74,9 +75,10 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     ):
         output.detail(_engine_facts(engine))
         session = Session(engine, program, generation)
+        session.reserve(prompts)
         printed = "" if before and not (wish.whole and wish.into is None) else program.prefix
         try:
-            results = _write(session, prompts or [None], printed, wish, sink)
+            results = _write(session, prompts, printed, wish, sink)
         finally:
             sink.close()
         if wish.json:
@@ -140,7 +142,7 @@ def _sink(output: Output, wish: Wish, code: Language, before: bytes) -> Sink:
     return sink_for(output, code.name)
 
 
-def _write(session: Session, prompts: list[str] | list[None], head: str, wish: Wish, sink: Sink) -> list[Result]:
+def _write(session: Session, prompts: list[str | None], head: str, wish: Wish, sink: Sink) -> list[Result]:
     from cgcli.program.oneshot import grow
 
     pieces = grow(session, prompts, head=head, comments=wish.comments)

@@ -24,7 +24,7 @@ from cgcli.native.interrupt import Interrupt
 from cgcli.native.logprob import logprob
 from cgcli.native.sample import Sampler
 
-_FIRST_CELLS = 2048
+_CELLS_STEP = 1024
 _CONTROL, _UNUSED = 3, 5  # of llama.h's enum llama_token_type
 
 
@@ -50,7 +50,7 @@ class Engine:
         self.threads = threads or thread_count()
         self.model = Model.load(path, gpu_layers=gpu_layers)
         self.window = ctx or self.model.n_ctx_train
-        self._context = self._new_context(min(_FIRST_CELLS, self.window))
+        self._context: Context | None = None
         self._cached: list[int] = []
         types = self.model.header.token_types
         padding = types.translate(bytes(kind == _UNUSED for kind in range(256)))
@@ -74,12 +74,13 @@ class Engine:
         healing = Healing(owed, self.model.pieces, self._banned) if owed else None
         text: list[str] = []
         total_logprob, drawn = 0.0, 0
+        self.reserve(len(tokens) + room)
         try:
             row = self._prefill(tokens)
             started = time.perf_counter()
             while drawn < room:
                 sampled = self._sampler.sample(
-                    self._context.logits_address(row),
+                    self._logits(row),
                     request.sampling,
                     turn=request.turn,
                     candidate=request.candidate,
@@ -135,17 +136,26 @@ class Engine:
         def gather(at: int, rows: Sequence[int]) -> None:
             for row in rows:
                 target = tokens[at + row + 1]
-                scores.append(logprob(self._context.logits_address(row), self.model.n_vocab, target))
+                scores.append(logprob(self._logits(row), self.model.n_vocab, target))
 
         self._prefill(tokens, score_from=first, gather=gather)
         return scores
+
+    def reserve(self, cells: int) -> None:
+        """Make room for a context and completion of so many tokens (of the window at most), before they come.
+
+        The cache starts small, since clearing 8,192 cells takes as long as loading a small model; one that must grow later
+        is empty again.
+        """
+        self._cells(min(cells, self.window))
 
     def count(self, text: bytes) -> int:
         """Tokens that `text` takes of the window."""
         return len(self._tokens(text, check=False))
 
     def close(self) -> None:
-        self._context.close()
+        if self._context:
+            self._context.close()
         self.model.close()
 
     def __enter__(self) -> Self:
@@ -171,10 +181,12 @@ class Engine:
         keep = min(shared, len(tokens) - 1)  # the last token is decoded again: its logits are wanted
         if score_from is not None:
             keep = min(keep, max(score_from - 1, 0))
-        self._context.trim(keep)
+        context = self._cells(len(tokens))
+        keep = min(keep, len(self._cached))
+        context.trim(keep)
         del self._cached[keep:]
         row = 0
-        step = self._context.n_batch
+        step = context.n_batch
         for at in range(keep, len(tokens), step):
             piece = tokens[at : at + step]
             row = len(piece) - 1
@@ -191,28 +203,27 @@ class Engine:
 
     def _decode(self, tokens: list[int], *, outputs: list[int] | None = None) -> None:
         """One pass after what is cached. Raises Interrupted, the cache then as long as what was done."""
-        self._reserve(len(self._cached) + len(tokens))
-        if self._interrupt.requested or not self._context.decode(tokens, at=len(self._cached), outputs=outputs):
-            self._cached = (self._cached + tokens)[: self._context.length]
-            self._context.trim(len(self._cached))
+        context = self._cells(len(self._cached) + len(tokens))
+        if self._interrupt.requested or not context.decode(tokens, at=len(self._cached), outputs=outputs):
+            self._cached = (self._cached + tokens)[: context.length]
+            context.trim(len(self._cached))
             raise Interrupted
         self._cached += tokens
 
-    def _reserve(self, cells: int) -> None:
-        """Make the cache large enough: it starts small, since clearing 8,192 cells takes as long as loading a model."""
-        if cells <= self._context.n_ctx:
-            return
-        size = self._context.n_ctx
-        while size < cells:
-            size *= 2
-        self._context.close()
-        self._context = self._new_context(min(size, self.window))
-        cached, self._cached = self._cached, []
-        for at in range(0, len(cached), self._context.n_batch):
-            self._decode(cached[at : at + self._context.n_batch])
+    def _cells(self, cells: int) -> Context:
+        """The context, with at least so many cells; a new and empty one where it was smaller."""
+        if self._context is None or self._context.n_ctx < cells:
+            if self._context:
+                self._context.close()
+            self._cached.clear()
+            size = min(-(-cells // _CELLS_STEP) * _CELLS_STEP, self.window)
+            abort = self._interrupt.callback_address
+            self._context = Context(self.model, n_ctx=size, threads=self.threads, abort=abort)
+        return self._context
 
-    def _new_context(self, cells: int) -> Context:
-        return Context(self.model, n_ctx=cells, threads=self.threads, abort=self._interrupt.callback_address)
+    def _logits(self, row: int) -> int:
+        assert self._context
+        return self._context.logits_address(row)
 
 
 def perplexity(logprobs: Sequence[float]) -> float | None:

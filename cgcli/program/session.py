@@ -7,7 +7,7 @@ back. Completions that truncation leaves empty are drawn again as the next candi
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +34,7 @@ class Generation:
 
     def cutter(self) -> Cutter:
         """A new automaton for the truncation rules and the stop strings; the earliest cut ends a completion."""
-        return Chain(Truncator(self.rules), Stops(self.stops)) if self.stops else Truncator(self.rules)
+        return Chain(Truncator(self.rules), Stops(self.stops))
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,11 @@ class Session:
         self.engine = engine
         self.program = program
         self.generation = generation
+
+    def reserve(self, prompts: Sequence[str | None]) -> None:
+        """Make room in the cache for these turns, so that it need not grow on the way."""
+        text = self.program.source() + "".join(self.program.comment(prompt) for prompt in prompts if prompt is not None)
+        self.engine.reserve(self.engine.count(encode(text)) + len(prompts) * (self.generation.max_tokens + 2))
 
     def add(self, prompt: str | None) -> Generator[str, None, Result]:
         """Draw the completion of `prompt`, yield its text as it becomes certain, append the turn to the program.

@@ -1,0 +1,309 @@
+"""`cgcli gen` as a process: both streams and the exit status, with a small random CodeGen and, where pulled, a real model.
+
+What a random model writes is noise; what must hold is where it goes, and that what was there and what is new are the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+CGCLI = [sys.executable, "-m", "cgcli"]
+HEAD = "#!/usr/bin/env python3\n\n"
+
+
+class Ran:
+    """A finished `cgcli gen`."""
+
+    def __init__(self, done: subprocess.CompletedProcess[bytes]) -> None:
+        self.status = done.returncode
+        self.out = done.stdout
+        self.err = done.stderr.decode()
+
+
+def gen(*arguments: str, model: Path | str | None, stdin: bytes | None = None, **variables: str) -> Ran:
+    command = [*CGCLI, "gen", *(["-m", str(model)] if model else []), *arguments]
+    environment = {**os.environ, **variables}
+    feed = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    return Ran(subprocess.run(command, capture_output=True, env=environment, timeout=60, check=False, **feed))  # type: ignore[call-overload]
+
+
+SHORT = ("--seed", "3", "--max-tokens", "12", "-t", "1")
+
+
+def test_a_program_on_stdout_and_the_facts_on_stderr(tiny_model: Path) -> None:
+    ran = gen("sort numbers", *SHORT, model=tiny_model)
+    assert ran.status == 0, ran.err
+    assert ran.out.startswith(f"{HEAD}# sort numbers\n".encode())
+    assert ran.out.endswith(b"\n") and not ran.out.endswith(b"\n\n")
+    assert "seed 3" in ran.err and "\x1b" not in ran.err
+    assert ran.out == gen("sort numbers", *SHORT, model=tiny_model).out
+
+
+def test_a_seed_that_was_not_given_is_shown_and_gives_the_same_text(tiny_model: Path) -> None:
+    ran = gen("sort", "--max-tokens", "8", "-t", "1", model=tiny_model)
+    seed = ran.err.partition("seed ")[2].partition(",")[0]
+    assert ran.out == gen("sort", "--max-tokens", "8", "-t", "1", "--seed", seed, model=tiny_model).out
+
+
+def test_each_argument_and_each_line_of_a_file_is_a_turn(tiny_model: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts"
+    prompts.write_text("second\n\n  third \n")
+    ran = gen("first", "-f", str(prompts), *SHORT, model=tiny_model)
+    lines = ran.out.decode("utf-8", "replace").splitlines()
+    at = [lines.index(f"# {prompt}") for prompt in ("first", "second", "third")]
+    assert at == sorted(at) and all(lines[index - 1] == "" for index in at)
+
+
+def test_only_what_is_new_is_printed_after_a_piped_program(tiny_model: Path) -> None:
+    before = b"import sys\r\nname = '\xff'"
+    new = gen("go on", *SHORT, model=tiny_model, stdin=before)
+    whole = gen("go on", *SHORT, "--whole", model=tiny_model, stdin=before)
+    assert new.out.startswith(b"\n\n# go on\n")
+    assert before + new.out == whole.out
+
+
+def test_no_comment_leaves_the_comments_out_of_both(tiny_model: Path) -> None:
+    before = b"x = 1\n"
+    new = gen("a", "b", "--no-comment", *SHORT, model=tiny_model, stdin=before)
+    whole = gen("a", "b", "--no-comment", "--whole", *SHORT, model=tiny_model, stdin=before)
+    assert before + new.out == whole.out and b"# a\n" not in whole.out
+
+
+def test_without_a_prompt_stdin_is_continued_as_it_is(tiny_model: Path) -> None:
+    before = b"def add(a, b):\n    "
+    ran = gen("--whole", *SHORT, model=tiny_model, stdin=before)
+    assert ran.status in (0, 1) and ran.out.startswith(before) or ran.out == b""
+
+
+def test_raw_adds_nothing_and_cuts_nothing(tiny_model: Path) -> None:
+    ran = gen("--raw", "--whole", "--seed", "3", "-t", "1", "--max-tokens", "40", "--json", model=tiny_model, stdin=b"print(1)\n")
+    turn = json.loads(ran.out)["turns"][0]
+    assert turn["prompt"] is None and turn["candidates"][0]["tokens"] == 40
+    raw = gen("--raw", "--whole", "--seed", "3", "-t", "1", "--max-tokens", "40", model=tiny_model, stdin=b"print(1)\n")
+    assert raw.out.decode() == "print(1)\n" + turn["completion"]
+
+
+def test_redirection_appends_to_the_file_that_is_read(tiny_model: Path, tmp_path: Path) -> None:
+    program = tmp_path / "prog.py"
+    program.write_text("x = 1\n")
+    command = f"cat {program} | {' '.join(CGCLI)} gen more -m {tiny_model} {' '.join(SHORT)} >> {program}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert program.read_text().startswith("x = 1\n\n# more\n")
+
+
+def test_a_closed_pipe_ends_quietly(tiny_model: Path) -> None:
+    command = f"{' '.join(CGCLI)} gen a b c d -m {tiny_model} {' '.join(SHORT)} | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, b"#!/usr/bin/env python3\n")
+    assert b"Traceback" not in done.stderr and b"BrokenPipe" not in done.stderr
+
+
+def test_into_adds_the_turn_to_the_file_and_prints_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    program = tmp_path / "prog.py"
+    program.write_text("x = 1\n")
+    program.chmod(0o755)
+    first = gen("--into", str(program), "one", *SHORT, model=tiny_model)
+    assert (first.status, first.out) == (0, b"")
+    assert program.read_text().startswith("x = 1\n\n# one\n") and program.stat().st_mode & 0o777 == 0o755
+    fresh = tmp_path / "new.js"
+    assert gen("--into", str(fresh), "one", *SHORT, model=tiny_model).status == 0
+    assert fresh.read_text().startswith("// one\n")
+
+
+def test_output_goes_to_the_file_alone(tiny_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.py"
+    ran = gen("-o", str(target), "one", *SHORT, model=tiny_model)
+    assert (ran.status, ran.out) == (0, b"") and target.read_bytes() == gen("one", *SHORT, model=tiny_model).out
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_that_cannot_be_written_is_found_out_before_the_model_runs(tiny_model: Path, tmp_path: Path) -> None:
+    ran = gen("-o", str(tmp_path), "one", model=tiny_model)
+    assert ran.status == 1 and ran.out == b"" and "it is a folder" in ran.err and ran.err.count("\n") == 1
+
+
+def test_json_follows_its_schema_and_the_text(tiny_model: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    from importlib.resources import files
+
+    ran = gen("one", "two", "-n", "3", "--json", *SHORT, model=tiny_model)
+    facts = json.loads(ran.out)
+    jsonschema.validate(facts, json.loads((files("cgcli.program") / "gen.schema.json").read_text()))
+    assert facts["seed"] == 3 and len(facts["turns"]) == 2
+    text = gen("one", "two", "-n", "3", *SHORT, model=tiny_model).out.decode()
+    for turn in facts["turns"]:
+        assert turn["completion"] and turn["completion"] in text
+        usable = [c for c in turn["candidates"] if c["finish_reason"] != "empty"]
+        best = max(usable, key=lambda c: c["mean_logprob"])
+        assert turn["candidates"][turn["accepted"]] == best
+        assert turn["prompt_perplexity"] > 1
+
+
+def test_stop_strings_end_the_text(tiny_model: Path) -> None:
+    args = ("--raw", "--seed", "5", "-t", "1.2", "--max-tokens", "30")
+    whole = gen(*args, model=tiny_model, stdin=b"abc").out.decode("utf-8", "replace")
+    stop = whole[5:8]
+    cut = gen(*args, "--stop", stop, model=tiny_model, stdin=b"abc").out.decode("utf-8", "replace")
+    assert cut == whole[: whole.index(stop)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "model", "status", "says"),
+    [
+        (("x",), "no-such-model", 3, "cgcli models"),
+        (("x",), "smollm2-135m", 3, "cgcli pull smollm2-135m"),
+        (("x",), "/no/such.gguf", 3, "/no/such.gguf"),
+        (("x",), "smollm2-135m:q3_x", 2, "q3_x"),
+        (("x",), None, 3, "cgcli pull"),
+        (("x", "-t", "-1"), None, 2, "temperature"),
+        (("x", "--into", "a", "-o", "b"), None, 2, "--into"),
+        (("x", "--lang", "pythn"), None, 2, "python"),
+        (("x", "-f", "/no/such/file"), None, 2, "/no/such/file"),
+    ],
+)
+def test_wrong_words_get_one_line_and_their_status(
+    arguments: tuple[str, ...], model: str | None, status: int, says: str
+) -> None:
+    ran = gen(*arguments, model=model)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (status, b"", 1), ran.err
+    assert says in ran.err
+
+
+def test_no_prompt_at_all_is_wrong_usage(tiny_model: Path) -> None:
+    ran = gen(model=tiny_model)
+    assert (ran.status, ran.out) == (2, b"") and "no prompt" in ran.err
+
+
+def test_gpu_layers_that_cannot_be_had_are_an_error(tiny_model: Path) -> None:
+    from cgcli.engine.llama import gpu_devices
+
+    if gpu_devices():
+        pytest.skip("there is a GPU")
+    ran = gen("x", "--gpu-layers", "2", model=tiny_model)
+    assert ran.status == 2 and "--gpu-layers 2" in ran.err
+
+
+def test_a_program_longer_than_the_window_is_refused(tiny_model: Path) -> None:
+    ran = gen("x", "--ctx", "256", model=tiny_model, stdin=b"a = 1\n" * 400)
+    assert (ran.status, ran.out) == (6, b"") and "256" in ran.err and ran.err.count("\n") == 1
+
+
+def test_a_full_window_ends_the_text_and_says_so(tiny_model: Path) -> None:
+    ran = gen("--raw", "--ctx", "64", "--seed", "1", "-t", "1", model=tiny_model, stdin=b"a = 1\n" * 8)
+    assert ran.status == 0 and "window of 64 tokens is full" in ran.err
+
+
+def test_stdin_that_nobody_feeds_is_not_waited_for(tiny_model: Path) -> None:
+    read, write = os.pipe()
+    try:
+        command = [*CGCLI, "gen", "--no-stdin", "x", "-m", str(tiny_model), *SHORT]
+        done = subprocess.run(command, stdin=read, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0 and done.stdout.startswith(HEAD.encode())
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def on_terminal(command: list[str], **variables: str) -> tuple[int, bytes]:
+    """Run with stdout and stderr on a pseudo-terminal; status and all that it was shown."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.environ.update(variables)
+        os.execvp(command[0], command)
+    shown = b""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [({"NO_COLOR": "", "TERM": "xterm"}, True), ({"NO_COLOR": "1", "TERM": "xterm"}, False), ({"NO_COLOR": "", "TERM": "dumb"}, False)],
+)
+def test_colour_only_where_the_terminal_wants_it(tiny_model: Path, variables: dict[str, str], coloured: bool) -> None:
+    status, shown = on_terminal([*CGCLI, "gen", "x", "-m", str(tiny_model), *SHORT], **variables)
+    assert status == 0 and b"# x" in shown
+    assert (b"\x1b[" in shown) == coloured
+
+
+def test_ctrl_c_keeps_what_was_written_and_exits_130(tiny_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.txt"
+    command = [*CGCLI, "gen", "--raw", "-t", "1.5", "--max-tokens", "100000", "-m", str(tiny_model)]
+    with target.open("wb") as out, subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin and process.stderr
+        process.stdin.write(b"abc")
+        process.stdin.close()
+        deadline = time.monotonic() + 30
+        while target.stat().st_size < 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+        assert b"Traceback" not in process.stderr.read()
+    assert target.stat().st_size >= 20
+
+
+def test_ctrl_c_keeps_a_part_in_the_file_of_into(embedded_home: Path, tmp_path: Path) -> None:
+    program = tmp_path / "prog.py"
+    program.write_text("import os\n")
+    command = [*CGCLI, "gen", "--into", str(program), "list all files", "--max-tokens", "2000", "--raw", "-v"]
+    environment = {**os.environ, "CGCLI_HOME": str(embedded_home)}
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stderr
+        assert b"loaded" in process.stderr.readline()
+        time.sleep(0.7)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+    assert program.read_text().startswith("import os\nlist all files")
+    assert len(program.read_text()) > len("import os\nlist all files")
+
+
+def test_ctrl_c_during_prefill_prints_nothing_and_exits_130(embedded_home: Path) -> None:
+    command = [*CGCLI, "gen", "go on", "-v"]
+    environment = {**os.environ, "CGCLI_HOME": str(embedded_home)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(b"x = [1, 2, 3]\n" * 700)
+        process.stdin.close()
+        assert b"loaded" in process.stderr.readline()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        assert process.wait(timeout=10) == 130
+        assert time.monotonic() - started < 2
+        assert process.stdout.read() == b""
+
+
+def test_a_real_model_writes_python_that_parses(embedded_home: Path) -> None:
+    ran = gen("print the first ten square numbers", "--seed", "1", model=None, CGCLI_HOME=str(embedded_home))
+    assert ran.status == 0, ran.err
+    compile(ran.out, "program", "exec")
+
+
+def test_indentation_at_the_end_is_healed(embedded_home: Path) -> None:
+    """The right continuation of an indented line is a statement, not more white space."""
+    before = b"def add(a, b):\n    "
+    ran = gen("--raw", "-t", "0", "--max-tokens", "6", model=None, stdin=before, CGCLI_HOME=str(embedded_home))
+    assert ran.out.startswith(b"return a + b"), ran.out
+
+
