@@ -1,0 +1,82 @@
+"""Finds a checkpoint's weight files in a folder and reads them as one table of tensors.
+
+Files in the Hub's layout: model.safetensors or pytorch_model.bin, single or in pieces with an index beside them.
+Safetensors come first: they need no pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cgcli.convert.json_file import read_json, shown
+from cgcli.convert.safetensors_file import read_safetensors
+from cgcli.convert.tensor import StoredTensor
+from cgcli.convert.torch_file import read_torch_file
+from cgcli.core.errors import ModelFileError
+
+Reader = Callable[[Path], dict[str, StoredTensor]]
+FORMATS: tuple[tuple[str, Reader], ...] = (
+    ("model.safetensors", read_safetensors),
+    ("pytorch_model.bin", read_torch_file),
+)
+MAX_SHARDS = 1024
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a checkpoint by their published names, and the files that they are in."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    tensors: Mapping[str, StoredTensor]
+
+    def tensor(self, name: str, shape: tuple[int, ...]) -> StoredTensor:
+        """The weight of that name. Raises ModelFileError where it is missing or has another shape."""
+        found = self.tensors.get(name)
+        if found is None:
+            raise ModelFileError(f"{self.folder}: has no tensor {name}")
+        found.check_weight(shape)
+        return found
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Find and check the weight files in `folder`; no weight is read yet. Raises ModelFileError."""
+    for name, reader in FORMATS:
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            return Checkpoint(folder, (folder / name,), reader(folder / name))
+        if index.is_file():
+            return _open_shards(folder, index, reader)
+    raise ModelFileError(f"{folder}: has no weights ({' or '.join(name for name, _ in FORMATS)})")
+
+
+def sha256_of(path: Path) -> str:
+    """The file's hash, as hexadecimal digits."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _open_shards(folder: Path, index: Path, reader: Reader) -> Checkpoint:
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise ModelFileError(f"{index}: has no weight_map")
+    for file in places.values():
+        # A name with a folder in it could point anywhere.
+        if not isinstance(file, str) or Path(file).name != file or not (folder / file).is_file():
+            raise ModelFileError(f"{index}: names {shown(file)}, which is not a file beside it")
+    names = sorted(set(places.values()))
+    if len(names) > MAX_SHARDS:
+        raise ModelFileError(f"{index}: names {len(names)} files (limit {MAX_SHARDS})")
+    shards = {name: reader(folder / name) for name in names}
+    tensors = {}
+    for tensor, file in places.items():
+        if tensor not in shards[file]:
+            raise ModelFileError(f"{folder / file}: has no tensor {shown(tensor)}, which {index.name} says it has")
+        tensors[tensor] = shards[file][tensor]
+    return Checkpoint(folder, tuple(folder / name for name in names), tensors)
