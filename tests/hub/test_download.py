@@ -207,7 +207,7 @@ def test_gone_repository(fetch: Fetcher, hub: FakeHub) -> None:
         client.snapshot("nobody/nothing", None)
     with pytest.raises(ModelNotFound, match="revision"):
         client.snapshot(REPO, "v9")
-    with pytest.raises(ModelNotFound, match="other.gguf"):
+    with pytest.raises(ModelNotFound, match=r"other\.gguf"):
         client.file(client.snapshot(REPO, None), "other.gguf")
 
 
