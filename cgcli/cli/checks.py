@@ -83,12 +83,11 @@ def _engine() -> Iterator[Finding]:
 
 
 def _kernels() -> Iterator[Finding]:
+    from cgcli.native.library import library
+
     try:
-        from cgcli.native import describe
-    except ImportError:
-        return
-    try:
-        yield Finding("kernels", describe())
+        library()
+        yield Finding("kernels", "libcgk, plain C")
     except CgcliError as error:
         yield _broken("kernels", error, "pip install --force-reinstall cgcli")
 

@@ -44,6 +44,27 @@ class Run:
 
         return Environment.from_process(self.variables)
 
+    def say_more(self) -> None:
+        """-v: details, and what llama.cpp warns of."""
+        self.output.verbose = True
+        self._listen("WARNING")
+
+    def say_all(self) -> None:
+        """--debug: tracebacks, and the whole log of llama.cpp, too."""
+        self.debug = self.output.verbose = True
+        self._listen("DEBUG")
+
+    def _listen(self, level: str) -> None:
+        import logging
+
+        class Details(logging.Handler):
+            def emit(handler, record: logging.LogRecord) -> None:
+                self.output.detail(record.getMessage())
+
+        logger = logging.getLogger("cgcli")
+        logger.setLevel(level)
+        logger.handlers = [Details()]
+
     def settings(self, **flags: object) -> Settings:
         """Settings with these flags (None: not given) on top; their colour holds for the output from now on."""
         from cgcli.core.config import Settings

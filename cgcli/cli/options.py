@@ -33,22 +33,14 @@ def _quiet(run: Run) -> None:
     run.output.quiet = True
 
 
-def _verbose(run: Run) -> None:
-    run.output.verbose = True
-
-
-def _debug(run: Run) -> None:
-    run.debug = True
-
-
 def _option(act: Callable[[Run], None], *names: str, text: str) -> Any:
     return typer.Option(*names, help=text, callback=_acting(act), expose_value=False, rich_help_panel=PANEL)
 
 
 def _common(
     quiet: Annotated[bool, _option(_quiet, "-q", "--quiet", text="Say nothing on stderr but errors.")] = False,
-    verbose: Annotated[bool, _option(_verbose, "-v", "--verbose", text="Say more on stderr.")] = False,
-    debug: Annotated[bool, _option(_debug, "--debug", text="Show a traceback with an error.")] = False,
+    verbose: Annotated[bool, _option(Run.say_more, "-v", "--verbose", text="Say more on stderr.")] = False,
+    debug: Annotated[bool, _option(Run.say_all, "--debug", text="Say all: llama.cpp's log, and tracebacks.")] = False,
 ) -> None: ...
 
 

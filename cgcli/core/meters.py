@@ -25,7 +25,7 @@ def facts(done: int, total: int | None, rate: float | None, unit: Unit) -> str:
     """How far, how fast, how long still: '45 % of 1.2 GB, 13.0 MB/s, 0:51 left'."""
     amount = size if unit == "bytes" else str
     if total is None:
-        parts = [amount(done)]
+        parts = [amount(done)] if done else []
     elif unit == "bytes":
         parts = [f"{percent(done, total)} % of {size(total)}"]
     else:
@@ -85,14 +85,13 @@ class _LineTask:
             self._say(f"{self._label}: {facts(self._done, self._total, self._rate(), self._unit)}")
 
     def __enter__(self) -> Self:
-        start = "" if self._total is None else f": {facts(self._done, self._total, None, self._unit)}"
-        self._say(f"{self._label}{start}")
+        self._say(f"{self._label} …")
         return self
 
     def __exit__(self, *exception: object) -> None:
         if exception[0] is None:
-            taken = clock(self._now() - self._started)
-            self._say(f"{self._label}: done, {facts(self._done, None, self._rate(), self._unit)}, took {taken}")
+            how = facts(self._done, None, self._rate(), self._unit)
+            self._say(f"{self._label}: {how}{', ' * bool(how)}took {clock(self._now() - self._started)}")
 
 
 class Bars:
@@ -145,8 +144,8 @@ class Bars:
         class Facts(ProgressColumn):
             def render(self, task: RichTask) -> Text:
                 if task.finished or task.stop_time is not None:
-                    taken = clock(task.elapsed or 0)
-                    return Text(f"{facts(int(task.completed), None, None, task.fields['unit'])}, took {taken}")
+                    how = facts(int(task.completed), None, None, task.fields["unit"])
+                    return Text(f"{how}{', ' * bool(how)}took {clock(task.elapsed or 0)}")
                 total = None if task.total is None else int(task.total)
                 return Text(facts(int(task.completed), total, task.speed, task.fields["unit"]))
 

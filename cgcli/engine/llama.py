@@ -35,6 +35,9 @@ log = logging.getLogger("cgcli.llama")
 FTYPES = {"f16": 1, "q8_0": 7, "q6_k": 18, "q5_k_m": 17, "q4_k_m": 15, "q4_0": 2}
 QUANTS: tuple[str, ...] = tuple(FTYPES)
 
+# ggml_log_level; the fifth goes on with an unfinished line (the dots of loading).
+LOG_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
+
 Capture = Callable[[str, "NDArray[np.float32]"], None]
 """Called with a tensor's name and a copy of its values, float32 [rows, columns], during a pass."""
 
@@ -51,10 +54,11 @@ class Library:
         self.api.llama_backend_init()
 
     def _on_log(self, level: int, text: bytes, _data: object) -> None:
-        if level >= 4:
+        known = LOG_LEVELS.get(level, logging.DEBUG)
+        if known == logging.ERROR:
             self.errors.append(text.decode("utf-8", "replace").strip())
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s", text.decode("utf-8", "replace").rstrip("\n"))
+        if log.isEnabledFor(known):
+            log.log(known, "%s", text.decode("utf-8", "replace").rstrip("\n"))
 
     def last_error(self, default: str) -> str:
         """The last error that llama.cpp logged, without the name of its function."""
