@@ -81,7 +81,7 @@ class HubOrigin:
         config = next(file for file in self._files if file.path == CONFIG)
         if config.size > _CONFIG_LIMIT:
             raise ModelFileError(f"{self._source}: config.json has {config.size} bytes, too many to be CodeGen's")
-        return config_shape(self._source, self._hub.read(config))
+        return config_shape(self._source, self._hub.read(config), self._card.mp_num if self._card else None)
 
 
 class WheelOrigin:

