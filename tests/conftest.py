@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No time limit an example: the machine may be busy. The suite as a whole is timed.
+settings.register_profile("cgcli", deadline=None)
+settings.load_profile("cgcli")
 
 REPOSITORY = Path(__file__).parents[1]
 TEST_HOME = REPOSITORY / "build" / "test-home"
@@ -42,3 +47,11 @@ def embedded_home() -> Path:
 @pytest.fixture(scope="session")
 def embedded_model(embedded_home: Path) -> Path:
     return embedded_home / "store" / "smollm2-135m" / "q8_0.gguf"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random CodeGen that writes letters."""
+    from tests.tiny_model import write_tiny_model
+
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.gguf")
