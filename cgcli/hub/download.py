@@ -177,6 +177,6 @@ class _Part:
 
 def _new_hash(file: RemoteFile) -> Hash:
     """The kind of hash that the file's etag is: sha256 for LFS, else git's sha1 of a blob (`blob SIZE`, NUL, data)."""
-    if len(file.etag) == 64:
+    if file.is_lfs:
         return hashlib.sha256()
     return hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -29,7 +29,7 @@ _CONFIG_LIMIT = 1 << 20
 @dataclass(frozen=True)
 class Survey:
     """What is at an origin. download: bytes still to fetch; disk: bytes still to write for the original;
-    gguf: it is one ready file, else a checkpoint to be converted.
+    gguf: it is one ready file, else a checkpoint to be converted; sha256: of its files by name, as far as known.
     """
 
     source: str
@@ -39,6 +39,7 @@ class Survey:
     disk: int
     shape: Shape | None
     gguf: bool
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 class Origin(Protocol):
@@ -70,7 +71,8 @@ class HubOrigin:
         shape = None if self._file else self._shape()
         missing = sum(file.size - present_bytes(file, folder) for file in self._files)
         licence = self._card.licence if self._card else snapshot.licence
-        return Survey(self._source, snapshot.commit, licence, missing, missing, shape, gguf=self._file is not None)
+        hashes = {Path(file.path).name: file.etag for file in self._files if file.is_lfs}
+        return Survey(self._source, snapshot.commit, licence, missing, missing, shape, self._file is not None, hashes)
 
     def fetch(self, folder: Path, progress: Progress) -> Path:
         paths = [download(self._hub, file, folder, progress) for file in self._files]

@@ -182,7 +182,20 @@ class _Pull:
         return self.store.admit(target, manifest)
 
     def convert(self, original: Path, target: Path, quant: str, survey: Survey) -> dict[str, Any]:
-        raise NotImplementedError
+        from cgcli.convert.convert import convert
+        from cgcli.convert.provenance import Provenance
+        from cgcli.engine.threads import thread_count
+
+        report = convert(
+            original,
+            target,
+            quant=quant,
+            provenance=Provenance(survey.source, survey.revision, survey.sha256),
+            progress=self.progress,
+            mp_num=self.card.mp_num if self.card else None,
+            threads=thread_count(),
+        )
+        return report.as_json()
 
     def requantize(self, original: Path, target: Path, quant: str) -> None:
         from cgcli.engine.llama import quantize

@@ -58,6 +58,10 @@ class RemoteFile:
     size: int
     etag: str
 
+    @property
+    def is_lfs(self) -> bool:
+        return len(self.etag) == 64
+
 
 class Hub:
     """The Hub that HF_ENDPOINT names, spoken to with HF_TOKEN (or the token that `hf auth login` stored)."""
