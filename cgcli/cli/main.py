@@ -39,7 +39,7 @@ def _start(
 ) -> None:
     """Prompts become programs, with CodeGen models on your own machine."""
     if ctx.invoked_subcommand is None:
-        ctx.get_help()  # prints it
+        typer.echo(ctx.get_help())
 
 
 def build() -> typer.Typer:

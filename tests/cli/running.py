@@ -1,0 +1,29 @@
+"""Running `cgcli` as a process: both streams and the status."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ran:
+    status: int
+    out: bytes
+    err: str
+
+
+def cgcli(*arguments: str, stdout: int | None = None, **variables: str) -> Ran:
+    """Run it with stdin at its end, in the test's own home (see conftest.py). stdout: a descriptor to write to."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cgcli", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if stdout is None else stdout,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **variables},
+        timeout=60,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout or b"", done.stderr.decode())

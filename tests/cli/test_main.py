@@ -1,0 +1,134 @@
+"""The command line as scripts see it: streams, exit statuses, one line an error."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cgcli import __version__
+from cgcli.cli import main as command_line
+from cgcli.core.errors import CgcliError, ModelNotFound
+from tests.cli.running import cgcli
+
+GOLDEN = Path(__file__).parent / "help.txt"
+COMMANDS = [["gen"], ["pull"], ["convert"], ["models"], ["models", "show"], ["models", "add"], ["doctor"]]
+
+
+@pytest.mark.parametrize("words", [["--version"], ["-q", "--version"]])
+def test_version(words: list[str]) -> None:
+    ran = cgcli(*words)
+    assert (ran.status, ran.out, ran.err) == (0, f"cgcli {__version__}\n".encode(), "")
+
+
+def test_help_is_what_it_was() -> None:
+    """After a wanted change: COLUMNS=100 cgcli --help > tests/cli/help.txt."""
+    ran = cgcli("--help", COLUMNS="100")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out.decode() == GOLDEN.read_text()
+    assert cgcli(COLUMNS="100").out == ran.out
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_and_the_common_options(command: list[str]) -> None:
+    ran = cgcli(*command, "-h")
+    assert (ran.status, ran.err) == (0, "")
+    assert all(option in ran.out.decode() for option in ("--quiet", "--verbose", "--debug"))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["pul", "x"], "no such command 'pul', did you mean pull?; type: cgcli --help"),
+        (["models", "shw"], "no such command 'shw', did you mean show?; type: cgcli models --help"),
+        (
+            ["gen", "--temprature", "1"],
+            "no such option --temprature, did you mean --temperature?; type: cgcli gen --help",
+        ),
+        (["gen", "--zzz"], "no such option --zzz; type: cgcli gen --help"),
+        (["pull"], "missing argument 'MODEL'; type: cgcli pull --help"),
+        (
+            ["gen", "-n", "x"],
+            "invalid value for '-n' / '--candidates': 'x' is not a whole number; type: cgcli gen --help",
+        ),
+        (["gen", "-n", "0"], "invalid value for '-n' / '--candidates': '0' is less than 1; type: cgcli gen --help"),
+        (["gen", "--top-p", "2", "x"], "--top-p is 2.0, not a number from 0 to 1"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(words: list[str], line: str) -> None:
+    ran = cgcli(*words)
+    assert (ran.status, ran.out, ran.err) == (2, b"", f"cgcli: {line}\n")
+
+
+def test_a_missing_model_is_status_3_and_names_what_to_type() -> None:
+    ran = cgcli("models", "path", "codegen-350m-mono")
+    assert (ran.status, ran.out) == (3, b"")
+    assert ran.err.startswith("cgcli: no model named 'codegen-350m-mono'") and ran.err.count("\n") == 1
+
+
+def test_a_traceback_only_with_debug() -> None:
+    plain, debug = cgcli("models", "path", "none"), cgcli("models", "path", "none", "--debug")
+    assert "Traceback" not in plain.err
+    assert "Traceback" in debug.err and debug.err.endswith(plain.err)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (ModelNotFound("no x", hint="cgcli pull x"), 3, "cgcli: no x; type: cgcli pull x"),
+        (CgcliError("two\nlines \x1b[31m"), 1, "cgcli: two lines \\x1b[31m"),
+        (FileNotFoundError(2, "No such file or directory", "x.py"), 1, "cgcli: x.py: No such file or directory"),
+        (MemoryError(), 1, "cgcli: out of memory; a smaller model or quant: cgcli models"),
+        (KeyError("x"), 1, "cgcli: internal error: KeyError: 'x'; the same command with --debug, and report it"),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(), 0, ""),
+    ],
+)
+def test_every_exception_becomes_a_status(
+    error: BaseException, status: int, line: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(command_line, "_invoke", fail)
+    assert command_line.main([]) == status
+    assert capfd.readouterr() == ("", line + "\n" if line else "")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["models"], ["models", "--json"]], ids=" ".join)
+def test_a_closed_pipe_ends_quietly(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ran = cgcli(*words, stdout=writer)
+    finally:
+        os.close(writer)
+    assert (ran.status, ran.err) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("words", [["--version"], ["models"]], ids=" ".join)
+def test_a_full_disk_does_not(words: list[str]) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        ran = cgcli(*words, stdout=full)
+    finally:
+        os.close(full)
+    assert (ran.status, ran.err) == (1, "cgcli: cannot write to standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-"])
+def test_streams_may_be_closed_from_the_start(closing: str) -> None:
+    shell = f'"$0" -m cgcli models path nothing {closing}'
+    done = subprocess.run(["sh", "-c", shell, sys.executable], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 3
+    assert b"Traceback" not in done.stderr
+
+
+def test_no_colour_where_there_is_no_terminal() -> None:
+    for words in (["--help"], ["models"], ["models", "shw"]):
+        ran = cgcli(*words, NO_COLOR="")
+        assert b"\x1b" not in ran.out and "\x1b" not in ran.err

@@ -1,0 +1,117 @@
+"""Settings: who wins, what is refused, and that the place of a wrong value is named."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgcli.core.config import Settings, nearest, variable
+from cgcli.core.environment import Environment
+from cgcli.core.errors import CgcliError, UsageError
+
+
+def load(home: Path, toml: str | None = None, flags: dict[str, object] | None = None, **variables: str) -> Settings:
+    if toml is not None:
+        (home / "config.toml").write_text(toml)
+    return Settings.load(Environment.from_process({"CGCLI_HOME": str(home), **variables}), flags)
+
+
+def test_flag_beats_variable_beats_file_beats_default(tmp_path: Path) -> None:
+    file = "temperature = 0.6\ntop_p = 0.5\nmin_p = 0.1\n"
+    settings = load(tmp_path, file, {"temperature": 0.0, "top_k": None}, CGCLI_TEMPERATURE="0.8", CGCLI_TOP_P="0.7")
+    assert (settings.temperature, settings.top_p, settings.min_p, settings.top_k) == (0.0, 0.7, 0.1, 0)
+
+
+def test_defaults_are_the_papers(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    assert settings == Settings()
+    assert (settings.temperature, settings.top_p, settings.top_k, settings.min_p) == (0.2, 0.95, 0, 0.0)
+    assert (settings.max_tokens, settings.seed, settings.gpu_layers, settings.color) == (256, None, None, "auto")
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
+def test_every_setting_can_come_from_every_place(tmp_path: Path, name: str) -> None:
+    value, text, toml = {
+        "model": ("a", "a", '"a"'),
+        "prefix": ("#\n", "#\n", '"#\\n"'),
+        "color": ("never", "never", '"never"'),
+        "temperature": (1.0, "1", "1"),
+        "top_p": (1.0, "1", "1"),
+        "min_p": (1.0, "1", "1"),
+    }.get(name, (7, "7", "7"))
+    assert getattr(load(tmp_path, flags={name: value}), name) == value
+    assert getattr(load(tmp_path, **{variable(name): text}), name) == value
+    assert getattr(load(tmp_path, f"{name} = {toml}\n"), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("temperature", "-0.1"),
+        ("temperature", "nan"),
+        ("temperature", "inf"),
+        ("top_p", "1.01"),
+        ("min_p", "-1"),
+        ("top_k", "-1"),
+        ("max_tokens", "0"),
+        ("seed", str(2**64)),
+        ("ctx", "0"),
+        ("threads", "0"),
+        ("gpu_layers", "-1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_wherever_it_comes_from(tmp_path: Path, name: str, wrong: str) -> None:
+    value = float(wrong) if name in {"temperature", "top_p", "min_p"} else int(wrong)
+    with pytest.raises(UsageError, match="^--" + name.replace("_", "-")):
+        load(tmp_path, flags={name: value})
+    with pytest.raises(UsageError, match=f"^CGCLI_{name.upper()} is"):
+        load(tmp_path, **{variable(name): wrong})
+    with pytest.raises(UsageError, match=f"config.toml: {name} is"):
+        # TOML's integers end at 64 bits, signed; one more is too large for a seed, whatever the parser does with it.
+        load(tmp_path, f"{name} = {wrong}\n")
+
+
+@pytest.mark.parametrize(
+    "toml", ["top_k = true", "top_k = 1.5", 'top_k = "1"', "model = 1", 'color = "blue"', 'model = ""']
+)
+def test_a_value_of_the_wrong_kind_is_refused(tmp_path: Path, toml: str) -> None:
+    with pytest.raises(UsageError, match=r"config\.toml: "):
+        load(tmp_path, toml)
+
+
+def test_an_unknown_setting_is_named_with_the_nearest_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"config\.toml: no setting 'temprature', did you mean temperature\?"
+    ) as caught:
+        load(tmp_path, "temprature = 1\n")
+    assert "\n" not in caught.value.message and caught.value.hint is not None
+
+
+def test_a_file_that_is_no_toml_is_named_with_the_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"config\.toml is not TOML: .*line 2"):
+        load(tmp_path, "top_k = 1\ntop_k 2\n")
+    (tmp_path / "config.toml").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="is not TOML"):
+        load(tmp_path)
+    (tmp_path / "config.toml").unlink()
+    (tmp_path / "config.toml").mkdir()
+    with pytest.raises(CgcliError, match="cannot read"):
+        load(tmp_path)
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_any_text_in_a_variable_is_a_number_or_a_usage_error(text: str) -> None:
+    home = {"CGCLI_HOME": "/nonexistent", "CGCLI_TOP_K": text}
+    try:
+        assert Settings.load(Environment.from_process(home)).top_k == int(text)
+    except UsageError as error:
+        assert error.message.startswith("CGCLI_TOP_K is")
+
+
+def test_nearest() -> None:
+    assert nearest("--temprature", ["--top-p", "--temperature", "-t"]) == ", did you mean --temperature?"
+    assert nearest("zzz", ["gen", "pull"]) == ""

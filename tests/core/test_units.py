@@ -1,0 +1,29 @@
+"""Amounts as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from cgcli.core.units import clock, size
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (98_362_432, "98.4 MB"),
+        (999_950, "1.0 MB"),
+        (999_949_999, "999.9 MB"),
+        (73e9, "73.0 GB"),
+        (5e15, "5000.0 TB"),
+    ],
+)
+def test_size(count: float, shown: str) -> None:
+    assert size(count) == shown
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00")])
+def test_clock(seconds: float, shown: str) -> None:
+    assert clock(seconds) == shown
