@@ -53,8 +53,8 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
 
     _check(wish)
     code = language(wish.language) if wish.language else language_of(wish.into or wish.output or Path())
-    choice = choose(settings.model, Store(run.environment.store), load_catalog(), memory_bytes())
     prompts: list[str | None] = [*prompts_of(wish.prompts, wish.file)]
+    choice = choose(settings.model, Store(run.environment.store), load_catalog(), memory_bytes())
     before = _program_so_far(wish)
     if not prompts and not before:
         raise UsageError("no prompt", hint='cgcli gen "read a CSV and print the mean of each column"')

@@ -1,8 +1,8 @@
 """Token healing: continuing a text that ends in spaces or tabs.
 
-A model has never seen its tokens end inside a run of white space: after `def f():\n    ` the right next token is `␣␣␣␣return`
-split elsewhere, and its probability after the bare indentation is about nothing. So those bytes are taken off the context,
-and the first tokens drawn must begin with them, or be a beginning of them.
+A model has never seen its tokens end inside a run of white space: what GPT-2's tokenizer makes of `:\n    return` is `:`,
+`\n␣␣␣`, `␣return`, and after `\n`, `␣␣␣␣` the right word has a probability of about nothing. So the whole run, the line
+ends before the blanks included, is taken off the context, and the first tokens drawn must spell it, or go beyond it.
 The idea is S. Lundberg's, of the guidance library.
 """
 
@@ -12,11 +12,12 @@ import ctypes
 from collections.abc import Sequence
 
 _BLANKS = b" \t"
+_LINE_ENDS = b"\r\n"
 
 
 def split_blanks(text: bytes) -> tuple[bytes, bytes]:
-    """The text without its last spaces and tabs, and those."""
-    head = text.rstrip(_BLANKS)
+    """The text without the white space at its end, and that; nothing is taken off a text that ends in a line end."""
+    head = text.rstrip(_BLANKS + _LINE_ENDS) if text.endswith((b" ", b"\t")) else text
     return head, text[len(head) :]
 
 

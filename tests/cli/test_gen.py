@@ -265,6 +265,7 @@ def test_ctrl_c_keeps_a_part_in_the_file_of_into(embedded_home: Path, tmp_path: 
     program = tmp_path / "prog.py"
     program.write_text("import os\n")
     command = [*CGCLI, "gen", "--into", str(program), "list all files", "--max-tokens", "2000", "--raw", "-v"]
+    command += ["-t", "2", "--top-p", "1", "--seed", "1"]
     environment = {**os.environ, "CGCLI_HOME": str(embedded_home)}
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stderr
@@ -283,7 +284,7 @@ def test_ctrl_c_during_prefill_prints_nothing_and_exits_130(embedded_home: Path)
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     ) as process:
         assert process.stdin and process.stdout and process.stderr
-        process.stdin.write(b"x = [1, 2, 3]\n" * 700)
+        process.stdin.write(b"x = [1, 2, 3]\n" * 500)
         process.stdin.close()
         assert b"loaded" in process.stderr.readline()
         time.sleep(0.5)
@@ -302,7 +303,7 @@ def test_a_real_model_writes_python_that_parses(embedded_home: Path) -> None:
 
 def test_indentation_at_the_end_is_healed(embedded_home: Path) -> None:
     """The right continuation of an indented line is a statement, not more white space."""
-    before = b"def add(a, b):\n    "
+    before = b"#!/usr/bin/env python3\n\ndef add(a, b):\n    "
     ran = gen("--raw", "-t", "0", "--max-tokens", "6", model=None, stdin=before, CGCLI_HOME=str(embedded_home))
     assert ran.out.startswith(b"return a + b"), ran.out
 

@@ -18,7 +18,12 @@ def allowed(healing: Healing) -> set[bytes]:
 
 @pytest.mark.parametrize(
     ("text", "head", "blanks"),
-    [(b"def f():\n    ", b"def f():\n", b"    "), (b"a\t ", b"a", b"\t "), (b"a\n", b"a\n", b""), (b"  ", b"", b"  ")],
+    [
+        (b"def f():\n    ", b"def f():", b"\n    "),
+        (b"a\r\n\n\t ", b"a", b"\r\n\n\t "),
+        (b"a \n", b"a \n", b""),
+        (b"  ", b"", b"  "),
+    ],
 )
 def test_blanks_at_the_end_are_split_off(text: bytes, head: bytes, blanks: bytes) -> None:
     assert split_blanks(text) == (head, blanks)

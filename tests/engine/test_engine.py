@@ -1,0 +1,191 @@
+"""The engine on a small random CodeGen: determinism, the cache, scores, windows, what may be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cgcli.core.errors import ContextError, ModelFileError, UsageError
+from cgcli.engine.engine import Engine, perplexity
+from cgcli.engine.llama import Context, Model, gpu_devices
+from cgcli.engine.request import Completion, Request
+from cgcli.engine.stops import Stops
+from cgcli.native.interrupt import interruptible
+from cgcli.native.reference import sample as reference_sample
+from cgcli.native.sample import Sampling
+from tests.tiny_model import END_OF_TEXT, VOCABULARY
+
+HOT = Sampling(temperature=1.0, top_p=0.95, seed=11)
+
+
+@pytest.fixture
+def engine(tiny_model: Path) -> Iterator[Engine]:
+    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, threads=1) as engine:
+        yield engine
+
+
+def request(context: bytes, **changes: object) -> Request:
+    return replace(Request(context, HOT, Stops, max_tokens=24), **changes)  # type: ignore[arg-type]
+
+
+def drain(pieces: Generator[str, None, Completion]) -> tuple[list[str], Completion]:
+    said: list[str] = []
+    while True:
+        try:
+            said.append(next(pieces))
+        except StopIteration as stop:
+            return said, stop.value
+
+
+def test_the_pieces_are_the_text_and_the_seed_fixes_it(engine: Engine) -> None:
+    said, first = drain(engine.stream(request(b"abc")))
+    assert "".join(said) == first.text and first.tokens == 24 and first.finish_reason == "length"
+    assert drain(engine.stream(request(b"abc")))[1] == first
+    assert drain(engine.stream(request(b"abc", candidate=1)))[1].text != first.text
+    assert drain(engine.stream(request(b"abc", sampling=replace(HOT, seed=12))))[1].text != first.text
+
+
+def test_a_draw_is_the_reference_samplers(engine: Engine, tiny_model: Path) -> None:
+    """Token by token: llama.cpp's logits through the NumPy reference give the text that the engine gave."""
+    _, completion = drain(engine.stream(request(b"abc", max_tokens=8, turn=3, candidate=2)))
+    drawn: list[int] = []
+    with Model.load(tiny_model) as model, Context(model, n_ctx=256, threads=1) as context:
+        tokens = model.tokenize(b"abc")
+        banned = np.arange(VOCABULARY) > END_OF_TEXT
+        total = 0.0
+        for index in range(8):
+            context.decode(tokens if not drawn else drawn[-1:], at=0 if not drawn else len(tokens) + len(drawn) - 1)
+            logits = context.logits(len(tokens) - 1 if not drawn else 0)
+            sampled = reference_sample(logits, HOT, turn=3, candidate=2, index=index, banned=banned)
+            drawn.append(sampled.token)
+            total += sampled.logprob
+        assert b"".join(map(model.piece, drawn)).decode("utf-8", "replace") == completion.text
+        assert completion.mean_logprob == pytest.approx(total / 8, abs=1e-4)
+
+
+def test_padding_is_never_drawn_though_it_is_likeliest(engine: Engine) -> None:
+    text = drain(engine.stream(request(b"abc", sampling=Sampling(temperature=0, seed=1))))[1].text
+    assert "PAD" not in text and text
+
+
+def test_end_of_text_ends_the_text(engine: Engine, tiny_model: Path) -> None:
+    engine._ends = set(range(VOCABULARY))
+    said, completion = drain(engine.stream(request(b"abc")))
+    assert (said, completion.tokens, completion.finish_reason) == ([], 1, "stop")
+
+
+def test_only_what_differs_is_read_again(engine: Engine) -> None:
+    drain(engine.stream(request(b"a" * 300)))
+    before = engine.timings.prefill_tokens
+    drain(engine.stream(request(b"a" * 300)))
+    assert engine.timings.prefill_tokens - before == 1
+    drain(engine.stream(request(b"a" * 300 + b"b" * 20)))
+    assert engine.timings.prefill_tokens - before <= 1 + 20
+    drain(engine.stream(request(b"a" * 100)))
+    assert engine.timings.prefill_tokens - before <= 1 + 20 + 1
+
+
+def test_a_cache_that_was_reused_gives_the_text_of_a_fresh_one(engine: Engine, tiny_model: Path) -> None:
+    """The last token is read again alone, not with those before it: the last bits differ, the draws here do not."""
+    drain(engine.stream(request(b"abcdefgh" * 10)))
+    reused = drain(engine.stream(request(b"abcdefgh" * 5)))[1]
+    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, threads=1) as fresh:
+        anew = drain(fresh.stream(request(b"abcdefgh" * 5)))[1]
+    assert anew.text == reused.text and anew.mean_logprob == pytest.approx(reused.mean_logprob, abs=1e-3)
+
+
+def test_scores_are_the_log_softmax_of_every_position(engine: Engine, tiny_model: Path) -> None:
+    text = b"abc\n# def xyz"
+    scores = engine.score(text, 4)
+    with Model.load(tiny_model) as model, Context(model, n_ctx=256, threads=1) as context:
+        tokens = model.tokenize(text)
+        context.decode(tokens, outputs=range(len(tokens)))
+        expected = []
+        for index in range(4, len(tokens)):
+            logits = context.logits(index - 1).astype(np.float64)
+            expected.append(logits[tokens[index]] - np.logaddexp.reduce(logits))
+    assert scores == pytest.approx(expected, abs=1e-3)
+    assert perplexity(scores) == pytest.approx(np.exp(-np.mean(expected)), rel=1e-3)
+
+
+def test_the_first_token_of_all_is_not_scored(engine: Engine) -> None:
+    assert len(engine.score(b"abcd", 0)) == 3
+    assert engine.score(b"a", 0) == [] and perplexity([]) is None
+
+
+def test_a_long_text_is_scored_across_passes(engine: Engine) -> None:
+    text = bytes(97 + i % 26 for i in range(700))
+    whole = engine.score(text, 100)
+    assert len(whole) == 600
+    assert engine.score(text, 650) == pytest.approx(whole[550:], abs=0.05)
+
+
+def test_scoring_and_drawing_share_the_cache(engine: Engine) -> None:
+    engine.score(b"a" * 200, 150)
+    before = engine.timings.prefill_tokens
+    drain(engine.stream(request(b"a" * 200)))
+    assert engine.timings.prefill_tokens - before == 1
+
+
+def test_a_context_as_long_as_the_window_is_refused(engine: Engine) -> None:
+    with pytest.raises(ContextError, match="2048"):
+        drain(engine.stream(request(b"x" * 2048)))
+    _, completion = drain(engine.stream(request(b"x" * 2040, sampling=replace(HOT, temperature=2.0))))
+    assert (completion.tokens, completion.finish_reason) == (8, "context")
+
+
+def test_nothing_at_all_starts_from_end_of_text(engine: Engine) -> None:
+    assert drain(engine.stream(request(b"")))[1].tokens == 24
+
+
+def test_blanks_at_the_end_are_not_repeated(engine: Engine) -> None:
+    """What comes out continues the blanks; the tokens that spelt them again are not part of it."""
+    _, completion = drain(engine.stream(request(b"abc\n  ", max_tokens=8)))
+    assert completion.tokens == 8 and len(completion.text.encode()) < 8
+
+
+def test_an_interrupt_keeps_what_was_drawn_and_a_sound_cache(engine: Engine) -> None:
+    pieces = engine.stream(request(b"abc"))
+    kept = [next(pieces) for _ in range(5)]
+    engine._interrupt.set()
+    said, completion = drain(pieces)
+    assert completion.finish_reason == "interrupted" and completion.text == "".join(kept + said)
+    engine._interrupt.clear()
+    whole = drain(engine.stream(request(b"abc")))[1].text
+    assert whole.startswith(completion.text) and len(whole) > len(completion.text)
+
+
+def test_an_interrupt_before_the_start_draws_nothing(engine: Engine) -> None:
+    engine._interrupt.set()
+    _, completion = drain(engine.stream(request(b"abc")))
+    assert (completion.text, completion.tokens, completion.mean_logprob) == ("", 0, None)
+    engine._interrupt.clear()
+
+
+def test_utf8_is_never_split(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes of one character come as one piece; bytes that are none become U+FFFD."""
+    script = iter([*"é€".encode(), 0xFF, *b"a", *"🐍".encode()[:3]])
+    monkeypatch.setattr(engine.model, "piece", lambda token: bytes([next(script)]))
+    said, completion = drain(engine.stream(request(b"abc", max_tokens=10)))
+    assert completion.text == "é€\ufffda\ufffd"
+    assert said == ["é", "€", "\ufffd", "a", "\ufffd"]
+
+
+def test_demands_that_cannot_be_met_are_errors(tiny_model: Path, tmp_path: Path) -> None:
+    if not gpu_devices():
+        with pytest.raises(UsageError, match="no GPU"):
+            Model.load(tiny_model, gpu_layers=3)
+    empty = tmp_path / "empty.gguf"
+    empty.touch()
+    with pytest.raises(ModelFileError, match="empty"):
+        Model.load(empty)
+
+
+def test_special_tokens_are_never_parsed_out_of_text(tiny_model: Path) -> None:
+    with Model.load(tiny_model) as model:
+        tokens = model.tokenize(b"a<|endoftext|>")
+        assert END_OF_TEXT not in tokens and b"".join(map(model.piece, tokens)) == b"a<|endoftext|>"
