@@ -231,14 +231,13 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
                 self.connection.shutdown(socket.SHUT_RDWR)
 
         def pour(self, data: bytes, name: str) -> None:
-            start, rate = time.monotonic(), hub.faults.bytes_per_s
             for at in range(0, len(data), PIECE):
                 piece = data[at : at + PIECE]
                 self.wfile.write(piece)
                 with hub.guard:
                     hub.log.sent[name] += len(piece)
-                if rate is not None:
-                    time.sleep(max(0.0, (at + len(piece)) / rate - (time.monotonic() - start)))
+                if hub.faults.bytes_per_s is not None:
+                    time.sleep(len(piece) / hub.faults.bytes_per_s)
 
         def log_message(self, format: str, *arguments: object) -> None:
             pass

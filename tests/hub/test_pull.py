@@ -172,16 +172,21 @@ def test_offline_in_a_process(hub: FakeHub, environment: Environment, data: byte
 
 def test_two_at_once(hub: FakeHub, environment: Environment, tmp_path: Path) -> None:
     data = write_gguf(hub.root / REPO / "Tiny.F16.gguf", width=1024).read_bytes()
-    hub.faults.bytes_per_s = 6e6
-    pulls = [start(environment, SPEC), start(environment, SPEC)]
-    told = [process.communicate(timeout=30) for process in pulls]
-    assert [process.returncode for process in pulls] == [0, 0], told
-    assert told[0][0] == told[1][0]
-    assert Path(told[0][0].strip()).read_bytes() == data
+    hub.faults.bytes_per_s = 1e6
+    first = start(environment, SPEC)
+    while not hub.log.gets("/cdn/someone/Some-Model/Tiny.F16.gguf"):
+        time.sleep(0.01)
+    second = start(environment, SPEC)
+    assert second.stderr is not None
+    assert second.stderr.readline() == "ready\n"
+    assert second.stderr.readline() == "another cgcli is working on tiny.f16: waiting for it\n"
+    hub.faults.bytes_per_s = None
+    outs = [process.communicate(timeout=30) for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], outs
+    assert outs[0][0] == outs[1][0]
+    assert Path(outs[0][0].strip()).read_bytes() == data
     assert hub.log.sent["Tiny.F16.gguf"] == len(data)
-    waited = [err for _, err in told if "waiting for it" in err]
-    assert len(waited) == 1
-    assert "is here already" in waited[0]
+    assert outs[1][1] == "tiny.f16:f16 is here already\n"
 
 
 def test_killed_twenty_times(hub: FakeHub, environment: Environment, tmp_path: Path) -> None:
