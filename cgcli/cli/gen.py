@@ -26,53 +26,101 @@ def gen(
         list[str] | None, typer.Argument(metavar="[PROMPT]...", help="What to write next; each argument is a turn.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("-f", "--file", metavar="FILE", help="More prompts, one a line; - is stdin.", rich_help_panel=_PROGRAM)
+        Path | None,
+        typer.Option(
+            "-f", "--file", metavar="FILE", help="More prompts, one a line; - is stdin.", rich_help_panel=_PROGRAM
+        ),
     ] = None,
     into: Annotated[
         Path | None,
-        typer.Option("--into", metavar="FILE", help="The program so far is FILE; the new turns are added to it.", rich_help_panel=_PROGRAM),
+        typer.Option(
+            "--into",
+            metavar="FILE",
+            help="The program so far is FILE; the new turns are added to it.",
+            rich_help_panel=_PROGRAM,
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.", rich_help_panel=_PROGRAM)
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.", rich_help_panel=_PROGRAM
+        ),
     ] = None,
-    whole: Annotated[bool, typer.Option("--whole", help="Print the program so far too.", rich_help_panel=_PROGRAM)] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Print the program so far too.", rich_help_panel=_PROGRAM)
+    ] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Continue the bytes as they are: no comment, no truncation.", rich_help_panel=_PROGRAM)
+        bool,
+        typer.Option(
+            "--raw", help="Continue the bytes as they are: no comment, no truncation.", rich_help_panel=_PROGRAM
+        ),
     ] = False,
     no_comment: Annotated[
-        bool, typer.Option("--no-comment", help="Leave the prompts' comments out of what is printed.", rich_help_panel=_PROGRAM)
+        bool,
+        typer.Option(
+            "--no-comment", help="Leave the prompts' comments out of what is printed.", rich_help_panel=_PROGRAM
+        ),
     ] = False,
     no_stdin: Annotated[
-        bool, typer.Option("--no-stdin", help="Do not read stdin (in loops, over ssh, from cron).", rich_help_panel=_PROGRAM)
+        bool,
+        typer.Option("--no-stdin", help="Do not read stdin (in loops, over ssh, from cron).", rich_help_panel=_PROGRAM),
     ] = False,
     lang: Annotated[
-        str | None, typer.Option("--lang", metavar="NAME", help="Language, if not Python or told by a file's suffix.", rich_help_panel=_PROGRAM)
+        str | None,
+        typer.Option(
+            "--lang",
+            metavar="NAME",
+            help="Language, if not Python or told by a file's suffix.",
+            rich_help_panel=_PROGRAM,
+        ),
     ] = None,
     prefix: Annotated[
-        str | None, typer.Option("--prefix", metavar="TEXT", help="What a new program starts with.", rich_help_panel=_PROGRAM)
+        str | None,
+        typer.Option("--prefix", metavar="TEXT", help="What a new program starts with.", rich_help_panel=_PROGRAM),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was drawn, and how, as JSON.", rich_help_panel=_PROGRAM)
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option("-m", "--model", metavar="NAME[:QUANT]|FILE", help="Which model.", autocompletion=_models, rich_help_panel=_MODEL),
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="NAME[:QUANT]|FILE",
+            help="Which model.",
+            autocompletion=_models,
+            rich_help_panel=_MODEL,
+        ),
     ] = None,
     ctx_tokens: Annotated[
         int | None, typer.Option("--ctx", metavar="N", help="Context window in tokens.", rich_help_panel=_MODEL)
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads.", rich_help_panel=_MODEL)] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", metavar="N", help="CPU threads.", rich_help_panel=_MODEL)
+    ] = None,
     gpu_layers: Annotated[
-        int | None, typer.Option("--gpu-layers", metavar="N", help="Layers on the GPU; default: all that fit.", rich_help_panel=_MODEL)
+        int | None,
+        typer.Option(
+            "--gpu-layers", metavar="N", help="Layers on the GPU; default: all that fit.", rich_help_panel=_MODEL
+        ),
     ] = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Never touch the network (generation never does).", rich_help_panel=_MODEL)
     ] = False,
     n: Annotated[
-        int, typer.Option("-n", "--candidates", metavar="N", min=1, help="Draw N completions a turn, keep the most probable.", rich_help_panel=_SAMPLING)
+        int,
+        typer.Option(
+            "-n",
+            "--candidates",
+            metavar="N",
+            min=1,
+            help="Draw N completions a turn, keep the most probable.",
+            rich_help_panel=_SAMPLING,
+        ),
     ] = 1,
     temperature: Annotated[
-        float | None, typer.Option("-t", "--temperature", metavar="T", help="0 is greedy; default 0.2.", rich_help_panel=_SAMPLING)
+        float | None,
+        typer.Option("-t", "--temperature", metavar="T", help="0 is greedy; default 0.2.", rich_help_panel=_SAMPLING),
     ] = None,
     top_p: Annotated[
         float | None, typer.Option("--top-p", metavar="P", help="Nucleus; default 0.95.", rich_help_panel=_SAMPLING)
@@ -84,13 +132,18 @@ def gen(
         float | None, typer.Option("--min-p", metavar="P", help="0, the default, is off.", rich_help_panel=_SAMPLING)
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", metavar="N", help="Of one completion; default 256.", rich_help_panel=_SAMPLING)
+        int | None,
+        typer.Option("--max-tokens", metavar="N", help="Of one completion; default 256.", rich_help_panel=_SAMPLING),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="Fixes the draws; else drawn and shown.", rich_help_panel=_SAMPLING)
+        int | None,
+        typer.Option("--seed", metavar="N", help="Fixes the draws; else drawn and shown.", rich_help_panel=_SAMPLING),
     ] = None,
     stop: Annotated[
-        list[str] | None, typer.Option("--stop", metavar="TEXT", help="End a completion before TEXT; may be repeated.", rich_help_panel=_SAMPLING)
+        list[str] | None,
+        typer.Option(
+            "--stop", metavar="TEXT", help="End a completion before TEXT; may be repeated.", rich_help_panel=_SAMPLING
+        ),
     ] = None,
 ) -> None:
     """Write a program from prompts, or continue one.

@@ -178,7 +178,9 @@ def _print_report(output: Output, wish: Wish, session: Session, results: list[Re
 
 def _engine_facts(engine: Engine) -> str:
     on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
-    return f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}, window of {engine.window} tokens"
+    return (
+        f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}, window of {engine.window} tokens"
+    )
 
 
 def _say(output: Output, choice: Choice, session: Session, results: list[Result]) -> None:

@@ -79,7 +79,9 @@ class File:
             return
         try:
             if self._before is not None and self._read() != self._before:
-                raise CgcliError(f"{self._path} was changed meanwhile, and is left as it is", hint="add the text on stdout")
+                raise CgcliError(
+                    f"{self._path} was changed meanwhile, and is left as it is", hint="add the text on stdout"
+                )
             write_atomic(self._path, (self._before or b"") + new)
         except CgcliError:
             if not self._output.stdout_is_terminal:

@@ -53,5 +53,7 @@ def prompts_of(arguments: Sequence[str], file: Path | None) -> list[str]:
         prompts += [line.strip() for line in text.decode("utf-8", "replace").splitlines() if line.strip()]
     for number, prompt in enumerate(prompts, 1):
         if not prompt.strip():
-            raise UsageError(f"prompt {number} is empty", hint='cgcli gen "read a CSV and print the mean of each column"')
+            raise UsageError(
+                f"prompt {number} is empty", hint='cgcli gen "read a CSV and print the mean of each column"'
+            )
     return prompts

@@ -6,6 +6,8 @@ the current line is ever touched, so nothing scrolls or flickers. A line too lon
 
 from __future__ import annotations
 
+import io
+import re
 import shutil
 import unicodedata
 from collections.abc import Callable
@@ -13,9 +15,23 @@ from collections.abc import Callable
 from pygments.formatters import TerminalFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
+from pygments.token import Comment, Keyword, Name, Number, Operator, String, Token
 from pygments.util import ClassNotFound
 
 _TAB = 8
+
+# Colours that can be read on a dark and on a light background; what is not listed stays as the terminal has it.
+_COLOURS = {
+    Token: ("", ""),
+    Comment: ("brightblack", "brightblack"),
+    Keyword: ("magenta", "magenta"),
+    Operator.Word: ("magenta", "magenta"),
+    Name.Class: ("*blue*", "*blue*"),
+    Name.Function: ("*blue*", "*blue*"),
+    Name.Decorator: ("blue", "blue"),
+    String: ("green", "green"),
+    Number: ("cyan", "cyan"),
+}
 
 
 class LiveCode:
@@ -23,7 +39,7 @@ class LiveCode:
 
     def __init__(self, emit: Callable[[str], None], language: str) -> None:
         self._emit = emit
-        self._formatter = TerminalFormatter()
+        self._formatter = TerminalFormatter(colorscheme=_COLOURS)
         self._done = ""
         self._line = ""
         try:
@@ -36,7 +52,7 @@ class LiveCode:
         while text:
             head, end, text = text.partition("\n")
             shown = _visible(head)
-            self._line += head
+            self._line += shown
             self._emit(shown)
             if end:
                 self._end_line()
@@ -44,7 +60,7 @@ class LiveCode:
     def _end_line(self) -> None:
         line, self._line = self._line, ""
         self._done += line + "\n"
-        if self._lexer and 0 < _width(_visible(line)) < shutil.get_terminal_size().columns:
+        if self._lexer and 0 < _width(line) < shutil.get_terminal_size().columns:
             self._emit("\r" + self._coloured_last_line() + "\x1b[K")
         self._emit("\n")
 
@@ -53,20 +69,24 @@ class LiveCode:
         assert self._lexer
         last: list[tuple[object, str]] = []
         for kind, value in self._lexer.get_tokens(self._done):
-            for part in value.splitlines(keepends=True):
+            for part in re.findall(r"[^\n]*\n|[^\n]+", value):
                 if last and last[-1][1].endswith("\n"):
                     last.clear()
                 last.append((kind, part))
-        import io
-
         sink = io.StringIO()
-        self._formatter.format(((kind, _visible(value.rstrip("\n"))) for kind, value in last), sink)
+        self._formatter.format(((kind, value.rstrip("\n")) for kind, value in last), sink)
         return sink.getvalue().rstrip("\n")
 
 
 def _visible(text: str) -> str:
     """Control characters but tabs spelt out, so that a program cannot drive the terminal that shows it."""
-    return "".join(c if c == "\t" or unicodedata.category(c)[0] != "C" else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if c == "\t" or unicodedata.category(c)[0] != "C" else _spelt(c) for c in text)
+
+
+def _spelt(c: str) -> str:
+    """A byte that was not UTF-8 (a lone surrogate), or a code that the terminal would act on."""
+    code = ord(c)
+    return f"\\x{code & 0xFF:02x}" if code < 0xA0 or 0xDC80 <= code < 0xDD00 else f"\\u{code:04x}"
 
 
 def _width(text: str) -> int:

@@ -174,7 +174,13 @@ class Engine:
             )
         return tokens
 
-    def _prefill(self, tokens: list[int], *, score_from: int | None = None, gather: Callable[[int, Sequence[int]], None] | None = None) -> int:
+    def _prefill(
+        self,
+        tokens: list[int],
+        *,
+        score_from: int | None = None,
+        gather: Callable[[int, Sequence[int]], None] | None = None,
+    ) -> int:
         """Bring the cache to `tokens`; returns the row of the last pass whose logits follow them."""
         started = time.perf_counter()
         shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self._cached, tokens, strict=False)))

@@ -125,7 +125,10 @@ class Model:
         lib = library()
         devices = gpu_devices()
         if gpu_layers and not devices:
-            raise UsageError(f"--gpu-layers {gpu_layers}: this llama.cpp has no GPU back end", hint="make cuda, or leave the option out")
+            raise UsageError(
+                f"--gpu-layers {gpu_layers}: this llama.cpp has no GPU back end",
+                hint="make cuda, or leave the option out",
+            )
         layers = _layers_that_fit(header, path, devices) if gpu_layers is None else gpu_layers
         params = lib.api.llama_model_default_params()
         params.n_gpu_layers = layers
@@ -133,7 +136,9 @@ class Model:
         lib.errors.clear()
         pointer = lib.api.llama_model_load_from_file(os.fsencode(path), params)
         if not pointer:
-            raise ModelFileError(f"{path}: {lib.last_error('llama.cpp cannot load this file')}", hint="cgcli models verify")
+            raise ModelFileError(
+                f"{path}: {lib.last_error('llama.cpp cannot load this file')}", hint="cgcli models verify"
+            )
         return cls(path, header, pointer, layers)
 
     def tokenize(self, text: bytes) -> list[int]:
@@ -208,7 +213,9 @@ class Context:
         params.n_threads = params.n_threads_batch = threads
         params.no_perf = True
         # llama.cpp keeps the addresses of both callbacks: they live as long as the context.
-        self._capture = lib.api.ggml_backend_sched_eval_callback(_capturing(capture, frozenset(capture_names))) if capture else None
+        self._capture = (
+            lib.api.ggml_backend_sched_eval_callback(_capturing(capture, frozenset(capture_names))) if capture else None
+        )
         self._abort = lib.api.ggml_abort_callback(abort) if abort else None
         if self._capture:
             params.cb_eval = self._capture
@@ -218,7 +225,10 @@ class Context:
         self.pointer = lib.api.llama_init_from_model(model.pointer, params)
         if not self.pointer:
             reason = lib.last_error("not enough memory")
-            raise CgcliError(f"no context of {n_ctx} tokens for {model.path.name}: {reason}", hint="a smaller --ctx, or a smaller model")
+            raise CgcliError(
+                f"no context of {n_ctx} tokens for {model.path.name}: {reason}",
+                hint="a smaller --ctx, or a smaller model",
+            )
         self.memory = lib.api.llama_get_memory(self.pointer)
         self.n_ctx: int = lib.api.llama_n_ctx(self.pointer)
         self._batch = lib.api.llama_batch_init(n_batch, 0, 1)
@@ -244,7 +254,9 @@ class Context:
         if status == 2:
             return False
         if status != 0:
-            raise CgcliError(f"llama.cpp could not decode {count} tokens at {at} of {self.n_ctx}: {lib.last_error(f'status {status}')}")
+            raise CgcliError(
+                f"llama.cpp could not decode {count} tokens at {at} of {self.n_ctx}: {lib.last_error(f'status {status}')}"
+            )
         return True
 
     def logits(self, index: int) -> NDArray[np.float32]:

@@ -86,7 +86,19 @@ def test_without_a_prompt_stdin_is_continued_as_it_is(tiny_model: Path) -> None:
 
 
 def test_raw_adds_nothing_and_cuts_nothing(tiny_model: Path) -> None:
-    ran = gen("--raw", "--whole", "--seed", "3", "-t", "1", "--max-tokens", "40", "--json", model=tiny_model, stdin=b"print(1)\n")
+    ran = gen(
+        "--raw",
+        "--whole",
+        "--seed",
+        "3",
+        "-t",
+        "1",
+        "--max-tokens",
+        "40",
+        "--json",
+        model=tiny_model,
+        stdin=b"print(1)\n",
+    )
     turn = json.loads(ran.out)["turns"][0]
     assert turn["prompt"] is None and turn["candidates"][0]["tokens"] == 40
     raw = gen("--raw", "--whole", "--seed", "3", "-t", "1", "--max-tokens", "40", model=tiny_model, stdin=b"print(1)\n")
@@ -235,7 +247,11 @@ def on_terminal(command: list[str], **variables: str) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize(
     ("variables", "coloured"),
-    [({"NO_COLOR": "", "TERM": "xterm"}, True), ({"NO_COLOR": "1", "TERM": "xterm"}, False), ({"NO_COLOR": "", "TERM": "dumb"}, False)],
+    [
+        ({"NO_COLOR": "", "TERM": "xterm"}, True),
+        ({"NO_COLOR": "1", "TERM": "xterm"}, False),
+        ({"NO_COLOR": "", "TERM": "dumb"}, False),
+    ],
 )
 def test_colour_only_where_the_terminal_wants_it(tiny_model: Path, variables: dict[str, str], coloured: bool) -> None:
     status, shown = on_terminal([*CGCLI, "gen", "x", "-m", str(tiny_model), *SHORT], **variables)
@@ -246,9 +262,10 @@ def test_colour_only_where_the_terminal_wants_it(tiny_model: Path, variables: di
 def test_ctrl_c_keeps_what_was_written_and_exits_130(tiny_model: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.txt"
     command = [*CGCLI, "gen", "--raw", "-t", "1.5", "--max-tokens", "100000", "-m", str(tiny_model)]
-    with target.open("wb") as out, subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.PIPE
-    ) as process:
+    with (
+        target.open("wb") as out,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.PIPE) as process,
+    ):
         assert process.stdin and process.stderr
         process.stdin.write(b"abc")
         process.stdin.close()
@@ -306,5 +323,3 @@ def test_indentation_at_the_end_is_healed(embedded_home: Path) -> None:
     before = b"#!/usr/bin/env python3\n\ndef add(a, b):\n    "
     ran = gen("--raw", "-t", "0", "--max-tokens", "6", model=None, stdin=before, CGCLI_HOME=str(embedded_home))
     assert ran.out.startswith(b"return a + b"), ran.out
-
-

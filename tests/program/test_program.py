@@ -15,7 +15,9 @@ layouts = st.sampled_from([Layout(), Layout("//"), PAPER, RAW])
 
 
 def test_prompt_becomes_comment_and_blank_lines_separate_turns() -> None:
-    program = Program("import csv\n").add(Turn("read numbers\nfrom stdin", "x = 1\n\n")).add(Turn("print them", "print(x)"))
+    program = (
+        Program("import csv\n").add(Turn("read numbers\nfrom stdin", "x = 1\n\n")).add(Turn("print them", "print(x)"))
+    )
     assert program.source() == "import csv\n\n# read numbers\n# from stdin\nx = 1\n\n# print them\nprint(x)\n"
 
 
@@ -32,7 +34,14 @@ def test_raw_layout_adds_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("prefix", "opening"),
-    [("", "# p\n"), ("a", "\n\n# p\n"), ("a\n", "\n# p\n"), ("a\n\n", "# p\n"), ("a\n\n\n", "# p\n"), ("a\r\n", "\n# p\n")],
+    [
+        ("", "# p\n"),
+        ("a", "\n\n# p\n"),
+        ("a\n", "\n# p\n"),
+        ("a\n\n", "# p\n"),
+        ("a\n\n\n", "# p\n"),
+        ("a\r\n", "\n# p\n"),
+    ],
 )
 def test_opening_adds_missing_line_ends_and_a_blank_line(prefix: str, opening: str) -> None:
     assert Program(prefix).opening("p") == opening

@@ -1,0 +1,80 @@
+"""Code on a terminal while it is written, as a terminal emulator then shows it."""
+
+from __future__ import annotations
+
+import pyte
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cgcli.core.live import LiveCode
+
+PROGRAM = (
+    'import os\n\n\ndef f(x):\n    """Two\n    lines."""\n\treturn "é" + \'日本\'  # why\n'
+    + "y = "
+    + "1 + " * 30
+    + "1\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def sixty_columns(own_home: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+
+
+def screen_of(pieces: list[str], columns: int = 60) -> tuple[pyte.Screen, str]:
+    screen = pyte.Screen(columns, 40)
+    stream = pyte.Stream(screen)
+    sent: list[str] = []
+
+    def emit(text: str) -> None:
+        sent.append(text)
+        stream.feed(text.replace("\n", "\r\n"))
+
+    code = LiveCode(emit, "python")
+    for piece in pieces:
+        code.write(piece)
+    return screen, "".join(sent)
+
+
+def rows(screen: pyte.Screen) -> list[str]:
+    return [row.rstrip() for row in screen.display]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, len(PROGRAM)), max_size=12))
+def test_the_screen_shows_the_program_however_it_is_split(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(PROGRAM)]
+    pieces = [PROGRAM[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    plain = pyte.Screen(60, 40)
+    pyte.Stream(plain).feed(PROGRAM.replace("\n", "\r\n"))
+    assert rows(screen_of(pieces)[0]) == rows(plain)
+
+
+def test_whole_lines_are_coloured_by_what_they_are() -> None:
+    screen, _ = screen_of([PROGRAM])
+    assert screen.buffer[0][0].fg == "magenta"  # import
+    assert screen.buffer[3][4].fg == "blue" and screen.buffer[3][4].bold  # the function's name
+    assert screen.buffer[5][4].fg == "green"  # within a string that began a line before
+    assert screen.buffer[0][7].fg == "default"
+
+
+def test_a_line_is_plain_until_it_ends_and_a_long_one_stays_so() -> None:
+    screen, sent = screen_of(["import"])
+    assert "\x1b" not in sent and rows(screen)[0] == "import"
+    _, sent = screen_of(["return " + "x" * 80 + "\n"])
+    assert "\x1b" not in sent
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("a\x1b[2Jb", "a\\x1b[2Jb"), ("a\rb", "a\\x0db"), ("\udce9", "\\xe9"), ("\u202e", "\\u202e")]
+)
+def test_a_program_cannot_drive_the_terminal(text: str, shown: str) -> None:
+    screen, _ = screen_of([text + "\n"])
+    assert rows(screen)[0] == shown
+
+
+def test_a_language_that_nobody_knows_stays_plain() -> None:
+    sent: list[str] = []
+    LiveCode(sent.append, "no-such-language").write("import os\n")
+    assert "".join(sent) == "import os\n"
