@@ -4,11 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# The embedded model in a store of the tests' own.
+TEST_HOME := build/test-home
+TEST_MODEL := $(TEST_HOME)/store/smollm2-135m/q8_0.json
 say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
-.PHONY: help demo test lint format bench cuda clean
+.PHONY: help demo test lint format tree bench cuda clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -17,7 +20,7 @@ demo: $(VENV)/.cgcli ## write a program with the embedded model
 	@$(BIN)/cgcli pull smollm2-135m >&2
 	@$(BIN)/cgcli gen "print the first ten square numbers" --seed 1
 
-test: $(VENV)/.cgcli ## run all tests (ARGS="-k name" for some)
+test: $(VENV)/.cgcli $(TEST_MODEL) ## run all tests (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.cgcli ## check style and types
@@ -26,8 +29,11 @@ lint: $(VENV)/.cgcli ## check style and types
 format: $(VENV)/.cgcli ## put the code into the one format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-bench: $(VENV)/.cgcli ## measure start-up times
-	@$(BIN)/python -m tests.benchmarks.startup $(ARGS)
+tree: $(VENV)/.cgcli ## write the README's list of files anew
+	@$(BIN)/python -m tests.readme_tree --write
+
+bench: $(VENV)/.cgcli $(TEST_MODEL) ## measure the time to the first token, beside the tool `llm`
+	@$(BIN)/python -m tests.benchmarks.first_token $(ARGS)
 
 cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp with CUDA (needs nvcc)
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --cuda) && \
@@ -56,3 +62,7 @@ KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] kernels/*/*.[ch])
 $(VENV)/.cgcli: $(VENV)/.llama pyproject.toml $(KERNELS)
 	$(call say,installing cgcli and what it needs)
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]' && touch $@
+
+$(TEST_MODEL): | $(VENV)/.cgcli
+	$(call say,getting the embedded model for the tests)
+	@CGCLI_HOME=$(TEST_HOME) $(BIN)/cgcli pull smollm2-135m >&2

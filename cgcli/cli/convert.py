@@ -3,17 +3,68 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cgcli.cli.context import Run
 
+if TYPE_CHECKING:
+    from cgcli.convert.convert import Report
+
 
 def convert(
     ctx: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="DIR", help="A checkpoint in the Hub's layout.")],
-    out: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.gguf", help="Where to write.")],
-    quant: Annotated[str, typer.Option("--quant", metavar="QUANT", help="f16, q8_0, q6_k, q5_k_m, q4_k_m, q4_0.")] = "f16",
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.gguf", help="Where to write.")],
+    quant: Annotated[
+        str, typer.Option("--quant", metavar="QUANT", help="f16 (as it is), q8_0, q6_k, q5_k_m, q4_k_m or q4_0.")
+    ] = "f16",
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Do not compare the result with the checkpoint.")
+    ] = False,
+    mp_num: Annotated[
+        int | None, typer.Option("--mp-num", metavar="N", help="Groups of the fused qkv weights, where unknown.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was done and measured as JSON.")] = False,
 ) -> None:
-    """Convert a CodeGen checkpoint to GGUF and check the result against it."""
+    """Convert a CodeGen checkpoint to GGUF and check the result against it.
+
+    What does not come out right is not written.
+    """
+    from cgcli.convert.convert import convert as convert_checkpoint
+    from cgcli.convert.provenance import Provenance
+    from cgcli.engine.threads import thread_count
+
+    run = Run.of(ctx)
+    settings = run.settings(threads=threads)
+    report = convert_checkpoint(
+        source,
+        output,
+        quant=quant.lower(),
+        provenance=Provenance(source.resolve().name),
+        progress=run.output.progress(),
+        threads=settings.threads or thread_count(),
+        verify_result=not no_verify,
+        mp_num=mp_num,
+    )
+    if json:
+        run.output.json(report.as_json())
+    for line in _facts(report, output):
+        run.output.note(line)
+
+
+def _facts(report: Report, output: Path) -> list[str]:
+    from cgcli.core.units import clock, size
+
+    lines = [f"{output}: {report.quant}, {size(report.size_bytes)}, took {clock(report.seconds)}"]
+    if check := report.verification:
+        lines.append(
+            f"checked {check.layers_checked} of {check.layers} layers against the checkpoint: "
+            f"logits differ by at most {check.largest_logit_difference:.2g}, "
+            f"{100 * check.argmax_agreement:.4g} % the same best token"
+        )
+    if report.kl_divergence is not None:
+        lines.append(f"mean KL divergence from f16: {report.kl_divergence:.2g} nats")
+    return lines
