@@ -1,4 +1,5 @@
-"""What all tests share: their own home folder, and the real things that they need, with a reason where one is absent."""
+"""What all tests share: their own home folder, and the real things that they need, with a reason where one is
+absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A whole CodeGen-shaped GGUF of a few hundred kB: random weights, one token a byte, letters and line ends likeliest."""
+"""A whole CodeGen-shaped GGUF of a few hundred kB: random weights, one token a byte, letters and line ends
+likeliest."""
 
 from __future__ import annotations
 

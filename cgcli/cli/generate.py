@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wish:
-    """What `gen` was asked for, beyond the settings. comments: print the prompts' comments; json: print facts, not text."""
+    """What `gen` was asked for beyond the settings. comments: print the prompts' comments; json: facts, not text."""
 
     prompts: tuple[str, ...] = ()
     file: Path | None = None

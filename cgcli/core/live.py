@@ -1,7 +1,7 @@
 """Code on a terminal while it is written: each piece at once, each line in colour when it is whole.
 
-A line appears plain as its pieces come, and is written over in colour at its end, when the lexer can know what it is; only
-the current line is ever touched, so nothing scrolls or flickers. A line too long for the terminal stays plain.
+A line appears plain as its pieces come, and is written over in colour at its end, when the lexer can know what it is;
+only the current line is ever touched, so nothing scrolls or flickers. A line too long for the terminal stays plain.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class LiveCode:
             self._lexer = None
 
     def write(self, text: str) -> None:
-        """Show `text`, which continues what was written before. Control characters that move the cursor are spelt out."""
+        """Show `text`, which continues what was written before; codes that drive a terminal are spelt out."""
         while text:
             head, end, text = text.partition("\n")
             shown = _visible(head)

@@ -1,7 +1,7 @@
 """The engine: a model, its cache, and the loop that draws a completion token by token.
 
-It continues bytes; it does not know what a prompt or a program is. The cache always holds the tokens of the last context
-and completion, and a new context costs only what differs from them.
+It continues bytes; it does not know what a prompt or a program is. The cache always holds the tokens of the last
+context and completion, and a new context costs only what differs from them.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ class Engine:
     def reserve(self, cells: int) -> None:
         """Make room for a context and completion of so many tokens (of the window at most), before they come.
 
-        The cache starts small, since clearing 8,192 cells takes as long as loading a small model; one that must grow later
-        is empty again.
+        The cache starts small, since clearing 8,192 cells takes as long as loading a small model; one that must grow
+        later is empty again.
         """
         self._cells(min(cells, self.window))
 
@@ -169,7 +169,7 @@ class Engine:
         tokens = self.model.tokenize(text) or [self.model.end_of_text]
         if check and len(tokens) >= self.window:
             raise ContextError(
-                f"the program and prompt are {len(tokens)} tokens, and {self.model.path.stem}'s window has {self.window}",
+                f"the program and prompt are {len(tokens)} tokens, the window of this model has {self.window}",
                 hint="give a shorter program, or another model (cgcli models)",
             )
         return tokens

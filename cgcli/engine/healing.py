@@ -1,9 +1,9 @@
 """Token healing: continuing a text that ends in spaces or tabs.
 
-A model has never seen its tokens end inside a run of white space: what GPT-2's tokenizer makes of `:\n    return` is `:`,
-`\n␣␣␣`, `␣return`, and after `\n`, `␣␣␣␣` the right word has a probability of about nothing. So the whole run, the line
-ends before the blanks included, is taken off the context, and the first tokens drawn must spell it, or go beyond it.
-The idea is S. Lundberg's, of the guidance library.
+A model has never seen its tokens end inside a run of white space: what GPT-2's tokenizer makes of `:\n    return` is
+`:`, `\n␣␣␣`, `␣return`, and after `\n`, `␣␣␣␣` the right word has a probability of about nothing. So the whole run,
+the line ends before the blanks included, is taken off the context, and the first tokens drawn must spell it, or go
+beyond it. The idea is S. Lundberg's, of the guidance library.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Healing:
         self._banned = banned
 
     def mask(self) -> ctypes.Array[ctypes.c_uint8]:
-        """uint8 [n_vocab], 1 where a token may not come next: it neither continues the owed bytes nor goes beyond them."""
+        """uint8 [n_vocab], 1 where a token may not come next: it neither spells owed bytes nor goes beyond them."""
         if not self.owed:
             return self._banned
         mask = type(self._banned)(*([1] * len(self._banned)))

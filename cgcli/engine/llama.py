@@ -1,8 +1,8 @@
 """The boundary to llama.cpp: the only file that imports llama_cpp.
 
-It loads a GGUF, turns bytes into token ids and back, and runs passes over the weights. It knows nothing of sampling, text
-or programs. It uses the low-level bindings alone: the package's own `__init__` costs 0.25 s of imports that are not
-needed here, and its high-level class writes to file descriptors of the process.
+It loads a GGUF, turns bytes into token ids and back, and runs passes over the weights. It knows nothing of sampling,
+text or programs. It uses the low-level bindings alone: the package's own `__init__` costs 0.25 s of imports that are
+not needed here, and its high-level class writes to file descriptors of the process.
 
 llama.cpp's log goes to the logger `cgcli.llama`; its last error line becomes the message of ours.
 """
@@ -47,8 +47,9 @@ class Library:
 
     def __init__(self) -> None:
         os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort would start a debugger
-        # GNU OpenMP's threads wait for each other spinning, hundreds of times a pass. With one other busy process on the
-        # machine that costs nearly all of the speed; a short spin costs nothing (tests/benchmarks/busy_machine.py).
+        # GNU OpenMP's threads wait for each other spinning, hundreds of times a pass. With one other busy process on
+        # the machine that costs nearly all of the speed; a short spin costs nothing
+        # (tests/benchmarks/busy_machine.py).
         os.environ.setdefault("GOMP_SPINCOUNT", "300")
         self.api = _import_bindings()
         self.errors: list[str] = []
@@ -199,7 +200,7 @@ class Context:
     ) -> None:
         """abort: address of a C function `bool (*)(void *)` asked between the steps of a pass (CPU only).
 
-        capture: sees the tensors named in `capture_names` (`l_out-3` is what layer 3 puts out) while a pass computes them.
+        capture: sees the tensors named in `capture_names` (`l_out-3` is what layer 3 puts out) during a pass.
         """
         lib = library()
         self.model = model
@@ -255,12 +256,13 @@ class Context:
             return False
         if status != 0:
             raise CgcliError(
-                f"llama.cpp could not decode {count} tokens at {at} of {self.n_ctx}: {lib.last_error(f'status {status}')}"
+                f"llama.cpp could not decode {count} tokens at {at} of {self.n_ctx}: "
+                + lib.last_error(f"status {status}")
             )
         return True
 
     def logits(self, index: int) -> NDArray[np.float32]:
-        """The logits after `tokens[index]` of the last pass: float32 [n_vocab], a view that the next pass overwrites."""
+        """The logits after `tokens[index]` of the last pass: float32 [n_vocab], overwritten by the next pass."""
         import numpy as np
 
         pointer = ctypes.cast(self.logits_address(index), ctypes.POINTER(ctypes.c_float))
@@ -345,7 +347,7 @@ def _ggml() -> Any:
 
 
 def _layers_that_fit(header: Header, path: Path, devices: list[tuple[str, int, int]]) -> int:
-    """Layers (the output layer counts as one) whose weights fit in free GPU memory, an eighth of it left for the cache."""
+    """Layers (the output counts as one) whose weights fit in free GPU memory, an eighth of it left for the cache."""
     layers = len({name.split(".")[1] for name in header.tensors if name.startswith("blk.")}) + 1
     free = sum(free for _, free, _ in devices)
     return min(layers, int(free * 7 / 8 / (path.stat().st_size / layers)))

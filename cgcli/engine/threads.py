@@ -1,7 +1,7 @@
 """How many threads a pass should use: the physical cores that this process may really have.
 
-Decoding is bound by memory, so a second thread on one core only gets in the way; and a container's CPU quota is not seen
-in the affinity mask.
+Decoding is bound by memory, so a second thread on one core only gets in the way; and a container's CPU quota is not
+seen in the affinity mask.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ def grow(
 ) -> Generator[str, None, list[Result]]:
     """Add a turn for each prompt and yield the new text; returns the turns' results.
 
-    head: text to come before the first turn's (the part of the prefix that is new). It and a turn's comment are held until
-    the model's own text follows, so that a run that fails first leaves nothing behind. comments: yield the prompts'
-    comments too. Ends early after Ctrl-C.
+    head: text to come before the first turn's (the part of the prefix that is new). It and a turn's comment are held
+    until the model's own text follows, so that a run that fails first leaves nothing behind. comments: yield the
+    prompts' comments too. Ends early after Ctrl-C.
     """
     results: list[Result] = []
     for prompt in prompts:

@@ -1,9 +1,9 @@
 """What a program is: a prefix and turns, and the one copy of the rule that makes them text.
 
-The protocol is the paper's: a prompt becomes a comment, its completion follows, a blank line separates turns, and the model
-always reads the exact text of the program so far. `Layout` holds what the paper's evaluation and the tool do differently.
-Everything here is a value; nothing runs a model.
-Source of the protocol: salesforce/CodeGen codegen1/benchmark/mtpb_sample.py.
+The protocol is the paper's: a prompt becomes a comment, its completion follows, a blank line separates turns, and the
+model always reads the exact text of the program so far. `Layout` holds what the paper's evaluation and the tool do
+differently. Everything here is a value; nothing runs a model. Source of the protocol: salesforce/CodeGen
+codegen1/benchmark/mtpb_sample.py.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 class Layout:
     """How turns become text.
 
-    mark: the comment mark that prompts are written with; None leaves them as typed. whole_prompt: comment every line of a
-    prompt, not the first only. after: what follows a completion, which then stands as it was drawn; None means tidy: the
-    white space at its end gives way to one line end, and a blank line separates turns.
+    mark: the comment mark that prompts are written with; None leaves them as typed. whole_prompt: comment every line
+    of a prompt, not the first only. after: what follows a completion, which then stands as it was drawn; None means
+    tidy: the white space at its end gives way to one line end, and a blank line separates turns.
     """
 
     mark: str | None = "#"
@@ -35,7 +35,7 @@ PAPER = Layout(whole_prompt=False, after="\n\n")
 
 @dataclass(frozen=True)
 class Turn:
-    """A prompt and its accepted completion. prompt None: the text before is continued as it stands, without a comment."""
+    """A prompt and its accepted completion. prompt None: the text before is continued as it stands."""
 
     prompt: str | None
     completion: str

@@ -1,7 +1,7 @@
 """A session: a program that grows, and the engine that writes it.
 
-Whoever shows it (a shell line, a REPL, an evaluation) iterates over a turn's pieces of text and adds the turn that comes
-back. Completions that truncation leaves empty are drawn again as the next candidate.
+Whoever shows it (a shell line, a REPL, an evaluation) iterates over a turn's pieces of text and adds the turn that
+comes back. Completions that truncation leaves empty are drawn again as the next candidate.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Generation:
 class Candidate:
     """One completion of a turn; text as it will stand in the program.
 
-    usable: whether it can be a turn (a tidy program takes none that is only white space); finish_reason: the engine's, or
-    `empty` where the end left nothing usable.
+    usable: whether it can be a turn (a tidy program takes none that is only white space); finish_reason: the engine's,
+    or `empty` where the end left nothing usable.
     """
 
     completion: Completion
@@ -74,7 +74,7 @@ class Result:
 
 
 class Session:
-    """`program` is the text so far. Its number of turns selects the draws, so a turn's text depends on where it stands."""
+    """`program` is the text so far; how many turns it has selects the draws of the next one."""
 
     def __init__(self, engine: Engine, program: Program, generation: Generation) -> None:
         self.engine = engine

@@ -1,4 +1,4 @@
-"""The text of a completion without the white space at its end, as it streams: a line end is only kept if text follows it."""
+"""A completion without the white space at its end, while it streams."""
 
 from __future__ import annotations
 

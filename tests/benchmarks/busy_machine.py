@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.busy_machine MODEL.gguf [--rounds N] [--seconds S]
 
-ggml's threads meet after every operation. GNU OpenMP lets them spin while they wait, so when another process takes a core,
-one thread waits out its time slice while the others burn theirs. The settings run in turn, with no competitor and with one
-process that computes without end; each measurement is a process of its own. The last line is JSON.
+ggml's threads meet after every operation. GNU OpenMP lets them spin while they wait, so when another process takes a
+core, one thread waits out its time slice while the others burn theirs. The settings run in turn, with no competitor
+and with one process that computes without end; each measurement is a process of its own. The last line is JSON.
 """
 
 from __future__ import annotations

