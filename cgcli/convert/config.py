@@ -20,6 +20,7 @@ MAX_LAYERS = 512
 MAX_WIDTH = 1 << 16
 MAX_VOCAB = 1 << 20
 MAX_POSITIONS = 1 << 20
+MAX_NAME = 256  # characters
 
 GGML_MAGICS = {b"lmgg": "ggml", b"fmgg": "ggmf", b"tjgg": "ggjt"}
 
@@ -90,7 +91,7 @@ def read_config(folder: Path, mp_num: int | None = None) -> CodeGenConfig:
         n_positions=values.integer("n_positions", 1, MAX_POSITIONS),
         epsilon=values.number("layer_norm_epsilon", 1e-12, 1e-2),
         mp_num=groups,
-        name=name if isinstance(name, str) and name else None,
+        name=name if isinstance(name, str) and name and name.isprintable() and len(name) <= MAX_NAME else None,
     )
 
 

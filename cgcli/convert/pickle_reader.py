@@ -1,7 +1,7 @@
 """Reads the pickle of a PyTorch state dict without running it.
 
 A pickle is a program that may call anything. This is an interpreter of its own for the few opcodes that a table of
-tensors needs, in which nothing is ever called: the names that such a table uses become plain values of ours, every other
+tensors needs, in which nothing is ever called: the names that such a table uses become plain values of ours, any other
 name is refused. What the opcodes mean: CPython's Lib/pickletools.py. It knows nothing of files or of numbers.
 """
 

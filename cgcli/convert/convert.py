@@ -1,0 +1,131 @@
+"""Conversion, whole: a CodeGen checkpoint on disk becomes a quantized, verified GGUF, or nothing at all.
+
+Steps: read what the folder says, write an f16 GGUF beside the target, hold it to the checkpoint, quantize it, measure
+how far the quantized model is from f16, rename. Temporary files go whatever happens.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cgcli.convert.checkpoint import open_checkpoint, sha256_of
+from cgcli.convert.config import read_config
+from cgcli.convert.provenance import Provenance
+from cgcli.convert.verify import Verification, kl_divergence, verify
+from cgcli.convert.vocabulary import read_vocabulary
+from cgcli.convert.writer import write_gguf
+from cgcli.core.errors import ModelFileError, UsageError
+from cgcli.core.files import disk_error, replacing
+from cgcli.core.progress import Progress
+
+UNQUANTIZED = "f16"
+NO_SPACE_BYTES = 1 << 20  # a disk with less than this left is what made llama.cpp fail
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a conversion did. `kl_divergence` is in nats, None for f16; `verification` None where it was turned off."""
+
+    source: str
+    revision: str | None
+    quant: str
+    parameters: int
+    mp_num: int
+    source_sha256: dict[str, str]
+    verification: Verification | None
+    kl_divergence: float | None
+    size_bytes: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values only."""
+        return asdict(self)
+
+
+def convert(
+    source: Path,
+    target: Path,
+    *,
+    quant: str,
+    provenance: Provenance,
+    progress: Progress,
+    threads: int,
+    verify_result: bool = True,
+    mp_num: int | None = None,
+) -> Report:
+    """Convert the checkpoint in the folder `source` to the GGUF `target`, quantized as `quant`.
+
+    mp_num: groups of the fused qkv rows, where the shape does not tell. Raises ModelFileError for what is not a CodeGen
+    checkpoint, is damaged, or does not come out right; UsageError for an unknown quant; CgcliError where the disk is
+    full. In each case `target` is as it was.
+    """
+    from cgcli.engine.gguf import read_header
+    from cgcli.engine.llama import QUANTS, quantize
+
+    if quant not in QUANTS:
+        raise UsageError(f"unknown quant {quant!r}", hint=f"one of {', '.join(QUANTS)}")
+    started = time.monotonic()
+    config = read_config(source, mp_num)
+    vocabulary = read_vocabulary(source, config.n_vocab)
+    checkpoint = open_checkpoint(source)
+    hashes = {path.name: provenance.sha256.get(path.name) or sha256_of(path) for path in checkpoint.files}
+    provenance = replace(provenance, sha256=hashes)
+    verification: Verification | None = None
+    divergence: float | None = None
+    with replacing(target) as result:
+        with _beside(target, result, quant) as f16:
+            write_gguf(f16, checkpoint, config, vocabulary, provenance, progress)
+            read_header(f16)
+            if verify_result:
+                verification, logits = verify(f16, checkpoint, config, progress, threads=threads)
+            if quant != UNQUANTIZED:
+                with progress.task(f"quantizing to {quant}", None, unit="steps"), _full_disk(target):
+                    quantize(f16, result, quant, threads=threads)
+        parameters, size = read_header(result).parameters, result.stat().st_size
+        if verification and quant != UNQUANTIZED:
+            divergence = kl_divergence(result, logits, threads=threads)
+    return Report(
+        source=provenance.source,
+        revision=provenance.revision,
+        quant=quant,
+        parameters=parameters,
+        mp_num=config.mp_num,
+        source_sha256=hashes,
+        verification=verification,
+        kl_divergence=divergence,
+        size_bytes=size,
+        seconds=time.monotonic() - started,
+    )
+
+
+@contextmanager
+def _beside(target: Path, result: Path, quant: str) -> Iterator[Path]:
+    """Where the f16 GGUF goes: into the result itself, or a temporary file beside it that is removed at the end."""
+    if quant == UNQUANTIZED:
+        yield result
+        return
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".f16", dir=result.parent)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _full_disk(target: Path) -> Iterator[None]:
+    """llama.cpp only says that it failed; where the disk has no room left, that is why."""
+    try:
+        yield
+    except ModelFileError:
+        if shutil.disk_usage(target.parent).free < NO_SPACE_BYTES:
+            raise disk_error(target, OSError(28, "No space left on device")) from None
+        raise
