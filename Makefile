@@ -21,7 +21,7 @@ demo: $(VENV)/.cgcli ## write a program with the embedded model
 	@$(BIN)/cgcli gen "print the first ten square numbers" --seed 1
 
 test: $(VENV)/.cgcli $(TEST_MODEL) ## run all tests (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
 
 lint: $(VENV)/.cgcli ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -58,7 +58,7 @@ $(VENV)/.llama: $(VENV)/.python pyproject.toml kernels/llama/build_wheel.py kern
 	$(BIN)/python -m pip install --quiet "$$wheel" && touch $@
 
 # An editable install: edits and new files of cgcli/ and models/ need no second one, changes of the kernels do.
-KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] kernels/*/*.[ch])
+KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] kernels/include/*.h kernels/ref/*.[ch])
 $(VENV)/.cgcli: $(VENV)/.llama pyproject.toml $(KERNELS)
 	$(call say,installing cgcli and what it needs)
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]' && touch $@
