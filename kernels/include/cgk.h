@@ -6,7 +6,7 @@
  *
  * Memory: all of it is the caller's and nothing is kept after a call; nothing is allocated. Logits are only read.
  * Errors: a function returns a cgk_status; where it is not CGK_OK the outputs are unspecified.
- * Threads: no global state (but for the interrupt flag, below); calls with different outputs and scratch may run at once.
+ * Threads: no global state but for the interrupt flag; calls with different outputs and scratch may run at once.
  * Floating point: the default environment (round to nearest, no fast-math, products and sums never fused).
  *
  * Weights. Over logits l[i] with greatest value max, at temperature T > 0:
@@ -20,8 +20,8 @@
  *             c1 = 0x1.62e42ap-1  c2 = 0x1.ebf9bcp-3  c3 = 0x1.c6b752p-5  c4 = 0x1.3cea88p-7  c5 = 0x1.5bba14p-10
  *     w[i]  = the whole part of p * 2^n * 2^40        an unsigned 64-bit integer
  *
- * The greatest logit weighs exactly 2^40. p * 2^n is within 2e-7 of exp((l[i] - max) / T), relatively, and monotone to one
- * unit in its last place (all floats tried). 2^22 entries at most, so a sum of weights is below 2^63.
+ * The greatest logit weighs exactly 2^40. p * 2^n is within 2e-7 of 2^y, relatively, and monotone to one unit in its
+ * last place (all floats tried). With 2^22 entries at most, a sum of weights is below 2^63.
  */
 #ifndef CGK_H
 #define CGK_H
@@ -49,7 +49,7 @@ typedef enum cgk_status {
     CGK_ERROR_NO_CANDIDATE = 3, /* every logit is banned or -inf */
 } cgk_status;
 
-/* ---- sample ---------------------------------------------------------------------------------------------------- */
+/* ---- sample ----------------------------------------------------------------------------------------------- */
 
 typedef struct cgk_sample_params {
     double temperature; /* finite, >= 0; 0 takes the greatest logit (ties: the lower id) and ignores all that follows */
@@ -75,27 +75,28 @@ CGK_API size_t cgk_sample_scratch(uint32_t n_vocab);
  *
  * logits: float32 [n_vocab]. banned: uint8 [n_vocab], nonzero is never chosen; or NULL. n_vocab: 1 to CGK_VOCAB_MAX.
  *
- * -inf is never chosen. Where +inf occurs, the entries that are +inf share all the probability. NaN is refused, except in
- * a banned entry, where it counts as -inf.
+ * -inf is never chosen. Where +inf occurs, the entries that are +inf share all the probability. NaN is refused, except
+ * in a banned entry, where it counts as -inf.
  *
  * Weights are taken over the entries that are not banned. The kept set is a prefix of the order "greater weight first,
- * then lower id", without entries of weight 0; what each filter leaves is the next one's input (the order of
- * transformers' generate, by which the paper sampled):
+ * then lower id", without entries of weight 0; what each filter leaves is the next one's input (the order is that of
+ * transformers' generate, with which the paper sampled):
  *   top-k  the first top_k entries
  *   top-p  the shortest prefix whose sum is at least ceil(top_p * (double)total), but one entry at least
  *   min-p  the entries with weight >= ceil(min_p * 2^40)
- * The draw: Philox4x32-10 with key = seed (low word first) and counter = (index, candidate, turn, 0) gives words x0, x1;
- * r = x0 + 2^32 * x1; target = floor(r * total / 2^64). The token is the first kept id, in order of ids, at which the
- * running sum of kept weights exceeds target.
+ * The draw: Philox4x32-10 with key = seed (low word first) and counter = (index, candidate, turn, 0) gives words x0,
+ * x1; r = x0 + 2^32 * x1; target = floor(r * total / 2^64). The token is the first kept id, in order of ids, at which
+ * the running sum of kept weights exceeds target.
  *
- * logprob = ln(2^40 * exp(l - max) / sum of weights), max and weights over all entries at T = 1, in double, then float. */
+ * logprob = (l == max ? 0 : l - max) - ln(sum of weights / 2^40), with max and weights over all entries at T = 1: in
+ * double, then float. */
 CGK_API cgk_status cgk_sample(const float *logits, const uint8_t *banned, uint32_t n_vocab,
                               const cgk_sample_params *params, void *scratch, cgk_sample_result *result);
 
 /* Philox4x32-10, a counter-based generator: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. */
 CGK_API void cgk_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
-/* ---- logprob --------------------------------------------------------------------------------------------------- */
+/* ---- logprob ---------------------------------------------------------------------------------------------- */
 
 /* Score given tokens at temperature 1.
  *
@@ -107,14 +108,15 @@ CGK_API void cgk_philox4x32(const uint32_t counter[4], const uint32_t key[2], ui
 CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_vocab, const int32_t *tokens,
                                float *logprob, uint32_t *rank, float *entropy);
 
-/* ---- interrupt ------------------------------------------------------------------------------------------------- */
+/* ---- interrupt -------------------------------------------------------------------------------------------- */
 
 /* Ctrl-C as a flag that C code can read (a KeyboardInterrupt raised inside a callback would be lost). One a process.
  *
- * install: from now on SIGINT sets the flag, which is cleared first; a second SIGINT while it is set ends the process as if
- * nobody had caught it. A SIGINT that was ignored stays ignored (nohup). Calls nest. restore: takes back one install; the
- * last one puts the former handler back. Both return 0, or -1 where the system refuses or has no sigaction (Windows), or
- * where there is nothing to restore. Both from one thread. The other three from any thread; set also from a handler. */
+ * install: from now on SIGINT sets the flag, which is cleared first; a second SIGINT while it is set ends the process
+ * as if nobody had caught it. A SIGINT that was ignored stays ignored (nohup). Installs nest.
+ * restore: takes back one install; the last one puts the former handler back.
+ * Both return 0, or -1 where the system refuses or has no sigaction (Windows), or where nothing is installed. Call
+ * these two from one thread, the other three from any; set also from a handler. */
 CGK_API int cgk_interrupt_install(void);
 CGK_API int cgk_interrupt_restore(void);
 CGK_API void cgk_interrupt_set(void);

@@ -1,4 +1,4 @@
-/* cgk_logprob in plain C: log-probability, rank and entropy of given tokens. What it computes is stated in include/cgk.h. */
+/* cgk_logprob in plain C: log-probability, rank and entropy of given tokens, as include/cgk.h states it. */
 #include <math.h>
 
 #include "cgk.h"

@@ -1,4 +1,4 @@
-/* Philox4x32-10 (Salmon et al., SC 2011): ten rounds of two multiplications, the key raised by a constant in between. */
+/* Philox4x32-10 (Salmon et al., SC 2011): ten rounds of two multiplications, the key raised by constants. */
 #include "cgk.h"
 
 CGK_API void cgk_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {

@@ -136,6 +136,7 @@ CGK_API cgk_status cgk_sample(const float *logits, const uint8_t *banned, uint32
         size = count(weights, n_vocab, kept);
         token = draw(weights, n_vocab, kept, params);
     }
-    *result = (cgk_sample_result){(int32_t)token, partition_logprob(partition_of(logits, n_vocab), logits[token]), size};
+    const float logprob = partition_logprob(partition_of(logits, n_vocab), logits[token]);
+    *result = (cgk_sample_result){(int32_t)token, logprob, size};
     return CGK_OK;
 }
