@@ -10,8 +10,10 @@ import math
 import os
 from pathlib import Path
 
+from cgcli.core.cgroup import OWN, ROOT, group_folders
+
 _CPUS = Path("/sys/devices/system/cpu")
-_CGROUP = Path("/sys/fs/cgroup")
+_UNLIMITED = 1 << 20
 
 
 def thread_count() -> int:
@@ -34,23 +36,13 @@ def physical_cores() -> int:
     return len(cores)
 
 
-def quota_cores(root: Path = _CGROUP, own: Path = Path("/proc/self/cgroup")) -> int:
-    """Cores that the CPU quota of this cgroup and its parents is worth, rounded up; a large number where none is set.
+def quota_cores(root: Path = ROOT, own: Path = OWN) -> int:
+    """Cores that the CPU quota of this control group and its parents is worth, rounded up; many where none is set.
 
     Reads cgroup v2 (`cpu.max`) and, at its root only, v1 (`cpu.cfs_quota_us`).
     """
-    unlimited = 1 << 20
-    cores = unlimited
-    try:
-        group = next((line.split(":", 2)[2] for line in own.read_text().splitlines() if line.startswith("0::")), "/")
-    except OSError:
-        return unlimited
-    folder = root / group.lstrip("/")
-    for place in (folder, *folder.parents):
-        cores = min(cores, _limit(place / "cpu.max"))
-        if place == root:
-            break
-    return min(cores, _limit_v1(root / "cpu"))
+    quotas = [_limit(place / "cpu.max") for place in group_folders(root, own)]
+    return min([*quotas, _limit_v1(root / "cpu")])
 
 
 def _limit(cpu_max: Path) -> int:
@@ -58,12 +50,12 @@ def _limit(cpu_max: Path) -> int:
         quota, period = cpu_max.read_text().split()
         return math.ceil(int(quota) / int(period))
     except (OSError, ValueError):  # absent, or "max"
-        return 1 << 20
+        return _UNLIMITED
 
 
 def _limit_v1(folder: Path) -> int:
     try:
         quota = int((folder / "cpu.cfs_quota_us").read_text())
-        return math.ceil(quota / int((folder / "cpu.cfs_period_us").read_text())) if quota > 0 else 1 << 20
+        return math.ceil(quota / int((folder / "cpu.cfs_period_us").read_text())) if quota > 0 else _UNLIMITED
     except (OSError, ValueError):
-        return 1 << 20
+        return _UNLIMITED
