@@ -18,7 +18,7 @@ help:
 
 demo: $(VENV)/.cgcli ## write a program with the embedded model
 	@$(BIN)/cgcli pull smollm2-135m >&2
-	@$(BIN)/cgcli gen "print the first ten square numbers" --seed 1
+	@$(BIN)/cgcli gen "a function that tells whether a number is prime" --seed 1
 
 test: $(VENV)/.cgcli $(TEST_MODEL) ## run all tests (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
