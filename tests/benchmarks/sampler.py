@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.sampler [--runs N]
 
-Both sides in turn in one run: 51,200 Gaussian logits, top-p 0.95. llama.cpp's side is the chain alone, without filling its
-array of candidates; ours is the whole call from Python, log-probability included. The last line is JSON.
+Both sides in turn in one run: 51,200 Gaussian logits, top-p 0.95. llama.cpp's side is the chain alone, without filling
+its array of candidates; ours is the whole call from Python, log-probability included. The last line is JSON.
 """
 
 from __future__ import annotations
