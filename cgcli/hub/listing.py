@@ -1,4 +1,4 @@
-"""What `cgcli models` shows: every card of the catalog, every model of the store, and which ones this machine can run."""
+"""What `cgcli models` shows: every card of the catalog, every model of the store, and which of them can run here."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Ran:
     err: str
 
 
-def cgcli(*arguments: str, stdout: int | None = None, **variables: str) -> Ran:
+def cgcli(*arguments: str, stdout: int | None = None, **variables: Any) -> Ran:
     """Run it with stdin at its end, in the test's own home (see conftest.py). stdout: a descriptor to write to."""
     done = subprocess.run(
         [sys.executable, "-m", "cgcli", *arguments],

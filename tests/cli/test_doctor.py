@@ -9,7 +9,7 @@ from typing import Any
 from tests.cli.running import cgcli
 
 
-def doctor(*words: str, **variables: str) -> tuple[int, dict[str, dict[str, Any]]]:
+def doctor(*words: str, **variables: Any) -> tuple[int, dict[str, dict[str, Any]]]:
     ran = cgcli("doctor", "--json", *words, **variables)
     assert ran.err == ""
     return ran.status, {one["name"]: one for one in json.loads(ran.out)}

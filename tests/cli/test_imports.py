@@ -1,5 +1,6 @@
-"""What a start of `cgcli` imports. Start-up time is a contract, and imports are where it is lost: a module that is not on
-these lists needs a reason to be there.
+"""What a start of `cgcli` imports. Start-up time is a contract, and imports are where it is lost.
+
+A module that is not on these lists needs a reason to be there.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,10 +15,14 @@ from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, UsageError
 
 
-def load(home: Path, toml: str | None = None, flags: dict[str, object] | None = None, **variables: str) -> Settings:
+def load(home: Path, toml: str | None = None, flags: dict[str, object] | None = None, **variables: Any) -> Settings:
     if toml is not None:
         (home / "config.toml").write_text(toml)
     return Settings.load(Environment.from_process({"CGCLI_HOME": str(home), **variables}), flags)
+
+
+def with_variable(name: str, text: str) -> dict[str, Any]:
+    return {variable(name): text}
 
 
 def test_flag_beats_variable_beats_file_beats_default(tmp_path: Path) -> None:
@@ -44,7 +49,7 @@ def test_every_setting_can_come_from_every_place(tmp_path: Path, name: str) -> N
         "min_p": (1.0, "1", "1"),
     }.get(name, (7, "7", "7"))
     assert getattr(load(tmp_path, flags={name: value}), name) == value
-    assert getattr(load(tmp_path, **{variable(name): text}), name) == value
+    assert getattr(load(tmp_path, **with_variable(name, text)), name) == value
     assert getattr(load(tmp_path, f"{name} = {toml}\n"), name) == value
 
 
@@ -69,7 +74,7 @@ def test_a_value_out_of_range_is_refused_wherever_it_comes_from(tmp_path: Path, 
     with pytest.raises(UsageError, match="^--" + name.replace("_", "-")):
         load(tmp_path, flags={name: value})
     with pytest.raises(UsageError, match=f"^CGCLI_{name.upper()} is"):
-        load(tmp_path, **{variable(name): wrong})
+        load(tmp_path, **with_variable(name, wrong))
     with pytest.raises(UsageError, match=f"config.toml: {name} is"):
         # TOML's integers end at 64 bits, signed; one more is too large for a seed, whatever the parser does with it.
         load(tmp_path, f"{name} = {wrong}\n")

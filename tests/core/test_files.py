@@ -75,7 +75,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(small_disk: Path) -> 
 
 def test_a_read_only_disk_is_one_line(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(CgcliError, match="cannot write .*: read-only file system"):
+    with pytest.raises(CgcliError, match=r"cannot write .*: read-only file system"):
         write_atomic(small_disk / "f", b"")
 
 

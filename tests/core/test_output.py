@@ -117,13 +117,13 @@ def test_stdout_that_nobody_reads_is_told_apart_from_one_that_is_full() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "wb", buffering=0) as pipe, pytest.raises(BrokenPipeError):  # noqa: PTH123  # a descriptor
-        Output(pipe, io.StringIO(), {}).write(b"x")  # type: ignore[arg-type]
+        Output(pipe, io.StringIO(), {}).write(b"x")
     if Path("/dev/full").exists():
         with (
             Path("/dev/full").open("wb", buffering=0) as full,
             pytest.raises(CgcliError, match="cannot write to standard output: No space left"),
         ):
-            Output(full, io.StringIO(), {}).write(b"x")  # type: ignore[arg-type]
+            Output(full, io.StringIO(), {}).write(b"x")
 
 
 def test_stderr_that_nobody_reads_stops_nothing() -> None:
