@@ -127,9 +127,12 @@ class Progress:
         elif not self.phase.startswith("compiling"):
             self.phase = next((phase for start, phase in _PHASES if output.strip().startswith(start)), self.phase)
 
-    def show(self) -> None:
+    def elapsed(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
-        text = f"{self.title}: {self.phase}, {minutes}:{seconds:02}"
+        return f"{minutes}:{seconds:02}"
+
+    def show(self) -> None:
+        text = f"{self.title}: {self.phase}, {self.elapsed()}"
         if self.live:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         elif time.monotonic() - self._said >= PLAIN_SECONDS:
@@ -194,10 +197,8 @@ def wheel(cuda: bool) -> Path:
                 made = Path(folder) / "made"
                 made.mkdir()
                 build(required, [*shape, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={NO_COMMON}"], made, say)
-                say.phase = "done"
-                say.show()
-                say.line("")
                 made.rename(kept)
+                say.line(f"{say.title}: done, {say.elapsed()}")
     return next(kept.glob("*.whl"))
 
 
