@@ -49,6 +49,7 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     from cgcli.hub.store import Store
     from cgcli.native.interrupt import interruptible
     from cgcli.program.languages import language, language_of
+    from cgcli.program.oneshot import grow
     from cgcli.program.session import Session
 
     _check(wish)
@@ -77,12 +78,14 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
         session = Session(engine, program, generation)
         session.reserve(prompts)
         printed = "" if before and not (wish.whole and wish.into is None) else program.prefix
+        results: list[Result] = []
         try:
-            results = _write(session, prompts, printed, wish, sink)
+            for piece in grow(session, prompts, results, head=printed, comments=wish.comments):
+                sink.write(piece)
         finally:
             sink.close()
-        if wish.json:
-            _print_report(output, wish, session, results, choice)
+            if wish.json and results:
+                _print_report(output, wish, session, results, choice)
         _say(output, choice, session, results)
 
 
@@ -140,18 +143,6 @@ def _sink(output: Output, wish: Wish, code: Language, before: bytes) -> Sink:
     if wish.output:
         return File(wish.output, sink_for(output, code.name, quiet=True), output)
     return sink_for(output, code.name)
-
-
-def _write(session: Session, prompts: list[str | None], head: str, wish: Wish, sink: Sink) -> list[Result]:
-    from cgcli.program.oneshot import grow
-
-    pieces = grow(session, prompts, head=head, comments=wish.comments)
-    while True:
-        try:
-            sink.write(next(pieces))
-        except StopIteration as stop:
-            results: list[Result] = stop.value
-            return results
 
 
 def _print_report(output: Output, wish: Wish, session: Session, results: list[Result], choice: Choice) -> None:

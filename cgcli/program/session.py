@@ -6,6 +6,7 @@ comes back. Completions that truncation leaves empty are drawn again as the next
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -32,9 +33,16 @@ class Generation:
     redraws: int = 3
     score_prompts: bool = False
 
-    def cutter(self) -> Cutter:
-        """A new automaton for the truncation rules and the stop strings; the earliest cut ends a completion."""
-        return Chain(Truncator(self.rules), Stops(self.stops))
+    def cutter(self, context: bytes) -> Cutter:
+        """A new automaton for the truncation rules and the stop strings; the earliest cut ends a completion.
+
+        The rules take the first character of a completion for the start of a line. One that goes on inside a line of
+        `context` is made to look so by a character before it, which matches no rule and is not part of the text.
+        """
+        truncator = Truncator(self.rules)
+        if context and not context.endswith(b"\n"):
+            truncator.feed("\0")
+        return Chain(truncator, Stops(self.stops))
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,8 @@ class Session:
 
     def _draw(self, context: bytes, index: int) -> Generator[str, None, Candidate]:
         how = self.generation
-        request = Request(context, how.sampling, how.cutter, how.max_tokens, len(self.program.turns), index)
+        cutter = functools.partial(how.cutter, context)
+        request = Request(context, how.sampling, cutter, how.max_tokens, len(self.program.turns), index)
         space = TrailingSpace() if self.program.layout.tidy else None
         pieces = self.engine.stream(request)
         while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -25,19 +24,15 @@ def session(engine: ScriptedEngine, prefix: str = "", layout: Layout | None = No
     return Session(cast(Engine, engine), Program(prefix, layout=layout or Layout()), how)
 
 
-def run(pieces: Generator[str, None, list[Result]]) -> tuple[str, list[Result]]:
-    text: list[str] = []
-    while True:
-        try:
-            text.append(next(pieces))
-        except StopIteration as stop:
-            return "".join(text), stop.value
+def run(one: Session, prompts: list[str | None], **how: Any) -> tuple[str, list[Result]]:
+    results: list[Result] = []
+    return "".join(grow(one, prompts, results, **how)), results
 
 
 def test_turns_build_one_program_and_the_model_reads_its_source() -> None:
     engine = ScriptedEngine(["x = [1]\n\n\n# more", "print(sorted(x))\n"])
     one = session(engine, "import sys\n")
-    text, results = run(grow(one, ["read", "sort"]))
+    text, results = run(one, ["read", "sort"])
     assert text == "\n# read\nx = [1]\n\n# sort\nprint(sorted(x))\n"
     assert one.program.source() == "import sys\n" + text
     assert [request.context.decode() for request in engine.requests] == [
@@ -49,13 +44,13 @@ def test_turns_build_one_program_and_the_model_reads_its_source() -> None:
 
 
 def test_nothing_comes_out_before_the_model_has_spoken() -> None:
-    pieces = grow(session(ScriptedEngine(["\n\n x"], width=1)), ["read"], head="#!python\n\n")
+    pieces = grow(session(ScriptedEngine(["\n\n x"], width=1)), ["read"], [], head="#!python\n\n")
     assert next(pieces) == "#!python\n\n# read\n\n\n x"
 
 
 def test_empty_completions_are_drawn_again_as_the_next_candidates() -> None:
     engine = ScriptedEngine(["# no", " \n", "y = 2"])
-    text, results = run(grow(session(engine), ["p"]))
+    text, results = run(session(engine), ["p"])
     assert text == "# p\ny = 2\n"
     assert [request.candidate for request in engine.requests] == [0, 1, 2]
     assert [candidate.finish_reason for candidate in results[0].candidates] == ["empty", "empty", "length"]
@@ -65,7 +60,7 @@ def test_empty_completions_are_drawn_again_as_the_next_candidates() -> None:
 def test_a_turn_that_stays_empty_is_no_part_of_the_program() -> None:
     engine = ScriptedEngine([""] * 4 + ["z = 3"])
     one = session(engine, "a = 1\n")
-    text, results = run(grow(one, ["first", "second"]))
+    text, results = run(one, ["first", "second"])
     assert text == "\n# second\nz = 3\n"
     assert one.program.source() == "a = 1\n" + text
     assert results[0].accepted is None and len(results[0].candidates) == 4
@@ -73,33 +68,41 @@ def test_a_turn_that_stays_empty_is_no_part_of_the_program() -> None:
 
 def test_the_most_probable_candidate_is_kept_and_prints_at_once() -> None:
     engine = ScriptedEngine(["", "b = 2", "c = 3"])  # the scripted engine's means fall from call to call
-    text, results = run(grow(session(engine, how=replace(PLAIN, candidates=3)), ["p"]))
+    text, results = run(session(engine, how=replace(PLAIN, candidates=3)), ["p"])
     assert text == "# p\nb = 2\n"
     assert results[0].accepted == 1
 
 
 def test_interrupted_turns_keep_their_part_and_end_the_run() -> None:
     engine = ScriptedEngine(["ab = cd", "never"], width=2, interrupt_after=2)
-    text, results = run(grow(session(engine), ["p", "q"]))
+    text, results = run(session(engine), ["p", "q"])
     assert text == "# p\nab =\n"
     assert len(results) == 1 and results[0].interrupted
 
 
 def test_interrupted_before_any_text_is_not_drawn_again() -> None:
     engine = ScriptedEngine(["abc"], interrupt_after=0)
-    text, results = run(grow(session(engine), ["p"], head="#!x\n"))
+    text, results = run(session(engine), ["p"], head="#!x\n")
     assert text == "" and results[0].accepted is None and results[0].interrupted
 
 
 def test_raw_keeps_every_byte_even_blank_ones() -> None:
     how = replace(PLAIN, rules=NONE, redraws=0)
-    text, results = run(grow(session(ScriptedEngine([" \n\n\n# "]), "def", RAW, how), [" f():"]))
+    text, results = run(session(ScriptedEngine([" \n\n\n# "]), "def", RAW, how), [" f():"])
     assert text == " f(): \n\n\n# "
     assert results[0].accepted == 0
 
 
+def test_rules_about_lines_wait_for_the_next_line_inside_one() -> None:
+    for width in (1, 50):
+        text, _ = run(session(ScriptedEngine(["# five\n# cut"], width=width), "x = 5  "), [None])
+        assert text == "# five\n"
+        text, _ = run(session(ScriptedEngine(["# cut", "y"], width=width), "x = 5\n"), [None])
+        assert text == "y\n"
+
+
 def test_prompts_are_scored_over_their_own_bytes() -> None:
-    _, results = run(grow(session(ScriptedEngine(["x"]), "a\n\n", how=replace(PLAIN, score_prompts=True)), ["abc"]))
+    _, results = run(session(ScriptedEngine(["x"]), "a\n\n", how=replace(PLAIN, score_prompts=True)), ["abc"])
     assert results[0].prompt_tokens == len("# abc\n")
     assert results[0].prompt_perplexity == pytest.approx(2.718281828)
 
@@ -119,5 +122,5 @@ def test_what_was_there_and_what_comes_out_are_the_whole(
     how = replace(PLAIN, redraws=0)
     engine = ScriptedEngine([text for _, text in turns])
     one = session(engine, before, layout, how)
-    text, _ = run(grow(one, [prompt for prompt, _ in turns], comments=comments))
+    text, _ = run(one, [prompt for prompt, _ in turns], comments=comments)
     assert before + text == one.program.source(comments=comments)
