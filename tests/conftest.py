@@ -24,6 +24,9 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("CGCLI_", "HF_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("CGCLI_HOME", str(tmp_path / "home"))
+    # A user's Python buffers its output and keeps compiled modules.
+    for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
 
