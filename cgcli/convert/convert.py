@@ -6,6 +6,7 @@ how far the quantized model is from f16, rename. Temporary files go whatever hap
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ from cgcli.core.files import disk_error, replacing
 from cgcli.core.progress import Progress
 
 UNQUANTIZED = "f16"
-NO_SPACE_BYTES = 1 << 20  # a disk with less than this left is what made llama.cpp fail
+NO_SPACE_BYTES = 1 << 20  # a disk with less than this left is why a write failed
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def convert(
     divergence: float | None = None
     with replacing(target) as result:
         with _beside(target, result, quant) as f16:
-            write_gguf(f16, checkpoint, config, vocabulary, provenance, progress)
+            with _full_disk(target):
+                write_gguf(f16, checkpoint, config, vocabulary, provenance, progress)
             read_header(f16)
             if verify_result:
                 verification, logits = verify(f16, checkpoint, config, progress, threads=threads)
@@ -122,10 +124,10 @@ def _beside(target: Path, result: Path, quant: str) -> Iterator[Path]:
 
 @contextmanager
 def _full_disk(target: Path) -> Iterator[None]:
-    """llama.cpp only says that it failed; where the disk has no room left, that is why."""
+    """NumPy and llama.cpp only say that a write failed; where the disk has no room left, that is why."""
     try:
         yield
-    except ModelFileError:
+    except (OSError, ModelFileError):
         if shutil.disk_usage(target.parent).free < NO_SPACE_BYTES:
-            raise disk_error(target, OSError(28, "No space left on device")) from None
+            raise disk_error(target, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from None
         raise

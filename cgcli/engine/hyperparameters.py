@@ -169,6 +169,8 @@ def _check_experts(values: _Values) -> None:
 def _check_vocabulary(values: _Values) -> None:
     header = values.header
     model = values.text("tokenizer.ggml.model", TOKENIZERS)
+    if header.metadata.get("tokenizer.ggml.pre") == "whitespace":  # asserts that words have no spaces, and they do
+        raise header.fail("has the pre-tokenizer 'whitespace', which llama.cpp cannot run on text")
     tokens = header.arrays.get(TOKENS)
     if tokens is None or tokens.kind != "string":
         raise header.fail(f"has no {TOKENS}")
