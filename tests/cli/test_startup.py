@@ -1,7 +1,7 @@
 """How long a start takes. The limits are contracts.
 
-Held to them is the processor time of the fastest of several runs, which on an idle machine is the time that passes: others
-use the machine while tests run.
+Held to them is the processor time of the fastest of several runs, which on an idle machine is the time that passes:
+others use the machine while tests run.
 """
 
 from __future__ import annotations
