@@ -23,7 +23,7 @@ def _models(incomplete: str) -> list[str]:
 def gen(
     ctx: typer.Context,
     prompts: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROMPT]...", help="What to write next; each argument is a turn.")
+        list[str] | None, typer.Argument(metavar="PROMPT", help="What to write next; each argument is a turn.")
     ] = None,
     file: Annotated[
         Path | None,

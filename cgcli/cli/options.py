@@ -87,9 +87,11 @@ class _Plain:
         return known
 
 
-def _read_plainly(params: list[Any]) -> list[Any]:
-    """The parameters, read by `_Plain` where it can."""
+def _plain_params(params: list[Any]) -> list[Any]:
+    """The parameters, read by `_Plain` where it can, and flags without `<bool>` in the help."""
     for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
         # Where Typer looks for the parser that it would else make. Should it look elsewhere one day, it is only slower.
         param._runtime_param = param._runtime_param or _Plain.of(param)
     return params
@@ -103,7 +105,7 @@ class Command(TyperCommand):
         self.params = [*self.params, *_common_params()]
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _read_plainly(super().get_params(ctx))
+        return _plain_params(super().get_params(ctx))
 
 
 class Group(TyperGroup):
@@ -114,4 +116,4 @@ class Group(TyperGroup):
         self.params = [*self.params, *_common_params()]
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _read_plainly(super().get_params(ctx))
+        return _plain_params(super().get_params(ctx))
