@@ -20,7 +20,7 @@ from typing import Any
 from cgcli.convert.checkpoint import open_checkpoint, sha256_of
 from cgcli.convert.config import read_config
 from cgcli.convert.provenance import Provenance
-from cgcli.convert.verify import Verification, kl_divergence, verify
+from cgcli.convert.verify import SUSPICIOUS_LOSS, Verification, kl_divergence, verify
 from cgcli.convert.vocabulary import read_vocabulary
 from cgcli.convert.writer import write_gguf
 from cgcli.core.errors import ModelFileError, UsageError
@@ -88,6 +88,11 @@ def convert(
             read_header(f16)
             if verify_result:
                 verification, logits = verify(f16, checkpoint, config, progress, threads=threads)
+                if verification.loss > SUSPICIOUS_LOSS:
+                    loss = f"{provenance.source} has a loss of {verification.loss:.1f} nats a token on Python code"
+                    progress.note(
+                        f"{loss}, like an untrained model: if it is trained, its mp_num is not {config.mp_num}"
+                    )
             if quant != UNQUANTIZED:
                 with progress.task(f"quantizing to {quant}", None, unit="steps"), _full_disk(target):
                     quantize(f16, result, quant, threads=threads)

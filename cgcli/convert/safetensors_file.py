@@ -43,8 +43,8 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
         elements = 1
         for dimension in shape:
             elements *= dimension
-        if end - begin != elements * ITEM_BYTES[dtype] or end > size - data:
-            raise _error(path, f"{label} lies at {begin}..{end}, which is not its size or not in the file")
+        if end - begin != elements * ITEM_BYTES[dtype]:
+            raise _error(path, f"{label} lies at {begin}..{end}, which is not its size")
         found[name] = StoredTensor(name, dtype, shape, contiguous(shape), path, data + begin)
         extents.append((begin, end, label))
     at = 0
@@ -53,7 +53,7 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
             raise _error(path, f"{label} begins at {begin}, not at {at}: a gap or an overlap")
         at = end
     if at != size - data:
-        raise _error(path, f"{size - data - at} bytes of data belong to no tensor")
+        raise _error(path, f"has {size - data} bytes of data, its tensors {at}")
     return found
 
 

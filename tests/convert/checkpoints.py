@@ -10,6 +10,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,10 @@ class _Global:
     def __call__(self) -> None: ...
 
 
-class StatePickler(pickle._Pickler):  # type: ignore[name-defined,misc]  # the one in Python, which can be told
+PythonPickler: Any = pickle._Pickler
+
+
+class StatePickler(PythonPickler):  # type: ignore[misc]  # the one in Python, which can be told
     """Writes state dicts as torch.save does: storages as persistent ids, tensors as calls."""
 
     def persistent_id(self, value: object) -> object:
@@ -141,7 +145,7 @@ def write_shards(folder: Path, weights: Weights, name: str, pieces: int = 3) -> 
     """The weights in `pieces` files beside an index; `name` is model.safetensors or pytorch_model.bin."""
     stem, _, suffix = name.rpartition(".")
     write = write_safetensors if suffix == "safetensors" else write_torch_file
-    places = {}
+    places: dict[str, str] = {}
     for piece in range(pieces):
         part = {key: value for n, (key, value) in enumerate(weights.items()) if n % pieces == piece}
         file = f"{stem}-{piece + 1:05}-of-{pieces:05}.{suffix}"

@@ -84,8 +84,11 @@ def test_a_wrong_output_layer_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
     def faulty(*arguments: object) -> object:
         for target in right(*arguments):  # type: ignore[arg-type]
-            make = target.make
-            yield replace(target, make=lambda make=make: make()[::-1]) if target.name == "output.weight" else target
+            if target.name == "output.weight":
+                upside_down = target.make()[::-1]
+                yield replace(target, make=lambda: upside_down)  # noqa: B023  # only one has that name
+            else:
+                yield target
 
     monkeypatch.setattr("cgcli.convert.writer.target_tensors", faulty)
     with pytest.raises(ModelFileError, match="the output layer of the converted model differs"):

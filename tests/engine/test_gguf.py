@@ -85,7 +85,7 @@ def rename(name: str, new: str | bytes) -> Change:
 
 
 def attribute(**fields: object) -> Change:
-    return lambda file: [setattr(file, name, value) for name, value in fields.items()]
+    return lambda file: file.__dict__.update(fields)
 
 
 def both(*changes: Change) -> Change:
