@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger("cgcli.llama")
+log.addHandler(logging.NullHandler())  # else Python prints what nobody listens to
 
 # llama_ftype of every quantization that cgcli stores, smallest loss first.
 FTYPES = {"f16": 1, "q8_0": 7, "q6_k": 18, "q5_k_m": 17, "q4_k_m": 15, "q4_0": 2}
