@@ -349,7 +349,7 @@ def _ggml() -> Any:
 
 def _layers_that_fit(header: Header, path: Path, devices: list[tuple[str, int, int]]) -> int:
     """Layers (the output counts as one) whose weights fit in free GPU memory, an eighth of it left for the cache."""
-    layers = len({name.split(".")[1] for name in header.tensors if name.startswith("blk.")}) + 1
+    layers = header.n_layer + 1
     free = sum(free for _, free, _ in devices)
     return min(layers, int(free * 7 / 8 / (path.stat().st_size / layers)))
 

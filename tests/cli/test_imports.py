@@ -31,8 +31,8 @@ HELP_OWN = {
     "cgcli.core",
     *(f"cgcli.core.{name}" for name in ("environment", "errors", "output", "progress")),
 }
-# shellingham, annotated_doc: Typer's; the others: rich's.
-HELP_OTHERS = {"typer", "annotated_doc", "shellingham", "rich", "pygments", "markdown_it", "mdurl"}
+# shellingham, annotated_doc: Typer's; the others: rich's (attr only where it is installed, as by the tests' jsonschema).
+HELP_OTHERS = {"typer", "annotated_doc", "shellingham", "rich", "pygments", "markdown_it", "mdurl", "attr"}
 
 
 def imported(*arguments: str) -> set[str]:
