@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from cgcli.core.output import Color
 
 SEED_LIMIT = 2**64
+MAX_CONTEXT = 2**30
+"""Tokens; llama.cpp counts cells in 32 bits, and positions in 31."""
+MAX_THREADS = 512
+"""GGML_MAX_N_THREADS of llama.cpp, which ends the process where it cannot start them."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,8 @@ _RULES = {
     "max_tokens": _NATURAL,
     "seed": _Rule(int, "a whole number from 0 to 2^64 - 1", lambda n: 0 <= n < SEED_LIMIT),
     "prefix": _Rule(str, "text"),
-    "ctx": _NATURAL,
-    "threads": _NATURAL,
+    "ctx": _Rule(int, "a whole number from 1 to 2^30", lambda n: 1 <= n <= MAX_CONTEXT),
+    "threads": _Rule(int, f"a whole number from 1 to {MAX_THREADS}", lambda n: 1 <= n <= MAX_THREADS),
     "gpu_layers": _COUNT,
     "color": _Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
 }

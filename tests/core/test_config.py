@@ -65,7 +65,9 @@ def test_every_setting_can_come_from_every_place(tmp_path: Path, name: str) -> N
         ("max_tokens", "0"),
         ("seed", str(2**64)),
         ("ctx", "0"),
+        ("ctx", "5000000000"),
         ("threads", "0"),
+        ("threads", "513"),
         ("gpu_layers", "-1"),
     ],
 )
