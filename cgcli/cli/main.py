@@ -92,7 +92,8 @@ def _invoke(run: Run, arguments: Sequence[str]) -> int:
 def _report(run: Run, error: Exception) -> int:
     """Show the error as one line (with --debug a traceback before it) and give its status."""
     if run.debug:
-        run.output.stderr.write("".join(traceback.format_exception(error)))
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            run.output.detail(line)
     known = _known(error)
     run.output.error(known)
     return known.status

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self, TextIO
 
+from cgcli.core.output import one_line
 from cgcli.core.progress import Task, Unit
 from cgcli.core.units import clock, size
 
@@ -120,7 +121,7 @@ class Bars:
         if self._live is None:
             self._live = self._draw()
             self._live.start()
-        return self._live.add_task(label, total=total, completed=done, unit=unit)
+        return self._live.add_task(one_line(label), total=total, completed=done, unit=unit)
 
     def advance(self, task: rich.progress.TaskID, amount: int) -> None:
         if self._live is not None:

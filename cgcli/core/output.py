@@ -27,6 +27,14 @@ def one_line(text: str) -> str:
     return " ".join(text.splitlines()).translate(_CONTROL)
 
 
+def json_text(value: object) -> str:
+    """`value` as indented JSON; what was not UTF-8 when it was read comes out as escapes. Raises ValueError."""
+    import json
+
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Output:
     """Where a run writes. `quiet`, `verbose` and `color` may be set until the first word is written."""
 
@@ -82,9 +90,7 @@ class Output:
 
     def json(self, value: object) -> None:
         """`value` as JSON on stdout. Raises ValueError for numbers that JSON does not have (NaN, infinity)."""
-        import json
-
-        self.text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+        self.text(json_text(value))
 
     def note(self, message: str) -> None:
         """A line that a person may want to know."""
@@ -100,7 +106,7 @@ class Output:
         """The error's one line, with what to type or do next."""
         hint = f"; {'type: ' * error.hint.startswith('cgcli ')}{error.hint}" if error.hint else ""
         name = "\x1b[1;31mcgcli:\x1b[0m" if self._coloured(self.stderr_is_terminal) else "cgcli:"
-        self._say(f"{name} {one_line(error.message + hint)}")
+        self._say(error.message + hint, head=f"{name} ")
 
     def progress(self) -> Progress:
         """A view of long work: bars on a terminal, a line now and then elsewhere, nothing when quiet."""
@@ -117,7 +123,8 @@ class Output:
     def _coloured(self, terminal: bool) -> bool:
         return self.color == "always" or (self.color == "auto" and terminal and not self._plain)
 
-    def _say(self, line: str) -> None:
+    def _say(self, message: str, head: str = "") -> None:
+        line = head + one_line(message)
         if self._bars is not None and self._bars.print_above(line):
             return
         # A line on the same terminal must not run on from unfinished program text.

@@ -11,6 +11,7 @@ import pytest
 
 from cgcli import __version__
 from cgcli.cli import main as command_line
+from cgcli.cli.context import Run
 from cgcli.core.errors import CgcliError, ModelNotFound
 from tests.cli.running import cgcli
 
@@ -96,6 +97,19 @@ def test_every_exception_becomes_a_status(
     monkeypatch.setattr(command_line, "_invoke", fail)
     assert command_line.main([]) == status
     assert capfd.readouterr() == ("", line + "\n" if line else "")
+
+
+def test_a_traceback_does_not_move_the_cursor(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(run: Run, _: object) -> int:
+        run.debug = run.output.verbose = True
+        raise CgcliError("a name \x1b[2J")
+
+    monkeypatch.setattr(command_line, "_invoke", fail)
+    command_line.main([])
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback") and lines[-2].endswith("a name \\x1b[2J") and "\x1b" not in "".join(lines)
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["models"], ["models", "--json"]], ids=" ".join)

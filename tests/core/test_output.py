@@ -113,6 +113,19 @@ def test_one_line_spells_out_what_would_move_the_cursor() -> None:
     assert one_line("a\nb\r\x1b[2J\x9b1m é") == "a b \\x1b[2J\\x9b1m é"
 
 
+def test_nothing_that_is_said_moves_the_cursor() -> None:
+    sink = output(terminal=True)
+    sink.verbose = True
+    sink.note("no\x1b[2Jte")
+    sink.detail("  general.name = \x1b]0;mine\x07\nand more")
+    sink.error(CgcliError("b\x9bad"))
+    assert written(sink)[1] == (
+        "no\\x1b[2Jte\n"
+        "  general.name = \\x1b]0;mine\\x07 and more\n"
+        "\x1b[1;31mcgcli:\x1b[0m b\\x9bad\n"
+    )
+
+
 def test_stdout_that_nobody_reads_is_told_apart_from_one_that_is_full() -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -158,7 +171,7 @@ def test_bars_on_a_terminal_with_notes_above_them() -> None:
         progress = sink.progress()
         with (
             progress.task("first", 4_000_000, done=1_000_000) as one,
-            progress.task("second", None, unit="steps") as two,
+            progress.task("sec\x1b[2Jond", None, unit="steps") as two,
         ):
             one.advance(3_000_000)
             progress.note("in [b]between[/b]")
@@ -169,5 +182,5 @@ def test_bars_on_a_terminal_with_notes_above_them() -> None:
     shown = [line.rstrip() for line in screen.display if line.strip()]
     assert shown[0] == "in [b]between[/b]"
     assert shown[1].startswith("first") and "4.0 MB, took 0:00" in shown[1]
-    assert shown[2].startswith("second") and "2, took 0:00" in shown[2]
+    assert shown[2].startswith("sec\\x1b[2Jond") and "2, took 0:00" in shown[2]
     assert shown[3:] == ["after"]
