@@ -7,7 +7,7 @@ from; and within a process it goes on only from whole pieces of 10 MiB. Here eve
     FOLDER/.download/NAME.part   what has come so far
     FOLDER/.download/NAME.json   of which file that is: etag, size, url
 
-What was there is hashed again before the rest is fetched, so the hash at the end is of what is on the disk.
+What was there, whole or not, is hashed again, so the hash at the end is of what is on the disk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from cgcli.core.errors import NetworkError
 from cgcli.core.files import disk_error, write_atomic
 from cgcli.core.progress import Progress, Task
-from cgcli.hub.hashing import Hash
+from cgcli.hub.hashing import Hash, hash_file
 from cgcli.hub.remote import Hub, RemoteFile
 
 _PIECE = 1 << 20
@@ -39,7 +39,9 @@ def download(hub: Hub, file: RemoteFile, folder: Path, progress: Progress) -> Pa
     part = folder / ".download" / f"{target.name}.part"
     try:
         if present_bytes(file, folder) == file.size and target.is_file():
-            return target
+            if hash_file(_new_hash(file), target, progress, _checking(target.name)) == file.etag:
+                return target
+            progress.note(f"{target.name} is not as it came: it is fetched again")
         part.parent.mkdir(parents=True, exist_ok=True)
         if _recorded(file, folder):
             target.unlink(missing_ok=True)
@@ -162,7 +164,7 @@ class _Part:
             self._out.truncate(0)
         if there == 0:
             return
-        with self._progress.task(f"checking what is there of {Path(self._file.path).name}", there) as task:
+        with self._progress.task(_checking(Path(self._file.path).name), there) as task:
             while piece := self._out.read(_PIECE):
                 self._hash.update(piece)
                 task.advance(len(piece))
@@ -173,6 +175,10 @@ class _Part:
         self._out.seek(0)
         self._out.truncate()
         self._have, self._hash = 0, _new_hash(self._file)
+
+
+def _checking(name: str) -> str:
+    return f"checking what is there of {name}"
 
 
 def _new_hash(file: RemoteFile) -> Hash:

@@ -21,7 +21,11 @@ class Hash(Protocol):
 
 def sha256_file(path: Path, progress: Progress, label: str) -> str:
     """Hexadecimal sha256 of a file. Raises OSError as reading does."""
-    digest = hashlib.sha256()
+    return hash_file(hashlib.sha256(), path, progress, label)
+
+
+def hash_file(digest: Hash, path: Path, progress: Progress, label: str) -> str:
+    """What `digest` comes to, in hexadecimal, when it has seen a file. Raises OSError as reading does."""
     with progress.task(label, path.stat().st_size) as task, path.open("rb") as file:
         while piece := file.read(_PIECE):
             digest.update(piece)

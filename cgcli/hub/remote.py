@@ -67,7 +67,7 @@ class Hub:
     """The Hub that HF_ENDPOINT names, spoken to with HF_TOKEN (or the token that `hf auth login` stored)."""
 
     def __init__(self, environment: Environment, progress: Progress, patience: Patience | None = None) -> None:
-        self._endpoint = environment.variables.get("HF_ENDPOINT") or None
+        self._endpoint = environment.variables.get("HF_ENDPOINT", "").rstrip("/") or None
         self._token = environment.variables.get("HF_TOKEN") or None
         self._progress = progress
         self._patience = patience or Patience()

@@ -126,6 +126,14 @@ def test_finished_file_that_changed_is_replaced(fetch: Fetcher, hub: FakeHub) ->
     assert fetch() == other
 
 
+@pytest.mark.parametrize("name", ["model.gguf", "vocab.json"])
+def test_finished_file_that_is_damaged_is_fetched_anew(fetch: Fetcher, hub: FakeHub, name: str) -> None:
+    data = fetch(name)
+    (fetch.folder / name).write_bytes(b"!" + data[1:])
+    assert fetch(name) == data
+    assert fetch.progress.notes == [f"{name} is not as it came: it is fetched again"]
+
+
 @pytest.mark.parametrize("kind", ["flipped", "longer"])
 def test_damaged_part_is_refused_then_fetched_anew(fetch: Fetcher, hub: FakeHub, kind: str) -> None:
     hub.faults.cut_after = [1_000_000, 0, 0, 0, 0]
@@ -199,6 +207,13 @@ def test_patience_ends(fetch: Fetcher, hub: FakeHub) -> None:
     with pytest.raises(NetworkError, match="503"):
         fetch()
     assert len(hub.log.requests) == IMPATIENT.tries
+
+
+def test_endpoint_with_a_slash_at_its_end(fetch: Fetcher, hub: FakeHub) -> None:
+    variables = {**fetch.environment.variables, "HF_ENDPOINT": hub.url + "/"}
+    client = Hub(Environment(Path(), Path(), Path(), variables), fetch.progress, IMPATIENT)
+    # The path as it was sent: Python's server, unlike others, forgives two slashes at the start.
+    assert client.file(client.snapshot(REPO, None), "model.gguf").url.startswith(f"{hub.url}/{REPO}/")
 
 
 def test_gone_repository(fetch: Fetcher, hub: FakeHub) -> None:
