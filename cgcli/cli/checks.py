@@ -44,16 +44,23 @@ class Finding:
 
 def findings(environment: Environment, progress: Progress, *, online: bool) -> list[Finding]:
     """Every check in turn; the Hub is asked only if `online`."""
-    checks: list[Callable[[], Iterator[Finding]]] = [
-        _versions,
-        _engine,
-        _kernels,
-        _machine,
-        lambda: _configuration(environment),
-        lambda: _store(environment),
-        lambda: _hub(environment, progress, online),
-    ]
-    return [finding for check in checks for finding in check()]
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "versions": _versions,
+        "llama.cpp": _engine,
+        "kernels": _kernels,
+        "machine": _machine,
+        "configuration": lambda: _configuration(environment),
+        "store": lambda: _store(environment),
+        "Hub": lambda: _hub(environment, progress, online),
+    }
+    return [finding for name, check in checks.items() for finding in _whatever_comes(name, check)]
+
+
+def _whatever_comes(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from check()
+    except Exception as error:
+        yield Finding(name, f"{type(error).__name__}: {error}", "report it, it is a bug of cgcli", broken=True)
 
 
 def _versions() -> Iterator[Finding]:
@@ -126,12 +133,10 @@ def _store(environment: Environment) -> Iterator[Finding]:
     elif free < LOW_DISK_BYTES:
         hint = "free some space, or move the store: CGCLI_HOME=FOLDER"
     yield Finding("store", f"{folder}, {size(free)} free", hint, broken=not os.access(place, os.W_OK))
-    try:
-        stored = Store(folder).all()
-    except CgcliError as error:
+    stored, broken = Store(folder).all(), Store(folder).broken()
+    for error in broken:
         yield _broken("pulled", error, f"remove what is broken in {folder}")
-        return
-    if not stored:
+    if not stored and not broken:
         yield Finding("pulled", "nothing", "cgcli pull smollm2-135m")
     for one in stored:
         gone = not one.path.is_file()

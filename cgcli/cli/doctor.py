@@ -20,6 +20,7 @@ def doctor(
     """
     from cgcli.cli.checks import findings
     from cgcli.core.errors import ExitStatus
+    from cgcli.core.output import one_line
 
     run = Run.of(ctx)
     found = findings(run.environment, run.output.progress(), online=online)
@@ -27,7 +28,7 @@ def doctor(
         run.output.json([one.as_json() for one in found])
     else:
         for one in found:
-            run.output.text(f"{one.mark} {one.name:16} {one.value}")
+            run.output.text(f"{one.mark} {one.name:16} {one_line(one.value)}")
             if one.hint:
-                run.output.text(f"  {'':16} → {one.hint}")
+                run.output.text(f"  {'':16} → {one_line(one.hint)}")
     return ExitStatus.FAILED if any(one.broken for one in found) else ExitStatus.OK

@@ -12,6 +12,7 @@ from cgcli.cli.context import Run
 from cgcli.cli.options import Command, Group
 
 if TYPE_CHECKING:
+    from cgcli.core.errors import ExitStatus
     from cgcli.hub.listing import Listed
     from cgcli.hub.store import Store, Stored
 
@@ -28,10 +29,12 @@ def build() -> typer.Typer:
     return app
 
 
-def models(ctx: typer.Context, json: Json = False) -> None:
+def models(ctx: typer.Context, json: Json = False) -> int:
     """List models and look after the pulled ones."""
+    from cgcli.core.errors import ExitStatus
+
     if ctx.invoked_subcommand is not None:
-        return
+        return ExitStatus.OK
     from cgcli.hub.catalog import load_catalog
     from cgcli.hub.listing import listing
     from cgcli.hub.room import memory_bytes
@@ -43,6 +46,7 @@ def models(ctx: typer.Context, json: Json = False) -> None:
     else:
         header = ("MODEL", "PARAMETERS", "DOWNLOAD", "MEMORY", "FITS", "PASS@1", "PULLED")
         run.output.table(header, [_row(row) for row in rows])
+    return _tell_broken(run)
 
 
 def show(
@@ -86,9 +90,9 @@ def verify(
         list[str] | None, typer.Argument(metavar="[NAME[:QUANT]]...", help="Default: all.", autocompletion=pulled)
     ] = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Hash pulled files again and compare with what was recorded."""
-    from cgcli.core.errors import ModelFileError
+    from cgcli.core.errors import ExitStatus, ModelFileError
 
     run = Run.of(ctx)
     store = _store(run)
@@ -98,6 +102,7 @@ def verify(
         run.output.json([{"model": one.name, "quant": one.quant, "problem": problem} for one, problem in problems])
     for one, problem in problems:
         run.output.note(problem or f"{one.spec}: as it was pulled, byte for byte")
+    status = ExitStatus.OK if names else _tell_broken(run)
     broken = [(one, problem) for one, problem in problems if problem is not None]
     if broken:
         first, problem = broken[0]
@@ -105,6 +110,7 @@ def verify(
             f"{len(broken)} of {len(chosen)} damaged: {problem}",
             hint=f"cgcli models rm {first.spec} && cgcli pull {first.spec}",
         )
+    return status
 
 
 def rm(ctx: typer.Context, name: Name, json: Json = False) -> None:
@@ -138,6 +144,16 @@ def _store(run: Run) -> Store:
     from cgcli.hub.store import Store
 
     return Store(run.environment.store)
+
+
+def _tell_broken(run: Run) -> ExitStatus:
+    """A line for each manifest that cannot be read, and the status that they make."""
+    from cgcli.core.errors import ExitStatus
+
+    broken = _store(run).broken()
+    for error in broken:
+        run.output.error(error)
+    return ExitStatus.MODEL_FILE if broken else ExitStatus.OK
 
 
 def _find(run: Run, name: str) -> Stored:

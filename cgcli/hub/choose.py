@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cgcli.core.errors import ModelNotFound
+from cgcli.core.errors import ModelFileError, ModelNotFound
 from cgcli.hub.catalog import Card, Catalog, check_quant, suggest
 from cgcli.hub.sizes import QUANTS
 from cgcli.hub.spec import parse_spec
@@ -29,7 +29,7 @@ def choose(model: str | None, store: Store, catalog: Catalog, memory_bytes: int)
     `memory_bytes`, else the embedded default.
 
     Raises ModelNotFound with the command that gets it, UsageError for a quant that does not exist, ModelFileError if
-    its file is gone. The file itself is not opened.
+    its file is gone or its manifest broken. The file itself is not opened.
     """
     if model is not None:
         return _asked(model, store, catalog)
@@ -44,6 +44,8 @@ def choose(model: str | None, store: Store, catalog: Catalog, memory_bytes: int)
         raise ModelNotFound(
             f"no default model, only {listed}", hint=f"-m {pulled[0].spec}, or cgcli pull {catalog.default}"
         )
+    for error in store.broken():
+        raise error
     raise ModelNotFound("no model is pulled yet", hint=f"cgcli pull {catalog.default}")
 
 
@@ -71,7 +73,11 @@ def _mono(store: Store, catalog: Catalog, memory_bytes: int) -> list[Choice]:
     found = []
     for name, card in catalog.cards.items():
         if name.startswith("codegen-") and name.endswith("-mono"):
-            fitting = (one for one in store.quants(name) if card.memory_bytes.get(one.quant, 0) <= memory_bytes)
+            try:
+                pulled = store.quants(name)
+            except ModelFileError:  # `cgcli models` and `cgcli doctor` say so; other models run
+                continue
+            fitting = (one for one in pulled if card.memory_bytes.get(one.quant, 0) <= memory_bytes)
             stored = next(fitting, None)
             if stored is not None:
                 found.append(_choice(store.find(name, stored.quant), catalog))

@@ -14,9 +14,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from cgcli import __version__
@@ -49,6 +51,10 @@ class Manifest:
     tool_version: str = __version__
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     report: dict[str, Any] | None = None
+
+
+# What the fields of a manifest are in JSON; those not named here are text.
+_KINDS = {"size": (int,), "revision": (str, NoneType), "licence": (str, NoneType), "report": (dict, NoneType)}
 
 
 @dataclass(frozen=True)
@@ -92,11 +98,18 @@ class Store:
         return self.folder(name) / "work"
 
     def all(self) -> list[Stored]:
-        """Every model, by name, then by quant. Raises ModelFileError for a manifest that cannot be read."""
-        return [self._read(file) for file in sorted(self.root.glob("[!.]*/*.json"))]
+        """Every model whose manifest can be read, by name, then by quant."""
+        return [one for one in self._scan() if isinstance(one, Stored)]
+
+    def broken(self) -> list[ModelFileError]:
+        """What is wrong with each manifest that cannot be read."""
+        return [one for one in self._scan() if isinstance(one, ModelFileError)]
 
     def quants(self, name: str) -> list[Stored]:
-        """What is there of one model, the preferred quant first: the usual default, then smallest loss first."""
+        """What is there of one model, the preferred quant first: the usual default, then smallest loss first.
+
+        Raises ModelFileError if a manifest of it cannot be read.
+        """
         order = (DEFAULT_QUANT, *QUANTS)
         found = [self._read(file) for file in sorted(self.folder(name).glob("*.json"))]
         return sorted(found, key=lambda one: order.index(one.quant) if one.quant in order else len(order))
@@ -196,14 +209,23 @@ class Store:
         write_atomic(file, json.dumps(asdict(manifest), indent=2).encode() + b"\n")
         return Stored(manifest, file.parent / manifest.file)
 
+    def _scan(self) -> Iterator[Stored | ModelFileError]:
+        for file in sorted(self.root.glob("[!.]*/*.json")):
+            try:
+                yield self._read(file)
+            except ModelFileError as error:
+                yield error
+
     def _read(self, file: Path) -> Stored:
         try:
-            fields = json.loads(file.read_bytes())
-            manifest = Manifest(**fields)
+            manifest = Manifest(**json.loads(file.read_bytes()))
+            for key, value in vars(manifest).items():
+                if type(value) not in _KINDS.get(key, (str,)):
+                    raise ValueError(f"{key} is {value!r:.60}")
             if (manifest.name, manifest.quant) != (file.parent.name, file.stem):
                 raise ValueError(f"is of {manifest.name}:{manifest.quant}")
             return Stored(manifest, file.parent / manifest.file)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             spec = f"{file.parent.name}:{file.stem}"
             raise ModelFileError(f"broken manifest {file}: {error}", hint=f"cgcli models rm {spec}") from error
 

@@ -33,12 +33,13 @@ def test_offers(words: str, offered: list[str]) -> None:
     assert ran.out.decode().split() == offered
 
 
-def test_a_broken_store_offers_nothing_and_says_nothing(tmp_path: Path) -> None:
-    store = tmp_path / "home" / "store" / "x"
-    store.mkdir(parents=True)
-    (store / "q8_0.json").write_text("{")
+def test_a_broken_manifest_is_not_offered_and_hides_nothing(tmp_path: Path, tiny_model: Path) -> None:
+    folder = tmp_path / "home" / "store" / "x"
+    folder.mkdir(parents=True)
+    (folder / "q8_0.json").write_text("{")
+    assert cgcli("models", "add", str(tiny_model), "--name", "x2").status == 0
     ran = complete("gen -m x")
-    assert (ran.status, ran.out.strip(), ran.err) == (0, b"", "")
+    assert (ran.status, ran.out.strip(), ran.err) == (0, b"x2", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

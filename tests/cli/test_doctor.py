@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cgcli.cli.checks import findings
+from cgcli.core.environment import Environment
+from cgcli.core.progress import Silent
 from tests.cli.running import cgcli
 
 
@@ -51,6 +54,26 @@ def test_a_broken_manifest_has_the_command_that_removes_it(tmp_path: Path) -> No
     (folder / "q8_0.json").write_text("{")
     status, found = doctor()
     assert status == 1 and found["pulled"]["hint"] == "cgcli models rm x:q8_0"
+
+
+def test_a_broken_manifest_hides_no_other_model(tmp_path: Path, tiny_model: Path) -> None:
+    folder = tmp_path / "home" / "store" / "x"
+    folder.mkdir(parents=True)
+    (folder / "q8_0.json").write_text("{")
+    assert cgcli("models", "add", str(tiny_model), "--name", "mine").status == 0
+    lines = cgcli("doctor").out.decode()
+    assert "✗ pulled           broken manifest" in lines and "✓ pulled           mine:f16" in lines
+
+
+def test_a_check_that_fails_in_an_unknown_way_is_a_finding() -> None:
+    class Strange(dict[str, str]):
+        def get(self, name: object, default: object = None) -> str:
+            raise RuntimeError("strange")
+
+    environment = Environment(Path("/nowhere"), Path("/nowhere"), Path("/nowhere"), Strange())
+    found = {one.name: one for one in findings(environment, Silent(), online=False)}
+    assert found["Hub"].broken and "RuntimeError: strange" in found["Hub"].value
+    assert not found["store"].broken
 
 
 def test_a_hub_that_is_not_there_is_asked_only_when_told_to() -> None:

@@ -42,6 +42,22 @@ def test_json_has_every_card_with_what_is_known(added: Path) -> None:
     assert one == mono
 
 
+def test_a_broken_manifest_is_told_and_hides_nothing(added: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "home" / "store" / "tiny" / "f16.json"
+    (bad := tmp_path / "home" / "store" / "bad").mkdir()
+    (bad / "f16.json").write_text(json.dumps({**json.loads(manifest.read_bytes()), "name": "bad", "size": "big"}))
+    table, asked = cgcli("models"), cgcli("models", "--json")
+    assert table.out.decode().splitlines()[-1].split()[0] == "tiny"
+    assert json.loads(asked.out)[-1]["name"] == "tiny"
+    for ran in (table, asked, cgcli("models", "verify"), cgcli("models", "show", "bad")):
+        assert ran.status == 5
+        assert ran.err.splitlines()[-1] == (
+            f"cgcli: broken manifest {bad / 'f16.json'}: size is 'big'; type: cgcli models rm bad:f16"
+        )
+    assert cgcli("models", "rm", "bad:f16").status == 0
+    assert cgcli("models").status == 0
+
+
 def test_show() -> None:
     ran = cgcli("models", "show", "smollm2-135m")
     assert (ran.status, ran.err) == (0, "")

@@ -120,9 +120,7 @@ def test_nothing_that_is_said_moves_the_cursor() -> None:
     sink.detail("  general.name = \x1b]0;mine\x07\nand more")
     sink.error(CgcliError("b\x9bad"))
     assert written(sink)[1] == (
-        "no\\x1b[2Jte\n"
-        "  general.name = \\x1b]0;mine\\x07 and more\n"
-        "\x1b[1;31mcgcli:\x1b[0m b\\x9bad\n"
+        "no\\x1b[2Jte\n  general.name = \\x1b]0;mine\\x07 and more\n\x1b[1;31mcgcli:\x1b[0m b\\x9bad\n"
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
+from cgcli.core.progress import Silent
 from cgcli.hub.catalog import load_catalog
 from cgcli.hub.choose import Choice, choose
 from cgcli.hub.store import Store
@@ -82,6 +83,20 @@ def test_asked_for_and_not_there(store: Store) -> None:
         with pytest.raises(UsageError) as usage:
             run(store, name)
         assert "q8_0" in str(usage.value.hint)
+
+
+def test_a_broken_manifest_hides_no_other_model(store: Store) -> None:
+    for name in ("codegen-350m-mono", "codegen-2b-mono"):
+        put(store, name, "q8_0")
+    (store.root / "codegen-2b-mono" / "q8_0.json").write_text("{")
+    assert run(store).name == "codegen-350m-mono"
+    with pytest.raises(ModelFileError, match="broken manifest"):
+        run(store, "codegen-2b-mono")
+    with pytest.raises(ModelNotFound):
+        run(store, "codegen-6b-mono")
+    store.remove("codegen-350m-mono", None, Silent())
+    with pytest.raises(ModelFileError, match="broken manifest"):
+        run(store)
 
 
 def test_file(store: Store, tmp_path: Path) -> None:

@@ -83,15 +83,33 @@ def test_gone_file_is_an_error_with_the_way_out(store: Store) -> None:
     assert caught.value.hint == "cgcli models rm m:f16"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"name": "m"}', b'{"nane": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"name": "m"}', b'{"nane": 1}', b"\xff", b"[" * 100_000], ids=lambda one: one[:9]
+)
 def test_broken_manifest_is_named_and_can_be_removed(store: Store, content: bytes) -> None:
     put(store, "m", "f16")
+    put(store, "n", "f16")
     (store.root / "m" / "f16.json").write_bytes(content)
     with pytest.raises(ModelFileError, match="broken manifest") as caught:
-        store.all()
+        store.find("m")
     assert caught.value.hint == "cgcli models rm m:f16"
+    assert [one.name for one in store.all()] == ["n"]
+    (told,) = store.broken()
+    assert (told.message, told.hint) == (caught.value.message, caught.value.hint)
     store.remove("m", "f16", Silent())
-    assert store.all() == []
+    assert store.broken() == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("size", "big"), ("size", True), ("file", None), ("sha256", 1), ("source", []), ("licence", 1), ("report", "x")],
+)
+def test_manifest_with_a_field_of_another_type_is_broken(store: Store, field: str, value: object) -> None:
+    put(store, "m", "f16")
+    file = store.root / "m" / "f16.json"
+    file.write_text(json.dumps({**json.loads(file.read_bytes()), field: value}))
+    with pytest.raises(ModelFileError, match=f"broken manifest .*: {field} is "):
+        store.find("m")
 
 
 def test_manifest_of_another_model_is_refused(store: Store) -> None:
