@@ -65,10 +65,14 @@ class Run:
         logger.setLevel(level)
         logger.handlers = [Details()]
 
-    def settings(self, **flags: object) -> Settings:
-        """Settings with these flags (None: not given) on top; their colour holds for the output from now on."""
+    def choose_color(self) -> None:
+        """Colours as the user set them; no flag does. Raises UsageError for a wrong setting."""
         from cgcli.core.config import Settings
 
-        settings = Settings.load(self.environment, flags)
-        self.output.color = settings.color
-        return settings
+        self.output.color = Settings.load(self.environment, only="color").color
+
+    def settings(self, **flags: object) -> Settings:
+        """Settings with these flags (None: not given) on top."""
+        from cgcli.core.config import Settings
+
+        return Settings.load(self.environment, flags)

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from cgcli.cli.context import Run
-from cgcli.cli.options import Command, Group
+from cgcli.cli.options import Command, Examination, Group
 from cgcli.core.errors import CgcliError, ExitStatus, UsageError
 
 WRITE = "Write programs"
@@ -59,7 +59,7 @@ def build() -> typer.Typer:
     app.command("pull", cls=Command, rich_help_panel=MODELS)(pull.pull)
     app.add_typer(models.build(), name="models", rich_help_panel=MODELS)
     app.command("convert", cls=Command, rich_help_panel=MODELS)(convert.convert)
-    app.command("doctor", cls=Command, rich_help_panel=HELP)(doctor.doctor)
+    app.command("doctor", cls=Examination, rich_help_panel=HELP)(doctor.doctor)
     return app
 
 

@@ -40,6 +40,7 @@ def models(ctx: typer.Context, json: Json = False) -> int:
     from cgcli.hub.room import memory_bytes
 
     run = Run.of(ctx)
+    run.choose_color()
     rows = listing(load_catalog(), _store(run).all(), memory_bytes())
     if json:
         run.output.json([_listed(row) for row in rows])

@@ -6,6 +6,7 @@ The three options are added to each command by its class, and act on the run as 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_origin
@@ -14,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cgcli.cli.context import Run
+from cgcli.core.errors import CgcliError
 
 if TYPE_CHECKING:
     from typer.core import TyperArgument, TyperOption
@@ -98,14 +100,29 @@ def _plain_params(params: list[Any]) -> list[Any]:
 
 
 class Command(TyperCommand):
-    """A command with the common options."""
+    """A command with the common options and the user's colours."""
 
     def __init__(self, name: str | None, **rest: Any) -> None:
         super().__init__(name, **rest)
         self.params = [*self.params, *_common_params()]
 
+    def invoke(self, ctx: Any) -> Any:
+        self.prepare(Run.of(ctx))
+        return super().invoke(ctx)
+
+    def prepare(self, run: Run) -> None:
+        run.choose_color()
+
     def get_params(self, ctx: Any) -> list[Any]:
         return _plain_params(super().get_params(ctx))
+
+
+class Examination(Command):
+    """A command that a wrong setting does not stop, since it is to tell of it."""
+
+    def prepare(self, run: Run) -> None:
+        with suppress(CgcliError):
+            run.choose_color()
 
 
 class Group(TyperGroup):

@@ -46,21 +46,28 @@ class Settings:
     color: Color = "auto"
 
     @classmethod
-    def load(cls, environment: Environment, flags: Mapping[str, object] | None = None) -> Settings:
-        """The settings of one run; flags that are None were not given. Raises UsageError naming place and value."""
+    def load(
+        cls, environment: Environment, flags: Mapping[str, object] | None = None, *, only: str | None = None
+    ) -> Settings:
+        """The settings of one run; flags that are None were not given. Raises UsageError naming place and value.
+
+        only: look at no other setting than this one.
+        """
         found: dict[str, object] = {}
+        rules = {name: rule for name, rule in _RULES.items() if only in (None, name)}
         # 3. the file
         for name, value in _read(environment).items():
-            found[name] = _RULES[name].of_value(value, f"{environment.config_file}: {name}")
+            if name in rules:
+                found[name] = rules[name].of_value(value, f"{environment.config_file}: {name}")
         # 2. variables
-        for name, rule in _RULES.items():
+        for name, rule in rules.items():
             text = environment.variables.get(variable(name))
             if text is not None and (text or name == "prefix"):
                 found[name] = rule.of_text(text, variable(name))
         # 1. flags
         for name, value in (flags or {}).items():
             if value is not None:
-                found[name] = _RULES[name].of_value(value, "--" + name.replace("_", "-"))
+                found[name] = rules[name].of_value(value, "--" + name.replace("_", "-"))
         return cls(**found)  # type: ignore[arg-type]
 
 
@@ -113,15 +120,17 @@ assert list(_RULES) == [field.name for field in fields(Settings)]
 
 def _read(environment: Environment) -> dict[str, object]:
     """config.toml as a mapping of known settings; nothing where there is no file."""
-    import tomllib
-
     path = environment.config_file
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_bytes()
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise CgcliError(f"cannot read {path}: {error.strerror}") from error
+    import tomllib  # only where there is a file
+
+    try:
+        values = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     for name in values:

@@ -143,6 +143,31 @@ def test_streams_may_be_closed_from_the_start(closing: str) -> None:
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words", [["models"], ["models", "path", "none"], ["pull", "none"], ["convert", "no", "-o", "x"]]
+)
+def test_the_users_colour_holds_for_every_command(words: list[str], tmp_path: Path) -> None:
+    def coloured(**variables: str) -> bool:
+        ran = cgcli(*words, **variables)
+        return "\x1b[1" in ran.out.decode() + ran.err
+
+    assert coloured(CGCLI_COLOR="always") and not coloured()
+    wrong = cgcli(*words, CGCLI_COLOR="blue")
+    assert (wrong.status, wrong.out, wrong.err) == (
+        2,
+        b"",
+        "cgcli: CGCLI_COLOR is 'blue', not auto, always or never\n",
+    )
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / "config.toml").write_text('color = "always"\n')
+    assert coloured() and not coloured(CGCLI_COLOR="never")
+
+
+def test_doctor_has_its_say_though_the_colour_is_wrong() -> None:
+    ran = cgcli("doctor", CGCLI_COLOR="blue")
+    assert (ran.status, ran.err) == (1, "") and "✗ configuration    CGCLI_COLOR is 'blue'" in ran.out.decode()
+
+
 def test_no_colour_where_there_is_no_terminal() -> None:
     for words in (["--help"], ["models"], ["models", "shw"]):
         ran = cgcli(*words, NO_COLOR="")
