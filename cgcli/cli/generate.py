@@ -61,32 +61,42 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
         raise UsageError("no prompt", hint='cgcli gen "read a CSV and print the mean of each column"')
     prompts = prompts or [None]
     program = _program(wish, settings, choice, code, before)
-    generation = _generation(wish, settings, choice, code, scored=wish.json or run.output.verbose)
+    generation = _generation(wish, settings, choice, code)
     output = run.output
     sink = _sink(output, wish, code, before)
-    with (
-        interruptible() as interrupt,
-        Engine(
-            choice.path,
-            interrupt=interrupt,
-            ctx=settings.ctx,
-            threads=settings.threads,
-            gpu_layers=settings.gpu_layers,
-        ) as engine,
-    ):
-        output.detail(_engine_facts(engine))
-        session = Session(engine, program, generation)
-        session.reserve(prompts)
-        printed = "" if before and not (wish.whole and wish.into is None) else program.prefix
-        results: list[Result] = []
-        try:
-            for piece in grow(session, prompts, results, head=printed, comments=wish.comments):
-                sink.write(piece)
-        finally:
-            sink.close()
-            if wish.json and results:
-                _print_report(output, wish, session, results, choice)
-        _say(output, choice, session, results)
+    facts = File(wish.output, Nowhere(), output) if wish.json and wish.output else None
+    session: Session | None = None
+    results: list[Result] = []
+    try:
+        with (
+            interruptible() as interrupt,
+            Engine(
+                choice.path,
+                interrupt=interrupt,
+                ctx=settings.ctx,
+                threads=settings.threads,
+                gpu_layers=settings.gpu_layers,
+            ) as engine,
+        ):
+            _say_engine(output, engine)
+            session = Session(engine, program, generation)
+            session.reserve(prompts)
+            due = "" if before and not wish.whole else program.prefix
+            try:
+                for piece in grow(session, prompts, results, head=due, comments=wish.comments):
+                    due = ""
+                    sink.write(piece)
+            finally:
+                if before and due:
+                    sink.write(due)  # what was there comes out whatever happens: somebody may put it back
+                sink.close()
+    finally:
+        # Of the turns that are done, also where a later one failed; outside the block, where Ctrl-C is answered again.
+        if session and results:
+            _say(output, choice, session, results)
+            if wish.json:
+                _print_report(output, facts, session, results, choice)
+    _judge(results)
 
 
 def _check(wish: Wish) -> None:
@@ -116,7 +126,7 @@ def _program(wish: Wish, settings: Settings, choice: Choice, code: Language, bef
     return Program("" if wish.raw else card or code.prefix, layout=layout)
 
 
-def _generation(wish: Wish, settings: Settings, choice: Choice, code: Language, *, scored: bool) -> Generation:
+def _generation(wish: Wish, settings: Settings, choice: Choice, code: Language) -> Generation:
     from cgcli.native.sample import Sampling
     from cgcli.program.session import Generation
     from cgcli.program.truncate import NONE
@@ -130,7 +140,6 @@ def _generation(wish: Wish, settings: Settings, choice: Choice, code: Language, 
         stops=(*wish.stops, *card_stops),
         candidates=wish.candidates,
         redraws=0 if wish.raw else 3,
-        score_prompts=scored,
     )
 
 
@@ -145,7 +154,8 @@ def _sink(output: Output, wish: Wish, code: Language, before: bytes) -> Sink:
     return sink_for(output, code.name)
 
 
-def _print_report(output: Output, wish: Wish, session: Session, results: list[Result], choice: Choice) -> None:
+def _print_report(output: Output, file: File | None, session: Session, results: list[Result], choice: Choice) -> None:
+    from cgcli.core.output import json_text
     from cgcli.hub.hashing import sha256_file
     from cgcli.program.report import report
 
@@ -157,25 +167,23 @@ def _print_report(output: Output, wish: Wish, session: Session, results: list[Re
         quant=session.engine.model.header.quant,
         sha256=choice.sha256 or sha256_file(choice.path, output.progress(), f"hashing {choice.path.name}"),
     )
-    if wish.output:
-        import json
-
-        from cgcli.core.files import write_atomic
-
-        write_atomic(wish.output, json.dumps(facts, indent=2, ensure_ascii=False).encode() + b"\n")
+    if file:
+        file.write(json_text(facts) + "\n")
+        file.close()
     else:
         output.json(facts)
 
 
-def _engine_facts(engine: Engine) -> str:
+def _say_engine(output: Output, engine: Engine) -> None:
     on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
-    return (
-        f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}, window of {engine.window} tokens"
-    )
+    took = f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}"
+    output.detail(f"{took}, window of {engine.window} tokens")
+    if engine.window > engine.model.n_ctx_train:
+        output.note(f"the model was trained on {engine.model.n_ctx_train} tokens, the window has {engine.window}")
 
 
 def _say(output: Output, choice: Choice, session: Session, results: list[Result]) -> None:
-    """The run's facts on stderr. Raises Interrupted after Ctrl-C, CgcliError for a turn that came out empty."""
+    """The facts of the turns on stderr: what was chosen, what was cut, the seed."""
     how, timings = session.generation, session.engine.timings
     for number, result in enumerate(results, 1):
         turn = f"turn {number}"
@@ -195,13 +203,16 @@ def _say(output: Output, choice: Choice, session: Session, results: list[Result]
         f"{choice.name} {session.engine.model.header.quant}, seed {how.sampling.seed}, "
         f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} a second"
     )
+
+
+def _judge(results: list[Result]) -> None:
+    """Raises Interrupted after Ctrl-C, CgcliError for a turn that came out empty."""
     if any(result.interrupted for result in results):
         raise Interrupted
-    empty = [number for number, result in enumerate(results, 1) if result.accepted is None]
-    if empty:
-        prompt = results[empty[0] - 1].turn.prompt
-        named = f" ({prompt!r})" if prompt is not None else ""
-        raise CgcliError(
-            f"turn {empty[0]}{named}: nothing came in {len(results[empty[0] - 1].candidates)} tries",
-            hint="other words, another --seed, or a higher temperature: -t 0.6",
-        )
+    for number, result in enumerate(results, 1):
+        if result.accepted is None:
+            named = f" ({result.turn.prompt!r})" if result.turn.prompt is not None else ""
+            raise CgcliError(
+                f"turn {number}{named}: nothing came in {len(result.candidates)} tries",
+                hint="other words, another --seed, or a higher temperature: -t 0.6",
+            )

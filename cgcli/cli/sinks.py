@@ -32,9 +32,9 @@ class Plain:
 
 
 class Live:
-    """A terminal, in colour."""
+    """A terminal: codes that would drive it are spelt out; in colour if `language` is given."""
 
-    def __init__(self, output: Output, language: str) -> None:
+    def __init__(self, output: Output, language: str | None) -> None:
         from cgcli.core.live import LiveCode
 
         self._code = LiveCode(lambda text: output.write(text.encode("utf-8", "replace")), language)
@@ -97,6 +97,6 @@ class File:
 
 def sink_for(output: Output, language: str, *, quiet: bool = False) -> Sink:
     """stdout as it should be written: coloured on a terminal, plain elsewhere; quiet: only shown to a person."""
-    if output.colour and output.stdout_is_terminal:
-        return Live(output, language)
-    return Nowhere() if quiet and not output.stdout_is_terminal else Plain(output)
+    if output.stdout_is_terminal:
+        return Live(output, language if output.colour else None)
+    return Nowhere() if quiet else Plain(output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import os
 import stat
 import sys
 from collections.abc import Sequence
@@ -15,19 +15,9 @@ def stdin_bytes() -> bytes:
     """All of stdin if somebody feeds it: a pipe, a file or a socket. A terminal, or nothing at all, gives nothing."""
     if sys.stdin is None:
         return b""
-    try:
-        mode = Path("/dev/stdin").stat().st_mode if not hasattr(sys.stdin, "fileno") else _mode(sys.stdin.fileno())
-    except (OSError, io.UnsupportedOperation):
-        return b""
-    if stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode):
-        return sys.stdin.buffer.read()
-    return b""
-
-
-def _mode(descriptor: int) -> int:
-    import os
-
-    return os.fstat(descriptor).st_mode
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    fed = stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+    return sys.stdin.buffer.read() if fed else b""
 
 
 def file_bytes(path: Path) -> bytes:

@@ -69,7 +69,8 @@ def convert(
     full. In each case `target` is as it was.
     """
     from cgcli.engine.gguf import read_header
-    from cgcli.engine.llama import QUANTS, quantize
+    from cgcli.engine.llama import QUANTS
+    from cgcli.engine.quantizing import quantize
 
     if quant not in QUANTS:
         raise UsageError(f"unknown quant {quant!r}", hint=f"one of {', '.join(QUANTS)}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cgcli.convert.checkpoint import Checkpoint
 from cgcli.convert.config import CodeGenConfig
-from cgcli.core.errors import ModelFileError
+from cgcli.core.errors import Interrupted, ModelFileError
 from cgcli.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -164,18 +164,21 @@ def run(
     import numpy as np
 
     from cgcli.engine.llama import Context, Model
+    from cgcli.native.interrupt import interruptible
 
     outputs: dict[int, Floats] = {}
 
     def keep(name: str, values: Floats) -> None:
         outputs[int(name.removeprefix("l_out-"))] = values
 
-    with Model.load(path, gpu_layers=0) as model:
+    with interruptible() as interrupt, Model.load(path, gpu_layers=0, cancelled=lambda: interrupt.requested) as model:
         tokens = model.tokenize(PROMPT)[: min(MAX_PROMPT_TOKENS, model.n_ctx_train)]
         names = {f"l_out-{layer}" for layer in capture}
-        options = {"n_ctx": len(tokens), "n_batch": len(tokens), "threads": threads}
+        size = len(tokens)
+        options = {"n_ctx": size, "n_batch": size, "threads": threads, "abort": interrupt.callback_address}
         with Context(model, **options, capture=keep if names else None, capture_names=names) as context:
-            context.decode(tokens, outputs=range(len(tokens)))
+            if not context.decode(tokens, outputs=range(len(tokens))):
+                raise Interrupted
             logits = np.stack([context.logits(index) for index in range(len(tokens))])
     return tokens, logits, outputs
 

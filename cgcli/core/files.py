@@ -26,8 +26,11 @@ def disk_error(path: Path, error: OSError) -> CgcliError:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and goes when it does not.
 
-    The mode of a file that is replaced is kept. Raises CgcliError where the disk says no.
+    The mode of a file that is replaced is kept. Raises CgcliError where the disk says no, or where `path` is there and
+    not a regular file; errors of the block are its own.
     """
+    if _special(path):
+        raise CgcliError(f"cannot replace {path}: it is not a regular file")
     target = path.resolve() if path.is_symlink() else path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -36,35 +39,58 @@ def replacing(path: Path) -> Iterator[Path]:
         raise disk_error(path, error) from error
     beside = Path(name)
     try:
-        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask()
-        os.fchmod(descriptor, mode)
-        os.close(descriptor)
+        try:
+            mode = target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask()
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
         yield beside
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
-        beside.replace(target)
-    except OSError as error:
-        raise disk_error(path, error) from error
+        try:
+            with beside.open("rb") as written:
+                os.fsync(written.fileno())
+            beside.replace(target)
+        except OSError as error:
+            raise disk_error(path, error) from error
     finally:
         beside.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:
     """Raises CgcliError if `path` could not be written now, so that long work does not find out at its end."""
-    target = path.resolve() if path.is_symlink() else path
+    target = path.resolve() if path.is_symlink() and not _special(path) else path
     if target.is_dir():
         raise CgcliError(f"cannot write {path}: it is a folder")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=target.parent).close()
+        if _special(path):
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        folder = next(folder for folder in target.absolute().parents if folder.exists())
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise disk_error(path, error) from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, or leave what was there. Raises CgcliError where the disk says no."""
-    with replacing(path) as beside:
-        beside.write_bytes(data)
+    """Write `data` to `path`, or leave what was there; a device or a pipe is written to, never replaced.
+
+    Raises CgcliError where the disk says no, BrokenPipeError where nobody reads a pipe.
+    """
+    try:
+        if _special(path):
+            path.write_bytes(data)
+            return
+        with replacing(path) as beside:
+            beside.write_bytes(data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def _special(path: Path) -> bool:
+    """Whether there is something that is neither a regular file nor a folder, such as /dev/null, also behind a link."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _umask() -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pygments.formatters import TerminalFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
-from pygments.token import Comment, Keyword, Name, Number, Operator, String, Token
+from pygments.token import Comment, Keyword, Name, Number, Operator, String, Token, _TokenType
 from pygments.util import ClassNotFound
 
 _TAB = 8
@@ -35,44 +35,51 @@ _COLOURS = {
 
 
 class LiveCode:
-    """Writes program text through `emit`. language: a name that Pygments knows; others stay plain."""
+    """Writes program text through `emit`. language: a name that Pygments knows; None, or another, stays plain."""
 
-    def __init__(self, emit: Callable[[str], None], language: str) -> None:
+    def __init__(self, emit: Callable[[str], None], language: str | None) -> None:
         self._emit = emit
         self._formatter = TerminalFormatter(colorscheme=_COLOURS)
-        self._done = ""
+        self._open = ""  # the lines from the last one that began outside of every string
         self._line = ""
         try:
-            self._lexer: Lexer | None = get_lexer_by_name(language, stripnl=False, ensurenl=False)
+            lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False) if language else None
+            self._lexer: Lexer | None = lexer
         except ClassNotFound:
             self._lexer = None
 
     def write(self, text: str) -> None:
         """Show `text`, which continues what was written before; codes that drive a terminal are spelt out."""
-        while text:
-            head, end, text = text.partition("\n")
-            shown = _visible(head)
-            self._line += shown
-            self._emit(shown)
-            if end:
-                self._end_line()
+        *lines, rest = text.split("\n")
+        for line in lines:
+            self._emit(self._add(line))
+            self._end_line()
+        self._emit(self._add(rest))
+
+    def _add(self, text: str) -> str:
+        shown = _visible(text)
+        self._line += shown
+        return shown
 
     def _end_line(self) -> None:
         line, self._line = self._line, ""
-        self._done += line + "\n"
-        if self._lexer and 0 < _width(line) < shutil.get_terminal_size().columns:
-            self._emit("\r" + self._coloured_last_line() + "\x1b[K")
+        if self._lexer:
+            self._open += line + "\n"
+            coloured = self._coloured_last_line(self._lexer)
+            if 0 < _width(line) < shutil.get_terminal_size().columns:
+                self._emit(f"\r{coloured}\x1b[K")
         self._emit("\n")
 
-    def _coloured_last_line(self) -> str:
-        """The last whole line, lexed with all before it: it may lie in a string that began there."""
-        assert self._lexer
-        last: list[tuple[object, str]] = []
-        for kind, value in self._lexer.get_tokens(self._done):
+    def _coloured_last_line(self, lexer: Lexer) -> str:
+        """The last whole line, lexed with those before it that it may lie in a string with."""
+        last: list[tuple[_TokenType, str]] = []
+        for kind, value in lexer.get_tokens(self._open):
             for part in re.findall(r"[^\n]*\n|[^\n]+", value):
                 if last and last[-1][1].endswith("\n"):
                     last.clear()
                 last.append((kind, part))
+        if last[-1][0] not in String and last[-1][0] not in Comment.Multiline:
+            self._open = ""
         sink = io.StringIO()
         self._formatter.format(((kind, value.rstrip("\n")) for kind, value in last), sink)
         return sink.getvalue().rstrip("\n")

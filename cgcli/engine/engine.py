@@ -48,16 +48,22 @@ class Engine:
         self.timings = Timings()
         self._interrupt = interrupt
         self.threads = threads or thread_count()
-        self.model = Model.load(path, gpu_layers=gpu_layers)
+        self.model = Model.load(path, gpu_layers=gpu_layers, cancelled=lambda: interrupt.requested)
         self.window = ctx or self.model.n_ctx_train
         self._context: Context | None = None
         self._cached: list[int] = []
+        # The logits after the last context, and its tokens: further candidates of it start from the very same bits.
+        self._after: list[int] = []
+        self._logits = (ctypes.c_float * self.model.n_vocab)()
         types = self.model.header.token_types
         padding = types.translate(bytes(kind == _UNUSED for kind in range(256)))
         self._banned = (ctypes.c_uint8 * self.model.n_vocab).from_buffer_copy(padding)
         self._sampler = Sampler(self.model.n_vocab)
         # A control token says that the document is over, whichever it is: none of them is text.
-        self._ends = {token for token, kind in enumerate(types) if kind == _CONTROL} | {self.model.end_of_text}
+        self._ends = {token for token, kind in enumerate(types) if kind == _CONTROL}
+        if self.model.end_of_text is not None:
+            self._ends.add(self.model.end_of_text)
+        self._opening = [self.model.end_of_text or min(self._ends, default=0)]
         self.timings.load_s = time.perf_counter() - started
 
     def stream(self, request: Request) -> Generator[str, None, Completion]:
@@ -76,11 +82,11 @@ class Engine:
         total_logprob, drawn = 0.0, 0
         self.reserve(len(tokens) + room)
         try:
-            row = self._prefill(tokens)
+            logits = self._prefill(tokens)
             started = time.perf_counter()
             while drawn < room:
                 sampled = self._sampler.sample(
-                    self._logits(row),
+                    logits,
                     request.sampling,
                     turn=request.turn,
                     candidate=request.candidate,
@@ -105,14 +111,13 @@ class Engine:
                     finish = "stop"
                     break
                 if drawn < room:
-                    self._decode([token])
-                    row = 0
+                    logits = self._decode([token]).logits_address(0)
             self.timings.decode_s += time.perf_counter() - started
         except Interrupted:
             finish = "interrupted"
         self.timings.decode_tokens += drawn
-        rest = "" if cutter.finished else cutter.feed(utf8.decode(b"", final=True)) + cutter.finish()
-        if rest:
+        # Bytes of a character that did not become whole are dropped.
+        if rest := "" if cutter.finished else cutter.finish():
             text.append(rest)
             yield rest
         mean = total_logprob / drawn if drawn else None
@@ -133,10 +138,9 @@ class Engine:
                 break
         scores: list[float] = []
 
-        def gather(at: int, rows: Sequence[int]) -> None:
+        def gather(context: Context, at: int, rows: Sequence[int]) -> None:
             for row in rows:
-                target = tokens[at + row + 1]
-                scores.append(logprob(self._logits(row), self.model.n_vocab, target))
+                scores.append(logprob(context.logits_address(row), self.model.n_vocab, tokens[at + row + 1]))
 
         self._prefill(tokens, score_from=first, gather=gather)
         return scores
@@ -165,8 +169,8 @@ class Engine:
         self.close()
 
     def _tokens(self, text: bytes, *, check: bool = True) -> list[int]:
-        """The ids of a context; end of text where it is empty, since something must predict the first token."""
-        tokens = self.model.tokenize(text) or [self.model.end_of_text]
+        """The ids of a context; where it is empty the end of another text, since something must predict the first."""
+        tokens = self.model.start + self.model.tokenize(text) or self._opening
         if check and len(tokens) >= self.window:
             raise ContextError(
                 f"the program and prompt are {len(tokens)} tokens, the window of this model has {self.window}",
@@ -179,42 +183,46 @@ class Engine:
         tokens: list[int],
         *,
         score_from: int | None = None,
-        gather: Callable[[int, Sequence[int]], None] | None = None,
+        gather: Callable[[Context, int, Sequence[int]], None] | None = None,
     ) -> int:
-        """Bring the cache to `tokens`; returns the row of the last pass whose logits follow them."""
+        """Bring the cache to `tokens`; returns the address of the logits that follow them.
+
+        score_from: index of the first token whose prediction `gather` is to see, as rows of a pass that began at `at`.
+        """
         started = time.perf_counter()
         shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self._cached, tokens, strict=False)))
-        keep = min(shared, len(tokens) - 1)  # the last token is decoded again: its logits are wanted
+        context = self._cells(len(tokens))
+        known = self._after == tokens and score_from is None
+        keep = min(shared, len(self._cached), len(tokens) if known else len(tokens) - 1)
         if score_from is not None:
             keep = min(keep, max(score_from - 1, 0))
-        context = self._cells(len(tokens))
-        keep = min(keep, len(self._cached))
-        context.trim(keep)
+        keep = context.trim(keep)
         del self._cached[keep:]
-        row = 0
-        step = context.n_batch
-        for at in range(keep, len(tokens), step):
-            piece = tokens[at : at + step]
-            row = len(piece) - 1
-            if score_from is None:
-                self._decode(piece)
-                continue
-            rows = [r for r in range(len(piece)) if score_from <= at + r + 1 < len(tokens)]
-            self._decode(piece, outputs=sorted({*rows, row}))
+        for at in range(keep, len(tokens), context.n_batch):
+            piece = tokens[at : at + context.n_batch]
+            last = len(piece) - 1
+            rows = (
+                [] if score_from is None else [r for r in range(len(piece)) if score_from <= at + r + 1 < len(tokens)]
+            )
+            self._decode(piece, outputs=sorted({*rows, last}))
             if gather:
-                gather(at, rows)
+                gather(context, at, rows)
+            if at + len(piece) == len(tokens):
+                ctypes.memmove(self._logits, context.logits_address(last), ctypes.sizeof(self._logits))
+                self._after = tokens
         self.timings.prefill_s += time.perf_counter() - started
         self.timings.prefill_tokens += len(tokens) - keep
-        return row
+        return ctypes.addressof(self._logits)
 
-    def _decode(self, tokens: list[int], *, outputs: list[int] | None = None) -> None:
+    def _decode(self, tokens: list[int], *, outputs: list[int] | None = None) -> Context:
         """One pass after what is cached. Raises Interrupted, the cache then as long as what was done."""
         context = self._cells(len(self._cached) + len(tokens))
         if self._interrupt.requested or not context.decode(tokens, at=len(self._cached), outputs=outputs):
             self._cached = (self._cached + tokens)[: context.length]
-            context.trim(len(self._cached))
+            del self._cached[context.trim(len(self._cached)) :]
             raise Interrupted
         self._cached += tokens
+        return context
 
     def _cells(self, cells: int) -> Context:
         """The context, with at least so many cells; a new and empty one where it was smaller."""
@@ -222,14 +230,11 @@ class Engine:
             if self._context:
                 self._context.close()
             self._cached.clear()
+            self._after = []
             size = min(-(-cells // _CELLS_STEP) * _CELLS_STEP, self.window)
             abort = self._interrupt.callback_address
             self._context = Context(self.model, n_ctx=size, threads=self.threads, abort=abort)
         return self._context
-
-    def _logits(self, row: int) -> int:
-        assert self._context
-        return self._context.logits_address(row)
 
 
 def perplexity(logprobs: Sequence[float]) -> float | None:

@@ -9,7 +9,6 @@ llama.cpp's log goes to the logger `cgcli.llama`; its last error line becomes th
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -17,11 +16,11 @@ import logging
 import os
 import sys
 import types
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cgcli.core.errors import CgcliError, ModelFileError, UsageError
+from cgcli.core.errors import CgcliError, Interrupted, ModelFileError, UsageError
 from cgcli.engine.gguf import Header, read_header
 from cgcli.engine.threads import thread_count
 
@@ -114,14 +113,20 @@ class Model:
         self.n_layer: int = api.llama_model_n_layer(pointer)
         self.n_embd: int = api.llama_model_n_embd(pointer)
         self.n_ctx_train: int = api.llama_model_n_ctx_train(pointer)
-        self.size_bytes: int = api.llama_model_size(pointer)
 
     @classmethod
-    def load(cls, path: Path, *, gpu_layers: int | None = None, vocab_only: bool = False) -> Model:
-        """Load a GGUF. `gpu_layers`: None takes all that fit, a number is a demand.
+    def load(
+        cls,
+        path: Path,
+        *,
+        gpu_layers: int | None = None,
+        vocab_only: bool = False,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Model:
+        """Load a GGUF. gpu_layers: None takes all that fit, a number is a demand; cancelled: asked on the way.
 
         Raises ModelFileError for a file that is not a model that llama.cpp can run, UsageError for a demand that
-        cannot be met.
+        cannot be met, Interrupted once `cancelled` says so.
         """
         header = read_header(path)  # llama.cpp aborts the process on some wrong headers: this one raises instead
         lib = library()
@@ -135,8 +140,12 @@ class Model:
         params = lib.api.llama_model_default_params()
         params.n_gpu_layers = layers
         params.vocab_only = vocab_only
+        if cancelled:
+            params.progress_callback = lib.api.llama_progress_callback(lambda _share, _data: not cancelled())
         lib.errors.clear()
         pointer = lib.api.llama_model_load_from_file(os.fsencode(path), params)
+        if not pointer and cancelled and cancelled():
+            raise Interrupted
         if not pointer:
             raise ModelFileError(
                 f"{path}: {lib.last_error('llama.cpp cannot load this file')}", hint="cgcli models verify"
@@ -169,9 +178,17 @@ class Model:
         return [self.piece(token) for token in range(self.n_vocab)]
 
     @functools.cached_property
-    def end_of_text(self) -> int:
-        """The id that ends a text, and that stands before one where there is no context at all."""
+    def end_of_text(self) -> int | None:
+        """The id that ends a text; None where the file names none (llama.cpp would make one up)."""
+        if "tokenizer.ggml.eos_token_id" not in self.header.metadata:
+            return None
         return int(library().api.llama_vocab_eos(self.vocab))
+
+    @functools.cached_property
+    def start(self) -> list[int]:
+        """The ids that every text starts with: beginning of text where the model wants it, as CodeGen does not."""
+        api = library().api
+        return [int(api.llama_vocab_bos(self.vocab))] if api.llama_vocab_get_add_bos(self.vocab) else []
 
     def close(self) -> None:
         if self.pointer:
@@ -282,9 +299,13 @@ class Context:
         """Tokens in the cache."""
         return int(library().api.llama_memory_seq_pos_max(self.memory, 0)) + 1
 
-    def trim(self, length: int) -> None:
-        """Keep the first `length` tokens of the cache."""
-        library().api.llama_memory_seq_rm(self.memory, 0, length, -1)
+    def trim(self, length: int) -> int:
+        """Keep the first `length` tokens of the cache; returns how many are left, 0 where it can only drop them all."""
+        api = library().api
+        if not api.llama_memory_seq_rm(self.memory, 0, length, -1):
+            api.llama_memory_clear(self.memory, True)
+            return 0
+        return length
 
     def close(self) -> None:
         if self.pointer:
@@ -383,10 +404,3 @@ def _capturing(capture: Capture, names: frozenset[str]) -> Callable[[int, bool, 
         return True
 
     return on_tensor
-
-
-@contextlib.contextmanager
-def open_context(path: Path, **options: Any) -> Iterator[Context]:
-    """A model and a context of it, both closed when the block ends; options as for `Context`."""
-    with Model.load(path) as model, Context(model, **options) as context:
-        yield context

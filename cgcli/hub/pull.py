@@ -147,8 +147,10 @@ class _Pull:
         if survey.shape is not None:
             disk += sum(weight_bytes(survey.shape, quant) for quant in results)
         memory = needed_memory(survey.shape, self.quant) if survey.shape and self.quant else None
+        if self.quant is None:  # a ready GGUF, stored as it is
+            memory = survey.size
         spec = f"{self.name}:{self.quant}" if self.quant else self.name
-        return Plan(spec, survey.source, survey.revision, survey.download, disk, memory)
+        return Plan(spec, survey.source, survey.revision, survey.download, disk, memory, at_least=self.quant is None)
 
     def finish(self, original: Path, survey: Survey) -> Stored:
         """Make the GGUF of it and make that visible."""
@@ -198,7 +200,7 @@ class _Pull:
         return report.as_json()
 
     def requantize(self, original: Path, target: Path, quant: str) -> None:
-        from cgcli.engine.llama import quantize
+        from cgcli.engine.quantizing import quantize
         from cgcli.engine.threads import thread_count
 
         with self.progress.task(f"quantizing to {quant}", None, unit="steps"):

@@ -90,5 +90,5 @@ class Program:
         """The line ends missing between `text` and a turn, so that a blank line separates them."""
         if prompt is None or not text or not self.layout.tidy:
             return ""
-        ends = len(text) - len(text.rstrip("\n"))
+        ends = text[len(text.rstrip("\r\n")) :].count("\n")
         return "\n" * max(0, 2 - ends)

@@ -31,7 +31,6 @@ class Generation:
     stops: tuple[str, ...] = ()
     candidates: int = 1
     redraws: int = 3
-    score_prompts: bool = False
 
     def cutter(self, context: bytes) -> Cutter:
         """A new automaton for the truncation rules and the stop strings; the earliest cut ends a completion.
@@ -102,8 +101,8 @@ class Session:
         before = encode(self.program.source())
         context = before + encode(self.program.opening(prompt))
         tokens = self.engine.count(context) - (self.engine.count(before) if before else 0)
-        scored = self.generation.score_prompts and prompt is not None
-        ppl = perplexity(self.engine.score(context, len(before))) if scored else None
+        # Always, also where nobody asked: what a pass reads decides its last bits, so looking must not change the text.
+        ppl = None if prompt is None else perplexity(self.engine.score(context, len(before)))
         candidates, accepted = yield from (self._first if self.generation.candidates == 1 else self._best)(context)
         turn = Turn(prompt, candidates[accepted].text if accepted is not None else "")
         if accepted is not None:
@@ -135,7 +134,7 @@ class Session:
         full = [index for index, candidate in enumerate(drawn) if candidate.usable]
         if not full:
             return drawn, None
-        best = max(full, key=lambda index: drawn[index].completion.mean_logprob or -math.inf)
+        best = max(full, key=lambda index: _rank(drawn[index]))
         yield drawn[best].text
         return drawn, best
 
@@ -160,6 +159,12 @@ class Session:
 
 
 Drawn = tuple[list[Candidate], int | None]
+
+
+def _rank(candidate: Candidate) -> tuple[bool, float]:
+    """What was interrupted comes after all that was not; then the mean log-probability counts."""
+    mean = candidate.completion.mean_logprob
+    return candidate.finish_reason != "interrupted", -math.inf if mean is None else mean
 
 
 def _exhaust(pieces: Generator[str, None, Candidate]) -> Candidate:

@@ -146,6 +146,40 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_model_runs(tiny_m
     assert ran.status == 1 and ran.out == b"" and "it is a folder" in ran.err and ran.err.count("\n") == 1
 
 
+def test_json_goes_to_a_file_that_is_checked_first(tiny_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "facts.json"
+    ran = gen("one", "--json", "-o", str(target), *SHORT, model=tiny_model)
+    assert (ran.status, ran.out) == (0, b"") and json.loads(target.read_bytes())["seed"] == 3
+    ran = gen("one", "--json", "-o", str(tmp_path), *SHORT, model=tiny_model)
+    assert ran.status == 1 and ran.err.count("\n") == 1
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tiny_model: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        ran = gen("one", "-o", str(pipe), *SHORT, model=tiny_model)
+        assert reader.stdout and reader.stdout.read() == gen("one", *SHORT, model=tiny_model).out
+    assert ran.status == 0 and pipe.is_fifo()
+
+
+def test_turns_that_are_done_are_told_of_though_a_later_one_fails(tiny_model: Path) -> None:
+    ran = gen("a", "b" * 60, "--ctx", "64", "--seed", "3", "--max-tokens", "8", "-t", "1", model=tiny_model)
+    assert ran.status == 6 and ran.out.startswith(f"{HEAD}# a\n".encode())
+    assert "seed 3" in ran.err and "window" in ran.err.splitlines()[-1]
+    ran = gen("a", "b" * 60, "--ctx", "64", "--json", "--max-tokens", "8", "-t", "1", model=tiny_model)
+    assert ran.status == 6 and len(json.loads(ran.out)["turns"]) == 1
+
+
+def test_whole_gives_back_what_was_there_though_nothing_came(tiny_model: Path) -> None:
+    before = b"x = 1\n"
+    ran = gen("a", "--whole", "--stop", "\n", "--max-tokens", "1", "-t", "0", model=tiny_model, stdin=before)
+    new = gen("a", "--stop", "\n", "--max-tokens", "1", "-t", "0", model=tiny_model, stdin=before)
+    assert before + new.out == ran.out
+    ran = gen("a", "--whole", "--ctx", "4", model=tiny_model, stdin=before)
+    assert (ran.status, ran.out) == (6, before)
+
+
 def test_json_follows_its_schema_and_the_text(tiny_model: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     from importlib.resources import files
@@ -260,6 +294,14 @@ def test_colour_only_where_the_terminal_wants_it(tiny_model: Path, variables: di
     assert (b"\x1b[" in shown) == coloured
 
 
+def test_a_program_cannot_drive_a_terminal_without_colour(tiny_model: Path, tmp_path: Path) -> None:
+    evil = tmp_path / "evil.py"
+    evil.write_bytes(b"x = 1 # \x1b]0;OWNED\x07\n")
+    command = f"{' '.join(CGCLI)} gen --whole x -m {tiny_model} {' '.join(SHORT)} < {evil}"
+    _, shown = on_terminal(["sh", "-c", command], NO_COLOR="1", TERM="xterm")
+    assert b"OWNED" in shown and b"\x1b" not in shown and b"\x07" not in shown
+
+
 def test_ctrl_c_keeps_what_was_written_and_exits_130(tiny_model: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.txt"
     command = [*CGCLI, "gen", "--raw", "-t", "1.5", "--max-tokens", "100000", "-m", str(tiny_model)]
@@ -311,6 +353,17 @@ def test_ctrl_c_during_prefill_prints_nothing_and_exits_130(embedded_home: Path)
         assert process.wait(timeout=10) == 130
         assert time.monotonic() - started < 2
         assert process.stdout.read() == b""
+
+
+def test_looking_does_not_change_the_text(embedded_home: Path) -> None:
+    """In a context of some 900 tokens a pass of another shape has other last bits, and draws another text."""
+    before = "\n".join(f"value_{n} = compute(value_{n - 1}, {n * n})" for n in range(1, 60)).encode() + b"\n"
+    how = ("a function that scores a list", "-t", "0.8", "--max-tokens", "40", "--seed", "5")
+    plain = gen(*how, "-q", model=None, stdin=before, CGCLI_HOME=str(embedded_home))
+    said = gen(*how, "-v", model=None, stdin=before, CGCLI_HOME=str(embedded_home))
+    facts = json.loads(gen(*how, "--json", model=None, stdin=before, CGCLI_HOME=str(embedded_home)).out)
+    assert plain.status == 0 and plain.out == said.out
+    assert facts["turns"][0]["completion"] in plain.out.decode()
 
 
 def test_a_real_model_writes_python_that_parses(embedded_home: Path) -> None:

@@ -31,7 +31,7 @@ HELP_OWN = {
     "cgcli.core",
     *(f"cgcli.core.{name}" for name in ("environment", "errors", "output", "progress")),
 }
-# shellingham, annotated_doc: Typer's; the others: rich's (attr only where it is installed, as by the tests' jsonschema).
+# shellingham, annotated_doc: Typer's; the others: rich's (attr only where it is installed, as by jsonschema).
 HELP_OTHERS = {"typer", "annotated_doc", "shellingham", "rich", "pygments", "markdown_it", "mdurl", "attr"}
 
 

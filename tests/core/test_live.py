@@ -80,3 +80,13 @@ def test_a_language_that_nobody_knows_stays_plain() -> None:
     sent: list[str] = []
     LiveCode(sent.append, "no-such-language").write("import os\n")
     assert "".join(sent) == "import os\n"
+
+
+def test_the_time_for_a_line_does_not_grow_with_the_program() -> None:
+    """What is lexed again at a line's end are the lines of its string, not the program so far."""
+    code = LiveCode(lambda text: None, "python")
+    longest = 0
+    for number in range(400):
+        code.write(f"value_{number} = [{number}, 'text']  # note\n")
+        longest = max(longest, len(code._open))
+    assert longest < 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.engine.engine import Engine
+from cgcli.engine.request import Completion, Request
 from cgcli.native.sample import Sampling
 from cgcli.program.oneshot import grow
 from cgcli.program.program import RAW, Layout, Program
@@ -73,6 +75,20 @@ def test_the_most_probable_candidate_is_kept_and_prints_at_once() -> None:
     assert results[0].accepted == 1
 
 
+def test_an_interrupted_candidate_is_only_kept_where_there_is_no_other() -> None:
+    class Stopping(ScriptedEngine):
+        """Ctrl-C comes in the second candidate, whose beginning is the more probable text."""
+
+        def stream(self, request: Request) -> Generator[str, None, Completion]:
+            self.interrupt_after = 1 if request.candidate else None
+            done = yield from super().stream(request)
+            return replace(done, mean_logprob=0.0 if request.candidate else -3.0)
+
+    text, results = run(session(Stopping(["whole = 1", "frag = 2"]), how=replace(PLAIN, candidates=4)), ["p"])
+    assert text == "# p\nwhole = 1\n"
+    assert len(results[0].candidates) == 2 and results[0].accepted == 0 and results[0].interrupted
+
+
 def test_interrupted_turns_keep_their_part_and_end_the_run() -> None:
     engine = ScriptedEngine(["ab = cd", "never"], width=2, interrupt_after=2)
     text, results = run(session(engine), ["p", "q"])
@@ -102,7 +118,13 @@ def test_rules_about_lines_wait_for_the_next_line_inside_one() -> None:
 
 
 def test_prompts_are_scored_over_their_own_bytes() -> None:
-    _, results = run(session(ScriptedEngine(["x"]), "a\n\n", how=replace(PLAIN, score_prompts=True)), ["abc"])
+    _, results = run(
+        session(
+            ScriptedEngine(["x"]),
+            "a\n\n",
+        ),
+        ["abc"],
+    )
     assert results[0].prompt_tokens == len("# abc\n")
     assert results[0].prompt_perplexity == pytest.approx(2.718281828)
 

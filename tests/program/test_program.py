@@ -41,6 +41,7 @@ def test_raw_layout_adds_nothing() -> None:
         ("a\n\n", "# p\n"),
         ("a\n\n\n", "# p\n"),
         ("a\r\n", "\n# p\n"),
+        ("a\r\n\r\n", "# p\n"),
     ],
 )
 def test_opening_adds_missing_line_ends_and_a_blank_line(prefix: str, opening: str) -> None:
