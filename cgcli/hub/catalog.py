@@ -88,6 +88,10 @@ class Catalog:
     def get(self, name: str) -> Card | None:
         return self.cards.get(name.lower())
 
+    def of(self, name: str, source: str) -> Card | None:
+        """The card of a stored model: the one it came from, whatever it is called here, else the one of its name."""
+        return next((card for card in self.cards.values() if card.source == source), None) or self.get(name)
+
     def require(self, name: str) -> Card:
         """The card of that name; raises ModelNotFound, naming those that look like it."""
         card = self.get(name)

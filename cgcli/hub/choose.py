@@ -89,4 +89,5 @@ def _parameters(choice: Choice) -> int:
 
 
 def _choice(stored: Stored, catalog: Catalog) -> Choice:
-    return Choice(stored.name, stored.path, stored.quant, stored.manifest.sha256, stored, catalog.get(stored.name))
+    card = catalog.of(stored.name, stored.manifest.source)
+    return Choice(stored.name, stored.path, stored.quant, stored.manifest.sha256, stored, card)

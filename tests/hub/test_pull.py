@@ -15,6 +15,7 @@ import pytest
 
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, ExitStatus, ModelFileError, NetworkError, UsageError
+from cgcli.core.units import size
 from cgcli.hub.pull import pull
 from cgcli.hub.remote import Patience
 from cgcli.hub.store import Store
@@ -57,6 +58,19 @@ def test_ready_gguf(hub: FakeHub, environment: Environment, progress: Recorder, 
     assert sorted(path.name for path in stored.path.parent.iterdir()) == ["f16.gguf", "f16.json"]
     assert progress.notes[0].startswith(f"tiny.f16 from {SPEC} at {hub.commit(REPO)[:12]}: ")
     assert Store(environment.store).verify(stored, progress) is None
+
+
+def test_ready_gguf_that_no_memory_holds(
+    hub: FakeHub, environment: Environment, progress: Recorder, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cgcli.hub.pull.memory_bytes", lambda: len(data) - 1)
+    with pytest.raises(CgcliError, match=r"needs at least .* of memory to run") as caught:
+        pull(SPEC, environment=environment, progress=progress)
+    assert "--force" in str(caught.value.hint)
+    assert hub.log.gets("gguf") == []
+    assert progress.notes[0].endswith(f", and at least {size(len(data))} of memory to run")
+    monkeypatch.setattr("cgcli.hub.pull.memory_bytes", lambda: len(data))
+    assert pull(SPEC, environment=environment, progress=progress).path.read_bytes() == data
 
 
 def test_second_pull_touches_nothing(hub: FakeHub, environment: Environment, progress: Recorder, data: bytes) -> None:

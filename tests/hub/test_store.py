@@ -21,11 +21,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def put(store: Store, name: str, quant: str, data: bytes = b"weights") -> Stored:
+def put(store: Store, name: str, quant: str, data: bytes = b"weights", source: str = "hf:a/b") -> Stored:
     work = store.work(name) / "model.gguf"
     work.parent.mkdir(parents=True, exist_ok=True)
     work.write_bytes(data)
-    return store.admit(work, Manifest(name, quant, f"{quant}.gguf", len(data), sha256(data), "hf:a/b", "c0ffee"))
+    return store.admit(work, Manifest(name, quant, f"{quant}.gguf", len(data), sha256(data), source, "c0ffee"))
 
 
 def test_store_that_does_not_exist_is_empty(store: Store) -> None:
