@@ -37,7 +37,7 @@ bench: $(VENV)/.cgcli $(TEST_MODEL) ## measure the time to the first token, besi
 
 cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp with CUDA (needs nvcc)
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --cuda) && \
-	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall "$$wheel"
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall "$$wheel" && touch $(VENV)/.cuda
 
 clean: ## remove all that was made here (built wheels of llama.cpp stay in the user's cache)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -53,8 +53,9 @@ $(VENV)/.python:
 	$(call say,a virtual environment in $(VENV))
 	@$(PYTHON) -m venv $(VENV) && touch $@
 
+# After `make cuda` with CUDA, until `make clean`.
 $(VENV)/.llama: $(VENV)/.python pyproject.toml kernels/llama/build_wheel.py kernels/llama/no_common.cmake
-	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py) && \
+	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py $$(test ! -e $(VENV)/.cuda || echo --cuda)) && \
 	$(BIN)/python -m pip install --quiet "$$wheel" && touch $@
 
 # An editable install: edits and new files of cgcli/ and models/ need no second one, changes of the kernels do.
