@@ -17,8 +17,8 @@ _UNLIMITED = 1 << 20
 
 
 def thread_count() -> int:
-    """Physical cores within the affinity mask and the cgroup's CPU quota; at least 1."""
-    return max(1, min(physical_cores(), quota_cores()))
+    """Physical cores within the affinity mask and the cgroup's CPU quota; at least 1, and no more than ggml takes."""
+    return max(1, min(physical_cores(), quota_cores(), 512))
 
 
 def physical_cores() -> int:
