@@ -139,9 +139,8 @@ def _store(environment: Environment) -> Iterator[Finding]:
     if not stored and not broken:
         yield Finding("pulled", "nothing", "cgcli pull smollm2-135m")
     for one in stored:
-        gone = not one.path.is_file()
-        value = f"{one.spec}, {size(one.manifest.size)}" + (f", but {one.path} is gone" if gone else "")
-        yield Finding("pulled", value, f"cgcli models rm {one.spec}" if gone else None)
+        fault = one.fault()
+        yield Finding("pulled", fault or f"{one.spec}, {size(one.manifest.size)}", one.remedy if fault else None)
 
 
 def _hub(environment: Environment, progress: Progress, online: bool) -> Iterator[Finding]:

@@ -35,10 +35,15 @@ def convert(
     """
     from cgcli.convert.convert import convert as convert_checkpoint
     from cgcli.convert.provenance import Provenance
+    from cgcli.core.errors import UsageError
+    from cgcli.core.files import check_writable
     from cgcli.engine.threads import thread_count
 
     run = Run.of(ctx)
     settings = run.settings(threads=threads)
+    if not source.is_dir():
+        raise UsageError(f"there is no folder {source}", hint="cgcli convert --help")
+    check_writable(output)
     report = convert_checkpoint(
         source,
         output,

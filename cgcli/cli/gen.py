@@ -26,9 +26,13 @@ def gen(
         list[str] | None, typer.Argument(metavar="PROMPT", help="What to write next; each argument is a turn.")
     ] = None,
     file: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            "-f", "--file", metavar="FILE", help="More prompts, one a line; - is stdin.", rich_help_panel=_PROGRAM
+            "-f",
+            "--file",
+            metavar="FILE",
+            help="More prompts, one a line, after the others; - is stdin.",
+            rich_help_panel=_PROGRAM,
         ),
     ] = None,
     into: Annotated[
@@ -36,14 +40,18 @@ def gen(
         typer.Option(
             "--into",
             metavar="FILE",
-            help="The program so far is FILE; the new turns are added to it.",
+            help="The program so far is FILE (and stdin is not read); the new turns are added to it.",
             rich_help_panel=_PROGRAM,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.", rich_help_panel=_PROGRAM
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write to FILE, not to stdout (a terminal still shows it).",
+            rich_help_panel=_PROGRAM,
         ),
     ] = None,
     whole: Annotated[
@@ -170,7 +178,7 @@ def gen(
     )
     wish = Wish(
         prompts=tuple(prompts or ()),
-        file=file,
+        files=tuple(file or ()),
         into=into,
         output=out,
         whole=whole,

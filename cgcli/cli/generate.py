@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from cgcli.program.session import Generation, Result, Session
 
 
+_LONG = 1500  # tokens; a second or more of reading on most machines
+
+
 @dataclass(frozen=True)
 class Wish:
     """What `gen` was asked for beyond the settings. comments: print the prompts' comments; json: facts, not text."""
 
     prompts: tuple[str, ...] = ()
-    file: Path | None = None
+    files: tuple[Path, ...] = ()
     into: Path | None = None
     output: Path | None = None
     whole: bool = False
@@ -54,15 +57,15 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
 
     _check(wish)
     code = language(wish.language) if wish.language else language_of(wish.into or wish.output or Path())
-    prompts: list[str | None] = [*prompts_of(wish.prompts, wish.file)]
+    prompts: list[str | None] = [*prompts_of(wish.prompts, wish.files)]
+    output = run.output
     choice = choose(settings.model, Store(run.environment.store), load_catalog(), memory_bytes())
-    before = _program_so_far(wish)
+    before = _program_so_far(output, wish)
     if not prompts and not before:
         raise UsageError("no prompt", hint='cgcli gen "read a CSV and print the mean of each column"')
     prompts = prompts or [None]
     program = _program(wish, settings, choice, code, before)
     generation = _generation(wish, settings, choice, code)
-    output = run.output
     sink = _sink(output, wish, code, before)
     facts = File(wish.output, Nowhere(), output) if wish.json and wish.output else None
     session: Session | None = None
@@ -81,6 +84,8 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
             _say_engine(output, engine)
             session = Session(engine, program, generation)
             session.reserve(prompts)
+            if _LONG < engine.count(before) < engine.window:
+                output.note(f"reading {engine.count(before)} tokens first")
             due = "" if before and not wish.whole else program.prefix
             try:
                 for piece in grow(session, prompts, results, head=due, comments=wish.comments):
@@ -106,11 +111,18 @@ def _check(wish: Wish) -> None:
         raise UsageError("--whole says what to print, and --into prints nothing", hint="leave one of them out")
 
 
-def _program_so_far(wish: Wish) -> bytes:
+def _program_so_far(output: Output, wish: Wish) -> bytes:
     if wish.into:
         return file_bytes(wish.into)
-    stdin_has_prompts = wish.file is not None and str(wish.file) == "-"
-    return stdin_bytes() if wish.read_stdin and not stdin_has_prompts else b""
+    if not wish.read_stdin or Path("-") in wish.files:
+        return b""
+    before = stdin_bytes(waiting=lambda: output.note("reading stdin (--no-stdin leaves it alone)"))
+    if before and not wish.whole and wish.output and wish.output.is_file() and file_bytes(wish.output) == before:
+        raise UsageError(
+            f"{wish.output} is the program so far, and -o would leave only what is new in it",
+            hint=f"--into {wish.output}, or --whole",
+        )
+    return before
 
 
 def _program(wish: Wish, settings: Settings, choice: Choice, code: Language, before: bytes) -> Program:

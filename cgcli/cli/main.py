@@ -15,7 +15,7 @@ import typer
 
 from cgcli.cli.context import Run
 from cgcli.cli.options import Command, Examination, Group
-from cgcli.core.errors import CgcliError, ExitStatus, UsageError
+from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
 
 WRITE = "Write programs"
 MODELS = "Models"
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         status = _report(run, error)
     except KeyboardInterrupt:
-        status = ExitStatus.INTERRUPTED
+        status = _report(run, Interrupted())
     _flush(run)
     return status
 
@@ -89,7 +89,7 @@ def _invoke(run: Run, arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else ExitStatus.OK
 
 
-def _report(run: Run, error: Exception) -> int:
+def _report(run: Run, error: BaseException) -> int:
     """Show the error as one line (with --debug a traceback before it) and give its status."""
     if run.debug:
         for line in "".join(traceback.format_exception(error)).splitlines():
@@ -99,7 +99,7 @@ def _report(run: Run, error: Exception) -> int:
     return known.status
 
 
-def _known(error: Exception) -> CgcliError:
+def _known(error: BaseException) -> CgcliError:
     match error:
         case CgcliError():
             return error

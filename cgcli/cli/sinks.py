@@ -97,6 +97,6 @@ class File:
 
 def sink_for(output: Output, language: str, *, quiet: bool = False) -> Sink:
     """stdout as it should be written: coloured on a terminal, plain elsewhere; quiet: only shown to a person."""
-    if output.stdout_is_terminal:
+    if output.stdout_is_terminal and not (quiet and output.quiet):
         return Live(output, language if output.colour else None)
     return Nowhere() if quiet else Plain(output)

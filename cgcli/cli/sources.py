@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError, UsageError
 
+_PATIENCE_S = 2
 
-def stdin_bytes() -> bytes:
-    """All of stdin if somebody feeds it: a pipe, a file or a socket. A terminal, or nothing at all, gives nothing."""
+
+def stdin_bytes(waiting: Callable[[], None]) -> bytes:
+    """All of stdin if somebody feeds it: a pipe, a file or a socket. A terminal, or nothing at all, gives nothing.
+
+    waiting: called once where nothing comes for a while.
+    """
     if sys.stdin is None:
         return b""
     mode = os.fstat(sys.stdin.fileno()).st_mode
     fed = stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+    if fed and not select.select([sys.stdin], [], [], _PATIENCE_S)[0]:
+        waiting()
     return sys.stdin.buffer.read() if fed else b""
 
 
@@ -30,17 +38,17 @@ def file_bytes(path: Path) -> bytes:
         raise CgcliError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 
 
-def prompts_of(arguments: Sequence[str], file: Path | None) -> list[str]:
-    """The arguments, then the lines of the file that are not blank; `-` is stdin. Raises UsageError, CgcliError."""
+def prompts_of(arguments: Sequence[str], files: Sequence[Path]) -> list[str]:
+    """The arguments, then the files' lines that are not blank; `-` is stdin. Raises UsageError, CgcliError."""
     prompts = list(arguments)
-    if file is not None:
+    for file in files:
         if str(file) == "-":
             text = sys.stdin.buffer.read() if sys.stdin else b""
         elif file.exists():
             text = file_bytes(file)
         else:
             raise UsageError(f"there is no file {file}", hint="give -f a file with a prompt a line")
-        prompts += [line.strip() for line in text.decode("utf-8", "replace").splitlines() if line.strip()]
+        prompts += [line.strip() for line in text.decode("utf-8-sig", "replace").splitlines() if line.strip()]
     for number, prompt in enumerate(prompts, 1):
         if not prompt.strip():
             raise UsageError(

@@ -17,7 +17,7 @@ from typing import Self
 
 from cgcli.core.errors import ContextError, Interrupted
 from cgcli.engine.healing import Healing, split_blanks
-from cgcli.engine.llama import Context, Model
+from cgcli.engine.llama import Context, Model, readable
 from cgcli.engine.request import Completion, FinishReason, Request, Timings
 from cgcli.engine.threads import thread_count
 from cgcli.native.interrupt import Interrupt
@@ -25,6 +25,7 @@ from cgcli.native.logprob import logprob
 from cgcli.native.sample import Sampler
 
 _CELLS_STEP = 1024
+_USUAL_PIECE = 16  # bytes; few tokens are longer
 _CONTROL, _UNUSED = 3, 5  # of llama.h's enum llama_token_type
 
 
@@ -130,6 +131,7 @@ class Engine:
         """
         head, _ = split_blanks(text)
         tokens = self._tokens(head)
+        start = len(readable(text[:start]))
         end, first = 0, len(tokens)
         for index, token in enumerate(tokens):
             end += len(self.model.piece(token))
@@ -155,7 +157,7 @@ class Engine:
 
     def count(self, text: bytes) -> int:
         """Tokens that `text` takes of the window."""
-        return len(self._tokens(text, check=False))
+        return len(self._tokens(text, room=False))
 
     def close(self) -> None:
         if self._context:
@@ -168,15 +170,25 @@ class Engine:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _tokens(self, text: bytes, *, check: bool = True) -> list[int]:
-        """The ids of a context; where it is empty the end of another text, since something must predict the first."""
-        tokens = self.model.start + self.model.tokenize(text) or self._opening
-        if check and len(tokens) >= self.window:
-            raise ContextError(
-                f"the program and prompt are {len(tokens)} tokens, the window of this model has {self.window}",
-                hint="give a shorter program, or another model (cgcli models)",
-            )
+    def _tokens(self, text: bytes, *, room: bool = True) -> list[int]:
+        """The ids of a context; where it is empty the end of another text, since something must predict the first.
+
+        Raises ContextError where there is no room for one more token, or, before it is tokenized, for a text so long
+        that no tokens could hold it.
+        """
+        if len(text) > _USUAL_PIECE * self.window and len(text) > max(map(len, self.model.pieces)) * self.window:
+            raise self._too_long(f"{len(text)} bytes")
+        tokens = self.model.start + self.model.tokenize(readable(text)) or self._opening
+        if room and len(tokens) >= self.window:
+            raise self._too_long(f"{len(tokens)} tokens")
         return tokens
+
+    def _too_long(self, size: str) -> ContextError:
+        smaller = self.window < self.model.n_ctx_train
+        return ContextError(
+            f"the program and prompt are {size}, the window has {self.window} tokens",
+            hint=f"a larger --ctx, up to {self.model.n_ctx_train}" if smaller else "give a shorter program",
+        )
 
     def _prefill(
         self,

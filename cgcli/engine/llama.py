@@ -96,6 +96,11 @@ def _import_bindings() -> Any:
         raise CgcliError(f"llama.cpp cannot be loaded: {error}", hint="cgcli doctor") from error
 
 
+def readable(text: bytes) -> bytes:
+    """`text` with U+FFFD for what is not UTF-8: what a tokenizer can read."""
+    return text.decode("utf-8", "replace").encode()
+
+
 class Model:
     """The weights and vocabulary of one GGUF file.
 
@@ -153,7 +158,10 @@ class Model:
         return cls(path, header, pointer, layers)
 
     def tokenize(self, text: bytes) -> list[int]:
-        """The ids of `text`. Special tokens are never parsed out of it: prompts are text."""
+        """The ids of `text`, which must be UTF-8: llama.cpp ends the process on some other bytes (see `readable`).
+
+        Special tokens are never parsed out of it: prompts are text.
+        """
         api = library().api
         room = len(text) + 8
         tokens = (ctypes.c_int32 * room)()

@@ -97,7 +97,7 @@ def _there(store: Store, name: str, quant: str | None, spec: Spec, card: Card | 
                 f"the store has another {name}, from {stored.manifest.source}",
                 hint=f"cgcli pull {spec.source} --name OTHER",
             )
-        if quant in (None, stored.quant) and stored.path.is_file():
+        if quant in (None, stored.quant) and stored.fault() is None:
             revision = stored.manifest.revision or ""
             # A branch cannot be compared without the network, a commit can.
             if _COMMIT.fullmatch(spec.revision or "") and not revision.startswith(spec.revision or ""):

@@ -68,6 +68,8 @@ class Hub:
 
     def __init__(self, environment: Environment, progress: Progress, patience: Patience | None = None) -> None:
         self._endpoint = environment.variables.get("HF_ENDPOINT", "").rstrip("/") or None
+        if self._endpoint and not self._endpoint.startswith(("http://", "https://")):
+            raise UsageError(f"HF_ENDPOINT is {self._endpoint!r}, no http address", hint="unset HF_ENDPOINT")
         self._token = environment.variables.get("HF_TOKEN") or None
         self._progress = progress
         self._patience = patience or Patience()

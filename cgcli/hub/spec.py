@@ -50,6 +50,8 @@ def parse_spec(text: str) -> Spec:
     """
     match = _HUB.fullmatch(text) if text.startswith("hf:") else _PLAIN.fullmatch(text)
     if match is None:
+        if _HUB.fullmatch(f"hf:{text}"):
+            raise UsageError(f"{text!r} names no model", hint=f"cgcli pull hf:{text}")
         raise UsageError(
             f"{text!r} names no model",
             hint="write NAME[:QUANT], hf:OWNER/REPO[@REVISION][:QUANT] or hf:OWNER/REPO/FILE.gguf",

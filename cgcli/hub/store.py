@@ -81,6 +81,21 @@ class Stored:
     def linked(self) -> bool:
         return Path(self.manifest.file).is_absolute()
 
+    def fault(self) -> str | None:
+        """What is wrong with the file at first sight; None where it is there and as long as it was."""
+        if not self.path.is_file():
+            return f"{self.spec}: {self.path} is gone"
+        size = self.path.stat().st_size
+        if size != self.manifest.size:
+            return f"{self.spec}: {self.path} has {size} bytes, should have {self.manifest.size}"
+        return None
+
+    @property
+    def remedy(self) -> str:
+        """What to type about a file that is not right."""
+        again = f"cgcli models add FILE.gguf --name {self.name}" if self.linked else f"cgcli pull {self.spec}"
+        return f"cgcli models rm {self.spec} && {again}"
+
 
 class Store:
     """The models under one folder, which need not exist yet."""
@@ -132,8 +147,8 @@ class Store:
         if chosen is None:
             known = sorted({one.name for one in self.all()})
             raise ModelNotFound(f"no model named {name!r} in the store", hint=suggest(name, known))
-        if not chosen.path.is_file():
-            raise ModelFileError(f"{chosen.spec}: {chosen.path} is gone", hint=f"cgcli models rm {chosen.spec}")
+        if fault := chosen.fault():
+            raise ModelFileError(fault, hint=chosen.remedy)
         return chosen
 
     def admit(self, file: Path, manifest: Manifest) -> Stored:

@@ -80,6 +80,34 @@ def test_no_comment_leaves_the_comments_out_of_both(tiny_model: Path) -> None:
     assert before + new.out == whole.out and b"# a\n" not in whole.out
 
 
+@pytest.mark.parametrize(
+    "before", [b"\xf5\x80\x80\x80", b"x = '\xf4\x90\x80\x80'\n", bytes(range(256)), b"\xed\xa0\x80"]
+)
+def test_any_bytes_can_be_the_program(tiny_model: Path, before: bytes) -> None:
+    """llama.cpp's tokenizer ends the process on code points that Unicode does not have."""
+    for arguments in (("go on",), ("--raw",)):
+        new = gen(*arguments, *SHORT, model=tiny_model, stdin=before)
+        whole = gen(*arguments, "--whole", *SHORT, model=tiny_model, stdin=before)
+        assert new.status == whole.status == 0, new.err
+        assert before + new.out == whole.out
+
+
+def test_o_does_not_leave_a_fragment_of_the_program_that_was_read(tiny_model: Path, tmp_path: Path) -> None:
+    program = tmp_path / "prog.py"
+    program.write_text("x = 1\n")
+    ran = gen("y", "-o", str(program), *SHORT, model=tiny_model, stdin=program.read_bytes())
+    assert ran.status == 2 and "--into" in ran.err and program.read_text() == "x = 1\n"
+    ran = gen("y", "-o", str(program), "--whole", *SHORT, model=tiny_model, stdin=program.read_bytes())
+    assert ran.status == 0 and program.read_text().startswith("x = 1\n\n# y\n")
+
+
+def test_a_pipe_that_gives_nothing_is_named(tiny_model: Path) -> None:
+    with subprocess.Popen(["sleep", "2.6"], stdout=subprocess.PIPE) as feeder:
+        command = [*CGCLI, "gen", "x", "-m", str(tiny_model), *SHORT]
+        done = subprocess.run(command, stdin=feeder.stdout, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0 and done.stderr.startswith(b"reading stdin")
+
+
 def test_without_a_prompt_stdin_is_continued_as_it_is(tiny_model: Path) -> None:
     before = b"def add(a, b):\n    "
     ran = gen("--whole", *SHORT, model=tiny_model, stdin=before)
@@ -244,6 +272,13 @@ def test_gpu_layers_that_cannot_be_had_are_an_error(tiny_model: Path) -> None:
 def test_a_program_longer_than_the_window_is_refused(tiny_model: Path) -> None:
     ran = gen("x", "--ctx", "256", model=tiny_model, stdin=b"a = 1\n" * 400)
     assert (ran.status, ran.out) == (6, b"") and "256" in ran.err and ran.err.count("\n") == 1
+
+
+def test_a_text_that_no_tokens_could_hold_is_refused_at_once(tiny_model: Path) -> None:
+    started = time.monotonic()
+    ran = gen("x", model=tiny_model, stdin=b"a = 1\n" * 2_000_000)
+    assert (ran.status, ran.out) == (6, b"") and "12000" in ran.err and ran.err.count("\n") == 1
+    assert time.monotonic() - started < 10  # tokenizing it takes half a minute
 
 
 def test_a_full_window_ends_the_text_and_says_so(tiny_model: Path) -> None:

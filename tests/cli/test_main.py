@@ -84,7 +84,7 @@ def test_a_traceback_only_with_debug() -> None:
         (FileNotFoundError(2, "No such file or directory", "x.py"), 1, "cgcli: x.py: No such file or directory"),
         (MemoryError(), 1, "cgcli: out of memory; a smaller model or quant: cgcli models"),
         (KeyError("x"), 1, "cgcli: internal error: KeyError: 'x'; the same command with --debug, and report it"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "cgcli: interrupted"),
         (BrokenPipeError(), 0, ""),
     ],
 )
