@@ -109,7 +109,7 @@ def verify(
         first, problem = broken[0]
         raise ModelFileError(
             f"{len(broken)} of {len(chosen)} damaged: {problem}",
-            hint=f"cgcli models rm {first.spec} && cgcli pull {first.spec}",
+            hint=first.remedy,
         )
     return status
 
