@@ -47,10 +47,10 @@ class Library:
 
     def __init__(self) -> None:
         os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort would start a debugger
-        # GNU OpenMP's threads wait for each other spinning, hundreds of times a pass. With one other busy process on
-        # the machine that costs nearly all of the speed; a short spin costs nothing
+        # GNU OpenMP's threads wait for each other spinning, hundreds of times a pass. Where every core has something
+        # else to do, that can cost nearly all of the speed; a short spin costs nothing on an idle machine
         # (tests/benchmarks/busy_machine.py).
-        os.environ.setdefault("GOMP_SPINCOUNT", "300")
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         self.api = _import_bindings()
         self.errors: list[str] = []
         self._log_callback = self.api.llama_log_callback(self._on_log)
