@@ -206,7 +206,8 @@ def _say(output: Output, choice: Choice, session: Session, results: list[Result]
         chosen = result.candidates[result.accepted]
         if how.candidates > 1:
             mean = chosen.completion.mean_logprob or 0.0
-            output.note(f"{turn}: candidate {result.accepted + 1} of {len(result.candidates)}, {mean:.3f} nats a token")
+            which = f"{result.accepted + 1} of {len(result.candidates)}"
+            output.note(f"{turn}: candidate {which} has the highest mean log-probability, {mean:.3f}")
         if chosen.finish_reason == "length":
             output.note(f"{turn} was cut at --max-tokens {how.max_tokens}")
         if chosen.finish_reason == "context":
