@@ -12,7 +12,7 @@ from tests.conftest import REPOSITORY
 
 LAYERS = ("core", "native", "engine", "convert", "hub", "program", "cli")  # each may import those before it
 DOORS = {
-    "llama_cpp": {"engine/llama.py"},
+    "llama_cpp": {"engine/binding.py"},
     "typer": {"cli"},
     "huggingface_hub": {"hub/remote.py"},
     "click": set(),

@@ -73,7 +73,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _engine() -> Iterator[Finding]:
-    from cgcli.engine.llama import gpu_devices, system_info
+    from cgcli.engine.binding import gpu_devices, system_info
 
     try:
         yield Finding("llama.cpp", system_info().strip().rstrip("|").strip())

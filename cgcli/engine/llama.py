@@ -1,26 +1,20 @@
-"""The boundary to llama.cpp: the only file that imports llama_cpp.
+"""The boundary to llama.cpp: models, contexts, passes, quantization.
 
 It loads a GGUF, turns bytes into token ids and back, and runs passes over the weights. It knows nothing of sampling,
-text or programs. It uses the low-level bindings alone: the package's own `__init__` costs 0.25 s of imports that are
-not needed here, and its high-level class writes to file descriptors of the process.
-
-llama.cpp's log goes to the logger `cgcli.llama`; its last error line becomes the message of ours.
+text or programs, and reaches llama.cpp through `binding`, the one file that imports its package.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
-import logging
 import os
-import sys
-import types
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cgcli.core.errors import CgcliError, Interrupted, ModelFileError, UsageError
+from cgcli.engine.binding import ggml, gpu_devices, library
 from cgcli.engine.gguf import Header, read_header
 from cgcli.engine.threads import thread_count
 
@@ -28,72 +22,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-log = logging.getLogger("cgcli.llama")
-log.addHandler(logging.NullHandler())  # else Python prints what nobody listens to
-
 # llama_ftype of every quantization that cgcli stores, smallest loss first.
 FTYPES = {"f16": 1, "q8_0": 7, "q6_k": 18, "q5_k_m": 17, "q4_k_m": 15, "q4_0": 2}
 QUANTS: tuple[str, ...] = tuple(FTYPES)
 
-# ggml_log_level; the fifth goes on with an unfinished line (the dots of loading).
-LOG_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
-
 Capture = Callable[[str, "NDArray[np.float32]"], None]
 """Called with a tensor's name and a copy of its values, float32 [rows, columns], during a pass."""
-
-
-class Library:
-    """The loaded llama.cpp, its log redirected. One a process: see `library()`."""
-
-    def __init__(self) -> None:
-        os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort would start a debugger
-        # GNU OpenMP's threads wait for each other spinning, hundreds of times a pass. Where every core has something
-        # else to do, that can cost nearly all of the speed; a short spin costs nothing on an idle machine
-        # (tests/benchmarks/busy_machine.py).
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-        self.api = _import_bindings()
-        self.errors: list[str] = []
-        self._log_callback = self.api.llama_log_callback(self._on_log)
-        self.api.llama_log_set(self._log_callback, ctypes.c_void_p())
-        self.api.llama_backend_init()
-
-    def _on_log(self, level: int, text: bytes, _data: object) -> None:
-        known = LOG_LEVELS.get(level, logging.DEBUG)
-        if known == logging.ERROR:
-            self.errors.append(text.decode("utf-8", "replace").strip())
-        if log.isEnabledFor(known):
-            log.log(known, "%s", text.decode("utf-8", "replace").rstrip("\n"))
-
-    def last_error(self, default: str) -> str:
-        """The last error that llama.cpp logged, without the name of its function."""
-        message = self.errors[-1].rpartition("error loading model: ")[2] if self.errors else default
-        self.errors.clear()
-        return message or default
-
-
-@functools.cache
-def library() -> Library:
-    return Library()
-
-
-def _import_bindings() -> Any:
-    """`llama_cpp.llama_cpp` without running `llama_cpp/__init__.py`; the package itself stays importable."""
-    name = "llama_cpp"
-    try:
-        if name in sys.modules:
-            return importlib.import_module(f"{name}.llama_cpp")
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.submodule_search_locations is None:
-            raise ImportError("No module named 'llama_cpp'")
-        stub = types.ModuleType(name)
-        stub.__path__ = list(spec.submodule_search_locations)
-        sys.modules[name] = stub
-        try:
-            return importlib.import_module(f"{name}.llama_cpp")
-        finally:
-            del sys.modules[name]
-    except (ImportError, OSError, RuntimeError) as error:
-        raise CgcliError(f"llama.cpp cannot be loaded: {error}", hint="cgcli doctor") from error
 
 
 def readable(text: bytes) -> bytes:
@@ -345,37 +279,6 @@ def quantize(source: Path, target: Path, quant: str, *, threads: int, allow_requ
         raise ModelFileError(f"{source}: cannot be quantized to {quant}: {lib.last_error('llama.cpp refused')}")
 
 
-def system_info() -> str:
-    """What llama.cpp says of its build: back ends, instruction sets, thread library."""
-    return str(library().api.llama_print_system_info().decode())
-
-
-def gpu_devices() -> list[tuple[str, int, int]]:
-    """The GPUs that this llama.cpp can use: name, free bytes, total bytes."""
-    if not library().api.llama_supports_gpu_offload():
-        return []
-    ggml = _ggml()
-    found = []
-    for index in range(ggml.ggml_backend_dev_count()):
-        device = ctypes.c_void_p(ggml.ggml_backend_dev_get(index))
-        if ggml.ggml_backend_dev_type(device) == 1:  # GGML_BACKEND_DEVICE_TYPE_GPU
-            free, total = ctypes.c_size_t(), ctypes.c_size_t()
-            ggml.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
-            found.append((ggml.ggml_backend_dev_description(device).decode(), free.value, total.value))
-    return found
-
-
-@functools.cache
-def _ggml() -> Any:
-    """The ggml that llama.cpp is linked to (its symbols are found through it), for what the bindings leave out."""
-    ggml = library().api._lib
-    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
-    ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
-    ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
-    ggml.ggml_backend_dev_description.restype = ctypes.c_char_p
-    return ggml
-
-
 def _layers_that_fit(header: Header, path: Path, devices: list[tuple[str, int, int]]) -> int:
     """Layers (the output counts as one) whose weights fit in free GPU memory, an eighth of it left for the cache."""
     layers = header.n_layer + 1
@@ -395,19 +298,19 @@ def _capturing(capture: Capture, names: frozenset[str]) -> Callable[[int, bool, 
             ("nb", ctypes.c_size_t * 4),
         )
 
-    ggml = _ggml()
-    ggml.ggml_get_name.restype = ctypes.c_char_p
-    ggml.ggml_get_name.argtypes = [ctypes.c_void_p]
-    ggml.ggml_backend_tensor_get.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
+    api = ggml()
+    api.ggml_get_name.restype = ctypes.c_char_p
+    api.ggml_get_name.argtypes = [ctypes.c_void_p]
+    api.ggml_backend_tensor_get.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
 
     def on_tensor(address: int, ask: bool, _data: object) -> bool:
-        name = ggml.ggml_get_name(address).decode()
+        name = api.ggml_get_name(address).decode()
         if name not in names:
             return not ask  # while asking, False means "not this one"; afterwards True means "go on"
         if not ask:
             tensor = Tensor.from_address(address)
             values = np.empty((tensor.ne[1], tensor.ne[0]), np.float32)
-            ggml.ggml_backend_tensor_get(address, values.ctypes.data, 0, values.nbytes)
+            api.ggml_backend_tensor_get(address, values.ctypes.data, 0, values.nbytes)
             capture(name, values)
         return True
 

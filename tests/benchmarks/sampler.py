@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cgcli.engine.llama import library
+from cgcli.engine.binding import library
 from cgcli.native.sample import Sampler, Sampling
 
 N_VOCAB = 51200

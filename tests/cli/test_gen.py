@@ -261,7 +261,7 @@ def test_no_prompt_at_all_is_wrong_usage(tiny_model: Path) -> None:
 
 
 def test_gpu_layers_that_cannot_be_had_are_an_error(tiny_model: Path) -> None:
-    from cgcli.engine.llama import gpu_devices
+    from cgcli.engine.binding import gpu_devices
 
     if gpu_devices():
         pytest.skip("there is a GPU")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from cgcli.core.errors import ContextError, Interrupted, ModelFileError, UsageError
+from cgcli.engine.binding import gpu_devices
 from cgcli.engine.engine import Engine, perplexity
-from cgcli.engine.llama import Context, Model, gpu_devices
+from cgcli.engine.llama import Context, Model
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import interruptible

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cgcli.engine.llama import Context, Model, quantize, system_info
+from cgcli.engine.binding import system_info
+from cgcli.engine.llama import Context, Model, quantize
 
 # A window larger than the one it was trained on makes llama.cpp warn.
 WARNED = """
@@ -32,7 +33,7 @@ def test_its_warnings_go_to_our_logger(tiny_model: Path) -> None:
 
 
 def test_importing_the_boundary_leaves_the_package_importable() -> None:
-    code = "from cgcli.engine.llama import library; library(); import llama_cpp; print(llama_cpp.Llama.__name__)"
+    code = "from cgcli.engine.binding import library; library(); import llama_cpp; print(llama_cpp.Llama.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
     assert done.stdout == b"Llama\n"
 

@@ -1,0 +1,110 @@
+"""The loaded llama.cpp: the only file that imports llama_cpp.
+
+It uses the low-level bindings alone: the package's own `__init__` costs 0.25 s of imports that are not needed here,
+and its high-level class writes to file descriptors of the process. llama.cpp's log goes to the logger `cgcli.llama`,
+its last error line becomes the message of ours. What is done with the library is not known here: see `llama`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import logging
+import os
+import sys
+import types
+from typing import Any
+
+from cgcli.core.errors import CgcliError
+
+log = logging.getLogger("cgcli.llama")
+log.addHandler(logging.NullHandler())  # else Python prints what nobody listens to
+
+# ggml_log_level; the fifth goes on with an unfinished line (the dots of loading).
+LOG_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
+
+
+class Library:
+    """The loaded llama.cpp, its log redirected. One a process: see `library()`."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort would start a debugger
+        # GNU OpenMP's threads wait for each other spinning, hundreds of times a pass. Where every core has something
+        # else to do, that can cost nearly all of the speed; a short spin costs nothing on an idle machine
+        # (tests/benchmarks/busy_machine.py).
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        self.api = _import_bindings()
+        self.errors: list[str] = []
+        self._log_callback = self.api.llama_log_callback(self._on_log)
+        self.api.llama_log_set(self._log_callback, ctypes.c_void_p())
+        self.api.llama_backend_init()
+
+    def _on_log(self, level: int, text: bytes, _data: object) -> None:
+        known = LOG_LEVELS.get(level, logging.DEBUG)
+        if known == logging.ERROR:
+            self.errors.append(text.decode("utf-8", "replace").strip())
+        if log.isEnabledFor(known):
+            log.log(known, "%s", text.decode("utf-8", "replace").rstrip("\n"))
+
+    def last_error(self, default: str) -> str:
+        """The last error that llama.cpp logged, without the name of its function."""
+        message = self.errors[-1].rpartition("error loading model: ")[2] if self.errors else default
+        self.errors.clear()
+        return message or default
+
+
+@functools.cache
+def library() -> Library:
+    return Library()
+
+
+def _import_bindings() -> Any:
+    """`llama_cpp.llama_cpp` without running `llama_cpp/__init__.py`; the package itself stays importable."""
+    name = "llama_cpp"
+    try:
+        if name in sys.modules:
+            return importlib.import_module(f"{name}.llama_cpp")
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.submodule_search_locations is None:
+            raise ImportError("No module named 'llama_cpp'")
+        stub = types.ModuleType(name)
+        stub.__path__ = list(spec.submodule_search_locations)
+        sys.modules[name] = stub
+        try:
+            return importlib.import_module(f"{name}.llama_cpp")
+        finally:
+            del sys.modules[name]
+    except (ImportError, OSError, RuntimeError) as error:
+        raise CgcliError(f"llama.cpp cannot be loaded: {error}", hint="cgcli doctor") from error
+
+
+def system_info() -> str:
+    """What llama.cpp says of its build: back ends, instruction sets, thread library."""
+    return str(library().api.llama_print_system_info().decode())
+
+
+def gpu_devices() -> list[tuple[str, int, int]]:
+    """The GPUs that this llama.cpp can use: name, free bytes, total bytes."""
+    if not library().api.llama_supports_gpu_offload():
+        return []
+    api = ggml()
+    found = []
+    for index in range(api.ggml_backend_dev_count()):
+        device = ctypes.c_void_p(api.ggml_backend_dev_get(index))
+        if api.ggml_backend_dev_type(device) == 1:  # GGML_BACKEND_DEVICE_TYPE_GPU
+            free, total = ctypes.c_size_t(), ctypes.c_size_t()
+            api.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+            found.append((api.ggml_backend_dev_description(device).decode(), free.value, total.value))
+    return found
+
+
+@functools.cache
+def ggml() -> Any:
+    """The ggml that llama.cpp is linked to (its symbols are found through it), for what the bindings leave out."""
+    api = library().api._lib
+    api.ggml_backend_dev_count.restype = ctypes.c_size_t
+    api.ggml_backend_dev_get.restype = ctypes.c_void_p
+    api.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+    api.ggml_backend_dev_description.restype = ctypes.c_char_p
+    return api
