@@ -68,30 +68,23 @@ class _Values:
 
     def integer(self, name: str, low: int, high: int, default: int | None = None) -> int:
         """A u32 within low..high; `default` where it may be left out."""
-        key = self.key(name)
-        value = self.header.metadata.get(key)
-        if value is None and key not in self.header.arrays:
-            if default is None:
-                raise self.header.fail(f"has no {printable(key)}")
-            return default
-        if self.header.kinds.get(key) != "u32" or not isinstance(value, int):
-            raise self.header.fail(f"{printable(key)} is not a u32")
-        if not low <= value <= high:
-            raise self.header.fail(f"{printable(key)} is {value}, outside {low}..{high}")
-        return value
+        return int(self._bounded(name, "a u32", low, high, default))
 
     def number(self, name: str, low: float, high: float, default: float | None = None) -> float:
         """An f32 within low..high; `default` where it may be left out."""
+        return self._bounded(name, "an f32", low, high, default)
+
+    def _bounded(self, name: str, what: str, low: float, high: float, default: float | None) -> float:
         key = self.key(name)
         value = self.header.metadata.get(key)
         if value is None and key not in self.header.arrays:
             if default is None:
                 raise self.header.fail(f"has no {printable(key)}")
             return default
-        if self.header.kinds.get(key) != "f32" or not isinstance(value, float):
-            raise self.header.fail(f"{printable(key)} is not an f32")
+        if self.header.kinds.get(key) != what.split()[1] or not isinstance(value, int | float):
+            raise self.header.fail(f"{printable(key)} is not {what}")
         if not low <= value <= high:  # false for a NaN too
-            raise self.header.fail(f"{printable(key)} is {value}, outside {low:g}..{high:g}")
+            raise self.header.fail(f"{printable(key)} is {value}, outside {low}..{high}")
         return value
 
     def per_layer(self, name: str, low: int, high: int, n_layer: int) -> None:

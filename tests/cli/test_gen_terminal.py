@@ -1,0 +1,107 @@
+"""`cgcli gen` on a terminal, and Ctrl-C at different moments."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_gen import CGCLI, SHORT
+
+
+def on_terminal(command: list[str], **variables: str) -> tuple[int, bytes]:
+    """Run with stdout and stderr on a pseudo-terminal; status and all that it was shown."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.environ.update(variables)
+        os.execvp(command[0], command)
+    shown = b""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [
+        ({"NO_COLOR": "", "TERM": "xterm"}, True),
+        ({"NO_COLOR": "1", "TERM": "xterm"}, False),
+        ({"NO_COLOR": "", "TERM": "dumb"}, False),
+    ],
+)
+def test_colour_only_where_the_terminal_wants_it(tiny_model: Path, variables: dict[str, str], coloured: bool) -> None:
+    status, shown = on_terminal([*CGCLI, "gen", "x", "-m", str(tiny_model), *SHORT], **variables)
+    assert status == 0 and b"# x" in shown
+    assert (b"\x1b[" in shown) == coloured
+
+
+def test_a_program_cannot_drive_a_terminal_without_colour(tiny_model: Path, tmp_path: Path) -> None:
+    evil = tmp_path / "evil.py"
+    evil.write_bytes(b"x = 1 # \x1b]0;OWNED\x07\n")
+    command = f"{' '.join(CGCLI)} gen --whole x -m {tiny_model} {' '.join(SHORT)} < {evil}"
+    _, shown = on_terminal(["sh", "-c", command], NO_COLOR="1", TERM="xterm")
+    assert b"OWNED" in shown and b"\x1b" not in shown and b"\x07" not in shown
+
+
+def test_ctrl_c_keeps_what_was_written_and_exits_130(tiny_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.txt"
+    command = [*CGCLI, "gen", "--raw", "-t", "1.5", "--max-tokens", "100000", "-m", str(tiny_model)]
+    with (
+        target.open("wb") as out,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.PIPE) as process,
+    ):
+        assert process.stdin and process.stderr
+        process.stdin.write(b"abc")
+        process.stdin.close()
+        deadline = time.monotonic() + 30
+        while target.stat().st_size < 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+        assert b"Traceback" not in process.stderr.read()
+    assert target.stat().st_size >= 20
+
+
+def test_ctrl_c_keeps_a_part_in_the_file_of_into(embedded_home: Path, tmp_path: Path) -> None:
+    program = tmp_path / "prog.py"
+    program.write_text("import os\n")
+    command = [*CGCLI, "gen", "--into", str(program), "list all files", "--max-tokens", "2000", "--raw", "-v"]
+    command += ["-t", "2", "--top-p", "1", "--seed", "1"]
+    environment = {**os.environ, "CGCLI_HOME": str(embedded_home)}
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stderr
+        assert b"loaded" in process.stderr.readline()
+        time.sleep(0.7)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+    assert program.read_text().startswith("import os\nlist all files")
+    assert len(program.read_text()) > len("import os\nlist all files")
+
+
+def test_ctrl_c_during_prefill_prints_nothing_and_exits_130(embedded_home: Path) -> None:
+    command = [*CGCLI, "gen", "go on", "-v"]
+    environment = {**os.environ, "CGCLI_HOME": str(embedded_home)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(b"x = [1, 2, 3]\n" * 500)
+        process.stdin.close()
+        assert b"loaded" in process.stderr.readline()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        assert process.wait(timeout=10) == 130
+        assert time.monotonic() - started < 2
+        assert process.stdout.read() == b""
