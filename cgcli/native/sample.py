@@ -1,4 +1,4 @@
-"""One token from a row of logits: the binding of cgk_sample (kernels/include/cgk.h says exactly what it computes).
+"""Tokens from rows of logits: the binding of cgk_sample_rows (kernels/include/cgk.h says exactly what it computes).
 
 It takes logits by their address, where llama.cpp left them, and knows nothing of models or text.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cgcli.core.errors import CgcliError, UsageError
@@ -48,17 +49,41 @@ class Sampled:
     kept: int
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What one token is drawn from, and which draw it is.
+
+    logits: address of float32 [n_vocab], only read; banned: of the same length. The draw depends on the seed, turn,
+    candidate and index (of the token in its completion) and on nothing else, each of the last three below 2^32.
+    """
+
+    logits: int
+    sampling: Sampling
+    turn: int = 0
+    candidate: int = 0
+    index: int = 0
+    banned: Mask | None = None
+
+
 class Sampler:
     """Samples from rows of `n_vocab` logits. It owns scratch memory (8 bytes an entry): one a thread."""
 
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
-        self._sample = library().cgk_sample
+        self._sample_rows = library().cgk_sample_rows
         self._scratch = ctypes.create_string_buffer(library().cgk_sample_scratch(n_vocab))
-        self._params = SampleParams()
-        self._result = SampleResult()
-        self._addresses = tuple(ctypes.addressof(block) for block in (self._params, self._scratch, self._result))
-        self._sampling: Sampling | None = None
+        self._grow(1)
+
+    def _grow(self, n_rows: int) -> None:
+        self._logits = (ctypes.c_void_p * n_rows)()
+        self._banned = (ctypes.c_void_p * n_rows)()
+        params = (SampleParams * n_rows)()
+        results = (SampleResult * n_rows)()
+        self._addresses = tuple(map(ctypes.addressof, (self._logits, self._banned, params, self._scratch, results)))
+        # Of each row: its two structures, and the settings that the first one holds.
+        self._params = list(params)
+        self._results = list(results)
+        self._settings: list[Sampling | None] = [None] * n_rows
 
     def sample(
         self,
@@ -70,28 +95,37 @@ class Sampler:
         index: int = 0,
         banned: Mask | None = None,
     ) -> Sampled:
-        """Choose a token.
+        """Choose one token; arguments as in Draw, errors as in sample_rows."""
+        return self.sample_rows((Draw(logits, sampling, turn, candidate, index, banned),))[0]
 
-        logits: address of float32 [n_vocab], only read; banned: of the same length. The draw depends on the seed, turn,
-        candidate and index (of the token in its completion) and on nothing else, each of the last three below 2^32.
-        Raises CgcliError where the logits hold NaN, or where nothing is left to choose from.
+    def sample_rows(self, draws: Sequence[Draw]) -> list[Sampled]:
+        """Choose a token for each draw, in their order. Several may read the same logits.
+
+        Raises CgcliError where logits hold NaN, or where nothing is left to choose from.
         """
-        params = self._params
-        if sampling is not self._sampling:
-            params.temperature = sampling.temperature
-            params.top_p = sampling.top_p
-            params.top_k = sampling.top_k
-            params.min_p = sampling.min_p
-            params.seed = sampling.seed
-            self._sampling = sampling
-        params.turn = turn
-        params.candidate = candidate
-        params.index = index
-        status = self._sample(logits, banned, self.n_vocab, *self._addresses)
+        n_rows = len(draws)
+        if n_rows > len(self._params):
+            self._grow(2 * n_rows)
+        for row, draw in enumerate(draws):
+            self._logits[row] = draw.logits
+            self._banned[row] = None if draw.banned is None else ctypes.addressof(draw.banned)
+            params = self._params[row]
+            sampling = draw.sampling
+            if sampling is not self._settings[row]:
+                params.temperature = sampling.temperature
+                params.top_p = sampling.top_p
+                params.top_k = sampling.top_k
+                params.min_p = sampling.min_p
+                params.seed = sampling.seed
+                self._settings[row] = sampling
+            params.turn = draw.turn
+            params.candidate = draw.candidate
+            params.index = draw.index
+        logits, banned, first_params, scratch, results = self._addresses
+        status = self._sample_rows(logits, banned, n_rows, self.n_vocab, first_params, scratch, results)
         if status != CGK_OK:
             raise _error(status)
-        result = self._result
-        return Sampled(result.token, result.logprob, result.kept)
+        return [Sampled(found.token, found.logprob, found.kept) for found in self._results[:n_rows]]
 
 
 def _error(status: int) -> CgcliError:

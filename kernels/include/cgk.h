@@ -93,6 +93,14 @@ CGK_API size_t cgk_sample_scratch(uint32_t n_vocab);
 CGK_API cgk_status cgk_sample(const float *logits, const uint8_t *banned, uint32_t n_vocab,
                               const cgk_sample_params *params, void *scratch, cgk_sample_result *result);
 
+/* cgk_sample for many rows, in order; they may use the same logits, and the same banned ids.
+ *
+ * logits: addresses of rows [n_rows]. banned: addresses [n_rows], each of a mask or NULL; or NULL for no mask at all.
+ * params: [n_rows]. scratch: as for one row. results: [n_rows]. It stops at the first row that fails. */
+CGK_API cgk_status cgk_sample_rows(const float *const *logits, const uint8_t *const *banned, uint32_t n_rows,
+                                   uint32_t n_vocab, const cgk_sample_params *params, void *scratch,
+                                   cgk_sample_result *results);
+
 /* Philox4x32-10, a counter-based generator: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. */
 CGK_API void cgk_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
@@ -107,6 +115,39 @@ CGK_API void cgk_philox4x32(const uint32_t counter[4], const uint32_t key[2], ui
  * NaN in a row: CGK_ERROR_NAN; nothing but -inf: CGK_ERROR_NO_CANDIDATE. */
 CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_vocab, const int32_t *tokens,
                                float *logprob, uint32_t *rank, float *entropy);
+
+/* ---- draft ------------------------------------------------------------------------------------------------ */
+
+#define CGK_DRAFT_CAPACITY_MAX (UINT32_C(1) << 24) /* tokens */
+#define CGK_DRAFT_NGRAM_MAX 8                      /* tokens */
+#define CGK_DRAFT_MATCH_MAX 32                     /* tokens */
+
+/* The tokens of one sequence, and for every n from `shortest` to `longest` the place where each n-gram last stood.
+ * It lies in memory of the caller's, and only the functions below read or write it. */
+typedef struct cgk_draft cgk_draft;
+
+/* Bytes, aligned to 4, that an index of `capacity` tokens needs; 0 where a parameter is out of its range:
+ * capacity 1 to CGK_DRAFT_CAPACITY_MAX, 1 <= shortest <= longest <= CGK_DRAFT_NGRAM_MAX. */
+CGK_API size_t cgk_draft_bytes(uint32_t capacity, uint32_t shortest, uint32_t longest);
+
+/* Make an empty index in those bytes, whatever they hold. */
+CGK_API cgk_status cgk_draft_init(cgk_draft *draft, uint32_t capacity, uint32_t shortest, uint32_t longest);
+
+/* Add tokens, int32 [n] of any value, at the end. More than the capacity: CGK_ERROR_PARAMETER, and none is added. */
+CGK_API cgk_status cgk_draft_append(cgk_draft *draft, const int32_t *tokens, uint32_t n);
+
+/* Keep the first `length` tokens. More than there are: CGK_ERROR_PARAMETER. The index is then what it was when it had
+ * that length. */
+CGK_API cgk_status cgk_draft_truncate(cgk_draft *draft, uint32_t length);
+
+/* Guess the next k tokens from the last place that ended like the sequence does.
+ *
+ * For the greatest n of longest, ..., shortest whose last n tokens also stand earlier (they may overlap the end), of
+ * those earlier places the last one is taken. tokens: int32 [k]: what followed there; beyond the end of the sequence,
+ * what has been guessed so far (so "abcabcab" goes on as "cabcabcab...").
+ * matched: over how many tokens that place and the end agree, at most CGK_DRAFT_MATCH_MAX: n or more. 0 where there
+ * is no such place, and tokens is not written. */
+CGK_API cgk_status cgk_draft_propose(const cgk_draft *draft, uint32_t k, int32_t *tokens, uint32_t *matched);
 
 /* ---- interrupt -------------------------------------------------------------------------------------------- */
 

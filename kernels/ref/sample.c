@@ -140,3 +140,19 @@ CGK_API cgk_status cgk_sample(const float *logits, const uint8_t *banned, uint32
     *result = (cgk_sample_result){(int32_t)token, logprob, size};
     return CGK_OK;
 }
+
+CGK_API cgk_status cgk_sample_rows(const float *const *logits, const uint8_t *const *banned, uint32_t n_rows,
+                                   uint32_t n_vocab, const cgk_sample_params *params, void *scratch,
+                                   cgk_sample_result *results) {
+    if (!logits || !params || !results) {
+        return CGK_ERROR_PARAMETER;
+    }
+    for (uint32_t row = 0; row < n_rows; row++) {
+        const uint8_t *mask = banned ? banned[row] : NULL;
+        const cgk_status status = cgk_sample(logits[row], mask, n_vocab, &params[row], scratch, &results[row]);
+        if (status != CGK_OK) {
+            return status;
+        }
+    }
+    return CGK_OK;
+}

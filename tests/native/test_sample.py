@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.native import reference
 from cgcli.native.library import library
-from cgcli.native.sample import Mask, Sampled, Sampler, Sampling
+from cgcli.native.sample import Draw, Mask, Sampled, Sampler, Sampling
 
 Floats = NDArray[np.float32]
 
@@ -69,6 +69,30 @@ def test_it_is_numpy_to_the_bit(shape: str, n_vocab: int) -> None:
         assert sample(logits, sampling, **draw) == reference.sample(logits, sampling, **draw)
         expected = reference.sample(logits, sampling, banned=banned, **draw)
         assert sample(logits, sampling, banned=banned, **draw) == expected
+
+
+def test_rows_are_drawn_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    logits = (3 * rng.standard_normal((5, 1000))).astype(np.float32)
+    masks = [rng.random(1000) < 0.5 if row % 2 else None for row in range(5)]
+    settings = [SETTINGS[row % len(SETTINGS)] for row in range(40)]
+    sampler = Sampler(1000)
+    for rows in (1, 3, 40, 2, 0, 40):  # arrays grow, and are used again for others
+        draws = [
+            Draw(logits[n % 5].ctypes.data, settings[(n + rows) % 40], turn=rows, candidate=n, index=n // 3,
+                 banned=None if (mask := masks[n % 5]) is None else as_mask(mask))
+            for n in range(rows)
+        ]  # fmt: skip
+        assert sampler.sample_rows(draws) == [
+            sample(logits[n % 5], draw.sampling, banned=masks[n % 5], turn=rows, candidate=n, index=n // 3)
+            for n, draw in enumerate(draws)
+        ]
+
+
+def test_a_row_without_a_choice_fails_its_batch() -> None:
+    rows = np.array([[0, 1], [0, np.nan]], np.float32)
+    with pytest.raises(CgcliError, match="not a number"):
+        Sampler(2).sample_rows([Draw(row.ctypes.data, Sampling()) for row in rows])
 
 
 few = st.sampled_from([0.0, -0.0, 1.0, -1.0, float("inf"), float("-inf"), 1e30, -1e30, 1e-45, float("nan")])
