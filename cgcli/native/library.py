@@ -69,6 +69,8 @@ def load(path: Path) -> ctypes.CDLL:
     lib.cgk_philox4x32.restype = None
     lib.cgk_logprob.argtypes = [address, uint32, uint32, address, address, address, address]
     lib.cgk_logprob.restype = ctypes.c_int
+    lib.cgk_top.argtypes = [address, uint32, uint32, address, address]
+    lib.cgk_top.restype = ctypes.c_int
     lib.cgk_draft_bytes.argtypes = [uint32, uint32, uint32]
     lib.cgk_draft_bytes.restype = ctypes.c_size_t
     lib.cgk_draft_init.argtypes = [address, uint32, uint32, uint32]

@@ -7,12 +7,12 @@ a floating-point sum whose order is free.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cgcli.native.logprob import Scored
 from cgcli.native.sample import Sampled, Sampling
 
 Floats = NDArray[np.float32]
@@ -91,27 +91,21 @@ def sample(
     return Sampled(token, float(_logprob(logits, token)), size)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Of each row: float32 [rows], uint32 [rows], float32 [rows]."""
-
-    logprob: Floats
-    rank: NDArray[np.uint32]
-    entropy: Floats
-
-
-def logprob(logits: Floats, tokens: NDArray[np.int32]) -> Scored:
+def details(logits: Floats, tokens: NDArray[np.int32]) -> list[Scored]:
     """As cgk_logprob. logits: float32 [rows, n_vocab]; tokens: int32 [rows]."""
     ids = np.arange(logits.shape[1])
-    rows = len(tokens)
-    scored = Scored(np.empty(rows, np.float32), np.empty(rows, np.uint32), np.empty(rows, np.float32))
-    for row, (values, token) in enumerate(zip(logits, tokens, strict=True)):
-        scored.logprob[row] = _logprob(values, int(token))
-        scored.rank[row] = np.sum((values > values[token]) | ((values == values[token]) & (ids < token)))
+    scored = []
+    for values, token in zip(logits, tokens.tolist(), strict=True):
+        rank = int(np.sum((values > values[token]) | ((values == values[token]) & (ids < token))))
         weight = weights(values, 1.0)
         p = weight[weight > 0] / float(int(weight.sum()))
-        scored.entropy[row] = -np.sum(p * np.log(p))
+        scored.append(Scored(float(_logprob(values, token)), rank, float(-np.sum(p * np.log(p)))))
     return scored
+
+
+def top(logits: Floats, k: int) -> list[tuple[int, float]]:
+    """As cgk_top. logits: float32 [n_vocab]."""
+    return [(int(token), float(_logprob(logits, int(token)))) for token in np.argsort(-logits, kind="stable")[:k]]
 
 
 def _logprob(logits: Floats, token: int) -> np.float32:

@@ -116,6 +116,12 @@ CGK_API void cgk_philox4x32(const uint32_t counter[4], const uint32_t key[2], ui
 CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_vocab, const int32_t *tokens,
                                float *logprob, uint32_t *rank, float *entropy);
 
+/* The k most probable entries of a row, in the order (greater logit, lower id), at temperature 1.
+ *
+ * logits: float32 [n_vocab]. k: 1 to n_vocab; meant to be small. ids: int32 [k]. logprob: float32 [k], by the formula
+ * of cgk_sample (the same bits). Errors as of cgk_logprob. */
+CGK_API cgk_status cgk_top(const float *logits, uint32_t n_vocab, uint32_t k, int32_t *ids, float *logprob);
+
 /* ---- draft ------------------------------------------------------------------------------------------------ */
 
 #define CGK_DRAFT_CAPACITY_MAX (UINT32_C(1) << 24) /* tokens */

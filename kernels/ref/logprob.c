@@ -1,4 +1,4 @@
-/* cgk_logprob in plain C: log-probability, rank and entropy of given tokens, as include/cgk.h states it. */
+/* cgk_logprob and cgk_top in plain C: log-probability, rank and entropy of given tokens, and the most probable ones. */
 #include <math.h>
 
 #include "cgk.h"
@@ -25,6 +25,17 @@ static float entropy_of(const float *logits, uint32_t n_vocab, struct partition 
     return (float)(log((double)all.sum / (double)WEIGHT_ONE) - mean / (double)all.sum);
 }
 
+/* A row's normalizer, where it has one. */
+static cgk_status normalize(const float *logits, uint32_t n_vocab, struct partition *all) {
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        if (isnan(logits[i])) {
+            return CGK_ERROR_NAN;
+        }
+    }
+    *all = partition_of(logits, n_vocab);
+    return all->sum == 0 ? CGK_ERROR_NO_CANDIDATE : CGK_OK;
+}
+
 CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_vocab, const int32_t *tokens,
                                float *logprob, uint32_t *rank, float *entropy) {
     if (!logits || !tokens || !logprob || n_vocab < 1 || n_vocab > CGK_VOCAB_MAX) {
@@ -34,14 +45,10 @@ CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_
         if (tokens[row] < 0 || (uint32_t)tokens[row] >= n_vocab) {
             return CGK_ERROR_PARAMETER;
         }
-        for (uint32_t i = 0; i < n_vocab; i++) {
-            if (isnan(logits[i])) {
-                return CGK_ERROR_NAN;
-            }
-        }
-        const struct partition all = partition_of(logits, n_vocab);
-        if (all.sum == 0) {
-            return CGK_ERROR_NO_CANDIDATE;
+        struct partition all;
+        const cgk_status status = normalize(logits, n_vocab, &all);
+        if (status != CGK_OK) {
+            return status;
         }
         const uint32_t token = (uint32_t)tokens[row];
         logprob[row] = partition_logprob(all, logits[token]);
@@ -51,6 +58,31 @@ CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_
         if (entropy) {
             entropy[row] = entropy_of(logits, n_vocab, all);
         }
+    }
+    return CGK_OK;
+}
+
+CGK_API cgk_status cgk_top(const float *logits, uint32_t n_vocab, uint32_t k, int32_t *ids, float *logprob) {
+    if (!logits || !ids || !logprob || n_vocab < 1 || n_vocab > CGK_VOCAB_MAX || k < 1 || k > n_vocab) {
+        return CGK_ERROR_PARAMETER;
+    }
+    struct partition all;
+    const cgk_status status = normalize(logits, n_vocab, &all);
+    if (status != CGK_OK) {
+        return status;
+    }
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < n_vocab; i++) { /* each takes its place among the first k; ids ascend, so a tie stays */
+        if (found < k || logits[i] > logits[ids[k - 1]]) {
+            uint32_t place = found < k ? found++ : k - 1;
+            for (; place > 0 && logits[i] > logits[ids[place - 1]]; place--) {
+                ids[place] = ids[place - 1];
+            }
+            ids[place] = (int32_t)i;
+        }
+    }
+    for (uint32_t place = 0; place < k; place++) {
+        logprob[place] = partition_logprob(all, logits[ids[place]]);
     }
     return CGK_OK;
 }

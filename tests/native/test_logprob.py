@@ -1,4 +1,4 @@
-"""cgk_logprob through its binding and bare: the same as NumPy, and as log-softmax in double."""
+"""cgk_logprob and cgk_top through their binding: the same as NumPy, and as log-softmax in double."""
 
 from __future__ import annotations
 
@@ -10,19 +10,15 @@ from numpy.typing import NDArray
 
 from cgcli.core.errors import CgcliError
 from cgcli.native import reference
-from cgcli.native.library import CGK_OK, library
-from cgcli.native.logprob import logprob
+from cgcli.native.logprob import details, logprob, logprobs, top
 
 LOGPROB_TOLERANCE = 5e-7
 ENTROPY_TOLERANCE = 1e-5
 
 
-def scored(logits: NDArray[np.float32], tokens: NDArray[np.int32]) -> reference.Scored:
-    rows, n_vocab = logits.shape
-    found = reference.Scored(np.empty(rows, np.float32), np.empty(rows, np.uint32), np.empty(rows, np.float32))
-    outputs = [values.ctypes.data for values in (found.logprob, found.rank, found.entropy)]
-    assert library().cgk_logprob(logits.ctypes.data, rows, n_vocab, tokens.ctypes.data, *outputs) == CGK_OK
-    return found
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    exact = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    return np.asarray(exact - np.log(np.exp(exact).sum(axis=-1, keepdims=True)))
 
 
 @pytest.mark.parametrize("n_vocab", [1, 2, 17, 1000, 51200])
@@ -31,28 +27,49 @@ def test_rows_agree_with_numpy_and_with_log_softmax(n_vocab: int, deviation: flo
     rng = np.random.default_rng(n_vocab)
     logits = (deviation * rng.standard_normal((3, n_vocab))).astype(np.float32)
     tokens = rng.integers(0, n_vocab, 3).astype(np.int32)
-    found, expected = scored(logits, tokens), reference.logprob(logits, tokens)
-    np.testing.assert_array_equal(found.logprob, expected.logprob)
-    np.testing.assert_array_equal(found.rank, expected.rank)
-    np.testing.assert_allclose(found.entropy, expected.entropy, atol=ENTROPY_TOLERANCE, rtol=0)
-    exact = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    exact -= np.log(np.exp(exact).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(found.logprob, exact[np.arange(3), tokens], atol=LOGPROB_TOLERANCE, rtol=2**-23)
-    np.testing.assert_allclose(found.entropy, -(np.exp(exact) * exact).sum(axis=1), atol=ENTROPY_TOLERANCE, rtol=0)
+    found, expected = details(logits.ctypes.data, n_vocab, tokens.tolist()), reference.details(logits, tokens)
+    numbers = [one.logprob for one in found]
+    assert numbers == [one.logprob for one in expected] == logprobs(logits.ctypes.data, n_vocab, tokens.tolist())
+    assert numbers[0] == logprob(logits.ctypes.data, n_vocab, int(tokens[0]))
+    assert [one.rank for one in found] == [one.rank for one in expected]
+    entropy = [one.entropy for one in found]
+    np.testing.assert_allclose(entropy, [one.entropy for one in expected], atol=ENTROPY_TOLERANCE, rtol=0)
+    exact = log_softmax(logits)
+    np.testing.assert_allclose(numbers, exact[np.arange(3), tokens], atol=LOGPROB_TOLERANCE, rtol=2**-23)
+    np.testing.assert_allclose(entropy, -(np.exp(exact) * exact).sum(axis=1), atol=ENTROPY_TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("n_vocab", [1, 2, 17, 1000, 51200])
+@pytest.mark.parametrize("values", [1, 4, 1 << 20])
+def test_the_top_is_numpy_s(n_vocab: int, values: int) -> None:
+    logits = np.random.default_rng(n_vocab).integers(0, values, n_vocab).astype(np.float32)
+    for k in {1, min(2, n_vocab), min(9, n_vocab), min(n_vocab, 1000)}:
+        assert top(logits.ctypes.data, n_vocab, k) == reference.top(logits, k)
 
 
 def test_infinities() -> None:
     logits = np.array([[np.inf, 1, np.inf], [-np.inf, 0, 0]], np.float32)
-    found = scored(logits, np.array([1, 0], np.int32))
-    assert found.logprob.tolist() == [-np.inf, -np.inf] and found.rank.tolist() == [2, 2]
-    assert found.entropy == pytest.approx([np.log(2)] * 2)
+    found = details(logits.ctypes.data, 3, [1, 0])
+    assert [(one.logprob, one.rank) for one in found] == [(-np.inf, 2), (-np.inf, 2)]
+    assert [one.entropy for one in found] == pytest.approx([np.log(2)] * 2)
     assert logprob(logits[0].ctypes.data, 3, 2) == pytest.approx(-np.log(2))
+    assert [token for token, _ in top(logits[0].ctypes.data, 3, 3)] == [0, 2, 1]
+    assert top(logits[1].ctypes.data, 3, 3) == reference.top(logits[1], 3)
+
+
+def test_no_token_has_no_score() -> None:
+    assert logprobs(np.zeros(2, np.float32).ctypes.data, 2, []) == []
 
 
 @pytest.mark.parametrize("row", [[0.0, np.nan], [-np.inf, -np.inf]])
 def test_rows_without_a_distribution_are_refused(row: list[float]) -> None:
+    logits = np.array([[1, 2], row], np.float32)
     with pytest.raises(CgcliError, match="token 0"):
-        logprob(np.array(row, np.float32).ctypes.data, 2, 0)
+        logprob(logits[1].ctypes.data, 2, 0)
+    with pytest.raises(CgcliError, match="one of 2 tokens"):
+        details(logits.ctypes.data, 2, [0, 1])
+    with pytest.raises(CgcliError, match="1 most probable"):
+        top(logits[1].ctypes.data, 2, 1)
 
 
 def test_an_id_outside_the_vocabulary_is_refused() -> None:
@@ -60,3 +77,10 @@ def test_an_id_outside_the_vocabulary_is_refused() -> None:
     for token in (-1, 2):
         with pytest.raises(CgcliError, match=f"token {token}"):
             logprob(ctypes.addressof(row), 2, token)
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_more_or_less_than_there_is_is_refused(k: int) -> None:
+    row = (ctypes.c_float * 2)(0, 0)
+    with pytest.raises(CgcliError, match=f"{k} most probable"):
+        top(ctypes.addressof(row), 2, k)
