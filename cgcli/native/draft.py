@@ -1,0 +1,95 @@
+"""Guesses of the next tokens from what a sequence already holds: the binding of cgk_draft (kernels/include/cgk.h).
+
+It knows tokens and nothing else: not where they come from, nor whether a guess was right.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cgcli.native.library import library
+
+CAPACITY_MAX = 1 << 24
+"""CGK_DRAFT_CAPACITY_MAX: tokens."""
+
+MATCH_MAX = 32
+"""CGK_DRAFT_MATCH_MAX: a longer agreement is reported as this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Guessed tokens, and over how many tokens (at most MATCH_MAX) the place they were found at agrees with the end of
+    the sequence. Where there is no such place, `matched` is 0 and there are no tokens."""
+
+    tokens: list[int]
+    matched: int
+
+
+class NgramIndex:
+    """An index of the n-grams of one growing sequence, n from `shortest` to `longest` (1 to 8).
+
+    Each token that is appended, taken back or guessed takes constant time. Memory: 8 bytes for each token of the
+    capacity, and 12 to 20 more for each n.
+    """
+
+    def __init__(self, capacity: int, *, shortest: int = 2, longest: int = 4) -> None:
+        """capacity: tokens to make room for, 1 to 2^24; more room is made when they come.
+        Raises ValueError for parameters out of their range."""
+        self._append, self._propose = library().cgk_draft_append, library().cgk_draft_propose
+        self._range = shortest, longest
+        self._length = 0
+        self._allocate(capacity)
+        self._make_room_for_guesses(16)
+
+    def __len__(self) -> int:
+        """How many tokens the sequence has."""
+        return self._length
+
+    def append(self, tokens: Sequence[int]) -> None:
+        """Add tokens, each of 32 bits, at the end. Raises ValueError where there would be more than 2^24."""
+        start = self._length
+        end = start + len(tokens)
+        if end > self._capacity:
+            kept = self._tokens[:start]
+            self._allocate(max(end, min(2 * self._capacity, CAPACITY_MAX)))
+            self._tokens[:start] = kept
+            self._append(self._index_address, self._tokens_address, start)
+        self._tokens[start:end] = tokens
+        self._append(self._index_address, self._tokens_address + 4 * start, end - start)
+        self._length = end
+
+    def truncate(self, length: int) -> None:
+        """Keep the first `length` tokens. Raises ValueError where there are fewer."""
+        if not 0 <= length <= self._length:
+            raise ValueError(f"{length} tokens cannot be kept of {self._length}")
+        library().cgk_draft_truncate(self._index_address, length)
+        self._length = length
+
+    def propose(self, k: int) -> Draft:
+        """Guess the next k tokens, as cgk_draft_propose says: k of them, or none where nothing matches.
+        Raises ValueError for a negative k."""
+        if not 0 <= k <= len(self._guess):
+            self._make_room_for_guesses(k)
+        self._propose(self._index_address, k, self._guess_address, self._matched_address)
+        matched = self._matched.value
+        return Draft(self._guess[:k], matched) if matched else Draft([], 0)
+
+    def _allocate(self, capacity: int) -> None:
+        n_bytes = library().cgk_draft_bytes(capacity, *self._range) if 0 < capacity <= CAPACITY_MAX else 0
+        if n_bytes == 0:
+            raise ValueError(f"no index of {capacity} tokens with n from {self._range[0]} to {self._range[1]}")
+        self._capacity = capacity
+        self._tokens: Any = (ctypes.c_int32 * capacity)()  # the sequence, [capacity]
+        self._tokens_address = ctypes.addressof(self._tokens)
+        self._index = ctypes.create_string_buffer(n_bytes)
+        self._index_address = ctypes.addressof(self._index)
+        library().cgk_draft_init(self._index_address, capacity, *self._range)
+
+    def _make_room_for_guesses(self, k: int) -> None:
+        self._guess = (ctypes.c_int32 * k)()  # ValueError where k is negative
+        self._matched = ctypes.c_uint32()
+        self._guess_address = ctypes.addressof(self._guess)
+        self._matched_address = ctypes.addressof(self._matched)
