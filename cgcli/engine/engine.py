@@ -18,10 +18,10 @@ from typing import Self
 from cgcli.core.errors import ContextError, Interrupted
 from cgcli.engine.healing import Healing, split_blanks
 from cgcli.engine.llama import Context, Model, readable
-from cgcli.engine.request import Completion, FinishReason, Request, Timings
+from cgcli.engine.request import Completion, FinishReason, Request, Timings, TokenScore
 from cgcli.engine.threads import thread_count
 from cgcli.native.interrupt import Interrupt
-from cgcli.native.logprob import logprob
+from cgcli.native.logprob import details
 from cgcli.native.sample import Sampler
 
 _CELLS_STEP = 1024
@@ -125,12 +125,21 @@ class Engine:
         return Completion("".join(text), drawn, mean, finish, request.candidate)
 
     def score(self, text: bytes, start: int) -> list[float]:
-        """Log-probabilities in nats of the tokens of `text` that reach beyond byte `start`, each given all before it.
+        """Log-probabilities in nats of the tokens of a context that reach beyond byte `start`: see `surprise`.
 
-        A text's very first token, which nothing predicts, is not scored. The cache then holds `text`.
+        The blanks at its end, which a completion says again, are left out. The cache then holds what `stream` needs.
         """
         head, _ = split_blanks(text)
-        tokens = self._tokens(head)
+        return [score.logprob for score in self.surprise(head, start)]
+
+    def surprise(self, text: bytes, start: int = 0, *, stride: int | None = None) -> list[TokenScore]:
+        """How the model takes the tokens of `text` that reach beyond byte `start`, each given all before it.
+
+        A text's very first token, which nothing predicts, is not scored. A text longer than the window is read in
+        windows, each beginning `stride` tokens after the last (1 to window - 1); a token then is given window - stride
+        tokens at least. Raises ContextError where it is longer and there is no stride.
+        """
+        tokens = self.model.start + self.model.tokenize(readable(text)) if stride else self._tokens(text, room=False)
         start = len(readable(text[:start]))
         end, first = 0, len(tokens)
         for index, token in enumerate(tokens):
@@ -138,11 +147,28 @@ class Engine:
             if end > start:
                 first = max(index, 1)
                 break
-        scores: list[float] = []
+        if len(tokens) > self.window and stride is None:
+            raise self._too_long(f"{len(tokens)} tokens")
+        scores: list[TokenScore] = []
+        begin = done = 0
+        while done < len(tokens):
+            part = tokens[begin : begin + self.window]
+            if begin + len(part) > max(first, done):
+                scores += self._scored(part, max(first, done, 1) - begin)
+            done = begin + len(part)
+            begin += stride or done
+        return scores
+
+    def _scored(self, tokens: list[int], first: int) -> list[TokenScore]:
+        """The tokens from index `first` (1 at least), each given those before it."""
+        scores: list[TokenScore] = []
 
         def gather(context: Context, at: int, rows: Sequence[int]) -> None:
-            for row in rows:
-                scores.append(logprob(context.logits_address(row), self.model.n_vocab, tokens[at + row + 1]))
+            wanted = [tokens[at + row + 1] for row in rows]  # the logits of a pass lie one row after the other
+            found = details(context.logits_address(rows[0]), self.model.n_vocab, wanted) if wanted else []
+            for token, score in zip(wanted, found, strict=True):
+                piece = self.model.piece(token)
+                scores.append(TokenScore(token, piece, score.logprob, score.rank, score.entropy))
 
         self._prefill(tokens, score_from=first, gather=gather)
         return scores

@@ -44,6 +44,21 @@ class Completion:
     candidate: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """How the model takes a token of a text, given all before it.
+
+    piece: its bytes, which may be a part of a character; logprob: in nats, at temperature 1 over the whole vocabulary;
+    rank: how many tokens it thought likelier, 0 for its first choice; entropy: of its distribution there, in nats.
+    """
+
+    token: int
+    piece: bytes
+    logprob: float
+    rank: int
+    entropy: float
+
+
 @dataclass
 class Timings:
     """Seconds and tokens spent so far, load included; mutable, one an engine."""

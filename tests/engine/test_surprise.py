@@ -1,0 +1,94 @@
+"""`Engine.surprise`: log-probability, rank and entropy of every token, whole and in windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cgcli.convert.convert import convert
+from cgcli.convert.provenance import Provenance
+from cgcli.core.errors import ContextError
+from cgcli.core.progress import Silent
+from cgcli.engine.engine import Engine, perplexity
+from cgcli.engine.request import TokenScore
+from cgcli.native.interrupt import interruptible
+from tests.convert.checkpoints import GOLDEN
+
+NLL_TOLERANCE = 0.01
+PASS_TOLERANCE = 0.05  # passes of another shape, in float16
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> Iterator[Engine]:
+    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, ctx=64, threads=1) as engine:
+        yield engine
+
+
+def letters(count: int) -> bytes:
+    return bytes(97 + (7 * i + i // 5) % 26 for i in range(count))
+
+
+def logprobs(scores: list[TokenScore]) -> list[float]:
+    return [score.logprob for score in scores]
+
+
+@pytest.mark.parametrize("name", ["own", "head64", "head80", "head256"])
+def test_a_golden_text_has_the_references_losses(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Of every token, the perplexity made of them, and ranks and entropies from the reference's logits."""
+    source = GOLDEN if name == "own" else request.getfixturevalue("shared") / "golden" / name
+    convert(source, tmp_path / "f16.gguf", quant="f16", provenance=Provenance(name), progress=Silent(), threads=2)
+    expected = np.load(source / "expected.npz")
+    text = (source / "prompt.txt").read_bytes()
+    with interruptible() as interrupt, Engine(tmp_path / "f16.gguf", interrupt=interrupt, threads=2) as engine:
+        scores = engine.surprise(text)
+    assert [score.token for score in scores] == expected["ids"].tolist()[1:]
+    assert text.endswith(b"".join(score.piece for score in scores))
+    assert logprobs(scores) == pytest.approx((-expected["nll"]).tolist(), abs=NLL_TOLERANCE)
+    assert perplexity(logprobs(scores)) == pytest.approx(np.exp(expected["nll"].mean()), rel=NLL_TOLERANCE)
+    logits = expected["logits"][:-1].astype(np.float64)
+    rows = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+    own = rows[np.arange(len(scores)), expected["ids"][1:]][:, None]
+    above, near = (rows > own).sum(-1), (abs(rows - own) <= 2 * NLL_TOLERANCE).sum(-1)
+    assert all(abs(score.rank - rank) <= close for score, rank, close in zip(scores, above, near, strict=True))
+    entropies = -(np.exp(rows) * rows).sum(-1)
+    assert [score.entropy for score in scores] == pytest.approx(entropies.tolist(), abs=2 * NLL_TOLERANCE)
+
+
+def test_score_is_its_logprobs_without_the_blanks_at_the_end(engine: Engine) -> None:
+    assert engine.score(b"abc\n  ", 1) == pytest.approx(logprobs(engine.surprise(b"abc", 1)), abs=PASS_TOLERANCE)
+    assert len(engine.surprise(b"abc\n  ", 1)) > len(engine.score(b"abc\n  ", 1))
+
+
+def test_what_nothing_predicts_is_not_scored(engine: Engine) -> None:
+    assert engine.surprise(b"") == engine.surprise(b"a") == engine.surprise(b"", stride=3) == []
+    assert [score.piece for score in engine.surprise(b"abc")] == [b"b", b"c"]
+    assert engine.surprise(b"abc", 3) == []
+
+
+def test_a_text_may_fill_the_window_and_not_more(engine: Engine) -> None:
+    assert len(engine.surprise(letters(64))) == 63
+    with pytest.raises(ContextError, match="65"):
+        engine.surprise(letters(65))
+
+
+@pytest.mark.parametrize("length", [65, 128, 150])
+@pytest.mark.parametrize("stride", [1, 24, 63])
+@pytest.mark.parametrize("start", [0, 1, 100])
+def test_windows_score_every_token_once_given_what_their_window_has(
+    engine: Engine, length: int, stride: int, start: int
+) -> None:
+    text = letters(length)
+    scores = engine.surprise(text, start, stride=stride)
+    first = max(start, 1)
+    assert b"".join(score.piece for score in scores) == text[first:]
+    for at in range(first, length, 29):
+        begin = max(0, -(-(at + 1 - 64) // stride) * stride)  # the first window that reaches it
+        alone = engine.surprise(text[begin : at + 1], at - begin)
+        assert logprobs(alone) == pytest.approx([scores[at - first].logprob], abs=PASS_TOLERANCE)
+
+
+def test_a_stride_changes_nothing_where_the_text_fits(engine: Engine) -> None:
+    assert engine.surprise(letters(60), stride=7) == engine.surprise(letters(60))
