@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+SHAPE ?= 350m
 # The embedded model in a store of the tests' own.
 TEST_HOME := build/test-home
 TEST_MODEL := $(TEST_HOME)/store/smollm2-135m/q8_0.json
@@ -11,10 +12,10 @@ say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
-.PHONY: help demo test lint format tree bench cuda clean
+.PHONY: help demo test lint format tree bench bench-model cuda clean
 
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.cgcli ## write a program with the embedded model
 	@$(BIN)/cgcli pull smollm2-135m >&2
@@ -34,6 +35,9 @@ tree: $(VENV)/.cgcli ## write the README's list of files anew
 
 bench: $(VENV)/.cgcli $(TEST_MODEL) ## measure the time to the first token, beside the tool `llm`
 	@$(BIN)/python -m tests.benchmarks.first_token $(ARGS)
+
+bench-model: $(VENV)/.cgcli ## make the random model that benchmarks run, of the 350M shape (SHAPE=2b for the other)
+	@$(BIN)/python -m tests.benchmarks.model --shape $(SHAPE)
 
 cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp with CUDA (needs nvcc)
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --cuda) && \

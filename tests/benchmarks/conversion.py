@@ -1,10 +1,10 @@
-"""Seconds and peak memory of `cgcli convert` on a checkpoint of the 350M shape: 797 MB less its mask buffers.
+"""Seconds and peak memory of `cgcli convert` on a random checkpoint of a published shape.
 
-    python -m tests.benchmarks.conversion [--layers N]
+    python -m tests.benchmarks.conversion [--shape 350m|2b]
 
-The weights are random (nothing measured depends on them), the tokenizer is that of the golden checkpoint, padded.
-Each conversion is a process of its own; its memory is the largest resident size, which counts the parts of the f16 file
-that llama.cpp has mapped while it is verified. The checkpoint stays in build/bench. The last line is JSON.
+A published one of the 350M shape is 797 MB, this one 713: it has no mask buffers. Each conversion is a process of
+its own; its memory is the largest resident size, which counts the parts of the f16 file that llama.cpp has mapped while
+it is verified. The checkpoint stays in build/bench. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -18,58 +18,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
+from tests.benchmarks.checkpoint import SHAPES, checkpoint
 
-from tests.convert.checkpoints import change_config, copy_texts, write_safetensors
-
-ROOT = Path(__file__).parents[2]
-WIDTH, HEADS, ROTARY, VOCABULARY = 1024, 16, 32, 51_200
 RUNS = {
     "f16, not verified": ["--quant", "f16", "--no-verify"],
     "f16, verified": ["--quant", "f16"],
     "q4_k_m, verified": ["--quant", "q4_k_m"],
 }
-
-
-def shapes(layers: int) -> dict[str, tuple[int, ...]]:
-    """The tensors of a CodeGen checkpoint by name."""
-    found: dict[str, tuple[int, ...]] = {"transformer.wte.weight": (VOCABULARY, WIDTH)}
-    for layer in range(layers):
-        block = f"transformer.h.{layer}"
-        found |= {
-            f"{block}.ln_1.weight": (WIDTH,),
-            f"{block}.ln_1.bias": (WIDTH,),
-            f"{block}.attn.qkv_proj.weight": (3 * WIDTH, WIDTH),
-            f"{block}.attn.out_proj.weight": (WIDTH, WIDTH),
-            f"{block}.mlp.fc_in.weight": (4 * WIDTH, WIDTH),
-            f"{block}.mlp.fc_in.bias": (4 * WIDTH,),
-            f"{block}.mlp.fc_out.weight": (WIDTH, 4 * WIDTH),
-            f"{block}.mlp.fc_out.bias": (WIDTH,),
-        }
-    return found | {
-        "transformer.ln_f.weight": (WIDTH,),
-        "transformer.ln_f.bias": (WIDTH,),
-        "lm_head.weight": (VOCABULARY, WIDTH),
-        "lm_head.bias": (VOCABULARY,),
-    }
-
-
-def checkpoint(layers: int) -> Path:
-    """A random checkpoint, made on first use."""
-    folder = ROOT / "build" / "bench" / f"codegen-{layers}-layers"
-    if not (folder / "model.safetensors").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        copy_texts(folder)
-        fields = {"n_embd": WIDTH, "n_head": HEADS, "rotary_dim": ROTARY, "n_layer": layers, "vocab_size": VOCABULARY}
-        change_config(folder, **fields)
-        draw = np.random.default_rng(0)
-        weights = {}
-        for name, shape in shapes(layers).items():
-            weights[name] = draw.standard_normal(shape, np.float32) * np.float32(0.02)
-            if "ln_" in name and name.endswith("weight"):
-                weights[name] += 1
-        write_safetensors(folder / "model.safetensors", weights)
-    return folder
 
 
 def measure(folder: Path, options: list[str]) -> tuple[float, float]:
@@ -88,23 +43,20 @@ def measure(folder: Path, options: list[str]) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=20)
-    parser.add_argument("--make", action="store_true", help="only make the checkpoint")
-    arguments = parser.parse_args()
-    layers = arguments.layers
-    if arguments.make:
-        checkpoint(layers)
-        return
+    parser.add_argument("--shape", choices=SHAPES, default="350m")
+    shape = SHAPES[parser.parse_args().shape]
     # In a process of its own: a child's peak counts what its parent had in memory when it was made.
-    subprocess.run([sys.executable, "-m", "tests.benchmarks.conversion", "--make", "--layers", str(layers)], check=True)
-    folder = checkpoint(layers)
+    subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.checkpoint", shape.name], check=True, stdout=subprocess.DEVNULL
+    )
+    folder = checkpoint(shape)
     result = {}
     for name, options in RUNS.items():
         seconds, megabytes = measure(folder, options)
         print(f"{name:18} {seconds:6.1f} s  {megabytes:6.0f} MB")
         result[name] = {"seconds": round(seconds, 1), "peak_rss_mb": round(megabytes)}
     machine = f"{platform.machine()}, {os.cpu_count()} CPUs"
-    print(json.dumps({"benchmark": "conversion", "layers": layers, "runs": result, "machine": machine}))
+    print(json.dumps({"benchmark": "conversion", "shape": shape.name, "runs": result, "machine": machine}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,38 @@
+"""The model that benchmarks run: a random checkpoint of a published shape, through `cgcli convert`.
+
+    python -m tests.benchmarks.model [--shape 350m|2b]
+
+writes build/bench/codegen-SHAPE-random.q4_0.gguf, unless it is there, and prints its path. What it writes is words
+without sense, in loops of its own: a gain from speculation on it says nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.benchmarks.checkpoint import FOLDER, SHAPES, Shape, checkpoint
+
+QUANT = "q4_0"
+
+
+def model(shape: Shape) -> Path:
+    """The path of the GGUF, made on first use."""
+    target = FOLDER / f"{shape.folder.name}.{QUANT}.gguf"
+    if not target.exists():
+        print(f"making {target.name} ...", file=sys.stderr)
+        command = [sys.executable, "-m", "cgcli", "convert", str(checkpoint(shape)), "-o", str(target), "-q"]
+        subprocess.run([*command, "--quant", QUANT], check=True)
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=SHAPES, default="350m")
+    print(model(SHAPES[parser.parse_args().shape]))
+
+
+if __name__ == "__main__":
+    main()
