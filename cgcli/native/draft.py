@@ -24,8 +24,11 @@ class Draft:
     """Guessed tokens, and over how many tokens (at most MATCH_MAX) the place they were found at agrees with the end of
     the sequence. Where there is no such place, `matched` is 0 and there are no tokens."""
 
-    tokens: list[int]
+    tokens: Sequence[int]
     matched: int
+
+
+_NOTHING = Draft([], 0)
 
 
 class NgramIndex:
@@ -38,9 +41,10 @@ class NgramIndex:
     def __init__(self, capacity: int, *, shortest: int = 2, longest: int = 4) -> None:
         """capacity: tokens to make room for, 1 to 2^24; more room is made when they come.
         Raises ValueError for parameters out of their range."""
-        self._append, self._propose = library().cgk_draft_append, library().cgk_draft_propose
+        self._step = library().cgk_draft_step
         self._range = shortest, longest
         self._length = 0
+        self._indexed = 0  # tokens that are in the index already; the others enter it with the next proposal
         self._allocate(capacity)
         self._make_room_for_guesses(16)
 
@@ -56,16 +60,16 @@ class NgramIndex:
             kept = self._tokens[:start]
             self._allocate(max(end, min(2 * self._capacity, CAPACITY_MAX)))
             self._tokens[:start] = kept
-            self._append(self._index_address, self._tokens_address, start)
         self._tokens[start:end] = tokens
-        self._append(self._index_address, self._tokens_address + 4 * start, end - start)
         self._length = end
 
     def truncate(self, length: int) -> None:
         """Keep the first `length` tokens. Raises ValueError where there are fewer."""
         if not 0 <= length <= self._length:
             raise ValueError(f"{length} tokens cannot be kept of {self._length}")
-        library().cgk_draft_truncate(self._index_address, length)
+        if length < self._indexed:
+            library().cgk_draft_truncate(self._index_address, length)
+            self._indexed = length
         self._length = length
 
     def propose(self, k: int) -> Draft:
@@ -73,23 +77,25 @@ class NgramIndex:
         Raises ValueError for a negative k."""
         if not 0 <= k <= len(self._guess):
             self._make_room_for_guesses(k)
-        self._propose(self._index_address, k, self._guess_address, self._matched_address)
+        start, end = self._indexed, self._length
+        self._step(self._index_address, self._tokens_address + 4 * start, end - start, k, *self._outputs)
+        self._indexed = end
         matched = self._matched.value
-        return Draft(self._guess[:k], matched) if matched else Draft([], 0)
+        return Draft(self._guess[:k], matched) if matched else _NOTHING
 
     def _allocate(self, capacity: int) -> None:
         n_bytes = library().cgk_draft_bytes(capacity, *self._range) if 0 < capacity <= CAPACITY_MAX else 0
         if n_bytes == 0:
             raise ValueError(f"no index of {capacity} tokens with n from {self._range[0]} to {self._range[1]}")
         self._capacity = capacity
-        self._tokens: Any = (ctypes.c_int32 * capacity)()  # the sequence, [capacity]
+        self._tokens: Any = (ctypes.c_int32 * capacity)()  # the sequence
         self._tokens_address = ctypes.addressof(self._tokens)
         self._index = ctypes.create_string_buffer(n_bytes)
         self._index_address = ctypes.addressof(self._index)
         library().cgk_draft_init(self._index_address, capacity, *self._range)
+        self._indexed = 0
 
     def _make_room_for_guesses(self, k: int) -> None:
         self._guess = (ctypes.c_int32 * k)()  # ValueError where k is negative
         self._matched = ctypes.c_uint32()
-        self._guess_address = ctypes.addressof(self._guess)
-        self._matched_address = ctypes.addressof(self._matched)
+        self._outputs = ctypes.addressof(self._guess), ctypes.addressof(self._matched)

@@ -75,12 +75,10 @@ def load(path: Path) -> ctypes.CDLL:
     lib.cgk_draft_bytes.restype = ctypes.c_size_t
     lib.cgk_draft_init.argtypes = [address, uint32, uint32, uint32]
     lib.cgk_draft_init.restype = ctypes.c_int
-    lib.cgk_draft_append.argtypes = [address, address, uint32]
-    lib.cgk_draft_append.restype = ctypes.c_int
     lib.cgk_draft_truncate.argtypes = [address, uint32]
     lib.cgk_draft_truncate.restype = ctypes.c_int
-    lib.cgk_draft_propose.argtypes = [address, uint32, address, address]
-    lib.cgk_draft_propose.restype = ctypes.c_int
+    lib.cgk_draft_step.argtypes = [address, address, uint32, uint32, address, address]
+    lib.cgk_draft_step.restype = ctypes.c_int
     lib.cgk_interrupt_install.argtypes = []
     lib.cgk_interrupt_restore.argtypes = []
     lib.cgk_interrupt_set.argtypes = []

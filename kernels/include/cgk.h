@@ -155,6 +155,10 @@ CGK_API cgk_status cgk_draft_truncate(cgk_draft *draft, uint32_t length);
  * is no such place, and tokens is not written. */
 CGK_API cgk_status cgk_draft_propose(const cgk_draft *draft, uint32_t k, int32_t *tokens, uint32_t *matched);
 
+/* cgk_draft_append of n added tokens, then cgk_draft_propose, in one call: for languages where a call costs the most. */
+CGK_API cgk_status cgk_draft_step(cgk_draft *draft, const int32_t *added, uint32_t n, uint32_t k, int32_t *tokens,
+                                  uint32_t *matched);
+
 /* ---- interrupt -------------------------------------------------------------------------------------------- */
 
 /* Ctrl-C as a flag that C code can read (a KeyboardInterrupt raised inside a callback would be lost). One a process.

@@ -125,3 +125,9 @@ CGK_API cgk_status cgk_draft_propose(const cgk_draft *draft, uint32_t k, int32_t
     }
     return CGK_OK;
 }
+
+CGK_API cgk_status cgk_draft_step(cgk_draft *draft, const int32_t *added, uint32_t n, uint32_t k, int32_t *tokens,
+                                  uint32_t *matched) {
+    const cgk_status status = cgk_draft_append(draft, added, n);
+    return status == CGK_OK ? cgk_draft_propose(draft, k, tokens, matched) : status;
+}

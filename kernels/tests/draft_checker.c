@@ -98,8 +98,11 @@ static void check_walk(const uint32_t shape[3], uint32_t alphabet) {
             for (uint32_t i = 0; i < n; i++) {
                 sequence[length + i] = (int32_t)(random_below(alphabet) * 0x10001u - 3u);
             }
-            if (cgk_draft_append(draft, sequence + length, n) != CGK_OK) {
-                fault("append", shape[0], step, 1, 0);
+            uint32_t matched; /* proposals of nothing */
+            const cgk_status status = step % 2 ? cgk_draft_append(draft, sequence + length, n)
+                                               : cgk_draft_step(draft, sequence + length, n, 0, NULL, &matched);
+            if (status != CGK_OK) {
+                fault("append", shape[0], step, status, CGK_OK);
             }
             length += n;
         }
@@ -130,6 +133,8 @@ static void check_refusals(void) {
         cgk_draft_propose(NULL, 0, NULL, &matched),
         cgk_draft_propose(draft, 0, NULL, NULL),
         cgk_draft_propose(draft, 1, NULL, &matched),
+        cgk_draft_step(draft, tokens, 3, 0, NULL, &matched),
+        cgk_draft_step(draft, tokens, 0, 1, NULL, &matched),
     };
     for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++, cases++) {
         if (!good || bytes[i] != 0) {
