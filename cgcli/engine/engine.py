@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from cgcli.core.errors import ContextError, UsageError
+from cgcli.core.progress import Progress, Silent
 from cgcli.engine.binding import without_tiles
 from cgcli.engine.cache import Cache
 from cgcli.engine.draft_model import DraftModel, ModelDrafter
@@ -151,7 +152,9 @@ class Engine:
         head, _ = split_blanks(text)
         return [score.logprob for score in self.surprise(head, start)]
 
-    def surprise(self, text: bytes, start: int = 0, *, stride: int | None = None) -> list[TokenScore]:
+    def surprise(
+        self, text: bytes, start: int = 0, *, stride: int | None = None, progress: Progress | None = None
+    ) -> list[TokenScore]:
         """How the model takes the tokens of `text` that reach beyond byte `start`, each given all before it.
 
         A text's very first token, which nothing predicts, is not scored. A text longer than the window is read in
@@ -166,14 +169,15 @@ class Engine:
             if end > start:
                 first = max(index, 1)
                 break
+        begins = range(0, max(1, len(tokens) - self.window + (stride or 1)), stride or 1)
         scores: list[TokenScore] = []
-        begin = done = 0
-        while done < len(tokens):
-            part = tokens[begin : begin + self.window]
-            if begin + len(part) > max(first, done):
-                scores += self._scored(part, max(first, done, 1) - begin)
-            done = begin + len(part)
-            begin += stride or done
+        with (progress or Silent()).task("windows scored", len(begins), unit="steps") as task:
+            for begin in begins:
+                part = tokens[begin : begin + self.window]
+                if begin + len(part) > first:
+                    scores += self._scored(part, first - begin)
+                    first = begin + len(part)
+                task.advance(1)
         return scores
 
     def _scored(self, tokens: list[int], first: int) -> list[TokenScore]:
