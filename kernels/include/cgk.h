@@ -155,7 +155,7 @@ CGK_API cgk_status cgk_draft_truncate(cgk_draft *draft, uint32_t length);
  * is no such place, and tokens is not written. */
 CGK_API cgk_status cgk_draft_propose(const cgk_draft *draft, uint32_t k, int32_t *tokens, uint32_t *matched);
 
-/* cgk_draft_append of n added tokens, then cgk_draft_propose, in one call: for languages where a call costs the most. */
+/* cgk_draft_append of n added tokens, then cgk_draft_propose, in one call: for a language where a call costs much. */
 CGK_API cgk_status cgk_draft_step(cgk_draft *draft, const int32_t *added, uint32_t n, uint32_t k, int32_t *tokens,
                                   uint32_t *matched);
 
