@@ -18,6 +18,8 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Keyword, Name, Number, Operator, String, Token, _TokenType
 from pygments.util import ClassNotFound
 
+from cgcli.core.visible import visible
+
 _TAB = 8
 
 # Colours that can be read on a dark and on a light background; what is not listed stays as the terminal has it.
@@ -57,7 +59,7 @@ class LiveCode:
         self._emit(self._add(rest))
 
     def _add(self, text: str) -> str:
-        shown = _visible(text)
+        shown = visible(text)
         self._line += shown
         return shown
 
@@ -83,17 +85,6 @@ class LiveCode:
         sink = io.StringIO()
         self._formatter.format(((kind, value.rstrip("\n")) for kind, value in last), sink)
         return sink.getvalue().rstrip("\n")
-
-
-def _visible(text: str) -> str:
-    """Control characters but tabs spelt out, so that a program cannot drive the terminal that shows it."""
-    return "".join(c if c == "\t" or unicodedata.category(c)[0] != "C" else _spelt(c) for c in text)
-
-
-def _spelt(c: str) -> str:
-    """A byte that was not UTF-8 (a lone surrogate), or a code that the terminal would act on."""
-    code = ord(c)
-    return f"\\x{code & 0xFF:02x}" if code < 0xA0 or 0xDC80 <= code < 0xDD00 else f"\\u{code:04x}"
 
 
 def _width(text: str) -> int:

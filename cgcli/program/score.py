@@ -1,0 +1,119 @@
+"""How well a model takes a program: the perplexity of every turn, of its prompt and of its code, and of the whole.
+
+`report` makes of it what `score --json` prints: a contract, written down in score.schema.json beside this file.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from typing import Any
+
+from cgcli.core.progress import Progress
+from cgcli.engine.engine import Engine, perplexity
+from cgcli.engine.request import TokenScore
+from cgcli.program.session import decode
+from cgcli.program.split import Part, split
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Of some text: the tokens that were scored, and their perplexity, None where there are none."""
+
+    tokens: int
+    perplexity: float | None
+
+    @classmethod
+    def of(cls, scores: Sequence[TokenScore]) -> Measure:
+        return cls(len(scores), perplexity([score.logprob for score in scores]))
+
+
+@dataclass(frozen=True)
+class TurnScore:
+    """A turn, and the measures of its comment, its code and both together."""
+
+    part: Part
+    prompt: Measure
+    code: Measure
+    whole: Measure
+
+
+@dataclass(frozen=True)
+class ProgramScore:
+    """The measures of a program: of what is before its turns, each turn, all prompts, all code of turns, the whole.
+
+    first: the bytes of the first token, which nothing predicts and which is not scored; tokens: all after it.
+    """
+
+    first: bytes
+    tokens: tuple[TokenScore, ...]
+    prefix: Measure
+    turns: tuple[TurnScore, ...]
+    prompts: Measure
+    code: Measure
+    whole: Measure
+
+    @property
+    def pieces(self) -> list[tuple[bytes, float | None]]:
+        """Every token of the text: its bytes, and its log-probability in nats if it has one."""
+        unscored: list[tuple[bytes, float | None]] = [(self.first, None)] if self.first else []
+        return unscored + [(score.piece, score.logprob) for score in self.tokens]
+
+
+def score_program(
+    engine: Engine, text: str, mark: str, *, stride: int | None = None, progress: Progress | None = None
+) -> ProgramScore:
+    """Score a program whose comments begin with `mark`. See `Engine.surprise` for stride, and for what is raised.
+
+    A token belongs to the part that its last byte lies in.
+    """
+    data = text.encode()
+    tokens = engine.surprise(data, stride=stride, progress=progress)
+    first = data[: max(0, len(data) - sum(len(score.piece) for score in tokens))]
+    ends = list(accumulate((len(score.piece) for score in tokens), initial=len(first)))[1:]
+
+    def within(begin: int, end: int) -> list[TokenScore]:
+        return tokens[bisect_right(ends, begin) : bisect_right(ends, end)]
+
+    parts = split(text, mark)
+    at = len(parts.prefix.encode())
+    prefix = Measure.of(within(0, at))
+    turns, prompts, codes = [], [], []
+    for part in parts.turns:
+        code = at + len(part.comment.encode())
+        end = code + len(part.code.encode())
+        turns.append(TurnScore(part, *(Measure.of(within(*span)) for span in ((at, code), (code, end), (at, end)))))
+        prompts += within(at, code)
+        codes += within(code, end)
+        at = end
+    measures = (Measure.of(scores) for scores in (prompts, codes, tokens))
+    return ProgramScore(first, tuple(tokens), prefix, tuple(turns), *measures)
+
+
+def report(scored: ProgramScore, engine: Engine, *, stride: int | None, tokens: bool) -> dict[str, Any]:
+    """The scores as plain JSON values, log-probabilities and entropies in nats. tokens: with those of every token."""
+    return {
+        "window": engine.window,
+        "stride": stride,
+        **asdict(scored.whole),
+        "unscored": decode(scored.first),
+        "prefix": asdict(scored.prefix),
+        "prompts": asdict(scored.prompts),
+        "code": asdict(scored.code),
+        "turns": [_turn(turn) for turn in scored.turns],
+        "pieces": [{**asdict(score), "piece": decode(score.piece)} for score in scored.tokens] if tokens else None,
+    }
+
+
+def _turn(turn: TurnScore) -> dict[str, Any]:
+    return {
+        "line": turn.part.line,
+        "prompt": turn.part.prompt,
+        **asdict(turn.whole),
+        "prompt_tokens": turn.prompt.tokens,
+        "prompt_perplexity": turn.prompt.perplexity,
+        "code_tokens": turn.code.tokens,
+        "code_perplexity": turn.code.perplexity,
+    }

@@ -1,0 +1,66 @@
+"""A program's text taken apart into the turns that it was written in: what `Program` puts together.
+
+A comment that begins at column 0 after a blank line, or at the start of the text, is a prompt; what follows it up to
+the next one is its code. What comes before the first is the prefix, a comment that begins with an interpreter line
+(`#!`) included. Nothing here parses a language: such a comment inside a string of several lines is a prompt, too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+
+@dataclass
+class _Lines:
+    """A turn while its lines come in. first: the number of its first line, from 1."""
+
+    first: int
+    comment: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A turn as it stands in the text.
+
+    prompt: its comment without the marks; comment, code: the text itself, the blank lines before the next prompt
+    included; line: where the comment begins, from 1.
+    """
+
+    prompt: str
+    comment: str
+    code: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The prefix, and the turns after it: their texts in order are the whole text."""
+
+    prefix: str
+    turns: tuple[Part, ...]
+
+
+def split(text: str, mark: str = "#") -> Parts:
+    """The turns of `text`, in a language whose comments begin with `mark`."""
+    prefix: list[str] = []
+    turns: list[_Lines] = []
+    separated, in_comment = True, False
+    for number, line in enumerate(re.findall(r"[^\n]*\n|[^\n]+", text), 1):
+        is_comment = line.startswith(mark) and not (number == 1 and line.startswith("#!"))
+        if is_comment and separated:
+            turns.append(_Lines(number))
+        in_comment = is_comment and (separated or in_comment)
+        separated = not line.strip()
+        if turns:
+            (turns[-1].comment if in_comment else turns[-1].code).append(line)
+        else:
+            prefix.append(line)
+    parts = (Part(_prompt(turn.comment, mark), "".join(turn.comment), "".join(turn.code), turn.first) for turn in turns)
+    return Parts("".join(prefix), tuple(parts))
+
+
+def _prompt(comment: list[str], mark: str) -> str:
+    """The words of a comment: the inverse of `Program.comment`."""
+    return "\n".join(line.rstrip("\r\n").removeprefix(mark).removeprefix(" ") for line in comment)
