@@ -8,16 +8,10 @@ from typing import Annotated
 import typer
 
 from cgcli.cli.context import Run
+from cgcli.cli.engine import MODEL_PANEL, GpuLayersOption, ModelOption, ThreadsOption, WindowOption
 
 _PROGRAM = "The program"
-_MODEL = "The model"
 _SAMPLING = "Sampling"
-
-
-def _models(incomplete: str) -> list[str]:
-    from cgcli.cli.complete import pulled
-
-    return pulled(incomplete)
 
 
 def gen(
@@ -89,31 +83,13 @@ def gen(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was drawn, and how, as JSON.", rich_help_panel=_PROGRAM)
     ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "-m",
-            "--model",
-            metavar="NAME[:QUANT]|FILE",
-            help="Which model.",
-            autocompletion=_models,
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    ctx_tokens: Annotated[
-        int | None, typer.Option("--ctx", metavar="N", help="Context window in tokens.", rich_help_panel=_MODEL)
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", metavar="N", help="CPU threads.", rich_help_panel=_MODEL)
-    ] = None,
-    gpu_layers: Annotated[
-        int | None,
-        typer.Option(
-            "--gpu-layers", metavar="N", help="Layers on the GPU; default: all that fit.", rich_help_panel=_MODEL
-        ),
-    ] = None,
+    model: ModelOption = None,
+    ctx_tokens: WindowOption = None,
+    threads: ThreadsOption = None,
+    gpu_layers: GpuLayersOption = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Never touch the network (generation never does).", rich_help_panel=_MODEL)
+        bool,
+        typer.Option("--offline", help="Never touch the network (generation never does).", rich_help_panel=MODEL_PANEL),
     ] = False,
     n: Annotated[
         int,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cgcli.cli.engine import chosen, identified, loaded
 from cgcli.cli.sinks import File, Nowhere, Sink, sink_for
 from cgcli.cli.sources import file_bytes, prompts_of, stdin_bytes
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from cgcli.cli.context import Run
     from cgcli.core.config import Settings
     from cgcli.core.output import Output
-    from cgcli.engine.engine import Engine
     from cgcli.hub.choose import Choice
     from cgcli.program.languages import Language
     from cgcli.program.program import Program
@@ -45,12 +45,6 @@ class Wish:
 
 def generate(run: Run, settings: Settings, wish: Wish) -> None:
     """Grow a program as wished. Raises CgcliError of every kind; what was drawn before is kept."""
-    from cgcli.engine.engine import Engine
-    from cgcli.hub.catalog import load_catalog
-    from cgcli.hub.choose import choose
-    from cgcli.hub.room import memory_bytes
-    from cgcli.hub.store import Store
-    from cgcli.native.interrupt import interruptible
     from cgcli.program.languages import language, language_of
     from cgcli.program.oneshot import grow
     from cgcli.program.session import Session
@@ -59,7 +53,7 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     code = language(wish.language) if wish.language else language_of(wish.into or wish.output or Path())
     prompts: list[str | None] = [*prompts_of(wish.prompts, wish.files)]
     output = run.output
-    choice = choose(settings.model, Store(run.environment.store), load_catalog(), memory_bytes())
+    choice = chosen(run, settings)
     before = _program_so_far(output, wish)
     if not prompts and not before:
         raise UsageError("no prompt", hint='cgcli gen "read a CSV and print the mean of each column"')
@@ -71,17 +65,7 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     session: Session | None = None
     results: list[Result] = []
     try:
-        with (
-            interruptible() as interrupt,
-            Engine(
-                choice.path,
-                interrupt=interrupt,
-                ctx=settings.ctx,
-                threads=settings.threads,
-                gpu_layers=settings.gpu_layers,
-            ) as engine,
-        ):
-            _say_engine(output, engine)
+        with loaded(run, settings, choice) as engine:
             session = Session(engine, program, generation)
             session.reserve(prompts)
             if _LONG < engine.count(before) < engine.window:
@@ -100,7 +84,7 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
         if session and results:
             _say(output, choice, session, results)
             if wish.json:
-                _print_report(output, facts, session, results, choice)
+                _print_report(run, facts, session, results, choice)
     _judge(results)
 
 
@@ -166,32 +150,17 @@ def _sink(output: Output, wish: Wish, code: Language, before: bytes) -> Sink:
     return sink_for(output, code.name)
 
 
-def _print_report(output: Output, file: File | None, session: Session, results: list[Result], choice: Choice) -> None:
+def _print_report(run: Run, file: File | None, session: Session, results: list[Result], choice: Choice) -> None:
     from cgcli.core.output import json_text
-    from cgcli.hub.hashing import sha256_file
     from cgcli.program.report import report
 
-    facts = report(
-        session.engine,
-        session.generation,
-        results,
-        model=choice.name if choice.stored else str(choice.path),
-        quant=session.engine.model.header.quant,
-        sha256=choice.sha256 or sha256_file(choice.path, output.progress(), f"hashing {choice.path.name}"),
-    )
+    identity = identified(run, choice, session.engine)
+    facts = {**identity, **report(session.engine, session.generation, results)}
     if file:
         file.write(json_text(facts) + "\n")
         file.close()
     else:
-        output.json(facts)
-
-
-def _say_engine(output: Output, engine: Engine) -> None:
-    on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
-    took = f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}"
-    output.detail(f"{took}, window of {engine.window} tokens")
-    if engine.window > engine.model.n_ctx_train:
-        output.note(f"the model was trained on {engine.model.n_ctx_train} tokens, the window has {engine.window}")
+        run.output.json(facts)
 
 
 def _say(output: Output, choice: Choice, session: Session, results: list[Result]) -> None:

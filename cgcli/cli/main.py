@@ -44,7 +44,7 @@ def _start(
 
 def build() -> typer.Typer:
     """The application with all its commands."""
-    from cgcli.cli import convert, doctor, gen, models, pull
+    from cgcli.cli import convert, doctor, gen, models, pull, score
 
     app = typer.Typer(
         cls=Group,
@@ -56,6 +56,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_start)
     app.command("gen", cls=Command, rich_help_panel=WRITE)(gen.gen)
+    app.command("score", cls=Command, rich_help_panel=WRITE)(score.score)
     app.command("pull", cls=Command, rich_help_panel=MODELS)(pull.pull)
     app.add_typer(models.build(), name="models", rich_help_panel=MODELS)
     app.command("convert", cls=Command, rich_help_panel=MODELS)(convert.convert)

@@ -1,4 +1,4 @@
-"""Where `gen` gets its prompts and the program so far: arguments, files, stdin."""
+"""Where commands get what they read: prompts and the program so far, from arguments, files, stdin."""
 
 from __future__ import annotations
 
@@ -38,16 +38,20 @@ def file_bytes(path: Path) -> bytes:
         raise CgcliError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 
 
+def given_bytes(file: Path, *, hint: str) -> bytes:
+    """A file that must be there; `-` is stdin. Raises UsageError with `hint` where it is not, CgcliError."""
+    if str(file) == "-":
+        return sys.stdin.buffer.read() if sys.stdin else b""
+    if not file.exists():
+        raise UsageError(f"there is no file {file}", hint=hint)
+    return file_bytes(file)
+
+
 def prompts_of(arguments: Sequence[str], files: Sequence[Path]) -> list[str]:
     """The arguments, then the files' lines that are not blank; `-` is stdin. Raises UsageError, CgcliError."""
     prompts = list(arguments)
     for file in files:
-        if str(file) == "-":
-            text = sys.stdin.buffer.read() if sys.stdin else b""
-        elif file.exists():
-            text = file_bytes(file)
-        else:
-            raise UsageError(f"there is no file {file}", hint="give -f a file with a prompt a line")
+        text = given_bytes(file, hint="give -f a file with a prompt a line")
         prompts += [line.strip() for line in text.decode("utf-8-sig", "replace").splitlines() if line.strip()]
     for number, prompt in enumerate(prompts, 1):
         if not prompt.strip():

@@ -10,16 +10,11 @@ from cgcli.engine.engine import Engine
 from cgcli.program.session import Candidate, Generation, Result
 
 
-def report(
-    engine: Engine, generation: Generation, results: Iterable[Result], *, model: str, quant: str, sha256: str | None
-) -> dict[str, Any]:
-    """The run as plain JSON values; log-probabilities in nats, times in seconds."""
+def report(engine: Engine, generation: Generation, results: Iterable[Result]) -> dict[str, Any]:
+    """The run as plain JSON values, all but what names the model; log-probabilities in nats, times in seconds."""
     sampling = asdict(generation.sampling)
     timings = engine.timings
     return {
-        "model": model,
-        "quant": quant,
-        "sha256": sha256,
         "seed": sampling.pop("seed"),
         "sampler": {**sampling, "max_tokens": generation.max_tokens, "stop": list(generation.stops)},
         "turns": [_turn(result) for result in results],

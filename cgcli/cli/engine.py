@@ -1,0 +1,94 @@
+"""What the commands that run a model share: the options that choose it, its loading, and how it is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cgcli.cli.context import Run
+
+if TYPE_CHECKING:
+    from cgcli.core.config import Settings
+    from cgcli.engine.engine import Engine
+    from cgcli.hub.choose import Choice
+
+MODEL_PANEL = "The model"
+
+
+def _models(incomplete: str) -> list[str]:
+    from cgcli.cli.complete import pulled
+
+    return pulled(incomplete)
+
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="NAME[:QUANT]|FILE",
+        help="Which model.",
+        autocompletion=_models,
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+WindowOption = Annotated[
+    int | None, typer.Option("--ctx", metavar="N", help="Context window in tokens.", rich_help_panel=MODEL_PANEL)
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="CPU threads.", rich_help_panel=MODEL_PANEL)
+]
+GpuLayersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--gpu-layers", metavar="N", help="Layers on the GPU; default: all that fit.", rich_help_panel=MODEL_PANEL
+    ),
+]
+
+
+def chosen(run: Run, settings: Settings) -> Choice:
+    """The model that the settings name, or the best one that is there. Raises as `choose`."""
+    from cgcli.core.memory import memory_bytes
+    from cgcli.hub.catalog import load_catalog
+    from cgcli.hub.choose import choose
+    from cgcli.hub.store import Store
+
+    return choose(settings.model, Store(run.environment.store), load_catalog(), memory_bytes())
+
+
+@contextmanager
+def loaded(run: Run, settings: Settings, choice: Choice) -> Iterator[Engine]:
+    """The engine with the chosen model; Ctrl-C ends what it does. Says on stderr how it runs."""
+    from cgcli.engine.engine import Engine
+    from cgcli.native.interrupt import interruptible
+
+    with (
+        interruptible() as interrupt,
+        Engine(
+            choice.path,
+            interrupt=interrupt,
+            ctx=settings.ctx,
+            threads=settings.threads,
+            gpu_layers=settings.gpu_layers,
+        ) as engine,
+    ):
+        on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
+        took = f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}"
+        run.output.detail(f"{took}, window of {engine.window} tokens")
+        if engine.window > engine.model.n_ctx_train:
+            run.output.note(
+                f"the model was trained on {engine.model.n_ctx_train} tokens, the window has {engine.window}"
+            )
+        yield engine
+
+
+def identified(run: Run, choice: Choice, engine: Engine) -> dict[str, str]:
+    """What names a model in JSON: `model`, `quant`, and the `sha256` of its file."""
+    from cgcli.hub.hashing import sha256_file
+
+    hashed = choice.sha256 or sha256_file(choice.path, run.output.progress(), f"hashing {choice.path.name}")
+    name = choice.name if choice.stored else str(choice.path)
+    return {"model": name, "quant": engine.model.header.quant, "sha256": hashed}

@@ -1,0 +1,134 @@
+"""`cgcli score`: how well a model takes a program, turn by turn or token by token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cgcli.cli.context import Run
+from cgcli.cli.engine import GpuLayersOption, ModelOption, ThreadsOption, WindowOption
+
+if TYPE_CHECKING:
+    from cgcli.core.output import Output
+    from cgcli.program.score import Measure, ProgramScore
+
+_PROMPT_WIDTH = 40  # characters of a prompt in the table
+
+
+def score(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A program; - is stdin.")],
+    tokens: Annotated[
+        bool,
+        typer.Option("--tokens", help="Show every token: coloured by surprise on a terminal, else as a table."),
+    ] = False,
+    lang: Annotated[
+        str | None, typer.Option("--lang", metavar="NAME", help="Language, if not Python or told by FILE's suffix.")
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            "--stride",
+            metavar="N",
+            min=1,
+            help="Read a text longer than the window in windows, each beginning N tokens after the last.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --tokens every token, too.")] = False,
+    model: ModelOption = None,
+    ctx_tokens: WindowOption = None,
+    threads: ThreadsOption = None,
+    gpu_layers: GpuLayersOption = None,
+) -> None:
+    """Show how well a model takes a program: the perplexity of each turn.
+
+    A comment that begins a line after a blank one is a prompt; the code after it makes the turn.
+    The lower a prompt's perplexity, the better the model understands it. 1 is the least.
+
+    [dim]cgcli score prog.py
+    echo "# sort a list of words by length" | cgcli score -[/dim]
+    """
+    from cgcli.cli.engine import chosen, identified, loaded
+    from cgcli.cli.sources import given_bytes
+    from cgcli.core.errors import ContextError, UsageError
+    from cgcli.program.languages import language, language_of
+    from cgcli.program.score import report, score_program
+
+    run = Run.of(ctx)
+    settings = run.settings(model=model, ctx=ctx_tokens, threads=threads, gpu_layers=gpu_layers)
+    code = language(lang) if lang else language_of(file)
+    choice = chosen(run, settings)
+    text = given_bytes(file, hint="cgcli score FILE, or - for stdin").decode("utf-8", "replace")
+    if not text:
+        raise UsageError(f"{'stdin' if str(file) == '-' else file} is empty", hint="give a program or a prompt")
+    with loaded(run, settings, choice) as engine:
+        if stride and stride >= engine.window:
+            raise UsageError(
+                f"--stride is {stride}, and the window has {engine.window} tokens", hint="a smaller stride"
+            )
+        progress = run.output.progress() if stride else None
+        try:
+            scored = score_program(engine, text, code.mark, stride=stride, progress=progress)
+        except ContextError as error:
+            raise ContextError(error.message, hint=f"cgcli score {file} --stride {engine.window // 2}") from error
+    if as_json:
+        run.output.json({**identified(run, choice, engine), **report(scored, engine, stride=stride, tokens=tokens)})
+    elif not tokens:
+        _print_turns(run.output, scored)
+    elif run.output.colour:
+        _print_heated(run.output, scored)
+    else:
+        _print_tokens(run.output, scored)
+    perplexity = _number(scored.whole).strip()
+    of = f"{scored.whole.tokens} of {len(scored.pieces)} tokens"  # but for the first, if nothing predicts it
+    run.output.note(f"{choice.name} {engine.model.header.quant}, perplexity {perplexity} over {of}")
+
+
+def _print_turns(output: Output, scored: ProgramScore) -> None:
+    rows = []
+    if scored.prefix.tokens:
+        rows.append(("prefix", f"{1:4}", *_cells(scored.prefix), "", "", ""))
+    for number, turn in enumerate(scored.turns, 1):
+        of = (_number(turn.prompt), _number(turn.code))
+        rows.append((str(number), f"{turn.part.line:4}", *_cells(turn.whole), *of, _brief(turn.part.prompt)))
+    rows.append(("all", "", *_cells(scored.whole), _number(scored.prompts), _number(scored.code), ""))
+    output.table(("TURN", "LINE", "TOKENS", "PERPLEXITY", "OF PROMPT", "OF CODE", "PROMPT"), rows)
+
+
+def _cells(measure: Measure) -> tuple[str, str]:
+    return f"{measure.tokens:6}", _number(measure)
+
+
+def _number(measure: Measure) -> str:
+    return f"{'-' if measure.perplexity is None else format(measure.perplexity, '.2f'):>9}"
+
+
+def _brief(prompt: str) -> str:
+    from cgcli.core.output import one_line
+
+    line = one_line(prompt)
+    return line if len(line) <= _PROMPT_WIDTH else f"{line[: _PROMPT_WIDTH - 1]}…"
+
+
+def _print_tokens(output: Output, scored: ProgramScore) -> None:
+    rows = [("-", "-", "-", _spelt(scored.first))] if scored.first else []
+    rows += [(f"{t.logprob:7.3f}", f"{t.rank:5}", f"{t.entropy:7.3f}", _spelt(t.piece)) for t in scored.tokens]
+    output.table(("LOGPROB", "RANK", "ENTROPY", "TOKEN"), rows)
+
+
+def _spelt(piece: bytes) -> str:
+    """A token's text in quotes, white space visible; its bytes where it ends inside a character."""
+    try:
+        return repr(piece.decode())
+    except UnicodeDecodeError:
+        return repr(piece)
+
+
+def _print_heated(output: Output, scored: ProgramScore) -> None:
+    from cgcli.core.heat import heated, legend
+
+    shown = "".join(heated(scored.pieces))
+    output.write(shown.encode())
+    output.text(("" if shown.endswith("\n") else "\n") + "\n" + legend())
