@@ -100,8 +100,8 @@ def _kernels() -> Iterator[Finding]:
 
 
 def _machine() -> Iterator[Finding]:
+    from cgcli.core.memory import memory_bytes
     from cgcli.engine.threads import thread_count
-    from cgcli.hub.room import memory_bytes
 
     yield Finding("threads", f"{thread_count()} of {os.cpu_count()} processors")
     yield Finding("memory", size(memory_bytes()))

@@ -35,9 +35,9 @@ def models(ctx: typer.Context, json: Json = False) -> int:
 
     if ctx.invoked_subcommand is not None:
         return ExitStatus.OK
+    from cgcli.core.memory import memory_bytes
     from cgcli.hub.catalog import load_catalog
     from cgcli.hub.listing import listing
-    from cgcli.hub.room import memory_bytes
 
     run = Run.of(ctx)
     run.choose_color()
@@ -58,9 +58,9 @@ def show(
     json: Json = False,
 ) -> None:
     """Show all that is known of a model."""
+    from cgcli.core.memory import memory_bytes
     from cgcli.hub.catalog import load_catalog
     from cgcli.hub.listing import listed
-    from cgcli.hub.room import memory_bytes
     from cgcli.hub.spec import parse_spec
 
     run = Run.of(ctx)

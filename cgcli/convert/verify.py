@@ -163,7 +163,8 @@ def run(
     """Token ids [T] of PROMPT, logits [T, n_vocab] after each, and the outputs [T, width] of the layers to capture."""
     import numpy as np
 
-    from cgcli.engine.llama import Context, Model
+    from cgcli.engine.context import Context
+    from cgcli.engine.llama import Model
     from cgcli.native.interrupt import interruptible
 
     outputs: dict[int, Floats] = {}
@@ -175,8 +176,15 @@ def run(
         tokens = model.tokenize(PROMPT)[: min(MAX_PROMPT_TOKENS, model.n_ctx_train)]
         names = {f"l_out-{layer}" for layer in capture}
         size = len(tokens)
-        options = {"n_ctx": size, "n_batch": size, "threads": threads, "abort": interrupt.callback_address}
-        with Context(model, **options, capture=keep if names else None, capture_names=names) as context:
+        with Context(
+            model,
+            n_ctx=size,
+            n_batch=size,
+            threads=threads,
+            abort=interrupt.callback_address,
+            capture=keep if names else None,
+            capture_names=names,
+        ) as context:
             if not context.decode(tokens, outputs=range(len(tokens))):
                 raise Interrupted
             logits = np.stack([context.logits(index) for index in range(len(tokens))])

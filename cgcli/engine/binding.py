@@ -59,6 +59,14 @@ def library() -> Library:
     return Library()
 
 
+def without_tiles() -> None:
+    """Let no matrix product of k-quants go through ggml's tiled kernels, which round otherwise than those for few rows.
+
+    Read at the first product of the process, so this comes before it.
+    """
+    os.environ.setdefault("GGML_CPU_TILED_MM", "0")
+
+
 def _import_bindings() -> Any:
     """`llama_cpp.llama_cpp` without running `llama_cpp/__init__.py`; the package itself stays importable."""
     name = "llama_cpp"

@@ -1,7 +1,7 @@
-"""The boundary to llama.cpp: models, contexts, passes, quantization.
+"""The boundary to llama.cpp: models and their quantization.
 
-It loads a GGUF, turns bytes into token ids and back, and runs passes over the weights. It knows nothing of sampling,
-text or programs, and reaches llama.cpp through `binding`, the one file that imports its package.
+It loads a GGUF, turns bytes into token ids and back. It knows nothing of passes over the weights (see `context`), and
+reaches llama.cpp through `binding`, the one file that imports its package.
 """
 
 from __future__ import annotations
@@ -9,25 +9,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from cgcli.core.errors import CgcliError, Interrupted, ModelFileError, UsageError
-from cgcli.engine.binding import ggml, gpu_devices, library
+from cgcli.core.errors import Interrupted, ModelFileError, UsageError
+from cgcli.engine.binding import gpu_devices, library
 from cgcli.engine.gguf import Header, read_header
-from cgcli.engine.threads import thread_count
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # llama_ftype of every quantization that cgcli stores, smallest loss first.
 FTYPES = {"f16": 1, "q8_0": 7, "q6_k": 18, "q5_k_m": 17, "q4_k_m": 15, "q4_0": 2}
 QUANTS: tuple[str, ...] = tuple(FTYPES)
-
-Capture = Callable[[str, "NDArray[np.float32]"], None]
-"""Called with a tensor's name and a copy of its values, float32 [rows, columns], during a pass."""
 
 
 def readable(text: bytes) -> bytes:
@@ -51,6 +43,7 @@ class Model:
         self.n_vocab: int = api.llama_vocab_n_tokens(self.vocab)
         self.n_layer: int = api.llama_model_n_layer(pointer)
         self.n_embd: int = api.llama_model_n_embd(pointer)
+        self.n_head: int = api.llama_model_n_head(pointer)
         self.n_ctx_train: int = api.llama_model_n_ctx_train(pointer)
 
     @classmethod
@@ -114,6 +107,18 @@ class Model:
             count = api.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, False)
         return buffer.raw[:count]
 
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes of a cell of the KV cache: a key and a value for each layer, 2 bytes a number."""
+        size = self.header.metadata.get(f"{self.header.architecture}.attention.key_length", self.n_embd // self.n_head)
+        return 4 * self.n_layer * int(library().api.llama_model_n_head_kv(self.pointer)) * int(str(size))
+
+    @functools.cached_property
+    def recurrent(self) -> bool:
+        """Whether it keeps a state that cannot be taken back token by token."""
+        api = library().api
+        return bool(api.llama_model_is_recurrent(self.pointer) or api.llama_model_is_hybrid(self.pointer))
+
     @functools.cached_property
     def pieces(self) -> list[bytes]:
         """`piece` of every id: [n_vocab]. About 30 ms for 51,200 entries, so only made where it is needed."""
@@ -144,125 +149,6 @@ class Model:
         self.close()
 
 
-class Context:
-    """A KV cache of `n_ctx` cells over a model, and the passes that fill it."""
-
-    def __init__(
-        self,
-        model: Model,
-        *,
-        n_ctx: int,
-        n_batch: int = 512,
-        threads: int | None = None,
-        abort: int | None = None,
-        capture: Capture | None = None,
-        capture_names: Collection[str] = (),
-    ) -> None:
-        """abort: address of a C function `bool (*)(void *)` asked between the steps of a pass (CPU only).
-
-        capture: sees the tensors named in `capture_names` (`l_out-3` is what layer 3 puts out) during a pass.
-        """
-        lib = library()
-        self.model = model
-        self.n_batch = n_batch
-        self.pointer = None
-        threads = threads or thread_count()
-        params = lib.api.llama_context_default_params()
-        params.n_ctx = n_ctx
-        params.n_batch = n_batch
-        params.n_ubatch = n_batch
-        params.n_threads = params.n_threads_batch = threads
-        params.no_perf = True
-        # llama.cpp keeps the addresses of both callbacks: they live as long as the context.
-        self._capture = (
-            lib.api.ggml_backend_sched_eval_callback(_capturing(capture, frozenset(capture_names))) if capture else None
-        )
-        self._abort = lib.api.ggml_abort_callback(abort) if abort else None
-        if self._capture:
-            params.cb_eval = self._capture
-        if self._abort:
-            params.abort_callback = self._abort
-        lib.errors.clear()
-        self.pointer = lib.api.llama_init_from_model(model.pointer, params)
-        if not self.pointer:
-            reason = lib.last_error("not enough memory")
-            raise CgcliError(
-                f"no context of {n_ctx} tokens for {model.path.name}: {reason}",
-                hint="a smaller --ctx, or a smaller model",
-            )
-        self.memory = lib.api.llama_get_memory(self.pointer)
-        self.n_ctx: int = lib.api.llama_n_ctx(self.pointer)
-        self._batch = lib.api.llama_batch_init(n_batch, 0, 1)
-
-    def decode(self, tokens: Sequence[int], *, at: int = 0, outputs: Sequence[int] | None = None) -> bool:
-        """One pass over the weights with 1 to `n_batch` tokens at positions at, at+1, …
-
-        outputs: the indices in `tokens` whose logits are wanted; None means the last one only.
-        Returns False where the abort callback stopped it (the cache is then whatever was done: see `length`).
-        """
-        batch, count = self._batch, len(tokens)
-        for i, token in enumerate(tokens):
-            batch.token[i] = token
-            batch.pos[i] = at + i
-            batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = 0
-            batch.logits[i] = 0
-        for i in (count - 1,) if outputs is None else outputs:
-            batch.logits[i] = 1
-        batch.n_tokens = count
-        lib = library()
-        status = lib.api.llama_decode(self.pointer, batch)
-        if status == 2:
-            return False
-        if status != 0:
-            raise CgcliError(
-                f"llama.cpp could not decode {count} tokens at {at} of {self.n_ctx}: "
-                + lib.last_error(f"status {status}")
-            )
-        return True
-
-    def logits(self, index: int) -> NDArray[np.float32]:
-        """The logits after `tokens[index]` of the last pass: float32 [n_vocab], overwritten by the next pass."""
-        import numpy as np
-
-        pointer = ctypes.cast(self.logits_address(index), ctypes.POINTER(ctypes.c_float))
-        return np.ctypeslib.as_array(pointer, shape=(self.model.n_vocab,))
-
-    def logits_address(self, index: int) -> int:
-        """Where those logits lie in memory; index as in `logits`."""
-        pointer = library().api.llama_get_logits_ith(self.pointer, index)
-        address = ctypes.cast(pointer, ctypes.c_void_p).value
-        if address is None:
-            raise IndexError(f"no logits at {index}: it was not among the outputs of the last pass")
-        return address
-
-    @property
-    def length(self) -> int:
-        """Tokens in the cache."""
-        return int(library().api.llama_memory_seq_pos_max(self.memory, 0)) + 1
-
-    def trim(self, length: int) -> int:
-        """Keep the first `length` tokens of the cache; returns how many are left, 0 where it can only drop them all."""
-        api = library().api
-        if not api.llama_memory_seq_rm(self.memory, 0, length, -1):
-            api.llama_memory_clear(self.memory, True)
-            return 0
-        return length
-
-    def close(self) -> None:
-        if self.pointer:
-            api = library().api
-            api.llama_batch_free(self._batch)
-            api.llama_free(self.pointer)
-            self.pointer = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
 def quantize(source: Path, target: Path, quant: str, *, threads: int, allow_requantize: bool = False) -> None:
     """Write `source`, an f16 or f32 GGUF, to `target` with its matrices quantized as `quant` (one of QUANTS).
 
@@ -284,34 +170,3 @@ def _layers_that_fit(header: Header, path: Path, devices: list[tuple[str, int, i
     layers = header.n_layer + 1
     free = sum(free for _, free, _ in devices)
     return min(layers, int(free * 7 / 8 / (path.stat().st_size / layers)))
-
-
-def _capturing(capture: Capture, names: frozenset[str]) -> Callable[[int, bool, object], bool]:
-    """An eval callback of ggml's scheduler that hands float32 copies of the named tensors to `capture`."""
-    import numpy as np
-
-    class Tensor(ctypes.Structure):  # the head of struct ggml_tensor, as far as `nb`
-        _fields_ = (
-            ("type", ctypes.c_int),
-            ("buffer", ctypes.c_void_p),
-            ("ne", ctypes.c_int64 * 4),
-            ("nb", ctypes.c_size_t * 4),
-        )
-
-    api = ggml()
-    api.ggml_get_name.restype = ctypes.c_char_p
-    api.ggml_get_name.argtypes = [ctypes.c_void_p]
-    api.ggml_backend_tensor_get.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
-
-    def on_tensor(address: int, ask: bool, _data: object) -> bool:
-        name = api.ggml_get_name(address).decode()
-        if name not in names:
-            return not ask  # while asking, False means "not this one"; afterwards True means "go on"
-        if not ask:
-            tensor = Tensor.from_address(address)
-            values = np.empty((tensor.ne[1], tensor.ne[0]), np.float32)
-            api.ggml_backend_tensor_get(address, values.ctypes.data, 0, values.nbytes)
-            capture(name, values)
-        return True
-
-    return on_tensor

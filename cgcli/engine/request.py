@@ -61,15 +61,48 @@ class TokenScore:
 
 @dataclass
 class Timings:
-    """Seconds and tokens spent so far, load included; mutable, one an engine."""
+    """Seconds and tokens spent so far, load included; mutable, one an engine.
+
+    decode_tokens: tokens drawn; drafted and kept: tokens guessed, and those of them that came true; passes: decoding
+    passes, however many streams they served; plain_…: of passes for a single stream without guesses.
+    """
 
     load_s: float = 0.0
     prefill_s: float = 0.0
     decode_s: float = 0.0
     prefill_tokens: int = 0
     decode_tokens: int = 0
+    passes: int = 0
+    drafted: int = 0
+    kept: int = 0
+    plain_passes: int = 0
+    plain_s: float = 0.0
+    single_tokens: int = 0
+    single_s: float = 0.0
+
+    def passed(self, seconds: float, streams: int, guesses: int, drawn: int) -> None:
+        """Note a decoding pass."""
+        self.passes += 1
+        if streams == 1:
+            self.single_tokens += drawn
+            self.single_s += seconds
+            if not guesses:
+                self.plain_passes += 1
+                self.plain_s += seconds
 
     @property
     def tokens_per_s(self) -> float:
         """Tokens drawn a second of decoding; 0 before the first."""
         return self.decode_tokens / self.decode_s if self.decode_s else 0.0
+
+    @property
+    def acceptance(self) -> float | None:
+        """The share of guessed tokens that came true; None where none was guessed."""
+        return self.kept / self.drafted if self.drafted else None
+
+    @property
+    def speedup(self) -> float | None:
+        """Tokens a second of single streams, against passes without guesses in the same run; None without such."""
+        if not (self.plain_passes and self.single_s):
+            return None
+        return self.single_tokens / self.single_s * self.plain_s / self.plain_passes

@@ -15,6 +15,7 @@ from typing import Any
 from cgcli.core.environment import Environment
 from cgcli.core.errors import UsageError
 from cgcli.core.files import disk_error
+from cgcli.core.memory import memory_bytes
 from cgcli.core.progress import Progress
 from cgcli.hub.catalog import Card, Catalog, check_quant, load_catalog
 from cgcli.hub.hashing import sha256_file
@@ -22,7 +23,7 @@ from cgcli.hub.locking import locked
 from cgcli.hub.origin import HubOrigin, Origin, Survey, WheelOrigin
 from cgcli.hub.plan import Plan
 from cgcli.hub.remote import Hub, Patience
-from cgcli.hub.room import free_disk_bytes, memory_bytes
+from cgcli.hub.room import free_disk_bytes
 from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, weight_bytes
 from cgcli.hub.sizes import memory_bytes as needed_memory
 from cgcli.hub.spec import Spec, check_name, parse_spec

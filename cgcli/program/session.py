@@ -77,7 +77,7 @@ class Result:
 
     @property
     def interrupted(self) -> bool:
-        return self.candidates[-1].finish_reason == "interrupted"
+        return any(candidate.finish_reason == "interrupted" for candidate in self.candidates)
 
 
 class Session:
@@ -91,7 +91,8 @@ class Session:
     def reserve(self, prompts: Sequence[str | None]) -> None:
         """Make room in the cache for these turns, so that it need not grow on the way."""
         text = self.program.source() + "".join(self.program.comment(prompt) for prompt in prompts if prompt is not None)
-        self.engine.reserve(self.engine.count(encode(text)) + len(prompts) * (self.generation.max_tokens + 2))
+        turns = len(prompts) + self.generation.candidates - 1
+        self.engine.reserve(self.engine.count(encode(text)) + turns * (self.generation.max_tokens + 2))
 
     def add(self, prompt: str | None) -> Generator[str, None, Result]:
         """Draw the completion of `prompt`, yield its text as it becomes certain, append the turn to the program.
@@ -122,15 +123,15 @@ class Session:
         return drawn, None
 
     def _best(self, context: bytes) -> Generator[str, None, Drawn]:
-        """All candidates, then the text of the one with the highest mean log-probability."""
-        drawn: list[Candidate] = []
+        """All candidates, drawn together, then the text of the one with the highest mean log-probability."""
         wanted = self.generation.candidates
-        for index in range(wanted + self.generation.redraws):
-            if index >= wanted and any(candidate.usable for candidate in drawn):
+        requests = [self._request(context, index) for index in range(wanted)]
+        found = dict(self.engine.complete(requests))
+        drawn = [self._candidate(found[index]) for index in range(wanted)]
+        for index in range(wanted, wanted + self.generation.redraws):
+            if any(candidate.usable or candidate.finish_reason == "interrupted" for candidate in drawn):
                 break
             drawn.append(_exhaust(self._draw(context, index)))
-            if drawn[-1].finish_reason == "interrupted":
-                break
         full = [index for index, candidate in enumerate(drawn) if candidate.usable]
         if not full:
             return drawn, None
@@ -139,20 +140,23 @@ class Session:
         return drawn, best
 
     def _draw(self, context: bytes, index: int) -> Generator[str, None, Candidate]:
-        how = self.generation
-        cutter = functools.partial(how.cutter, context)
-        request = Request(context, how.sampling, cutter, how.max_tokens, len(self.program.turns), index)
         space = TrailingSpace() if self.program.layout.tidy else None
-        pieces = self.engine.stream(request)
+        pieces = self.engine.stream(self._request(context, index))
         while True:
             try:
                 piece = next(pieces)
             except StopIteration as stop:
-                completion: Completion = stop.value
-                break
+                return self._candidate(stop.value)
             if said := space.feed(piece) if space else piece:
                 yield said
-        if not space:
+
+    def _request(self, context: bytes, index: int) -> Request:
+        how = self.generation
+        cutter = functools.partial(how.cutter, context)
+        return Request(context, how.sampling, cutter, how.max_tokens, len(self.program.turns), index)
+
+    def _candidate(self, completion: Completion) -> Candidate:
+        if not self.program.layout.tidy:
             return Candidate(completion, completion.text, usable=True)
         text = completion.text.rstrip()
         return Candidate(completion, text, usable=bool(text))

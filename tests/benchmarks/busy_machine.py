@@ -27,7 +27,8 @@ SETTINGS = {
 MEASURE = """
 import sys, time
 from pathlib import Path
-from cgcli.engine.llama import Context, Model
+from cgcli.engine.context import Context
+from cgcli.engine.llama import Model
 with Model.load(Path(sys.argv[1])) as model, Context(model, n_ctx=1024) as context:
     context.decode(model.tokenize(b"def add(a, b):"))
     at = context.length

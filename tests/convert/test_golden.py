@@ -17,7 +17,8 @@ from cgcli.convert.convert import convert
 from cgcli.convert.provenance import Provenance
 from cgcli.convert.reference import Reference, log_softmax
 from cgcli.core.progress import Silent
-from cgcli.engine.llama import Context, Model
+from cgcli.engine.context import Context
+from cgcli.engine.llama import Model
 from tests.convert.checkpoints import GOLDEN
 
 LOGIT_TOLERANCE = 0.02

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError
-from cgcli.engine.llama import Context, Model
+from cgcli.engine.context import Context
+from cgcli.engine.llama import Model
 
 
 def attempt(path: Path) -> str:

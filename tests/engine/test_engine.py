@@ -11,11 +11,12 @@ import pytest
 
 from cgcli.core.errors import ContextError, Interrupted, ModelFileError, UsageError
 from cgcli.engine.binding import gpu_devices
+from cgcli.engine.context import Context
 from cgcli.engine.engine import Engine, perplexity
-from cgcli.engine.llama import Context, Model
+from cgcli.engine.llama import Model
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
-from cgcli.native.interrupt import interruptible
+from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.reference import sample as reference_sample
 from cgcli.native.sample import Sampling
 from tests.tiny_model import END_OF_TEXT, VOCABULARY
@@ -74,7 +75,7 @@ def test_padding_is_never_drawn_though_it_is_likeliest(engine: Engine) -> None:
 
 
 def test_end_of_text_ends_the_text(engine: Engine, tiny_model: Path) -> None:
-    engine._ends = set(range(VOCABULARY))
+    engine.vocabulary.ends = set(range(VOCABULARY))
     said, completion = drain(engine.stream(request(b"abc")))
     assert (said, completion.tokens, completion.finish_reason) == ([], 1, "stop")
 
@@ -159,25 +160,25 @@ def test_blanks_at_the_end_are_not_repeated(engine: Engine) -> None:
 def test_an_interrupt_keeps_what_was_drawn_and_a_sound_cache(engine: Engine) -> None:
     pieces = engine.stream(request(b"abc"))
     kept = [next(pieces) for _ in range(5)]
-    engine._interrupt.set()
+    Interrupt().set()
     said, completion = drain(pieces)
     assert completion.finish_reason == "interrupted" and completion.text == "".join(kept + said)
-    engine._interrupt.clear()
+    Interrupt().clear()
     whole = drain(engine.stream(request(b"abc")))[1].text
     assert whole.startswith(completion.text) and len(whole) > len(completion.text)
 
 
 def test_an_interrupt_before_the_start_draws_nothing(engine: Engine) -> None:
-    engine._interrupt.set()
+    Interrupt().set()
     _, completion = drain(engine.stream(request(b"abc")))
     assert (completion.text, completion.tokens, completion.mean_logprob) == ("", 0, None)
-    engine._interrupt.clear()
+    Interrupt().clear()
 
 
 def test_utf8_is_never_split(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes of one character come as one piece; bytes that are none become U+FFFD, and half a one is dropped."""
     script = iter([*"é€".encode(), 0xFF, *b"a", *"🐍".encode()[:3]])
-    monkeypatch.setattr(engine.model, "piece", lambda token: bytes([next(script)]))
+    monkeypatch.setattr(engine.vocabulary, "piece", lambda token: bytes([next(script)]))
     said, completion = drain(engine.stream(request(b"abc", max_tokens=10)))
     assert completion.text == "é€\ufffda"
     assert said == ["é", "€", "\ufffd", "a"]

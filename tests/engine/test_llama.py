@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from cgcli.engine.binding import system_info
-from cgcli.engine.llama import Context, Model, quantize
+from cgcli.engine.context import Context
+from cgcli.engine.llama import Model, quantize
 
 # A window larger than the one it was trained on makes llama.cpp warn.
 WARNED = """
 import sys
 from pathlib import Path
-from cgcli.engine.llama import Context, Model
+from cgcli.engine.context import Context
+from cgcli.engine.llama import Model
 with Model.load(Path(sys.argv[1])) as model, Context(model, n_ctx=4096):
     pass
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 from cgcli.engine.request import Completion, FinishReason, Request
 
@@ -35,6 +35,21 @@ class ScriptedEngine:
             yield said[-1]
         finish: FinishReason = reason  # type: ignore[assignment]
         return Completion("".join(said), len(said), -0.5 * len(self.requests), finish, request.candidate)
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
+        """One after the other; once one is interrupted, so are all after it."""
+        interrupted = False
+        for index, request in enumerate(requests):
+            pieces = self.stream(request)
+            while not interrupted:
+                try:
+                    next(pieces)
+                except StopIteration as stop:
+                    yield index, stop.value
+                    interrupted = stop.value.finish_reason == "interrupted"
+                    break
+            else:
+                yield index, Completion("", 0, None, "interrupted", request.candidate)
 
     def score(self, text: bytes, start: int) -> list[float]:
         return [-1.0] * (len(text) - start)

@@ -1,0 +1,264 @@
+"""The KV cache as branches: which tokens lie in which cells, what is shared, what may be given up.
+
+A branch is a sequence of tokens in the cache. Branches that begin alike share cells, so that candidates of one prompt,
+the turns of a program and an undone version of it cost only what differs. Branches that nobody holds stay until their
+room is needed, the least recently used going first.
+
+With `exact`, the cells of a branch must lie in the order of its tokens. llama.cpp puts new tokens into the first free
+cells, so a hole is never left: cells between others that are nobody's go to a sequence of their own, the grave, and
+come back all at once (see `full`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from cgcli.core.errors import CgcliError, ContextError
+from cgcli.core.memory import available_bytes
+from cgcli.engine.context import MAX_SEQUENCES, Context, Row, padded
+from cgcli.engine.llama import Model
+
+_STEP = 1024  # cells
+_GRAVE = 0
+Logits = ctypes.Array[ctypes.c_float]
+
+
+@dataclass(eq=False)
+class Branch:
+    """tokens: what lies in the cache; cells: where, one each; logits: what follows the last of them, if kept.
+
+    holders: how many use it; one that nobody holds may be gone at the next `run`, `fork` or `make_room`.
+    """
+
+    sequence: int
+    tokens: list[int] = field(default_factory=list)
+    cells: list[int] = field(default_factory=list)
+    logits: Logits | None = None
+    holders: int = 1
+    last_used: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a pass adds to a branch: tokens, and the indices in them whose logits are wanted."""
+
+    branch: Branch
+    tokens: Sequence[int]
+    wanted: Iterable[int]
+
+
+class Cache:
+    """Starts with no cell at all: `reserve` makes the context.
+
+    PADDING: cells that a pass may need beyond its tokens.
+    """
+
+    PADDING = 3
+
+    def __init__(
+        self, model: Model, *, threads: int, exact: bool = False, abort: int | None = None, sequences: int = 64
+    ) -> None:
+        """sequences: branches at most, held or not."""
+        self.model = model
+        self.exact = exact
+        self._make: Callable[[int], Context] = lambda cells: Context(
+            model, n_ctx=cells, sequences=min(sequences + 1, MAX_SEQUENCES), threads=threads, exact=exact, abort=abort
+        )
+        self._ids = range(_GRAVE + 1, min(sequences + 1, MAX_SEQUENCES))
+        self._context: Context | None = None
+        self._clock = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self.branches: list[Branch] = []
+        self._owners = [0] * self.size  # branches that each cell belongs to
+        self._free = list(range(self.size))[::-1]  # the next one to take comes last
+        self._dead = 0  # cells in the grave
+
+    @property
+    def context(self) -> Context:
+        if self._context is None:
+            self.reserve(1)
+        assert self._context is not None
+        return self._context
+
+    @property
+    def size(self) -> int:
+        """Cells in all."""
+        return self._context.n_ctx if self._context else 0
+
+    @property
+    def available(self) -> int:
+        """Cells that are not part of a held branch."""
+        return self.size - len({cell for branch in self.branches if branch.holders for cell in branch.cells})
+
+    @property
+    def held(self) -> bool:
+        return any(branch.holders for branch in self.branches)
+
+    def reserve(self, cells: int, *, least: int | None = None) -> None:
+        """Have so many cells, where memory allows it, and `least` (all of them, if None) in any case.
+
+        A cache that must grow is empty afterwards, so nothing may be held. Clearing 8,192 cells takes as long as
+        loading a small model: ask for what is needed. Raises ContextError where `least` do not fit into memory.
+        """
+        if cells <= self.size:
+            return
+        least = cells if least is None else least
+        fitting = self.size + max(0, available_bytes()) // max(1, self.model.cell_bytes)
+        if fitting < least:
+            raise ContextError(
+                f"the cache of {least} tokens takes {least * self.model.cell_bytes >> 20} MiB of memory, "
+                f"{available_bytes() >> 20} MiB are free",
+                hint=f"--ctx {fitting // 256 * 256}" if fitting >= 256 else "a smaller model",
+            )
+        assert not self.held
+        size = min(-(-cells // _STEP) * _STEP, fitting)
+        self.close()
+        self._context = self._make(size)
+        self._clear()
+
+    def longest(self, tokens: Sequence[int]) -> tuple[Branch | None, int]:
+        """The branch that begins like `tokens` for longest, and for how many."""
+        found, shared = None, 0
+        for branch in self.branches:
+            length = common_prefix(branch.tokens, tokens)
+            if self.model.recurrent and length < len(branch.tokens):
+                continue
+            if length > shared:
+                found, shared = branch, length
+        return found, shared
+
+    def fork(self, source: Branch | None, length: int) -> Branch:
+        """A new branch, held once, with the first `length` tokens of another. Raises CgcliError where none is left."""
+        branch = Branch(self._sequence(source))
+        self._clock += 1
+        branch.last_used = self._clock
+        self.branches.append(branch)
+        if source and length:
+            source.last_used = self._clock
+            branch.tokens, branch.cells = source.tokens[:length], source.cells[:length]
+            branch.logits = source.logits if length == len(source.tokens) else None
+            for cell in branch.cells:
+                self._owners[cell] += 1
+            self.context.copy(source.sequence, branch.sequence, 0, length)
+        return branch
+
+    def _sequence(self, kept: Branch | None) -> int:
+        taken = {branch.sequence for branch in self.branches}
+        if len(taken) == len(self._ids):
+            idle = [branch for branch in self.branches if not branch.holders and branch is not kept]
+            if not idle:
+                raise CgcliError(f"more than {len(self._ids)} sequences are in use")
+            oldest = min(idle, key=lambda branch: branch.last_used)
+            self.drop(oldest)
+            return oldest.sequence
+        return next(sequence for sequence in self._ids if sequence not in taken)
+
+    def make_room(self, cells: int) -> bool:
+        """Give up idle branches until so many cells are free; False where that is not enough."""
+        while len(self._free) < cells:
+            idle = [branch for branch in self.branches if not branch.holders]
+            if not idle:
+                return False
+            self.drop(min(idle, key=lambda branch: branch.last_used))
+        return True
+
+    @property
+    def full(self) -> bool:
+        """Whether room can only be had by forgetting everything: `restart`, then read again what is still needed."""
+        return self._dead > 0
+
+    def restart(self) -> None:
+        """Forget everything."""
+        for branch in self.branches:
+            branch.tokens, branch.cells, branch.logits = [], [], None
+        self.context.clear()
+        self._clear()
+
+    def run(self, steps: Sequence[Step]) -> bool:
+        """One pass. There must be room. False where it was interrupted: no branch then has any of it."""
+        context = self.context
+        rows = [
+            Row(token, len(step.branch.tokens) + index, step.branch.sequence, index in wanted)
+            for step in steps
+            for wanted in (set(step.wanted),)
+            for index, token in enumerate(step.tokens)
+        ]
+        last = steps[-1]
+        fill = padded(self.model.header.quant, len(rows)) - len(rows) if self.exact else 0
+        rows += [Row(rows[-1].token, rows[-1].position + 1 + index, rows[-1].sequence) for index in range(fill)]
+        done = context.run(rows)
+        for step in steps:
+            self._append(step.branch, [*step.tokens, *([rows[-1].token] * fill if step is last else [])])
+        if fill:
+            self.trim(last.branch, len(last.branch.tokens) - fill)
+        if not done:
+            for step in reversed(steps):
+                self._undo(step)
+        return done
+
+    def _append(self, branch: Branch, tokens: Sequence[int]) -> None:
+        self._clock += 1
+        branch.last_used = self._clock
+        branch.logits = None
+        for token in tokens:
+            cell = self._free.pop()
+            self._owners[cell] = 1
+            branch.tokens.append(token)
+            branch.cells.append(cell)
+
+    def _undo(self, step: Step) -> None:
+        """After an interrupted pass, of which llama.cpp may have done some."""
+        if self.model.recurrent:
+            self.drop(step.branch)
+        else:
+            self.trim(step.branch, len(step.branch.tokens) - len(step.tokens))
+
+    def trim(self, branch: Branch, length: int) -> None:
+        """Keep the first `length` tokens of a branch."""
+        if length >= len(branch.tokens):
+            return
+        dropped = branch.cells[length:]
+        del branch.tokens[length:], branch.cells[length:]
+        branch.logits = None
+        for cell in dropped:
+            self._owners[cell] -= 1
+        freed = [cell for cell in reversed(dropped) if not self._owners[cell]]
+        # Freed cells are the last ones taken: then the next tokens come there again, in order.
+        at_the_end = not freed or freed[-1] + len(self._free) + len(freed) == self.size
+        if not self.exact or at_the_end:
+            self._free += freed
+        else:
+            self.context.copy(branch.sequence, _GRAVE, length + len(dropped) - len(freed), -1)
+            self._dead += len(freed)
+        self.context.remove(branch.sequence, length)
+
+    def release(self, branch: Branch) -> None:
+        """Hold it no longer."""
+        branch.holders -= 1
+
+    def drop(self, branch: Branch) -> None:
+        """Give up a branch; its object must not be used again, but for `release`."""
+        if branch in self.branches:
+            self.trim(branch, 0)
+            self.branches.remove(branch)
+
+    def close(self) -> None:
+        if self._context:
+            self._context.close()
+            self._context = None
+
+
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two sequences begin with alike; by halves, since slices compare fast."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,193 @@
+"""A llama.cpp context: a KV cache shared by several sequences, and the passes over the weights that fill it.
+
+It knows nothing of what a sequence is for; `cache` keeps the books of what lies where.
+
+The attention that llama.cpp would choose is set here, for two reasons that were measured. On the CPU its flash
+attention decodes one token at 1,536 tokens of context in 56 ms where plain attention takes 32 (350M shape, AVX2): it is
+off. And a pass must give a row the same bits whatever other rows it has, where `exact` is asked for. Flash attention
+has three code paths, by the number of rows and cells; with keys in f16 and values in bf16 only the plain one is left,
+which walks over a row's own cells in order and skips all others. It then does not matter what a pass is made of, as
+long as a sequence's cells lie in order (and for some quantizations, how many rows there are: see `padded`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from cgcli.core.errors import CgcliError
+from cgcli.engine.binding import library
+from cgcli.engine.capture import Capture, capturing
+from cgcli.engine.llama import Model
+from cgcli.engine.threads import thread_count
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_F16, _BF16 = 1, 30  # of ggml.h's enum ggml_type
+_OFF, _ON = 0, 1  # of llama.h's enum llama_flash_attn_type
+_SCORES = 1 << 28  # bytes that the attention scores of a pass may take
+MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ
+
+
+class Row(NamedTuple):
+    """A token of a pass: it comes at `position` of `sequence`; wanted: whether its logits are."""
+
+    token: int
+    position: int
+    sequence: int = 0
+    wanted: bool = False
+
+
+class Context:
+    """A KV cache of `n_ctx` cells over a model, for sequences 0 to `sequences` - 1 together."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        n_ctx: int,
+        n_batch: int = 512,
+        sequences: int = 1,
+        threads: int | None = None,
+        exact: bool = False,
+        abort: int | None = None,
+        capture: Capture | None = None,
+        capture_names: Collection[str] = (),
+    ) -> None:
+        """n_batch: rows of a pass at most; exact: a row's bits do not depend on the other rows (CPU only).
+
+        abort: address of a C function `bool (*)(void *)` asked between the steps of a pass (CPU only).
+        capture: sees the tensors named in `capture_names` (`l_out-3` is what layer 3 puts out) during a pass.
+        Raises CgcliError where there is not enough memory.
+        """
+        lib = library()
+        self.model = model
+        self.n_batch = n_batch
+        self.exact = exact
+        self.pointer = None
+        params = lib.api.llama_context_default_params()
+        params.n_ctx = n_ctx
+        params.n_batch = n_batch
+        params.n_ubatch = n_batch
+        params.n_seq_max = sequences
+        params.kv_unified = True  # else each sequence gets its share of the cells, and copies are real ones
+        params.n_threads = params.n_threads_batch = threads or thread_count()
+        params.no_perf = True
+        if exact:
+            params.flash_attn_type, params.type_k, params.type_v = _ON, _F16, _BF16
+        elif model.gpu_layers == 0:
+            params.flash_attn_type = _OFF
+            params.n_ubatch = max(64, min(n_batch, _SCORES // (4 * n_ctx * max(1, model.n_head))))
+        # llama.cpp keeps the addresses of both callbacks: they live as long as the context.
+        self._capture = (
+            lib.api.ggml_backend_sched_eval_callback(capturing(capture, frozenset(capture_names))) if capture else None
+        )
+        self._abort = lib.api.ggml_abort_callback(abort) if abort else None
+        if self._capture:
+            params.cb_eval = self._capture
+        if self._abort:
+            params.abort_callback = self._abort
+        lib.errors.clear()
+        self.pointer = lib.api.llama_init_from_model(model.pointer, params)
+        if not self.pointer:
+            reason = lib.last_error("not enough memory")
+            raise CgcliError(
+                f"no context of {n_ctx} tokens for {model.path.name}: {reason}",
+                hint="a smaller --ctx, or a smaller model",
+            )
+        self.memory = lib.api.llama_get_memory(self.pointer)
+        self.n_ctx: int = lib.api.llama_n_ctx(self.pointer)
+        self._batch = lib.api.llama_batch_init(n_batch, 0, 1)
+
+    def run(self, rows: Sequence[Row]) -> bool:
+        """One pass over the weights with 1 to `n_batch` rows, those of a sequence in order and next to each other.
+
+        Returns False where the abort callback stopped it (the cache then has some of it: see `length`).
+        """
+        batch = self._batch
+        for i, (token, position, sequence, wanted) in enumerate(rows):
+            batch.token[i] = token
+            batch.pos[i] = position
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = sequence
+            batch.logits[i] = wanted
+        batch.n_tokens = len(rows)
+        lib = library()
+        status = lib.api.llama_decode(self.pointer, batch)
+        if status == 2:
+            return False
+        if status != 0:
+            raise CgcliError(
+                f"llama.cpp could not decode {len(rows)} tokens, {self.n_ctx} cells in all: "
+                + lib.last_error(f"status {status}")
+            )
+        return True
+
+    def decode(self, tokens: Sequence[int], *, at: int = 0, outputs: Collection[int] | None = None) -> bool:
+        """One pass with tokens at positions at, at+1, … of sequence 0.
+
+        outputs: the indices in `tokens` whose logits are wanted; None means the last one only. Returns as `run`.
+        """
+        wanted = {len(tokens) - 1} if outputs is None else set(outputs)
+        return self.run([Row(token, at + i, 0, i in wanted) for i, token in enumerate(tokens)])
+
+    def logits(self, index: int) -> NDArray[np.float32]:
+        """The logits after row `index` of the last pass: float32 [n_vocab], overwritten by the next pass."""
+        import numpy as np
+
+        pointer = ctypes.cast(self.logits_address(index), ctypes.POINTER(ctypes.c_float))
+        return np.ctypeslib.as_array(pointer, shape=(self.model.n_vocab,))
+
+    def logits_address(self, index: int) -> int:
+        """Where those logits lie in memory; index as in `logits`. Rows that were wanted lie one after the other."""
+        pointer = library().api.llama_get_logits_ith(self.pointer, index)
+        address = ctypes.cast(pointer, ctypes.c_void_p).value
+        if address is None:
+            raise IndexError(f"no logits at {index}: it was not wanted of the last pass")
+        return address
+
+    def length(self, sequence: int = 0) -> int:
+        """Tokens of a sequence in the cache."""
+        return int(library().api.llama_memory_seq_pos_max(self.memory, sequence)) + 1
+
+    def copy(self, source: int, target: int, start: int, end: int) -> None:
+        """Let the cells of positions start to end - 1 of one sequence be another's, too; no values are copied."""
+        library().api.llama_memory_seq_cp(self.memory, source, target, start, end)
+
+    def remove(self, sequence: int, start: int = 0) -> None:
+        """Drop what a sequence has from position `start` on; cells that are nobody's then are free.
+
+        A model with a recurrent state can only drop a sequence as a whole (see `Model.recurrent`).
+        """
+        library().api.llama_memory_seq_rm(self.memory, sequence, start, -1)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        library().api.llama_memory_clear(self.memory, False)
+
+    def close(self) -> None:
+        if self.pointer:
+            api = library().api
+            api.llama_batch_free(self._batch)
+            api.llama_free(self.pointer)
+            self.pointer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def padded(quant: str, rows: int) -> int:
+    """The rows that an exact pass must have, at least `rows`.
+
+    On the CPU some matrix kernels round otherwise for a few rows: f16 for a single one, those of q4_k_m for what is
+    left over from fours. All others that cgcli stores give every number of rows the same bits (measured on AVX2).
+    """
+    if quant in ("q8_0", "q4_0", "q5_k_m", "q6_k"):
+        return rows
+    return max(2, rows) if quant == "f16" else -(-rows // 4) * 4

@@ -1,0 +1,110 @@
+"""A smaller model of the same vocabulary as the one that guesses.
+
+It draws its guesses with the very draws of the model that it guesses for (same seed, turn, candidate and index), so
+that the two agree wherever their distributions nearly do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+from cgcli.core.errors import ContextError, UsageError
+from cgcli.engine.cache import Branch, Cache, Step
+from cgcli.engine.drafting import MAX_DRAFT, Prospect, Rate
+from cgcli.engine.llama import Model
+from cgcli.engine.reader import Reader
+from cgcli.engine.request import Request, Timings
+from cgcli.engine.vocabulary import Vocabulary
+from cgcli.native.interrupt import Interrupt
+from cgcli.native.sample import Sampler
+
+_USUAL = 0.7  # share of guesses that come true, before any was made
+
+
+class DraftModel:
+    """The model and its cache, one for all streams. Close it."""
+
+    def __init__(self, path: Path, target: Model, *, interrupt: Interrupt, threads: int, sequences: int) -> None:
+        """Raises UsageError where its vocabulary is not the target's, ModelFileError, CgcliError."""
+        self.model = Model.load(path, gpu_layers=None if target.gpu_layers else 0)
+        if self.model.n_vocab != target.n_vocab or self.model.pieces != target.pieces:
+            self.model.close()
+            raise UsageError(
+                f"{path.name} cannot draft for {target.path.name}: their vocabularies differ",
+                hint="--draft ngram, or a smaller model of the same family",
+            )
+        self.cache = Cache(self.model, threads=threads, abort=interrupt.callback_address, sequences=2 * sequences)
+        self.reader = Reader(self.cache, interrupt, Timings())
+        self.sampler = Sampler(self.model.n_vocab)
+        self.banned = Vocabulary(self.model).banned
+        # A pass of few rows takes as long as reading the weights.
+        self.cost = path.stat().st_size / target.path.stat().st_size
+
+    def close(self) -> None:
+        self.cache.close()
+        self.model.close()
+
+
+class ModelDrafter:
+    """Guesses for one stream."""
+
+    def __init__(self, guesser: DraftModel, tokens: Sequence[int], request: Request) -> None:
+        self._guesser = guesser
+        self._tokens = list(tokens)
+        # Streams get their drafter after their first token.
+        self._context = len(tokens) - 1
+        self._request = request
+        self._rate = Rate(_USUAL)
+        self._branch: Branch | None = None
+
+    def prospect(self) -> Prospect:
+        room = self._guesser.model.n_ctx_train - len(self._tokens) - 1
+        return Prospect(self._rate.value, max(0, min(MAX_DRAFT, room)), self._guesser.cost)
+
+    def draft(self, count: int) -> list[int]:
+        cache = self._guesser.cache
+        try:
+            branch = self._read()
+        except ContextError:  # no memory for guesses
+            return []
+        guesses = [self._draw(ctypes.addressof(branch.logits), 0)] if branch.logits else []
+        while guesses and len(guesses) < count:
+            if not cache.make_room(1) or not cache.run([Step(branch, guesses[-1:], [0])]):
+                break
+            guesses.append(self._draw(cache.context.logits_address(0), len(guesses)))
+        cache.release(branch)
+        return guesses
+
+    def extend(self, tokens: Sequence[int], *, drafted: int, kept: int) -> None:
+        self._tokens += tokens
+        if drafted:
+            self._rate.note(kept, min(kept + 1, drafted))
+        else:
+            self._rate.fade()
+
+    def _read(self) -> Branch:
+        """The branch of this stream, brought up to its tokens and held. Raises ContextError, Interrupted."""
+        cache, reader = self._guesser.cache, self._guesser.reader
+        cells = len(self._tokens) + MAX_DRAFT + cache.PADDING
+        if cells > cache.size:
+            cache.reserve(2 * cells, least=cells)
+        branch = self._branch
+        if branch in cache.branches and branch:
+            branch.holders += 1
+            reader.extend(branch, self._tokens)
+            return branch
+        self._branch = reader.read(self._tokens)
+        return self._branch
+
+    def _draw(self, logits: int, ahead: int) -> int:
+        request = self._request
+        return self._guesser.sampler.sample(
+            logits,
+            request.sampling,
+            turn=request.turn,
+            candidate=request.candidate,
+            index=len(self._tokens) - self._context + ahead,
+            banned=self._guesser.banned,
+        ).token

@@ -1,0 +1,142 @@
+"""Speculation: tokens guessed before the model is asked, and how many of them are worth a wider pass.
+
+A guess is kept where the model's own draw equals it, so that guesses change the speed and never a draw (Leviathan et
+al., "Fast inference from transformers via speculative decoding", 2023, with exact match in place of rejection sampling;
+Saxena, "Prompt lookup decoding", 2023). How many are made follows from two things: how often the last ones were kept,
+by how long the match was that they came from, and what a wider pass costs. Neither is a time measured while it
+decodes, so the same request gives the same passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Protocol
+
+from cgcli.native.draft import NgramIndex
+
+MAX_DRAFT = 15
+
+# What a pass costs by its rows, in passes of one row: Q4_0 and Q8_0, 2 cores with AVX2. `cgcli bench` measures it.
+USUAL_COSTS: Mapping[int, float] = {1: 1.0, 2: 1.5, 4: 2.2, 8: 3.5, 16: 6.5}
+
+
+@dataclass(frozen=True)
+class PassCosts:
+    """What a pass of so many rows costs, in passes of one row; between the rows that were measured, on a line."""
+
+    measured: Mapping[int, float]
+
+    def of(self, rows: int) -> float:
+        points = sorted(self.measured.items())
+        low, high = points[-2:]
+        for first, second in pairwise(points):
+            if rows <= second[0]:
+                low, high = first, second
+                break
+        return low[1] + (high[1] - low[1]) * (rows - low[0]) / (high[0] - low[0])
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What a drafter could do now: up to `count` tokens, each kept with probability `chance` where those before it
+    were, at `cost` passes of the model a token."""
+
+    chance: float
+    count: int
+    cost: float = 0.0
+
+
+class Drafter(Protocol):
+    """Guesses how one sequence goes on."""
+
+    def prospect(self) -> Prospect: ...
+
+    def draft(self, count: int) -> list[int]:
+        """At most so many tokens to follow the sequence."""
+        ...
+
+    def extend(self, tokens: Sequence[int], *, drafted: int, kept: int) -> None:
+        """The sequence went on with `tokens`; of the last draft's `drafted` tokens, `kept` came true."""
+        ...
+
+
+class Rate:
+    """How often something happens, the last times counting more; `usual` before anything is known."""
+
+    def __init__(self, usual: float, *, weight: float = 4.0, memory: float = 0.93) -> None:
+        self._usual, self._weight, self._memory = usual, weight, memory
+        self._happened = self._tried = 0.0
+
+    @property
+    def value(self) -> float:
+        return (self._usual * self._weight + self._happened) / (self._weight + self._tried)
+
+    def note(self, happened: int, tried: int) -> None:
+        self._happened = self._happened * self._memory + happened
+        self._tried = self._tried * self._memory + tried
+
+    def fade(self) -> None:
+        """It was not tried: so that it is tried again some time."""
+        self._happened *= 0.99
+        self._tried *= 0.99
+
+
+class NgramDrafter:
+    """Guesses that what followed the last few tokens before follows them again."""
+
+    # Length of the match in tokens, at least: the share of guesses that come true, before this text has told.
+    USUAL: ClassVar[Mapping[int, float]] = {1: 0.3, 2: 0.35, 3: 0.45, 4: 0.55, 6: 0.65, 9: 0.75, 14: 0.85, 22: 0.92}
+
+    def __init__(self, tokens: Sequence[int], capacity: int) -> None:
+        self._index = NgramIndex(capacity)
+        self._index.append(tokens)
+        self._rates = {length: Rate(usual) for length, usual in self.USUAL.items()}
+        self._proposal = self._index.propose(MAX_DRAFT)
+
+    def _rate(self) -> Rate:
+        return self._rates[max(length for length in self._rates if length <= max(1, self._proposal.matched))]
+
+    def prospect(self) -> Prospect:
+        return Prospect(self._rate().value, len(self._proposal.tokens))
+
+    def draft(self, count: int) -> list[int]:
+        return list(self._proposal.tokens[:count])
+
+    def extend(self, tokens: Sequence[int], *, drafted: int, kept: int) -> None:
+        rate = self._rate()
+        for other in self._rates.values():
+            if other is not rate or not drafted:
+                other.fade()
+        if drafted:
+            rate.note(kept, min(kept + 1, drafted))
+        self._index.append(tokens)
+        self._proposal = self._index.propose(MAX_DRAFT)
+
+
+def allot(prospects: Sequence[Prospect], costs: PassCosts) -> list[int]:
+    """How many tokens each sequence should draft, so that a pass gives the most tokens for its cost.
+
+    A pass has a row for each sequence in any case. Guesses join it in the order of their chance to be kept, as long as
+    that makes more of its cost.
+    """
+    rows = len(prospects)
+    if not any(prospect.count for prospect in prospects):
+        return [0] * rows
+    guesses = sorted(
+        (-(prospect.chance**depth), index, prospect.cost)
+        for index, prospect in enumerate(prospects)
+        for depth in range(1, prospect.count + 1)
+    )
+    best, taken = rows / costs.of(rows), 0
+    tokens, cost = float(rows), 0.0
+    for number, (minus_chance, _, own_cost) in enumerate(guesses, 1):
+        tokens -= minus_chance
+        cost += own_cost
+        if (rate := tokens / (costs.of(rows + number) + cost)) > best:
+            best, taken = rate, number
+    counts = [0] * rows
+    for _, index, _ in guesses[:taken]:
+        counts[index] += 1
+    return counts

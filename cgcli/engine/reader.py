@@ -1,0 +1,79 @@
+"""Prefill: bringing a context into the cache, by as few tokens as its branches leave to read."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Sequence
+
+from cgcli.core.errors import Interrupted
+from cgcli.engine.cache import Branch, Cache, Logits, Step, common_prefix
+from cgcli.engine.request import Timings
+from cgcli.native.interrupt import Interrupt
+
+Gather = Callable[[int, Sequence[int]], None]
+"""Called with the address of logits, float32 [rows, n_vocab], and the indices of the tokens that they predict."""
+
+
+class Reader:
+    """Reads contexts into a cache, one at a time."""
+
+    def __init__(self, cache: Cache, interrupt: Interrupt, timings: Timings) -> None:
+        self._cache = cache
+        self._interrupt = interrupt
+        self._timings = timings
+
+    def read(self, tokens: list[int], *, score_from: int | None = None, gather: Gather | None = None) -> Branch:
+        """A branch of just these tokens, held once, with the logits that follow them.
+
+        score_from: index (1 at least) of the first token whose prediction `gather` is to see. There must be room.
+        Raises Interrupted; what was read stays in the cache.
+        """
+        cache = self._cache
+        source, shared = cache.longest(tokens)
+        if source and shared == len(tokens) == len(source.tokens) and source.logits and score_from is None:
+            source.holders += 1
+            return source
+        keep = min(shared, len(tokens) - 1 if score_from is None else score_from - 1)
+        if source and cache.model.recurrent and keep < len(source.tokens):
+            source, keep = None, 0
+        branch = cache.fork(source, keep)
+        try:
+            self._read(branch, tokens, score_from, gather)
+        except BaseException:
+            cache.release(branch)
+            raise
+        return branch
+
+    def extend(self, branch: Branch, tokens: list[int]) -> None:
+        """Make a branch one of just these tokens, with the logits that follow them. Raises Interrupted."""
+        self._cache.trim(branch, min(common_prefix(branch.tokens, tokens), len(tokens) - 1))
+        self._read(branch, tokens, None, None)
+
+    def _read(self, branch: Branch, tokens: list[int], score_from: int | None, gather: Gather | None) -> None:
+        started = time.perf_counter()
+        cache = self._cache
+        keep, n_batch = len(branch.tokens), cache.context.n_batch
+        last = 0
+        try:
+            for at in range(keep, len(tokens), n_batch):
+                piece = tokens[at : at + n_batch]
+                rows = range(0)
+                if score_from is not None:
+                    rows = range(max(score_from - 1 - at, 0), min(len(piece), len(tokens) - 1 - at))
+                last = len(piece) - 1
+                cache.make_room(len(piece) + cache.PADDING)
+                if self._interrupt.requested or not cache.run([Step(branch, piece, {*rows, last})]):
+                    raise Interrupted
+                if gather and rows:
+                    gather(cache.context.logits_address(rows[0]), range(at + rows[0] + 1, at + rows[-1] + 2))
+            branch.logits = self._copy(cache.context.logits_address(last))
+        finally:
+            self._timings.prefill_s += time.perf_counter() - started
+            self._timings.prefill_tokens += len(branch.tokens) - keep
+
+    def _copy(self, address: int) -> Logits:
+        """llama.cpp's own are gone with the next pass; all candidates of a context start from these."""
+        logits = (ctypes.c_float * self._cache.model.n_vocab)()
+        ctypes.memmove(logits, address, ctypes.sizeof(logits))
+        return logits

@@ -1,0 +1,267 @@
+"""Continuous batching: each pass over the weights carries the next token of every live stream, and its guesses.
+
+A context is read once and shared by all that continue it. A stream that ends gives its place to the next one waiting.
+It knows tokens and passes; what a text is, it leaves to `writer`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cgcli.core.errors import ContextError, Interrupted
+from cgcli.engine.cache import Branch, Cache, Step
+from cgcli.engine.drafting import Drafter, PassCosts, Prospect, allot
+from cgcli.engine.reader import Reader
+from cgcli.engine.request import Completion, Request, Timings
+from cgcli.engine.writer import Writer
+from cgcli.native.interrupt import Interrupt
+from cgcli.native.sample import Draw, Sampled, Sampler
+
+MakeDrafter = Callable[[list[int], Request], Drafter]
+"""Of a context's tokens and what is asked for."""
+
+_NOTHING = Prospect(0.0, 0)
+
+
+@dataclass(eq=False)
+class Stream:
+    """A request on its way. completion: None until it is done.
+
+    tokens: the context and all that was drawn; the last of them is not in the cache yet.
+    """
+
+    request: Request
+    priority: int
+    number: int
+    writer: Writer
+    tokens: list[int]
+    context_length: int
+    branch: Branch | None = None
+    drafter: Drafter | None = None
+    draft: list[int] = field(default_factory=list)
+    cancelled: bool = False
+
+    @property
+    def completion(self) -> Completion | None:
+        return self.writer.completion
+
+    def take(self) -> str:
+        """The text that became certain since the last call."""
+        return self.writer.take()
+
+    def cancel(self) -> None:
+        """It ends before the next pass, as interrupted, with what was drawn."""
+        self.cancelled = True
+
+    def draw(self, logits: int, ahead: int = 0) -> Draw:
+        """The draw of the next token, or of the one that would come `ahead` tokens later."""
+        request, writer = self.request, self.writer
+        return Draw(logits, request.sampling, request.turn, request.candidate, writer.drawn + ahead, writer.mask)
+
+
+class Scheduler:
+    """Draws what is submitted to it, a pass at a time."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        reader: Reader,
+        sampler: Sampler,
+        interrupt: Interrupt,
+        timings: Timings,
+        *,
+        sequences: int,
+        costs: PassCosts,
+        make_drafter: MakeDrafter | None = None,
+    ) -> None:
+        """sequences: live streams at most; make_drafter: None draws without guesses."""
+        self._cache = cache
+        self._reader = reader
+        self._sampler = sampler
+        self._interrupt = interrupt
+        self._timings = timings
+        self._sequences = sequences
+        self._costs = costs
+        self._make_drafter = make_drafter
+        self._waiting: list[Stream] = []
+        self._live: list[Stream] = []
+        self._number = 0
+
+    def submit(self, request: Request, tokens: list[int], writer: Writer, *, priority: int = 0) -> Stream:
+        """Put a request into the queue: higher priorities first, then in their order. tokens: of its context."""
+        self._number += 1
+        stream = Stream(request, priority, self._number, writer, list(tokens), len(tokens))
+        self._waiting.append(stream)
+        self._waiting.sort(key=lambda waiting: (-waiting.priority, waiting.number))
+        return stream
+
+    def step(self) -> bool:
+        """Admit what has room, then make one pass. False where nothing is left to do.
+
+        After Ctrl-C every stream ends as interrupted. Raises ContextError where memory has no room for a single one.
+        """
+        try:
+            if self._interrupt.requested:
+                raise Interrupted
+            for stream in [*self._live, *self._waiting]:
+                if stream.cancelled:
+                    self._end(stream)
+            self._admit()
+            if self._live:
+                self._pass()
+        except Interrupted:
+            self.abandon()
+        except BaseException:
+            self.abandon()
+            raise
+        return bool(self._live or self._waiting)
+
+    def abandon(self) -> None:
+        """End all streams as interrupted."""
+        for stream in [*self._live, *self._waiting]:
+            self._end(stream)
+
+    def _end(self, stream: Stream) -> None:
+        stream.writer.end("interrupted")
+        self._retire(stream)
+
+    def _retire(self, stream: Stream) -> None:
+        """Out of the queue, or out of its place; what it has in the cache is idle then."""
+        for queue in (self._waiting, self._live):
+            if stream in queue:
+                queue.remove(stream)
+        if stream.branch:
+            self._cache.release(stream.branch)
+            stream.branch = None
+
+    # Admission
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._live) < self._sequences:
+            stream = self._waiting[0]
+            if not self._live:
+                self._grow()
+            elif not self._fits(stream):
+                return
+            self._read(stream)
+            started = time.perf_counter()
+            logits = stream.branch.logits if stream.branch else None
+            assert logits is not None
+            self._waiting.remove(stream)
+            self._live.append(stream)
+            sampled = self._sampler.sample_rows([stream.draw(ctypes.addressof(logits))])
+            self._accept(stream, sampled, [])
+            self._timings.decode_s += time.perf_counter() - started
+
+    def _grow(self) -> None:
+        """Nothing is live: have cells for as many of those waiting as may be live together."""
+        first = self._waiting[0]
+        contexts, wanted = set(), 0
+        for stream in self._waiting[: self._sequences]:
+            context = tuple(stream.tokens)
+            wanted += self._room(stream) + (0 if context in contexts else len(context))
+            contexts.add(context)
+        least = len(first.tokens) + self._room(first)
+        # Exact passes leave dead cells behind: the more there are, the seldomer all is read again.
+        self._cache.reserve(wanted * 2 if self._cache.exact else wanted, least=least)
+        if not self._fits(first):  # held by others than streams
+            raise ContextError(f"no room for {least} tokens in {self._cache.size} cells", hint="a smaller --ctx")
+
+    def _room(self, stream: Stream) -> int:
+        """Cells that a stream may still take."""
+        return stream.writer.left + self._cache.PADDING
+
+    def _fits(self, stream: Stream) -> bool:
+        """Whether it can be live too, and all come to their end."""
+        source, shared = self._cache.longest(stream.tokens)
+        new = len(stream.tokens) - (shared if source and source.holders else 0)
+        promised = sum(self._room(live) for live in self._live)
+        return self._cache.available >= promised + new + self._room(stream)
+
+    def _read(self, stream: Stream) -> None:
+        """Give a stream a branch of its own with its tokens, of which the last is not read once it was drawn."""
+        drawn = len(stream.tokens) > stream.context_length
+        tokens = stream.tokens[:-1] if drawn else stream.tokens
+        self._make_room(len(tokens) + self._cache.PADDING)
+        trunk = self._reader.read(tokens)
+        stream.branch = self._cache.fork(trunk, len(tokens))
+        self._cache.release(trunk)
+
+    def _make_room(self, cells: int) -> None:
+        if self._cache.make_room(cells) or not self._cache.full:
+            return
+        self._cache.restart()
+        live = list(self._live)
+        for stream in live:
+            if stream.branch:
+                self._cache.release(stream.branch)
+                self._cache.drop(stream.branch)
+                stream.branch = None
+        for stream in live:
+            self._read(stream)
+
+    # Passes
+
+    def _pass(self) -> None:
+        started = time.perf_counter()
+        live = self._live
+        self._draft()
+        self._make_room(sum(1 + len(stream.draft) for stream in live) + self._cache.PADDING)
+        steps = []
+        for stream in live:
+            assert stream.branch
+            steps.append(Step(stream.branch, [stream.tokens[-1], *stream.draft], range(1 + len(stream.draft))))
+        if not self._cache.run(steps):
+            raise Interrupted
+        passed = time.perf_counter()
+        address, size = self._cache.context.logits_address(0), 4 * self._sampler.n_vocab
+        draws = []
+        for stream in live:
+            for ahead in range(1 + len(stream.draft)):
+                draws.append(stream.draw(address, ahead))
+                address += size
+        sampled = iter(self._sampler.sample_rows(draws))
+        drawn = 0
+        for stream, step in zip(list(live), steps, strict=True):
+            drawn += self._accept(stream, [next(sampled) for _ in step.tokens], stream.draft, step.branch)
+        self._timings.passed(passed - started, len(live), sum(len(step.tokens) for step in steps) - len(steps), drawn)
+        self._timings.decode_s += time.perf_counter() - started
+
+    def _draft(self) -> None:
+        prospects = [_NOTHING] * len(self._live)
+        for index, stream in enumerate(self._live):
+            if stream.drafter and stream.writer.free:
+                prospect = stream.drafter.prospect()
+                # The last token that is wanted need not be guessed: the draw after a guess comes free.
+                count = min(prospect.count, stream.writer.left - 1)
+                prospects[index] = Prospect(prospect.chance, count, prospect.cost)
+        for stream, count in zip(self._live, allot(prospects, self._costs), strict=True):
+            stream.draft = stream.drafter.draft(count) if stream.drafter and count else []
+
+    def _accept(
+        self, stream: Stream, sampled: Sequence[Sampled], draft: Sequence[int], branch: Branch | None = None
+    ) -> int:
+        """Take the draws as far as the draft came true; returns how many. branch: where the draft lies."""
+        before = len(stream.tokens)
+        going = True
+        for index, one in enumerate(sampled):
+            stream.tokens.append(one.token)
+            going = stream.writer.accept(one)
+            if not going or index == len(draft) or draft[index] != one.token:
+                break
+        taken = len(stream.tokens) - before
+        self._timings.decode_tokens += taken
+        self._timings.drafted += len(draft)
+        self._timings.kept += taken - 1 if draft else 0
+        if branch:
+            self._cache.trim(branch, before - 1 + taken)
+        if not going:
+            self._retire(stream)
+        elif stream.drafter:
+            stream.drafter.extend(stream.tokens[before:], drafted=len(draft), kept=taken - 1)
+        elif self._make_drafter and stream.writer.left > 1:
+            stream.drafter = self._make_drafter(stream.tokens, stream.request)
+        return taken

@@ -1,0 +1,40 @@
+"""What an engine needs to know of a model's tokens: their bytes, which end a text, which are never drawn."""
+
+from __future__ import annotations
+
+import ctypes
+
+from cgcli.engine.llama import Model, readable
+from cgcli.native.sample import Mask
+
+_CONTROL, _UNUSED = 3, 5  # of llama.h's enum llama_token_type
+_USUAL_PIECE = 16  # bytes; few tokens are longer
+
+
+class Vocabulary:
+    """banned: uint8 [n_vocab], nonzero is padding and never drawn; ends: ids of which each ends a text."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.piece = model.piece
+        types = model.header.token_types
+        padding = types.translate(bytes(kind == _UNUSED for kind in range(256)))
+        self.banned: Mask = (ctypes.c_uint8 * model.n_vocab).from_buffer_copy(padding)
+        # A control token says that the document is over, whichever it is: none of them is text.
+        self.ends = {token for token, kind in enumerate(types) if kind == _CONTROL}
+        if model.end_of_text is not None:
+            self.ends.add(model.end_of_text)
+        self._opening = [model.end_of_text or min(self.ends, default=0)]
+
+    @property
+    def pieces(self) -> list[bytes]:
+        """The bytes of every token: [n_vocab]."""
+        return self.model.pieces
+
+    def tokens(self, text: bytes) -> list[int]:
+        """The ids of a context; where it is empty the end of another text, since something must predict the first."""
+        return self.model.start + self.model.tokenize(readable(text)) or self._opening
+
+    def exceeds(self, text: bytes, tokens: int) -> bool:
+        """Whether a text is so long that so many tokens cannot hold it; does not tokenize it."""
+        return len(text) > _USUAL_PIECE * tokens and len(text) > max(map(len, self.pieces)) * tokens

@@ -1,0 +1,79 @@
+"""From drawn tokens to text: end of text, healing, characters that span tokens, and the cut of a completion."""
+
+from __future__ import annotations
+
+import codecs
+
+from cgcli.engine.healing import Healing, split_blanks
+from cgcli.engine.request import Completion, FinishReason, Request
+from cgcli.engine.vocabulary import Vocabulary
+from cgcli.native.sample import Mask, Sampled
+
+
+class Writer:
+    """One completion while it is written. room: tokens that may still be drawn, by the request and the window."""
+
+    def __init__(self, request: Request, vocabulary: Vocabulary, room: int) -> None:
+        self.request = request
+        self.drawn = 0
+        self.completion: Completion | None = None
+        self._room = room
+        self._vocabulary = vocabulary
+        self._cutter = request.cutter()
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        _, owed = split_blanks(request.context)
+        self._healing = Healing(owed, vocabulary.pieces, vocabulary.banned) if owed else None
+        self._logprob = 0.0
+        self._text: list[str] = []
+        self._new: list[str] = []
+
+    @property
+    def mask(self) -> Mask:
+        """What the next token may not be: uint8 [n_vocab], nonzero is banned."""
+        return self._healing.mask() if self._healing else self._vocabulary.banned
+
+    @property
+    def free(self) -> bool:
+        """Whether the next token is free to be any, so that a later one can be drawn before it is known."""
+        return not (self._healing and self._healing.owed)
+
+    @property
+    def left(self) -> int:
+        """Tokens that may still be drawn."""
+        return self._room - self.drawn
+
+    def accept(self, sampled: Sampled) -> bool:
+        """Take the next token; returns whether another one is wanted."""
+        self.drawn += 1
+        self._logprob += sampled.logprob
+        if sampled.token in self._vocabulary.ends:
+            self.end("stop")
+            return False
+        piece = self._vocabulary.piece(sampled.token)
+        said = self._healing.accept(piece) if self._healing else piece
+        self._say(self._cutter.feed(self._utf8.decode(said)))
+        if self._cutter.finished:
+            self.end("stop")
+        elif not self.left:
+            self.end("length" if self._room == self.request.max_tokens else "context")
+        return self.completion is None
+
+    def end(self, reason: FinishReason) -> None:
+        """No more tokens come. Bytes of a character that did not become whole are dropped."""
+        if self.completion:
+            return
+        if not self._cutter.finished:
+            self._say(self._cutter.finish())
+        mean = self._logprob / self.drawn if self.drawn else None
+        self.completion = Completion("".join(self._text), self.drawn, mean, reason, self.request.candidate)
+
+    def take(self) -> str:
+        """The text that became certain since the last call."""
+        new = "".join(self._new)
+        self._new.clear()
+        return new
+
+    def _say(self, text: str) -> None:
+        if text:
+            self._text.append(text)
+            self._new.append(text)
