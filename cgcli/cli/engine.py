@@ -47,16 +47,36 @@ GpuLayersOption = Annotated[
         "--gpu-layers", metavar="N", help="Layers on the GPU; default: all that fit.", rich_help_panel=MODEL_PANEL
     ),
 ]
+DraftOption = Annotated[
+    str | None,
+    typer.Option(
+        "--draft",
+        metavar="ngram|off|MODEL",
+        help="Guess tokens ahead: from the text, not at all, or by a smaller model.",
+        autocompletion=_models,
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+ExactOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--exact", help="Same seed, same text, whatever is drawn beside it (slower).", rich_help_panel=MODEL_PANEL
+    ),
+]
 
 
 def chosen(run: Run, settings: Settings) -> Choice:
     """The model that the settings name, or the best one that is there. Raises as `choose`."""
+    return _choose(run, settings.model)
+
+
+def _choose(run: Run, model: str | None) -> Choice:
     from cgcli.core.memory import memory_bytes
     from cgcli.hub.catalog import load_catalog
     from cgcli.hub.choose import choose
     from cgcli.hub.store import Store
 
-    return choose(settings.model, Store(run.environment.store), load_catalog(), memory_bytes())
+    return choose(model, Store(run.environment.store), load_catalog(), memory_bytes())
 
 
 @contextmanager
@@ -65,6 +85,7 @@ def loaded(run: Run, settings: Settings, choice: Choice) -> Iterator[Engine]:
     from cgcli.engine.engine import Engine
     from cgcli.native.interrupt import interruptible
 
+    guesser = None if settings.draft in ("ngram", "off") else _choose(run, settings.draft).path
     with (
         interruptible() as interrupt,
         Engine(
@@ -73,6 +94,9 @@ def loaded(run: Run, settings: Settings, choice: Choice) -> Iterator[Engine]:
             ctx=settings.ctx,
             threads=settings.threads,
             gpu_layers=settings.gpu_layers,
+            draft=guesser,
+            speculate=settings.draft != "off",
+            exact=settings.exact,
         ) as engine,
     ):
         on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from cgcli.cli.context import Run
-from cgcli.cli.engine import MODEL_PANEL, GpuLayersOption, ModelOption, ThreadsOption, WindowOption
+from cgcli.cli.engine import (
+    MODEL_PANEL,
+    DraftOption,
+    ExactOption,
+    GpuLayersOption,
+    ModelOption,
+    ThreadsOption,
+    WindowOption,
+)
 
 _PROGRAM = "The program"
 _SAMPLING = "Sampling"
@@ -87,6 +95,8 @@ def gen(
     ctx_tokens: WindowOption = None,
     threads: ThreadsOption = None,
     gpu_layers: GpuLayersOption = None,
+    draft: DraftOption = None,
+    exact: ExactOption = None,
     offline: Annotated[
         bool,
         typer.Option("--offline", help="Never touch the network (generation never does).", rich_help_panel=MODEL_PANEL),
@@ -151,6 +161,8 @@ def gen(
         ctx=ctx_tokens,
         threads=threads,
         gpu_layers=gpu_layers,
+        draft=draft,
+        exact=exact,
     )
     wish = Wish(
         prompts=tuple(prompts or ()),

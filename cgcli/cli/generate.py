@@ -181,6 +181,9 @@ def _say(output: Output, choice: Choice, session: Session, results: list[Result]
             output.note(f"{turn} was cut at --max-tokens {how.max_tokens}")
         if chosen.finish_reason == "context":
             output.note(f"{turn} was cut where the window of {session.engine.window} tokens is full")
+    if timings.acceptance is not None:
+        faster = f", {timings.speedup:.2f} times as fast as without" if timings.speedup else ""
+        output.detail(f"guessed {timings.drafted} tokens ahead, {timings.acceptance:.0%} came true{faster}")
     output.note(
         f"{choice.name} {session.engine.model.header.quant}, seed {how.sampling.seed}, "
         f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} a second"

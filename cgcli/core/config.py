@@ -29,7 +29,7 @@ class Settings:
     """What a run may be told, by flag `--top-p`, variable `CGCLI_TOP_P` or the line `top_p = 0.95` of config.toml.
 
     temperature: 0 is greedy; top_k: 0 is off; max_tokens: of one completion; ctx: in tokens; gpu_layers: None is all
-    that fit.
+    that fit; draft: `ngram`, `off`, or a model that guesses tokens ahead.
     """
 
     model: str | None = None
@@ -43,6 +43,8 @@ class Settings:
     ctx: int | None = None
     threads: int | None = None
     gpu_layers: int | None = None
+    draft: str = "ngram"
+    exact: bool = False
     color: Color = "auto"
 
     @classmethod
@@ -85,6 +87,8 @@ class _Rule:
     admits: Callable[[Any], bool] = lambda _: True
 
     def of_text(self, text: str, where: str) -> object:
+        if self.kind is bool:
+            return self.of_value(_SWITCH.get(text.lower(), text), where)
         try:
             return self.of_value(self.kind(text), where)
         except ValueError:
@@ -98,6 +102,7 @@ class _Rule:
         return value
 
 
+_SWITCH = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
 _NATURAL = _Rule(int, "a whole number from 1", lambda n: n >= 1)
 _COUNT = _Rule(int, "a whole number from 0", lambda n: n >= 0)
 _SHARE = _Rule(float, "a number from 0 to 1", lambda p: 0 <= p <= 1)
@@ -113,6 +118,8 @@ _RULES = {
     "ctx": _Rule(int, "a whole number from 1 to 2^30", lambda n: 1 <= n <= MAX_CONTEXT),
     "threads": _Rule(int, f"a whole number from 1 to {MAX_THREADS}", lambda n: 1 <= n <= MAX_THREADS),
     "gpu_layers": _COUNT,
+    "draft": _Rule(str, "ngram, off, or a model's name or GGUF file", bool),
+    "exact": _Rule(bool, "true or false"),
     "color": _Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
 }
 assert list(_RULES) == [field.name for field in fields(Settings)]

@@ -217,6 +217,18 @@ class Cache:
         else:
             self.trim(step.branch, len(step.branch.tokens) - len(step.tokens))
 
+    def adopt(self, tokens: Sequence[int], state: ctypes.Array[ctypes.c_uint8]) -> Branch:
+        """A branch whose cells come from elsewhere: llama.cpp's state of a sequence. There must be room.
+
+        Raises CgcliError where llama.cpp does not take it.
+        """
+        branch = self.fork(None, 0)
+        if not self.context.restore(branch.sequence, state):
+            self.branches.remove(branch)
+            raise CgcliError(f"llama.cpp does not take the state of {len(tokens)} tokens")
+        self._append(branch, tokens)
+        return branch
+
     def trim(self, branch: Branch, length: int) -> None:
         """Keep the first `length` tokens of a branch."""
         if length >= len(branch.tokens):

@@ -164,6 +164,10 @@ class Context:
         """
         library().api.llama_memory_seq_rm(self.memory, sequence, start, -1)
 
+    def restore(self, sequence: int, state: ctypes.Array[ctypes.c_uint8]) -> bool:
+        """Fill an empty sequence with a saved state; False where it does not fit."""
+        return bool(library().api.llama_state_seq_set_data(self.pointer, state, len(state), sequence))
+
     def clear(self) -> None:
         """Drop everything."""
         library().api.llama_memory_clear(self.memory, False)

@@ -14,6 +14,7 @@ from typing import Self
 
 from cgcli.core.errors import ContextError, UsageError
 from cgcli.core.progress import Progress, Silent
+from cgcli.engine import state
 from cgcli.engine.binding import without_tiles
 from cgcli.engine.cache import Cache
 from cgcli.engine.draft_model import DraftModel, ModelDrafter
@@ -193,6 +194,34 @@ class Engine:
         self.reserve(len(tokens))
         self.cache.release(self._reader.read(tokens, score_from=first, gather=gather))
         return scores
+
+    def save_state(self, text: bytes, path: Path, *, model: str) -> bool:
+        """Keep what the cache knows of the beginning of `text` in a file; False where that is not worth it.
+
+        model: sha256 of the GGUF file. Raises CgcliError where the disk says no.
+        """
+        source, shared = self.cache.longest(self.vocabulary.tokens(text))
+        if source is None or shared < state.WORTH or self.model.recurrent:
+            return False
+        branch = self.cache.fork(source, shared)
+        try:
+            state.save(self.cache, branch, path, model)
+        finally:
+            self.cache.release(branch)
+            self.cache.drop(branch)
+        return True
+
+    def load_state(self, path: Path, *, model: str) -> int:
+        """Have the cache know again what a file kept; returns for how many tokens.
+
+        Raises CgcliError where the file is damaged, or of another model, version or way of decoding (`exact`).
+        """
+        tokens = state.tokens_in(path)
+        self.reserve(tokens)
+        if tokens >= self.window or not self.cache.make_room(tokens + self.cache.PADDING):
+            return 0
+        self.cache.release(state.load(self.cache, path, model))
+        return tokens
 
     def reserve(self, cells: int) -> None:
         """Make room for so many tokens of contexts and completions, before they come.

@@ -23,6 +23,11 @@ def report(engine: Engine, generation: Generation, results: Iterable[Result]) ->
             "prefill_s": round(timings.prefill_s, 4),
             "decode_s": round(timings.decode_s, 4),
             "tokens_per_s": round(timings.tokens_per_s, 2),
+            "passes": timings.passes,
+            "drafted": timings.drafted,
+            "kept": timings.kept,
+            "acceptance": timings.acceptance,
+            "speedup": timings.speedup,
         },
     }
 

@@ -44,6 +44,8 @@ def test_every_setting_can_come_from_every_place(tmp_path: Path, name: str) -> N
         "model": ("a", "a", '"a"'),
         "prefix": ("#\n", "#\n", '"#\\n"'),
         "color": ("never", "never", '"never"'),
+        "draft": ("off", "off", '"off"'),
+        "exact": (True, "on", "true"),
         "temperature": (1.0, "1", "1"),
         "top_p": (1.0, "1", "1"),
         "min_p": (1.0, "1", "1"),
@@ -83,7 +85,8 @@ def test_a_value_out_of_range_is_refused_wherever_it_comes_from(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    "toml", ["top_k = true", "top_k = 1.5", 'top_k = "1"', "model = 1", 'color = "blue"', 'model = ""']
+    "toml",
+    ["top_k = true", "top_k = 1.5", 'top_k = "1"', "model = 1", 'color = "blue"', 'model = ""', "exact = 1"],
 )
 def test_a_value_of_the_wrong_kind_is_refused(tmp_path: Path, toml: str) -> None:
     with pytest.raises(UsageError, match=r"config\.toml: "):
@@ -122,3 +125,14 @@ def test_any_text_in_a_variable_is_a_number_or_a_usage_error(text: str) -> None:
 def test_nearest() -> None:
     assert nearest("--temprature", ["--top-p", "--temperature", "-t"]) == ", did you mean --temperature?"
     assert nearest("zzz", ["gen", "pull"]) == ""
+
+
+def test_a_switch_is_a_word(tmp_path: Path) -> None:
+    assert [load(tmp_path, **with_variable("exact", word)).exact for word in ("1", "True", "0", "off")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    with pytest.raises(UsageError, match="CGCLI_EXACT is 'maybe', not true or false"):
+        load(tmp_path, **with_variable("exact", "maybe"))
