@@ -12,7 +12,7 @@ say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
-.PHONY: help demo test lint format tree bench bench-model cuda clean
+.PHONY: help demo test lint format tree bench bench-model bench-peers cuda clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ bench: $(VENV)/.cgcli $(TEST_MODEL) ## measure the time to the first token, besi
 
 bench-model: $(VENV)/.cgcli ## make the random model that benchmarks run, of the 350M shape (SHAPE=2b for the other)
 	@$(BIN)/python -m tests.benchmarks.model --shape $(SHAPE)
+
+bench-peers: $(VENV)/.cgcli ## measure cgcli beside llama-cpp-python, transformers, CTranslate2 (ARGS=--write-readme)
+	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
 
 cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp with CUDA (needs nvcc)
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --cuda) && \

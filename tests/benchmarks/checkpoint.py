@@ -4,9 +4,9 @@
 
 writes one to build/bench, unless it is there, a tensor at a time. Two things are not left to chance, so that no side of
 a comparison is favoured: the logits spread as a trained model's do, or top-p would keep thousands of tokens (here it
-keeps about four at temperature 0.2); and neither the end of text nor padding can be drawn, so every completion is as
-long as was asked for. The vocabulary is of CodeGen's size and kind: the 256 bytes, then a space and a word of letters
-each, so that any row of words is a text whose tokens are these words.
+keeps about four at temperature 0.2); and only words can be drawn, neither the end of text nor padding nor parts of
+characters, so every completion is as long as was asked for. The vocabulary is of CodeGen's size and kind: the 256
+bytes, then a space and a word of letters each, so that any row of words is a text whose tokens are these words.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.tiny_model import byte_characters
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "bench"
 VOCABULARY = 51_200
-END_OF_TEXT = 50_256
+BYTES, END_OF_TEXT = 256, 50_256  # the words' ids lie between them
 SPACE = "Ġ"  # how GPT-2's vocabulary writes it
 DEVIATION = 0.02  # of weights, as they are initialised (Hugging Face's `initializer_range`)
 # After the last LayerNorm a logit's deviation is this times the root of the width: 2.6 for the 350M shape.
@@ -87,7 +87,7 @@ def values(name: str, shape: tuple[int, ...], draw: np.random.Generator) -> NDAr
     if "ln_" in name and name.endswith("weight"):
         found += 1
     if name == "lm_head.bias":
-        found[END_OF_TEXT:] = NEVER
+        found[:BYTES] = found[END_OF_TEXT:] = NEVER
     return found
 
 
@@ -153,8 +153,8 @@ def checkpoint(shape: Shape) -> Path:
 
 
 def prompt(draw: np.random.Generator, tokens: int) -> list[int]:
-    """The ids of a text of random words; below 50,000, where every id is a word or a byte in any shape."""
-    return [int(token) for token in draw.integers(256, 50_000, tokens)]
+    """The ids of a text of random words."""
+    return [int(token) for token in draw.integers(BYTES, END_OF_TEXT, tokens)]
 
 
 def main() -> None:

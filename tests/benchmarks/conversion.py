@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from tests.benchmarks.checkpoint import SHAPES, checkpoint
+from tests.benchmarks.report import machine
 
 RUNS = {
     "f16, not verified": ["--quant", "f16", "--no-verify"],
@@ -55,8 +55,7 @@ def main() -> None:
         seconds, megabytes = measure(folder, options)
         print(f"{name:18} {seconds:6.1f} s  {megabytes:6.0f} MB")
         result[name] = {"seconds": round(seconds, 1), "peak_rss_mb": round(megabytes)}
-    machine = f"{platform.machine()}, {os.cpu_count()} CPUs"
-    print(json.dumps({"benchmark": "conversion", "shape": shape.name, "runs": result, "machine": machine}))
+    print(json.dumps({"benchmark": "conversion", "shape": shape.name, "runs": result, "machine": machine()}))
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from tests.benchmarks.report import machine
 
 ROOT = Path(__file__).parents[2]
 PEER = ROOT / "build" / "bench" / "llm"
@@ -81,7 +82,7 @@ def main() -> None:
         "llm_s": round(statistics.median(seconds["llm"]), 3),
         "ratio": round(statistics.median(ratios), 3),
         "runs": runs,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        "machine": machine(),
     }
     print(json.dumps(result))
 

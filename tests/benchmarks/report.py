@@ -1,0 +1,48 @@
+"""What benchmarks have in common when they tell of numbers: the machine, ratios, tables, their place in the README."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def machine() -> str:
+    """Processor, CPUs, memory and system; what Linux does not tell is left out."""
+    about, memory = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+    model = re.search(r"model name\s*: (.+)", about.read_text()) if about.exists() else None
+    total = re.search(r"MemTotal:\s*(\d+) kB", memory.read_text()) if memory.exists() else None
+    size = f", {int(total[1]) * 1024 / 1e9:.0f} GB" if total else ""
+    return f"{model[1] if model else platform.machine()}, {os.cpu_count()} CPUs{size}, {platform.system()}"
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of the ratios, each of two numbers of one round: what slows a round down slows both its sides."""
+    return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, its columns aligned for a terminal."""
+    lines = [list(head), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |\n"
+        for line in lines
+    )
+
+
+def write_readme(command: str, text: str) -> None:
+    """Put `text` between the README's two markers of `command`."""
+    begin, end = f"<!-- {command} -->\n", f"<!-- end of {command} -->"
+    readme = README.read_text("utf-8")
+    if begin not in readme or end not in readme:
+        raise SystemExit(f"README.md has no lines {begin.strip()} and {end}: put them where the table belongs")
+    before, _, rest = readme.partition(begin)
+    after = rest.partition(end)[2]
+    README.write_text(f"{before}{begin}{text}{end}{after}", "utf-8")
