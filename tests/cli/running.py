@@ -16,11 +16,11 @@ class Ran:
     err: str
 
 
-def cgcli(*arguments: str, stdout: int | None = None, **variables: Any) -> Ran:
-    """Run it with stdin at its end, in the test's own home (see conftest.py). stdout: a descriptor to write to."""
+def cgcli(*arguments: str, stdin: bytes = b"", stdout: int | None = None, **variables: Any) -> Ran:
+    """Run it in the test's own home (see conftest.py). stdin: what it can read; stdout: a descriptor to write to."""
     done = subprocess.run(
         [sys.executable, "-m", "cgcli", *arguments],
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         stdout=subprocess.PIPE if stdout is None else stdout,
         stderr=subprocess.PIPE,
         env={**os.environ, **variables},

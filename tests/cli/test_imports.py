@@ -22,12 +22,12 @@ main()
 print("\\n" + json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
 """
 
-COMMANDS = {"complete", "convert", "doctor", "gen", "models", "pull"}
+COMMANDS = {"complete", "convert", "doctor", "gen", "models", "pull", "score"}
 HELP_OWN = {
     "cgcli",
     "cgcli.__main__",
     "cgcli.cli",
-    *(f"cgcli.cli.{name}" for name in {"main", "context", "options", *COMMANDS}),
+    *(f"cgcli.cli.{name}" for name in {"main", "context", "engine", "options", *COMMANDS}),
     "cgcli.core",
     *(f"cgcli.core.{name}" for name in ("environment", "errors", "output", "progress")),
 }
