@@ -6,7 +6,7 @@ room is needed, the least recently used going first.
 
 With `exact`, the cells of a branch must lie in the order of its tokens. llama.cpp puts new tokens into the first free
 cells, so a hole is never left: cells between others that are nobody's go to a sequence of their own, the grave, and
-come back all at once (see `full`).
+come back all at once, when what is held is read again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from cgcli.core.errors import CgcliError, ContextError
+from cgcli.core.errors import CgcliError, ContextError, Interrupted
 from cgcli.core.memory import available_bytes
 from cgcli.engine.context import MAX_SEQUENCES, Context, Row, padded
 from cgcli.engine.llama import Model
@@ -52,7 +52,7 @@ class Step:
 class Cache:
     """Starts with no cell at all: `reserve` makes the context.
 
-    PADDING: cells that a pass may need beyond its tokens.
+    PADDING: cells that a pass may need beyond its tokens. reread: tokens read again so far, to put cells in order.
     """
 
     PADDING = 3
@@ -69,6 +69,7 @@ class Cache:
         self._ids = range(_GRAVE + 1, min(sequences + 1, MAX_SEQUENCES))
         self._context: Context | None = None
         self._clock = 0
+        self.reread = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -90,13 +91,20 @@ class Cache:
         return self._context.n_ctx if self._context else 0
 
     @property
-    def available(self) -> int:
-        """Cells that are not part of a held branch."""
-        return self.size - len({cell for branch in self.branches if branch.holders for cell in branch.cells})
+    def sequences(self) -> int:
+        """Branches at most, held or not."""
+        return len(self._ids)
 
     @property
     def held(self) -> bool:
         return any(branch.holders for branch in self.branches)
+
+    def left(self, tokens: Sequence[int]) -> int:
+        """Cells that no held branch would have, once there is one of these tokens; negative where it does not fit."""
+        held = {cell for branch in self.branches if branch.holders for cell in branch.cells}
+        source, shared = self.longest(tokens)
+        cells = source.cells[:shared] if source else []
+        return self.size - len(held.union(cells)) - (len(tokens) - shared)
 
     def reserve(self, cells: int, *, least: int | None = None) -> None:
         """Have so many cells, where memory allows it, and `least` (all of them, if None) in any case.
@@ -107,7 +115,8 @@ class Cache:
         if cells <= self.size:
             return
         least = cells if least is None else least
-        fitting = self.size + max(0, available_bytes()) // max(1, self.model.cell_bytes)
+        # The rest is for what a pass needs beside the cache, and for others.
+        fitting = self.size + max(0, available_bytes()) * 7 // 8 // max(1, self.model.cell_bytes)
         if fitting < least:
             raise ContextError(
                 f"the cache of {least} tokens takes {least * self.model.cell_bytes >> 20} MiB of memory, "
@@ -116,6 +125,8 @@ class Cache:
             )
         assert not self.held
         size = min(-(-cells // _STEP) * _STEP, fitting)
+        if least <= self.size and size < self.size + _STEP:  # memory is at its end: not worth what the cache has
+            return
         self.close()
         self._context = self._make(size)
         self._clear()
@@ -139,12 +150,15 @@ class Cache:
         self.branches.append(branch)
         if source and length:
             source.last_used = self._clock
-            branch.tokens, branch.cells = source.tokens[:length], source.cells[:length]
             branch.logits = source.logits if length == len(source.tokens) else None
-            for cell in branch.cells:
-                self._owners[cell] += 1
-            self.context.copy(source.sequence, branch.sequence, 0, length)
+            self._share(source, branch, length)
         return branch
+
+    def _share(self, source: Branch, branch: Branch, length: int) -> None:
+        branch.tokens, branch.cells = source.tokens[:length], source.cells[:length]
+        for cell in branch.cells:
+            self._owners[cell] += 1
+        self.context.copy(source.sequence, branch.sequence, 0, length)
 
     def _sequence(self, kept: Branch | None) -> int:
         taken = {branch.sequence for branch in self.branches}
@@ -157,19 +171,34 @@ class Cache:
             return oldest.sequence
         return next(sequence for sequence in self._ids if sequence not in taken)
 
-    def make_room(self, cells: int) -> bool:
-        """Give up idle branches until so many cells are free; False where that is not enough."""
+    def make_room(self, cells: int) -> None:
+        """Give up idle branches until so many cells are free; where that is not enough, empty the grave.
+
+        Raises ContextError where what is held leaves no such room, and Interrupted: branches may then be shorter.
+        """
         while len(self._free) < cells:
             idle = [branch for branch in self.branches if not branch.holders]
-            if not idle:
-                return False
-            self.drop(min(idle, key=lambda branch: branch.last_used))
-        return True
+            if idle:
+                self.drop(min(idle, key=lambda branch: branch.last_used))
+            elif self._dead:
+                self._reread()
+            else:
+                raise ContextError(f"no room for {cells} more tokens in a cache of {self.size}", hint="a smaller --ctx")
 
-    @property
-    def full(self) -> bool:
-        """Whether room can only be had by forgetting everything: `restart`, then read again what is still needed."""
-        return self._dead > 0
+    def _reread(self) -> None:
+        """Read all that is held again: its cells then come first, in order. Nothing is idle."""
+        held = [(branch, branch.tokens, branch.logits) for branch in self.branches]
+        self.restart()
+        self.branches = [branch for branch, _, _ in held]
+        for branch, tokens, logits in held:
+            source, shared = self.longest(tokens)
+            if source:
+                self._share(source, branch, shared)
+            for at in range(shared, len(tokens), self.context.n_batch):
+                if not self.run([Step(branch, tokens[at : at + self.context.n_batch], ())]):
+                    raise Interrupted
+            self.reread += len(tokens) - shared
+            branch.logits = logits
 
     def restart(self) -> None:
         """Forget everything."""
@@ -262,6 +291,7 @@ class Cache:
         if self._context:
             self._context.close()
             self._context = None
+            self._clear()
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

@@ -26,8 +26,10 @@ _USUAL = 0.7  # share of guesses that come true, before any was made
 class DraftModel:
     """The model and its cache, one for all streams. Close it."""
 
-    def __init__(self, path: Path, target: Model, *, interrupt: Interrupt, threads: int, sequences: int) -> None:
-        """Raises UsageError where its vocabulary is not the target's, ModelFileError, CgcliError."""
+    def __init__(self, path: Path, guessed: Cache, *, interrupt: Interrupt, threads: int) -> None:
+        """guessed: the cache of the model that it guesses for. Raises UsageError where the vocabularies differ,
+        ModelFileError, CgcliError."""
+        target = guessed.model
         self.model = Model.load(path, gpu_layers=None if target.gpu_layers else 0)
         if self.model.n_vocab != target.n_vocab or self.model.pieces != target.pieces:
             self.model.close()
@@ -35,7 +37,8 @@ class DraftModel:
                 f"{path.name} cannot draft for {target.path.name}: their vocabularies differ",
                 hint="--draft ngram, or a smaller model of the same family",
             )
-        self.cache = Cache(self.model, threads=threads, abort=interrupt.callback_address, sequences=2 * sequences)
+        self.guessed = guessed
+        self.cache = Cache(self.model, threads=threads, abort=interrupt.callback_address, sequences=guessed.sequences)
         self.reader = Reader(self.cache, interrupt, Timings())
         self.sampler = Sampler(self.model.n_vocab)
         self.banned = Vocabulary(self.model).banned
@@ -69,12 +72,16 @@ class ModelDrafter:
             branch = self._read()
         except ContextError:  # no memory for guesses
             return []
-        guesses = [self._draw(ctypes.addressof(branch.logits), 0)] if branch.logits else []
-        while guesses and len(guesses) < count:
-            if not cache.make_room(1) or not cache.run([Step(branch, guesses[-1:], [0])]):
-                break
-            guesses.append(self._draw(cache.context.logits_address(0), len(guesses)))
-        cache.release(branch)
+        assert branch.logits is not None
+        try:
+            guesses = [self._draw(ctypes.addressof(branch.logits), 0)]
+            while len(guesses) < count:
+                cache.make_room(1)
+                if not cache.run([Step(branch, guesses[-1:], [0])]):
+                    break
+                guesses.append(self._draw(cache.context.logits_address(0), len(guesses)))
+        finally:
+            cache.release(branch)
         return guesses
 
     def extend(self, tokens: Sequence[int], *, drafted: int, kept: int) -> None:
@@ -89,10 +96,10 @@ class ModelDrafter:
         cache, reader = self._guesser.cache, self._guesser.reader
         cells = len(self._tokens) + MAX_DRAFT + cache.PADDING
         if cells > cache.size:
-            cache.reserve(2 * cells, least=cells)
+            # As many as the streams have that are guessed for.
+            cache.reserve(max(2 * cells, self._guesser.guessed.size), least=cells)
         branch = self._branch
-        if branch in cache.branches and branch:
-            branch.holders += 1
+        if branch and branch in cache.branches:
             reader.extend(branch, self._tokens)
             return branch
         self._branch = reader.read(self._tokens)

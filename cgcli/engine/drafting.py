@@ -18,8 +18,15 @@ from cgcli.native.draft import NgramIndex
 
 MAX_DRAFT = 15
 
-# What a pass costs by its rows, in passes of one row: Q4_0 and Q8_0, 2 cores with AVX2. `cgcli bench` measures it.
-USUAL_COSTS: Mapping[int, float] = {1: 1.0, 2: 1.5, 4: 2.2, 8: 3.5, 16: 6.5}
+# What a pass costs by its rows, in passes of one row, for each quantization: 2 cores with AVX2, models of 135M and 350M.
+_COSTS: Mapping[str, Mapping[int, float]] = {
+    "f16": {1: 1.0, 2: 1.35, 4: 1.6, 8: 2.15, 16: 3.5},
+    "q8_0": {1: 1.0, 2: 1.6, 3: 2.1, 4: 2.1, 6: 2.6, 8: 2.9, 16: 5.2},
+    "q4_0": {1: 1.0, 2: 1.3, 4: 1.85, 8: 3.3, 16: 5.0},
+    "q4_k_m": {1: 1.0, 2: 1.6, 3: 2.25, 4: 2.25, 6: 2.95, 8: 3.9, 16: 6.8},
+    "q5_k_m": {1: 1.0, 2: 1.65, 4: 2.7, 8: 4.6, 16: 8.5},
+    "q6_k": {1: 1.0, 2: 1.8, 4: 2.45, 6: 2.9, 8: 4.0, 16: 5.7},
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,11 @@ class PassCosts:
     """What a pass of so many rows costs, in passes of one row; between the rows that were measured, on a line."""
 
     measured: Mapping[int, float]
+
+    @classmethod
+    def usual(cls, quant: str) -> PassCosts:
+        """What was measured elsewhere; for an unknown quantization, the dearest."""
+        return cls(_COSTS.get(quant, _COSTS["q5_k_m"]))
 
     def of(self, rows: int) -> float:
         points = sorted(self.measured.items())
@@ -115,11 +127,11 @@ class NgramDrafter:
         self._proposal = self._index.propose(MAX_DRAFT)
 
 
-def allot(prospects: Sequence[Prospect], costs: PassCosts) -> list[int]:
+def allot(prospects: Sequence[Prospect], costs: PassCosts, most: int) -> list[int]:
     """How many tokens each sequence should draft, so that a pass gives the most tokens for its cost.
 
-    A pass has a row for each sequence in any case. Guesses join it in the order of their chance to be kept, as long as
-    that makes more of its cost.
+    A pass has a row for each sequence in any case, and `most` rows in all. Guesses join it in the order of their chance
+    to be kept, as long as that makes more of its cost.
     """
     rows = len(prospects)
     if not any(prospect.count for prospect in prospects):
@@ -131,7 +143,7 @@ def allot(prospects: Sequence[Prospect], costs: PassCosts) -> list[int]:
     )
     best, taken = rows / costs.of(rows), 0
     tokens, cost = float(rows), 0.0
-    for number, (minus_chance, _, own_cost) in enumerate(guesses, 1):
+    for number, (minus_chance, _, own_cost) in enumerate(guesses[: max(0, most - rows)], 1):
         tokens -= minus_chance
         cost += own_cost
         if (rate := tokens / (costs.of(rows + number) + cost)) > best:

@@ -18,7 +18,7 @@ from cgcli.engine import state
 from cgcli.engine.binding import without_tiles
 from cgcli.engine.cache import Cache
 from cgcli.engine.draft_model import DraftModel, ModelDrafter
-from cgcli.engine.drafting import USUAL_COSTS, Drafter, NgramDrafter, PassCosts
+from cgcli.engine.drafting import Drafter, NgramDrafter, PassCosts
 from cgcli.engine.healing import split_blanks
 from cgcli.engine.llama import Model, readable
 from cgcli.engine.reader import Reader
@@ -80,9 +80,7 @@ class Engine:
         )
         self._reader = Reader(self.cache, interrupt, self.timings)
         self._guesser = (
-            DraftModel(draft, self.model, interrupt=interrupt, threads=self.threads, sequences=sequences)
-            if draft and speculate
-            else None
+            DraftModel(draft, self.cache, interrupt=interrupt, threads=self.threads) if draft and speculate else None
         )
         self.scheduler = Scheduler(
             self.cache,
@@ -91,7 +89,7 @@ class Engine:
             interrupt,
             self.timings,
             sequences=sequences,
-            costs=costs or PassCosts(USUAL_COSTS),
+            costs=costs or PassCosts.usual(self.model.header.quant),
             make_drafter=self._drafting() if speculate and not self.model.recurrent else None,
         )
         self.timings.load_s = time.perf_counter() - started
@@ -126,6 +124,7 @@ class Engine:
                     yield text
         finally:
             stream.cancel()
+            self.scheduler.sweep()
         return stream.completion
 
     def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
@@ -133,8 +132,10 @@ class Engine:
 
         Ctrl-C ends those that are not, early. Raises ContextError as `submit`, before anything is drawn.
         """
-        going = dict(enumerate(self.submit(request) for request in requests))
+        going: dict[int, Stream] = {}
         try:
+            for index, request in enumerate(requests):
+                going[index] = self.submit(request)
             while going:
                 self.scheduler.step()
                 for index, stream in list(going.items()):
@@ -144,6 +145,7 @@ class Engine:
         finally:
             for stream in going.values():
                 stream.cancel()
+            self.scheduler.sweep()
 
     def score(self, text: bytes, start: int) -> list[float]:
         """Log-probabilities in nats of the tokens of a context that reach beyond byte `start`: see `surprise`.
@@ -218,8 +220,9 @@ class Engine:
         """
         tokens = state.tokens_in(path)
         self.reserve(tokens)
-        if tokens >= self.window or not self.cache.make_room(tokens + self.cache.PADDING):
+        if tokens >= self.window or self.cache.left([]) < tokens + self.cache.PADDING:
             return 0
+        self.cache.make_room(tokens + self.cache.PADDING)
         self.cache.release(state.load(self.cache, path, model))
         return tokens
 

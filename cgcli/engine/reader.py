@@ -24,10 +24,10 @@ class Reader:
         self._timings = timings
 
     def read(self, tokens: list[int], *, score_from: int | None = None, gather: Gather | None = None) -> Branch:
-        """A branch of just these tokens, held once, with the logits that follow them.
+        """A branch of just these tokens, held once more, with the logits that follow them.
 
-        score_from: index (1 at least) of the first token whose prediction `gather` is to see. There must be room.
-        Raises Interrupted; what was read stays in the cache.
+        score_from: index (1 at least) of the first token whose prediction `gather` is to see.
+        Raises ContextError where there is no room, and Interrupted; what was read stays in the cache.
         """
         cache = self._cache
         source, shared = cache.longest(tokens)
@@ -46,9 +46,14 @@ class Reader:
         return branch
 
     def extend(self, branch: Branch, tokens: list[int]) -> None:
-        """Make a branch one of just these tokens, with the logits that follow them. Raises Interrupted."""
-        self._cache.trim(branch, min(common_prefix(branch.tokens, tokens), len(tokens) - 1))
-        self._read(branch, tokens, None, None)
+        """Make a branch one of just these tokens, held once more, with the logits that follow. Raises as `read`."""
+        branch.holders += 1
+        try:
+            self._cache.trim(branch, min(common_prefix(branch.tokens, tokens), len(tokens) - 1))
+            self._read(branch, tokens, None, None)
+        except BaseException:
+            self._cache.release(branch)
+            raise
 
     def _read(self, branch: Branch, tokens: list[int], score_from: int | None, gather: Gather | None) -> None:
         started = time.perf_counter()

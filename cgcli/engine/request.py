@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from cgcli.core.errors import UsageError
 from cgcli.engine.stops import Cutter
 from cgcli.native.sample import Sampling
 
@@ -18,7 +19,7 @@ interrupted: Ctrl-C."""
 class Request:
     """One completion of `context`. (turn, candidate) select its stream of draws under `sampling.seed`.
 
-    cutter: makes the automaton that ends the text; max_tokens: tokens drawn at most.
+    cutter: makes the automaton that ends the text; max_tokens: tokens drawn at most. Raises UsageError for none.
     """
 
     context: bytes
@@ -27,6 +28,10 @@ class Request:
     max_tokens: int = 256
     turn: int = 0
     candidate: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise UsageError(f"max-tokens is {self.max_tokens}, must be 1 or more", hint="cgcli gen --help")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cgcli.core.errors import ContextError, Interrupted
+from cgcli.core.errors import Interrupted
 from cgcli.engine.cache import Branch, Cache, Step
 from cgcli.engine.drafting import Drafter, PassCosts, Prospect, allot
 from cgcli.engine.reader import Reader
@@ -38,7 +38,6 @@ class Stream:
     number: int
     writer: Writer
     tokens: list[int]
-    context_length: int
     branch: Branch | None = None
     drafter: Drafter | None = None
     draft: list[int] = field(default_factory=list)
@@ -83,7 +82,7 @@ class Scheduler:
         self._sampler = sampler
         self._interrupt = interrupt
         self._timings = timings
-        self._sequences = sequences
+        self._sequences = min(sequences, cache.sequences - 1)  # one is for the context that is read
         self._costs = costs
         self._make_drafter = make_drafter
         self._waiting: list[Stream] = []
@@ -93,7 +92,7 @@ class Scheduler:
     def submit(self, request: Request, tokens: list[int], writer: Writer, *, priority: int = 0) -> Stream:
         """Put a request into the queue: higher priorities first, then in their order. tokens: of its context."""
         self._number += 1
-        stream = Stream(request, priority, self._number, writer, list(tokens), len(tokens))
+        stream = Stream(request, priority, self._number, writer, list(tokens))
         self._waiting.append(stream)
         self._waiting.sort(key=lambda waiting: (-waiting.priority, waiting.number))
         return stream
@@ -106,9 +105,7 @@ class Scheduler:
         try:
             if self._interrupt.requested:
                 raise Interrupted
-            for stream in [*self._live, *self._waiting]:
-                if stream.cancelled:
-                    self._end(stream)
+            self.sweep()
             self._admit()
             if self._live:
                 self._pass()
@@ -118,6 +115,12 @@ class Scheduler:
             self.abandon()
             raise
         return bool(self._live or self._waiting)
+
+    def sweep(self) -> None:
+        """End the streams that were cancelled."""
+        for stream in [*self._live, *self._waiting]:
+            if stream.cancelled:
+                self._end(stream)
 
     def abandon(self) -> None:
         """End all streams as interrupted."""
@@ -165,10 +168,9 @@ class Scheduler:
             wanted += self._room(stream) + (0 if context in contexts else len(context))
             contexts.add(context)
         least = len(first.tokens) + self._room(first)
-        # Exact passes leave dead cells behind: the more there are, the seldomer all is read again.
-        self._cache.reserve(wanted * 2 if self._cache.exact else wanted, least=least)
-        if not self._fits(first):  # held by others than streams
-            raise ContextError(f"no room for {least} tokens in {self._cache.size} cells", hint="a smaller --ctx")
+        if wanted > self._cache.size:
+            # Exact passes leave dead cells behind: the more cells there are, the seldomer all is read again.
+            self._cache.reserve(wanted * 2 if self._cache.exact else wanted, least=least)
 
     def _room(self, stream: Stream) -> int:
         """Cells that a stream may still take."""
@@ -176,32 +178,15 @@ class Scheduler:
 
     def _fits(self, stream: Stream) -> bool:
         """Whether it can be live too, and all come to their end."""
-        source, shared = self._cache.longest(stream.tokens)
-        new = len(stream.tokens) - (shared if source and source.holders else 0)
-        promised = sum(self._room(live) for live in self._live)
-        return self._cache.available >= promised + new + self._room(stream)
+        return self._cache.left(stream.tokens) >= sum(map(self._room, [*self._live, stream]))
 
     def _read(self, stream: Stream) -> None:
-        """Give a stream a branch of its own with its tokens, of which the last is not read once it was drawn."""
-        drawn = len(stream.tokens) > stream.context_length
-        tokens = stream.tokens[:-1] if drawn else stream.tokens
-        self._make_room(len(tokens) + self._cache.PADDING)
-        trunk = self._reader.read(tokens)
-        stream.branch = self._cache.fork(trunk, len(tokens))
-        self._cache.release(trunk)
-
-    def _make_room(self, cells: int) -> None:
-        if self._cache.make_room(cells) or not self._cache.full:
-            return
-        self._cache.restart()
-        live = list(self._live)
-        for stream in live:
-            if stream.branch:
-                self._cache.release(stream.branch)
-                self._cache.drop(stream.branch)
-                stream.branch = None
-        for stream in live:
-            self._read(stream)
+        """Give a stream a branch of its own with its context."""
+        trunk = self._reader.read(stream.tokens)
+        try:
+            stream.branch = self._cache.fork(trunk, len(stream.tokens))
+        finally:
+            self._cache.release(trunk)
 
     # Passes
 
@@ -209,7 +194,7 @@ class Scheduler:
         started = time.perf_counter()
         live = self._live
         self._draft()
-        self._make_room(sum(1 + len(stream.draft) for stream in live) + self._cache.PADDING)
+        self._cache.make_room(sum(1 + len(stream.draft) for stream in live) + self._cache.PADDING)
         steps = []
         for stream in live:
             assert stream.branch
@@ -238,7 +223,8 @@ class Scheduler:
                 # The last token that is wanted need not be guessed: the draw after a guess comes free.
                 count = min(prospect.count, stream.writer.left - 1)
                 prospects[index] = Prospect(prospect.chance, count, prospect.cost)
-        for stream, count in zip(self._live, allot(prospects, self._costs), strict=True):
+        most = self._cache.context.n_batch - self._cache.PADDING
+        for stream, count in zip(self._live, allot(prospects, self._costs, most), strict=True):
             stream.draft = stream.drafter.draft(count) if stream.drafter and count else []
 
     def _accept(
