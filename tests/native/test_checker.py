@@ -24,7 +24,7 @@ BREAKS = {
     "a coefficient in its fourth digit": ("weight.h", "0x1.5bba14p-10f", "0x1.5bca14p-10f"),
     "weights are rounded": ("weight.h", "(uint64_t)(int64_t)(p * power)", "(uint64_t)llrintf(p * power)"),
     "NaN passes": ("sample.c", "if (isnan(logits[i]))", "if (false)"),
-    "nine rounds": ("philox.c", "round < 10", "round < 9"),
+    "nine rounds": ("../philox.h", "round < 10", "round < 9"),
     "rank ignores ties": ("logprob.c", "&& i < token", "&& i <= token"),
 }
 

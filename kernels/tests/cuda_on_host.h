@@ -1,0 +1,44 @@
+/* What cuda/block.h needs of CUDA, on a CPU: the threads of a block run one after the other, phase by phase, each time in
+ * another order, so that a phase whose outcome depends on the order gives other results than a GPU's neighbour would.
+ * What this cannot show: what is read and written by two threads of one phase, but for sums; and speed. */
+#ifndef CGK_TESTS_CUDA_ON_HOST_H
+#define CGK_TESTS_CUDA_ON_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define DEVICE static inline
+
+/* An odd multiplier goes through all of the THREADS, a power of two. */
+#define each_thread(t) \
+    for (uint32_t turn_ = 0, order_ = host_phase++, t = order_ % THREADS; turn_ < THREADS; \
+         turn_++, t = (t + 2 * order_ + 1) % THREADS)
+
+static uint32_t host_phase;
+
+static inline uint32_t atomicAdd(uint32_t *sum, uint32_t amount) {
+    const uint32_t old = *sum;
+    *sum += amount;
+    return old;
+}
+
+static inline float __fadd_rn(float a, float b) { return a + b; }
+static inline float __fsub_rn(float a, float b) { return a - b; }
+static inline float __fmul_rn(float a, float b) { return a * b; }
+
+static inline float __uint_as_float(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t __float_as_uint(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline uint64_t __umul64hi(uint64_t a, uint64_t b) { return (uint64_t)((unsigned __int128)a * b >> 64); }
+
+#endif
