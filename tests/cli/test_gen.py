@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,8 @@ class Ran:
 def gen(*arguments: str, model: Path | str | None, stdin: bytes | None = None, **variables: str) -> Ran:
     command = [*CGCLI, "gen", *(["-m", str(model)] if model else []), *arguments]
     environment = {**os.environ, **variables}
-    feed = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-    done = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=False, **feed)  # type: ignore[call-overload]
-    return Ran(done)
+    feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    return Ran(subprocess.run(command, capture_output=True, env=environment, timeout=60, check=False, **feed))
 
 
 SHORT = ("--seed", "3", "--max-tokens", "12", "-t", "1")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,7 +148,7 @@ def test_streams_may_be_closed_from_the_start(closing: str) -> None:
     "words", [["models"], ["models", "path", "none"], ["pull", "none"], ["convert", "no", "-o", "x"]]
 )
 def test_the_users_colour_holds_for_every_command(words: list[str], tmp_path: Path) -> None:
-    def coloured(**variables: str) -> bool:
+    def coloured(**variables: Any) -> bool:
         ran = cgcli(*words, **variables)
         return "\x1b[1" in ran.out.decode() + ran.err
 

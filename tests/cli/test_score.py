@@ -17,7 +17,8 @@ from cgcli.convert.convert import convert
 from cgcli.convert.provenance import Provenance
 from cgcli.core.progress import Silent
 from tests.cli.running import Ran, cgcli
-from tests.cli.test_gen_terminal import CGCLI, on_terminal
+from tests.cli.test_gen import CGCLI
+from tests.cli.test_gen_terminal import on_terminal
 from tests.convert.checkpoints import GOLDEN
 
 TEXT = """#!/usr/bin/env python3

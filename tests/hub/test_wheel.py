@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ class Puller:
         self.progress = progress
 
     def __call__(
-        self, spec: str = "tiny:f16", wheel: Path | None = None, python: str = sys.executable, **options: bool
+        self, spec: str = "tiny:f16", wheel: Path | None = None, python: str = sys.executable, **options: Any
     ) -> Stored:
         catalog = Catalog({"tiny": self.card}, "tiny")
         return pull(

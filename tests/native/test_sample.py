@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ SETTINGS = [
     Sampling(1e300, seed=11),
 ]
 
-SHAPES = {
+SHAPES: dict[str, Callable[[np.random.Generator, int], Any]] = {
     "gaussian": lambda rng, n: 3 * rng.standard_normal(n),
     "flat": lambda rng, n: np.full(n, -2.5),
     "one-hot": lambda rng, n: np.where(np.arange(n) == n // 2, 50, -50),
@@ -65,7 +66,7 @@ def test_it_is_numpy_to_the_bit(shape: str, n_vocab: int) -> None:
     for sampling in SETTINGS:
         logits = np.asarray(SHAPES[shape](rng, n_vocab), np.float32)
         banned = (rng.random(n_vocab) < 0.3) & (np.arange(n_vocab) > 0)
-        draw = {"turn": n_vocab, "candidate": 2, "index": 3}
+        draw: dict[str, Any] = {"turn": n_vocab, "candidate": 2, "index": 3}
         assert sample(logits, sampling, **draw) == reference.sample(logits, sampling, **draw)
         expected = reference.sample(logits, sampling, banned=banned, **draw)
         assert sample(logits, sampling, banned=banned, **draw) == expected
@@ -153,7 +154,7 @@ def test_draws_follow_the_distribution(sampling: Sampling, stream: str) -> None:
     counts = np.zeros(n_vocab)
     for number in range(draws):
         seeded = Sampling(sampling.temperature, sampling.top_p, sampling.top_k, seed=number if stream == "seed" else 1)
-        draw = {} if stream == "seed" else {stream: number}
+        draw: dict[str, Any] = {} if stream == "seed" else {stream: number}
         counts[sampler.sample(logits.ctypes.data, seeded, **draw).token] += 1
     assert not counts[expected == 0].any()
     kept = expected > 0
@@ -170,7 +171,7 @@ def test_the_draw_depends_on_seed_turn_candidate_and_index_alone() -> None:
     flat = Sampling(1, top_p=1, seed=7)
     token = sample(logits, flat, turn=1, candidate=2, index=3).token
     assert sample(logits, flat, turn=1, candidate=2, index=3).token == token
-    others = [{"turn": 2, "candidate": 2, "index": 3}, {"turn": 1, "candidate": 3, "index": 3}]
+    others: list[dict[str, Any]] = [{"turn": 2, "candidate": 2, "index": 3}, {"turn": 1, "candidate": 3, "index": 3}]
     others += [{"turn": 1, "candidate": 2, "index": 4}, {"turn": 2, "candidate": 1, "index": 3}]
     assert len({token, *(sample(logits, flat, **other).token for other in others)}) == 5
     assert sample(logits, Sampling(1, top_p=1, seed=7 + (1 << 32)), turn=1, candidate=2, index=3).token != token
