@@ -61,10 +61,12 @@ class ModelDrafter:
         self._request = request
         self._rate = Rate(_USUAL)
         self._branch: Branch | None = None
+        self._guesses: list[int] = []
 
     def prospect(self) -> Prospect:
         room = self._guesser.model.n_ctx_train - len(self._tokens) - 1
-        return Prospect(self._rate.value, max(0, min(MAX_DRAFT, room)), self._guesser.cost)
+        chance = self._rate.value
+        return Prospect([chance**depth for depth in range(1, min(MAX_DRAFT, room) + 1)], self._guesser.cost)
 
     def draft(self, count: int) -> list[int]:
         cache = self._guesser.cache
@@ -82,14 +84,18 @@ class ModelDrafter:
                 guesses.append(self._draw(cache.context.logits_address(0), len(guesses)))
         finally:
             cache.release(branch)
+        self._guesses = guesses
         return guesses
 
-    def extend(self, tokens: Sequence[int], *, drafted: int, kept: int) -> None:
-        self._tokens += tokens
-        if drafted:
-            self._rate.note(kept, min(kept + 1, drafted))
-        else:
+    def extend(self, tokens: Sequence[int]) -> None:
+        for guess, token in zip(self._guesses, tokens, strict=False):
+            self._rate.note(guess == token)
+            if guess != token:
+                break
+        if not self._guesses:
             self._rate.fade()
+        self._guesses = []
+        self._tokens += tokens
 
     def _read(self) -> Branch:
         """The branch of this stream, brought up to its tokens and held. Raises ContextError, Interrupted."""

@@ -2,23 +2,24 @@
 
 A guess is kept where the model's own draw equals it, so that guesses change the speed and never a draw (Leviathan et
 al., "Fast inference from transformers via speculative decoding", 2023, with exact match in place of rejection sampling;
-Saxena, "Prompt lookup decoding", 2023). How many are made follows from two things: how often the last ones were kept,
-by how long the match was that they came from, and what a wider pass costs. Neither is a time measured while it
-decodes, so the same request gives the same passes.
+Saxena, "Prompt lookup decoding", 2023). How many are made follows from two things: how often such guesses came true
+in this text, and what a wider pass costs. Neither is a time measured while it decodes, so the same request gives the
+same passes.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import ClassVar, Protocol
 
-from cgcli.native.draft import NgramIndex
+from cgcli.native.draft import MATCH_MAX, NgramIndex
 
 MAX_DRAFT = 15
 
-# What a pass costs by its rows, in passes of one row, for each quantization: 2 cores with AVX2, models of 135M and 350M.
+# What a pass costs by its rows, in passes of one row, by quantization: 2 cores with AVX2, models of 135M and 350M.
 _COSTS: Mapping[str, Mapping[int, float]] = {
     "f16": {1: 1.0, 2: 1.35, 4: 1.6, 8: 2.15, 16: 3.5},
     "q8_0": {1: 1.0, 2: 1.6, 3: 2.1, 4: 2.1, 6: 2.6, 8: 2.9, 16: 5.2},
@@ -52,11 +53,13 @@ class PassCosts:
 
 @dataclass(frozen=True)
 class Prospect:
-    """What a drafter could do now: up to `count` tokens, each kept with probability `chance` where those before it
-    were, at `cost` passes of the model a token."""
+    """What a drafter could do now.
 
-    chance: float
-    count: int
+    chances: of each guess to be kept, those before it included, so they only fall; cost: of a guess, in passes of the
+    model.
+    """
+
+    chances: Sequence[float] = ()
     cost: float = 0.0
 
 
@@ -69,15 +72,16 @@ class Drafter(Protocol):
         """At most so many tokens to follow the sequence."""
         ...
 
-    def extend(self, tokens: Sequence[int], *, drafted: int, kept: int) -> None:
-        """The sequence went on with `tokens`; of the last draft's `drafted` tokens, `kept` came true."""
+    def extend(self, tokens: Sequence[int]) -> None:
+        """The sequence went on with these."""
         ...
 
 
 class Rate:
     """How often something happens, the last times counting more; `usual` before anything is known."""
 
-    def __init__(self, usual: float, *, weight: float = 4.0, memory: float = 0.93) -> None:
+    def __init__(self, usual: float, *, weight: float = 4.0, memory: float = 0.95) -> None:
+        """weight: of what is usual, in times; memory: what is left of the weight of a time after the next one."""
         self._usual, self._weight, self._memory = usual, weight, memory
         self._happened = self._tried = 0.0
 
@@ -85,44 +89,52 @@ class Rate:
     def value(self) -> float:
         return (self._usual * self._weight + self._happened) / (self._weight + self._tried)
 
-    def note(self, happened: int, tried: int) -> None:
+    def note(self, happened: bool) -> None:
         self._happened = self._happened * self._memory + happened
-        self._tried = self._tried * self._memory + tried
+        self._tried = self._tried * self._memory + 1
 
     def fade(self) -> None:
         """It was not tried: so that it is tried again some time."""
-        self._happened *= 0.99
-        self._tried *= 0.99
+        self._happened *= 0.98
+        self._tried *= 0.98
 
 
 class NgramDrafter:
-    """Guesses that what followed the last few tokens before follows them again."""
+    """Guesses that what followed the last few tokens before follows them again.
+
+    The longer the place where they stood before agrees with the end of the sequence, the likelier. How likely, it
+    learns from every token, whether that was guessed or not.
+    """
 
     # Length of the match in tokens, at least: the share of guesses that come true, before this text has told.
-    USUAL: ClassVar[Mapping[int, float]] = {1: 0.3, 2: 0.35, 3: 0.45, 4: 0.55, 6: 0.65, 9: 0.75, 14: 0.85, 22: 0.92}
+    USUAL: ClassVar[Mapping[int, float]] = {1: 0.3, 2: 0.42, 3: 0.5, 4: 0.62, 6: 0.72, 9: 0.8, 14: 0.88, 22: 0.94}
 
     def __init__(self, tokens: Sequence[int], capacity: int) -> None:
+        """capacity: tokens that the sequence will have, about."""
         self._index = NgramIndex(capacity)
         self._index.append(tokens)
-        self._rates = {length: Rate(usual) for length, usual in self.USUAL.items()}
+        rates = {length: Rate(usual) for length, usual in self.USUAL.items()}
+        self._rates = [  # by the length of the match
+            rates[max(one for one in rates if one <= max(1, length))] for length in range(MATCH_MAX + 1)
+        ]
         self._proposal = self._index.propose(MAX_DRAFT)
 
-    def _rate(self) -> Rate:
-        return self._rates[max(length for length in self._rates if length <= max(1, self._proposal.matched))]
+    def _rate(self, depth: int) -> Rate:
+        """Of the guess after `depth` others that came true: the match is so much longer then."""
+        return self._rates[min(self._proposal.matched + depth, MATCH_MAX)]
 
     def prospect(self) -> Prospect:
-        return Prospect(self._rate().value, len(self._proposal.tokens))
+        rates = (self._rate(depth).value for depth in range(len(self._proposal.tokens)))
+        return Prospect(tuple(accumulate(rates, operator.mul)))
 
     def draft(self, count: int) -> list[int]:
         return list(self._proposal.tokens[:count])
 
-    def extend(self, tokens: Sequence[int], *, drafted: int, kept: int) -> None:
-        rate = self._rate()
-        for other in self._rates.values():
-            if other is not rate or not drafted:
-                other.fade()
-        if drafted:
-            rate.note(kept, min(kept + 1, drafted))
+    def extend(self, tokens: Sequence[int]) -> None:
+        for depth, (guess, token) in enumerate(zip(self._proposal.tokens, tokens, strict=False)):
+            self._rate(depth).note(guess == token)
+            if guess != token:
+                break
         self._index.append(tokens)
         self._proposal = self._index.propose(MAX_DRAFT)
 
@@ -134,12 +146,8 @@ def allot(prospects: Sequence[Prospect], costs: PassCosts, most: int) -> list[in
     to be kept, as long as that makes more of its cost.
     """
     rows = len(prospects)
-    if not any(prospect.count for prospect in prospects):
-        return [0] * rows
     guesses = sorted(
-        (-(prospect.chance**depth), index, prospect.cost)
-        for index, prospect in enumerate(prospects)
-        for depth in range(1, prospect.count + 1)
+        (-chance, index, prospect.cost) for index, prospect in enumerate(prospects) for chance in prospect.chances
     )
     best, taken = rows / costs.of(rows), 0
     tokens, cost = float(rows), 0.0

@@ -23,7 +23,7 @@ from cgcli.native.sample import Draw, Sampled, Sampler
 MakeDrafter = Callable[[list[int], Request], Drafter]
 """Of a context's tokens and what is asked for."""
 
-_NOTHING = Prospect(0.0, 0)
+_NOTHING = Prospect()
 
 
 @dataclass(eq=False)
@@ -221,8 +221,7 @@ class Scheduler:
             if stream.drafter and stream.writer.free:
                 prospect = stream.drafter.prospect()
                 # The last token that is wanted need not be guessed: the draw after a guess comes free.
-                count = min(prospect.count, stream.writer.left - 1)
-                prospects[index] = Prospect(prospect.chance, count, prospect.cost)
+                prospects[index] = Prospect(prospect.chances[: stream.writer.left - 1], prospect.cost)
         most = self._cache.context.n_batch - self._cache.PADDING
         for stream, count in zip(self._live, allot(prospects, self._costs, most), strict=True):
             stream.draft = stream.drafter.draft(count) if stream.drafter and count else []
@@ -247,7 +246,7 @@ class Scheduler:
         if not going:
             self._retire(stream)
         elif stream.drafter:
-            stream.drafter.extend(stream.tokens[before:], drafted=len(draft), kept=taken - 1)
+            stream.drafter.extend(stream.tokens[before:])
         elif self._make_drafter and stream.writer.left > 1:
             stream.drafter = self._make_drafter(stream.tokens, stream.request)
         return taken

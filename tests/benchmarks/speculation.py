@@ -1,0 +1,129 @@
+"""What guessing ahead from the text itself is worth: tokens a second with it and without, on real source files.
+
+    python -m tests.benchmarks.speculation [--model FILE.gguf] [--files N] [--tokens N]
+
+The second halves of files of the standard library are continued, greedily and at temperature 0.2, with guesses and
+without, in turn, from the same cached context. A small model repeats itself, which flatters guesses; so beside it the
+same guesses are held against what the file really says ("true text"): passes are run as if the model had drawn that.
+The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import sys
+import sysconfig
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cgcli.engine.drafting import NgramDrafter
+from cgcli.engine.engine import Engine
+from cgcli.engine.request import Completion, Request
+from cgcli.engine.scheduler import MakeDrafter
+from cgcli.engine.stops import Stops
+from cgcli.native.interrupt import interruptible
+from cgcli.native.sample import Draw, Sampled, Sampler, Sampling
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "build/test-home/store/smollm2-135m/q8_0.gguf"
+CONTEXT = 700  # tokens at most, of the first half
+
+
+class Truth:
+    """A sampler that draws what a text says; stands in for the model's own draws."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self.tokens = tokens
+
+    def sample_rows(self, draws: Sequence[Draw]) -> list[Sampled]:
+        return [Sampled(self.tokens[min(draw.index, len(self.tokens) - 1)], 0.0, 1) for draw in draws]
+
+
+def halves(engine: Engine, count: int, tokens: int) -> list[tuple[bytes, list[int]]]:
+    """A context, and the tokens that really follow it, of so many files."""
+    found = []
+    files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+    random.Random(0).shuffle(files)
+    for file in files:
+        text = file.read_bytes()
+        middle = text.find(b"\n", len(text) // 2) + 1
+        ids = engine.vocabulary.tokens(text[max(0, middle - 4 * CONTEXT) : middle])[-CONTEXT:]
+        context = b"".join(map(engine.model.piece, ids))
+        after = engine.vocabulary.tokens(text[middle : middle + 10 * tokens])
+        if len(ids) > 200 and len(after) > tokens:
+            found.append((context, after[: tokens + 1]))
+        if len(found) == count:
+            break
+    return found
+
+
+def run(engine: Engine, request: Request, guess: MakeDrafter | None, truth: Sequence[int] | None) -> Completion:
+    scheduler = engine.scheduler
+    scheduler._make_drafter = guess
+    scheduler._sampler = Truth(truth) if truth else Sampler(engine.model.n_vocab)  # type: ignore[assignment]
+    if truth:
+        scheduler._sampler.n_vocab = engine.model.n_vocab
+    return dict(engine.complete([request]))[0]
+
+
+def guesses(tokens: list[int], request: Request) -> NgramDrafter:
+    return NgramDrafter(tokens, len(tokens) + request.max_tokens)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--files", type=int, default=50)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    modes = {"greedy": Sampling(temperature=0), "T 0.2": Sampling(temperature=0.2, seed=1), "true text": Sampling()}
+    ratios: dict[str, list[float]] = {mode: [] for mode in modes}
+    kept: dict[str, list[float]] = {mode: [] for mode in modes}
+    with interruptible() as interrupt, Engine(arguments.model, interrupt=interrupt, threads=arguments.threads) as engine:
+        engine.reserve(4 * (CONTEXT + arguments.tokens))
+        ends, engine.vocabulary.ends = engine.vocabulary.ends, set()  # every run has the same length
+        engine.vocabulary.banned = type(engine.vocabulary.banned).from_buffer_copy(engine.vocabulary.banned)
+        for token in ends:
+            engine.vocabulary.banned[token] = 1
+        for number, (context, after) in enumerate(halves(engine, arguments.files, arguments.tokens)):
+            engine.score(context, len(context) - 1)
+            for mode, sampling in modes.items():
+                request = Request(context, replace(sampling, seed=number), Stops, max_tokens=arguments.tokens)
+                truth = after if mode == "true text" else None
+                seconds = []
+                for guess in (None, guesses) if number % 2 else (guesses, None):
+                    before, passes = engine.timings.decode_tokens, engine.timings.passes
+                    started = time.perf_counter()
+                    run(engine, request, guess, truth)
+                    seconds.append(time.perf_counter() - started)
+                    if guess:
+                        drawn = engine.timings.decode_tokens - before
+                        kept[mode].append(drawn / (engine.timings.passes - passes))
+                plain, guessed = seconds if number % 2 else reversed(seconds)
+                ratios[mode].append(plain / guessed)
+            print(f"{number + 1:3}", *(f"{mode} {ratios[mode][-1]:.2f} " for mode in modes), file=sys.stderr)
+    result = {}
+    print(f"{'':10} {'times faster':>12} {'least':>6} {'most':>6} {'tokens a pass':>14}")
+    for mode, values in ratios.items():
+        row = statistics.median(values), min(values), max(values), statistics.median(kept[mode])
+        print(f"{mode:10} {row[0]:12.2f} {row[1]:6.2f} {row[2]:6.2f} {row[3]:14.2f}")
+        result[mode] = {
+            "median": round(row[0], 3),
+            "least": round(row[1], 3),
+            "most": round(row[2], 3),
+            "tokens_a_pass": round(row[3], 2),
+        }
+    machine = f"{platform.machine()}, {os.cpu_count()} CPUs"
+    print(json.dumps({"benchmark": "speculation", "files": arguments.files, "rows": result, "machine": machine}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""How many guesses are worth a wider pass, and what is guessed: from the text itself, and by a second model."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import gguf
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgcli.core.errors import CgcliError, Interrupted, UsageError
+from cgcli.engine.drafting import MAX_DRAFT, NgramDrafter, PassCosts, Prospect, Rate, allot
+from cgcli.engine.engine import Engine
+from cgcli.engine.llama import QUANTS
+from cgcli.engine.request import Completion, Request
+from cgcli.engine.stops import Stops
+from cgcli.native.interrupt import Interrupt, interruptible
+from cgcli.native.sample import Sampling
+from tests.tiny_model import write_tiny_model
+
+PLENTY = 512
+
+
+def certain(chance: float, count: int, cost: float = 0.0) -> Prospect:
+    return Prospect([chance**depth for depth in range(1, count + 1)], cost)
+
+
+def worth(prospects: Sequence[Prospect], counts: Sequence[int], costs: PassCosts) -> float:
+    """Tokens that a pass with so many guesses gives, on average, for its cost."""
+    tokens = sum(1 + sum(p.chances[:count]) for p, count in zip(prospects, counts, strict=True))
+    own = sum(p.cost * count for p, count in zip(prospects, counts, strict=True))
+    return tokens / (costs.of(len(prospects) + sum(counts)) + own)
+
+
+@st.composite
+def one_drafter(draw: st.DrawFn) -> list[Prospect]:
+    """Streams that guess by one method, at one cost a token."""
+    cost = draw(st.sampled_from([0.0, 0.05, 0.3]))
+    chances = st.lists(st.floats(0, 1), max_size=4).map(lambda rates: tuple(itertools.accumulate(rates, operator.mul)))
+    return draw(st.lists(st.builds(Prospect, chances, st.just(cost)), min_size=1, max_size=4))
+
+
+@given(one_drafter(), st.sampled_from(QUANTS), st.integers(1, 20))
+def test_no_other_choice_is_worth_more(prospects: list[Prospect], quant: str, most: int) -> None:
+    """Against every choice that fits, none included."""
+    costs = PassCosts.usual(quant)
+    most = max(most, len(prospects))
+    counts = allot(prospects, costs, most)
+    assert all(0 <= count <= len(prospect.chances) for count, prospect in zip(counts, prospects, strict=True))
+    assert len(prospects) + sum(counts) <= most
+    every = itertools.product(*(range(len(prospect.chances) + 1) for prospect in prospects))
+    best = max(worth(prospects, other, costs) for other in every if len(prospects) + sum(other) <= most)
+    assert worth(prospects, counts, costs) == pytest.approx(best)
+
+
+def test_a_sure_guess_is_made_and_a_poor_one_is_not() -> None:
+    costs = PassCosts({1: 1.0, 2: 1.5, 16: 8.5})
+    assert allot([certain(1.0, 4)], costs, PLENTY) == [4]
+    assert allot([certain(0.4, 4)], costs, PLENTY) == [0]
+    assert allot([certain(0.4, 4), certain(1.0, 2)], costs, PLENTY) == [0, 2]
+    assert allot([certain(1.0, 4, cost=1.0)], costs, PLENTY) == [0]  # as dear as the pass that it saves
+
+
+def test_a_pass_never_has_more_rows_than_it_may() -> None:
+    """llama.cpp ends the process where a batch is too large."""
+    free = PassCosts({1: 1.0, 2: 1.0})
+    counts = allot([certain(1.0, MAX_DRAFT)] * 60, free, 509)
+    assert sum(counts) == 509 - 60
+
+
+def test_the_cost_of_a_pass_lies_on_lines_between_what_was_measured() -> None:
+    costs = PassCosts({1: 1.0, 4: 2.5, 8: 3.5})
+    assert [costs.of(rows) for rows in (1, 2, 4, 6, 8, 12)] == pytest.approx([1.0, 1.5, 2.5, 3.0, 3.5, 4.5])
+    assert PassCosts.usual("of no known kind").of(1) == 1.0
+    for quant in QUANTS:
+        widths = [PassCosts.usual(quant).of(rows) for rows in range(1, 64)]
+        assert widths == sorted(widths) and widths[0] == 1.0
+
+
+def test_a_rate_starts_at_the_usual_one_and_follows_what_happens() -> None:
+    rate = Rate(0.5)
+    assert rate.value == 0.5
+    for _ in range(60):
+        rate.note(False)
+    assert rate.value < 0.15
+    for _ in range(60):
+        rate.note(True)
+    assert rate.value > 0.85
+    for index in range(400):
+        rate.note(index % 4 == 0)
+    assert rate.value == pytest.approx(0.25, abs=0.1)
+
+
+def test_ngrams_guess_what_followed_before() -> None:
+    drafter = NgramDrafter([1, 2, 3, 4, 5, 6, 1, 2, 3], 64)
+    assert drafter.draft(3) == [4, 5, 6]
+    prospect = drafter.prospect()
+    usual = NgramDrafter.USUAL
+    assert prospect.cost == 0 and len(prospect.chances) == MAX_DRAFT
+    # A guess that comes true makes the match of the next one longer.
+    assert prospect.chances[:3] == pytest.approx([usual[3], usual[3] * usual[4], usual[3] * usual[4] * usual[4]])
+    drafter.extend([4, 5, 9])
+    assert drafter.prospect() == Prospect() and drafter.draft(3) == []  # nothing ever followed 9
+
+
+def test_ngrams_that_come_true_are_trusted_more_and_those_that_do_not_less() -> None:
+    text = random.Random(1).choices(range(50), k=60)
+    good, bad = NgramDrafter(text * 2, 400), NgramDrafter(text * 2, 400)
+    usual = good.prospect().chances[0]
+    for at in range(0, 60, 4):
+        good.extend(text[at : at + 4])
+        bad.extend([text[at], text[at + 1], 100 + at, 101 + at])
+        bad.extend(text[at : at + 2])
+    assert good.prospect().chances[0] > usual
+    bad.extend(text[:22])
+    assert bad.prospect().chances[0] < usual
+
+
+# A second model.
+
+
+@pytest.fixture
+def interrupt() -> Iterator[Interrupt]:
+    with interruptible() as interrupt:
+        yield interrupt
+
+
+FREE = PassCosts({1: 1.0, 2: 1.001})  # every guess is worth it, so that all are made
+REQUEST = Request(b"def abc", Sampling(temperature=0.8, seed=3), Stops, max_tokens=40)
+
+
+def finish(engine: Engine, *requests: Request) -> list[Completion]:
+    found = dict(engine.complete(requests))
+    return [found[index] for index in range(len(requests))]
+
+
+@pytest.fixture(scope="module")
+def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with a quarter of the window that the other has."""
+    path = write_tiny_model(tmp_path_factory.mktemp("draft") / "smaller.gguf")
+    fields = gguf.GGUFReader(path, "r+").fields
+    fields["phi2.context_length"].parts[-1][0] = 256
+    return path
+
+
+def test_a_model_that_guesses_for_itself_is_always_right(tiny_model: Path, interrupt: Interrupt) -> None:
+    with Engine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
+        expected = finish(plain, REQUEST)
+    with Engine(tiny_model, interrupt=interrupt, threads=1, draft=tiny_model, costs=FREE, exact=True) as engine:
+        engine._guesser.cost = 0.0  # type: ignore[union-attr]
+        assert finish(engine, REQUEST) == expected
+        timings = engine.timings
+        assert timings.acceptance == 1.0 and timings.passes <= 4 and timings.drafted >= 35
+
+
+def test_a_model_guesses_for_many_streams_and_changes_no_text(tiny_model: Path, interrupt: Interrupt) -> None:
+    """One that does not agree (other weights): most of its guesses are thrown away."""
+    requests = [
+        replace(REQUEST, context=b"abc" * (1 + 7 * index), candidate=index, sampling=Sampling(temperature, seed=index))
+        for index, temperature in itertools.product(range(4), (0.0, 0.9))
+    ]
+    with Engine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
+        expected = finish(plain, *requests)
+    other = write_tiny_model(tiny_model.parent / "other.gguf", seed=1)
+    with Engine(tiny_model, interrupt=interrupt, threads=1, draft=other, costs=FREE, exact=True) as engine:
+        engine._guesser.cost = 0.0  # type: ignore[union-attr]
+        assert finish(engine, *requests) == expected
+        assert engine.timings.drafted > engine.timings.kept
+
+
+def test_guesses_end_where_the_window_of_their_model_does(
+    tiny_model: Path, smaller: Path, interrupt: Interrupt
+) -> None:
+    request = replace(REQUEST, context=b"abcdefgh" * 30, max_tokens=60)  # from 240 tokens to 300
+    with Engine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
+        expected = finish(plain, request)
+    with Engine(tiny_model, interrupt=interrupt, threads=1, draft=smaller, costs=FREE, exact=True) as engine:
+        engine._guesser.cost = 0.0  # type: ignore[union-attr]
+        assert finish(engine, request) == expected
+        assert 0 < engine.timings.drafted <= 16 and engine.timings.acceptance == 1.0
+
+
+def test_another_vocabulary_is_refused(tiny_model: Path, interrupt: Interrupt, tmp_path: Path) -> None:
+    path = write_tiny_model(tmp_path / "swapped.gguf")
+    names = gguf.GGUFReader(path, "r+").fields["tokenizer.ggml.tokens"]
+    first, second = names.parts[names.data[97]], names.parts[names.data[98]]
+    first[0], second[0] = second[0], first[0]
+    with pytest.raises(UsageError, match=r"swapped.gguf cannot draft for tiny.gguf: their vocab") as caught:
+        Engine(tiny_model, interrupt=interrupt, threads=1, draft=path)
+    assert caught.value.hint and "--draft ngram" in caught.value.hint
+
+
+@pytest.mark.parametrize("trouble", [Interrupted(), CgcliError("a logit that is not a number")])
+def test_what_goes_wrong_while_guessing_leaves_nothing_held(
+    tiny_model: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch, trouble: CgcliError
+) -> None:
+    with Engine(tiny_model, interrupt=interrupt, threads=1, draft=tiny_model, costs=FREE) as engine:
+        guesser = engine._guesser
+        assert guesser
+        guesser.cost = 0.0
+        expected = finish(engine, REQUEST)
+        stream = engine.submit(REQUEST)
+        engine.scheduler.step()
+        place = (guesser.reader, "_read") if isinstance(trouble, Interrupted) else (guesser.sampler, "sample")
+
+        def fail(*_: object, **__: object) -> None:
+            raise trouble
+
+        with monkeypatch.context() as patched:
+            patched.setattr(*place, fail)
+            if isinstance(trouble, Interrupted):
+                engine.scheduler.step()
+            else:
+                with pytest.raises(CgcliError, match="not a number"):
+                    engine.scheduler.step()
+        assert stream.completion and stream.completion.finish_reason == "interrupted"
+        assert not guesser.cache.held and not engine.cache.held
+        assert finish(engine, REQUEST) == expected
