@@ -12,6 +12,7 @@ come back all at once, when what is held is read again.
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -217,8 +218,7 @@ class Cache:
             for index, token in enumerate(step.tokens)
         ]
         last = steps[-1]
-        fill = padded(self.model.header.quant, len(rows)) - len(rows) if self.exact else 0
-        rows += [Row(rows[-1].token, rows[-1].position + 1 + index, rows[-1].sequence) for index in range(fill)]
+        fill = self._pad(rows) if self.exact else 0
         done = context.run(rows)
         for step in steps:
             self._append(step.branch, [*step.tokens, *([rows[-1].token] * fill if step is last else [])])
@@ -228,6 +228,19 @@ class Cache:
             for step in reversed(steps):
                 self._undo(step)
         return done
+
+    def _pad(self, rows: list[Row]) -> int:
+        """Make an exact pass of some rows; returns how many more there are then, all of the last sequence."""
+        quant, size, last = self.model.header.quant, len(rows), rows[-1]
+        fill = padded(quant, size) - size
+        rows += [Row(last.token, last.position + 1 + index, last.sequence) for index in range(fill)]
+        # The end of the last layer and the output see the wanted rows alone: these must be so many, too.
+        wanted = sum(row.wanted for row in rows)
+        more = padded(quant, wanted) - wanted if wanted else 0
+        unwanted = (index for index in (*range(size, len(rows)), *range(size)) if not rows[index].wanted)
+        for index in itertools.islice(unwanted, more):
+            rows[index] = rows[index]._replace(wanted=True)
+        return fill
 
     def _append(self, branch: Branch, tokens: Sequence[int]) -> None:
         self._clock += 1
