@@ -98,7 +98,7 @@ class Scheduler:
         return stream
 
     def step(self) -> bool:
-        """Admit what has room, then make one pass. False where nothing is left to do.
+        """Admit what has room, with its first token; where nothing was admitted, make one pass. False at the end.
 
         After Ctrl-C every stream ends as interrupted. Raises ContextError where memory has no room for a single one.
         """
@@ -106,8 +106,7 @@ class Scheduler:
             if self._interrupt.requested:
                 raise Interrupted
             self.sweep()
-            self._admit()
-            if self._live:
+            if not self._admit() and self._live:
                 self._pass()
         except Interrupted:
             self.abandon()
@@ -142,13 +141,15 @@ class Scheduler:
 
     # Admission
 
-    def _admit(self) -> None:
+    def _admit(self) -> bool:
+        """Whether any was."""
+        admitted = False
         while self._waiting and len(self._live) < self._sequences:
             stream = self._waiting[0]
             if not self._live:
                 self._grow()
             elif not self._fits(stream):
-                return
+                break
             self._read(stream)
             started = time.perf_counter()
             logits = stream.branch.logits if stream.branch else None
@@ -158,6 +159,8 @@ class Scheduler:
             sampled = self._sampler.sample_rows([stream.draw(ctypes.addressof(logits))])
             self._accept(stream, sampled, [])
             self._timings.decode_s += time.perf_counter() - started
+            admitted = True
+        return admitted
 
     def _grow(self) -> None:
         """Nothing is live: have cells for as many of those waiting as may be live together."""
