@@ -207,13 +207,13 @@ def test_what_goes_wrong_while_guessing_leaves_nothing_held(
         expected = finish(engine, REQUEST)
         stream = engine.submit(REQUEST)
         engine.scheduler.step()
-        place = (guesser.reader, "_read") if isinstance(trouble, Interrupted) else (guesser.sampler, "sample")
+        place: tuple[object, str] = (guesser.reader, "_read") if isinstance(trouble, Interrupted) else (guesser.sampler, "sample")
 
         def fail(*_: object, **__: object) -> None:
             raise trouble
 
         with monkeypatch.context() as patched:
-            patched.setattr(*place, fail)
+            patched.setattr(place[0], place[1], fail)
             if isinstance(trouble, Interrupted):
                 engine.scheduler.step()
             else:

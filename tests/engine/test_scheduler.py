@@ -1,0 +1,312 @@
+"""Many streams together: what is read once, who goes first, what an end leaves behind, and texts that depend on
+nothing beside them."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cgcli.core.errors import CgcliError, ContextError, UsageError
+from cgcli.engine import cache as cache_module
+from cgcli.engine.engine import Engine
+from cgcli.engine.request import Completion, Request
+from cgcli.engine.scheduler import Stream
+from cgcli.engine.stops import Stops
+from cgcli.engine.vocabulary import Vocabulary
+from cgcli.native.interrupt import Interrupt, interruptible
+from cgcli.native.sample import Mask, Sampling
+from cgcli.program.program import Program
+from cgcli.program.session import Generation, Session
+from tests.tiny_model import VOCABULARY
+
+HOT = Sampling(temperature=0.9, top_p=0.95, seed=4)
+Make = Callable[..., Engine]
+
+
+@pytest.fixture
+def make(tiny_model: Path) -> Iterator[Make]:
+    """Engines on the tiny model, closed at the end."""
+    with interruptible() as interrupt:
+        engines: list[Engine] = []
+
+        def make(**options: object) -> Engine:
+            options = {"exact": True, "threads": 1, "interrupt": interrupt} | options
+            engines.append(Engine(tiny_model, **options))  # type: ignore[arg-type]
+            return engines[-1]
+
+        yield make
+        interrupt.clear()
+        for engine in engines:
+            engine.close()
+
+
+def request(context: bytes, **changes: object) -> Request:
+    return replace(Request(context, HOT, Stops, max_tokens=24), **changes)  # type: ignore[arg-type]
+
+
+def mixed(count: int, seed: int = 0, longest: int = 300) -> list[Request]:
+    """Requests with contexts that share beginnings, of all lengths."""
+    draw = random.Random(seed)
+    texts = [bytes(draw.choices(b"abcdefgh \n()", k=longest)) for _ in range(3)]
+    return [
+        request(
+            draw.choice(texts)[: draw.randint(1, longest)].rstrip() or b"a",
+            max_tokens=draw.randint(1, 40),
+            candidate=index,
+            sampling=Sampling(temperature=draw.choice([0.0, 0.8]), seed=draw.randrange(9)),
+        )
+        for index in range(count)
+    ]
+
+
+def finish(engine: Engine, requests: list[Request]) -> list[Completion]:
+    found = dict(engine.complete(requests))
+    return [found[index] for index in range(len(requests))]
+
+
+def run(engine: Engine, *streams: Stream) -> None:
+    while any(stream.completion is None for stream in streams):
+        engine.scheduler.step()
+
+
+def sound(engine: Engine) -> bool:
+    """Nothing is held or left in the queue."""
+    return not engine.cache.held and not engine.scheduler.step()
+
+
+def test_candidates_read_their_context_once_and_decode_together(make: Make) -> None:
+    engine = make(speculate=False)
+    requests = [request(b"abc" * 100, candidate=index) for index in range(12)]
+    texts = finish(engine, requests)
+    assert engine.timings.prefill_tokens == 300
+    assert engine.timings.passes == 23  # the first token of each comes from what was read
+    assert engine.timings.decode_tokens == 12 * 24 and len({one.text for one in texts}) == 12
+
+
+def test_long_candidates_are_live_together(make: Make) -> None:
+    """Their context is counted once, not for each of them."""
+    engine = make(exact=False, speculate=False)
+    requests = [request(b"a" * 900, candidate=index, max_tokens=60) for index in range(16)]
+    finish(engine, requests)
+    assert engine.timings.passes == 59 and engine.timings.prefill_tokens == 900
+
+
+def test_a_place_that_becomes_free_is_taken_at_once(make: Make) -> None:
+    """Three places, nine requests of different lengths: as many passes as a schedule by hand takes."""
+    engine = make(speculate=False, sequences=3)
+    lengths = [20, 5, 9, 7, 3, 12, 4, 6, 10]
+    finish(engine, [request(b"abc", max_tokens=length, candidate=length) for length in lengths])
+    ends = [0, 0, 0]
+    for length in lengths:
+        ends.sort()
+        ends[0] += length - 1  # its first token needs no pass
+    assert engine.timings.passes == max(ends)
+
+
+def test_more_streams_than_llama_cpp_has_sequences(make: Make) -> None:
+    engine = make(sequences=400, speculate=False)
+    texts = finish(engine, [request(b"abc", candidate=index, max_tokens=3) for index in range(300)])
+    assert len(texts) == 300 and all(one.tokens == 3 for one in texts)
+
+
+def test_higher_priorities_go_first_then_the_older(make: Make) -> None:
+    engine = make(sequences=1)
+    streams = [
+        engine.submit(request(b"abc", candidate=index, max_tokens=3), priority=priority)
+        for index, priority in enumerate([0, 5, 0, 9, 5])
+    ]
+    ended: list[int] = []
+    while engine.scheduler.step() or len(ended) < len(streams):
+        ended += [index for index, one in enumerate(streams) if one.completion and index not in ended]
+    assert ended == [3, 1, 4, 0, 2]
+
+
+def test_a_stream_that_is_cancelled_leaves_the_others_their_texts(make: Make) -> None:
+    requests = mixed(8)
+    alone = [finish(make(), [one])[0] for one in requests]
+    engine = make(sequences=4)
+    streams = [engine.submit(one) for one in requests]
+    for _ in range(3):
+        engine.scheduler.step()
+    live = next(stream for stream in streams if stream.branch)
+    live.cancel()
+    streams[-1].cancel()
+    run(engine, *streams)
+    for stream, expected in zip(streams, alone, strict=True):
+        assert stream.completion
+        if stream in (live, streams[-1]):
+            assert stream.completion.finish_reason == "interrupted"
+            assert expected.text.startswith(stream.completion.text)
+            assert stream.completion.tokens < expected.tokens
+        else:
+            assert stream.completion == expected
+    assert streams[-1].completion and streams[-1].completion.tokens == 0 and sound(engine)
+
+
+def test_an_interrupt_ends_all_and_the_next_starts_afresh(make: Make) -> None:
+    engine = make(sequences=3)
+    requests = [request(b"abc" * (1 + index), candidate=index) for index in range(6)]
+    expected = finish(make(), requests)
+    streams = [engine.submit(one) for one in requests]
+    for _ in range(4):
+        engine.scheduler.step()
+    Interrupt().set()
+    assert not engine.scheduler.step()
+    Interrupt().clear()
+    for stream, whole in zip(streams, expected, strict=True):
+        assert stream.completion and stream.completion.finish_reason == "interrupted"
+        assert whole.text.startswith(stream.completion.text)
+    assert [bool(stream.completion and stream.completion.tokens) for stream in streams] == [True] * 3 + [False] * 3
+    assert sound(engine) and finish(engine, requests) == expected
+
+
+@pytest.mark.parametrize("speculate", [False, True])
+def test_an_interrupt_inside_a_pass_keeps_a_sound_cache(
+    make: Make, monkeypatch: pytest.MonkeyPatch, speculate: bool
+) -> None:
+    """llama.cpp has done the pass, or some of it, and says that it did not."""
+    requests = mixed(5)
+    expected = finish(make(), requests)
+    engine = make(speculate=speculate)
+    for one in requests:
+        engine.submit(one)
+    for _ in range(3):
+        engine.scheduler.step()
+    context = engine.cache.context
+    honest = context.run
+    with monkeypatch.context() as patched:
+        patched.setattr(context, "run", lambda rows: honest(rows) and False)
+        assert not engine.scheduler.step()
+    assert sound(engine) and finish(engine, requests) == expected
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_drawn(make: Make) -> None:
+    engine = make()
+    with pytest.raises(ContextError, match="2048"):
+        finish(engine, [request(b"abc"), request(b"x" * 2048)])
+    assert sound(engine) and engine.timings.decode_tokens == 0  # the first one is not left in the queue
+    with pytest.raises(UsageError, match="max-tokens is 0"):
+        request(b"abc", max_tokens=0)
+
+
+def test_a_full_window_ends_each_stream_by_itself(make: Make) -> None:
+    engine = make()
+    texts = finish(engine, [request(b"x" * length, max_tokens=60) for length in (2000, 2040, 2047)])
+    assert [(one.tokens, one.finish_reason) for one in texts] == [(48, "context"), (8, "context"), (1, "context")]
+
+
+def test_an_error_inside_a_pass_leaves_the_engine_usable(make: Make) -> None:
+    engine = make()
+    requests = mixed(4)
+    expected = finish(engine, requests)
+    nothing: Mask = (type(engine.vocabulary.banned))(*[1] * VOCABULARY)
+    streams = [engine.submit(one) for one in requests]
+    engine.scheduler.step()
+    spoilt = next(stream for stream in streams if stream.completion is None)
+    spoilt.writer._vocabulary = replace_banned(engine, nothing)
+    with pytest.raises(CgcliError, match="no token is left to sample"):
+        run(engine, *streams)
+    assert all(stream.completion for stream in streams) and sound(engine)
+    assert finish(engine, requests) == expected
+
+
+def replace_banned(engine: Engine, banned: Mask) -> Vocabulary:
+    """The engine's vocabulary with another set of tokens that are never drawn."""
+    vocabulary = Vocabulary(engine.model)
+    vocabulary.banned = banned
+    return vocabulary
+
+
+def test_a_stream_that_nobody_reads_on_holds_nothing(make: Make) -> None:
+    engine = make()
+    pieces = engine.stream(request(b"abc", max_tokens=200))
+    next(pieces)
+    pieces.close()
+    assert not engine.cache.held
+    engine.score(b"a" * 1800, 1700)  # needs a larger cache, which nothing may hold
+
+
+def test_memory_for_fewer_streams_than_asked_takes_them_in_turn(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = mixed(12, longest=500)
+    expected = finish(make(), requests)
+    engine = make()
+    monkeypatch.setattr(cache_module, "available_bytes", lambda: (1300 - engine.cache.size) * engine.model.cell_bytes)
+    assert finish(engine, requests) == expected
+    assert engine.cache.size <= 1280
+    with pytest.raises(ContextError, match="MiB are free"):
+        finish(engine, [request(b"x" * 1500)])
+    assert sound(engine)
+
+
+# Texts that do not depend on what is beside them.
+
+
+SHAPES = list(itertools.product((1, 3, 16), (False, True), (1024, 4096)))
+
+
+@pytest.mark.parametrize(("sequences", "speculate", "cells"), SHAPES)
+def test_a_text_is_the_same_beside_any_others(
+    make: Make, monkeypatch: pytest.MonkeyPatch, sequences: int, speculate: bool, cells: int
+) -> None:
+    """Also where the cache is so small that its cells must be put in order again and again."""
+    requests = mixed(20, seed=1)
+    alone = [finish(make(speculate=False), [one])[0] for one in requests]
+    engine = make(sequences=sequences, speculate=speculate)
+    engine.reserve(cells - engine.cache.PADDING)
+    monkeypatch.setattr(cache_module, "available_bytes", lambda: 0)
+    assert finish(engine, requests) == alone
+    assert engine.cache.size == cells and sound(engine)
+    if (sequences, cells) == (16, 1024):
+        assert engine.cache.reread > 0
+
+
+def test_a_score_in_between_finds_room_and_changes_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where cells of nobody fill the cache, it puts itself in order for whoever needs room."""
+    requests = mixed(6, seed=2)
+    expected = finish(make(), requests)
+    engine = make()
+    text = bytes(random.Random(5).choices(b"abcdefgh", k=900))
+    scores = make().score(text, 100)
+    engine.reserve(1000)
+    monkeypatch.setattr(cache_module, "available_bytes", lambda: 0)
+    for _ in range(3):
+        assert finish(engine, requests) == expected
+        assert engine.score(text, 100) == scores
+
+
+def test_no_token_of_a_program_is_decoded_again(make: Make) -> None:
+    """Each of ten turns reads what it adds: its prompt, the last token before it (whose logits the prompt's first token
+    is scored by), and of the completion before what the cache does not have: its last token, or what its end became."""
+    engine = make(exact=False, sequences=4)
+    session = Session(engine, Program("#!/usr/bin/env python3\n\n"), Generation(HOT, max_tokens=30))
+    session.reserve(["a prompt that is rather long"] * 10)
+    for turn in range(10):
+        had = [list(branch.tokens) for branch in engine.cache.branches]
+        before, reread = engine.timings.prefill_tokens, engine.cache.reread
+        program = session.program
+        for _ in session.add(f"prompt number {turn}"):
+            pass
+        context = program.source() + program.opening(f"prompt number {turn}")
+        tokens = engine.vocabulary.tokens(context.encode())
+        known = max((cache_module.common_prefix(tokens, other) for other in had), default=0)
+        first = len(engine.vocabulary.tokens(program.source().encode()))
+        assert engine.timings.prefill_tokens - before == len(tokens) - min(known, first - 1)
+        # All of the program but the last token of its last completion and the line ends after it.
+        assert turn == 0 or known >= first - 3
+        assert engine.cache.reread == reread
+    assert len(session.program.turns) == 10
+
+
+def test_what_is_to_be_used_again_does_not_make_room_for_itself(make: Make) -> None:
+    """A program that fills more than half of the cache is still read once."""
+    engine = make(exact=False)
+    engine.reserve(1000)
+    finish(engine, [request(b"a" * 700, max_tokens=5)])
+    before = engine.timings.prefill_tokens
+    finish(engine, [request(b"a" * 705, max_tokens=5)])
+    assert engine.timings.prefill_tokens == before + 5
