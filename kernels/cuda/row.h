@@ -41,7 +41,7 @@ DEVICE uint64_t weight_at(const struct row *row, uint32_t i) {
     return row->banned && row->banned[i] ? 0 : weight(row->logits[i], row->max, row->scale);
 }
 
-/* A number that orders entries by (greater logit, lower id): the greatest comes first. NaN is above all, and 0 below. */
+/* A number that orders entries by (greater logit, lower id): the greatest is the first. NaN is above all, 0 below. */
 DEVICE uint64_t entry_key(float logit, uint32_t id) {
     if (logit != logit) {
         return UINT64_MAX;

@@ -1,7 +1,7 @@
 /* One row's token on the device: banned ids, temperature, top-k, top-p, min-p and one draw.
  *
- * As in ref/sample.c a kept set is two numbers, and nothing is sorted. Weights are not stored but computed in every pass
- * over the row, which after the first one comes from the L2 cache. */
+ * As in ref/sample.c a kept set is two numbers, and nothing is sorted. Weights are not stored but computed in each pass
+ * over the row, which after the first one should come from the L2 cache. */
 #ifndef CGK_CUDA_SAMPLE_H
 #define CGK_CUDA_SAMPLE_H
 
@@ -93,9 +93,9 @@ DEVICE struct kept filter(struct block *b, const struct row *row, const cgk_samp
     return kept;
 }
 
-/* The first id at which a running sum exceeds target: of entries that weigh `floor`, where what counts is `ties`; else of
- * the weights of kept entries, those of weight `floor` being kept below id `tie_end`. The bins are stretches of ids, of
- * all of them first, and then of the stretch that was found. */
+/* The first id at which a running sum exceeds target. What is summed: with `ties`, the number of entries that weigh
+ * `floor`; else the weights of the kept entries, those that weigh `floor` being kept below id `tie_end`. The bins are
+ * stretches of ids: of all of them first, and then of the stretch that was found. */
 DEVICE uint32_t find_id(struct block *b, const struct row *row, uint64_t floor, uint32_t tie_end, bool ties,
                         uint64_t target) {
     uint32_t first = 0, end = row->n_vocab, stretch;

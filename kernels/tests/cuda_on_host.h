@@ -1,6 +1,6 @@
-/* What cuda/block.h needs of CUDA, on a CPU: the threads of a block run one after the other, phase by phase, each time in
- * another order, so that a phase whose outcome depends on the order gives other results than a GPU's neighbour would.
- * What this cannot show: what is read and written by two threads of one phase, but for sums; and speed. */
+/* What cuda/block.h needs of CUDA, on a CPU: the threads of a block run one after the other, phase by phase, each time
+ * in another order, so that a phase whose outcome depends on the order seldom comes out the same.
+ * What this cannot show: two threads of one phase that write one place at once; and speed. */
 #ifndef CGK_TESTS_CUDA_ON_HOST_H
 #define CGK_TESTS_CUDA_ON_HOST_H
 
