@@ -66,7 +66,7 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     results: list[Result] = []
     try:
         with loaded(run, settings, choice) as engine:
-            session = Session(engine, program, generation)
+            session = Session(engine, program, generation, progress=output.progress())
             session.reserve(prompts)
             if _LONG < engine.count(before) < engine.window:
                 output.note(f"reading {engine.count(before)} tokens first")

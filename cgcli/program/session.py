@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cgcli.core.progress import Progress, Silent
 from cgcli.engine.engine import Engine, perplexity
 from cgcli.engine.request import Completion, FinishReason, Request
 from cgcli.engine.stops import Chain, Cutter, Stops
@@ -83,10 +84,14 @@ class Result:
 class Session:
     """`program` is the text so far; how many turns it has selects the draws of the next one."""
 
-    def __init__(self, engine: Engine, program: Program, generation: Generation) -> None:
+    def __init__(
+        self, engine: Engine, program: Program, generation: Generation, *, progress: Progress | None = None
+    ) -> None:
+        """progress: of candidates that are drawn together, of which nothing is seen before they are done."""
         self.engine = engine
         self.program = program
         self.generation = generation
+        self._progress = progress or Silent()
 
     def reserve(self, prompts: Sequence[str | None]) -> None:
         """Make room in the cache for these turns, so that it need not grow on the way."""
@@ -126,7 +131,11 @@ class Session:
         """All candidates, drawn together, then the text of the one with the highest mean log-probability."""
         wanted = self.generation.candidates
         requests = [self._request(context, index) for index in range(wanted)]
-        found = dict(self.engine.complete(requests))
+        found: dict[int, Completion] = {}
+        with self._progress.task("candidates", wanted, unit="steps") as task:
+            for index, completion in self.engine.complete(requests):
+                found[index] = completion
+                task.advance(1)
         drawn = [self._candidate(found[index]) for index in range(wanted)]
         for index in range(wanted, wanted + self.generation.redraws):
             if any(candidate.usable or candidate.finish_reason == "interrupted" for candidate in drawn):
