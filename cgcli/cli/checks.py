@@ -90,11 +90,11 @@ def _engine() -> Iterator[Finding]:
 
 
 def _kernels() -> Iterator[Finding]:
-    from cgcli.native.library import library
+    from cgcli.native.library import tier
 
     try:
-        library()
-        yield Finding("kernels", "libcgk, plain C")
+        running = tier()
+        yield Finding("kernels", "libcgk, " + ("plain C" if running == "ref" else running))
     except CgcliError as error:
         yield _broken("kernels", error, "pip install --force-reinstall cgcli")
 

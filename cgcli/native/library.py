@@ -54,10 +54,17 @@ def library() -> ctypes.CDLL:
         raise CgcliError(f"{FILE_NAME} cannot be loaded: {error}", hint="make, or install cgcli again") from error
 
 
+def tier() -> str:
+    """Which kernels this processor gets: "avx512", "avx2", "neon", or "ref", which is plain C."""
+    return str(library().cgk_tier().decode())
+
+
 def load(path: Path) -> ctypes.CDLL:
     """The libcgk at `path`, its functions typed as in cgk.h. Raises OSError."""
     lib = ctypes.CDLL(str(path))
     address, uint32 = ctypes.c_void_p, ctypes.c_uint32
+    lib.cgk_tier.argtypes = []
+    lib.cgk_tier.restype = ctypes.c_char_p
     # sample is called once a token: pointers are plain addresses, which ctypes passes fastest.
     lib.cgk_sample.argtypes = [address, address, uint32, address, address, address]
     lib.cgk_sample.restype = ctypes.c_int

@@ -66,7 +66,7 @@ class Draw:
 
 
 class Sampler:
-    """Samples from rows of `n_vocab` logits. It owns scratch memory (8 bytes an entry): one a thread."""
+    """Samples from rows of `n_vocab` logits. It owns scratch memory (12 bytes an entry): one a thread."""
 
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab

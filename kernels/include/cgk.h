@@ -6,7 +6,8 @@
  *
  * Memory: all of it is the caller's and nothing is kept after a call; nothing is allocated. Logits are only read.
  * Errors: a function returns a cgk_status; where it is not CGK_OK the outputs are unspecified.
- * Threads: no global state but for the interrupt flag; calls with different outputs and scratch may run at once.
+ * Threads: no global state but for the interrupt flag and the choice of a tier; calls with different outputs and
+ * scratch may run at once.
  * Floating point: the default environment (round to nearest, no fast-math, products and sums never fused).
  *
  * Weights. Over logits l[i] with greatest value max, at temperature T > 0:
@@ -48,6 +49,9 @@ typedef enum cgk_status {
     CGK_ERROR_NAN = 2,          /* a logit that may be chosen is not a number */
     CGK_ERROR_NO_CANDIDATE = 3, /* every logit is banned or -inf */
 } cgk_status;
+
+/* Which implementation this processor gets: "avx512", "avx2", "neon" or "ref" (plain C). It changes no result. */
+CGK_API const char *cgk_tier(void);
 
 /* ---- sample ----------------------------------------------------------------------------------------------- */
 

@@ -1,7 +1,8 @@
 /* cgk_logprob and cgk_top in plain C: log-probability, rank and entropy of given tokens, and the most probable ones. */
 #include <math.h>
 
-#include "cgk.h"
+#include "../tier.h"
+#include "top.h"
 #include "weight.h"
 
 static uint32_t rank_of(const float *logits, uint32_t n_vocab, uint32_t token) {
@@ -36,8 +37,8 @@ static cgk_status normalize(const float *logits, uint32_t n_vocab, struct partit
     return all->sum == 0 ? CGK_ERROR_NO_CANDIDATE : CGK_OK;
 }
 
-CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_vocab, const int32_t *tokens,
-                               float *logprob, uint32_t *rank, float *entropy) {
+cgk_status ref_logprob(const float *logits, uint32_t n_rows, uint32_t n_vocab, const int32_t *tokens, float *logprob,
+                       uint32_t *rank, float *entropy) {
     if (!logits || !tokens || !logprob || n_vocab < 1 || n_vocab > CGK_VOCAB_MAX) {
         return CGK_ERROR_PARAMETER;
     }
@@ -62,7 +63,7 @@ CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_
     return CGK_OK;
 }
 
-CGK_API cgk_status cgk_top(const float *logits, uint32_t n_vocab, uint32_t k, int32_t *ids, float *logprob) {
+cgk_status ref_top(const float *logits, uint32_t n_vocab, uint32_t k, int32_t *ids, float *logprob) {
     if (!logits || !ids || !logprob || n_vocab < 1 || n_vocab > CGK_VOCAB_MAX || k < 1 || k > n_vocab) {
         return CGK_ERROR_PARAMETER;
     }
@@ -72,14 +73,8 @@ CGK_API cgk_status cgk_top(const float *logits, uint32_t n_vocab, uint32_t k, in
         return status;
     }
     uint32_t found = 0;
-    for (uint32_t i = 0; i < n_vocab; i++) { /* each takes its place among the first k; ids ascend, so a tie stays */
-        if (found < k || logits[i] > logits[ids[k - 1]]) {
-            uint32_t place = found < k ? found++ : k - 1;
-            for (; place > 0 && logits[i] > logits[ids[place - 1]]; place--) {
-                ids[place] = ids[place - 1];
-            }
-            ids[place] = (int32_t)i;
-        }
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        found = top_insert(ids, found, k, logits, i);
     }
     for (uint32_t place = 0; place < k; place++) {
         logprob[place] = partition_logprob(all, logits[ids[place]]);

@@ -4,8 +4,8 @@
  * it: the weight at which it ends, and how many of the entries with just that weight belong to it. */
 #include <math.h>
 
-#include "cgk.h"
-#include "weight.h"
+#include "../tier.h"
+#include "choice.h"
 
 struct kept {
     uint64_t floor; /* every greater weight is kept */
@@ -57,31 +57,18 @@ static struct kept filter(const uint64_t *weights, uint32_t n_vocab, const cgk_s
         kept = shortest_prefix(weights, n_vocab, params->top_k, false);
     }
     if (params->top_p < 1.0) {
-        const uint64_t all = total(weights, n_vocab, kept);
-        uint64_t need = (uint64_t)ceil(params->top_p * (double)all);
-        need = need < 1 ? 1 : need > all ? all : need;
+        const uint64_t need = nucleus_need(params->top_p, total(weights, n_vocab, kept));
         kept = shortest_prefix(weights, n_vocab, need, true);
     }
-    const uint64_t least = (uint64_t)ceil(params->min_p * (double)WEIGHT_ONE);
+    const uint64_t least = least_weight(params->min_p);
     if (least > kept.floor) {
         kept = (struct kept){least - 1, 0};
     }
     return kept;
 }
 
-/* floor(a * b / 2^64), by halves: C11 has no wider integer. */
-static uint64_t high_product(uint64_t a, uint64_t b) {
-    const uint64_t a0 = (uint32_t)a, a1 = a >> 32, b0 = (uint32_t)b, b1 = b >> 32;
-    const uint64_t middle = a1 * b0 + (a0 * b0 >> 32);
-    return a1 * b1 + (middle >> 32) + ((a0 * b1 + (uint32_t)middle) >> 32);
-}
-
 static uint32_t draw(const uint64_t *weights, uint32_t n_vocab, struct kept kept, const cgk_sample_params *params) {
-    const uint32_t counter[4] = {params->index, params->candidate, params->turn, 0};
-    const uint32_t key[2] = {(uint32_t)params->seed, (uint32_t)(params->seed >> 32)};
-    uint32_t word[4];
-    cgk_philox4x32(counter, key, word);
-    uint64_t target = high_product((uint64_t)word[1] << 32 | word[0], total(weights, n_vocab, kept));
+    uint64_t target = draw_target(params, total(weights, n_vocab, kept));
     for (uint32_t i = 0; i < n_vocab; i++) {
         if (weights[i] > kept.floor || (weights[i] == kept.floor && kept.ties > 0)) {
             if (target < weights[i]) {
@@ -94,17 +81,10 @@ static uint32_t draw(const uint64_t *weights, uint32_t n_vocab, struct kept kept
     return n_vocab; /* not reached: target is below the total */
 }
 
-static bool usable(const float *logits, uint32_t n_vocab, const cgk_sample_params *params, const void *scratch,
-                   const cgk_sample_result *result) {
-    return logits && params && scratch && result && n_vocab >= 1 && n_vocab <= CGK_VOCAB_MAX &&
-           params->temperature >= 0 && params->temperature <= DBL_MAX && params->top_p >= 0 && params->min_p >= 0 &&
-           params->min_p <= 1; /* each comparison is false for NaN */
-}
+size_t ref_sample_scratch(uint32_t n_vocab) { return n_vocab * sizeof(uint64_t); }
 
-CGK_API size_t cgk_sample_scratch(uint32_t n_vocab) { return n_vocab * sizeof(uint64_t); }
-
-CGK_API cgk_status cgk_sample(const float *logits, const uint8_t *banned, uint32_t n_vocab,
-                              const cgk_sample_params *params, void *scratch, cgk_sample_result *result) {
+cgk_status ref_sample(const float *logits, const uint8_t *banned, uint32_t n_vocab, const cgk_sample_params *params,
+                      void *scratch, cgk_sample_result *result) {
     if (!usable(logits, n_vocab, params, scratch, result)) {
         return CGK_ERROR_PARAMETER;
     }
@@ -138,21 +118,5 @@ CGK_API cgk_status cgk_sample(const float *logits, const uint8_t *banned, uint32
     }
     const float logprob = partition_logprob(partition_of(logits, n_vocab), logits[token]);
     *result = (cgk_sample_result){(int32_t)token, logprob, size};
-    return CGK_OK;
-}
-
-CGK_API cgk_status cgk_sample_rows(const float *const *logits, const uint8_t *const *banned, uint32_t n_rows,
-                                   uint32_t n_vocab, const cgk_sample_params *params, void *scratch,
-                                   cgk_sample_result *results) {
-    if (!logits || !params || !results) {
-        return CGK_ERROR_PARAMETER;
-    }
-    for (uint32_t row = 0; row < n_rows; row++) {
-        const uint8_t *mask = banned ? banned[row] : NULL;
-        const cgk_status status = cgk_sample(logits[row], mask, n_vocab, &params[row], scratch, &results[row]);
-        if (status != CGK_OK) {
-            return status;
-        }
-    }
     return CGK_OK;
 }

@@ -2,14 +2,15 @@
  *
  *   cd kernels
  *   cc -std=c11 -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=off -Iinclude \
- *      tests/checker.c ref/philox.c ref/sample.c ref/logprob.c -lm -o checker && ./checker
+ *      tests/checker.c dispatch.c ref/philox.c ref/sample.c ref/logprob.c -lm -o checker && ./checker
  *
- * Inputs lie in blocks of their exact size, so that AddressSanitizer sees a read or write beside them. It stops after
- * ten faults. */
+ * It checks the exported functions, whoever defines them; with -DTIERS='TIER(ref), TIER(avx2)' and the objects of those
+ * tiers it checks each of them. Inputs lie in blocks of their exact size, so that AddressSanitizer sees a read or write
+ * beside them. It stops after ten faults. */
 #include <stdio.h>
 #include <string.h>
 
-#include "cgk.h"
+#include "../tier.h"
 #include "oracle.h"
 
 enum { FAULTS_MAX = 10 };
@@ -19,16 +20,11 @@ enum { FAULTS_MAX = 10 };
 #define LOGPROB_RELATIVE 1.2e-7
 #define ENTROPY_ABSOLUTE 1e-5
 
-static const struct tier {
-    const char *name;
-    cgk_status (*sample)(const float *logits, const uint8_t *banned, uint32_t n_vocab, const cgk_sample_params *params,
-                         void *scratch, cgk_sample_result *result);
-    cgk_status (*logprob)(const float *logits, uint32_t n_rows, uint32_t n_vocab, const int32_t *tokens, float *logprob,
-                          uint32_t *rank, float *entropy);
-} tiers[] = {
-    {"ref", cgk_sample, cgk_logprob},
-};
-enum { TIERS = sizeof tiers / sizeof tiers[0] };
+#if !defined(TIERS)
+#define TIERS {"library", cgk_sample, cgk_sample_scratch, cgk_logprob, cgk_top}
+#endif
+static const struct tier tiers[] = {TIERS};
+enum { N_TIERS = sizeof tiers / sizeof tiers[0] };
 
 static const uint32_t sizes[] = {1,  2,  3,  5,   7,   8,   15,   16,   17,   31,    33,
                                  63, 64, 65, 127, 255, 257, 1000, 1023, 4097, 51200};
@@ -52,12 +48,14 @@ static const cgk_sample_params settings[] = {
     {.temperature = 1e-310, .top_p = 1.0, .seed = 13}, /* 1 / T overflows a float */
     {.temperature = DBL_MAX, .top_p = 0.95, .seed = 14},
     {.temperature = 100.0, .top_p = 0.999, .seed = 15},
+    {.temperature = 1.0, .top_p = 0.5, .seed = 16}, /* of equal weights just half */
+    {.temperature = 0.8, .top_p = 0.9, .min_p = 0.001, .seed = 17, .top_k = 9000},
 };
 enum { SETTINGS = sizeof settings / sizeof settings[0] };
 
-enum shape { GAUSSIAN, WIDE, FLAT, ONE_HOT, TIES, TOP_INF, BOTTOM_INF, FAR_APART, DENORMAL, MIXED, SHAPES };
-static const char *const shape_names[SHAPES] = {"gaussian", "wide", "flat",      "one-hot",  "ties",
-                                                "+inf",     "-inf", "far apart", "denormal", "mixed"};
+enum shape { GAUSSIAN, WIDE, FLAT, ONE_HOT, TIES, TOP_INF, BOTTOM_INF, FAR_APART, DENORMAL, MIXED, TWO_VALUES, HIGH_SPOTS, LOW_SPOTS, SHAPES };
+static const char *const shape_names[SHAPES] = {"gaussian",  "wide",     "flat",  "one-hot",    "ties",       "+inf",     "-inf",
+                                                "far apart", "denormal", "mixed", "two values", "high spots", "low spots"};
 
 /* One row of logits and how it is sampled. */
 struct row {
@@ -111,6 +109,10 @@ static void fill(const struct row *row) {
         case TOP_INF: logit = word % 8 == 0 || i == row->n_vocab / 2 ? INFINITY : logit; break;
         case BOTTOM_INF: logit = word % 2 && i != row->n_vocab - 1 ? -INFINITY : logit; break;
         case FAR_APART: logit = word % 2 ? FLT_MAX : -FLT_MAX; break;
+        case TWO_VALUES: logit = word % 16 ? 0.0f : 2.0f; break;
+        /* every 64th, 128th or 256th group is unlike the rest: a guess from a sample of such a row is wrong */
+        case HIGH_SPOTS: logit += i % 64 < 16 ? 4.0f : 0.0f; break;
+        case LOW_SPOTS: logit -= i % 64 < 16 ? 4.0f : 0.0f; break;
         case DENORMAL: logit = (float)(word % 16) * 0x1p-149f; break;
         default: {
             const float few[] = {-INFINITY, -0.0f, 0.0f, -1e30f};
@@ -125,35 +127,43 @@ static bool near_truth(float logprob, double truth) {
     return logprob == (float)truth || fabs(logprob - truth) <= LOGPROB_ABSOLUTE + LOGPROB_RELATIVE * fabs(truth);
 }
 
-static void check_sample(const struct row *row, const uint8_t *banned, cgk_sample_params params) {
+static void check_sample(struct row *row, const uint8_t *banned, cgk_sample_params params) {
     params.turn = random_word();
     params.candidate = random_word() % 16;
     params.index = random_word() % 512;
-    cgk_sample_result want = {0}, got = {0};
+    cgk_sample_result want = {0};
     const cgk_status expected = oracle_sample(row->logits, banned, row->n_vocab, &params, &want);
-    void *scratch = malloc(cgk_sample_scratch(row->n_vocab));
-    const cgk_status status = row->tier->sample(row->logits, banned, row->n_vocab, &params, scratch, &got);
-    free(scratch);
-    cases++;
-    if (status != expected) {
-        fault("status", row, status, expected);
-    } else if (status == CGK_OK) {
-        if (got.kept != want.kept) {
-            fault("kept", row, got.kept, want.kept);
-        }
-        if (got.token != want.token) {
-            fault("token", row, got.token, want.token);
-            return;
-        }
-        const double truth = oracle_logprob(row->logits, row->n_vocab, (uint32_t)got.token);
-        if (!near_truth(got.logprob, truth)) {
-            fault("log-probability of the sample", row, got.logprob, truth);
+    const double truth =
+        expected == CGK_OK ? oracle_logprob(row->logits, row->n_vocab, (uint32_t)want.token) : 0;
+    for (row->tier = tiers; row->tier < tiers + N_TIERS; row->tier++) {
+        cgk_sample_result got = {0};
+        void *scratch = malloc(row->tier->sample_scratch(row->n_vocab));
+        const cgk_status status = row->tier->sample(row->logits, banned, row->n_vocab, &params, scratch, &got);
+        free(scratch);
+        cases++;
+        if (status != expected) {
+            fault("status", row, status, expected);
+        } else if (status == CGK_OK) {
+            if (got.kept != want.kept) {
+                fault("kept", row, got.kept, want.kept);
+            }
+            if (got.token != want.token) {
+                fault("token", row, got.token, want.token);
+                continue;
+            }
+            if (!near_truth(got.logprob, truth)) {
+                fault("log-probability of the sample", row, got.logprob, truth);
+            }
+            if (row->tier > tiers && got.logprob != want.logprob) {
+                fault("log-probability beside the first tier's", row, got.logprob, want.logprob);
+            }
+            want.logprob = got.logprob;
         }
     }
 }
 
 /* Some weights to the bit: with min-p just at the weight of an entry, or one unit above it, that entry decides. */
-static void check_weights(const struct row *row) {
+static void check_weights(struct row *row) {
     cgk_sample_params params = settings[row->setting];
     float max = -INFINITY;
     for (uint32_t i = 0; i < row->n_vocab; i++) {
@@ -208,8 +218,40 @@ static void check_logprob(const struct row *row) {
     }
 }
 
-static void check_rows(const struct tier *tier, enum shape shape, uint32_t n_vocab) {
-    struct row row = {tier, shape, n_vocab, 0, malloc(n_vocab * sizeof(float)), malloc(n_vocab)};
+/* The best k: k times what comes next. */
+static void check_top(const struct row *row, uint32_t k) {
+    int32_t *ids = malloc(k * sizeof *ids), last = -1;
+    float *logprob = malloc(k * sizeof *logprob);
+    const cgk_status status = row->tier->top(row->logits, row->n_vocab, k, ids, logprob);
+    cases++;
+    if (status != CGK_OK) {
+        fault("top status", row, status, CGK_OK);
+    }
+    for (uint32_t place = 0; status == CGK_OK && place < k; place++) {
+        int32_t best = -1;
+        for (uint32_t i = 0; i < row->n_vocab; i++) {
+            const float limit = last < 0 ? INFINITY : row->logits[last];
+            const bool open = last < 0 || row->logits[i] < limit || (row->logits[i] == limit && (int32_t)i > last);
+            if (open && (best < 0 || row->logits[i] > row->logits[best])) {
+                best = (int32_t)i;
+            }
+        }
+        if (ids[place] != best) {
+            fault("top", row, ids[place], best);
+            break;
+        }
+        const double truth = oracle_logprob(row->logits, row->n_vocab, (uint32_t)best);
+        if (!near_truth(logprob[place], truth)) {
+            fault("log-probability of the top", row, logprob[place], truth);
+        }
+        last = best;
+    }
+    free(ids);
+    free(logprob);
+}
+
+static void check_rows(enum shape shape, uint32_t n_vocab) {
+    struct row row = {tiers, shape, n_vocab, 0, malloc(n_vocab * sizeof(float)), malloc(n_vocab)};
     const int rounds = n_vocab < 2000 ? 3 : 1;
     for (row.setting = 0; row.setting < SETTINGS; row.setting++) {
         for (int round = 0; round < rounds; round++) {
@@ -230,7 +272,11 @@ static void check_rows(const struct tier *tier, enum shape shape, uint32_t n_voc
     }
     fill(&row);
     row.logits[0] = row.logits[0] > -INFINITY ? row.logits[0] : 0; /* a row of -inf alone is in check_refusals */
-    check_logprob(&row);
+    for (row.tier = tiers; row.tier < tiers + N_TIERS; row.tier++) {
+        check_logprob(&row);
+        check_top(&row, 1);
+        check_top(&row, n_vocab < 20 ? n_vocab : 20);
+    }
     free(row.logits);
     free(row.banned);
 }
@@ -238,7 +284,8 @@ static void check_rows(const struct tier *tier, enum shape shape, uint32_t n_voc
 static void check_refusals(const struct tier *tier) {
     float flat[2] = {0, 0}, none[2] = {-INFINITY, -INFINITY}, nan_row[2] = {0, NAN}, logprob;
     const int32_t token = 0, beyond = 2, negative = -1;
-    uint64_t scratch[2];
+    int32_t best;
+    void *scratch = malloc(tier->sample_scratch(2));
     cgk_sample_result result;
     const cgk_sample_params good = {.temperature = 1, .top_p = 1};
     const cgk_sample_params bad[] = {
@@ -252,7 +299,7 @@ static void check_refusals(const struct tier *tier) {
         {.temperature = 1, .top_p = 1, .min_p = NAN},
     };
     enum { BAD = sizeof bad / sizeof bad[0] };
-    cgk_status status[BAD + 10];
+    cgk_status status[BAD + 14];
     int n = 0;
     for (; n < BAD; n++) {
         status[n] = tier->sample(flat, NULL, 2, &bad[n], scratch, &result);
@@ -263,12 +310,17 @@ static void check_refusals(const struct tier *tier) {
     status[n++] = tier->sample(flat, NULL, 2, &good, NULL, &result);
     status[n++] = tier->logprob(flat, 1, 2, &beyond, &logprob, NULL, NULL);
     status[n++] = tier->logprob(flat, 1, 2, &negative, &logprob, NULL, NULL);
+    status[n++] = tier->top(flat, 2, 0, &best, &logprob);
+    status[n++] = tier->top(flat, 2, 3, &best, &logprob);
     const int parameters = n;
     status[n++] = tier->sample(none, NULL, 2, &good, scratch, &result);
     status[n++] = tier->logprob(none, 1, 2, &token, &logprob, NULL, NULL);
+    status[n++] = tier->top(none, 2, 1, &best, &logprob);
     const int impossible = n;
     status[n++] = tier->sample(nan_row, NULL, 2, &good, scratch, &result);
     status[n++] = tier->logprob(nan_row, 1, 2, &token, &logprob, NULL, NULL);
+    status[n++] = tier->top(nan_row, 2, 1, &best, &logprob);
+    free(scratch);
     for (int i = 0; i < n; i++) {
         const struct row row = {tier, FLAT, 2, i, flat, NULL};
         const cgk_status want = i < parameters   ? CGK_ERROR_PARAMETER
@@ -300,16 +352,66 @@ static void check_philox(void) {
     }
 }
 
-int main(void) {
-    check_philox(); /* the oracle draws with it too */
-    for (int tier = 0; tier < TIERS && faults == 0; tier++) {
-        check_refusals(&tiers[tier]);
-        for (int shape = 0; shape < SHAPES; shape++) {
-            for (int size = 0; size < SIZES; size++) {
-                check_rows(&tiers[tier], (enum shape)shape, sizes[size]);
+/* Rows together, some of the same logits, are drawn as rows one by one; the first that fails ends the call. */
+static void check_batch(void) {
+    enum { ROWS = 9, N = 777 };
+    struct row row = {tiers, GAUSSIAN, N, 0, malloc(N * sizeof(float)), calloc(N, 1)};
+    float *other = malloc(N * sizeof(float));
+    fill(&row);
+    memcpy(other, row.logits, N * sizeof(float));
+    fill(&row);
+    row.banned[3] = row.banned[N - 1] = 1;
+    const float *logits[ROWS];
+    const uint8_t *banned[ROWS];
+    cgk_sample_params params[ROWS];
+    cgk_sample_result results[ROWS], alone;
+    for (uint32_t i = 0; i < ROWS; i++) {
+        logits[i] = i % 3 ? row.logits : other;
+        banned[i] = i % 2 ? row.banned : NULL;
+        params[i] = settings[(i + 1) % SETTINGS];
+        params[i].candidate = i;
+    }
+    void *scratch = malloc(cgk_sample_scratch(N));
+    for (int masks = 0; masks < 2; masks++) {
+        const cgk_status status = cgk_sample_rows(logits, masks ? banned : NULL, ROWS, N, params, scratch, results);
+        for (int i = 0; i < ROWS; i++, cases++) {
+            cgk_sample(logits[i], masks ? banned[i] : NULL, N, &params[i], scratch, &alone);
+            if (status != CGK_OK || memcmp(&alone, &results[i], sizeof alone) != 0) {
+                fault("a row of many", &row, results[i].token, alone.token);
             }
         }
     }
+    other[5] = NAN;
+    cases++;
+    if (cgk_sample_rows(logits, NULL, ROWS, N, params, scratch, results) != CGK_ERROR_NAN) {
+        fault("a bad row of many", &row, CGK_OK, CGK_ERROR_NAN);
+    }
+    free(scratch);
+    free(other);
+    free(row.logits);
+    free(row.banned);
+}
+
+/* The largest vocabulary, once: sums and counts at their greatest. */
+static void check_largest(void) {
+    struct row row = {tiers, GAUSSIAN, CGK_VOCAB_MAX, 2, malloc(CGK_VOCAB_MAX * sizeof(float)), NULL};
+    fill(&row);
+    check_sample(&row, NULL, settings[row.setting]);
+    free(row.logits);
+}
+
+int main(void) {
+    check_philox(); /* the oracle draws with it too */
+    for (int tier = 0; tier < N_TIERS; tier++) {
+        check_refusals(&tiers[tier]);
+    }
+    check_batch();
+    for (int shape = 0; shape < SHAPES && faults == 0; shape++) {
+        for (int size = 0; size < SIZES; size++) {
+            check_rows((enum shape)shape, sizes[size]);
+        }
+    }
+    check_largest();
     printf("%d cases, %d faults\n", cases, faults);
     return faults > 0;
 }
