@@ -1,9 +1,8 @@
 /* The CUDA tier as the checker calls it, computed on a GPU: host memory is copied there and back.
  *
  *   cd kernels
- *   cc -std=c11 -O2 -ffp-contract=off -DCHECK_CUDA -Iinclude -c tests/checker.c ref/philox.c
- *   nvcc -arch=native -O2 -fmad=false -Iinclude tests/cuda_on_device.cu cuda/cgk_cuda.cu checker.o philox.o -o checker
- *   ./checker */
+ *   cc -std=c11 -O2 -ffp-contract=off '-DTIERS=TIER(cuda)' -Iinclude -c tests/checker.c dispatch.c ref/[a-z]*.c
+ *   nvcc -arch=native -O2 -fmad=false -Iinclude tests/cuda_on_device.cu cuda/cgk_cuda.cu *.o -o checker && ./checker */
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -77,8 +76,6 @@ cgk_status outcome(const cgk_status *device, uint32_t n_rows) {
 extern "C" {
 
 #include "../tier.h"
-
-TIER_DECLARE(cuda)
 
 size_t cuda_sample_scratch(uint32_t n_vocab) { return n_vocab * sizeof(uint64_t); }
 

@@ -1,5 +1,5 @@
-/* The CUDA tier as the checker calls it, computed by its own source on this CPU, so that it is checked where there is no
- * GPU. tests/native/test_cuda.py has the commands. */
+/* The CUDA tier as the checker calls it, computed by its own source on this CPU, so that it is checked where there is
+ * no GPU. tests/native/test_cuda.py has the commands. */
 #include "cuda_on_host.h"
 
 #include <stdlib.h>
@@ -7,8 +7,6 @@
 #include "../cuda/sample.h"
 #include "../cuda/score.h"
 #include "../tier.h"
-
-TIER_DECLARE(cuda)
 
 /* Shared memory starts with whatever was there. */
 static struct block *dirty(void) {
