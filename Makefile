@@ -8,6 +8,7 @@ SHAPE ?= 350m
 # The embedded model in a store of the tests' own.
 TEST_HOME := build/test-home
 TEST_MODEL := $(TEST_HOME)/store/smollm2-135m/q8_0.json
+CGK_CUDA := -C cmake.define.CGK_CUDA=ON
 say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -42,9 +43,10 @@ bench-model: $(VENV)/.cgcli ## make the random model that benchmarks run, of the
 bench-peers: $(VENV)/.cgcli ## measure cgcli beside llama-cpp-python, transformers, CTranslate2 (ARGS=--write-readme)
 	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
 
-cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp with CUDA (needs nvcc)
+cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp and the kernels with CUDA (needs nvcc)
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --cuda) && \
-	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall "$$wheel" && touch $(VENV)/.cuda
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall "$$wheel" && \
+	$(BIN)/python -m pip install --quiet --no-deps --editable . $(CGK_CUDA) && touch $(VENV)/.cuda
 
 clean: ## remove all that was made here (built wheels of llama.cpp stay in the user's cache)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -66,10 +68,10 @@ $(VENV)/.llama: $(VENV)/.python pyproject.toml kernels/llama/build_wheel.py kern
 	$(BIN)/python -m pip install --quiet "$$wheel" && touch $@
 
 # An editable install: edits and new files of cgcli/ and models/ need no second one, changes of the kernels do.
-KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] kernels/include/*.h kernels/ref/*.[ch])
+KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] $(addprefix kernels/, include/* ref/* cpu/* cuda/*))
 $(VENV)/.cgcli: $(VENV)/.llama pyproject.toml $(KERNELS)
 	$(call say,installing cgcli and what it needs)
-	@$(BIN)/python -m pip install --quiet --editable '.[dev]' && touch $@
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]' $$(test ! -e $(VENV)/.cuda || echo $(CGK_CUDA)) && touch $@
 
 $(TEST_MODEL): | $(VENV)/.cgcli
 	$(call say,getting the embedded model for the tests)
