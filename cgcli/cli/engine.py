@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from cgcli.cli.context import Run
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
+    from cgcli.engine.drafting import PassCosts
     from cgcli.engine.engine import Engine
     from cgcli.hub.choose import Choice
 
@@ -97,6 +99,7 @@ def loaded(run: Run, settings: Settings, choice: Choice) -> Iterator[Engine]:
             draft=guesser,
             speculate=settings.draft != "off",
             exact=settings.exact,
+            costs=_known_costs(run, settings, choice),
         ) as engine,
     ):
         on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
@@ -109,10 +112,39 @@ def loaded(run: Run, settings: Settings, choice: Choice) -> Iterator[Engine]:
         yield engine
 
 
-def identified(run: Run, choice: Choice, engine: Engine) -> dict[str, str]:
+def pass_costs_of(run: Run, settings: Settings, choice: Choice) -> tuple[Path, str] | None:
+    """Where it is kept what wider passes cost this model, and under which name; None for a file that is not pulled."""
+    from cgcli.core.processor import processor_name
+    from cgcli.engine.pass_costs import place
+    from cgcli.engine.threads import thread_count
+    from cgcli.hub.store import Store
+
+    if not choice.stored:
+        return None
+    threads = settings.threads or thread_count()
+    return Store(run.environment.store).passes(choice.stored), place(processor_name(), threads, settings.gpu_layers)
+
+
+def _known_costs(run: Run, settings: Settings, choice: Choice) -> PassCosts | None:
+    """What `cgcli bench` measured; a file that is damaged is not worth an error."""
+    from cgcli.core.errors import CgcliError
+    from cgcli.engine import pass_costs
+
+    kept = pass_costs_of(run, settings, choice)
+    try:
+        known = pass_costs.load(*kept) if kept else None
+    except CgcliError as error:
+        run.output.detail(f"{error.message}: not used")
+        return None
+    if known:
+        run.output.detail("guesses go by what passes cost here, as `cgcli bench` measured it")
+    return known
+
+
+def identified(run: Run, choice: Choice, quant: str) -> dict[str, str]:
     """What names a model in JSON: `model`, `quant`, and the `sha256` of its file."""
     from cgcli.hub.hashing import sha256_file
 
     hashed = choice.sha256 or sha256_file(choice.path, run.output.progress(), f"hashing {choice.path.name}")
     name = choice.name if choice.stored else str(choice.path)
-    return {"model": name, "quant": engine.model.header.quant, "sha256": hashed}
+    return {"model": name, "quant": quant, "sha256": hashed}

@@ -154,7 +154,7 @@ def _print_report(run: Run, file: File | None, session: Session, results: list[R
     from cgcli.core.output import json_text
     from cgcli.program.report import report
 
-    identity = identified(run, choice, session.engine)
+    identity = identified(run, choice, session.engine.model.header.quant)
     facts = {**identity, **report(session.engine, session.generation, results)}
     if file:
         file.write(json_text(facts) + "\n")

@@ -44,7 +44,7 @@ def _start(
 
 def build() -> typer.Typer:
     """The application with all its commands."""
-    from cgcli.cli import convert, doctor, gen, models, pull, score
+    from cgcli.cli import bench, convert, doctor, gen, models, pull, score
 
     app = typer.Typer(
         cls=Group,
@@ -60,6 +60,7 @@ def build() -> typer.Typer:
     app.command("pull", cls=Command, rich_help_panel=MODELS)(pull.pull)
     app.add_typer(models.build(), name="models", rich_help_panel=MODELS)
     app.command("convert", cls=Command, rich_help_panel=MODELS)(convert.convert)
+    app.command("bench", cls=Command, rich_help_panel=MODELS)(bench.bench)
     app.command("doctor", cls=Examination, rich_help_panel=HELP)(doctor.doctor)
     return app
 

@@ -74,7 +74,12 @@ def score(
         except ContextError as error:
             raise ContextError(error.message, hint=f"cgcli score {file} --stride {engine.window // 2}") from error
     if as_json:
-        run.output.json({**identified(run, choice, engine), **report(scored, engine, stride=stride, tokens=tokens)})
+        run.output.json(
+            {
+                **identified(run, choice, engine.model.header.quant),
+                **report(scored, engine, stride=stride, tokens=tokens),
+            }
+        )
     elif not tokens:
         _print_turns(run.output, scored)
     elif run.output.colour:

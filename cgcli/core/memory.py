@@ -8,6 +8,7 @@ from pathlib import Path
 from cgcli.core.cgroup import OWN, ROOT, group_folders
 
 _MEMINFO = Path("/proc/meminfo")
+_STATUS = Path("/proc/self/status")
 
 
 def memory_bytes(root: Path = ROOT, own: Path = OWN) -> int:
@@ -32,6 +33,18 @@ def available_bytes(root: Path = ROOT, own: Path = OWN, meminfo: Path = _MEMINFO
     except OSError:
         return min(left)
     return min(left + [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")])
+
+
+def peak_bytes(status: Path = _STATUS) -> int | None:
+    """The largest resident size of this process so far, mapped files included; None where the system does not tell.
+
+    Not getrusage's: that one counts what the parent had in memory when it made this process.
+    """
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _inactive_file(stat: Path) -> int:

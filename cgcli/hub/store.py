@@ -2,6 +2,7 @@
 
     STORE/NAME/QUANT.gguf   the weights
     STORE/NAME/QUANT.json   the manifest; renaming it into place is what makes the model visible
+    STORE/NAME/QUANT.passes what wider passes cost here, where it was measured; worthless on another machine
     STORE/NAME/checkpoint/  the original, while a pull is under way or where `--keep` was given
     STORE/NAME/work/        what a pull has not finished; worthless to the next one
     STORE/.locks/           one lock a model
@@ -109,6 +110,9 @@ class Store:
     def checkpoint(self, name: str) -> Path:
         return self.folder(name) / "checkpoint"
 
+    def passes(self, stored: Stored) -> Path:
+        return self.folder(stored.name) / f"{stored.quant}.passes"
+
     def work(self, name: str) -> Path:
         return self.folder(name) / "work"
 
@@ -198,8 +202,8 @@ class Store:
                         manifest.unlink()
                     shutil.rmtree(folder)
                 else:
-                    (folder / f"{quant}.json").unlink(missing_ok=True)
-                    (folder / f"{quant}.gguf").unlink(missing_ok=True)
+                    for suffix in ("json", "gguf", "passes"):
+                        (folder / f"{quant}.{suffix}").unlink(missing_ok=True)
                     if not any(folder.iterdir()):
                         folder.rmdir()
             except OSError as error:

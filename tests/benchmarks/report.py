@@ -9,16 +9,17 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cgcli.core.processor import processor_name
+
 README = Path(__file__).parents[2] / "README.md"
 
 
 def machine() -> str:
     """Processor, CPUs, memory and system; what Linux does not tell is left out."""
-    about, memory = Path("/proc/cpuinfo"), Path("/proc/meminfo")
-    model = re.search(r"model name\s*: (.+)", about.read_text()) if about.exists() else None
+    memory = Path("/proc/meminfo")
     total = re.search(r"MemTotal:\s*(\d+) kB", memory.read_text()) if memory.exists() else None
     size = f", {int(total[1]) * 1024 / 1e9:.0f} GB" if total else ""
-    return f"{model[1] if model else platform.machine()}, {os.cpu_count()} CPUs{size}, {platform.system()}"
+    return f"{processor_name()}, {os.cpu_count()} CPUs{size}, {platform.system()}"
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:

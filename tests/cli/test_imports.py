@@ -22,7 +22,7 @@ main()
 print("\\n" + json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
 """
 
-COMMANDS = {"complete", "convert", "doctor", "gen", "models", "pull", "score"}
+COMMANDS = {"bench", "complete", "convert", "doctor", "gen", "models", "pull", "score"}
 HELP_OWN = {
     "cgcli",
     "cgcli.__main__",

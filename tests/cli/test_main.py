@@ -17,7 +17,17 @@ from cgcli.core.errors import CgcliError, ModelNotFound
 from tests.cli.running import cgcli
 
 GOLDEN = Path(__file__).parent / "help.txt"
-COMMANDS = [["gen"], ["score"], ["pull"], ["convert"], ["models"], ["models", "show"], ["models", "add"], ["doctor"]]
+COMMANDS = [
+    ["gen"],
+    ["score"],
+    ["pull"],
+    ["convert"],
+    ["models"],
+    ["models", "show"],
+    ["models", "add"],
+    ["bench"],
+    ["doctor"],
+]
 
 
 @pytest.mark.parametrize("words", [["--version"], ["-q", "--version"]])

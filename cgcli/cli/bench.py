@@ -1,0 +1,97 @@
+"""`cgcli bench`: what a model does on this machine, and how near that is to what the machine can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cgcli.cli.context import Run
+from cgcli.cli.engine import GpuLayersOption, ModelOption, ThreadsOption
+
+if TYPE_CHECKING:
+    from cgcli.engine.bench import Bench
+
+
+def bench(
+    ctx: typer.Context,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure less; the numbers are rougher.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model: ModelOption = None,
+    threads: ThreadsOption = None,
+    gpu_layers: GpuLayersOption = None,
+) -> None:
+    """Measure how fast a model is on this machine.
+
+    For a pulled model, what wider passes cost is kept: the number of guessed tokens then follows it.
+
+    [dim]cgcli bench
+    cgcli bench -m codegen-350m-mono --quick[/dim]
+    """
+    from cgcli.cli.engine import chosen, identified, pass_costs_of
+    from cgcli.engine import pass_costs
+    from cgcli.engine.bench import FULL, QUICK
+    from cgcli.engine.bench import bench as measure
+    from cgcli.native.interrupt import interruptible
+
+    run = Run.of(ctx)
+    settings = run.settings(model=model, threads=threads, gpu_layers=gpu_layers)
+    choice = chosen(run, settings)
+    with interruptible() as interrupt:
+        measured = measure(
+            choice.path,
+            QUICK if quick else FULL,
+            interrupt=interrupt,
+            progress=run.output.progress(),
+            threads=settings.threads,
+            gpu_layers=settings.gpu_layers,
+        )
+    kept = pass_costs_of(run, settings, choice)
+    if kept and measured.pass_costs:
+        pass_costs.store(*kept, measured.pass_costs)
+    if as_json:
+        run.output.json({**identified(run, choice, measured.quant), **as_numbers(measured)})
+    else:
+        run.output.table(("WHAT", "RESULT"), rows(measured))
+    where = f"{measured.gpu_layers} layers on the GPU" if measured.gpu_layers else f"{measured.threads} threads"
+    run.output.note(f"{choice.name} {measured.quant}, {where}")
+
+
+def as_numbers(measured: Bench) -> dict[str, object]:
+    """For JSON: the fields of a Bench, and those of its parts."""
+    from dataclasses import asdict
+
+    costs = measured.pass_costs
+    return {
+        **asdict(measured),
+        "decode_tokens_per_s": measured.decode_tokens_per_s,
+        "pass_costs": {str(rows): cost for rows, cost in costs.measured.items()} if costs else None,
+    }
+
+
+def rows(measured: Bench) -> list[tuple[str, str]]:
+    """The table's."""
+    from cgcli.core.units import size
+
+    single, *others = measured.together
+    found = [
+        ("load", f"{measured.load_s:.2f} s"),
+        (f"prefill of {measured.prefill_tokens} tokens", f"{measured.prefill_tokens_per_s:.0f} tokens/s"),
+        ("decode", f"{single.tokens_per_s:.1f} tokens/s"),
+    ]
+    if limit := measured.limit:
+        of = f"{size(limit.bytes_per_token)} a token, {size(limit.bandwidth)}/s"
+        found.append(("  of what memory allows", f"{limit.share:.0%}: {of}"))
+    found.append(("  spent in sampling", f"{single.sampler_share:.1%}"))
+    for one in others:
+        rate = f"{one.tokens_per_s:.1f} tokens/s, {one.tokens_per_s / single.tokens_per_s:.2f} times one"
+        found.append((f"decode, {one.streams} together", f"{rate}, {one.sampler_share:.1%} in sampling"))
+    if costs := measured.pass_costs:
+        listed = ", ".join(f"{cost:.2f} for {rows}" for rows, cost in costs.measured.items() if rows > 1)
+        found.append(("cost of a pass by its rows", listed))
+    if guessing := measured.guessing:
+        share = "" if guessing.acceptance is None else f", {guessing.acceptance:.0%} of the guesses come true"
+        found.append(("with guesses", f"{guessing.speedup:.2f} times, {guessing.tokens_per_pass:.2f} a pass{share}"))
+    if measured.peak_bytes is not None:
+        found.append(("peak memory", size(measured.peak_bytes)))
+    return found

@@ -1,0 +1,301 @@
+"""What a model does on this machine: rates, what wider passes cost, what guesses are worth, how near the limit it is.
+
+It continues source code of this package with the paper's sampling, and no end of text ends a completion. What it
+measures more than once it measures in turn; numbers are medians. It prints nothing.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cgcli.core.errors import Interrupted
+from cgcli.core.memory import peak_bytes
+from cgcli.core.progress import Progress
+from cgcli.engine import pass_costs
+from cgcli.engine.bandwidth import bytes_per_s
+from cgcli.engine.drafting import Drafter, NgramDrafter, PassCosts
+from cgcli.engine.engine import Engine
+from cgcli.engine.gguf import Tensor
+from cgcli.engine.healing import split_blanks
+from cgcli.engine.reader import Reader
+from cgcli.engine.request import Request, Timings
+from cgcli.engine.scheduler import Scheduler
+from cgcli.engine.stops import Stops
+from cgcli.engine.vocabulary import Vocabulary
+from cgcli.engine.writer import Writer
+from cgcli.native.interrupt import Interrupt
+from cgcli.native.sample import Draw, Sampled, Sampler, Sampling
+
+PREFILL = 512  # tokens
+CONTEXT = 128  # tokens before a completion
+GUESSED_CONTEXT = 256  # where guesses come from, and where passes of several rows are timed
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured. tokens: of each completion; streams: how many are drawn together; texts: for guesses."""
+
+    rounds: int
+    tokens: int
+    streams: tuple[int, ...]
+    pass_rounds: int
+    texts: int
+    guessed_tokens: int
+
+
+FULL = Effort(rounds=3, tokens=24, streams=(1, 2, 4, 8, 16, 32), pass_rounds=11, texts=6, guessed_tokens=96)
+QUICK = Effort(rounds=2, tokens=16, streams=(1, 4, 16), pass_rounds=5, texts=2, guessed_tokens=48)
+
+
+@dataclass(frozen=True)
+class Together:
+    """So many streams drawn together. tokens_per_s: of all; sampler_share: of the time of a step, 0 to 1."""
+
+    streams: int
+    tokens_per_s: float
+    sampler_share: float
+
+
+@dataclass(frozen=True)
+class Guessing:
+    """A single stream with guesses from its own text. speedup: times the tokens a second that it has without;
+    acceptance: share of the guesses that came true, None where none was made."""
+
+    speedup: float
+    tokens_per_pass: float
+    acceptance: float | None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How near a single stream is to what memory allows: all weights and its cache are read for every token.
+
+    bandwidth: bytes that the threads read a second; bytes_per_token; share: 0 to 1.
+    """
+
+    bandwidth: float
+    bytes_per_token: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What was measured. load_s: of a file that the system has in memory; together: a single stream first.
+
+    pass_costs: of passes by their rows, in passes of one row. Those and guessing are None for a model that cannot take
+    tokens back, limit where a GPU has a part of it, peak_bytes where the system does not tell.
+    """
+
+    quant: str
+    threads: int
+    gpu_layers: int
+    load_s: float
+    prefill_tokens: int
+    prefill_tokens_per_s: float
+    together: tuple[Together, ...]
+    pass_costs: PassCosts | None
+    guessing: Guessing | None
+    peak_bytes: int | None
+    limit: Limit | None
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Of a single stream without guesses."""
+        return self.together[0].tokens_per_s
+
+
+def bench(
+    path: Path,
+    effort: Effort,
+    *,
+    interrupt: Interrupt,
+    progress: Progress,
+    threads: int | None = None,
+    gpu_layers: int | None = None,
+) -> Bench:
+    """Measure the model in a file. Raises Interrupted after Ctrl-C, and what loading a model does."""
+    Engine(path, interrupt=interrupt, threads=threads, gpu_layers=gpu_layers).close()  # the system then has the file
+    with Engine(path, interrupt=interrupt, threads=threads, gpu_layers=gpu_layers) as engine:
+        return _Measuring(engine, effort, interrupt, progress).everything()
+
+
+class _TimedSampler(Sampler):
+    """seconds: spent so far."""
+
+    seconds = 0.0
+
+    def sample_rows(self, draws: Sequence[Draw]) -> list[Sampled]:
+        started = time.perf_counter()
+        sampled = super().sample_rows(draws)
+        self.seconds += time.perf_counter() - started
+        return sampled
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """tokens_per_s: after each stream's first token, which came with its context."""
+
+    timings: Timings
+    tokens_per_s: float
+    sampler_share: float
+
+
+class _Measuring:
+    """An engine's model and cache under measurement."""
+
+    def __init__(self, engine: Engine, effort: Effort, interrupt: Interrupt, progress: Progress) -> None:
+        self.engine = engine
+        self.effort = effort
+        self.cache = engine.cache
+        self.vocabulary = Vocabulary(engine.model)
+        self.vocabulary.ends = set()
+        self.interrupt = interrupt
+        self.progress = progress
+        # As long as the window allows, beside what is drawn after them.
+        self.longest = min(PREFILL, engine.window // 2)
+        widest = min(CONTEXT, self.longest) + max(effort.streams) * (effort.tokens + self.cache.PADDING)
+        self.cache.reserve(max(widest, 2 * self.longest + effort.guessed_tokens) + self.cache.PADDING)
+
+    def everything(self) -> Bench:
+        effort, model = self.effort, self.engine.model
+        own_guesses = not model.recurrent
+        steps = effort.rounds * (1 + len(effort.streams)) + own_guesses * (1 + effort.texts) + 1
+        with self.progress.task("measuring", steps, unit="steps") as task:
+            rates = []
+            for text in self.texts(self.longest, effort.rounds):
+                rates.append(self.prefill(text))
+                task.advance(1)
+            rounds: list[list[Together]] = []
+            for text in self.texts(min(CONTEXT, self.longest), effort.rounds):
+                rounds.append([])
+                for streams in effort.streams:
+                    rounds[-1].append(self.together(text, streams))
+                    task.advance(1)
+            together = tuple(map(_median, zip(*rounds, strict=True)))
+            costs = guessing = None
+            if own_guesses:
+                (text,) = self.texts(min(GUESSED_CONTEXT, self.longest), 1)
+                self.forget()
+                costs = pass_costs.measure(self.cache, self.vocabulary.tokens(text), rounds=effort.pass_rounds)
+                task.advance(1)
+                pairs = []
+                for index, text in enumerate(self.texts(min(GUESSED_CONTEXT, self.longest), effort.texts)):
+                    pairs.append(self.with_and_without_guesses(text, costs, guesses_first=index % 2 == 1))
+                    task.advance(1)
+                guessing = _guessing(pairs)
+            peak = peak_bytes()  # before the buffer that the bandwidth is read from
+            limit = None if model.gpu_layers else self.limit(together[0].tokens_per_s)
+            task.advance(1)
+        return Bench(
+            quant=model.header.quant,
+            threads=self.engine.threads,
+            gpu_layers=model.gpu_layers,
+            load_s=self.engine.timings.load_s,
+            prefill_tokens=self.longest,
+            prefill_tokens_per_s=statistics.median(rates),
+            together=together,
+            pass_costs=costs,
+            guessing=guessing,
+            peak_bytes=peak,
+            limit=limit,
+        )
+
+    def texts(self, tokens: int, count: int) -> Iterator[bytes]:
+        """Pieces of this package's source, each of so many tokens."""
+        files = sorted(Path(__file__).parent.glob("*.py"))
+        ids = self.vocabulary.tokens(b"".join(file.read_bytes() for file in files)[: 64 * tokens * count])
+        for at in range(0, tokens * count, tokens):
+            yield split_blanks(b"".join(map(self.vocabulary.piece, ids[at : at + tokens])))[0]
+
+    def prefill(self, text: bytes) -> float:
+        """Tokens a second."""
+        self.forget()
+        timings = self.draw([text], 1).timings
+        return timings.prefill_tokens / timings.prefill_s
+
+    def together(self, text: bytes, streams: int) -> Together:
+        self.forget()
+        drawn = self.draw([text] * streams, self.effort.tokens)
+        return Together(streams, drawn.tokens_per_s, drawn.sampler_share)
+
+    def with_and_without_guesses(self, text: bytes, costs: PassCosts, *, guesses_first: bool) -> tuple[_Drawn, _Drawn]:
+        """The same completion with guesses, and without."""
+        self.forget()
+        drawn = {}
+        for guesses in (guesses_first, not guesses_first):
+            drawn[guesses] = self.draw([text], self.effort.guessed_tokens, costs if guesses else None)
+            self.forget(longer_than=len(self.vocabulary.tokens(text)))
+        return drawn[True], drawn[False]
+
+    def draw(self, contexts: Sequence[bytes], tokens: int, costs: PassCosts | None = None) -> _Drawn:
+        """Completions of so many tokens, drawn together; with `costs` guesses are made."""
+        timings, sampler = Timings(), _TimedSampler(self.engine.model.n_vocab)
+        scheduler = Scheduler(
+            self.cache,
+            Reader(self.cache, self.interrupt, timings),
+            sampler,
+            self.interrupt,
+            timings,
+            sequences=len(contexts),
+            costs=costs or PassCosts.usual(self.engine.model.header.quant),
+            make_drafter=_by_ngrams if costs else None,
+        )
+        for candidate, context in enumerate(contexts):
+            request = Request(context, Sampling(), Stops, max_tokens=tokens, candidate=candidate)
+            scheduler.submit(request, self.vocabulary.tokens(context), Writer(request, self.vocabulary, tokens))
+        while scheduler.step():
+            pass
+        if self.interrupt.requested:
+            raise Interrupted
+        later = timings.decode_tokens - len(contexts)
+        return _Drawn(timings, later / timings.decode_s, sampler.seconds / timings.decode_s)
+
+    def forget(self, *, longer_than: int = 0) -> None:
+        """Let the cache have nothing longer: a pass takes longer where more cells are in use, whosever they are."""
+        for branch in [branch for branch in self.cache.branches if len(branch.tokens) > longer_than]:
+            self.cache.drop(branch)
+
+    def limit(self, tokens_per_s: float) -> Limit:
+        model = self.engine.model
+        bandwidth = bytes_per_s(self.engine.threads)
+        cells = min(CONTEXT, self.longest) + self.effort.tokens / 2  # on average
+        each = weight_bytes(model.header.tensors.values()) + cells * model.cell_bytes
+        return Limit(bandwidth, each, each * tokens_per_s / bandwidth)
+
+
+def weight_bytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes of the weights that a pass of one row reads: all, but for the embeddings, of which it reads a row.
+
+    A model without an output matrix of its own reads the embeddings for that.
+    """
+    sizes = {tensor.name: tensor.size for tensor in tensors}
+    embeddings = sizes["token_embd.weight"] if "output.weight" in sizes else 0
+    return sum(sizes.values()) - embeddings
+
+
+def _by_ngrams(tokens: list[int], request: Request) -> Drafter:
+    return NgramDrafter(tokens, len(tokens) + request.max_tokens)
+
+
+def _median(rounds: Sequence[Together]) -> Together:
+    """Of the same number of streams."""
+    return Together(
+        rounds[0].streams,
+        statistics.median(one.tokens_per_s for one in rounds),
+        statistics.median(one.sampler_share for one in rounds),
+    )
+
+
+def _guessing(pairs: Sequence[tuple[_Drawn, _Drawn]]) -> Guessing:
+    """Of pairs with guesses and without."""
+    guessed = [one.timings for one, _ in pairs]
+    drafted = sum(timings.drafted for timings in guessed)
+    return Guessing(
+        speedup=statistics.median(one.tokens_per_s / plain.tokens_per_s for one, plain in pairs),
+        tokens_per_pass=statistics.median((one.decode_tokens - 1) / one.passes for one in guessed),
+        acceptance=sum(timings.kept for timings in guessed) / drafted if drafted else None,
+    )
