@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 SHAPE ?= 350m
+SECONDS ?= 1800
 # The embedded model in a store of the tests' own.
 TEST_HOME := build/test-home
 TEST_MODEL := $(TEST_HOME)/store/smollm2-135m/q8_0.json
@@ -13,7 +14,7 @@ say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
-.PHONY: help demo test lint format tree bench bench-model bench-peers cuda clean
+.PHONY: help demo test lint format tree bench soak bench-model bench-peers cuda clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,9 @@ tree: $(VENV)/.cgcli ## write the README's list of files anew
 
 bench: $(VENV)/.cgcli $(TEST_MODEL) ## measure the time to the first token, beside the tool `llm`
 	@$(BIN)/python -m tests.benchmarks.first_token $(ARGS)
+
+soak: $(VENV)/.cgcli $(TEST_MODEL) ## mixed load for SECONDS=1800, every tenth text drawn again alone, memory watched
+	@$(BIN)/python -m tests.benchmarks.soak --seconds $(SECONDS) $(ARGS)
 
 bench-model: $(VENV)/.cgcli ## make the random model that benchmarks run, of the 350M shape (SHAPE=2b for the other)
 	@$(BIN)/python -m tests.benchmarks.model --shape $(SHAPE)

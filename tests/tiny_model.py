@@ -10,7 +10,7 @@ import numpy as np
 
 VOCABULARY = 264  # 256 bytes, <|endoftext|>, and padding
 END_OF_TEXT = 256
-_WIDTH, _LAYERS, _HEADS, _ROTARY, _WINDOW = 64, 2, 2, 16, 2048
+_LAYERS, _HEADS, _ROTARY, _WINDOW = 2, 2, 16, 2048
 
 
 def byte_characters() -> list[str]:
@@ -21,13 +21,14 @@ def byte_characters() -> list[str]:
     return [table[byte] for byte in range(256)]
 
 
-def write_tiny_model(path: Path, seed: int = 0) -> Path:
+def write_tiny_model(path: Path, seed: int = 0, width: int = 64) -> Path:
+    """width: numbers of a token's embedding; k-quants take multiples of 256 only."""
     draw = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(str(path), "phi2")
     writer.add_name("tiny")
     writer.add_context_length(_WINDOW)
-    writer.add_embedding_length(_WIDTH)
-    writer.add_feed_forward_length(4 * _WIDTH)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(4 * width)
     writer.add_block_count(_LAYERS)
     writer.add_head_count(_HEADS)
     writer.add_head_count_kv(_HEADS)
@@ -51,21 +52,21 @@ def write_tiny_model(path: Path, seed: int = 0) -> Path:
     def vector(name: str, size: int, value: float = 0.0) -> None:
         writer.add_tensor(name, np.full(size, value, np.float32))
 
-    matrix("token_embd.weight", VOCABULARY, _WIDTH)
+    matrix("token_embd.weight", VOCABULARY, width)
     for layer in range(_LAYERS):
         block = f"blk.{layer}"
-        vector(f"{block}.attn_norm.weight", _WIDTH, 1.0)
-        vector(f"{block}.attn_norm.bias", _WIDTH)
-        matrix(f"{block}.attn_qkv.weight", 3 * _WIDTH, _WIDTH)
-        matrix(f"{block}.attn_output.weight", _WIDTH, _WIDTH)
-        vector(f"{block}.attn_output.bias", _WIDTH)
-        matrix(f"{block}.ffn_up.weight", 4 * _WIDTH, _WIDTH)
-        vector(f"{block}.ffn_up.bias", 4 * _WIDTH)
-        matrix(f"{block}.ffn_down.weight", _WIDTH, 4 * _WIDTH)
-        vector(f"{block}.ffn_down.bias", _WIDTH)
-    vector("output_norm.weight", _WIDTH, 1.0)
-    vector("output_norm.bias", _WIDTH)
-    matrix("output.weight", VOCABULARY, _WIDTH)
+        vector(f"{block}.attn_norm.weight", width, 1.0)
+        vector(f"{block}.attn_norm.bias", width)
+        matrix(f"{block}.attn_qkv.weight", 3 * width, width)
+        matrix(f"{block}.attn_output.weight", width, width)
+        vector(f"{block}.attn_output.bias", width)
+        matrix(f"{block}.ffn_up.weight", 4 * width, width)
+        vector(f"{block}.ffn_up.bias", 4 * width)
+        matrix(f"{block}.ffn_down.weight", width, 4 * width)
+        vector(f"{block}.ffn_down.bias", width)
+    vector("output_norm.weight", width, 1.0)
+    vector("output_norm.bias", width)
+    matrix("output.weight", VOCABULARY, width)
     bias = np.zeros(VOCABULARY, np.float32)
     bias[list(b"abcdefghijklmnopqrstuvwxyz =()")] = 12
     bias[10] = 10

@@ -43,7 +43,6 @@ class Model:
         self.n_vocab: int = api.llama_vocab_n_tokens(self.vocab)
         self.n_layer: int = api.llama_model_n_layer(pointer)
         self.n_embd: int = api.llama_model_n_embd(pointer)
-        self.n_head: int = api.llama_model_n_head(pointer)
         self.n_ctx_train: int = api.llama_model_n_ctx_train(pointer)
 
     @classmethod
@@ -112,6 +111,11 @@ class Model:
         """Bytes of a cell of the KV cache: a key and a value for each layer, 2 bytes a number."""
         size = self.header.metadata.get(f"{self.header.architecture}.attention.key_length", self.n_embd // self.n_head)
         return 4 * self.n_layer * int(library().api.llama_model_n_head_kv(self.pointer)) * int(str(size))
+
+    @functools.cached_property
+    def n_head(self) -> int:
+        """Heads of a layer; llama.cpp ends the process if asked this of a vocabulary alone."""
+        return int(library().api.llama_model_n_head(self.pointer))
 
     @functools.cached_property
     def recurrent(self) -> bool:

@@ -207,7 +207,9 @@ def test_what_goes_wrong_while_guessing_leaves_nothing_held(
         expected = finish(engine, REQUEST)
         stream = engine.submit(REQUEST)
         engine.scheduler.step()
-        place: tuple[object, str] = (guesser.reader, "_read") if isinstance(trouble, Interrupted) else (guesser.sampler, "sample")
+        place: tuple[object, str] = (guesser.sampler, "sample")
+        if isinstance(trouble, Interrupted):
+            place = (guesser.reader, "_read")
 
         def fail(*_: object, **__: object) -> None:
             raise trouble

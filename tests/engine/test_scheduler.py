@@ -165,11 +165,12 @@ def test_an_interrupt_ends_all_and_the_next_starts_afresh(make: Make) -> None:
     assert sound(engine) and finish(engine, requests) == expected
 
 
+@pytest.mark.parametrize("done", [False, True])
 @pytest.mark.parametrize("speculate", [False, True])
 def test_an_interrupt_inside_a_pass_keeps_a_sound_cache(
-    make: Make, monkeypatch: pytest.MonkeyPatch, speculate: bool
+    make: Make, monkeypatch: pytest.MonkeyPatch, speculate: bool, done: bool
 ) -> None:
-    """llama.cpp has done the pass, or some of it, and says that it did not."""
+    """llama.cpp has done the pass, or nothing of it, and says that it did not."""
     requests = mixed(5)
     expected = finish(make(), requests)
     engine = make(speculate=speculate)
@@ -180,7 +181,7 @@ def test_an_interrupt_inside_a_pass_keeps_a_sound_cache(
     context = engine.cache.context
     honest = context.run
     with monkeypatch.context() as patched:
-        patched.setattr(context, "run", lambda rows: honest(rows) and False)
+        patched.setattr(context, "run", lambda rows: done and honest(rows) and False)
         assert not engine.scheduler.step()
     assert sound(engine) and finish(engine, requests) == expected
 
@@ -300,6 +301,16 @@ def test_no_token_of_a_program_is_decoded_again(make: Make) -> None:
         assert turn == 0 or known >= first - 3
         assert engine.cache.reread == reread
     assert len(session.program.turns) == 10
+
+
+def test_what_is_idle_takes_room_once_it_is_used_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two streams that do not fit together are drawn in turn, though one of them finds its context in the cache."""
+    engine = make(exact=False, speculate=False)
+    engine.reserve(1000)
+    finish(engine, [request(b"a" * 700, max_tokens=5)])
+    monkeypatch.setattr(cache_module, "available_bytes", lambda: 0)
+    finish(engine, [request(b"b" * 250, max_tokens=60), request(b"a" * 705, max_tokens=60)])
+    assert engine.cache.size == 1024 and engine.timings.passes == 4 + 59 + 59
 
 
 def test_what_is_to_be_used_again_does_not_make_room_for_itself(make: Make) -> None:

@@ -1,0 +1,76 @@
+"""With `exact`, a text and its log-probability are the same bits alone, after others, and beside others with guesses:
+for every quantization, with contexts on both sides of the lengths where llama.cpp's arithmetic changes its path."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import random
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cgcli.engine.llama import QUANTS, quantize
+from tests.conftest import REPOSITORY
+from tests.tiny_model import write_tiny_model
+
+
+def ways(models: Sequence[Path], contexts: list[str], max_tokens: int, fresh: int) -> list[dict[str, Any]]:
+    given = json.dumps({"contexts": contexts, "max_tokens": max_tokens, "fresh": fresh})
+    command = [sys.executable, "-m", "tests.engine.exact_texts", *map(str, models)]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def differences(found: dict[str, Any]) -> list[int]:
+    """Indices of the requests that did not come out the same in every way."""
+    return [
+        index
+        for index, (apart, together, alone) in enumerate(
+            zip(found["apart"], found["together"], found["alone"], strict=True)
+        )
+        if not apart == together == (alone or apart)
+    ]
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A random model wide enough for k-quants, in every quantization."""
+    folder = tmp_path_factory.mktemp("quants")
+    source = write_tiny_model(folder / "f16.gguf", width=256)
+    for quant in QUANTS:
+        if quant != "f16":
+            quantize(source, folder / f"{quant}.gguf", quant, threads=2)
+    return [folder / f"{quant}.gguf" for quant in QUANTS]
+
+
+def test_every_quantization_is_exact(quantized: list[Path]) -> None:
+    draw = random.Random(3)
+    text = "".join(draw.choices("abcdefgh \n()", k=1200))
+    contexts = [text[: size + index] + "x" for index, size in enumerate([3, 40, 200, 700, 200, 1100, 600, 700])]
+    found = ways(quantized, contexts, 10, 3)
+    broken = {quant: wrong for quant, one in zip(QUANTS, found, strict=True) if (wrong := differences(one))}
+    assert not broken
+
+
+def sources() -> tuple[str, str]:
+    """A short and a long beginning of a real file of code."""
+    text = Path(argparse.__file__).read_text()
+    body = text[text.index("class HelpFormatter") :]
+    return textwrap.dedent(ast.__doc__ or ""), body[:2800]
+
+
+def test_twenty_texts_of_the_embedded_model_are_exact(embedded_model: Path) -> None:
+    """Half of them continue more than 600 tokens, half are drawn at temperature 0."""
+    short, long = sources()
+    ends = ["", "\n\n\ndef ", "\nclass A", "\n    def add(self, ", "\nimport "]
+    contexts = [head + end + extra for head in (short[:200], long) for end in ends for extra in ("x", "self.y = ")]
+    assert len(contexts) == 20
+    (found,) = ways([embedded_model], contexts, 7, 10)
+    assert differences(found) == [] and found["kept"] > 0
