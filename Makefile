@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 SHAPE ?= 350m
+BENCH ?= first_token sampler draft engine speculation conversion
 SECONDS ?= 1800
 # The embedded model in a store of the tests' own.
 TEST_HOME := build/test-home
@@ -35,8 +36,8 @@ format: $(VENV)/.cgcli ## put the code into the one format
 tree: $(VENV)/.cgcli ## write the README's list of files anew
 	@$(BIN)/python -m tests.readme_tree --write
 
-bench: $(VENV)/.cgcli $(TEST_MODEL) ## measure the time to the first token, beside the tool `llm`
-	@$(BIN)/python -m tests.benchmarks.first_token $(ARGS)
+bench: $(VENV)/.cgcli $(TEST_MODEL) ## run all benchmarks, half an hour (BENCH=engine ARGS="--only single" for some)
+	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; done
 
 soak: $(VENV)/.cgcli $(TEST_MODEL) ## mixed load for SECONDS=1800, every tenth text drawn again alone, memory watched
 	@$(BIN)/python -m tests.benchmarks.soak --seconds $(SECONDS) $(ARGS)

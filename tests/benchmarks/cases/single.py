@@ -88,7 +88,7 @@ def of_model(name: str, path: Path, rounds: int) -> list[Figure]:
         llama, texts = peer(path, plain.threads), Texts(plain.model, path)
         idle = texts.next(IDLE)
         for one in (plain, guessing, crowded):
-            one.reserve(CELLS)
+            one.reserve(CELLS - one.cache.PADDING)
         ours(crowded, idle)
         with (
             Context(plain.model, n_ctx=CELLS, threads=plain.threads) as same,
