@@ -258,7 +258,8 @@ static void check_top(const struct row *row, uint32_t k) {
 static void check_rows(enum shape shape, uint32_t n_vocab) {
     struct row row = {tiers, shape, n_vocab, 0, malloc(n_vocab * sizeof(float)), malloc(n_vocab)};
     const int rounds = n_vocab < 100 ? 2 : 1;
-    for (row.setting = 0; row.setting < SETTINGS; row.setting++) {
+    /* The oracle sorts: of the longest rows each shape has a third of the settings. */
+    for (row.setting = n_vocab > 5000 ? shape % 3 : 0; row.setting < SETTINGS; row.setting += n_vocab > 5000 ? 3 : 1) {
         for (int round = 0; round < rounds; round++) {
             fill(&row);
             for (uint32_t i = 0; i < n_vocab; i++) {
