@@ -79,7 +79,8 @@ class Sampler:
         self._banned = (ctypes.c_void_p * n_rows)()
         params = (SampleParams * n_rows)()
         results = (SampleResult * n_rows)()
-        self._addresses = tuple(map(ctypes.addressof, (self._logits, self._banned, params, self._scratch, results)))
+        blocks = (self._logits, self._banned, params, self._scratch, results)
+        self._addresses = tuple(ctypes.addressof(block) for block in blocks)
         # Of each row: its two structures, and the settings that the first one holds.
         self._params = list(params)
         self._results = list(results)
