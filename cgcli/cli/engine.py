@@ -82,12 +82,15 @@ def _choose(run: Run, model: str | None) -> Choice:
 
 
 @contextmanager
-def loaded(run: Run, settings: Settings, choice: Choice) -> Iterator[Engine]:
-    """The engine with the chosen model; Ctrl-C ends what it does. Says on stderr how it runs."""
+def loaded(run: Run, settings: Settings, choice: Choice, *, draws: bool = True) -> Iterator[Engine]:
+    """The engine with the chosen model; Ctrl-C ends what it does. Says on stderr how it runs.
+
+    draws: whether it will draw tokens, so that guesses are of use.
+    """
     from cgcli.engine.engine import Engine
     from cgcli.native.interrupt import interruptible
 
-    guesser = None if settings.draft in ("ngram", "off") else _choose(run, settings.draft).path
+    guesser = _choose(run, settings.draft).path if draws and settings.draft not in ("ngram", "off") else None
     with (
         interruptible() as interrupt,
         Engine(
@@ -97,7 +100,7 @@ def loaded(run: Run, settings: Settings, choice: Choice) -> Iterator[Engine]:
             threads=settings.threads,
             gpu_layers=settings.gpu_layers,
             draft=guesser,
-            speculate=settings.draft != "off",
+            speculate=draws and settings.draft != "off",
             exact=settings.exact,
             costs=_known_costs(run, settings, choice),
         ) as engine,

@@ -63,7 +63,7 @@ def score(
     text = given_bytes(file, hint="cgcli score FILE, or - for stdin").decode("utf-8", "replace")
     if not text:
         raise UsageError(f"{'stdin' if str(file) == '-' else file} is empty", hint="give a program or a prompt")
-    with loaded(run, settings, choice) as engine:
+    with loaded(run, settings, choice, draws=False) as engine:
         if stride and stride >= engine.window:
             raise UsageError(
                 f"--stride is {stride}, and the window has {engine.window} tokens", hint="a smaller stride"
@@ -72,6 +72,8 @@ def score(
         try:
             scored = score_program(engine, text, code.mark, stride=stride, progress=progress)
         except ContextError as error:
+            if stride:
+                raise
             raise ContextError(error.message, hint=f"cgcli score {file} --stride {engine.window // 2}") from error
     if as_json:
         run.output.json(

@@ -251,8 +251,8 @@ class _Measuring:
             pass
         if self.interrupt.requested:
             raise Interrupted
-        later = timings.decode_tokens - len(contexts)
-        return _Drawn(timings, later / timings.decode_s, sampler.seconds / timings.decode_s)
+        share = sampler.seconds / timings.decode_s if timings.decode_s else 0.0
+        return _Drawn(timings, timings.tokens_per_s, share)
 
     def forget(self, *, longer_than: int = 0) -> None:
         """Let the cache have nothing longer: a pass takes longer where more cells are in use, whosever they are."""

@@ -60,11 +60,12 @@ def library() -> Library:
 
 
 def without_tiles() -> None:
-    """Let no matrix product of k-quants go through ggml's tiled kernels, which round otherwise than those for few rows.
+    """Let no matrix product go through ggml's tiled kernels, which round otherwise than those for few rows.
 
-    Read at the first product of the process, so this comes before it.
+    Read at the first product of the process, so this comes before it: an engine that is not exact, in the same process
+    before one that is, leaves the latter inexact for the quantizations below 8 bits.
     """
-    os.environ.setdefault("GGML_CPU_TILED_MM", "0")
+    os.environ["GGML_CPU_TILED_MM"] = "0"
 
 
 def _import_bindings() -> Any:

@@ -172,6 +172,18 @@ class Cache:
             return oldest.sequence
         return next(sequence for sequence in self._ids if sequence not in taken)
 
+    def forget(self, cells: int) -> None:
+        """Give up idle branches, the least recently used first, until they alone have so many cells at most.
+
+        Not with `exact`, where given up cells stay in the grave.
+        """
+        while not self.exact:
+            idle = [branch for branch in self.branches if not branch.holders]
+            held = {cell for branch in self.branches if branch.holders for cell in branch.cells}
+            if len({cell for branch in idle for cell in branch.cells} - held) <= cells:
+                return
+            self.drop(min(idle, key=lambda branch: branch.last_used))
+
     def make_room(self, cells: int) -> None:
         """Give up idle branches until so many cells are free; where that is not enough, empty the grave.
 

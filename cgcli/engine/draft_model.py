@@ -30,7 +30,9 @@ class DraftModel:
         """guessed: the cache of the model that it guesses for. Raises UsageError where the vocabularies differ,
         ModelFileError, CgcliError."""
         target = guessed.model
-        self.model = Model.load(path, gpu_layers=None if target.gpu_layers else 0)
+        self.model = Model.load(
+            path, gpu_layers=None if target.gpu_layers else 0, cancelled=lambda: interrupt.requested
+        )
         if self.model.n_vocab != target.n_vocab or self.model.pieces != target.pieces:
             self.model.close()
             raise UsageError(

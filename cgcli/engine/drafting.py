@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import ClassVar, Protocol
 
+from cgcli.engine.context import padded
 from cgcli.native.draft import MATCH_MAX, NgramIndex
 
 MAX_DRAFT = 15
@@ -40,6 +41,10 @@ class PassCosts:
     def usual(cls, quant: str) -> PassCosts:
         """What was measured elsewhere; for an unknown quantization, the dearest."""
         return cls(_COSTS.get(quant, _COSTS["q5_k_m"]))
+
+    def padded(self, quant: str) -> PassCosts:
+        """The same for exact passes, some of which have more rows than they need."""
+        return PassCosts({rows: self.of(padded(quant, rows)) for rows in range(1, MAX_DRAFT + 2)})
 
     def of(self, rows: int) -> float:
         points = sorted(self.measured.items())

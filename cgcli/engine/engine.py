@@ -63,11 +63,12 @@ class Engine:
         self.timings = Timings()
         self.threads = threads or thread_count()
         if exact:
+            if gpu_layers:
+                raise UsageError(f"--exact holds on the CPU, not with --gpu-layers {gpu_layers}", hint="--gpu-layers 0")
+            gpu_layers = 0
             without_tiles()
+        self.sequences = sequences
         self.model = Model.load(path, gpu_layers=gpu_layers, cancelled=lambda: interrupt.requested)
-        if exact and self.model.gpu_layers:
-            self.model.close()
-            raise UsageError("--exact holds on the CPU only", hint="--gpu-layers 0")
         self.window = ctx or self.model.n_ctx_train
         self.vocabulary = Vocabulary(self.model)
         self.exact = exact
@@ -79,9 +80,16 @@ class Engine:
             sequences=2 * sequences + 32,
         )
         self._reader = Reader(self.cache, interrupt, self.timings)
-        self._guesser = (
-            DraftModel(draft, self.cache, interrupt=interrupt, threads=self.threads) if draft and speculate else None
-        )
+        try:
+            self._guesser = (
+                DraftModel(draft, self.cache, interrupt=interrupt, threads=self.threads)
+                if draft and speculate
+                else None
+            )
+        except BaseException:
+            self.model.close()
+            raise
+        costs = costs or PassCosts.usual(self.model.header.quant)
         self.scheduler = Scheduler(
             self.cache,
             self._reader,
@@ -89,7 +97,7 @@ class Engine:
             interrupt,
             self.timings,
             sequences=sequences,
-            costs=costs or PassCosts.usual(self.model.header.quant),
+            costs=costs.padded(self.model.header.quant) if exact else costs,
             make_drafter=self._drafting() if speculate and not self.model.recurrent else None,
         )
         self.timings.load_s = time.perf_counter() - started
@@ -130,7 +138,8 @@ class Engine:
     def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
         """Draw many completions together; yields each, with its index in `requests`, when it is done.
 
-        Ctrl-C ends those that are not, early. Raises ContextError as `submit`, before anything is drawn.
+        Ctrl-C ends those that are not, early. Raises ContextError as `submit`, before anything is drawn; and where
+        memory has no room for one of them, which ends the others as interrupted.
         """
         going: dict[int, Stream] = {}
         try:

@@ -68,8 +68,9 @@ class TokenScore:
 class Timings:
     """Seconds and tokens spent so far, load included; mutable, one an engine.
 
-    decode_tokens: tokens drawn; drafted and kept: tokens guessed, and those of them that came true; passes: decoding
-    passes, however many streams they served; plain_…: of passes for a single stream without guesses.
+    decode_tokens: tokens drawn; streams: completions begun, whose first tokens came with the prefill; drafted and kept:
+    tokens guessed, and those of them that came true; passes: decoding passes, however many streams they served;
+    single_…: of passes for one stream; plain_…: of those without guesses.
     """
 
     load_s: float = 0.0
@@ -77,6 +78,7 @@ class Timings:
     decode_s: float = 0.0
     prefill_tokens: int = 0
     decode_tokens: int = 0
+    streams: int = 0
     passes: int = 0
     drafted: int = 0
     kept: int = 0
@@ -86,8 +88,9 @@ class Timings:
     single_s: float = 0.0
 
     def passed(self, seconds: float, streams: int, guesses: int, drawn: int) -> None:
-        """Note a decoding pass."""
+        """Note a decoding pass, the draws after it included."""
         self.passes += 1
+        self.decode_s += seconds
         if streams == 1:
             self.single_tokens += drawn
             self.single_s += seconds
@@ -97,8 +100,8 @@ class Timings:
 
     @property
     def tokens_per_s(self) -> float:
-        """Tokens drawn a second of decoding; 0 before the first."""
-        return self.decode_tokens / self.decode_s if self.decode_s else 0.0
+        """Tokens drawn by passes a second of decoding; 0 before the first."""
+        return (self.decode_tokens - self.streams) / self.decode_s if self.decode_s else 0.0
 
     @property
     def acceptance(self) -> float | None:

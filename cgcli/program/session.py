@@ -21,6 +21,8 @@ from cgcli.program.program import Program, Turn
 from cgcli.program.trim import TrailingSpace
 from cgcli.program.truncate import NONE, Rules, Truncator
 
+_MORE = 4  # tokens: blanks between turns, and what a pass may need beside a completion
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -96,8 +98,12 @@ class Session:
     def reserve(self, prompts: Sequence[str | None]) -> None:
         """Make room in the cache for these turns, so that it need not grow on the way."""
         text = self.program.source() + "".join(self.program.comment(prompt) for prompt in prompts if prompt is not None)
-        turns = len(prompts) + self.generation.candidates - 1
-        self.engine.reserve(self.engine.count(encode(text)) + turns * (self.generation.max_tokens + 2))
+        self.engine.reserve(self.engine.count(encode(text)) + self._room(len(prompts)))
+
+    def _room(self, turns: int) -> int:
+        """Tokens that the completions of so many turns may take."""
+        at_once = min(self.generation.candidates, self.engine.sequences)
+        return (turns - 1 + at_once) * (self.generation.max_tokens + _MORE)
 
     def add(self, prompt: str | None) -> Generator[str, None, Result]:
         """Draw the completion of `prompt`, yield its text as it becomes certain, append the turn to the program.
@@ -107,6 +113,7 @@ class Session:
         before = encode(self.program.source())
         context = before + encode(self.program.opening(prompt))
         tokens = self.engine.count(context) - (self.engine.count(before) if before else 0)
+        self.engine.reserve(self.engine.count(context) + self._room(1))
         # Always, also where nobody asked: what a pass reads decides its last bits, so looking must not change the text.
         ppl = None if prompt is None else perplexity(self.engine.score(context, len(before)))
         candidates, accepted = yield from (self._first if self.generation.candidates == 1 else self._best)(context)

@@ -87,7 +87,10 @@ def main() -> None:
     modes = {"greedy": Sampling(temperature=0), "T 0.2": Sampling(temperature=0.2, seed=1), "true text": Sampling()}
     ratios: dict[str, list[float]] = {mode: [] for mode in modes}
     kept: dict[str, list[float]] = {mode: [] for mode in modes}
-    with interruptible() as interrupt, Engine(arguments.model, interrupt=interrupt, threads=arguments.threads) as engine:
+    with (
+        interruptible() as interrupt,
+        Engine(arguments.model, interrupt=interrupt, threads=arguments.threads) as engine,
+    ):
         engine.reserve(4 * (CONTEXT + arguments.tokens))
         ends, engine.vocabulary.ends = engine.vocabulary.ends, set()  # every run has the same length
         engine.vocabulary.banned = type(engine.vocabulary.banned).from_buffer_copy(engine.vocabulary.banned)

@@ -321,3 +321,30 @@ def test_what_is_to_be_used_again_does_not_make_room_for_itself(make: Make) -> N
     before = engine.timings.prefill_tokens
     finish(engine, [request(b"a" * 705, max_tokens=5)])
     assert engine.timings.prefill_tokens == before + 5
+
+
+def test_a_queue_has_cells_for_the_largest_of_those_waiting(tiny_model: Path) -> None:
+    """The cache grows only while nothing is live, which in a long queue is never again."""
+    short = [Request(b"a" * 10, HOT, Stops, max_tokens=8, candidate=index) for index in range(4)]
+    long = [Request(bytes([97 + index]) * 300, HOT, Stops, max_tokens=8) for index in range(12)]
+    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, threads=1, sequences=4) as engine:
+        assert len(dict(engine.complete([*short, *long]))) == 16
+        assert engine.cache.size >= 4 * 308 and engine.timings.passes < 16 / 4 * 8 * 2
+
+
+def test_idle_cells_are_given_up_where_a_stream_begins(tiny_model: Path) -> None:
+    """Each pass attends over all cells up to the highest that is used, whosever they are."""
+    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, threads=1, sequences=16) as engine:
+        requests = [Request(b"abc", HOT, Stops, max_tokens=60, candidate=index) for index in range(16)]
+        dict(engine.complete(requests))
+        assert len({cell for branch in engine.cache.branches for cell in branch.cells}) > 800
+        dict(engine.complete([Request(b"abcd", HOT, Stops, max_tokens=4)]))
+        assert len({cell for branch in engine.cache.branches for cell in branch.cells}) < 256 + 12
+
+
+def test_exact_on_a_machine_with_a_gpu_is_the_cpus(tiny_model: Path) -> None:
+    with interruptible() as interrupt:
+        with pytest.raises(UsageError, match="--exact"):
+            Engine(tiny_model, interrupt=interrupt, gpu_layers=1, exact=True)
+        with Engine(tiny_model, interrupt=interrupt, threads=1, exact=True) as engine:
+            assert engine.model.gpu_layers == 0

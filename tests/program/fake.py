@@ -16,6 +16,11 @@ class ScriptedEngine:
         self.width = width
         self.interrupt_after = interrupt_after
 
+    sequences = 16
+
+    def reserve(self, cells: int) -> None:
+        pass
+
     def stream(self, request: Request) -> Generator[str, None, Completion]:
         self.requests.append(request)
         text = self.texts.pop(0)
