@@ -28,6 +28,7 @@ struct work {
     float low, high;
     uint64_t above_sum;
     uint32_t above, n_inside;
+    bool listed_all; /* the split is all that weighs anything, and there are no blocks and no other weights */
 };
 
 struct kept {
@@ -130,6 +131,39 @@ INLINE void weigh(struct work *work, const float *logits, const uint8_t *banned,
     }
 }
 
+/* List the entries that may weigh anything at a low temperature, and weigh these alone: nothing is written for the rest
+ * of the row. False where they are more than FEW; the work is as before then. */
+INLINE bool weigh_few(struct work *work, const float *logits, const uint8_t *banned, float max, float scale) {
+    words ids = lane_numbers();
+    uint32_t n = 0, heavy = 0;
+    for (uint32_t i = 0; i < work->n; i += LANES, ids += (uint32_t)LANES) {
+        ints may = (logits_at(logits, work->n, i) - max) * scale > -41.0f; /* weights end at about -40 */
+        if (banned) {
+            may &= ~banned_at(banned, work->n, i);
+        }
+        const uint32_t lanes = bits_of(may);
+        if (lanes) {
+            n += pack(work->listed + n, ids, lanes);
+            if (n > FEW) {
+                return false;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t id = work->listed[i];
+        const uint64_t own = weight(logits[id], max, scale);
+        work->weights[id] = (float)own;
+        work->total += own;
+        work->inside[heavy] = id;
+        heavy += own > 0;
+    }
+    work->low = 0.0f, work->high = INFINITY;
+    work->above_sum = 0, work->above = 0;
+    work->n_inside = heavy;
+    work->listed_all = true;
+    return true;
+}
+
 static uint32_t first_open(const float *logits, const uint8_t *banned, uint32_t n_vocab, float value) {
     for (uint32_t i = 0;; i += LANES) {
         ints found = logits_at(logits, n_vocab, i) == value;
@@ -170,6 +204,9 @@ INLINE uint32_t split_block(struct work *work, uint32_t start, uint32_t end, boo
 
 /* False where more than `limit` entries, a block more or less, are inside; the split is not complete then. */
 static bool split(struct work *work, float low, float high, uint32_t limit) {
+    if (work->listed_all) {
+        return true;
+    }
     words above_lanes = {0};
     uint32_t n_inside = 0;
     work->low = low, work->high = high;
@@ -320,7 +357,7 @@ static struct kept filter(struct work *work, const cgk_sample_params *params) {
     uint64_t total = work->total;
     if (params->top_k > 0) {
         split(work, 0.0f, 0.0f, 0);
-        const uint32_t possible = work->above;
+        const uint32_t possible = work->listed_all ? work->n_inside : work->above;
         if (params->top_k < possible) {
             kept = shortest_prefix(work, params->top_k, possible, false);
             total = kept_total(work, kept);
@@ -342,6 +379,17 @@ static struct kept filter(struct work *work, const cgk_sample_params *params) {
 
 static uint32_t draw(struct work *work, struct kept kept, const cgk_sample_params *params) {
     uint64_t target = draw_target(params, kept_total(work, kept));
+    for (uint32_t i = 0, ties = kept.ties; work->listed_all; i++) {
+        const float weight = work->weights[work->inside[i]];
+        const bool tie = weight == kept.floor && ties > 0;
+        if (weight > kept.floor || tie) {
+            if (target < integer(weight)) {
+                return work->inside[i];
+            }
+            target -= integer(weight);
+            ties -= tie;
+        }
+    }
     uint32_t ties_end = 0; /* the id behind the last kept tie */
     for (uint32_t i = 0, ties = kept.ties; ties > 0; i++) {
         if (work->weights[work->inside[i]] == kept.floor) {
@@ -411,7 +459,10 @@ cgk_status NAME(sample)(const float *logits, const uint8_t *banned, uint32_t n_v
     } else {
         struct work work = work_in(scratch, n_vocab);
         const float scale = weight_scale(params->temperature);
-        if (banned) {
+        if (banned ? weigh_few(&work, logits, banned, max.open, scale)
+                   : weigh_few(&work, logits, NULL, max.open, scale)) {
+            all = partition_over(logits, n_vocab, max.all);
+        } else if (banned) {
             weigh(&work, logits, banned, max.open, scale, &all);
         } else if (params->temperature == 1.0) { /* one sum serves both */
             weigh(&work, logits, NULL, max.open, scale, NULL);
