@@ -17,7 +17,7 @@ from cgcli.core.memory import peak_bytes
 from cgcli.core.progress import Progress
 from cgcli.engine import pass_costs
 from cgcli.engine.bandwidth import bytes_per_s
-from cgcli.engine.drafting import Drafter, NgramDrafter, PassCosts
+from cgcli.engine.drafting import PassCosts, by_ngrams
 from cgcli.engine.engine import Engine
 from cgcli.engine.gguf import Tensor
 from cgcli.engine.healing import split_blanks
@@ -242,7 +242,7 @@ class _Measuring:
             timings,
             sequences=len(contexts),
             costs=costs or PassCosts.usual(self.engine.model.header.quant),
-            make_drafter=_by_ngrams if costs else None,
+            make_drafter=by_ngrams if costs else None,
         )
         for candidate, context in enumerate(contexts):
             request = Request(context, Sampling(), Stops, max_tokens=tokens, candidate=candidate)
@@ -275,10 +275,6 @@ def weight_bytes(tensors: Iterable[Tensor]) -> int:
     sizes = {tensor.name: tensor.size for tensor in tensors}
     embeddings = sizes["token_embd.weight"] if "output.weight" in sizes else 0
     return sum(sizes.values()) - embeddings
-
-
-def _by_ngrams(tokens: list[int], request: Request) -> Drafter:
-    return NgramDrafter(tokens, len(tokens) + request.max_tokens)
 
 
 def _median(rounds: Sequence[Together]) -> Together:

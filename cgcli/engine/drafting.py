@@ -16,6 +16,7 @@ from itertools import accumulate, pairwise
 from typing import ClassVar, Protocol
 
 from cgcli.engine.context import padded
+from cgcli.engine.request import Request
 from cgcli.native.draft import MATCH_MAX, NgramIndex
 
 MAX_DRAFT = 15
@@ -142,6 +143,11 @@ class NgramDrafter:
                 break
         self._index.append(tokens)
         self._proposal = self._index.propose(MAX_DRAFT)
+
+
+def by_ngrams(tokens: Sequence[int], request: Request) -> Drafter:
+    """The drafter of a request whose context and first draws are `tokens`."""
+    return NgramDrafter(tokens, len(tokens) + request.max_tokens)
 
 
 def allot(prospects: Sequence[Prospect], costs: PassCosts, most: int) -> list[int]:

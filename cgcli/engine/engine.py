@@ -18,7 +18,7 @@ from cgcli.engine import state
 from cgcli.engine.binding import without_tiles
 from cgcli.engine.cache import Cache
 from cgcli.engine.draft_model import DraftModel, ModelDrafter
-from cgcli.engine.drafting import Drafter, NgramDrafter, PassCosts
+from cgcli.engine.drafting import PassCosts, by_ngrams
 from cgcli.engine.healing import split_blanks
 from cgcli.engine.llama import Model, readable
 from cgcli.engine.reader import Reader
@@ -103,14 +103,7 @@ class Engine:
         self.timings.load_s = time.perf_counter() - started
 
     def _drafting(self) -> MakeDrafter:
-        guesser = self._guesser
-        if guesser:
-            return functools.partial(ModelDrafter, guesser)
-
-        def by_ngrams(tokens: list[int], request: Request) -> Drafter:
-            return NgramDrafter(tokens, len(tokens) + request.max_tokens)
-
-        return by_ngrams
+        return functools.partial(ModelDrafter, self._guesser) if self._guesser else by_ngrams
 
     def submit(self, request: Request, *, priority: int = 0) -> Stream:
         """Put a request into the queue. Raises ContextError where its context leaves no room for a token."""

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cgcli.engine.drafting import NgramDrafter
+from cgcli.engine.drafting import by_ngrams
 from cgcli.engine.engine import Engine
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.scheduler import MakeDrafter
@@ -73,10 +73,6 @@ def run(engine: Engine, request: Request, guess: MakeDrafter | None, truth: Sequ
     return dict(engine.complete([request]))[0]
 
 
-def guesses(tokens: list[int], request: Request) -> NgramDrafter:
-    return NgramDrafter(tokens, len(tokens) + request.max_tokens)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=MODEL)
@@ -102,7 +98,7 @@ def main() -> None:
                 request = Request(context, replace(sampling, seed=number), Stops, max_tokens=arguments.tokens)
                 truth = after if mode == "true text" else None
                 seconds = []
-                for guess in (None, guesses) if number % 2 else (guesses, None):
+                for guess in (None, by_ngrams) if number % 2 else (by_ngrams, None):
                     before, passes = engine.timings.decode_tokens, engine.timings.passes
                     started = time.perf_counter()
                     run(engine, request, guess, truth)
