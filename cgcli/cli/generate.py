@@ -110,8 +110,7 @@ def _program_so_far(output: Output, wish: Wish) -> bytes:
 
 
 def _program(wish: Wish, settings: Settings, choice: Choice, code: Language, before: bytes) -> Program:
-    from cgcli.program.program import RAW, Layout, Program
-    from cgcli.program.session import decode
+    from cgcli.program.program import RAW, Layout, Program, decode
 
     layout = RAW if wish.raw else Layout(code.mark)
     if before:

@@ -8,7 +8,7 @@ from typing import Protocol
 from cgcli.core.errors import CgcliError
 from cgcli.core.files import check_writable, write_atomic
 from cgcli.core.output import Output
-from cgcli.program.session import encode
+from cgcli.program.program import encode
 
 
 class Sink(Protocol):

@@ -8,7 +8,11 @@ codegen1/benchmark/mtpb_sample.py.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+
+from cgcli.program.turn import Turn
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,13 @@ PAPER = Layout(whole_prompt=False, after="\n\n")
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A prompt and its accepted completion. prompt None: the text before is continued as it stands."""
+class Span:
+    """Where a turn stands in the text, in characters: from `begin` what separates it and its comment, from `code` its
+    completion, up to `end`."""
 
-    prompt: str | None
-    completion: str
+    begin: int
+    code: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -53,17 +59,12 @@ class Program:
         """The exact text of the program; without the prompts' comments if asked."""
         text = self.prefix
         for turn in self.turns:
-            text += self._gap(text, turn.prompt)
-            if comments and turn.prompt is not None:
-                text += self.comment(turn.prompt)
-            text += turn.completion + self.closing(turn.completion)
+            text += self._opening(text, turn.prompt, comments) + turn.completion + self.closing(turn.completion)
         return text
 
     def opening(self, prompt: str | None, *, comments: bool = True) -> str:
         """What stands between `source()` and the completion of `prompt`: missing line ends, blank line, comment."""
-        if prompt is None:
-            return ""
-        return self._gap(self.source(comments=comments), prompt) + (self.comment(prompt) if comments else "")
+        return self._opening(self.source(comments=comments), prompt, comments)
 
     def closing(self, completion: str) -> str:
         """What follows a completion: what the layout says, or the end of its last line."""
@@ -80,15 +81,77 @@ class Program:
             return f"{mark} {prompt}\n"
         return "".join(f"{mark} {line}".rstrip() + "\n" for line in prompt.splitlines() or [""])
 
+    def spans(self) -> Iterator[Span]:
+        """Where each turn stands in `source()`."""
+        end = len(self.prefix)
+        text = self.prefix
+        for turn in self.turns:
+            begin = end
+            text += self._opening(text, turn.prompt)
+            code = len(text)
+            text += turn.completion + self.closing(turn.completion)
+            end = len(text)
+            yield Span(begin, code, end)
+
+    def stale(self) -> tuple[int, ...]:
+        """The turns whose text before is not what their completions were drawn for; those by hand are never stale."""
+        text = self.source()
+        return tuple(
+            index
+            for index, (turn, span) in enumerate(zip(self.turns, self.spans(), strict=True))
+            if turn.facts and not turn.by_hand and turn.facts.context != digest(text[: span.code])
+        )
+
     def add(self, turn: Turn) -> Program:
         """The program with one turn more, its completion trimmed as the layout says."""
-        if self.layout.tidy:
-            turn = replace(turn, completion=turn.completion.rstrip())
-        return replace(self, turns=(*self.turns, turn))
+        return replace(self, turns=(*self.turns, self._trimmed(turn)))
 
-    def _gap(self, text: str, prompt: str | None) -> str:
+    def put(self, index: int, turn: Turn) -> Program:
+        """With another turn in the place of one. Raises IndexError."""
+        self.turns[index]
+        return replace(self, turns=(*self.turns[:index], self._trimmed(turn), *self.turns[index + 1 :]))
+
+    def drop(self, index: int) -> Program:
+        """Without a turn. Raises IndexError."""
+        self.turns[index]
+        return replace(self, turns=self.turns[:index] + self.turns[index + 1 :])
+
+    def move(self, index: int, to: int) -> Program:
+        """With a turn at another place: `to` is its index afterwards. Raises IndexError."""
+        self.turns[to]
+        rest = self.drop(index).turns
+        return replace(self, turns=(*rest[:to], self.turns[index], *rest[to:]))
+
+    def until(self, index: int) -> Program:
+        """The program before a turn."""
+        return replace(self, turns=self.turns[:index])
+
+    def _trimmed(self, turn: Turn) -> Turn:
+        return replace(turn, completion=turn.completion.rstrip()) if self.layout.tidy else turn
+
+    def _opening(self, text: str, prompt: str | None, comments: bool = True) -> str:
+        if prompt is None:
+            return ""
+        return self._gap(text) + (self.comment(prompt) if comments else "")
+
+    def _gap(self, text: str) -> str:
         """The line ends missing between `text` and a turn, so that a blank line separates them."""
-        if prompt is None or not text or not self.layout.tidy:
+        if not text or not self.layout.tidy:
             return ""
         ends = text[len(text.rstrip("\r\n")) :].count("\n")
         return "\n" * max(0, 2 - ends)
+
+
+def digest(text: str) -> str:
+    """What a text is known by in facts and journals: 16 hexadecimal digits."""
+    return hashlib.blake2b(encode(text), digest_size=8).hexdigest()
+
+
+def encode(text: str) -> bytes:
+    """The bytes of a program; those that were not UTF-8 when it was read come back as they were."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decode(data: bytes) -> str:
+    """The text of a program's bytes; what is not UTF-8 is kept, unseen."""
+    return data.decode("utf-8", "surrogateescape")

@@ -14,7 +14,7 @@ from typing import Any
 from cgcli.core.progress import Progress
 from cgcli.engine.engine import Engine, perplexity
 from cgcli.engine.request import TokenScore
-from cgcli.program.session import decode
+from cgcli.program.program import decode
 from cgcli.program.split import Part, split
 
 

@@ -17,9 +17,10 @@ from cgcli.engine.engine import Engine, perplexity
 from cgcli.engine.request import Completion, FinishReason, Request
 from cgcli.engine.stops import Chain, Cutter, Stops
 from cgcli.native.sample import Sampling
-from cgcli.program.program import Program, Turn
+from cgcli.program.program import Program, encode
 from cgcli.program.trim import TrailingSpace
 from cgcli.program.truncate import NONE, Rules, Truncator
+from cgcli.program.turn import Turn
 
 _MORE = 4  # tokens: blanks between turns, and what a pass may need beside a completion
 
@@ -194,13 +195,3 @@ def _exhaust(pieces: Generator[str, None, Candidate]) -> Candidate:
         except StopIteration as stop:
             candidate: Candidate = stop.value
             return candidate
-
-
-def encode(text: str) -> bytes:
-    """The bytes of a program; those that were not UTF-8 when it was read come back as they were."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def decode(data: bytes) -> str:
-    """The text of a program's bytes; what is not UTF-8 is kept, unseen."""
-    return data.decode("utf-8", "surrogateescape")

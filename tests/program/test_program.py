@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.program.program import PAPER, RAW, Layout, Program, Turn
+from cgcli.program.program import PAPER, RAW, Layout, Program
+from cgcli.program.turn import Turn
 
 prompts = st.text(alphabet="ab #\n", min_size=1, max_size=12).filter(str.strip)
 completions = st.text(alphabet="xy \n\t#", max_size=16)

@@ -1,0 +1,163 @@
+"""The versions of a program: a tree that only grows, and branches that point into it.
+
+Whatever happens is an event: made by a method that says what would happen, written down by the journal, and applied
+here, by the same code when it happens and when a journal is read again. Undo, redo and switch move a pointer; what
+was undone and then built over is kept under a branch of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from cgcli.core.config import nearest
+from cgcli.core.errors import UsageError
+from cgcli.program.operations import Operation
+from cgcli.program.program import Program, digest
+
+
+@dataclass(frozen=True)
+class Commit:
+    """An operation on the version `parent`: a new version."""
+
+    parent: int
+    operation: Operation
+
+
+@dataclass(frozen=True)
+class Point:
+    """Branch `branch` is the current one, and points to `version`."""
+
+    branch: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a program did when it was run. text: its `digest`; verdict: one word or a few; output: the end of it."""
+
+    text: str
+    verdict: str
+    passed: bool
+    seconds: float
+    output: str = ""
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The program was written to a file. path: absolute; text: its `digest`."""
+
+    path: str
+    text: str
+
+
+Event = Commit | Point | Run | Saved
+
+
+@dataclass(frozen=True)
+class Version:
+    """A program, and the version and operation it came from; version 0 came from nothing."""
+
+    parent: int | None
+    operation: Operation | None
+    program: Program
+
+
+@dataclass
+class History:
+    """versions[n] is version n; branches: name to version, in the order they were made; runs: by the text's digest."""
+
+    versions: list[Version]
+    branches: dict[str, int] = field(default_factory=lambda: {"main": 0})
+    branch: str = "main"
+    runs: dict[str, Run] = field(default_factory=dict)
+    saved: Saved | None = None
+    _forward: dict[int, int] = field(default_factory=dict)  # the child that redo goes to
+
+    @classmethod
+    def of(cls, program: Program) -> History:
+        return cls([Version(None, None, program)])
+
+    @property
+    def at(self) -> int:
+        """The current version."""
+        return self.branches[self.branch]
+
+    @property
+    def program(self) -> Program:
+        return self.versions[self.at].program
+
+    def run_of(self, program: Program) -> Run | None:
+        """What the program did when its text was last run, at whatever version."""
+        return self.runs.get(digest(program.source()))
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether there are turns, and no file holds the text as it is now."""
+        text = digest(self.program.source())
+        return bool(self.program.turns) and (self.saved is None or self.saved.text != text)
+
+    def commit(self, operation: Operation) -> Commit:
+        return Commit(self.at, operation)
+
+    def undo(self) -> Point:
+        """One version back. Raises UsageError at the start."""
+        parent = self.versions[self.at].parent
+        if parent is None:
+            raise UsageError("nothing to undo")
+        return Point(self.branch, parent)
+
+    def redo(self) -> Point:
+        """Forward again to what was undone last. Raises UsageError where there is nothing."""
+        if self.at not in self._forward:
+            raise UsageError("nothing to redo")
+        return Point(self.branch, self._forward[self.at])
+
+    def fork(self, name: str) -> Point:
+        """A new branch here. Raises UsageError where the name is taken."""
+        if name in self.branches:
+            raise UsageError(f"there is a branch {name} already", hint=f"/switch {name}")
+        return Point(name, self.at)
+
+    def switch(self, name: str) -> Point:
+        """To another branch. Raises UsageError where there is none of that name."""
+        if name not in self.branches:
+            raise UsageError(f"no branch {name}{nearest(name, self.branches)}", hint="/branch lists them")
+        return Point(name, self.branches[name])
+
+    def apply(self, event: Event) -> None:
+        """Let it have happened. Raises IndexError or KeyError for an event that cannot have."""
+        match event:
+            case Commit(parent, operation):
+                program = operation.apply(self.versions[parent].program)
+                self._keep_undone(parent)
+                self.versions.append(Version(parent, operation, program))
+                self._forward[parent] = self.branches[self.branch] = len(self.versions) - 1
+            case Point(branch, version):
+                self.versions[version]
+                if branch == self.branch and self.versions[self.at].parent == version:
+                    self._forward[version] = self.at
+                self.branch = branch
+                self.branches[branch] = version
+            case Run():
+                self.runs[event.text] = event
+            case Saved():
+                self.saved = event
+
+    def _keep_undone(self, parent: int) -> None:
+        """Name what was undone here, before something else is built in its place."""
+        if parent not in self._forward:
+            return
+        tip = self._forward[parent]
+        while tip in self._forward:
+            tip = self._forward[tip]
+        if not any(self._descends(version, tip) for version in self.branches.values()):
+            names = (f"undone-{number}" for number in itertools.count(1))
+            self.branches[next(name for name in names if name not in self.branches)] = tip
+
+    def _descends(self, version: int, ancestor: int) -> bool:
+        at: int | None = version
+        while at is not None and at > ancestor:
+            at = self.versions[at].parent
+        return at == ancestor
