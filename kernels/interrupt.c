@@ -7,7 +7,10 @@
 
 static volatile bool requested;
 
-CGK_API int cgk_interrupt_install(void) { return -1; }
+CGK_API int cgk_interrupt_install(bool patient) {
+    (void)patient;
+    return -1;
+}
 CGK_API int cgk_interrupt_restore(void) { return -1; }
 
 #else
@@ -18,16 +21,18 @@ CGK_API int cgk_interrupt_restore(void) { return -1; }
 static atomic_bool requested; /* lock-free, so a handler may set it; llama.cpp asks from its own threads */
 static struct sigaction former;
 static int depth; /* installs not yet restored */
+static atomic_bool is_patient;
 
 static void on_interrupt(int signal_number) {
-    if (atomic_exchange(&requested, true)) {
+    if (atomic_exchange(&requested, true) && !is_patient) {
         signal(signal_number, SIG_DFL);
         raise(signal_number); /* delivered when this handler returns */
     }
 }
 
-CGK_API int cgk_interrupt_install(void) {
+CGK_API int cgk_interrupt_install(bool patient) {
     if (depth == 0) {
+        is_patient = patient;
         struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
         sigemptyset(&action.sa_mask);
         if (sigaction(SIGINT, NULL, &former) != 0) {

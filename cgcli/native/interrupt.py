@@ -34,13 +34,14 @@ class Interrupt:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Interrupt]:
+def interruptible(*, patient: bool = False) -> Iterator[Interrupt]:
     """While the block runs, the first Ctrl-C sets the flag and raises nothing; a second one ends the process.
 
-    The block looks at `requested` when it can stop. Blocks nest, on one thread. Without sigaction (Windows) Ctrl-C
-    stays a KeyboardInterrupt and the flag is only what `set` makes it.
+    patient: it does not, and neither do any after it. The block looks at `requested` when it can stop. Blocks nest, on
+    one thread, and the outermost one's patience holds. Without sigaction (Windows) Ctrl-C stays a KeyboardInterrupt and
+    the flag is only what `set` makes it.
     """
-    installed = library().cgk_interrupt_install() == 0
+    installed = library().cgk_interrupt_install(patient) == 0
     try:
         yield Interrupt()
     finally:

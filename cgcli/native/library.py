@@ -86,7 +86,7 @@ def load(path: Path) -> ctypes.CDLL:
     lib.cgk_draft_truncate.restype = ctypes.c_int
     lib.cgk_draft_step.argtypes = [address, address, uint32, uint32, address, address]
     lib.cgk_draft_step.restype = ctypes.c_int
-    lib.cgk_interrupt_install.argtypes = []
+    lib.cgk_interrupt_install.argtypes = [ctypes.c_bool]
     lib.cgk_interrupt_restore.argtypes = []
     lib.cgk_interrupt_set.argtypes = []
     lib.cgk_interrupt_set.restype = None

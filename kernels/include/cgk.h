@@ -168,11 +168,12 @@ CGK_API cgk_status cgk_draft_step(cgk_draft *draft, const int32_t *added, uint32
 /* Ctrl-C as a flag that C code can read (a KeyboardInterrupt raised inside a callback would be lost). One a process.
  *
  * install: from now on SIGINT sets the flag, which is cleared first; a second SIGINT while it is set ends the process
- * as if nobody had caught it. A SIGINT that was ignored stays ignored (nohup). Installs nest.
+ * as if nobody had caught it, unless the outermost install was patient. A SIGINT that was ignored stays ignored
+ * (nohup). Installs nest.
  * restore: takes back one install; the last one puts the former handler back.
  * Both return 0, or -1 where the system refuses or has no sigaction (Windows), or where nothing is installed. Call
  * these two from one thread, the other three from any; set also from a handler. */
-CGK_API int cgk_interrupt_install(void);
+CGK_API int cgk_interrupt_install(bool patient);
 CGK_API int cgk_interrupt_restore(void);
 CGK_API void cgk_interrupt_set(void);
 CGK_API void cgk_interrupt_clear(void);

@@ -38,6 +38,12 @@ def test_the_first_interrupt_sets_the_flag_and_raises_nothing() -> None:
         assert interrupt.requested
 
 
+def test_a_patient_block_outlives_many() -> None:
+    code = "with interruptible(patient=True) as interrupt:\n    press(); press(); press()\n    print(interrupt.requested)\n"
+    assert run(code).stdout == "True\n"
+    assert run(code.replace("patient=True", "")).returncode == -signal.SIGINT
+
+
 def test_the_flag_is_clear_at_the_start_of_a_block() -> None:
     with interruptible() as interrupt:
         interrupt.set()
