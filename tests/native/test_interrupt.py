@@ -39,7 +39,7 @@ def test_the_first_interrupt_sets_the_flag_and_raises_nothing() -> None:
 
 
 def test_a_patient_block_outlives_many() -> None:
-    code = "with interruptible(patient=True) as interrupt:\n    press(); press(); press()\n    print(interrupt.requested)\n"
+    code = "with interruptible(patient=True) as one:\n    press(); press(); press()\n    print(one.requested)\n"
     assert run(code).stdout == "True\n"
     assert run(code.replace("patient=True", "")).returncode == -signal.SIGINT
 
