@@ -10,10 +10,11 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-LAYERS = ("core", "native", "engine", "convert", "hub", "program", "cli")  # each may import those before it
+LAYERS = ("core", "native", "engine", "convert", "hub", "program", "sandbox", "repl", "cli")  # each may import those before it
 DOORS = {
     "llama_cpp": {"engine/binding.py"},
     "typer": {"cli"},
+    "prompt_toolkit": {"repl"},
     "huggingface_hub": {"hub/remote.py"},
     "click": set(),
 }
