@@ -1,7 +1,8 @@
 """Code on a terminal while it is written: each piece at once, each line in colour when it is whole.
 
 A line appears plain as its pieces come, and is written over in colour at its end, when the lexer can know what it is;
-only the current line is ever touched, so nothing scrolls or flickers. A line too long for the terminal stays plain.
+only the current line is ever touched, so nothing scrolls or flickers. A line that was too long for the terminal at any
+time while it was written (a terminal may be resized) stays plain: writing it over would not meet it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import unicodedata
 from collections.abc import Callable
 
 from pygments.formatters import TerminalFormatter
@@ -18,9 +18,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Keyword, Name, Number, Operator, String, Token, _TokenType
 from pygments.util import ClassNotFound
 
-from cgcli.core.visible import visible
-
-_TAB = 8
+from cgcli.core.visible import columns, visible
 
 # Colours that can be read on a dark and on a light background; what is not listed stays as the terminal has it.
 _COLOURS = {
@@ -37,10 +35,20 @@ _COLOURS = {
 
 
 class LiveCode:
-    """Writes program text through `emit`. language: a name that Pygments knows; None, or another, stays plain."""
+    """Writes program text through `emit`. language: a name that Pygments knows; None, or another, stays plain.
 
-    def __init__(self, emit: Callable[[str], None], language: str | None) -> None:
+    width: the terminal's, in columns, asked for at every piece.
+    """
+
+    def __init__(
+        self,
+        emit: Callable[[str], None],
+        language: str | None,
+        width: Callable[[], int] = lambda: shutil.get_terminal_size().columns,
+    ) -> None:
         self._emit = emit
+        self._width = width
+        self._narrowest = width()  # while the current line was written
         self._formatter = TerminalFormatter(colorscheme=_COLOURS)
         self._open = ""  # the lines from the last one that began outside of every string
         self._line = ""
@@ -61,6 +69,7 @@ class LiveCode:
     def _add(self, text: str) -> str:
         shown = visible(text)
         self._line += shown
+        self._narrowest = min(self._narrowest, self._width())
         return shown
 
     def _end_line(self) -> None:
@@ -68,9 +77,10 @@ class LiveCode:
         if self._lexer:
             self._open += line + "\n"
             coloured = self._coloured_last_line(self._lexer)
-            if 0 < _width(line) < shutil.get_terminal_size().columns:
+            if 0 < columns(line) < self._narrowest:
                 self._emit(f"\r{coloured}\x1b[K")
         self._emit("\n")
+        self._narrowest = self._width()
 
     def _coloured_last_line(self, lexer: Lexer) -> str:
         """The last whole line, lexed with those before it that it may lie in a string with."""
@@ -85,14 +95,3 @@ class LiveCode:
         sink = io.StringIO()
         self._formatter.format(((kind, value.rstrip("\n")) for kind, value in last), sink)
         return sink.getvalue().rstrip("\n")
-
-
-def _width(text: str) -> int:
-    """Columns that a line takes, tabs and wide characters included."""
-    column = 0
-    for c in text:
-        if c == "\t":
-            column += _TAB - column % _TAB
-        elif not unicodedata.combining(c):
-            column += 2 if unicodedata.east_asian_width(c) in "WF" else 1
-    return column

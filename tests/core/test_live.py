@@ -90,3 +90,21 @@ def test_the_time_for_a_line_does_not_grow_with_the_program() -> None:
         code.write(f"value_{number} = [{number}, 'text']  # note\n")
         longest = max(longest, len(code._open))
     assert longest < 100
+
+
+@pytest.mark.parametrize(("before", "after"), [(60, 100), (60, 40), (100, 60)])
+@pytest.mark.parametrize("length", [30, 50, 70, 90])
+def test_a_resize_while_a_line_is_written_leaves_it_whole(before: int, after: int, length: int) -> None:
+    """Nothing is written twice or over something else."""
+    line = "x = " + "1" * (length - 4)
+    screen, plain = pyte.Screen(before, 40), pyte.Screen(before, 40)
+    stream, plain_stream = pyte.Stream(screen), pyte.Stream(plain)
+    code = LiveCode(lambda text: stream.feed(text.replace("\n", "\r\n")), "python", lambda: screen.columns)
+    for piece in (line[:65], None, line[65:] + "\n", "y = 2\n"):
+        if piece is None:
+            screen.resize(40, after)
+            plain.resize(40, after)
+        else:
+            code.write(piece)
+            plain_stream.feed(piece.replace("\n", "\r\n"))
+    assert rows(screen) == rows(plain)
