@@ -65,6 +65,15 @@ ExactOption = Annotated[
         "--exact", help="Same seed, same text, whatever is drawn beside it (slower).", rich_help_panel=MODEL_PANEL
     ),
 ]
+FoldOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fold",
+        metavar="on|off",
+        help="Where a program is too long, let the model read it without comments and bodies; default on.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 
 
 def chosen(run: Run, settings: Settings) -> Choice:

@@ -12,6 +12,7 @@ from cgcli.cli.engine import (
     MODEL_PANEL,
     DraftOption,
     ExactOption,
+    FoldOption,
     GpuLayersOption,
     ModelOption,
     ThreadsOption,
@@ -97,6 +98,7 @@ def gen(
     gpu_layers: GpuLayersOption = None,
     draft: DraftOption = None,
     exact: ExactOption = None,
+    fold: FoldOption = None,
     offline: Annotated[
         bool,
         typer.Option("--offline", help="Never touch the network (generation never does).", rich_help_panel=MODEL_PANEL),
@@ -163,6 +165,7 @@ def gen(
         gpu_layers=gpu_layers,
         draft=draft,
         exact=exact,
+        fold=fold,
     )
     wish = Wish(
         prompts=tuple(prompts or ()),

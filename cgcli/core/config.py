@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, UsageError
@@ -17,6 +17,7 @@ from cgcli.core.errors import CgcliError, UsageError
 if TYPE_CHECKING:
     from cgcli.core.output import Color
 
+Switch = Literal["on", "off"]
 SEED_LIMIT = 2**64
 MAX_CONTEXT = 2**30
 """Tokens; llama.cpp counts cells in 32 bits, and positions in 31."""
@@ -29,7 +30,8 @@ class Settings:
     """What a run may be told, by flag `--top-p`, variable `CGCLI_TOP_P` or the line `top_p = 0.95` of config.toml.
 
     temperature: 0 is greedy; top_k: 0 is off; max_tokens: of one completion; ctx: in tokens; gpu_layers: None is all
-    that fit; draft: `ngram`, `off`, or a model that guesses tokens ahead.
+    that fit; draft: `ngram`, `off`, or a model that guesses tokens ahead; fold: let the model read a program that is too
+    long for its window without comments and bodies of functions.
     """
 
     model: str | None = None
@@ -45,6 +47,7 @@ class Settings:
     gpu_layers: int | None = None
     draft: str = "ngram"
     exact: bool = False
+    fold: Switch = "on"
     color: Color = "auto"
 
     @classmethod
@@ -120,6 +123,7 @@ _RULES = {
     "gpu_layers": _COUNT,
     "draft": _Rule(str, "ngram, off, or a model's name or GGUF file", bool),
     "exact": _Rule(bool, "true or false"),
+    "fold": _Rule(str, "on or off", {"on", "off"}.__contains__),
     "color": _Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
 }
 assert list(_RULES) == [field.name for field in fields(Settings)]

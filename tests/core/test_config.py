@@ -46,6 +46,7 @@ def test_every_setting_can_come_from_every_place(tmp_path: Path, name: str) -> N
         "color": ("never", "never", '"never"'),
         "draft": ("off", "off", '"off"'),
         "exact": (True, "on", "true"),
+        "fold": ("off", "off", '"off"'),
         "temperature": (1.0, "1", "1"),
         "top_p": (1.0, "1", "1"),
         "min_p": (1.0, "1", "1"),
@@ -86,7 +87,16 @@ def test_a_value_out_of_range_is_refused_wherever_it_comes_from(tmp_path: Path, 
 
 @pytest.mark.parametrize(
     "toml",
-    ["top_k = true", "top_k = 1.5", 'top_k = "1"', "model = 1", 'color = "blue"', 'model = ""', "exact = 1"],
+    [
+        "top_k = true",
+        "top_k = 1.5",
+        'top_k = "1"',
+        "model = 1",
+        'color = "blue"',
+        'model = ""',
+        "exact = 1",
+        "fold = true",
+    ],
 )
 def test_a_value_of_the_wrong_kind_is_refused(tmp_path: Path, toml: str) -> None:
     with pytest.raises(UsageError, match=r"config\.toml: "):
