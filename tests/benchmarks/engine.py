@@ -19,7 +19,7 @@ from tests.benchmarks.cases.common import in_own_process
 from tests.benchmarks.checkpoint import FOLDER
 from tests.benchmarks.report import machine, table
 
-CASES = ("candidates", "queue", "single", "turn", "flips", "sampler", "draft_model")
+CASES = ("candidates", "queue", "single", "turn", "flips", "exact", "sampler", "draft_model")
 NEEDED = {"draft_model": FOLDER / "codegen-2b-random.q4_0.gguf"}
 
 
