@@ -45,6 +45,11 @@ class CgcliError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def line(self) -> str:
+        """Message and next step in one line."""
+        return self.message + (f"; {'type: ' * self.hint.startswith('cgcli ')}{self.hint}" if self.hint else "")
+
 
 class UsageError(CgcliError):
     status = ExitStatus.USAGE

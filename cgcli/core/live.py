@@ -34,8 +34,41 @@ _COLOURS = {
 }
 
 
+class Colours:
+    """Colours whole lines, given in order. language: a name that Pygments knows; None, or another, stays plain."""
+
+    def __init__(self, language: str | None) -> None:
+        self._formatter = TerminalFormatter(colorscheme=_COLOURS)
+        self._open = ""  # the lines from the last one that began outside of every string
+        try:
+            lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False) if language else None
+            self._lexer: Lexer | None = lexer
+        except ClassNotFound:
+            self._lexer = None
+
+    def line(self, shown: str) -> str:
+        """The next line, which is visible text, in colour: lexed with those before it that it may lie in a string with.
+
+        The line itself where there are no colours for it.
+        """
+        if self._lexer is None:
+            return shown
+        self._open += shown + "\n"
+        last: list[tuple[_TokenType, str]] = []
+        for kind, value in self._lexer.get_tokens(self._open):
+            for part in re.findall(r"[^\n]*\n|[^\n]+", value):
+                if last and last[-1][1].endswith("\n"):
+                    last.clear()
+                last.append((kind, part))
+        if last[-1][0] not in String and last[-1][0] not in Comment.Multiline:
+            self._open = ""
+        sink = io.StringIO()
+        self._formatter.format(((kind, value.rstrip("\n")) for kind, value in last), sink)
+        return sink.getvalue().rstrip("\n")
+
+
 class LiveCode:
-    """Writes program text through `emit`. language: a name that Pygments knows; None, or another, stays plain.
+    """Writes program text through `emit`, in the colours of `language` (see `Colours`).
 
     width: the terminal's, in columns, asked for at every piece.
     """
@@ -49,14 +82,8 @@ class LiveCode:
         self._emit = emit
         self._width = width
         self._narrowest = width()  # while the current line was written
-        self._formatter = TerminalFormatter(colorscheme=_COLOURS)
-        self._open = ""  # the lines from the last one that began outside of every string
+        self._colours = Colours(language)
         self._line = ""
-        try:
-            lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False) if language else None
-            self._lexer: Lexer | None = lexer
-        except ClassNotFound:
-            self._lexer = None
 
     def write(self, text: str) -> None:
         """Show `text`, which continues what was written before; codes that drive a terminal are spelt out."""
@@ -74,24 +101,8 @@ class LiveCode:
 
     def _end_line(self) -> None:
         line, self._line = self._line, ""
-        if self._lexer:
-            self._open += line + "\n"
-            coloured = self._coloured_last_line(self._lexer)
-            if 0 < columns(line) < self._narrowest:
-                self._emit(f"\r{coloured}\x1b[K")
+        coloured = self._colours.line(line)
+        if coloured != line and columns(line) < self._narrowest:
+            self._emit(f"\r{coloured}\x1b[K")
         self._emit("\n")
         self._narrowest = self._width()
-
-    def _coloured_last_line(self, lexer: Lexer) -> str:
-        """The last whole line, lexed with those before it that it may lie in a string with."""
-        last: list[tuple[_TokenType, str]] = []
-        for kind, value in lexer.get_tokens(self._open):
-            for part in re.findall(r"[^\n]*\n|[^\n]+", value):
-                if last and last[-1][1].endswith("\n"):
-                    last.clear()
-                last.append((kind, part))
-        if last[-1][0] not in String and last[-1][0] not in Comment.Multiline:
-            self._open = ""
-        sink = io.StringIO()
-        self._formatter.format(((kind, value.rstrip("\n")) for kind, value in last), sink)
-        return sink.getvalue().rstrip("\n")

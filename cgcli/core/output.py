@@ -104,9 +104,8 @@ class Output:
 
     def error(self, error: CgcliError) -> None:
         """The error's one line, with what to type or do next."""
-        hint = f"; {'type: ' * error.hint.startswith('cgcli ')}{error.hint}" if error.hint else ""
         name = "\x1b[1;31mcgcli:\x1b[0m" if self._coloured(self.stderr_is_terminal) else "cgcli:"
-        self._say(error.message + hint, head=f"{name} ")
+        self._say(error.line, head=f"{name} ")
 
     def progress(self) -> Progress:
         """A view of long work: bars on a terminal, a line now and then elsewhere, nothing when quiet."""

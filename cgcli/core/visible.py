@@ -28,7 +28,8 @@ def columns(text: str) -> int:
 
 def clipped(text: str, width: int) -> str:
     """`text`, one visible line, with its tabs as blanks, in at most `width` columns: `…` stands for what is cut off."""
-    kept, column = [], 0
+    kept: list[str] = []
+    column = 0
     for position, c in enumerate(text):
         advance = _advance(c, column)
         if column + advance > width - (position + 1 < len(text)):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cgcli.core.live import LiveCode
+from cgcli.core.live import Colours, LiveCode
 
 PROGRAM = (
     'import os\n\n\ndef f(x):\n    """Two\n    lines."""\n\treturn "é" + \'日本\'  # why\n'
@@ -84,11 +84,11 @@ def test_a_language_that_nobody_knows_stays_plain() -> None:
 
 def test_the_time_for_a_line_does_not_grow_with_the_program() -> None:
     """What is lexed again at a line's end are the lines of its string, not the program so far."""
-    code = LiveCode(lambda text: None, "python")
+    colours = Colours("python")
     longest = 0
     for number in range(400):
-        code.write(f"value_{number} = [{number}, 'text']  # note\n")
-        longest = max(longest, len(code._open))
+        colours.line(f"value_{number} = [{number}, 'text']  # note")
+        longest = max(longest, len(colours._open))
     assert longest < 100
 
 
