@@ -39,7 +39,7 @@ tree: $(VENV)/.cgcli ## write the README's list of files anew
 bench: $(VENV)/.cgcli $(TEST_MODEL) ## run all benchmarks, half an hour (BENCH=engine ARGS="--only single" for some)
 	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; done
 
-soak: $(VENV)/.cgcli $(TEST_MODEL) ## mixed load for SECONDS=1800, every tenth text drawn again alone, memory watched
+soak: $(VENV)/.cgcli $(TEST_MODEL) ## mixed load for SECONDS=1800, every text drawn again alone, memory watched
 	@$(BIN)/python -m tests.benchmarks.soak --seconds $(SECONDS) $(ARGS)
 
 bench-model: $(VENV)/.cgcli ## make the random model that benchmarks run, of the 350M shape (SHAPE=2b for the other)

@@ -107,8 +107,7 @@ class Engine:
 
     def submit(self, request: Request, *, priority: int = 0) -> Stream:
         """Put a request into the queue. Raises ContextError where its context leaves no room for a token."""
-        head, _ = split_blanks(request.context)
-        tokens = self._tokens(head)
+        tokens = self._tokens(split_blanks(request.context)[0])
         room = min(request.max_tokens, self.window - len(tokens))
         return self.scheduler.submit(request, tokens, Writer(request, self.vocabulary, room), priority=priority)
 
@@ -149,13 +148,12 @@ class Engine:
                 stream.cancel()
             self.scheduler.sweep()
 
-    def score(self, text: bytes, start: int) -> list[float]:
-        """Log-probabilities in nats of the tokens of a context that reach beyond byte `start`: see `surprise`.
+    def score(self, text: bytes, start: int) -> list[TokenScore]:
+        """How the model takes the tokens of a context that reach beyond byte `start`: see `surprise`.
 
         The blanks at its end, which a completion says again, are left out. The cache then holds what `stream` needs.
         """
-        head, _ = split_blanks(text)
-        return [score.logprob for score in self.surprise(head, start)]
+        return self.surprise(split_blanks(text)[0], start)
 
     def surprise(
         self, text: bytes, start: int = 0, *, stride: int | None = None, progress: Progress | None = None
@@ -220,12 +218,15 @@ class Engine:
 
         Raises CgcliError where the file is damaged, or of another model, version or way of decoding (`exact`).
         """
-        tokens = state.tokens_in(path)
+        known = state.load(path, model, exact=self.exact)
+        tokens = len(known.tokens)
+        if tokens >= self.window:
+            return 0
         self.reserve(tokens)
-        if tokens >= self.window or self.cache.left([]) < tokens + self.cache.PADDING:
+        if self.cache.left([]) < tokens + self.cache.PADDING:
             return 0
         self.cache.make_room(tokens + self.cache.PADDING)
-        self.cache.release(state.load(self.cache, path, model))
+        self.cache.release(self.cache.adopt(known.tokens, known.data))
         return tokens
 
     def reserve(self, cells: int) -> None:
@@ -241,6 +242,10 @@ class Engine:
     def count(self, text: bytes) -> int:
         """Tokens that `text` takes of the window. Raises ContextError for one that cannot fit."""
         return len(self._tokens(text, room=None))
+
+    def check(self, context: bytes) -> None:
+        """Raises ContextError, as `submit` would, where a context leaves no room for a token."""
+        self._tokens(split_blanks(context)[0])
 
     def close(self) -> None:
         if self._guesser:

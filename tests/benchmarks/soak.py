@@ -4,8 +4,8 @@
 
 Shifts of load on an engine that guesses and on one that does not, in turn, both `exact`: contexts of 1 to 2,047 tokens
 of the standard library, random settings, 1 to 32 candidates, priorities, cancels, streams that are closed, scores in
-between, interrupts. A tenth of the texts, chosen beforehand, is drawn again by a third engine, alone in an empty cache;
-what was ended early must be a beginning of that. Memory is what the process has beside the engines' caches, whose sizes
+between, interrupts. After each shift every text is drawn again by a third engine, alone in an empty cache; what was
+ended early must be a beginning of that. Memory is what the process has beside the engines' caches, whose sizes
 are known and may grow. The last line is JSON; the exit status tells whether all held.
 """
 
@@ -34,7 +34,6 @@ from tests.conftest import TEST_HOME
 
 WINDOW = 2048
 SHIFT_S = 20.0  # of load; then the queue runs dry
-SHARE = 0.1  # of the texts that are drawn again
 QUEUE = 48  # streams
 SLACK_MB = 48.0  # that memory may grow by after the warm-up: the heaps of C and Python are never packed
 WARM_UP = 1 / 3  # of the time
@@ -89,7 +88,7 @@ class Soak:
         self._draw = draw
         self._texts = Texts(draw)
         self._interrupt = interrupt
-        self._chosen: list[tuple[Request, Completion]] = []
+        self._drawn: list[tuple[Request, Completion]] = []
 
     def close(self) -> None:
         for engine in (*self.engines, self.judge):
@@ -157,8 +156,7 @@ class Soak:
         tally.tokens += done.tokens
         tally.ended_early += done.finish_reason == "interrupted"
         tally.filled_window += done.finish_reason == "context"
-        if self._draw.random() < SHARE:
-            self._chosen.append((stream.request, done))
+        self._drawn.append((stream.request, done))
         return True
 
     def _aside(self, engine: Engine) -> None:
@@ -177,14 +175,14 @@ class Soak:
             self.tally.too_long += 1
 
     def compare(self) -> None:
-        """Draw the chosen requests again, each alone in an empty cache."""
-        for request, done in self._chosen:
+        """Draw the shift's requests again, each alone in an empty cache."""
+        for request, done in self._drawn:
             self.judge.cache.restart()
             ((_, alone),) = self.judge.complete([request])
             self.tally.compared += 1
             if not same(done, alone):
                 self.tally.wrong.append(f"{request!r}\n  {done!r}\n  alone: {alone!r}")
-        self._chosen.clear()
+        self._drawn.clear()
 
     @property
     def memory_mb(self) -> float:
