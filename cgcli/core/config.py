@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cgcli.core.environment import Environment
@@ -59,7 +59,7 @@ class Settings:
         only: look at no other setting than this one.
         """
         found: dict[str, object] = {}
-        rules = {name: rule for name, rule in _RULES.items() if only in (None, name)}
+        rules = {name: rule for name, rule in RULES.items() if only in (None, name)}
         # 3. the file
         for name, value in _read(environment).items():
             if name in rules:
@@ -75,6 +75,10 @@ class Settings:
                 found[name] = rules[name].of_value(value, "--" + name.replace("_", "-"))
         return cls(**found)  # type: ignore[arg-type]
 
+    def told(self, name: str, text: str) -> Settings:
+        """With setting `name` as a person's words say it. Raises UsageError naming both."""
+        return replace(self, **{name: RULES[name].of_text(text, name)})  # type: ignore[arg-type]
+
 
 def variable(name: str) -> str:
     """The variable of a setting: top_p -> CGCLI_TOP_P."""
@@ -82,7 +86,7 @@ def variable(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
     """What a setting may be: `read` turns text into a value, `admits` says which values are legal, `legal` says so."""
 
     kind: type
@@ -106,27 +110,28 @@ class _Rule:
 
 
 _SWITCH = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
-_NATURAL = _Rule(int, "a whole number from 1", lambda n: n >= 1)
-_COUNT = _Rule(int, "a whole number from 0", lambda n: n >= 0)
-_SHARE = _Rule(float, "a number from 0 to 1", lambda p: 0 <= p <= 1)
-_RULES = {
-    "model": _Rule(str, "a model's name or a GGUF file", bool),
-    "temperature": _Rule(float, "a number from 0", lambda t: 0 <= t < math.inf),
+SWITCH = Rule(bool, "on or off")
+NATURAL = Rule(int, "a whole number from 1", lambda n: n >= 1)
+_COUNT = Rule(int, "a whole number from 0", lambda n: n >= 0)
+_SHARE = Rule(float, "a number from 0 to 1", lambda p: 0 <= p <= 1)
+RULES = {
+    "model": Rule(str, "a model's name or a GGUF file", bool),
+    "temperature": Rule(float, "a number from 0", lambda t: 0 <= t < math.inf),
     "top_p": _SHARE,
     "top_k": _COUNT,
     "min_p": _SHARE,
-    "max_tokens": _NATURAL,
-    "seed": _Rule(int, "a whole number from 0 to 2^64 - 1", lambda n: 0 <= n < SEED_LIMIT),
-    "prefix": _Rule(str, "text"),
-    "ctx": _Rule(int, "a whole number from 1 to 2^30", lambda n: 1 <= n <= MAX_CONTEXT),
-    "threads": _Rule(int, f"a whole number from 1 to {MAX_THREADS}", lambda n: 1 <= n <= MAX_THREADS),
+    "max_tokens": NATURAL,
+    "seed": Rule(int, "a whole number from 0 to 2^64 - 1", lambda n: 0 <= n < SEED_LIMIT),
+    "prefix": Rule(str, "text"),
+    "ctx": Rule(int, "a whole number from 1 to 2^30", lambda n: 1 <= n <= MAX_CONTEXT),
+    "threads": Rule(int, f"a whole number from 1 to {MAX_THREADS}", lambda n: 1 <= n <= MAX_THREADS),
     "gpu_layers": _COUNT,
-    "draft": _Rule(str, "ngram, off, or a model's name or GGUF file", bool),
-    "exact": _Rule(bool, "true or false"),
-    "fold": _Rule(str, "on or off", {"on", "off"}.__contains__),
-    "color": _Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
+    "draft": Rule(str, "ngram, off, or a model's name or GGUF file", bool),
+    "exact": Rule(bool, "true or false"),
+    "fold": Rule(str, "on or off", {"on", "off"}.__contains__),
+    "color": Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
 }
-assert list(_RULES) == [field.name for field in fields(Settings)]
+assert list(RULES) == [field.name for field in fields(Settings)]
 
 
 def _read(environment: Environment) -> dict[str, object]:
@@ -145,9 +150,9 @@ def _read(environment: Environment) -> dict[str, object]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     for name in values:
-        if name not in _RULES:
+        if name not in RULES:
             raise UsageError(
-                f"{path}: no setting {name!r}{nearest(name, _RULES)}", hint=f"settings: {', '.join(_RULES)}"
+                f"{path}: no setting {name!r}{nearest(name, RULES)}", hint=f"settings: {', '.join(RULES)}"
             )
     return values
 
