@@ -1,0 +1,66 @@
+"""The Python that programs are run with, what of this machine it needs to see, and how it is told to start one."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from cgcli.sandbox.policy import Policy
+
+PACKAGES = ("numpy", "numpy.libs", "pandas", "pandas.libs", "dateutil", "pytz", "six.py", "tzdata")
+"""What programs may import beside the standard library, where it is installed: files and folders of site-packages."""
+_FILE_BYTES = 256 * 1024**2
+_OPEN_FILES = 256
+_LATE_S = 2
+"""The kernel's own limit on processor time counts each process alone and in whole seconds: a backstop behind ours."""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """executable: the one that the running one's virtual environment was made from; prefixes: what it needs to see.
+
+    packages: name -> where it is, of those that are not in one of `prefixes`.
+    """
+
+    executable: Path
+    prefixes: tuple[Path, ...]
+    packages: dict[str, Path]
+
+    @classmethod
+    @cache
+    def own(cls) -> Interpreter:
+        """That of this process."""
+        # Not in typeshed: the interpreter behind a virtual environment's.
+        executable = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+        prefixes = tuple({Path(sys.base_prefix).resolve(), Path(sys.base_exec_prefix).resolve()})
+        found: dict[str, Path] = {}
+        for folder in map(Path, sys.path):
+            if folder.name.endswith("-packages") and not any(folder.is_relative_to(prefix) for prefix in prefixes):
+                found = {name: folder / name for name in PACKAGES if (folder / name).exists()} | found
+        return cls(executable, prefixes, found)
+
+
+def command(
+    executable: Path, source: str, name: str, arguments: Sequence[str], policy: Policy, *, report: int, sandbox: bool
+) -> list[str]:
+    """The words that start `executable` on the program in the file `source` (see starter.py)."""
+    settings = {
+        "report": report,
+        "sandbox": int(sandbox),
+        "cpu": math.ceil(policy.cpu_s) + _LATE_S,
+        "memory": policy.memory_bytes,
+        "file": _FILE_BYTES,
+        "files": _OPEN_FILES,
+        "processes": policy.processes + 1,  # bubblewrap's own process in there
+    }
+    words = ",".join(f"{key}={value}" for key, value in settings.items())
+    return [str(executable), "-I", "-B", "-c", _starter(), words, source, name, *arguments]
+
+
+@cache
+def _starter() -> str:
+    return Path(__file__).with_name("starter.py").read_text("utf-8")

@@ -1,0 +1,49 @@
+"""Runs a generated program and says what became of it: in a sandbox, or on the host where that is asked for by name.
+
+There is no falling back: where the sandbox cannot be made, the program is not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cgcli.core.errors import SandboxError
+from cgcli.core.visible import visible
+from cgcli.sandbox.host import on_host
+from cgcli.sandbox.judge import judge
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.verdict import Verdict
+from cgcli.sandbox.watch import Listener, watch
+
+
+def never() -> bool:
+    return False
+
+
+def run(
+    source: bytes,
+    *,
+    arguments: Sequence[str] = (),
+    policy: Policy,
+    interrupted: Callable[[], bool] = never,
+    name: str = "program.py",
+    stdin: int | None = None,
+    listener: Listener | None = None,
+) -> Verdict:
+    """Run a Python program to its end or to a limit of `policy`; nothing of it is left running.
+
+    interrupted: asked now and then, ends it. name: what the program is called in tracebacks and in its sys.argv.
+    stdin: a descriptor whose bytes are its input; None: it has none. listener: is given its output as it comes.
+    Raises SandboxError where no isolation works and `policy` is not unsafe.
+    """
+    if not policy.unsafe:
+        raise SandboxError("there is no sandbox yet", hint="--unsafe runs the program on this machine as it is")
+    with on_host(source, name, arguments, policy) as start:
+        try:
+            course = watch(start, policy, stdin=stdin, interrupted=interrupted, listener=listener)
+        except OSError as error:
+            raise SandboxError(f"cannot start {start.command[0]}: {error.strerror or error}") from error
+    if not course.began:
+        said = visible(" ".join(bytes(course.said["stderr"]).decode("utf-8", "replace").split()[-40:]))
+        raise SandboxError(f"{start.command[0]} did not start the program: {said}")
+    return judge(course, policy)

@@ -1,0 +1,114 @@
+"""What runs first in the program's interpreter: sets the limits, says that it got so far, then becomes the program.
+
+Handed to the interpreter as text, so it imports nothing of cgcli, and no more of the library than it must: its start-up
+is the program's. Whatever it says after the program began may be the program's own words; see judge.py.
+
+Words of its command line: report=N,proc=0,cpu=N,... | path of the source | the program's name | its arguments.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from types import ModuleType, TracebackType
+
+_SPARE_BYTES = 32 * 1024**2
+"""Address space above the limit, for telling of a MemoryError while the objects that filled the memory still live."""
+
+
+def main() -> None:
+    settings, path, name, *arguments = sys.argv[1:]
+    given = {key: int(value) for key, value in (word.split("=") for word in settings.split(","))}
+    report, memory = given["report"], given["memory"]
+    if given["sandbox"]:
+        # Whoever made this process may have left descriptors open, some of them of folders outside.
+        os.closerange(3, report)
+        os.closerange(report + 1, os.sysconf("SC_OPEN_MAX"))
+    with open(path, "rb") as file:  # noqa: PTH123 (pathlib would be another import)
+        source = file.read()
+    sys.path[:] = [*sys.path, *(["/packages"] if given["sandbox"] else [])]
+    sys.argv[:] = [name, *arguments]
+    module = ModuleType("__main__")
+    module.__file__ = name
+    sys.modules["__main__"] = module
+    _limit(given, memory)
+    _say_ready(report, given["sandbox"])
+    own = os.getpid()
+    try:
+        exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
+        traceback = error.__traceback__ and error.__traceback__.tb_next
+        if os.getpid() == own:  # a child that the program forked comes by here, too
+            _tell(report, error, _line(error, traceback, name))
+        sys.excepthook(type(error), error.with_traceback(traceback), traceback)
+        raise SystemExit(1) from None
+
+
+def _limit(given: dict[str, int], memory: int) -> None:
+    limits = {
+        resource.RLIMIT_AS: (memory, memory + _SPARE_BYTES),
+        resource.RLIMIT_CPU: (given["cpu"],) * 2,
+        resource.RLIMIT_FSIZE: (given["file"],) * 2,
+        resource.RLIMIT_CORE: (0, 0),
+    }
+    if given["sandbox"]:
+        limits |= {
+            resource.RLIMIT_NPROC: (given["processes"],) * 2,
+            resource.RLIMIT_NOFILE: (given["files"],) * 2,
+            resource.RLIMIT_MSGQUEUE: (0, 0),
+            resource.RLIMIT_MEMLOCK: (0, 0),
+        }
+    for kind, (soft, hard) in limits.items():
+        highest = resource.getrlimit(kind)[1]
+        if highest != resource.RLIM_INFINITY:
+            soft, hard = min(soft, highest), min(hard, highest)
+        resource.setrlimit(kind, (soft, hard))
+
+
+def _say_ready(report: int, sandboxed: int) -> None:
+    """Ready; from the sandbox with its /proc, through which its processes can be seen from outside."""
+    if not sandboxed:
+        os.write(report, b"!")
+        return
+    import _socket
+
+    processes = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    channel = _socket.socket(fileno=os.dup(report))
+    passed = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, processes.to_bytes(4, sys.byteorder))
+    channel.sendmsg([b"!"], [passed])
+    channel.close()
+    os.close(processes)
+
+
+def _line(error: BaseException, traceback: TracebackType | None, name: str) -> int:
+    """The last line of the program itself that the error came through; 0 where there is none."""
+    line = 0
+    if isinstance(error, SyntaxError) and error.filename == name:
+        line = error.lineno or 0
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == name:
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line
+
+
+def _tell(report: int, error: BaseException, line: int) -> None:
+    kind = type(error)
+    name = (
+        kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    number = error.errno if isinstance(error, OSError) else None
+    try:
+        # A SyntaxError's str names file and line again.
+        message = str(error.msg if isinstance(error, SyntaxError) else error)
+    except Exception:
+        message = ""
+    words = (name, str(number or 0), str(line), message[:1000])
+    os.write(report, "\0".join(words).encode("utf-8", "backslashreplace"))
+
+
+main()
