@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
@@ -46,7 +47,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Saved:
-    """The program was written to a file. path: absolute; text: its `digest`."""
+    """The program was written to a file. path: absolute, links followed; text: its `digest`."""
 
     path: str
     text: str
@@ -73,7 +74,7 @@ class History:
     branch: str = "main"
     runs: dict[str, Run] = field(default_factory=dict)
     saved: Saved | None = None
-    _forward: dict[int, int] = field(default_factory=dict)  # the child that redo goes to
+    _forward: dict[tuple[str, int], int] = field(default_factory=dict)  # where redo goes from a version of a branch
 
     @classmethod
     def of(cls, program: Program) -> History:
@@ -109,10 +110,10 @@ class History:
         return Point(self.branch, parent)
 
     def redo(self) -> Point:
-        """Forward again to what was undone last. Raises UsageError where there is nothing."""
-        if self.at not in self._forward:
+        """Forward again to what was undone here last. Raises UsageError where there is nothing."""
+        if (self.branch, self.at) not in self._forward:
             raise UsageError("nothing to redo")
-        return Point(self.branch, self._forward[self.at])
+        return Point(self.branch, self._forward[self.branch, self.at])
 
     def fork(self, name: str) -> Point:
         """A new branch here. Raises UsageError where the name is taken."""
@@ -126,18 +127,25 @@ class History:
             raise UsageError(f"no branch {name}{nearest(name, self.branches)}", hint="/branch lists them")
         return Point(name, self.branches[name])
 
+    def save(self, path: Path) -> Saved:
+        """The program as it is now was written to `path`."""
+        return Saved(str(path.resolve()), digest(self.program.source()))
+
     def apply(self, event: Event) -> None:
-        """Let it have happened. Raises IndexError or KeyError for an event that cannot have."""
+        """Let it have happened. Raises IndexError for an event that cannot have, and nothing has then."""
         match event:
             case Commit(parent, operation):
-                program = operation.apply(self.versions[parent].program)
-                self._keep_undone(parent)
+                if parent != self.at:
+                    raise IndexError(f"version {parent} is not the current one, which is {self.at}")
+                program = operation.apply(self.program)
+                self._keep_undone()
                 self.versions.append(Version(parent, operation, program))
-                self._forward[parent] = self.branches[self.branch] = len(self.versions) - 1
+                self.branches[self.branch] = len(self.versions) - 1
             case Point(branch, version):
-                self.versions[version]
+                if not 0 <= version < len(self.versions):
+                    raise IndexError(f"no version {version}")
                 if branch == self.branch and self.versions[self.at].parent == version:
-                    self._forward[version] = self.at
+                    self._forward[branch, version] = self.at
                 self.branch = branch
                 self.branches[branch] = version
             case Run():
@@ -145,13 +153,13 @@ class History:
             case Saved():
                 self.saved = event
 
-    def _keep_undone(self, parent: int) -> None:
+    def _keep_undone(self) -> None:
         """Name what was undone here, before something else is built in its place."""
-        if parent not in self._forward:
+        tip = self._forward.pop((self.branch, self.at), None)
+        if tip is None:
             return
-        tip = self._forward[parent]
-        while tip in self._forward:
-            tip = self._forward[tip]
+        while (self.branch, tip) in self._forward:
+            tip = self._forward[self.branch, tip]
         if not any(self._descends(version, tip) for version in self.branches.values()):
             names = (f"undone-{number}" for number in itertools.count(1))
             self.branches[next(name for name in names if name not in self.branches)] = tip

@@ -108,23 +108,29 @@ class Program:
 
     def put(self, index: int, turn: Turn) -> Program:
         """With another turn in the place of one. Raises IndexError."""
-        self.turns[index]
+        self._turn(index)
         return replace(self, turns=(*self.turns[:index], self._trimmed(turn), *self.turns[index + 1 :]))
 
     def drop(self, index: int) -> Program:
         """Without a turn. Raises IndexError."""
-        self.turns[index]
+        self._turn(index)
         return replace(self, turns=self.turns[:index] + self.turns[index + 1 :])
 
     def move(self, index: int, to: int) -> Program:
         """With a turn at another place: `to` is its index afterwards. Raises IndexError."""
-        self.turns[to]
+        self._turn(to)
         rest = self.drop(index).turns
         return replace(self, turns=(*rest[:to], self.turns[index], *rest[to:]))
 
     def until(self, index: int) -> Program:
         """The program before a turn."""
         return replace(self, turns=self.turns[:index])
+
+    def _turn(self, index: int) -> Turn:
+        """A turn, counted from the front only. Raises IndexError."""
+        if not 0 <= index < len(self.turns):
+            raise IndexError(f"no turn {index + 1}")
+        return self.turns[index]
 
     def _trimmed(self, turn: Turn) -> Turn:
         return replace(turn, completion=turn.completion.rstrip()) if self.layout.tidy else turn
