@@ -55,6 +55,12 @@ class Screen:
         """What a person may want to know, beside what was asked for."""
         self.say(text, "dim")
 
+    def ask(self, text: str) -> None:
+        """`text`, behind which somebody types a line."""
+        self._fresh_line()
+        self._emit("\n".join(visible(line) for line in text.split("\n")))
+        self._in_line = False
+
     def error(self, error: CgcliError) -> None:
         """The error's one line, with what to type or do next."""
         line = " ".join(error.line.splitlines())

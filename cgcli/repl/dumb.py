@@ -1,0 +1,55 @@
+"""A terminal that only prints (TERM=dumb, an editor's shell): lines as the terminal itself lets them be edited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TextIO
+
+from cgcli.repl.chooser import side_by_side
+from cgcli.repl.editor import edit, undisturbed
+from cgcli.repl.reader import Card
+from cgcli.repl.screen import Screen
+from cgcli.repl.script import read_joined
+from cgcli.repl.typeahead import Typeahead
+from cgcli.repl.view import View
+
+
+class Dumb:
+    """A Reader. What stands in a line already is shown before it, and can be added to, or cleared with Ctrl-C."""
+
+    def __init__(self, view: View, screen: Screen, stdin: TextIO, variables: Mapping[str, str]) -> None:
+        self._view = view
+        self._screen = screen
+        self._stdin = stdin.buffer
+        self._variables = variables
+        self._typeahead = Typeahead(stdin.fileno())
+
+    def read(self, default: str = "") -> str:
+        with self._typeahead.paused():
+            default += self._typeahead.typed()
+            while True:
+                self._screen.ask(f"{self._view.status().turn} > {default}")
+                try:
+                    text = default + read_joined(self._stdin.readline)
+                except KeyboardInterrupt:
+                    self._screen.say()
+                    text = default = ""
+                if text.strip():
+                    return text
+
+    def watching(self) -> AbstractContextManager[None]:
+        return self._typeahead.watching()
+
+    def typed(self) -> str:
+        return self._typeahead.typed()
+
+    def choose(self, cards: Sequence[Card]) -> int | None:
+        """Shows them; one is taken by a command, later."""
+        for line in side_by_side(cards, self._screen.width):
+            self._screen.say(line)
+        return None
+
+    def edit(self, text: str, suffix: str) -> str:
+        with self._typeahead.paused(), undisturbed():
+            return edit(text, suffix, self._variables)

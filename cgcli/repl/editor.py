@@ -1,0 +1,62 @@
+"""Text in the user's own editor: the one that VISUAL or EDITOR names, else the first of a few that is there."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from cgcli.core.errors import CgcliError
+
+_USUAL = ("editor", "nano", "vim", "vi", "emacs")
+
+
+def edit(text: str, suffix: str, variables: Mapping[str, str]) -> str:
+    """`text` as the editor leaves it, from a file with that suffix which only the user can read.
+
+    The terminal must be the editor's meanwhile. A line end that the editor adds is taken off again. Raises CgcliError
+    where there is no editor, or it fails.
+    """
+    command = _command(variables)
+    with tempfile.TemporaryDirectory(prefix="cgcli-") as folder:
+        file = Path(folder, f"edit{suffix}")
+        file.write_bytes(text.encode("utf-8", "surrogateescape"))
+        try:
+            status = subprocess.call([*command, str(file)], env=dict(variables))
+        except OSError as error:
+            raise CgcliError(f"cannot start the editor {command[0]!r}: {error.strerror}", hint="set EDITOR") from error
+        if status:
+            raise CgcliError(f"the editor {command[0]!r} ended with status {status}; nothing is changed")
+        try:
+            edited = file.read_bytes().decode("utf-8", "surrogateescape")
+        except OSError as error:
+            raise CgcliError(f"the editor {command[0]!r} left no file: {error.strerror}") from error
+    return edited if text.endswith("\n") else edited.removesuffix("\n")
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C is the editor's alone while the block runs; only for the main thread."""
+    # Not SIG_IGN, which the editor would inherit.
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _command(variables: Mapping[str, str]) -> list[str]:
+    for name in ("VISUAL", "EDITOR"):
+        if variables.get(name, "").strip():
+            with contextlib.suppress(ValueError):
+                return shlex.split(variables[name])
+            raise CgcliError(f"{name} is {variables[name]!r}, which is no command", hint=f"set {name}")
+    for editor in _USUAL:
+        if path := shutil.which(editor, path=variables.get("PATH")):
+            return [path]
+    raise CgcliError("no editor found", hint="set EDITOR")

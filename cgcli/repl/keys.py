@@ -1,0 +1,56 @@
+"""The keys of the prompt, beside those of emacs and vi that prompt_toolkit has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import emacs_mode, has_focus, vi_insert_mode, vi_navigation_mode
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+HELP = """\
+Enter          do it                       Alt-Enter  a new line (or Esc, Enter)
+Ctrl-C         clear the line, stop code   Ctrl-D     leave, on an empty line
+Tab            complete                    →          take the grey suggestion
+↑ ↓            earlier prompts             Ctrl-R     search them
+Ctrl-X Ctrl-E  the line in your editor     Ctrl-Z     suspend
+/set vi on     vi's keys; then Esc v: editor, Esc k: earlier, Esc /: search"""
+
+
+def prompt_keys(
+    *, edit: Callable[[KeyPressEvent], None], show_help: Callable[[], None], hint: Callable[[], None]
+) -> KeyBindings:
+    """edit: the line in an editor; show_help: the list of keys above the prompt; hint: how to leave."""
+    keys = KeyBindings()
+    typing = has_focus(DEFAULT_BUFFER)
+
+    @keys.add("enter", filter=typing)
+    def _(event: KeyPressEvent) -> None:
+        if event.current_buffer.text.strip():
+            event.current_buffer.validate_and_handle()
+
+    @keys.add("escape", "enter", filter=typing & (emacs_mode | vi_insert_mode))
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.newline(copy_margin=False)
+
+    @keys.add("c-c", filter=typing)
+    @keys.add("<sigint>")
+    def _(event: KeyPressEvent) -> None:
+        if not event.app.layout.has_focus(DEFAULT_BUFFER):
+            event.app.layout.focus(DEFAULT_BUFFER)
+        if event.current_buffer.text:
+            event.current_buffer.reset()
+        else:
+            hint()
+
+    @keys.add("c-x", "c-e", filter=typing)
+    @keys.add("v", filter=typing & vi_navigation_mode)
+    def _(event: KeyPressEvent) -> None:
+        edit(event)
+
+    @keys.add("f1")
+    @keys.add("c-x", "?", filter=typing)
+    def _(event: KeyPressEvent) -> None:
+        show_help()
+
+    return keys

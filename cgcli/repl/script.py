@@ -1,0 +1,51 @@
+"""Input that is no terminal: prompts and commands line by line. Nobody is there to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import BinaryIO
+
+from cgcli.core.errors import CgcliError
+from cgcli.repl.reader import Card
+
+
+def read_joined(next_line: Callable[[], bytes]) -> str:
+    """A line and those that continue it: one that ends in a backslash goes on with the next (two of them are text).
+
+    next_line: gives a line with its end, nothing at the end of all. Bytes that are not UTF-8 become lone surrogates.
+    Raises EOFError where there is no line.
+    """
+    lines: list[str] = []
+    while data := next_line():
+        line = data.decode("utf-8", "surrogateescape").rstrip("\r\n")
+        if (len(line) - len(line.rstrip("\\"))) % 2 == 0:
+            return "\n".join([*lines, line])
+        lines.append(line[:-1])
+    if not lines:
+        raise EOFError
+    return "\n".join(lines)
+
+
+class Script:
+    """A Reader of `stdin`. Blank lines are skipped, and a line stands for itself: `default` is not asked about."""
+
+    def __init__(self, stdin: BinaryIO) -> None:
+        self._stdin = stdin
+
+    def read(self, default: str = "") -> str:
+        while not (text := read_joined(self._stdin.readline)).strip():
+            pass
+        return text
+
+    def watching(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def typed(self) -> str:
+        return ""
+
+    def choose(self, cards: Sequence[Card]) -> int | None:
+        return None
+
+    def edit(self, text: str, suffix: str) -> str:
+        raise CgcliError("an editor needs a terminal", hint="/edit N NEW WORDS changes a prompt without one")

@@ -1,0 +1,183 @@
+"""A terminal to type prompts on: prompt_toolkit's line, with history, completion, a toolbar and the keys of keys.py."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TextIO
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.filters import Condition, vi_navigation_mode
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.input import Input, create_input
+from prompt_toolkit.key_binding import KeyPressEvent
+from prompt_toolkit.output import ColorDepth, Output
+from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.styles import Style
+
+from cgcli.core.errors import CgcliError
+from cgcli.repl.chooser import choose
+from cgcli.repl.completion import Suggestions
+from cgcli.repl.editor import edit, undisturbed
+from cgcli.repl.history_file import HistoryFile
+from cgcli.repl.keys import HELP, prompt_keys
+from cgcli.repl.reader import Card, Reader
+from cgcli.repl.screen import Screen
+from cgcli.repl.toolbar import toolbar
+from cgcli.repl.typeahead import Typeahead
+from cgcli.repl.view import View
+
+# Only the terminal's own colours, that are chosen to be read on its background.
+_STYLE = Style.from_dict(
+    {
+        "prompt": "ansicyan bold",
+        "hint": "ansibrightblack",
+        "auto-suggestion": "ansibrightblack",
+        "bottom-toolbar": "reverse",
+        "completion-menu": "noinherit",
+        "completion-menu.completion": "noinherit bg:ansigray ansiblack",
+        "completion-menu.completion.current": "noinherit reverse bold",
+        "completion-menu.meta.completion": "noinherit bg:ansigray ansiblack italic",
+        "completion-menu.meta.completion.current": "noinherit reverse",
+        "scrollbar.background": "noinherit",
+        "scrollbar.button": "noinherit reverse",
+    }
+)
+_FIRST_HINT = "what the program should do first; /help lists commands, F1 keys"
+_LEAVE_HINT = "Ctrl-D or /quit leaves"
+
+
+def terminal_reader(
+    view: View, screen: Screen, stdin: TextIO, out: TextIO, *, history: Path | None, variables: Mapping[str, str]
+) -> Reader:
+    """The Reader for a person at `stdin` who sees `out`; variables: of the process, for TERM and the editor."""
+    term = variables.get("TERM", "")
+    if term in ("dumb", "unknown"):
+        from cgcli.repl.dumb import Dumb
+
+        return Dumb(view, screen, stdin, variables)
+    output = Vt100_Output.from_pty(out, term=term)
+    return Terminal(view, screen, create_input(stdin), output, history=history, variables=variables)
+
+
+class Terminal:
+    """A Reader. history: a file of this project's prompts; None, or one that cannot be used (told once): in memory."""
+
+    def __init__(
+        self,
+        view: View,
+        screen: Screen,
+        input: Input,
+        output: Output,
+        *,
+        history: Path | None,
+        variables: Mapping[str, str],
+    ) -> None:
+        self._view = view
+        self._screen = screen
+        self._input = input
+        self._output = output
+        self._variables = variables
+        self._history = HistoryFile(history)
+        self._hint = _FIRST_HINT
+        self._typeahead = Typeahead(input.fileno(), self._brackets)
+        self._depth = ColorDepth.DEPTH_4_BIT if screen.colour else ColorDepth.DEPTH_1_BIT
+        self._session = self._make_session()
+        view.on_change = self._session.app.invalidate
+
+    def read(self, default: str = "") -> str:
+        with self._typeahead.paused():
+            default += self._typeahead.typed()
+            while True:
+                self._session.editing_mode = EditingMode.VI if self._view.vi else EditingMode.EMACS
+                try:
+                    text = self._session.prompt(default=default).strip("\n")
+                except KeyboardInterrupt:  # a signal before or after the prompt had its handler
+                    text = ""
+                self._hint = default = ""
+                if self._history.trouble:
+                    self._screen.error(self._history.trouble)
+                    self._history.trouble = None
+                if text.strip():
+                    return text
+
+    def watching(self) -> AbstractContextManager[None]:
+        return self._typeahead.watching()
+
+    def typed(self) -> str:
+        return self._typeahead.typed()
+
+    def choose(self, cards: Sequence[Card]) -> int | None:
+        with self._typeahead.paused():
+            return choose(cards, input=self._input, output=self._output, depth=self._depth)
+
+    def edit(self, text: str, suffix: str) -> str:
+        with self._typeahead.paused(), undisturbed():
+            return edit(text, suffix, self._variables)
+
+    def _make_session(self) -> PromptSession[str]:
+        session: PromptSession[str] = PromptSession(
+            self._message,
+            multiline=True,
+            prompt_continuation=self._continuation,
+            placeholder=lambda: [("class:hint", self._hint)],
+            completer=Suggestions(self._view),
+            complete_while_typing=Condition(lambda: _is_command(session.default_buffer.text)),
+            auto_suggest=AutoSuggestFromHistory(),
+            history=self._history,
+            bottom_toolbar=lambda: toolbar(self._view.status(), self._output.get_size().columns),
+            key_bindings=prompt_keys(edit=self._edit_line, show_help=self._show_keys, hint=self._hint_to_leave),
+            enable_suspend=True,
+            style=_STYLE,
+            include_default_pygments_style=False,
+            color_depth=self._depth,
+            input=self._input,
+            output=self._output,
+        )
+        # A terminal that does not say where its cursor is only goes without the toolbar.
+        session.app.renderer.cpr_not_supported_callback = lambda: None
+        return session
+
+    def _message(self) -> StyleAndTextTuples:
+        sign = ":" if vi_navigation_mode() else "›"
+        return [("class:prompt", f"{self._view.status().turn} {sign} ")]
+
+    def _continuation(self, width: int, line_number: int, is_soft_wrap: int) -> StyleAndTextTuples:
+        return [("class:hint", ("" if is_soft_wrap else "· ").rjust(width))]
+
+    def _brackets(self, on: bool) -> None:
+        with contextlib.suppress(OSError):
+            if on:
+                self._output.enable_bracketed_paste()
+            else:
+                self._output.disable_bracketed_paste()
+            self._output.flush()
+
+    def _hint_to_leave(self) -> None:
+        self._hint = _LEAVE_HINT
+
+    def _show_keys(self) -> None:
+        run_in_terminal(lambda: self._screen.note(HELP))
+
+    def _edit_line(self, event: KeyPressEvent) -> None:
+        event.app.create_background_task(self._edit_buffer(event.current_buffer))
+
+    async def _edit_buffer(self, buffer: Buffer) -> None:
+        try:
+            text = await run_in_terminal(lambda: edit(buffer.text, ".txt", self._variables), in_executor=True)
+        except CgcliError as error:
+            failure = error
+            await run_in_terminal(lambda: self._screen.error(failure))
+        else:
+            buffer.document = Document(text, len(text))
+
+
+def _is_command(text: str) -> bool:
+    return text.startswith("/") and not text.startswith("//")

@@ -1,0 +1,88 @@
+"""A REPL of a few commands around the real reader, for the tests that need a real terminal; run in a pseudo-terminal.
+
+/stream SECONDS streams lines of code, /edit and /choose do what they say, all else is said back.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from cgcli.core.errors import CgcliError
+from cgcli.repl.reader import Card
+from cgcli.repl.screen import Screen
+from cgcli.repl.terminal import terminal_reader
+from cgcli.repl.view import Status, Suggestion
+
+
+class FakeView:
+    """Says what it is told to, and completes a few words. One turn for each status that was asked for by `next_turn`."""
+
+    vi = False
+
+    def __init__(self) -> None:
+        self.now = Status(model="tiny", quant="q4_0", tokens=812, window=2048, clarity="fair", perplexity=12.34)
+
+    def on_change(self) -> None: ...
+
+    def status(self) -> Status:
+        return self.now
+
+    def completions(self, before_cursor: str) -> Iterable[Suggestion]:
+        word = before_cursor.rpartition(" ")[2]
+        for name in ("/show", "/stats", "/switch", "mean_of_column", "median"):
+            if word and name.startswith(word):
+                yield Suggestion(name, len(before_cursor) - len(word), "a name")
+
+
+CARDS = [Card(f"{n} of 4", f"log-probability -{n}.5", f"def f{n}():\n    return {n}\n") for n in range(1, 5)]
+
+
+def main() -> None:
+    view = FakeView()
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ["TERM"] == "dumb"
+    screen = Screen(sys.stdout, colour=not plain)
+    history = Path(os.environ["HISTORY"]) if "HISTORY" in os.environ else None
+    reader = terminal_reader(view, screen, sys.stdin, sys.stdout, history=history, variables=os.environ)
+    while True:
+        try:
+            line = reader.read(reader.typed())
+        except EOFError:
+            screen.say("bye")
+            return
+        try:
+            with reader.watching():
+                if line.startswith("/stream"):
+                    stream(screen, float(line.split()[1]))
+                elif line == "/choose":
+                    screen.say(f"took {reader.choose(CARDS)!r}")
+                elif line == "/edit":
+                    screen.say(f"edited {reader.edit('old', '.py')!r}")
+                else:
+                    screen.say(f"got {line!r}")
+        except CgcliError as error:
+            screen.error(error)
+
+
+def stream(screen: Screen, seconds: float) -> None:
+    code = screen.stream()
+    code.write("# streaming\n")
+    until = time.monotonic() + seconds
+    number = 0
+    try:
+        while time.monotonic() < until:
+            code.write(f"value_{number} = ")
+            time.sleep(0.02)
+            code.write(f"{number}\n")
+            number += 1
+    except KeyboardInterrupt:
+        code.close()
+        screen.note("interrupted")
+    code.close()
+
+
+if __name__ == "__main__":
+    main()
