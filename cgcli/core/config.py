@@ -30,8 +30,8 @@ class Settings:
     """What a run may be told, by flag `--top-p`, variable `CGCLI_TOP_P` or the line `top_p = 0.95` of config.toml.
 
     temperature: 0 is greedy; top_k: 0 is off; max_tokens: of one completion; ctx: in tokens; gpu_layers: None is all
-    that fit; draft: `ngram`, `off`, or a model that guesses tokens ahead; fold: let the model read a program that is too
-    long for its window without comments and bodies of functions.
+    that fit; draft: `ngram`, `off`, or a model that guesses tokens ahead; fold: let the model read a program that is
+    too long for its window without comments and bodies of functions.
     """
 
     model: str | None = None
@@ -151,9 +151,7 @@ def _read(environment: Environment) -> dict[str, object]:
         raise UsageError(f"{path} is not TOML: {error}") from error
     for name in values:
         if name not in RULES:
-            raise UsageError(
-                f"{path}: no setting {name!r}{nearest(name, RULES)}", hint=f"settings: {', '.join(RULES)}"
-            )
+            raise UsageError(f"{path}: no setting {name!r}{nearest(name, RULES)}", hint=f"settings: {', '.join(RULES)}")
     return values
 
 
