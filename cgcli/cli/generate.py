@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from cgcli.hub.choose import Choice
     from cgcli.program.languages import Language
     from cgcli.program.program import Program
-    from cgcli.program.session import Generation, Result, Session
-
+    from cgcli.program.session import Generation, Plan, Session
+    from cgcli.program.turn import Turn
 
 _LONG = 1500  # tokens; a second or more of reading on most machines
 
@@ -63,16 +63,25 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     sink = _sink(output, wish, code, before)
     facts = File(wish.output, Nowhere(), output) if wish.json and wish.output else None
     session: Session | None = None
-    results: list[Result] = []
+    turns: list[Turn] = []
     try:
         with loaded(run, settings, choice) as engine:
-            session = Session(engine, program, generation, progress=output.progress())
+            session = Session(
+                engine,
+                program,
+                generation,
+                model=choice.name,
+                language=code.name,
+                fold=settings.fold == "on",
+                progress=output.progress(),
+            )
             session.reserve(prompts)
             if _LONG < engine.count(before) < engine.window:
                 output.note(f"reading {engine.count(before)} tokens first")
             due = "" if before and not wish.whole else program.prefix
             try:
-                for piece in grow(session, prompts, results, head=due, comments=wish.comments):
+                told = _Told(output)
+                for piece in grow(session, prompts, turns, head=due, comments=wish.comments, told=told):
                     due = ""
                     sink.write(piece)
             finally:
@@ -81,11 +90,28 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
                 sink.close()
     finally:
         # Of the turns that are done, also where a later one failed; outside the block, where Ctrl-C is answered again.
-        if session and results:
-            _say(output, choice, session, results)
+        if session and turns:
+            _say(output, choice, session, turns)
             if wish.json:
-                _print_report(run, facts, session, results, choice)
-    _judge(results)
+                _print_report(run, facts, session, turns, choice)
+    _judge(turns)
+
+
+class _Told:
+    """Says what is left out of a program before the model reads it, wherever that is not what was said before."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._parts: tuple[str, ...] = ()
+
+    def __call__(self, plan: Plan) -> None:
+        fold = plan.fold
+        if fold and fold.parts != self._parts:
+            self._parts = fold.parts
+            self._output.note(
+                f"too long for the window of {plan.window} tokens: the model reads the program without "
+                f"{fold.summary}, {fold.saved} tokens less (--fold off refuses)"
+            )
 
 
 def _check(wish: Wish) -> None:
@@ -149,12 +175,12 @@ def _sink(output: Output, wish: Wish, code: Language, before: bytes) -> Sink:
     return sink_for(output, code.name)
 
 
-def _print_report(run: Run, file: File | None, session: Session, results: list[Result], choice: Choice) -> None:
+def _print_report(run: Run, file: File | None, session: Session, turns: list[Turn], choice: Choice) -> None:
     from cgcli.core.output import json_text
     from cgcli.program.report import report
 
     identity = identified(run, choice, session.engine.model.header.quant)
-    facts = {**identity, **report(session.engine, session.generation, results)}
+    facts = {**identity, **report(session.engine, session.generation, turns)}
     if file:
         file.write(json_text(facts) + "\n")
         file.close()
@@ -162,24 +188,24 @@ def _print_report(run: Run, file: File | None, session: Session, results: list[R
         run.output.json(facts)
 
 
-def _say(output: Output, choice: Choice, session: Session, results: list[Result]) -> None:
+def _say(output: Output, choice: Choice, session: Session, turns: list[Turn]) -> None:
     """The facts of the turns on stderr: what was chosen, what was cut, the seed."""
     how, timings = session.generation, session.engine.timings
-    for number, result in enumerate(results, 1):
-        turn = f"turn {number}"
-        if result.prompt_perplexity is not None:
-            output.detail(f"{turn}: prompt of {result.prompt_tokens} tokens, perplexity {result.prompt_perplexity:.2f}")
-        if result.accepted is None:
+    for number, turn in enumerate(turns, 1):
+        named, facts = f"turn {number}", turn.facts
+        if facts and facts.prompt_perplexity is not None:
+            output.detail(f"{named}: prompt of {facts.prompt_tokens} tokens, perplexity {facts.prompt_perplexity:.2f}")
+        if turn.accepted is None:
             continue
-        chosen = result.candidates[result.accepted]
+        chosen = turn.candidates[turn.accepted]
         if how.candidates > 1:
-            mean = chosen.completion.mean_logprob or 0.0
-            which = f"{result.accepted + 1} of {len(result.candidates)}"
-            output.note(f"{turn}: candidate {which} has the highest mean log-probability, {mean:.3f}")
+            mean = chosen.mean_logprob or 0.0
+            which = f"{turn.accepted + 1} of {len(turn.candidates)}"
+            output.note(f"{named}: candidate {which} has the highest mean log-probability, {mean:.3f}")
         if chosen.finish_reason == "length":
-            output.note(f"{turn} was cut at --max-tokens {how.max_tokens}")
+            output.note(f"{named} was cut at --max-tokens {how.max_tokens}")
         if chosen.finish_reason == "context":
-            output.note(f"{turn} was cut where the window of {session.engine.window} tokens is full")
+            output.note(f"{named} was cut where the window of {session.engine.window} tokens is full")
     if timings.acceptance is not None:
         faster = f", {timings.speedup:.2f} times as fast as without" if timings.speedup else ""
         output.detail(f"guessed {timings.drafted} tokens ahead, {timings.acceptance:.0%} came true{faster}")
@@ -189,14 +215,14 @@ def _say(output: Output, choice: Choice, session: Session, results: list[Result]
     )
 
 
-def _judge(results: list[Result]) -> None:
+def _judge(turns: list[Turn]) -> None:
     """Raises Interrupted after Ctrl-C, CgcliError for a turn that came out empty."""
-    if any(result.interrupted for result in results):
+    if any(turn.interrupted for turn in turns):
         raise Interrupted
-    for number, result in enumerate(results, 1):
-        if result.accepted is None:
-            named = f" ({result.turn.prompt!r})" if result.turn.prompt is not None else ""
+    for number, turn in enumerate(turns, 1):
+        if turn.accepted is None:
+            named = f" ({turn.prompt!r})" if turn.prompt is not None else ""
             raise CgcliError(
-                f"turn {number}{named}: nothing came in {len(result.candidates)} tries",
+                f"turn {number}{named}: nothing came in {len(turn.candidates)} tries",
                 hint="other words, another --seed, or a higher temperature: -t 0.6",
             )

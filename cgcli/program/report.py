@@ -7,17 +7,18 @@ from dataclasses import asdict
 from typing import Any
 
 from cgcli.engine.engine import Engine
-from cgcli.program.session import Candidate, Generation, Result
+from cgcli.program.session import Generation
+from cgcli.program.turn import Candidate, Turn
 
 
-def report(engine: Engine, generation: Generation, results: Iterable[Result]) -> dict[str, Any]:
+def report(engine: Engine, generation: Generation, turns: Iterable[Turn]) -> dict[str, Any]:
     """The run as plain JSON values, all but what names the model; log-probabilities in nats, times in seconds."""
     sampling = asdict(generation.sampling)
     timings = engine.timings
     return {
         "seed": sampling.pop("seed"),
         "sampler": {**sampling, "max_tokens": generation.max_tokens, "stop": list(generation.stops)},
-        "turns": [_turn(result) for result in results],
+        "turns": [_turn(turn) for turn in turns],
         "timings": {
             "load_s": round(timings.load_s, 4),
             "prefill_s": round(timings.prefill_s, 4),
@@ -32,21 +33,24 @@ def report(engine: Engine, generation: Generation, results: Iterable[Result]) ->
     }
 
 
-def _turn(result: Result) -> dict[str, Any]:
+def _turn(turn: Turn) -> dict[str, Any]:
+    facts = turn.facts
+    assert facts  # it was drawn
     return {
-        "prompt": result.turn.prompt,
-        "completion": result.turn.completion,
-        "prompt_tokens": result.prompt_tokens,
-        "prompt_perplexity": result.prompt_perplexity,
-        "accepted": result.accepted,
-        "candidates": [_candidate(candidate) for candidate in result.candidates],
+        "prompt": turn.prompt,
+        "completion": turn.completion,
+        "prompt_tokens": facts.prompt_tokens,
+        "prompt_perplexity": facts.prompt_perplexity,
+        "folded_tokens": facts.folded,
+        "accepted": turn.accepted,
+        "candidates": [_candidate(candidate) for candidate in turn.candidates],
     }
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     return {
         "text": candidate.text,
-        "tokens": candidate.completion.tokens,
-        "mean_logprob": candidate.completion.mean_logprob,
+        "tokens": candidate.tokens,
+        "mean_logprob": candidate.mean_logprob,
         "finish_reason": candidate.finish_reason,
     }

@@ -1,26 +1,33 @@
 """A session: a program that grows, and the engine that writes it.
 
-Whoever shows it (a shell line, a REPL, an evaluation) iterates over a turn's pieces of text and adds the turn that
-comes back. Completions that truncation leaves empty are drawn again as the next candidate.
+Whoever shows it (a shell line, a REPL, an evaluation) has a turn in three steps: `plan` says what the model would read,
+`read` lets it, `draw` streams the completion and gives the turn; `add` is all of them. Completions that truncation
+leaves empty are drawn again as the next candidate.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from cgcli.core.progress import Progress, Silent
+from cgcli.engine.cache import common_prefix
 from cgcli.engine.engine import Engine, perplexity
-from cgcli.engine.request import Completion, FinishReason, Request
+from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.engine.stops import Chain, Cutter, Stops
 from cgcli.native.sample import Sampling
-from cgcli.program.program import Program, encode
-from cgcli.program.trim import TrailingSpace
+from cgcli.program.program import Program, digest, encode
+from cgcli.program.trim import After, TrailingSpace
 from cgcli.program.truncate import NONE, Rules, Truncator
-from cgcli.program.turn import Turn
+from cgcli.program.turn import Candidate, Facts, Turn
+
+if TYPE_CHECKING:
+    from cgcli.program.folding import Fold
 
 _MORE = 4  # tokens: blanks between turns, and what a pass may need beside a completion
 
@@ -36,155 +43,269 @@ class Generation:
     candidates: int = 1
     redraws: int = 3
 
-    def cutter(self, context: bytes) -> Cutter:
+    def cutter(self, context: bytes, keep: str = "") -> Cutter:
         """A new automaton for the truncation rules and the stop strings; the earliest cut ends a completion.
 
-        The rules take the first character of a completion for the start of a line. One that goes on inside a line of
-        `context` is made to look so by a character before it, which matches no rule and is not part of the text.
+        keep: the beginning of the completion that stands already, which counts but is not given; where it has what ends
+        a completion, the rules begin after it. They take the first character of a completion for the start of a line.
+        One that goes on inside a line of `context` is made to look so by a character before it, which matches no rule
+        and is not part of the text.
         """
         truncator = Truncator(self.rules)
         if context and not context.endswith(b"\n"):
             truncator.feed("\0")
-        return Chain(truncator, Stops(self.stops))
+        cutter = Chain(truncator, Stops(self.stops))
+        if not keep:
+            return cutter
+        after = After(keep, cutter)
+        return self.cutter(context + encode(keep)) if after.finished else after
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One completion of a turn; text as it will stand in the program.
+class Plan:
+    """What the model would read for a turn after `program`: that (folded, if it must be), the prompt, and `keep`.
 
-    usable: whether it can be a turn (a tidy program takes none that is only white space); finish_reason: the engine's,
-    or `empty` where the end left nothing usable.
+    keep: the beginning of the completion, which stands already; before, opening: what of the context comes of the
+    program, and of the prompt; tokens: of the whole context, beside the model's window.
     """
 
-    completion: Completion
-    text: str
-    usable: bool
+    program: Program
+    prompt: str | None
+    keep: str
+    before: bytes
+    opening: bytes
+    fold: Fold | None
+    tokens: int
+    window: int
 
     @property
-    def finish_reason(self) -> FinishReason | Literal["empty"]:
-        reason = self.completion.finish_reason
-        return reason if self.usable or reason == "interrupted" else "empty"
+    def context(self) -> bytes:
+        return self.before + self.opening + encode(self.keep)
 
 
 @dataclass(frozen=True)
-class Result:
-    """A turn with the facts of how it came about. accepted: its index in `candidates`; None where all came out empty.
+class Reading:
+    """What the model makes of a prompt that it has read.
 
-    prompt_tokens: tokens that the prompt adds to the context; prompt_perplexity: over those that something predicts.
+    prompt_tokens: that the prompt adds to the context; scores: of those that something predicts, none without a prompt;
+    read: tokens that had to be decoded for it.
     """
 
-    turn: Turn
+    plan: Plan
     prompt_tokens: int
-    prompt_perplexity: float | None
-    candidates: tuple[Candidate, ...]
-    accepted: int | None
+    scores: tuple[TokenScore, ...]
+    read: int
+    seconds: float
 
     @property
-    def interrupted(self) -> bool:
-        return any(candidate.finish_reason == "interrupted" for candidate in self.candidates)
+    def perplexity(self) -> float | None:
+        return perplexity([score.logprob for score in self.scores])
 
 
 class Session:
-    """`program` is the text so far; how many turns it has selects the draws of the next one."""
+    """`program` is the text so far; how many turns it has selects the draws of the next one.
+
+    Both it and `generation` may be set to others at any time: the cache is found again by what was read.
+    """
 
     def __init__(
-        self, engine: Engine, program: Program, generation: Generation, *, progress: Progress | None = None
+        self,
+        engine: Engine,
+        program: Program,
+        generation: Generation,
+        *,
+        model: str = "",
+        language: str = "python",
+        fold: bool = True,
+        progress: Progress | None = None,
     ) -> None:
-        """progress: of candidates that are drawn together, of which nothing is seen before they are done."""
+        """model: its name, for the facts; fold: whether a program that is too long may be (one in a raw layout is not).
+
+        progress: of candidates that are drawn together, of which nothing is seen before they are done.
+        """
         self.engine = engine
         self.program = program
         self.generation = generation
+        self.model = model
+        self.language = language
+        self.fold = fold
         self._progress = progress or Silent()
+        self._known = b""  # the text that the model read or wrote last
 
     def reserve(self, prompts: Sequence[str | None]) -> None:
         """Make room in the cache for these turns, so that it need not grow on the way."""
         text = self.program.source() + "".join(self.program.comment(prompt) for prompt in prompts if prompt is not None)
-        self.engine.reserve(self.engine.count(encode(text)) + self._room(len(prompts)))
+        tokens = min(self.engine.count(encode(text)), self.engine.window)
+        self.engine.reserve(tokens + self._room(len(prompts)))
 
     def _room(self, turns: int) -> int:
         """Tokens that the completions of so many turns may take."""
         at_once = min(self.generation.candidates, self.engine.sequences)
         return (turns - 1 + at_once) * (self.generation.max_tokens + _MORE)
 
-    def add(self, prompt: str | None) -> Generator[str, None, Result]:
-        """Draw the completion of `prompt`, yield its text as it becomes certain, append the turn to the program.
+    def plan(self, prompt: str | None, keep: str = "") -> Plan:
+        """What the model would read for `prompt`; it reads nothing yet.
 
-        Nothing is appended where every candidate is empty. Raises ContextError where the program fills the window.
+        Raises ContextError where that leaves no room in the window, folded or not.
         """
-        before = encode(self.program.source())
-        context = before + encode(self.program.opening(prompt))
-        tokens = self.engine.count(context) - (self.engine.count(before) if before else 0)
-        self.engine.reserve(self.engine.count(context) + self._room(1))
-        # Always, also where nobody asked: what a pass reads decides its last bits, so looking must not change the text.
-        ppl = None if prompt is None else perplexity(self.engine.score(context, len(before)))
-        candidates, accepted = yield from (self._first if self.generation.candidates == 1 else self._best)(context)
-        turn = Turn(prompt, candidates[accepted].text if accepted is not None else "")
-        if accepted is not None:
-            self.program = self.program.add(turn)
-        return Result(turn, tokens, ppl, tuple(candidates), accepted)
+        engine, program = self.engine, self.program
+        before, opening = encode(program.source()), encode(program.opening(prompt))
+        tokens = engine.count(before + opening + encode(keep))
+        fold = self._fold(prompt, keep) if tokens > self._limit else None
+        if fold:
+            before, tokens = encode(fold.text), tokens - fold.saved
+        plan = Plan(program, prompt, keep, before, opening, fold, tokens, engine.window)
+        engine.check(plan.context)
+        return plan
 
-    def _first(self, context: bytes) -> Generator[str, None, Drawn]:
+    @property
+    def _limit(self) -> int:
+        """Tokens of a context that leave room for a completion; where they would be few, half the window."""
+        return self.engine.window - min(self.generation.max_tokens, self.engine.window // 2)
+
+    def _fold(self, prompt: str | None, keep: str) -> Fold | None:
+        if not self.fold or self.program.layout.mark is None:
+            return None
+        from cgcli.program.folding import fold  # 20 ms, for programs that are seldom so long
+
+        count, window = self.engine.count, self.engine.window
+        found = fold(self.program, prompt, keep, language=self.language, count=count, limit=self._limit, window=window)
+        if not found:
+            return None
+        text = encode(found.text)
+        known = text[: common_prefix(text, self._known)]
+        return replace(found, reread=self._count(text) - self._count(known))
+
+    def _count(self, text: bytes) -> int:
+        return self.engine.count(text) if text else 0
+
+    def read(self, plan: Plan) -> Reading:
+        """Let the model read the program and the prompt, and score that.
+
+        What comes after a prompt is read by `draw`: `keep`, or all there is. Raises ContextError where memory has no
+        room, and Interrupted.
+        """
+        engine, begun = self.engine, plan.before + plan.opening
+        started, before = time.perf_counter(), engine.timings.prefill_tokens
+        tokens = engine.count(begun) - self._count(plan.before)
+        engine.reserve(plan.tokens + self._room(1))
+        # Always, also where nobody asked: what a pass reads decides its last bits, so looking must not change the text.
+        scores = [] if plan.prompt is None else engine.score(begun, len(plan.before))
+        self._known = begun
+        read = engine.timings.prefill_tokens - before
+        return Reading(plan, tokens, tuple(scores), read, time.perf_counter() - started)
+
+    def draw(self, reading: Reading, first: int = 0) -> Generator[str, None, Turn]:
+        """Draw the candidates `first`, `first` + 1, …; yield the text, after `keep`, as it becomes certain.
+
+        Of several candidates it is the most probable one's. Nothing is added to the program; the turn has no accepted
+        candidate where every one is empty.
+        """
+        started, plan = time.perf_counter(), reading.plan
+        one = self.generation.candidates == 1
+        candidates, accepted = yield from (self._first if one else self._best)(plan, first)
+        text = candidates[accepted].text if accepted is not None else ""
+        self._known = plan.before + plan.opening + encode(text or plan.keep)
+        facts = self._facts(reading, reading.seconds + time.perf_counter() - started)
+        return Turn(plan.prompt, text, tuple(candidates), accepted, facts)
+
+    def add(self, prompt: str | None, told: Callable[[Plan], None] | None = None) -> Generator[str, None, Turn]:
+        """Plan, read and draw; the turn is added to the program, unless every candidate is empty.
+
+        told: is given the plan before anything is read. Raises as `plan` and `read`.
+        """
+        plan = self.plan(prompt)
+        if told:
+            told(plan)
+        turn = yield from self.draw(self.read(plan))
+        if turn.accepted is not None:
+            self.program = plan.program.add(turn)
+        return turn
+
+    def _facts(self, reading: Reading, seconds: float) -> Facts:
+        plan, how = reading.plan, self.generation
+        return Facts(
+            model=self.model,
+            quant=self.engine.model.header.quant,
+            **asdict(how.sampling),
+            max_tokens=how.max_tokens,
+            context=digest(plan.program.source() + plan.program.opening(plan.prompt)),
+            prompt_tokens=reading.prompt_tokens,
+            prompt_perplexity=reading.perplexity,
+            folded=plan.fold.saved if plan.fold else 0,
+            seconds=seconds,
+        )
+
+    def _first(self, plan: Plan, first: int) -> Generator[str, None, Drawn]:
         """The first candidate that is not empty, streamed."""
         drawn: list[Candidate] = []
         for index in range(1 + self.generation.redraws):
-            candidate = yield from self._draw(context, index)
+            candidate = yield from self._draw(plan, first + index)
             drawn.append(candidate)
-            if candidate.usable:
+            if _usable(candidate, plan):
                 return drawn, index
             if candidate.finish_reason == "interrupted":
                 break
         return drawn, None
 
-    def _best(self, context: bytes) -> Generator[str, None, Drawn]:
+    def _best(self, plan: Plan, first: int) -> Generator[str, None, Drawn]:
         """All candidates, drawn together, then the text of the one with the highest mean log-probability."""
         wanted = self.generation.candidates
-        requests = [self._request(context, index) for index in range(wanted)]
+        requests = [self._request(plan, first + index) for index in range(wanted)]
         found: dict[int, Completion] = {}
         with self._progress.task("candidates", wanted, unit="steps") as task:
             for index, completion in self.engine.complete(requests):
                 found[index] = completion
                 task.advance(1)
-        drawn = [self._candidate(found[index]) for index in range(wanted)]
+        drawn = [self._candidate(plan, found[index]) for index in range(wanted)]
         for index in range(wanted, wanted + self.generation.redraws):
-            if any(candidate.usable or candidate.finish_reason == "interrupted" for candidate in drawn):
+            if any(_usable(candidate, plan) or candidate.finish_reason == "interrupted" for candidate in drawn):
                 break
-            drawn.append(_exhaust(self._draw(context, index)))
-        full = [index for index, candidate in enumerate(drawn) if candidate.usable]
+            drawn.append(_exhaust(self._draw(plan, first + index)))
+        full = [index for index, candidate in enumerate(drawn) if _usable(candidate, plan)]
         if not full:
             return drawn, None
         best = max(full, key=lambda index: _rank(drawn[index]))
-        yield drawn[best].text
+        yield drawn[best].text[len(plan.keep) :]
         return drawn, best
 
-    def _draw(self, context: bytes, index: int) -> Generator[str, None, Candidate]:
-        space = TrailingSpace() if self.program.layout.tidy else None
-        pieces = self.engine.stream(self._request(context, index))
-        while True:
-            try:
-                piece = next(pieces)
-            except StopIteration as stop:
-                return self._candidate(stop.value)
-            if said := space.feed(piece) if space else piece:
-                yield said
+    def _draw(self, plan: Plan, draw: int) -> Generator[str, None, Candidate]:
+        space = TrailingSpace() if plan.program.layout.tidy else None
+        with closing(self.engine.stream(self._request(plan, draw))) as pieces:
+            while True:
+                try:
+                    piece = next(pieces)
+                except StopIteration as stop:
+                    return self._candidate(plan, stop.value)
+                if said := space.feed(piece) if space else piece:
+                    yield said
 
-    def _request(self, context: bytes, index: int) -> Request:
+    def _request(self, plan: Plan, draw: int) -> Request:
         how = self.generation
-        cutter = functools.partial(how.cutter, context)
-        return Request(context, how.sampling, cutter, how.max_tokens, len(self.program.turns), index)
+        cutter = functools.partial(how.cutter, plan.before + plan.opening, plan.keep)
+        return Request(plan.context, how.sampling, cutter, how.max_tokens, len(plan.program.turns), draw)
 
-    def _candidate(self, completion: Completion) -> Candidate:
-        if not self.program.layout.tidy:
-            return Candidate(completion, completion.text, usable=True)
-        text = completion.text.rstrip()
-        return Candidate(completion, text, usable=bool(text))
+    def _candidate(self, plan: Plan, completion: Completion) -> Candidate:
+        text = plan.keep + completion.text
+        text = text.rstrip() if plan.program.layout.tidy else text
+        found = Candidate(
+            text, completion.tokens, completion.mean_logprob, completion.finish_reason, completion.candidate
+        )
+        empty = not _usable(found, plan) and completion.finish_reason != "interrupted"
+        return replace(found, finish_reason="empty") if empty else found
 
 
 Drawn = tuple[list[Candidate], int | None]
 
 
+def _usable(candidate: Candidate, plan: Plan) -> bool:
+    """Whether it can be a turn: a tidy program takes none that adds only white space to what stood already."""
+    return not plan.program.layout.tidy or len(candidate.text) > len(plan.keep.rstrip())
+
+
 def _rank(candidate: Candidate) -> tuple[bool, float]:
     """What was interrupted comes after all that was not; then the mean log-probability counts."""
-    mean = candidate.completion.mean_logprob
+    mean = candidate.mean_logprob
     return candidate.finish_reason != "interrupted", -math.inf if mean is None else mean
 
 

@@ -14,7 +14,7 @@ from cgcli.engine.binding import gpu_devices
 from cgcli.engine.context import Context
 from cgcli.engine.engine import Engine, perplexity
 from cgcli.engine.llama import Model
-from cgcli.engine.request import Completion, Request
+from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.reference import sample as reference_sample
@@ -32,6 +32,10 @@ def engine(tiny_model: Path) -> Iterator[Engine]:
 
 def request(context: bytes, **changes: object) -> Request:
     return replace(Request(context, HOT, Stops, max_tokens=24), **changes)  # type: ignore[arg-type]
+
+
+def logprobs(scores: list[TokenScore]) -> list[float]:
+    return [score.logprob for score in scores]
 
 
 def drain(pieces: Generator[str, None, Completion]) -> tuple[list[str], Completion]:
@@ -109,7 +113,7 @@ def test_a_cache_that_was_reused_gives_the_text_of_a_fresh_one(engine: Engine, t
 
 def test_scores_are_the_log_softmax_of_every_position(engine: Engine, tiny_model: Path) -> None:
     text = b"abc\n# def xyz"
-    scores = engine.score(text, 4)
+    scores = logprobs(engine.score(text, 4))
     with Model.load(tiny_model) as model, Context(model, n_ctx=256, threads=1) as context:
         tokens = model.tokenize(text)
         context.decode(tokens, outputs=range(len(tokens)))
@@ -128,9 +132,9 @@ def test_the_first_token_of_all_is_not_scored(engine: Engine) -> None:
 
 def test_a_long_text_is_scored_across_passes(engine: Engine) -> None:
     text = bytes(97 + i % 26 for i in range(700))
-    whole = engine.score(text, 100)
+    whole = logprobs(engine.score(text, 100))
     assert len(whole) == 600
-    assert engine.score(text, 650) == pytest.approx(whole[550:], abs=0.05)
+    assert logprobs(engine.score(text, 650)) == pytest.approx(whole[550:], abs=0.05)
 
 
 def test_scoring_and_drawing_share_the_cache(engine: Engine) -> None:

@@ -3,27 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 
-from cgcli.engine.request import Completion, FinishReason, Request
+from cgcli.core.errors import ContextError
+from cgcli.engine.request import Completion, FinishReason, Request, Timings, TokenScore
+
+
+@dataclass(frozen=True)
+class ScriptedHeader:
+    quant: str = "q8_0"
+
+
+@dataclass(frozen=True)
+class ScriptedModel:
+    header: ScriptedHeader = ScriptedHeader()
 
 
 class ScriptedEngine:
-    """Each request gets the next text of the script, in pieces of `width` characters, cut as the request says."""
+    """Each request gets the next text of the script, in pieces of `width` characters, cut as the request says.
 
-    def __init__(self, texts: Sequence[str], *, width: int = 3, interrupt_after: int | None = None) -> None:
+    A token is a byte; `timings` counts what was scored as read.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], *, width: int = 3, interrupt_after: int | None = None, window: int = 100_000
+    ) -> None:
         self.texts = list(texts)
         self.requests: list[Request] = []
         self.width = width
         self.interrupt_after = interrupt_after
+        self.window = window
+        self.model = ScriptedModel()
+        self.timings = Timings()
+        self.open = 0  # streams that were begun and not ended
 
     sequences = 16
 
     def reserve(self, cells: int) -> None:
         pass
 
+    def check(self, context: bytes) -> None:
+        if len(context) >= self.window:
+            raise ContextError(f"the program and prompt are {len(context)} tokens, the window has {self.window} tokens")
+
     def stream(self, request: Request) -> Generator[str, None, Completion]:
         self.requests.append(request)
         text = self.texts.pop(0)
+        self.open += 1
+        try:
+            return (yield from self._said(request, text))
+        finally:
+            self.open -= 1
+
+    def _said(self, request: Request, text: str) -> Generator[str, None, Completion]:
         cutter = request.cutter()
         said, reason = [], "length"
         for number, at in enumerate(range(0, len(text), self.width)):
@@ -56,8 +88,11 @@ class ScriptedEngine:
             else:
                 yield index, Completion("", 0, None, "interrupted", request.candidate)
 
-    def score(self, text: bytes, start: int) -> list[float]:
-        return [-1.0] * (len(text) - start)
+    def score(self, text: bytes, start: int) -> list[TokenScore]:
+        """Every byte has a log-probability of -1."""
+        self.check(text)
+        self.timings.prefill_tokens += len(text) - start
+        return [TokenScore(byte, bytes([byte]), -1.0, 0, 1.0) for byte in text[start:]]
 
     def count(self, text: bytes) -> int:
         return len(text)

@@ -15,8 +15,9 @@ from cgcli.engine.request import Completion, Request
 from cgcli.native.sample import Sampling
 from cgcli.program.oneshot import grow
 from cgcli.program.program import RAW, Layout, Program
-from cgcli.program.session import Generation, Result, Session
+from cgcli.program.session import Generation, Session
 from cgcli.program.truncate import CODEGEN, NONE
+from cgcli.program.turn import Turn
 from tests.program.fake import ScriptedEngine
 
 PLAIN = Generation(Sampling(seed=7), rules=CODEGEN)
@@ -26,15 +27,15 @@ def session(engine: ScriptedEngine, prefix: str = "", layout: Layout | None = No
     return Session(cast(Engine, engine), Program(prefix, layout=layout or Layout()), how)
 
 
-def run(one: Session, prompts: list[str | None], **how: Any) -> tuple[str, list[Result]]:
-    results: list[Result] = []
-    return "".join(grow(one, prompts, results, **how)), results
+def run(one: Session, prompts: list[str | None], **how: Any) -> tuple[str, list[Turn]]:
+    turns: list[Turn] = []
+    return "".join(grow(one, prompts, turns, **how)), turns
 
 
 def test_turns_build_one_program_and_the_model_reads_its_source() -> None:
     engine = ScriptedEngine(["x = [1]\n\n\n# more", "print(sorted(x))\n"])
     one = session(engine, "import sys\n")
-    text, results = run(one, ["read", "sort"])
+    text, turns = run(one, ["read", "sort"])
     assert text == "\n# read\nx = [1]\n\n# sort\nprint(sorted(x))\n"
     assert one.program.source() == "import sys\n" + text
     assert [request.context.decode() for request in engine.requests] == [
@@ -42,7 +43,7 @@ def test_turns_build_one_program_and_the_model_reads_its_source() -> None:
         "import sys\n\n# read\nx = [1]\n\n# sort\n",
     ]
     assert [(request.turn, request.candidate) for request in engine.requests] == [(0, 0), (1, 0)]
-    assert [result.candidates[0].finish_reason for result in results] == ["stop", "length"]
+    assert [turn.candidates[0].finish_reason for turn in turns] == ["stop", "length"]
 
 
 def test_nothing_comes_out_before_the_model_has_spoken() -> None:
@@ -52,27 +53,27 @@ def test_nothing_comes_out_before_the_model_has_spoken() -> None:
 
 def test_empty_completions_are_drawn_again_as_the_next_candidates() -> None:
     engine = ScriptedEngine(["# no", " \n", "y = 2"])
-    text, results = run(session(engine), ["p"])
+    text, turns = run(session(engine), ["p"])
     assert text == "# p\ny = 2\n"
     assert [request.candidate for request in engine.requests] == [0, 1, 2]
-    assert [candidate.finish_reason for candidate in results[0].candidates] == ["empty", "empty", "length"]
-    assert results[0].accepted == 2
+    assert [candidate.finish_reason for candidate in turns[0].candidates] == ["empty", "empty", "length"]
+    assert turns[0].accepted == 2
 
 
 def test_a_turn_that_stays_empty_is_no_part_of_the_program() -> None:
     engine = ScriptedEngine([""] * 4 + ["z = 3"])
     one = session(engine, "a = 1\n")
-    text, results = run(one, ["first", "second"])
+    text, turns = run(one, ["first", "second"])
     assert text == "\n# second\nz = 3\n"
     assert one.program.source() == "a = 1\n" + text
-    assert results[0].accepted is None and len(results[0].candidates) == 4
+    assert turns[0].accepted is None and len(turns[0].candidates) == 4
 
 
 def test_the_most_probable_candidate_is_kept_and_prints_at_once() -> None:
     engine = ScriptedEngine(["", "b = 2", "c = 3"])  # the scripted engine's means fall from call to call
-    text, results = run(session(engine, how=replace(PLAIN, candidates=3)), ["p"])
+    text, turns = run(session(engine, how=replace(PLAIN, candidates=3)), ["p"])
     assert text == "# p\nb = 2\n"
-    assert results[0].accepted == 1
+    assert turns[0].accepted == 1
 
 
 def test_an_interrupted_candidate_is_only_kept_where_there_is_no_other() -> None:
@@ -84,29 +85,29 @@ def test_an_interrupted_candidate_is_only_kept_where_there_is_no_other() -> None
             done = yield from super().stream(request)
             return replace(done, mean_logprob=0.0 if request.candidate else -3.0)
 
-    text, results = run(session(Stopping(["whole = 1", "frag = 2"]), how=replace(PLAIN, candidates=4)), ["p"])
+    text, turns = run(session(Stopping(["whole = 1", "frag = 2"]), how=replace(PLAIN, candidates=4)), ["p"])
     assert text == "# p\nwhole = 1\n"
-    assert len(results[0].candidates) == 4 and results[0].accepted == 0 and results[0].interrupted
+    assert len(turns[0].candidates) == 4 and turns[0].accepted == 0 and turns[0].interrupted
 
 
 def test_interrupted_turns_keep_their_part_and_end_the_run() -> None:
     engine = ScriptedEngine(["ab = cd", "never"], width=2, interrupt_after=2)
-    text, results = run(session(engine), ["p", "q"])
+    text, turns = run(session(engine), ["p", "q"])
     assert text == "# p\nab =\n"
-    assert len(results) == 1 and results[0].interrupted
+    assert len(turns) == 1 and turns[0].interrupted
 
 
 def test_interrupted_before_any_text_is_not_drawn_again() -> None:
     engine = ScriptedEngine(["abc"], interrupt_after=0)
-    text, results = run(session(engine), ["p"], head="#!x\n")
-    assert text == "" and results[0].accepted is None and results[0].interrupted
+    text, turns = run(session(engine), ["p"], head="#!x\n")
+    assert text == "" and turns[0].accepted is None and turns[0].interrupted
 
 
 def test_raw_keeps_every_byte_even_blank_ones() -> None:
     how = replace(PLAIN, rules=NONE, redraws=0)
-    text, results = run(session(ScriptedEngine([" \n\n\n# "]), "def", RAW, how), [" f():"])
+    text, turns = run(session(ScriptedEngine([" \n\n\n# "]), "def", RAW, how), [" f():"])
     assert text == " f(): \n\n\n# "
-    assert results[0].accepted == 0
+    assert turns[0].accepted == 0
 
 
 def test_rules_about_lines_wait_for_the_next_line_inside_one() -> None:
@@ -118,15 +119,16 @@ def test_rules_about_lines_wait_for_the_next_line_inside_one() -> None:
 
 
 def test_prompts_are_scored_over_their_own_bytes() -> None:
-    _, results = run(
+    _, turns = run(
         session(
             ScriptedEngine(["x"]),
             "a\n\n",
         ),
         ["abc"],
     )
-    assert results[0].prompt_tokens == len("# abc\n")
-    assert results[0].prompt_perplexity == pytest.approx(2.718281828)
+    assert turns[0].facts
+    assert turns[0].facts.prompt_tokens == len("# abc\n")
+    assert turns[0].facts.prompt_perplexity == pytest.approx(2.718281828)
 
 
 words = st.text(alphabet="ab =\n#", max_size=10)
