@@ -38,7 +38,7 @@ class PseudoTerminal:
             timeout=60,
         )
         self.child.delaybeforesend = None
-        self._screen.write_process_input = self.child.send  # answers to where the cursor is
+        self._screen.write_process_input = self.child.send  # type: ignore[method-assign]  # says where the cursor is
 
     def __enter__(self) -> Self:
         return self
