@@ -23,7 +23,7 @@ _LATE_S = 2
 class Interpreter:
     """executable: the one that the running one's virtual environment was made from; prefixes: what it needs to see.
 
-    packages: name -> where it is, of those that are not in one of `prefixes`.
+    packages: where those of PACKAGES are that this process could import.
     """
 
     executable: Path
@@ -39,7 +39,7 @@ class Interpreter:
         prefixes = tuple({Path(sys.base_prefix).resolve(), Path(sys.base_exec_prefix).resolve()})
         found: dict[str, Path] = {}
         for folder in map(Path, sys.path):
-            if folder.name.endswith("-packages") and not any(folder.is_relative_to(prefix) for prefix in prefixes):
+            if folder.name in {"site-packages", "dist-packages"}:
                 found = {name: folder / name for name in PACKAGES if (folder / name).exists()} | found
         return cls(executable, prefixes, found)
 
@@ -55,10 +55,11 @@ def command(
         "memory": policy.memory_bytes,
         "file": _FILE_BYTES,
         "files": _OPEN_FILES,
-        "processes": policy.processes + 1,  # bubblewrap's own process in there
+        "processes": policy.processes + 1,  # the one that waits for it
     }
     words = ",".join(f"{key}={value}" for key, value in settings.items())
-    return [str(executable), "-I", "-B", "-c", _starter(), words, source, name, *arguments]
+    switches = "-IBS" if sandbox else "-IB"
+    return [str(executable), switches, "-c", _starter(), words, source, name, *arguments]
 
 
 @cache

@@ -19,7 +19,7 @@ _DETAIL_WIDTH = 200  # characters
 _DENIED = {errno.EPERM, errno.EACCES, errno.EROFS}
 _DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _SHELL_SIGNAL = 128
-"""bubblewrap tells of a signal as shells do: 128 and its number."""
+"""From the sandbox a signal is told as shells do: 128 and its number."""
 
 
 def judge(course: Course, policy: Policy) -> Verdict:
@@ -45,6 +45,8 @@ def _judged(course: Course, policy: Policy) -> tuple[Outcome, str]:
     if course.status == 0:
         return "passed", ""
     number = -course.status if course.status < 0 else course.status - _SHELL_SIGNAL
+    if number == signal.SIGSYS and not policy.unsafe:
+        return "denied", "a system call of another kind of processor"
     if number in set(signal.Signals):
         return "crash", signal.Signals(number).name
     return "exit", f"status {course.status}"

@@ -54,17 +54,23 @@ class Processes:
         return total
 
     def wait_for_end(self) -> None:
-        """Until none is left."""
+        """Until none is left, but for those that only wait to be counted by their parent."""
         until = time.monotonic() + _END_S
-        while self._pids() and time.monotonic() < until:
+        while any(map(self._lives, self._pids())) and time.monotonic() < until:
             time.sleep(0.001)
 
     def close(self) -> None:
         os.close(self._proc)
 
+    def _lives(self, pid: int) -> bool:
+        try:
+            return self._read(f"{pid}/stat").rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
+        except OSError:
+            return False
+
     def _pids(self) -> list[int]:
         try:
-            return [int(name) for name in os.listdir(self._proc) if name.isdecimal()]
+            return [int(name) for name in os.listdir(self._proc) if name.isdecimal()]  # noqa: PTH208 (a descriptor)
         except OSError:
             return []
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from cgcli.core.errors import SandboxError
 from cgcli.core.visible import visible
+from cgcli.sandbox.bubblewrap import in_sandbox
 from cgcli.sandbox.host import on_host
 from cgcli.sandbox.judge import judge
 from cgcli.sandbox.policy import Policy
@@ -36,9 +37,8 @@ def run(
     stdin: a descriptor whose bytes are its input; None: it has none. listener: is given its output as it comes.
     Raises SandboxError where no isolation works and `policy` is not unsafe.
     """
-    if not policy.unsafe:
-        raise SandboxError("there is no sandbox yet", hint="--unsafe runs the program on this machine as it is")
-    with on_host(source, name, arguments, policy) as start:
+    prepared = on_host if policy.unsafe else in_sandbox
+    with prepared(source, name, arguments, policy) as start:
         try:
             course = watch(start, policy, stdin=stdin, interrupted=interrupted, listener=listener)
         except OSError as error:

@@ -27,7 +27,8 @@ def main() -> None:
         os.closerange(report + 1, os.sysconf("SC_OPEN_MAX"))
     with open(path, "rb") as file:  # noqa: PTH123 (pathlib would be another import)
         source = file.read()
-    sys.path[:] = [*sys.path, *(["/packages"] if given["sandbox"] else [])]
+    if given["sandbox"]:
+        _stand_in_for_site()
     sys.argv[:] = [name, *arguments]
     module = ModuleType("__main__")
     module.__file__ = name
@@ -48,6 +49,15 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
+def _stand_in_for_site() -> None:
+    """What programs expect of the module that the sandbox leaves out, since it runs code of whatever is installed."""
+    import site
+
+    site.setquit()
+    site.sethelper()
+    sys.path.append("/packages")
+
+
 def _limit(given: dict[str, int], memory: int) -> None:
     limits = {
         resource.RLIMIT_AS: (memory, memory + _SPARE_BYTES),
@@ -64,9 +74,9 @@ def _limit(given: dict[str, int], memory: int) -> None:
         }
     for kind, (soft, hard) in limits.items():
         highest = resource.getrlimit(kind)[1]
-        if highest != resource.RLIM_INFINITY:
-            soft, hard = min(soft, highest), min(hard, highest)
-        resource.setrlimit(kind, (soft, hard))
+        if highest == resource.RLIM_INFINITY:
+            highest = hard
+        resource.setrlimit(kind, (min(soft, highest), min(hard, highest)))
 
 
 def _say_ready(report: int, sandboxed: int) -> None:
@@ -98,16 +108,14 @@ def _line(error: BaseException, traceback: TracebackType | None, name: str) -> i
 
 def _tell(report: int, error: BaseException, line: int) -> None:
     kind = type(error)
-    name = (
-        kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    module = "" if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}."
     number = error.errno if isinstance(error, OSError) else None
     try:
         # A SyntaxError's str names file and line again.
         message = str(error.msg if isinstance(error, SyntaxError) else error)
     except Exception:
         message = ""
-    words = (name, str(number or 0), str(line), message[:1000])
+    words = (module + kind.__qualname__, str(number or 0), str(line), message[:1000])
     os.write(report, "\0".join(words).encode("utf-8", "backslashreplace"))
 
 

@@ -153,10 +153,8 @@ class _Watcher:
     def end(self) -> None:
         """Kill whatever is left of it, and wait until it is gone."""
         with suppress(ProcessLookupError):
-            if self._isolated:
-                self._process.kill()
-            else:
-                os.killpg(self._process.pid, signal.SIGKILL)
+            kill = os.kill if self._isolated else os.killpg
+            kill(self._process.pid, signal.SIGKILL)
         _, status, usage = os.wait4(self._process.pid, 0)
         self._process.returncode = self.course.status = os.waitstatus_to_exitcode(status)
         self.course.cpu_s = usage.ru_utime + usage.ru_stime

@@ -1,0 +1,159 @@
+"""The sandbox: what `bwrap` is told, so that a program sees the interpreter, an empty home, and what the user named.
+
+It has mount, pid, ipc, uts, cgroup and network namespaces of its own, no privileges and no way to any, and a filter of
+system calls. An ordinary caller's sandbox has a user namespace. Root's has none: the kernel binds no limit of processes
+to root, whatever its name inside, and opens root's files to it. There bubblewrap itself works as root, and the program
+becomes a user that nobody else is, before its interpreter starts.
+
+Not covered: kernel memory of the files in its home (their contents are limited, their number is not), side channels,
+and bugs of the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from cgcli.core.errors import SandboxError
+from cgcli.sandbox import seccomp
+from cgcli.sandbox.interpreter import Interpreter, command
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.watch import Start
+
+HOME = Path("/home")
+_HOME_BYTES = _TMP_BYTES = 64 * 1024**2
+_SHARED_BYTES = 32 * 1024**2
+_WHERE = "/usr/local/bin:/usr/bin:/bin"
+_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+"""Beside /usr; on most systems links into it."""
+_ETC = ("ld.so.cache", "alternatives", "localtime")
+_ETC_NETWORK = ("resolv.conf", "hosts", "nsswitch.conf", "services", "ssl", "ca-certificates")
+_USERS = range(61184, 65520)
+"""Numbers that systemd keeps for services that exist for a moment (systemd.exec(5), DynamicUser)."""
+_INIT = ("sh", "-c", '"$@"; exit $?', "init")
+"""Process 1: waits for all others, so that their processor time is known at the end. bubblewrap's own does not tell."""
+_KERNEL = (5, 14)
+_VARIABLES = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": str(HOME),
+    "USER": "user",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+    # Libraries of linear algebra take address space for each of their threads.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+@contextmanager
+def in_sandbox(source: bytes, name: str, arguments: Sequence[str], policy: Policy) -> Iterator[Start]:
+    """The program as `name` in its home. Raises SandboxError where there is no bubblewrap or no libseccomp."""
+    if sys.platform != "linux":
+        raise SandboxError(f"no sandbox on {sys.platform}, only on Linux", hint="--unsafe runs it all the same")
+    if os.geteuid() != 0 and _kernel() < _KERNEL:
+        # Before, a limit of processes counted all that the user runs.
+        raise SandboxError(
+            f"no sandbox on Linux {os.uname().release}, only from 5.14 on", hint="a newer kernel, or root"
+        )
+    bwrap = shutil.which("bwrap", path=_WHERE)
+    if bwrap is None:
+        raise SandboxError("no sandbox: bubblewrap is not installed", hint="apt-get install bubblewrap")
+    interpreter = Interpreter.own()
+    path = str(HOME / Path(name).name)
+    with ExitStack() as stack:
+        ours, theirs = map(stack.enter_context, socket.socketpair())
+        text = stack.enter_context(_held(source))
+        calls = stack.enter_context(_held(seccomp.program(policy.network)))
+        report = theirs.fileno()
+        words = [bwrap, "--seccomp", str(calls), *_namespaces(policy), *_files(interpreter, policy)]
+        words += ["--perms", "0444", "--ro-bind-data", str(text), path, "--remount-ro", "/", "--chdir", str(HOME), "--"]
+        words += [*_INIT, *_user()]
+        words += command(interpreter.executable, path, Path(name).name, arguments, policy, report=report, sandbox=True)
+        yield Start(words, ours, (report, text, calls), isolated=True, environment=_VARIABLES)
+
+
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
+
+
+def _namespaces(policy: Policy) -> list[str]:
+    kinds = ["ipc", "pid", "uts", "cgroup-try"]
+    if not policy.network:
+        kinds.append("net")
+    if os.geteuid() != 0:
+        kinds.append("user")
+    privileges = ["--cap-drop", "ALL"]
+    if os.geteuid() == 0:
+        privileges += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]  # for `_user`, which gives them up
+    return [
+        "--as-pid-1", "--die-with-parent", "--new-session", "--hostname", "sandbox", *privileges,
+        *(f"--unshare-{kind}" for kind in kinds),
+    ]  # fmt: skip
+
+
+def _user() -> list[str]:
+    """What root's program becomes another user by, a new one each time: limits of processes are counted by user."""
+    if os.geteuid() != 0:
+        return []
+    number = random.SystemRandom().choice(_USERS)
+    return [
+        "setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", "--inh-caps=-all",
+        "--bounding-set=-all", "--",
+    ]  # fmt: skip
+
+
+def _files(interpreter: Interpreter, policy: Policy) -> list[str]:
+    words = _tmpfs(HOME, _HOME_BYTES) + _tmpfs(Path("/tmp"), _TMP_BYTES)
+    words += ["--proc", "/proc", "--dev", "/dev", *_tmpfs(Path("/dev/shm"), _SHARED_BYTES), "--remount-ro", "/dev"]
+    words += _seen(Path("/usr"))
+    for folder in (Path("/", name) for name in _SYSTEM):
+        if folder.is_symlink():
+            words += ["--symlink", str(folder.readlink()), str(folder)]
+        else:
+            words += _seen(folder)
+    for name in _ETC + (_ETC_NETWORK if policy.network else ()):
+        words += _seen(Path("/etc", name))
+    for prefix in interpreter.prefixes:
+        if not prefix.is_relative_to("/usr"):
+            words += _seen(prefix)
+    for name, place in interpreter.packages.items():
+        words += _bound("--ro-bind", place, Path("/packages", name))
+    for kind, paths in (("--ro-bind", policy.read), ("--bind", policy.write)):
+        for path in paths:
+            words += _bound(kind, path.absolute(), Path(os.path.normpath(HOME / path)))
+    return words
+
+
+def _seen(path: Path) -> list[str]:
+    return _bound("--ro-bind-try", path, path)
+
+
+def _bound(kind: str, source: Path, path: Path) -> list[str]:
+    """`source` as `path`; folders above it are made, that bubblewrap itself would make for its own user alone."""
+    folders = [word for one in reversed(path.parents[:-1]) for word in ("--perms", "0755", "--dir", str(one))]
+    return [*folders, kind, str(source), str(path)]
+
+
+def _tmpfs(path: Path, size: int) -> list[str]:
+    return ["--perms", "0777", "--size", str(size), "--tmpfs", str(path)]
+
+
+@contextmanager
+def _held(data: bytes) -> Iterator[int]:
+    """A descriptor to read `data` from."""
+    descriptor = os.memfd_create("cgcli")
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)

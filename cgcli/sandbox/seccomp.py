@@ -1,0 +1,73 @@
+"""Which system calls a sandboxed program may not make: a filter for the kernel, compiled by libseccomp.
+
+Refused is what reaches past the namespaces (keyrings, tracing, wide kernel interfaces), makes new ones, keeps memory
+that no limit counts, or drives a terminal. The rest is left to the namespaces and the missing privileges: a list of
+what is allowed would break with every C library. A refused call fails with EPERM.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from functools import cache
+
+from cgcli.core.errors import SandboxError
+
+_REFUSED = """
+    add_key keyctl request_key
+    ptrace process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp
+    mount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr unshare setns
+    bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register fanotify_init
+    open_by_handle_at name_to_handle_at lookup_dcookie modify_ldt personality
+    memfd_create memfd_secret shmget shmat shmctl msgget semget mq_open
+    reboot kexec_load kexec_file_load init_module finit_module delete_module swapon swapoff acct quotactl quotactl_fd
+    syslog settimeofday clock_settime clock_adjtime adjtimex sethostname setdomainname iopl ioperm vhangup
+"""
+_NAMESPACE_FLAGS = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
+"""CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID and NET (linux/sched.h)."""
+_TERMINAL_REQUESTS = (0x5412, 0x541C)
+"""TIOCSTI types in the user's place, TIOCLINUX drives the console (asm-generic/ioctls.h)."""
+_FAMILIES = 64
+"""Numbers of socket families end well below (AF_MAX)."""
+_TYPES = 16
+"""Numbers of socket types fit four bits, the flags beside them set aside (SOCK_TYPE_MASK of linux/net.h)."""
+
+
+@cache
+def program(network: bool) -> bytes:
+    """The filter in the kernel's own form. Raises SandboxError where libseccomp is missing.
+
+    network: internet sockets can be made. Others never: they reach services of this machine. Connected pairs can be,
+    of streams, since a pair of datagram sockets could be aimed elsewhere.
+    """
+    try:
+        import pyseccomp as libseccomp  # type: ignore[import-untyped]
+    except (ImportError, RuntimeError) as error:
+        hint = "apt-get install libseccomp2, and pip install pyseccomp"
+        raise SandboxError(f"no sandbox without libseccomp: {error}", hint=hint) from error
+    refuse = libseccomp.ERRNO(errno.EPERM)
+    calls = libseccomp.SyscallFilter(libseccomp.ALLOW)
+    calls.set_attr(libseccomp.Attr.ACT_BADARCH, libseccomp.KILL_PROCESS)  # 32-bit calls have other numbers
+    for name in _REFUSED.split():
+        if libseccomp.resolve_syscall(libseccomp.Arch.NATIVE, name) >= 0:  # this processor's kernels have it
+            calls.add_rule(refuse, name)
+    for flag in _NAMESPACE_FLAGS:
+        calls.add_rule(refuse, "clone", libseccomp.Arg(0, libseccomp.MASKED_EQ, flag, flag))
+    # Its flags lie in memory, where no filter looks. C libraries then use clone.
+    calls.add_rule(libseccomp.ERRNO(errno.ENOSYS), "clone3")
+    for request in _TERMINAL_REQUESTS:
+        calls.add_rule(refuse, "ioctl", libseccomp.Arg(1, libseccomp.MASKED_EQ, 0xFFFFFFFF, request))
+    for kind in set(range(_TYPES)) - {socket.SOCK_STREAM}:
+        calls.add_rule(refuse, "socketpair", libseccomp.Arg(1, libseccomp.MASKED_EQ, _TYPES - 1, kind))
+    families = {socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK} if network else set()
+    for family in set(range(_FAMILIES)) - families:
+        calls.add_rule(refuse, "socket", libseccomp.Arg(0, libseccomp.EQ, family))
+    calls.add_rule(refuse, "socket", libseccomp.Arg(0, libseccomp.GE, _FAMILIES))
+    # Names are looked up with help of routes, the only netlink there is to be.
+    routes = libseccomp.Arg(2, libseccomp.NE, 0)
+    calls.add_rule(refuse, "socket", libseccomp.Arg(0, libseccomp.EQ, socket.AF_NETLINK), routes)
+    with os.fdopen(os.memfd_create("seccomp"), "w+b") as file:
+        calls.export_bpf(file)
+        file.seek(0)
+        return file.read()
