@@ -1,9 +1,11 @@
-"""What all tests share: their own home folder, and the real things that they need, with a reason where one is
-absent."""
+"""What all tests share: their own home folder, small file systems that say no, and the real things that they need, with
+a reason where one is absent."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny_model import write_tiny_model
 
     return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.gguf")
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mount a tmpfs with the given options, e.g. `mount("size=1m")`; skips where that is not allowed."""
+    mounted: list[Path] = []
+
+    def tmpfs(options: str) -> Path:
+        place = tmp_path / f"disk{len(mounted)}"
+        place.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("no permission to mount a tmpfs")
+        mounted.append(place)
+        return place
+
+    yield tmpfs
+    for place in mounted:
+        subprocess.run(["umount", place], check=True)

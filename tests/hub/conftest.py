@@ -1,9 +1,8 @@
-"""A Hub on loopback, an environment that points at it, and small file systems that say no."""
+"""A Hub on loopback, and an environment that points at it."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,22 +27,3 @@ def environment(tmp_path: Path, hub: FakeHub) -> Environment:
 @pytest.fixture
 def progress() -> Recorder:
     return Recorder()
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Mount a tmpfs with the given options, e.g. `mount("size=1m")`; skips where that is not allowed."""
-    mounted: list[Path] = []
-
-    def tmpfs(options: str) -> Path:
-        place = tmp_path / f"disk{len(mounted)}"
-        place.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], capture_output=True, check=False)
-        if done.returncode:
-            pytest.skip("no permission to mount a tmpfs")
-        mounted.append(place)
-        return place
-
-    yield tmpfs
-    for place in mounted:
-        subprocess.run(["umount", place], check=True)

@@ -1,0 +1,42 @@
+"""A process that works on a program until it is killed: `python -m tests.program.append FOLDER SEED`.
+
+It goes on with the program of the folder, or begins one, and prints how many events it has been told are on the disk.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+from cgcli.core.errors import UsageError
+from cgcli.program.operations import Add, Put
+from cgcli.program.program import Program
+from cgcli.program.shelf import Shelf
+from tests.program.steps import drawn
+
+
+def main(folder: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    shelf = Shelf(folder)
+    with shelf.latest() or shelf.new(Program("import csv\n"), "python") as journal:
+        print("open", flush=True)
+        while True:
+            history = journal.history
+            program = history.program
+            code = "x = 1\n" * chance.randrange(2000)
+            try:
+                if chance.random() < 0.2:
+                    journal.append(history.undo())
+                elif len(program.turns) > 4:
+                    turn = drawn(program.until(0), "again", code)
+                    journal.append(history.commit(Put(0, turn, "retry")))
+                else:
+                    journal.append(history.commit(Add(drawn(program, "more", code))))
+            except UsageError:
+                continue
+            print(journal.path.read_bytes().count(b"\n") - 1, flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
