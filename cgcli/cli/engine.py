@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cgcli.engine.drafting import PassCosts
     from cgcli.engine.engine import Engine
     from cgcli.hub.choose import Choice
+    from cgcli.native.interrupt import Interrupt
 
 MODEL_PANEL = "The model"
 
@@ -96,24 +97,9 @@ def loaded(run: Run, settings: Settings, choice: Choice, *, draws: bool = True) 
 
     draws: whether it will draw tokens, so that guesses are of use.
     """
-    from cgcli.engine.engine import Engine
     from cgcli.native.interrupt import interruptible
 
-    guesser = _choose(run, settings.draft).path if draws and settings.draft not in ("ngram", "off") else None
-    with (
-        interruptible() as interrupt,
-        Engine(
-            choice.path,
-            interrupt=interrupt,
-            ctx=settings.ctx,
-            threads=settings.threads,
-            gpu_layers=settings.gpu_layers,
-            draft=guesser,
-            speculate=draws and settings.draft != "off",
-            exact=settings.exact,
-            costs=_known_costs(run, settings, choice),
-        ) as engine,
-    ):
+    with interruptible() as interrupt, opened(run, settings, choice, interrupt, draws=draws) as engine:
         on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
         took = f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}"
         run.output.detail(f"{took}, window of {engine.window} tokens")
@@ -122,6 +108,24 @@ def loaded(run: Run, settings: Settings, choice: Choice, *, draws: bool = True) 
                 f"the model was trained on {engine.model.n_ctx_train} tokens, the window has {engine.window}"
             )
         yield engine
+
+
+def opened(run: Run, settings: Settings, choice: Choice, interrupt: Interrupt, *, draws: bool = True) -> Engine:
+    """The engine with the chosen model, to be closed. Raises as `chosen`, and ModelFileError, CgcliError."""
+    from cgcli.engine.engine import Engine
+
+    guesser = _choose(run, settings.draft).path if draws and settings.draft not in ("ngram", "off") else None
+    return Engine(
+        choice.path,
+        interrupt=interrupt,
+        ctx=settings.ctx,
+        threads=settings.threads,
+        gpu_layers=settings.gpu_layers,
+        draft=guesser,
+        speculate=draws and settings.draft != "off",
+        exact=settings.exact,
+        costs=_known_costs(run, settings, choice),
+    )
 
 
 def pass_costs_of(run: Run, settings: Settings, choice: Choice) -> tuple[Path, str] | None:

@@ -18,9 +18,17 @@ from cgcli.cli.engine import (
     ThreadsOption,
     WindowOption,
 )
+from cgcli.cli.sampling import (
+    SAMPLING_PANEL,
+    MaxTokensOption,
+    MinPOption,
+    SeedOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
+)
 
 _PROGRAM = "The program"
-_SAMPLING = "Sampling"
 
 
 def gen(
@@ -111,34 +119,22 @@ def gen(
             metavar="N",
             min=1,
             help="Draw N completions a turn, keep the most probable.",
-            rich_help_panel=_SAMPLING,
+            rich_help_panel=SAMPLING_PANEL,
         ),
     ] = 1,
-    temperature: Annotated[
-        float | None,
-        typer.Option("-t", "--temperature", metavar="T", help="0 is greedy; default 0.2.", rich_help_panel=_SAMPLING),
-    ] = None,
-    top_p: Annotated[
-        float | None, typer.Option("--top-p", metavar="P", help="Nucleus; default 0.95.", rich_help_panel=_SAMPLING)
-    ] = None,
-    top_k: Annotated[
-        int | None, typer.Option("--top-k", metavar="K", help="0, the default, is off.", rich_help_panel=_SAMPLING)
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option("--min-p", metavar="P", help="0, the default, is off.", rich_help_panel=_SAMPLING)
-    ] = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option("--max-tokens", metavar="N", help="Of one completion; default 256.", rich_help_panel=_SAMPLING),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", metavar="N", help="Fixes the draws; else drawn and shown.", rich_help_panel=_SAMPLING),
-    ] = None,
+    temperature: TemperatureOption = None,
+    top_p: TopPOption = None,
+    top_k: TopKOption = None,
+    min_p: MinPOption = None,
+    max_tokens: MaxTokensOption = None,
+    seed: SeedOption = None,
     stop: Annotated[
         list[str] | None,
         typer.Option(
-            "--stop", metavar="TEXT", help="End a completion before TEXT; may be repeated.", rich_help_panel=_SAMPLING
+            "--stop",
+            metavar="TEXT",
+            help="End a completion before TEXT; may be repeated.",
+            rich_help_panel=SAMPLING_PANEL,
         ),
     ] = None,
 ) -> None:

@@ -39,12 +39,19 @@ def _start(
 ) -> None:
     """Prompts become programs, with CodeGen models on your own machine."""
     if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+        from cgcli.cli.repl import is_interactive, start
+
+        run = Run.of(ctx)
+        run.choose_color()
+        if is_interactive(run):
+            start(run, run.settings())
+        else:
+            typer.echo(ctx.get_help())
 
 
 def build() -> typer.Typer:
     """The application with all its commands."""
-    from cgcli.cli import bench, convert, doctor, gen, models, pull, score
+    from cgcli.cli import bench, convert, doctor, gen, models, pull, repl, score
 
     app = typer.Typer(
         cls=Group,
@@ -56,6 +63,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_start)
     app.command("gen", cls=Command, rich_help_panel=WRITE)(gen.gen)
+    app.command("repl", cls=Command, rich_help_panel=WRITE)(repl.repl)
     app.command("score", cls=Command, rich_help_panel=WRITE)(score.score)
     app.command("pull", cls=Command, rich_help_panel=MODELS)(pull.pull)
     app.add_typer(models.build(), name="models", rich_help_panel=MODELS)

@@ -65,6 +65,11 @@ class Output:
         """Whether stdout gets colours."""
         return self._coloured(self.stdout_is_terminal)
 
+    @property
+    def stderr_colour(self) -> bool:
+        """Whether stderr does."""
+        return self._coloured(self.stderr_is_terminal)
+
     def write(self, data: bytes) -> None:
         """Program text, at once. Raises BrokenPipeError where the reader has gone, CgcliError where a disk is full."""
         try:
@@ -104,7 +109,7 @@ class Output:
 
     def error(self, error: CgcliError) -> None:
         """The error's one line, with what to type or do next."""
-        name = "\x1b[1;31mcgcli:\x1b[0m" if self._coloured(self.stderr_is_terminal) else "cgcli:"
+        name = "\x1b[1;31mcgcli:\x1b[0m" if self.stderr_colour else "cgcli:"
         self._say(error.line, head=f"{name} ")
 
     def progress(self) -> Progress:

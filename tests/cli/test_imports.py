@@ -22,7 +22,7 @@ main()
 print("\\n" + json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
 """
 
-COMMANDS = {"bench", "complete", "convert", "doctor", "gen", "models", "pull", "score"}
+COMMANDS = {"bench", "complete", "convert", "doctor", "gen", "models", "pull", "repl", "sampling", "score"}
 HELP_OWN = {
     "cgcli",
     "cgcli.__main__",

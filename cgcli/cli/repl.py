@@ -1,0 +1,248 @@
+"""`cgcli repl`: a program that prompts build, on a terminal or from a script. Makes the parts, and starts the loop."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import secrets
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cgcli.cli.context import Run
+from cgcli.cli.engine import (
+    DraftOption,
+    ExactOption,
+    FoldOption,
+    GpuLayersOption,
+    ModelOption,
+    ThreadsOption,
+    WindowOption,
+)
+from cgcli.cli.sampling import (
+    SAMPLING_PANEL,
+    MaxTokensOption,
+    MinPOption,
+    SeedOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
+)
+
+if TYPE_CHECKING:
+    from cgcli.core.config import Settings
+    from cgcli.engine.engine import Engine
+    from cgcli.hub.choose import Choice
+    from cgcli.program.history import Saved
+    from cgcli.program.journal import Journal
+    from cgcli.program.shelf import Shelf
+    from cgcli.repl.glance import Glance
+    from cgcli.repl.reader import Reader
+    from cgcli.repl.screen import Screen
+    from cgcli.repl.state import Repl
+
+
+def repl(
+    ctx: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE|ID]", help="A program to go on with; with --resume the ID of a session."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the session ID, or with the last one.")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Let /run run programs on this machine as it is, without a sandbox.")
+    ] = False,
+    model: ModelOption = None,
+    ctx_tokens: WindowOption = None,
+    threads: ThreadsOption = None,
+    gpu_layers: GpuLayersOption = None,
+    draft: DraftOption = None,
+    exact: ExactOption = None,
+    fold: FoldOption = None,
+    n: Annotated[
+        int,
+        typer.Option(
+            "-n",
+            "--candidates",
+            metavar="N",
+            min=1,
+            help="Draw N completions a turn, to choose from.",
+            rich_help_panel=SAMPLING_PANEL,
+        ),
+    ] = 1,
+    temperature: TemperatureOption = None,
+    top_p: TopPOption = None,
+    top_k: TopKOption = None,
+    min_p: MinPOption = None,
+    max_tokens: MaxTokensOption = None,
+    seed: SeedOption = None,
+) -> int:
+    """Build a program prompt by prompt: see it written, run it, take it back.
+
+    [dim]cgcli repl
+    cgcli repl prog.py
+    cgcli repl --resume
+    cgcli repl < prompts.txt > prog.py[/dim]
+    """
+    run = Run.of(ctx)
+    settings = run.settings(
+        model=model,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        max_tokens=max_tokens,
+        seed=seed,
+        ctx=ctx_tokens,
+        threads=threads,
+        gpu_layers=gpu_layers,
+        draft=draft,
+        exact=exact,
+        fold=fold,
+    )
+    return start(
+        run,
+        settings,
+        file=None if resume else file,
+        resume=(str(file) if file else "") if resume else None,
+        unsafe=unsafe,
+        candidates=n,
+    )
+
+
+def start(
+    run: Run,
+    settings: Settings,
+    *,
+    file: Path | None = None,
+    resume: str | None = None,
+    unsafe: bool = False,
+    candidates: int = 1,
+) -> int:
+    """Run a REPL to its end; returns the exit status. resume: the id of a session, empty for the last one.
+
+    Raises ModelNotFound, CgcliError where the program cannot be opened.
+    """
+    from cgcli.cli.engine import chosen
+    from cgcli.program.program import encode
+    from cgcli.program.shelf import Shelf
+    from cgcli.repl.glance import Glance
+    from cgcli.repl.loop import loop
+    from cgcli.repl.options import Options
+    from cgcli.repl.state import Repl
+
+    if settings.seed is None:
+        settings = replace(settings, seed=secrets.randbits(32))
+    choice = chosen(run, settings)
+    shelf = Shelf(run.environment.data / "programs")
+    journal, opened = _program(shelf, settings, choice, file, resume)
+    script = not is_interactive(run)
+    view = Glance()
+    screen = _screen(run, script, journal.language)
+    one = view.repl = Repl(
+        shelf,
+        journal,
+        _Models(run, settings),
+        choice,
+        Options(settings, candidates, unsafe),
+        _reader(run, script, view, screen),
+        screen,
+        Path.cwd(),
+        run.output.progress(),
+        script,
+        opened,
+        view.changed,
+    )
+    try:
+        one.loader.start()
+        status = loop(one, debug=run.debug)
+        if script or not run.output.stdout_is_terminal:
+            run.output.write(encode(one.program.source()))
+    finally:
+        one.close()
+    _say_goodbye(one)
+    return status if script else 0
+
+
+def is_interactive(run: Run) -> bool:
+    """Whether a person types, and sees what comes."""
+    return (
+        sys.stdin is not None
+        and sys.stdin.isatty()
+        and (run.output.stdout_is_terminal or run.output.stderr_is_terminal)
+    )
+
+
+class _Models:
+    """The models of the store, opened as the settings say."""
+
+    def __init__(self, run: Run, settings: Settings) -> None:
+        self._run = run
+        self._settings = settings
+
+    def choose(self, name: str | None) -> Choice:
+        from cgcli.cli.engine import chosen
+
+        return chosen(self._run, replace(self._settings, model=name))
+
+    def open(self, choice: Choice) -> Engine:
+        from cgcli.cli.engine import opened
+        from cgcli.native.interrupt import Interrupt
+
+        engine = opened(self._run, self._settings, choice, Interrupt())
+        engine.reserve(engine.window)
+        return engine
+
+    def names(self) -> Iterable[str]:
+        from cgcli.cli.complete import pulled
+
+        return pulled("")
+
+
+def _program(
+    shelf: Shelf, settings: Settings, choice: Choice, file: Path | None, resume: str | None
+) -> tuple[Journal, Saved | None]:
+    from cgcli.core.errors import UsageError
+    from cgcli.program.languages import PYTHON
+    from cgcli.repl.opening import new_program, open_file
+
+    if file is not None:
+        return open_file(shelf, file, settings, choice)
+    if resume is None:
+        return shelf.new(new_program(PYTHON, settings, choice), PYTHON.name), None
+    journal = shelf.open(resume) if resume else shelf.latest()
+    if journal is None:
+        raise UsageError("there is no session to resume", hint="cgcli repl")
+    return journal, None
+
+
+def _screen(run: Run, script: bool, language: str) -> Screen:
+    """On stdout where a person sees it there; the program of a script comes there, so that all else is on stderr."""
+    from cgcli.repl.screen import Screen
+
+    if not script and run.output.stdout_is_terminal:
+        return Screen(sys.stdout, colour=run.output.colour, language=language)
+    return Screen(run.output.stderr, colour=run.output.stderr_colour, language=language)
+
+
+def _reader(run: Run, script: bool, view: Glance, screen: Screen) -> Reader:
+    if script:
+        from cgcli.repl.script import Script
+
+        return Script(io.BytesIO() if sys.stdin is None else sys.stdin.buffer)
+    from cgcli.repl.terminal import terminal_reader
+
+    out = sys.stdout if run.output.stdout_is_terminal else sys.stderr
+    folder = Path.cwd()
+    known_as = f"{folder.name}-{hashlib.blake2b(bytes(folder), digest_size=4).hexdigest()}"
+    history = run.environment.data / "history" / known_as
+    return terminal_reader(view, screen, sys.stdin, out, history=history, variables=run.variables)
+
+
+def _say_goodbye(one: Repl) -> None:
+    if not one.script and one.history.unsaved:
+        one.screen.note(f"kept, in no file yet: cgcli repl --resume {one.journal.id}")

@@ -1,0 +1,128 @@
+"""The kinds of arguments that commands take: how a word becomes a value, and what can be completed to one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from cgcli.core.config import nearest
+from cgcli.core.errors import UsageError
+from cgcli.repl.command import COMMANDS, Argument, Command, Offer, find
+from cgcli.repl.options import KEYS
+from cgcli.repl.state import Repl
+
+FORMATS = {"ipynb": "notebook, a cell a turn", "md": "Markdown", "mtpb": "benchmark problem, JSON"}
+
+
+def whole_number(word: str, name: str, least: int = 1) -> int:
+    """A number of that name. Raises UsageError."""
+    try:
+        number = int(word)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise UsageError(f"{name} is {word!r}, not a whole number from {least}")
+    return number
+
+
+def turn_index(repl: Repl, word: str) -> int:
+    """The index of the turn of that number. Raises UsageError."""
+    number, turns = whole_number(word, "turn"), len(repl.program.turns)
+    if number > turns:
+        there = f"the last is {turns}" if turns else "there is none yet"
+        raise UsageError(f"no turn {number}, {there}", hint="/show")
+    return number - 1
+
+
+def _turns(repl: Repl, _typed: str) -> Iterator[Offer]:
+    for number, turn in enumerate(repl.program.turns, 1):
+        yield str(number), turn.prompt or ""
+
+
+def _candidate(repl: Repl, word: str) -> int:
+    candidates = repl.program.turns[-1].candidates if repl.program.turns else ()
+    number = whole_number(word, "candidate")
+    if number > len(candidates):
+        there = f"the last turn has {len(candidates)}" if repl.program.turns else "there is no turn yet"
+        raise UsageError(f"no candidate {number}, {there}", hint="/show")
+    return number - 1
+
+
+def _candidates(repl: Repl, _typed: str) -> Iterator[Offer]:
+    for number, one in enumerate(repl.program.turns[-1].candidates if repl.program.turns else (), 1):
+        yield str(number), one.text.partition("\n")[0]
+
+
+def _one_of(what: str, words: Callable[[Repl], Iterable[str]]) -> Callable[[Repl, str], str]:
+    """Reads one of `words`; the error names the nearest."""
+
+    def read(repl: Repl, word: str) -> str:
+        known = list(words(repl))
+        if word not in known:
+            raise UsageError(f"no {what} {word!r}{nearest(word, known)}", hint=f"one of: {', '.join(known)}")
+        return word
+
+    return read
+
+
+def _each(words: Callable[[Repl], Iterable[str]]) -> Callable[[Repl, str], Iterator[Offer]]:
+    return lambda repl, _typed: ((word, "") for word in words(repl))
+
+
+def _file(repl: Repl, word: str) -> Path:
+    return repl.folder / Path(word).expanduser()
+
+
+def _files(repl: Repl, typed: str) -> Iterator[Offer]:
+    """Files and folders whose names begin so; names with blanks come in quotes."""
+    start = Path(typed.lstrip("'\"")).expanduser()
+    folder, beginning = (start, "") if typed.endswith("/") or not typed else (start.parent, start.name)
+    try:
+        found = sorted((repl.folder / folder).iterdir())
+    except OSError:
+        return
+    for path in found:
+        if path.name.startswith(beginning) and (beginning or not path.name.startswith(".")):
+            yield shlex.quote(str(folder / path.name)) + "/" * path.is_dir(), ""
+
+
+def _settings(repl: Repl, _typed: str) -> Iterator[Offer]:
+    yield from ((key, repl.options.shown(key)) for key in KEYS)
+
+
+def _commands(_repl: Repl, _typed: str) -> Iterator[Offer]:
+    yield from ((name, one.summary) for name, one in COMMANDS.items())
+
+
+def _command(_repl: Repl, word: str) -> Command:
+    return find(word.lstrip("/"))
+
+
+TURN = Argument("N", turn_index, _turns)
+PLACE = Argument("M", turn_index, _turns)
+TURN_OR_ALL = Argument(
+    "N", lambda repl, word: word if word == "all" else turn_index(repl, word),
+    lambda repl, typed: [*_turns(repl, typed), ("all", "the whole program")],
+)  # fmt: skip
+CANDIDATE = Argument("I", _candidate, _candidates)
+CANDIDATE_OR_FOLD = Argument(
+    "I", lambda repl, word: word if word == "fold" else _candidate(repl, word),
+    lambda repl, typed: [*_candidates(repl, typed), ("fold", "what the model was not given")],
+)  # fmt: skip
+COUNT = Argument("K", lambda _, word: whole_number(word, "candidates"))
+LINE = Argument("LINE", lambda _, word: whole_number(word, "line"))
+SEED = Argument("N")
+FILE = Argument("FILE", _file, _files)
+OVER = Argument("over", _one_of("word", lambda _: ["over"]), _each(lambda _: ["over"]), unsaid=True)
+FORMAT = Argument("FORMAT", _one_of("format", lambda _: FORMATS), lambda _repl, _typed: FORMATS.items())
+BRANCH = Argument("NAME", offer=_each(lambda repl: repl.history.branches))
+NEW_NAME = Argument("NAME")
+MODEL = Argument("NAME", offer=_each(lambda repl: repl.models.names()))
+KEY = Argument("KEY", offer=_settings)
+VALUE = Argument("VALUE", whole=True)
+ON_OFF = Argument("on|off", _one_of("word", lambda _: ["on", "off"]), _each(lambda _: ["on", "off"]))
+NAME = Argument("NAME", _command, _commands)
+WORDS = Argument("WORDS", whole=True)
+ALTERNATIVES = Argument("A | B", whole=True)
+ARGS = Argument("ARGS", many=True, is_optional=True)

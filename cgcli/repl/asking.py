@@ -1,0 +1,165 @@
+"""A prompt becomes a turn: what is folded is told, the gauge is shown, the code streams, one of its candidates stands.
+
+Used by a typed prompt and by every command that draws a turn again. Nothing is changed where it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cgcli.core.errors import CgcliError, Interrupted
+from cgcli.program.clarity import words
+from cgcli.program.operations import Add, Put
+from cgcli.program.program import Program, digest
+from cgcli.program.turn import Turn
+from cgcli.repl import running
+from cgcli.repl.candidates import choose
+from cgcli.repl.state import Repl
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from cgcli.program.folding import Fold
+    from cgcli.program.session import Reading
+
+_DIFF_LINES = 20
+
+
+def ask(repl: Repl, prompt: str) -> None:
+    """Draw a new turn. Raises what `draw` does."""
+    before = repl.program
+    turn = draw(repl, before, prompt)
+    repl.do(repl.history.commit(Add(turn)))
+    _after(repl, len(before.turns), turn)
+
+
+def redraw(
+    repl: Repl,
+    index: int,
+    why: Literal["retry", "edit", "from", "replay"],
+    *,
+    prompt: str | None = None,
+    keep: str = "",
+    choosing: bool = True,
+) -> None:
+    """Draw a turn again, in its place: under other words where `prompt` is given, going on behind `keep` of its code.
+
+    Its candidates stay to be picked where the text before them is the same, and other draws are made then. choosing:
+    ask which of several candidates is wanted. Raises what `draw` does.
+    """
+    before, old = repl.program.until(index), repl.program.turns[index]
+    wanted = old.prompt if prompt is None else prompt
+    context = digest(before.source() + before.opening(wanted))
+    earlier = old.candidates if old.facts and old.facts.context == context else ()
+    first = 1 + max((candidate.draw for candidate in earlier), default=-1)
+    new = draw(repl, before, wanted, keep=keep, first=first, choosing=choosing)
+    accepted = None if new.accepted is None else len(earlier) + new.accepted
+    turn = replace(new, candidates=(*earlier, *new.candidates), accepted=accepted)
+    repl.do(repl.history.commit(Put(index, turn, why)))
+    _after(repl, index, new)
+
+
+def draw(
+    repl: Repl, before: Program, prompt: str | None, *, keep: str = "", first: int = 0, choosing: bool = True
+) -> Turn:
+    """A turn for `prompt` behind `before`, shown while it is written. Raises ContextError, what loading the model
+    raised, Interrupted where nothing was written, CgcliError where nothing usable was."""
+    session = repl.session()
+    session.program = before
+    plan = session.plan(prompt, keep)
+    if plan.fold is not None:
+        tell_fold(repl, plan.fold)
+    repl.fold = plan.fold
+    repl.reading = session.read(plan)
+    repl.asked += plan.tokens
+    gauge(repl, repl.reading)
+    pieces = session.draw(repl.reading, first)
+    turn = _streamed(repl, keep, pieces) if repl.options.candidates == 1 else _silently(pieces)
+    if turn.accepted is None:
+        if turn.interrupted:
+            raise Interrupted("interrupted before anything was written")
+        tries = f"{len(turn.candidates)} tries" if len(turn.candidates) > 1 else "one try"
+        raise CgcliError(f"nothing came in {tries}", hint="other words, /seed N, or /set temperature 0.6")
+    if repl.options.candidates > 1:
+        turn = choose(repl, before, turn) if choosing and not turn.interrupted else turn
+        if not repl.script:
+            repl.screen.code(turn.completion)
+    return turn
+
+
+def gauge(repl: Repl, reading: Reading) -> None:
+    """How well the model took the prompt, in a line."""
+    if reading.perplexity is not None:
+        word = words(reading.perplexity, repl.choice.card)
+        repl.screen.note(f"perplexity {reading.perplexity:.1f}" + (f" · {word}" if word else ""))
+
+
+def tell_fold(repl: Repl, fold: Fold) -> None:
+    """What the model is not given, before it reads; the difference where that is another than the last time."""
+    repl.screen.note(
+        f"too long for the model, which reads it without {fold.summary}: "
+        f"{fold.saved} tokens less, {fold.reread} to read again"
+    )
+    if repl.fold is not None and repl.fold.parts == fold.parts:
+        return
+    lines = fold.diff()
+    repl.screen.diff(lines[:_DIFF_LINES])
+    if len(lines) > _DIFF_LINES:
+        repl.screen.note(f"… {len(lines) - _DIFF_LINES} lines more: /diff fold")
+
+
+def _streamed(repl: Repl, keep: str, pieces: Generator[str, None, Turn]) -> Turn:
+    if repl.script:
+        return _silently(pieces)
+    stream = repl.screen.stream()
+    try:
+        stream.write(keep)
+        while True:
+            try:
+                stream.write(next(pieces))
+            except StopIteration as stop:
+                turn: Turn = stop.value
+                return turn
+    finally:
+        pieces.close()
+        stream.close()
+
+
+def _silently(pieces: Generator[str, None, Turn]) -> Turn:
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as stop:
+            turn: Turn = stop.value
+            return turn
+
+
+def _after(repl: Repl, index: int, turn: Turn) -> None:
+    """What is to be known of a turn that was just drawn: why it ends, what became stale; then /auto."""
+    assert turn.accepted is not None  # `draw` raised otherwise
+    number = index + 1
+    reason = turn.candidates[turn.accepted].finish_reason
+    if turn.interrupted:
+        repl.screen.note(f"interrupted, what was written is kept: /undo takes it back, /retry {number} draws again")
+    elif reason == "length":
+        repl.screen.note(f"cut at {repl.options.settings.max_tokens} tokens: {_go_on(repl, index)} goes on")
+    elif reason == "context":
+        repl.screen.note("cut where the model's window is full")
+    tell_stale(repl)
+    if repl.options.auto and not turn.interrupted:
+        running.run_program(repl, ())
+
+
+def _go_on(repl: Repl, index: int) -> str:
+    """The command that continues a turn where it ends."""
+    end = list(repl.program.spans())[index].end
+    return f"/from {repl.program.source()[:end].count(chr(10)) + 1}"
+
+
+def tell_stale(repl: Repl) -> None:
+    """Which turns were drawn for another text than the one before them now."""
+    if stale := repl.program.stale():
+        numbers = ", ".join(str(index + 1) for index in stale)
+        repl.screen.note(f"stale: turn{'s' * (len(stale) > 1)} {numbers} (/replay)")

@@ -1,0 +1,45 @@
+"""The candidates of a turn as cards, and the choice between them."""
+
+from __future__ import annotations
+
+from cgcli.program.program import Program, digest
+from cgcli.program.turn import Candidate, Turn
+from cgcli.repl.python import parsed
+from cgcli.repl.reader import Card
+from cgcli.repl.state import Repl
+
+
+def choose(repl: Repl, before: Program, turn: Turn) -> Turn:
+    """The turn with the candidate that the user takes; as it is where nobody is asked, or none is taken."""
+    taken = repl.reader.choose(cards(repl, before, turn))
+    return turn if taken is None else turn.choose(taken)
+
+
+def cards(repl: Repl, before: Program, turn: Turn) -> list[Card]:
+    """What there is to choose from; `*` marks what stands."""
+    count = len(turn.candidates)
+    return [
+        Card(
+            f"{index + 1} of {count}{' *' * (index == turn.accepted)}", facts(repl, before, turn, index), candidate.text
+        )
+        for index, candidate in enumerate(turn.candidates)
+    ]
+
+
+def facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
+    """What is known of a candidate, in a line: log-probability a token, whether it parses, what it did when run."""
+    candidate = turn.candidates[index]
+    known = [] if candidate.mean_logprob is None else [f"log-probability {candidate.mean_logprob:.2f}"]
+    if candidate.finish_reason in ("interrupted", "empty"):
+        known.append(candidate.finish_reason)
+    text = program_with(before, turn, candidate).source()
+    if repl.language.name == "python" and candidate.text:
+        known.append("parses" if parsed(text) else "does not parse")
+    if run := repl.history.runs.get(digest(text)):
+        known.append(f"run: {run.verdict}")
+    return ", ".join(known)
+
+
+def program_with(before: Program, turn: Turn, candidate: Candidate) -> Program:
+    """The program up to the turn, with one of its candidates standing."""
+    return before.add(turn.rewrite(candidate.text))

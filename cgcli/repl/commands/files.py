@@ -1,0 +1,111 @@
+"""Commands that read and write files, and those that begin another program."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cgcli.core.errors import CgcliError, UsageError
+from cgcli.core.files import write_atomic
+from cgcli.program.history import Saved
+from cgcli.program.program import decode, digest, encode
+from cgcli.repl.arguments import FILE, FORMAT, OVER
+from cgcli.repl.command import command
+from cgcli.repl.commands.turns import last
+from cgcli.repl.opening import bytes_of
+from cgcli.repl.python import parsed
+from cgcli.repl.show import counted, size
+from cgcli.repl.state import Repl
+
+_SUFFIXES = {"ipynb": ".ipynb", "md": ".md", "mtpb": ".json"}
+
+
+@command(FILE.optional, OVER.optional)
+def save(repl: Repl, path: Path | None, over: str | None) -> None:
+    """write the program
+
+    Writes the program to FILE; without FILE to where it came from or was last saved, else to a file named after the
+    first prompt. A file that holds something else than what was last saved there is left alone, unless you say
+    `/save FILE over`.
+    """
+    known = repl.known_file
+    if path is None:
+        path = Path(known.path) if known else _free(repl, repl.language.suffixes[0])
+    _write(repl, path, repl.program.source(), "save", over, known)
+    repl.opened = None
+    repl.do(repl.history.save(path))
+    if repl.language.name == "python" and parsed(repl.program.source()) is None:
+        repl.screen.note("it is not valid Python yet")
+
+
+@command(FILE)
+def open_(repl: Repl, path: Path) -> None:
+    """another program
+
+    Goes on with the program of FILE as it was left, or takes FILE as the beginning of a new one. A FILE that is not
+    there yet is where /save will put it.
+    """
+    known = repl.known_file
+    if known and known.path == str(path.resolve()) and known.text == digest(decode(bytes_of(path))):
+        raise UsageError(f"{shown(repl, path)} is open already")
+    repl.open(path)
+    repl.screen.note(f"{shown(repl, path)}: {size(repl.program)}")
+
+
+@command(FORMAT, FILE.optional, OVER.optional)
+def export(repl: Repl, form: str, path: Path | None, over: str | None) -> None:
+    """ipynb, md, mtpb
+
+    Writes the program as a notebook with a cell a turn (ipynb), as Markdown (md), or as a problem in the format of the
+    multi-turn benchmark (mtpb), to FILE or to one named after the program. `/export FORMAT FILE over` replaces a file.
+    """
+    from cgcli.program.export import export as exported
+
+    text = exported(repl.program, repl.journal.language, form, repl.history.runs)  # type: ignore[arg-type]
+    if path is None:
+        known = repl.known_file
+        suffix = _SUFFIXES[form]
+        path = Path(known.path).with_suffix(suffix) if known else _free(repl, suffix)
+    _write(repl, path, text, f"export {form}", over, None)
+
+
+@command()
+def clear(repl: Repl) -> None:
+    """a new program
+
+    Begins a new program. The one that is left stays in `cgcli sessions`.
+    """
+    former = repl.journal.id if repl.history.at else None
+    repl.clear()
+    repl.screen.note("a new program" + (f"; back to the other: cgcli repl --resume {former}" if former else ""))
+
+
+def _write(repl: Repl, path: Path, text: str, command: str, over: str | None, known: Saved | None) -> None:
+    """Write a file that is new, or `known`, or to be written over. Raises CgcliError; nothing is written then."""
+    name = shown(repl, path)
+    if path.is_file() and not over:
+        is_known = known is not None and known.path == str(path.resolve())
+        held = digest(decode(bytes_of(path)))
+        if held != digest(text) and not (is_known and known is not None and known.text == held):
+            what = "was changed meanwhile" if is_known else "is there already"
+            raise CgcliError(f"{name} {what}, and is left as it is", hint=f"/{command} {name} over")
+    write_atomic(path, encode(text))
+    repl.screen.note(f"{name}: {counted(len(text.splitlines()), 'line')} written")
+
+
+def _free(repl: Repl, suffix: str) -> Path:
+    """A file that is not there yet, named after the first prompt. Raises UsageError where there is no turn."""
+    last(repl)
+    words = re.findall(r"[a-z0-9]+", (repl.program.turns[0].prompt or "").lower())
+    stem = "_".join(words[:4])[:40] or "program"
+    path, number = repl.folder / f"{stem}{suffix}", 2
+    while path.exists():
+        path, number = repl.folder / f"{stem}_{number}{suffix}", number + 1
+    return path
+
+
+def shown(repl: Repl, path: Path) -> str:
+    """A path as the user would type it."""
+    folder = repl.folder.resolve()
+    path = path.resolve() if path.is_absolute() else path
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

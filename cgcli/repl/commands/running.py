@@ -1,0 +1,52 @@
+"""Commands that run the program."""
+
+from __future__ import annotations
+
+from cgcli.core.errors import UsageError
+from cgcli.repl import running
+from cgcli.repl.arguments import ARGS, ON_OFF
+from cgcli.repl.candidates import cards, program_with
+from cgcli.repl.command import command
+from cgcli.repl.commands.turns import last, pick
+from cgcli.repl.state import Repl
+
+
+@command(ARGS)
+def run(repl: Repl, arguments: tuple[str, ...]) -> None:
+    """run the program
+
+    Runs the program so far in a sandbox, with ARGS as its arguments; /set unsafe on runs it without one. Ctrl-C stops
+    it. `/run all` runs it with each candidate of the last turn, and then lets you choose.
+    """
+    if arguments == ("all",):
+        _run_all(repl)
+    else:
+        running.run_program(repl, arguments)
+
+
+@command(ON_OFF.optional)
+def auto(repl: Repl, word: str | None) -> None:
+    """run every turn"""
+    if word is not None:
+        repl.set("auto", word)
+    repl.screen.say(f"run after each turn: {repl.options.shown('auto')}")
+
+
+def _run_all(repl: Repl) -> None:
+    from cgcli.native.interrupt import Interrupt
+
+    index = last(repl)
+    turn, before = repl.program.turns[index], repl.program.until(index)
+    usable = [candidate for candidate in turn.candidates if candidate.text.strip()]
+    if not usable:
+        raise UsageError("the last turn has no candidates", hint="/run")
+    with repl.progress.task("candidates run", len(usable), unit="steps") as task:
+        for candidate in usable:
+            running.run(repl, program_with(before, turn, candidate), ())
+            task.advance(1)
+            if Interrupt().requested:
+                break
+    for card in cards(repl, before, turn):
+        repl.screen.say(f"{card.title}: {card.facts}")
+    if not repl.script:
+        pick(repl, None)

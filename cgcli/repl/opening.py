@@ -1,0 +1,49 @@
+"""How a program comes into the REPL: new, or from a file. Knows neither screen nor model's weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cgcli.core.config import Settings
+from cgcli.core.errors import CgcliError
+from cgcli.program.history import Saved
+from cgcli.program.languages import Language, language_of
+from cgcli.program.program import Layout, Program, decode, digest
+
+if TYPE_CHECKING:
+    from cgcli.hub.choose import Choice
+    from cgcli.program.journal import Journal
+    from cgcli.program.shelf import Shelf
+
+
+def new_program(code: Language, settings: Settings, choice: Choice) -> Program:
+    """A program without turns: the prefix of the settings, else of the model's card, else of the language."""
+    card = choice.card.prefix if choice.card and code.name == "python" else None
+    prefix = settings.prefix if settings.prefix is not None else card or code.prefix
+    return Program(prefix, layout=Layout(code.mark))
+
+
+def open_file(shelf: Shelf, path: Path, settings: Settings, choice: Choice) -> tuple[Journal, Saved | None]:
+    """The program of a file, and what a new journal is to say first: which file, and what it held.
+
+    A journal that last left this very text there goes on; else the text is the prefix of a new program. A file that is
+    not there yet is one without text. Raises CgcliError.
+    """
+    text = decode(bytes_of(path))
+    journal = shelf.of_file(path, text)
+    if journal is not None:
+        return journal, None
+    code = language_of(path)
+    program = Program(text, layout=Layout(code.mark)) if text else new_program(code, settings, choice)
+    return shelf.new(program, code.name), Saved(str(path.resolve()), digest(text))
+
+
+def bytes_of(path: Path) -> bytes:
+    """What a file holds; nothing where there is none. Raises CgcliError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise CgcliError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error

@@ -1,0 +1,65 @@
+"""`/run` and `/auto`: the program so far in the sandbox, its output under the turn, its verdict into the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cgcli.core.errors import Interrupted, ProgramFailed, UsageError
+from cgcli.program.history import Run
+from cgcli.program.program import Program, digest, encode
+from cgcli.repl.state import Repl
+
+if TYPE_CHECKING:
+    from cgcli.sandbox.verdict import Verdict
+
+_SHOWN_LINES = 30
+_SHOWN_ERRORS = 10
+_KEPT = 4000  # characters of output that a journal keeps
+
+
+def run_program(repl: Repl, arguments: Sequence[str]) -> None:
+    """Run the program and show what it did. Raises ProgramFailed, SandboxError, Interrupted, UsageError."""
+    verdict = run(repl, repl.program, arguments)
+    _show_output(repl, verdict)
+    if verdict.outcome == "interrupted":
+        raise Interrupted(f"the program was stopped after {verdict.seconds:.2f} s")
+    if not verdict.passed:
+        raise ProgramFailed(f"{verdict}, after {verdict.seconds:.2f} s", hint=_next_step(repl))
+    repl.screen.say(f"ran in {verdict.seconds:.2f} s", "green")
+
+
+def run(repl: Repl, program: Program, arguments: Sequence[str]) -> Verdict:
+    """Run a program and note it in the journal. Raises SandboxError, UsageError."""
+    if repl.language.name != "python":
+        raise UsageError(f"only Python programs are run here, this one is {repl.language.name}", hint="/save it")
+    from cgcli.native.interrupt import Interrupt
+    from cgcli.sandbox.policy import Policy
+    from cgcli.sandbox.run import run as run_sandboxed
+
+    text = program.source()
+    verdict = run_sandboxed(
+        encode(text),
+        arguments=tuple(arguments),
+        policy=Policy(unsafe=repl.options.unsafe),
+        interrupted=lambda: Interrupt().requested,
+    )
+    output = (verdict.stdout + verdict.stderr).decode("utf-8", "replace")[-_KEPT:]
+    repl.do(Run(digest(text), str(verdict), verdict.passed, verdict.seconds, output, tuple(arguments)))
+    return verdict
+
+
+def _show_output(repl: Repl, verdict: Verdict) -> None:
+    """The beginning of what was printed, the end of what was said on stderr: that is where tracebacks tell."""
+    lines = verdict.stdout.decode("utf-8", "replace").splitlines()
+    for line in lines[:_SHOWN_LINES]:
+        repl.screen.say(line)
+    if len(lines) > _SHOWN_LINES:
+        repl.screen.note(f"… {len(lines) - _SHOWN_LINES} lines more")
+    for line in verdict.stderr.decode("utf-8", "replace").splitlines()[-_SHOWN_ERRORS:]:
+        repl.screen.note(line)
+
+
+def _next_step(repl: Repl) -> str:
+    number = len(repl.program.turns)
+    return f"/retry, or /code {number}" if number else "/show all"

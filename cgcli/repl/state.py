@@ -1,0 +1,172 @@
+"""What a REPL is made of: the program on disk, the model, the options, the reader and the screen; and the few things
+that every command does with them.
+
+Commands are functions of this (`cgcli.repl.commands`); nothing here prints for itself but notes about what it did.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from cgcli.core.progress import Progress, Silent
+from cgcli.program.history import Event, History, Saved
+from cgcli.program.languages import Language, language
+from cgcli.program.program import Program
+from cgcli.repl.loader import Loader
+from cgcli.repl.opening import new_program, open_file
+from cgcli.repl.options import Options
+
+if TYPE_CHECKING:
+    from cgcli.engine.engine import Engine
+    from cgcli.hub.choose import Choice
+    from cgcli.program.folding import Fold
+    from cgcli.program.journal import Journal
+    from cgcli.program.session import Generation, Reading, Session
+    from cgcli.program.shelf import Shelf
+    from cgcli.repl.reader import Reader
+    from cgcli.repl.screen import Screen
+
+
+class Models(Protocol):
+    """Where models come from."""
+
+    def choose(self, name: str | None) -> Choice:
+        """The model called so; the one of the settings for None. Raises ModelNotFound and others of its kind."""
+        ...
+
+    def open(self, choice: Choice) -> Engine:
+        """Load it. Called on another thread; nothing may be shown. Raises ModelFileError, UsageError, CgcliError."""
+        ...
+
+    def names(self) -> Iterable[str]:
+        """What can be chosen."""
+        ...
+
+
+@dataclass
+class Repl:
+    """One REPL. choice: the model; folder: what file names are relative to; script: nobody watches, so code is not
+    shown while it comes.
+
+    opened: what a new journal is to say first; changed: called when the model is loaded, on another thread; reading: of
+    the last prompt; fold: the last one; ended: whether to leave; turn: the number of the turn that a prompt is typed
+    for, where it is not the next one; asked: tokens of all contexts that were asked for.
+    """
+
+    shelf: Shelf
+    journal: Journal
+    models: Models
+    choice: Choice
+    options: Options
+    reader: Reader
+    screen: Screen
+    folder: Path
+    progress: Progress = field(default_factory=Silent)
+    script: bool = False
+    opened: Saved | None = None
+    changed: Callable[[], None] = lambda: None
+    reading: Reading | None = None
+    fold: Fold | None = None
+    ended: bool = False
+    turn: int | None = None
+    asked: int = 0
+    loader: Loader = field(init=False)
+    _session: Session | None = None
+
+    def __post_init__(self) -> None:
+        self.loader = self._new_loader()
+        self._own_colour = self.screen.colour
+
+    @property
+    def history(self) -> History:
+        return self.journal.history
+
+    @property
+    def known_file(self) -> Saved | None:
+        """Where the program came from or was last saved, and what that file held then."""
+        return self.opened or self.history.saved
+
+    @property
+    def program(self) -> Program:
+        return self.history.program
+
+    @property
+    def language(self) -> Language:
+        return language(self.journal.language)
+
+    def do(self, event: Event) -> None:
+        """Let it happen, and keep it. Raises CgcliError where the disk says no: it has happened all the same."""
+        opened, self.opened = self.opened, None
+        try:
+            if opened is not None:
+                self.journal.append(opened)
+        finally:
+            self.journal.append(event)
+
+    def session(self) -> Session:
+        """The session with the model, as soon as that is loaded. Raises what loading raised, Interrupted."""
+        if self.loader.loading:
+            self.screen.note(f"waiting for {self.choice.name}")
+        engine = self.loader.wait()
+        from cgcli.program.session import Session
+
+        if self._session is None or self._session.engine is not engine:
+            generation = self.generation()
+            self._session = Session(engine, self.program, generation, model=self.choice.name, progress=self.progress)
+        self._session.generation, self._session.language = self.generation(), self.journal.language
+        self._session.fold = self.options.settings.fold == "on"
+        return self._session
+
+    def generation(self) -> Generation:
+        """How turns are drawn, by the options, the model's card and the language."""
+        from cgcli.native.sample import Sampling
+        from cgcli.program.session import Generation
+
+        how = self.options.settings
+        return Generation(
+            sampling=Sampling(how.temperature, how.top_p, how.top_k, how.min_p, how.seed or 0),
+            max_tokens=how.max_tokens,
+            rules=self.language.rules,
+            stops=self.choice.card.stop if self.choice.card else (),
+            candidates=self.options.candidates,
+        )
+
+    def use(self, choice: Choice) -> None:
+        """Load another model, or the same one again, from now on."""
+        self.loader.close()
+        self.choice, self._session = choice, None
+        self.loader = self._new_loader()
+        self.loader.start()
+
+    def open(self, path: Path) -> None:
+        """Go on with the program of a file (see `open_file`). Raises CgcliError; the program stays then."""
+        self._take(*open_file(self.shelf, path, self.options.settings, self.choice))
+
+    def clear(self) -> None:
+        """A new program in the same language."""
+        code = self.language
+        self._take(self.shelf.new(new_program(code, self.options.settings, self.choice), code.name), None)
+
+    def set(self, key: str, text: str) -> None:
+        """Change an option. Raises UsageError."""
+        self.options = self.options.told(key, text)
+        color = self.options.settings.color
+        self.screen.colour = self._own_colour if color == "auto" else color == "always"
+
+    def close(self) -> None:
+        """Give back the model, and the program's file."""
+        self.loader.close()
+        self.journal.close()
+
+    def _take(self, journal: Journal, opened: Saved | None) -> None:
+        self.journal.close()
+        self.journal, self.opened = journal, opened
+        self.screen.language = journal.language
+        self.reading = self.fold = None
+
+    def _new_loader(self) -> Loader:
+        return Loader(functools.partial(self.models.open, self.choice), self.changed)
