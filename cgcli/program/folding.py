@@ -59,7 +59,6 @@ def fold(
     limit: tokens that the whole should have, which is more than it can be folded to in some. None where nothing can be
     left out. Raises ContextError where what is left leaves no room in the window for a single token.
     """
-    goal = limit - window // _STEP
     asked = encode(program.opening(prompt) + keep)
     tokens = count(encode(program.source()) + asked)
     parts = list(_parts(program))
@@ -68,12 +67,12 @@ def fold(
     for number, opening in enumerate(openings, 1):
         size = count(opening)
         if folding.size(number) + size > limit:
-            folding.shrink(number, goal - size)
+            folding.shrink(number, limit - size, step=window // _STEP)
     while (left := count(encode(folding.text) + asked)) > limit and folding.more():
         pass  # pieces that were counted one by one may have more tokens together
     if left >= window:
         raise ContextError(
-            f"the program and prompt are {tokens} tokens, {left} without comments and bodies, the window has {window}",
+            f"the program and prompt are {tokens} tokens, {left} without comments and bodies, the window has {window} tokens",
             hint="a larger --ctx, or move what is done into a module and import it",
         )
     return Fold(program.source(), folding.text, folding.said, tokens - left) if folding.said else None
@@ -150,9 +149,13 @@ class _Folding:
         """Of the first so many parts."""
         return sum(self._sizes[:parts])
 
-    def shrink(self, parts: int, goal: int) -> None:
-        """Fold the first so many parts until they have no more than `goal` tokens, if they can."""
-        for item in [item for item in self._items if item.part < parts]:
+    def shrink(self, parts: int, most: int, step: int) -> None:
+        """Fold the first so many parts until they have `step` tokens less than `most`; where there is not so much in
+        them, only until they have no more: every turn then needs another fold, and what is new is worth more."""
+        items = [item for item in self._items if item.part < parts]
+        least = self.size(parts) - sum(item.saves for item in items)
+        goal = most - step if least <= most - step else most
+        for item in items:
             if self.size(parts) <= goal:
                 break
             self._fold(item)
