@@ -79,4 +79,4 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
     yield tmpfs
     for place in mounted:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", "--lazy", place], check=True)  # a test that failed may hold a file open

@@ -77,7 +77,9 @@ def test_an_event_that_cannot_happen_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(IndexError):
         journal.append(Point("main", 7))
     assert journal.path.read_bytes() == before
+    journal.append(Point("main", 0))
     journal.close()
+    assert read(journal.path).history == journal.history
 
 
 def test_events_that_belong_together_are_written_together(tmp_path: Path) -> None:
