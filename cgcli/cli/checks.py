@@ -49,6 +49,7 @@ def findings(environment: Environment, progress: Progress, *, online: bool) -> l
         "llama.cpp": _engine,
         "kernels": _kernels,
         "machine": _machine,
+        "sandbox": _sandbox,
         "configuration": lambda: _configuration(environment),
         "store": lambda: _store(environment),
         "Hub": lambda: _hub(environment, progress, online),
@@ -105,6 +106,21 @@ def _machine() -> Iterator[Finding]:
 
     yield Finding("threads", f"{thread_count()} of {os.cpu_count()} processors")
     yield Finding("memory", size(memory_bytes()))
+
+
+def _sandbox() -> Iterator[Finding]:
+    from cgcli.sandbox.policy import Policy
+    from cgcli.sandbox.run import run
+
+    try:
+        verdict = run(b"", policy=Policy())
+    except CgcliError as error:
+        yield Finding("sandbox", error.message, error.hint or "programs run only with --unsafe")
+        return
+    if verdict.passed:
+        yield Finding("sandbox", f"bubblewrap, an empty program took {1000 * verdict.seconds:.0f} ms")
+    else:
+        yield Finding("sandbox", f"an empty program: {verdict}", "report it, it is a bug of cgcli", broken=True)
 
 
 def _configuration(environment: Environment) -> Iterator[Finding]:

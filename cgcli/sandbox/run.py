@@ -39,10 +39,7 @@ def run(
     """
     prepared = on_host if policy.unsafe else in_sandbox
     with prepared(source, name, arguments, policy) as start:
-        try:
-            course = watch(start, policy, stdin=stdin, interrupted=interrupted, listener=listener)
-        except OSError as error:
-            raise SandboxError(f"cannot start {start.command[0]}: {error.strerror or error}") from error
+        course = watch(start, policy, stdin=stdin, interrupted=interrupted, listener=listener)
     if not course.began:
         said = visible(" ".join(bytes(course.said["stderr"]).decode("utf-8", "replace").split()[-40:]))
         raise SandboxError(f"{start.command[0]} did not start the program: {said}")

@@ -40,5 +40,7 @@ class Verdict:
         return self.outcome == "passed"
 
     def __str__(self) -> str:
-        """One line: the outcome, and what is known about it."""
+        """One line for a person."""
+        if self.outcome == "exception":
+            return self.detail
         return f"{self.outcome}: {self.detail}" if self.detail else self.outcome

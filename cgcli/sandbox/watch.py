@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from cgcli.core.errors import SandboxError
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.processes import Processes
 from cgcli.sandbox.verdict import Outcome
@@ -74,24 +75,27 @@ def watch(
     interrupted: Callable[[], bool],
     listener: Listener | None = None,
 ) -> Course:
-    """Run it until it ends. stdin: a descriptor to relay; None: empty. Raises OSError where it cannot be made.
+    """Run it until it ends. stdin: a descriptor to relay; None: empty. Raises SandboxError where it cannot be made.
 
     Nothing of it is left when this returns or raises; not isolated, what made itself a session of its own is.
     """
     began = time.monotonic()
-    process = subprocess.Popen(
-        start.command,
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        pass_fds=start.descriptors,
-        start_new_session=True,  # a Ctrl-C is for us
-        env=start.environment,
-        user=start.user,
-        group=start.user,
-        extra_groups=None if start.user is None else [],
-    )
+    try:
+        process = subprocess.Popen(
+            start.command,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            pass_fds=start.descriptors,
+            start_new_session=True,  # a Ctrl-C is for us
+            env=start.environment,
+            user=start.user,
+            group=start.user,
+            extra_groups=None if start.user is None else [],
+        )
+    except OSError as error:
+        raise SandboxError(f"cannot start {start.command[0]}: {error.strerror or error}") from error
     watcher = _Watcher(process, start, policy, listener, began)
     try:
         watcher.follow(stdin, interrupted)
@@ -231,7 +235,10 @@ class _Watcher:
         """Input has come: hand it on when the program's pipe has room."""
         assert self._process.stdin
         pipe = self._process.stdin.fileno()
-        words = os.read(stdin, select.PIPE_BUF)
+        try:
+            words = os.read(stdin, select.PIPE_BUF)
+        except OSError:
+            words = b""  # such as a folder
         self._selector.unregister(stdin)
         if words:
             self._selector.register(pipe, selectors.EVENT_WRITE, partial(self._give, stdin, words))

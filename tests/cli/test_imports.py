@@ -22,7 +22,7 @@ main()
 print("\\n" + json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
 """
 
-COMMANDS = {"bench", "complete", "convert", "doctor", "gen", "models", "pull", "repl", "sampling", "score"}
+COMMANDS = {"bench", "complete", "convert", "doctor", "gen", "models", "pull", "repl", "run", "sampling", "score"}
 HELP_OWN = {
     "cgcli",
     "cgcli.__main__",

@@ -1,0 +1,132 @@
+"""`cgcli run`: a program in the sandbox, its output as it comes, and the verdict."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cgcli.cli.context import Run
+
+if TYPE_CHECKING:
+    from cgcli.core.output import Output
+    from cgcli.sandbox.verdict import Verdict
+    from cgcli.sandbox.watch import Stream
+
+_WALL = 5
+"""Seconds on the clock for each of processor time."""
+
+
+def run(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python program; - is stdin.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGS]", help="Its arguments, options among them.")
+    ] = None,
+    read: Annotated[
+        list[Path] | None, typer.Option("--read", metavar="PATH", help="Let it read a file or a folder (repeatable).")
+    ] = None,
+    write: Annotated[
+        list[Path] | None,
+        typer.Option("--write", metavar="PATH", help="Let it change a file or a folder (repeatable)."),
+    ] = None,
+    allow_net: Annotated[bool, typer.Option("--allow-net", help="Let it use the network.")] = False,
+    time: Annotated[
+        float | None, typer.Option("--time", metavar="SECONDS", help="Processor time; on the clock five times that.")
+    ] = None,
+    memory: Annotated[int | None, typer.Option("--memory", metavar="MB", min=64, help="Memory.")] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Run it on this machine as it is, without a sandbox.")
+    ] = False,
+) -> None:
+    """Run a program in a sandbox: no network, none of your files, limits on time and memory.
+
+    Options stand before FILE; what follows it is the program's. A relative PATH keeps its place beside the program.
+
+    [dim]cgcli run prog.py
+    cgcli run --read data.csv prog.py data.csv[/dim]
+    """
+    import sys
+
+    from cgcli.cli.sources import given_bytes
+    from cgcli.core.errors import UsageError
+    from cgcli.sandbox.policy import Policy
+    from cgcli.sandbox.risks import risks
+    from cgcli.sandbox.run import run as run_program
+
+    output = Run.of(ctx).output
+    for path in (*(read or ()), *(write or ())):
+        if not path.exists():
+            raise UsageError(f"there is no {path}", hint="--read and --write open what is there")
+    cpu_s = Policy.cpu_s if time is None else time
+    if not cpu_s > 0:
+        raise UsageError(f"--time is {cpu_s:g}, not more than 0")
+    policy = Policy(
+        unsafe=unsafe,
+        cpu_s=cpu_s,
+        wall_s=_WALL * cpu_s,
+        memory_bytes=Policy.memory_bytes if memory is None else memory * 10**6,
+        network=allow_net,
+        read=tuple(read or ()),
+        write=tuple(write or ()),
+    )
+    source = given_bytes(file, hint="cgcli run FILE.py, or - for stdin")
+    from_stdin = str(file) == "-"
+    name = "program.py" if from_stdin else str(file) if unsafe else file.name
+    for risk in risks(source):
+        output.note(f"{name}, line {risk.line}: {risk.what}")
+    verdict = run_program(
+        source,
+        arguments=arguments or (),
+        policy=policy,
+        name=name,
+        stdin=None if from_stdin or sys.stdin is None else sys.stdin.fileno(),
+        listener=_Shown(output),
+    )
+    output.detail(f"{verdict.outcome}, {verdict.seconds:.2f} s, {verdict.cpu_s:.2f} s of processor time")
+    if not verdict.passed:
+        raise _failure(name, verdict)
+
+
+def _failure(name: str, verdict: Verdict) -> Exception:
+    from cgcli.core.errors import ProgramFailed
+
+    hints = {
+        "FileNotFoundError": "the sandbox shows it no files of yours; open some with --read PATH",
+        "ModuleNotFoundError": "the sandbox has the standard library, numpy and pandas",
+        "denied": "open what it needs with --read PATH, --write PATH, --allow-net",
+        "cpu time": "more with --time SECONDS",
+        "wall time": "more with --time SECONDS",
+        "memory": "more with --memory MB",
+    }
+    hint = next(
+        (hint for key, hint in hints.items() if key in (verdict.outcome, verdict.detail.partition(":")[0])), None
+    )
+    return ProgramFailed(f"{name}: {verdict}", hint=hint)
+
+
+class _Shown:
+    """Hands on what the program writes; to a terminal with control characters spelt out."""
+
+    def __init__(self, output: Output) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._output = output
+        self._decoders = {"stdout": decoder("surrogateescape"), "stderr": decoder("surrogateescape")}
+
+    def __call__(self, stream: Stream, chunk: bytes) -> None:
+        from cgcli.core.visible import visible
+
+        output = self._output
+        if stream == "stdout" and not output.stdout_is_terminal:
+            output.write(chunk)
+            return
+        text = self._decoders[stream].decode(chunk)
+        if stream == "stdout" or output.stderr_is_terminal:
+            text = "\n".join(map(visible, text.split("\n")))
+        if stream == "stdout":
+            output.write(text.encode())
+        else:
+            output.stderr.write(text)
+            output.stderr.flush()
