@@ -72,7 +72,7 @@ def fold(
         pass  # pieces that were counted one by one may have more tokens together
     if left >= window:
         raise ContextError(
-            f"the program and prompt are {tokens} tokens, {left} without comments and bodies, the window has {window} tokens",
+            f"the program and prompt are {tokens} tokens, {left} without comments and bodies, the window has {window}",
             hint="a larger --ctx, or move what is done into a module and import it",
         )
     return Fold(program.source(), folding.text, folding.said, tokens - left) if folding.said else None

@@ -1,0 +1,198 @@
+"""A session's steps with a scripted engine: what is planned, read and drawn; then, with the embedded model, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from cgcli.core.errors import ContextError
+from cgcli.engine.engine import Engine
+from cgcli.native.interrupt import Interrupt
+from cgcli.native.sample import Sampling
+from cgcli.program.program import RAW, Program, digest
+from cgcli.program.session import Generation, Reading, Session
+from cgcli.program.truncate import CODEGEN
+from cgcli.program.turn import Turn
+from tests.program.fake import ScriptedEngine
+
+HOW = Generation(Sampling(seed=7), rules=CODEGEN, max_tokens=20)
+
+
+def session(engine: ScriptedEngine, prefix: str = "", how: Generation = HOW) -> Session:
+    return Session(cast(Engine, engine), Program(prefix), how, model="scripted")
+
+
+def drain(pieces: Generator[str, None, Turn]) -> tuple[str, Turn]:
+    said: list[str] = []
+    while True:
+        try:
+            said.append(next(pieces))
+        except StopIteration as stop:
+            return "".join(said), stop.value
+
+
+def test_a_plan_is_what_the_model_reads_and_reads_nothing() -> None:
+    engine = ScriptedEngine(["x = 1"])
+    one = session(engine, "import os\n")
+    plan = one.plan("first")
+    assert plan.context == b"import os\n\n# first\n"
+    assert (plan.tokens, plan.window, plan.fold) == (len(plan.context), engine.window, None)
+    assert engine.timings.prefill_tokens == 0 and not engine.requests
+
+
+def test_a_reading_scores_the_prompt_alone_and_draws_nothing() -> None:
+    engine = ScriptedEngine([])
+    reading = session(engine, "import os\n").read(session(engine, "import os\n").plan("ab", keep="x = 1\n"))
+    assert b"".join(score.piece for score in reading.scores) == b"\n# ab\n"
+    assert reading.prompt_tokens == reading.read == len("\n# ab\n")
+    assert reading.perplexity == pytest.approx(2.718281828) and reading.seconds >= 0
+    without = session(engine, "x").read(session(engine, "x").plan(None))
+    assert (without.scores, without.perplexity) == ((), None)
+
+
+def test_a_drawn_turn_has_its_facts_and_is_not_added() -> None:
+    engine = ScriptedEngine(["x = 1\n\n\n# more"])
+    one = session(engine, "import os\n")
+    text, turn = drain(one.draw(one.read(one.plan("first"))))
+    assert text == turn.completion == "x = 1"
+    assert one.program.turns == ()
+    facts = turn.facts
+    assert facts and (facts.model, facts.quant, facts.seed, facts.max_tokens) == ("scripted", "q8_0", 7, 20)
+    assert facts.context == digest("import os\n\n# first\n") and facts.folded == 0
+    program = one.program.add(turn)
+    assert program.stale() == () and replace(program, prefix="import re\n").stale() == (0,)
+
+
+def test_candidates_count_from_the_first_draw_that_is_asked_for() -> None:
+    engine = ScriptedEngine(["# no", "a = 1", "b", "c", "d"])
+    one = session(engine)
+    reading = one.read(one.plan("p"))
+    _, turn = drain(one.draw(reading, first=3))
+    assert [candidate.draw for candidate in turn.candidates] == [3, 4] and turn.accepted == 1
+    one.generation = replace(HOW, candidates=3)
+    _, turn = drain(one.draw(reading, first=5))
+    assert [request.candidate for request in engine.requests] == [3, 4, 5, 6, 7]
+    assert [candidate.draw for candidate in turn.candidates] == [5, 6, 7] and turn.completion == "b"
+
+
+def test_an_earlier_turn_is_drawn_in_its_own_place() -> None:
+    engine = ScriptedEngine(["a = 1", "b = 2", "a = 3"])
+    one = session(engine)
+    for prompt in ("first", "second"):
+        drain(one.add(prompt))
+    whole = one.program
+    one.program = whole.until(0)
+    _, turn = drain(one.draw(one.read(one.plan("first")), first=1))
+    assert (engine.requests[-1].turn, engine.requests[-1].candidate) == (0, 1)
+    assert engine.requests[-1].context == b"# first\n"
+    changed = whole.put(0, turn)
+    assert changed.source() == "# first\na = 3\n\n# second\nb = 2\n" and changed.stale() == (1,)
+
+
+@pytest.mark.parametrize("width", [1, 2, 50])
+@pytest.mark.parametrize(
+    ("keep", "comes", "new", "whole"),
+    [
+        ("def f():\n", "    return 1\ndef g():\n", "    return 1", "def f():\n    return 1"),
+        ("x = ", "# five\n# cut", "# five", "x = # five"),
+        ("x = 1\nde", "f f():\n  y\ndef g", "f f():\n  y", "x = 1\ndef f():\n  y"),
+        ("x = 1\n", "def f():\n  y\ndef g", "def f():\n  y", "x = 1\ndef f():\n  y"),
+        ("# mine\nx = 1\n", "y = 2\n# cut", "y = 2", "# mine\nx = 1\ny = 2"),
+        ("x = 1\n\n", "\ny = 2", "", "x = 1"),
+    ],
+)
+def test_what_is_kept_of_a_completion_counts_and_is_not_said_again(
+    width: int, keep: str, comes: str, new: str, whole: str
+) -> None:
+    engine = ScriptedEngine([comes], width=width)
+    one = session(engine, how=replace(HOW, redraws=0))
+    said, turn = drain(one.draw(one.read(one.plan("p", keep=keep))))
+    assert engine.requests[0].context.decode() == "# p\n" + keep
+    assert said == new
+    assert turn.candidates[0].text == whole
+    assert turn.accepted == (0 if new else None) and turn.candidates[0].finish_reason != "interrupted"
+    assert turn.facts and turn.facts.context == digest("# p\n")
+
+
+def test_a_drawing_that_is_closed_leaves_nothing_open() -> None:
+    engine = ScriptedEngine(["abcdef", "x = 1"])
+    one = session(engine)
+    reading = one.read(one.plan("p"))
+    pieces = one.draw(reading)
+    assert next(pieces) == "abc" and engine.open == 1
+    pieces.close()
+    assert engine.open == 0 and one.program.turns == ()
+    assert drain(one.draw(reading))[0] == "x = 1"
+
+
+LONG = "def f(x):\n" + "".join(f"    x += {n}  # step\n" for n in range(12)) + "    return x\n"
+
+
+def test_a_program_that_is_too_long_is_folded_for_the_model_alone() -> None:
+    engine = ScriptedEngine(["y = 1", "z = 2"], window=200)
+    one = session(engine, LONG)
+    plan = one.plan("go")
+    assert plan.fold and plan.fold.parts == ("prefix: comments", "prefix: body of f (13 lines)")
+    assert plan.context == b"def f(x):\n    ...\n\n# go\n" and plan.tokens == len(plan.context)
+    assert plan.fold.reread == len("def f(x):\n    ...\n")
+    _, turn = drain(one.draw(one.read(plan)))
+    assert turn.facts and turn.facts.folded == plan.fold.saved == len(LONG) - len("def f(x):\n    ...\n")
+    assert turn.facts.context == digest(LONG + "\n# go\n")
+    one.program = plan.program.add(turn)
+    assert one.program.source() == LONG + "\n# go\ny = 1\n"
+    again = one.plan("on")
+    assert again.fold and again.fold.reread == len("\n")
+
+
+def test_without_folding_a_program_that_is_too_long_is_refused() -> None:
+    one = session(ScriptedEngine([], window=200), LONG)
+    one.fold = False
+    with pytest.raises(ContextError, match="200"):
+        one.plan("go")
+    one.fold = True
+    one.program = Program(LONG, layout=RAW)
+    with pytest.raises(ContextError, match="200"):
+        one.plan(None)
+
+
+@pytest.fixture
+def engine(embedded_model: Path) -> Iterator[Engine]:
+    with Engine(embedded_model, interrupt=Interrupt(), threads=2) as engine:
+        yield engine
+
+
+TASKS = ("read numbers from a list", "print the largest", "print their sum", "sort them", "count the even ones",
+         "print the mean", "square each", "print the squares", "reverse the list", "print the longest run")  # fmt: skip
+
+
+def test_on_turn_10_only_the_new_prompt_is_decoded(engine: Engine) -> None:
+    """All that is read is the prompt, the token before it (which predicts its first), and what the last one drawn and
+    the end of the completion before became: a few line ends."""
+    one = Session(engine, Program("import sys\n\n"), Generation(Sampling(seed=3), 24, CODEGEN))
+    readings: list[Reading] = []
+    for task in TASKS:
+        readings.append(one.read(one.plan(task)))
+        turn = drain(one.draw(readings[-1]))[1]
+        one.program = one.program.add(turn)
+    assert len(one.program.turns) == 10 and readings[-1].plan.tokens > 200
+    before = engine.timings.prefill_tokens
+    assert before == sum(reading.read for reading in readings)
+    for number, reading in enumerate(readings[1:], 2):
+        assert reading.prompt_tokens <= reading.read <= reading.prompt_tokens + 3, number
+    drain(one.draw(readings[-1], first=1))
+    assert engine.timings.prefill_tokens == before
+
+
+def test_a_closed_drawing_leaves_the_engine_as_it_was(engine: Engine) -> None:
+    one = Session(engine, Program("import sys\n\n"), Generation(Sampling(seed=3), 24, CODEGEN))
+    reading = one.read(one.plan(TASKS[0]))
+    whole, _ = drain(one.draw(reading))
+    for pieces in (one.draw(reading), one.draw(reading)):
+        next(pieces)
+        pieces.close()
+    assert not engine.cache.held
+    assert drain(one.draw(reading))[0] == whole
