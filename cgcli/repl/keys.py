@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import emacs_mode, has_focus, vi_insert_mode, vi_navigation_mode
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding.bindings.completion import generate_completions
 
 HELP = """\
-Enter          do it                       Alt-Enter  a new line (or Esc, Enter)
+Enter          do it                       Alt-Enter  a new line (or Esc Enter)
 Ctrl-C         clear the line, stop code   Ctrl-D     leave, on an empty line
 Tab            complete                    →          take the grey suggestion
 ↑ ↓            earlier prompts             Ctrl-R     search them
@@ -42,6 +44,15 @@ def prompt_keys(
             event.current_buffer.reset()
         else:
             hint()
+
+    @keys.add("tab", filter=typing)
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        found = list(buffer.completer.get_completions(buffer.document, CompleteEvent(completion_requested=True)))
+        if len(found) == 1:  # at once: what is typed next comes after it
+            buffer.apply_completion(found[0])
+        else:
+            generate_completions(event)
 
     @keys.add("c-x", "c-e", filter=typing)
     @keys.add("v", filter=typing & vi_navigation_mode)

@@ -1,14 +1,17 @@
 """A REPL of a few commands around the real reader, for the tests that need a real terminal; run in a pseudo-terminal.
 
-/stream SECONDS streams lines of code, /edit and /choose do what they say, all else is said back.
+/stream SECONDS streams lines of code, /load SECONDS says for so long that it loads, /edit and /choose do what they say,
+all else is said back.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError
@@ -19,14 +22,22 @@ from cgcli.repl.view import Status, Suggestion
 
 
 class FakeView:
-    """Says what it is told to, and completes a few words. One turn for each status that was asked for by `next_turn`."""
+    """Says always the same, but that a model is loaded some time after `load`; completes a few words."""
 
     vi = False
 
     def __init__(self) -> None:
         self.now = Status(model="tiny", quant="q4_0", tokens=812, window=2048, clarity="fair", perplexity=12.34)
+        self.on_change: Callable[[], None] = lambda: None
 
-    def on_change(self) -> None: ...
+    def load(self, seconds: float) -> None:
+        self.now = replace(self.now, state="loading…")
+
+        def loaded() -> None:
+            self.now = replace(self.now, state="")
+            self.on_change()
+
+        threading.Timer(seconds, loaded).start()
 
     def status(self) -> Status:
         return self.now
@@ -55,7 +66,9 @@ def main() -> None:
             return
         try:
             with reader.watching():
-                if line.startswith("/stream"):
+                if line.startswith("/load"):
+                    view.load(float(line.split()[1]))
+                elif line.startswith("/stream"):
                     stream(screen, float(line.split()[1]))
                 elif line == "/choose":
                     screen.say(f"took {reader.choose(CARDS)!r}")

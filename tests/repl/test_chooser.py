@@ -1,0 +1,102 @@
+"""Candidates side by side, and the keys that take one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from cgcli.core.visible import columns
+from cgcli.repl.chooser import Chooser, choose, side_by_side
+from cgcli.repl.reader import Card
+
+CARDS = [Card(f"candidate {n}", f"log-probability -{n}.0 · parses", "x = 1\n" * n) for n in range(1, 6)]
+TEXT = st.text(max_size=60)
+
+
+def test_as_many_beside_each_other_as_there_is_room_for() -> None:
+    def beside(width: int) -> int:
+        return side_by_side(CARDS, width)[0].count("candidate")
+
+    assert [beside(width) for width in (20, 78, 79, 119, 120, 400)] == [1, 1, 2, 2, 3, 3]
+    assert side_by_side(CARDS[:1], 200)[0] == "candidate 1"
+
+
+def test_the_whole_of_every_candidate_is_there() -> None:
+    assert side_by_side(CARDS[:3], 80) == [
+        "candidate 1                            │ candidate 2",
+        "log-probability -1.0 · parses          │ log-probability -2.0 · parses",
+        "x = 1                                  │ x = 1",
+        "                                       │ x = 1",
+        "",
+        "candidate 3",
+        "log-probability -3.0 · parses",
+        "x = 1",
+        "x = 1",
+        "x = 1",
+    ]
+
+
+@given(
+    st.lists(
+        st.builds(Card, st.text(max_size=60), st.text(max_size=60), st.text(max_size=200)), min_size=1, max_size=9
+    ),
+    st.integers(1, 200),
+)
+def test_no_line_is_wider_than_the_terminal_or_drives_it(cards: list[Card], width: int) -> None:
+    for line in side_by_side(cards, width):
+        assert columns(line) <= width
+        assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in line)
+    shown = "".join(text for _, text, *_ in Chooser(cards).fragments(width, 24))
+    assert all(columns(line) <= width for line in shown.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "taken"),
+    [
+        ("\r", 0),
+        ("\x1b[C\r", 1),
+        ("\x1b[D\r", 0),
+        ("ll\x1b[Dl\r", 2),
+        ("5\r", 4),
+        ("9\r", 0),
+        ("5\x1b[C\r", 4),
+        ("3x\r", 2),
+        ("3q", None),
+        ("3\x03", None),
+        ("\x04", None),
+    ],
+)
+def test_keys(keys: str, taken: int | None) -> None:
+    with create_pipe_input() as pipe:
+        pipe.send_text(keys)
+        assert choose(CARDS, input=pipe, output=DummyOutput()) == taken
+
+
+def test_escape_leaves_and_so_does_the_end_of_input() -> None:
+    with create_pipe_input() as pipe:
+        pipe.send_text("3\x1b")
+        assert choose(CARDS, input=pipe, output=DummyOutput()) is None
+    with create_pipe_input() as pipe:
+        pipe.send_text("3")
+        pipe.close()
+        assert choose(CARDS, input=pipe, output=DummyOutput()) is None
+
+
+def test_long_code_scrolls_and_says_what_is_left() -> None:
+    chooser = Chooser([Card("one", "", "".join(f"line {n}\n" for n in range(50)))])
+
+    def seen() -> str:
+        return "".join(text for _, text, *_ in chooser.fragments(100, 24))
+
+    assert "line 19" in seen() and "line 20" not in seen() and "30 lines more" in seen()
+    chooser.scroll(10, chooser.room(24))
+    assert "line 9\n" not in seen() and "line 29" in seen() and "20 lines more" in seen()
+    chooser.scroll(1000, chooser.room(24))
+    assert "line 49" in seen() and "more" not in seen()
+    chooser.scroll(-1000, chooser.room(24))
+    assert "line 0\n" in seen()
+    assert seen().count("\n") < Size(rows=24, columns=100).rows

@@ -1,0 +1,54 @@
+"""Prompts and commands from a pipe or a file."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from cgcli.core.errors import CgcliError
+from cgcli.repl.reader import Card
+from cgcli.repl.script import Script
+
+
+def inputs(data: bytes) -> list[str]:
+    script, found = Script(io.BytesIO(data)), []
+    while True:
+        try:
+            found.append(script.read("not asked about"))
+        except EOFError:
+            return found
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", []),
+        (b"\n \n\t\n", []),
+        (b"one\n\n/undo\ntwo", ["one", "/undo", "two"]),
+        (b"one\r\ntwo\r\n", ["one", "two"]),
+        (b"one\\\ntwo\\\nthree\nfour\n", ["one\ntwo\nthree", "four"]),
+        (b"a path\\\\\nnext\n", ["a path\\\\", "next"]),
+        (b"the end\\\n", ["the end"]),
+        (b"the end\\", ["the end"]),
+        (b"\\\n\\\nlate\n", ["\n\nlate"]),
+        (b"caf\xe9\n", ["caf\udce9"]),
+        ("日本\n".encode(), ["日本"]),
+    ],
+)
+def test_lines_are_inputs(data: bytes, expected: list[str]) -> None:
+    assert inputs(data) == expected
+
+
+def test_bytes_that_are_not_utf8_survive() -> None:
+    every = bytes(c for c in range(1, 256) if c not in b"\r\n\\")
+    assert [text.encode("utf-8", "surrogateescape") for text in inputs(every + b"\n")] == [every]
+
+
+def test_nobody_is_asked() -> None:
+    script = Script(io.BytesIO(b"one\n"))
+    with script.watching():
+        assert script.typed() == ""
+        assert script.choose([Card("1", "", "x"), Card("2", "", "y")]) is None
+        with pytest.raises(CgcliError, match="needs a terminal"):
+            script.edit("text", ".py")

@@ -1,0 +1,200 @@
+"""The line that prompts are typed in, by keys from a pipe. What only a real terminal shows: test_pseudo_terminal.py."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+
+import pytest
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from cgcli.repl.screen import Screen
+from cgcli.repl.terminal import Terminal
+from cgcli.repl.view import Status, Suggestion
+
+PASTE, PASTE_END = "\x1b[200~", "\x1b[201~"
+UP = "\x1b[A"
+
+
+class FakeView:
+    def __init__(self, vi: bool = False) -> None:
+        self.vi = vi
+        self.on_change: Callable[[], None] = lambda: None
+
+    def status(self) -> Status:
+        return Status(turn=3)
+
+    def completions(self, before_cursor: str) -> Iterable[Suggestion]:
+        word = before_cursor.rpartition(" ")[2]
+        return [Suggestion(name, len(before_cursor) - len(word)) for name in ("/show", "mean") if name.startswith(word)]
+
+
+class Typing:
+    """A terminal and the keyboard before it; said: what the screen was told."""
+
+    def __init__(self, keyboard: PipeInput, history: Path | None, vi: bool) -> None:
+        self._keyboard = keyboard
+        self._said = io.StringIO()
+        self.view = FakeView(vi)
+        screen = Screen(self._said, colour=False, width=lambda: 80)
+        self.terminal = Terminal(self.view, screen, keyboard, DummyOutput(), history=history, variables={})
+
+    def __call__(self, keys: str, default: str = "") -> str:
+        self._keyboard.send_text(keys)
+        return self.terminal.read(default)
+
+    def slowly(self, keys: str, seconds: float = 0.1, default: str = "") -> str:
+        """The keys when the line has stood there for a while: earlier prompts are loaded behind it."""
+        Timer(seconds, self._keyboard.send_text, [keys]).start()
+        return self.terminal.read(default)
+
+    @property
+    def said(self) -> str:
+        return self._said.getvalue()
+
+
+@contextmanager
+def typing_on(history: Path | None = None, vi: bool = False) -> Iterator[Typing]:
+    with create_pipe_input() as keyboard:
+        yield Typing(keyboard, history, vi)
+
+
+@pytest.fixture
+def typed() -> Iterator[Typing]:
+    with typing_on() as typing:
+        yield typing
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ("words\r", "words"),
+        ("\r  \r words\r", "   words"),
+        ("one\x1b\rtwo\r", "one\ntwo"),
+        ("  one\x1b\rtwo\r", "  one\ntwo"),
+        ("one\x1b\r\x1b\r\r", "one"),
+        ("one\x03two\r", "two"),
+        ("\x03\x03one\r", "one"),
+        ("one\x1b\rtwo\x03three\r", "three"),
+        ("mistkae\x17mistake\r", "mistake"),
+        (PASTE + "one\rtwo\tthree\r\nfour" + PASTE_END + "!\r", "one\ntwo\tthree\nfour!"),
+        ("/sh\t\r", "/show"),
+        ("the m\t\r", "the mean"),
+        ("日本\r", "日本"),
+    ],
+)
+def test_keys(typed: Typing, keys: str, text: str) -> None:
+    assert typed(keys) == text
+
+
+def test_a_paste_of_200_lines_is_one_input(typed: Typing) -> None:
+    lines = [f"line {n}" for n in range(200)]
+    assert typed(PASTE + "\r".join(lines) + PASTE_END + "\r").split("\n") == lines
+
+
+def test_ctrl_d_leaves_an_empty_line_only(typed: Typing) -> None:
+    assert typed("words\x04\r") == "words"
+    with pytest.raises(EOFError):
+        typed("\x04")
+    with pytest.raises(EOFError):
+        typed("words\x03\x04")
+
+
+def test_the_end_of_input_is_the_end(typed: Typing) -> None:
+    typed._keyboard.close()
+    with pytest.raises(EOFError):
+        typed.terminal.read()
+
+
+def test_what_stands_in_the_line_already_can_be_edited(typed: Typing) -> None:
+    assert typed("!\r", default="read a file") == "read a file!"
+    assert typed("\x01\x0bother\r", default="read a file") == "other"
+    assert typed("\x03other\r", default="read a file") == "other"
+
+
+def test_earlier_prompts_come_back_and_are_found(typed: Typing) -> None:
+    for prompt in ("read a file", "plot it", "save it"):
+        typed(prompt + "\r")
+    assert typed.slowly(UP + UP + "\r") == "plot it"
+    assert typed.slowly("\x12fi\r\r") == "read a file"
+    Timer(0.1, typed._keyboard.send_text, ["half\x03"]).start()
+    assert typed.slowly(UP + "\r", 0.3) == "read a file"
+
+
+def test_keys_of_vi(typed: Typing) -> None:
+    typed.view.vi = True
+    assert typed("abc\x1b0iX\r") == "Xabc"
+    typed.view.vi = False
+    assert typed("abc\x01X\r") == "Xabc"
+
+
+def test_what_is_typed_meanwhile_waits_for_the_next_line(typed: Typing) -> None:
+    with typed.terminal.watching():
+        typed._keyboard.send_text("typed\rmeanwhile\r")
+        while not typed.terminal._typeahead._keys.endswith(b"while\r"):
+            pass
+        assert typed.slowly("!\r", default="and ") == "and typed\nmeanwhile!"
+    with typed.terminal.watching():
+        typed._keyboard.send_text("more")
+    assert typed.terminal.typed() == "more"
+    assert typed.terminal.typed() == ""
+
+
+def test_the_history_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "history"
+    old = os.umask(0)
+    try:
+        with typing_on(file) as typed:
+            assert not file.exists()
+            typed("one\x1b\rtwo\r")
+            typed("three\r")
+    finally:
+        os.umask(old)
+    assert file.stat().st_mode & 0o777 == 0o600
+    with typing_on(file) as typed:
+        assert typed.slowly(UP + "\r") == "three"
+        assert typed.slowly(UP + UP + "\r") == "one\ntwo"
+        assert typed.said == ""
+
+
+def no_folder(folder: Path) -> Path:
+    (folder / "file").write_text("")
+    return folder / "file" / "history"
+
+
+def a_folder(folder: Path) -> Path:
+    return folder
+
+
+def a_pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe")
+    return folder / "pipe"
+
+
+def full(folder: Path) -> Path:
+    (folder / "full").symlink_to("/dev/full")
+    return folder / "full"
+
+
+@pytest.mark.parametrize("place", [no_folder, a_folder, a_pipe, full])
+def test_a_history_that_cannot_be_kept_is_told_once_and_remembered(
+    tmp_path: Path, place: Callable[[Path], Path]
+) -> None:
+    with typing_on(place(tmp_path)) as typed:
+        typed("one\r")
+        typed("two\r")
+        assert typed.slowly(UP + UP + "\r") == "one"
+        assert typed.said.count("\n") == 1 and "prompts are remembered in this session only" in typed.said
+        assert typed.said.startswith("cgcli: ")
+
+
+def test_bytes_that_are_not_text_in_the_history_harm_nothing(tmp_path: Path) -> None:
+    (tmp_path / "history").write_bytes(b"\n# yesterday\n+caf\xe9\n+\x00\n\x00\xff\n+whole\n")
+    with typing_on(tmp_path / "history") as typed:
+        assert typed.slowly(UP + "\r") == "whole"
+        assert typed.said == ""
