@@ -226,7 +226,9 @@ def _screen(run: Run, script: bool, language: str) -> Screen:
 
     if not script and run.output.stdout_is_terminal:
         return Screen(sys.stdout, colour=run.output.colour, language=language)
-    return Screen(run.output.stderr, colour=run.output.stderr_colour, language=language)
+    return Screen(
+        run.output.stderr, colour=run.output.stderr_colour, language=language, quiet=script and run.output.quiet
+    )
 
 
 def _reader(run: Run, script: bool, view: Glance, screen: Screen) -> Reader:

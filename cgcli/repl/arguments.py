@@ -60,7 +60,7 @@ def _one_of(what: str, words: Callable[[Repl], Iterable[str]]) -> Callable[[Repl
     def read(repl: Repl, word: str) -> str:
         known = list(words(repl))
         if word not in known:
-            raise UsageError(f"no {what} {word!r}{nearest(word, known)}", hint=f"one of: {', '.join(known)}")
+            raise UsageError(f"{what} is {word!r}{nearest(word, known)}", hint=f"one of: {', '.join(known)}")
         return word
 
     return read
@@ -114,14 +114,14 @@ COUNT = Argument("K", lambda _, word: whole_number(word, "candidates"))
 LINE = Argument("LINE", lambda _, word: whole_number(word, "line"))
 SEED = Argument("N")
 FILE = Argument("FILE", _file, _files)
-OVER = Argument("over", _one_of("word", lambda _: ["over"]), _each(lambda _: ["over"]), unsaid=True)
-FORMAT = Argument("FORMAT", _one_of("format", lambda _: FORMATS), lambda _repl, _typed: FORMATS.items())
+OVER = Argument("over", _one_of("the word behind FILE", lambda _: ["over"]), _each(lambda _: ["over"]), unsaid=True)
+FORMAT = Argument("FORMAT", _one_of("the format", lambda _: FORMATS), lambda _repl, _typed: FORMATS.items())
 BRANCH = Argument("NAME", offer=_each(lambda repl: repl.history.branches))
 NEW_NAME = Argument("NAME")
 MODEL = Argument("NAME", offer=_each(lambda repl: repl.models.names()))
 KEY = Argument("KEY", offer=_settings)
 VALUE = Argument("VALUE", whole=True)
-ON_OFF = Argument("on|off", _one_of("word", lambda _: ["on", "off"]), _each(lambda _: ["on", "off"]))
+ON_OFF = Argument("on|off", _one_of("the switch", lambda _: ["on", "off"]), _each(lambda _: ["on", "off"]))
 NAME = Argument("NAME", _command, _commands)
 WORDS = Argument("WORDS", whole=True)
 ALTERNATIVES = Argument("A | B", whole=True)

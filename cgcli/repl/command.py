@@ -26,8 +26,7 @@ Offer = tuple[str, str]
 class Argument:
     """One argument. name: as in the usage; read: a word into a value, raises UsageError; offer: words to complete.
 
-    unsaid: not in the usage; whole: takes the rest of the line as it is typed; many: takes the words that are left, as a
-    tuple.
+    unsaid: not in the usage; whole: takes the rest of the line as it is typed; many: takes the words that are left.
     """
 
     name: str
@@ -110,6 +109,8 @@ def command(*arguments: Argument) -> Callable[[Callable[..., None]], Callable[..
 
 def find(name: str) -> Command:
     """The command of that name. Raises UsageError with the nearest one."""
+    if not name:
+        raise UsageError("no command stands behind the /", hint="/help")
     if name not in COMMANDS:
         raise UsageError(f"no command /{name}{nearest(f'/{name}', (f'/{one}' for one in COMMANDS))}", hint="/help")
     return COMMANDS[name]

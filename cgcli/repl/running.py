@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,20 @@ if TYPE_CHECKING:
 
 _SHOWN_LINES = 30
 _SHOWN_ERRORS = 10
+_SHOWN_RISKS = 5
 _KEPT = 4000  # characters of output that a journal keeps
 
 
 def run_program(repl: Repl, arguments: Sequence[str]) -> None:
     """Run the program and show what it did. Raises ProgramFailed, SandboxError, Interrupted, UsageError."""
+    if repl.history.run_of(repl.program) is None:
+        _tell_risks(repl, encode(repl.program.source()))
     verdict = run(repl, repl.program, arguments)
     _show_output(repl, verdict)
     if verdict.outcome == "interrupted":
         raise Interrupted(f"the program was stopped after {verdict.seconds:.2f} s")
     if not verdict.passed:
-        raise ProgramFailed(f"{verdict}, after {verdict.seconds:.2f} s", hint=_next_step(repl))
+        raise ProgramFailed(f"{verdict}, after {verdict.seconds:.2f} s", hint=_next_step(repl, verdict))
     repl.screen.say(f"ran in {verdict.seconds:.2f} s", "green")
 
 
@@ -49,6 +53,17 @@ def run(repl: Repl, program: Program, arguments: Sequence[str]) -> Verdict:
     return verdict
 
 
+def _tell_risks(repl: Repl, source: bytes) -> None:
+    """What a person wants to know before a program runs for the first time."""
+    from cgcli.sandbox.risks import risks
+
+    found = risks(source)
+    for risk in found[:_SHOWN_RISKS]:
+        repl.screen.note(f"line {risk.line}: {risk.what}")
+    if len(found) > _SHOWN_RISKS:
+        repl.screen.note(f"… {len(found) - _SHOWN_RISKS} more of its kind")
+
+
 def _show_output(repl: Repl, verdict: Verdict) -> None:
     """The beginning of what was printed, the end of what was said on stderr: that is where tracebacks tell."""
     lines = verdict.stdout.decode("utf-8", "replace").splitlines()
@@ -60,6 +75,12 @@ def _show_output(repl: Repl, verdict: Verdict) -> None:
         repl.screen.note(line)
 
 
-def _next_step(repl: Repl) -> str:
+def _next_step(repl: Repl, verdict: Verdict) -> str:
+    """What to do about a failure: about the turn whose line failed, else about the last one."""
+    line = re.search(r"\bline (\d+)", verdict.detail)
     number = len(repl.program.turns)
-    return f"/retry, or /code {number}" if number else "/show all"
+    if line:
+        text = repl.program.source()
+        spans = enumerate(repl.program.spans(), 1)
+        number = next((turn for turn, span in spans if text.count("\n", 0, span.end) >= int(line[1])), number)
+    return f"/retry {number}, or /code {number}" if number else "/show all"

@@ -33,10 +33,18 @@ class Screen:
     """colour: whether `out` takes colours, and the cursor may be moved; width: asked for whenever it matters."""
 
     def __init__(
-        self, out: TextIO, *, colour: bool, width: Callable[[], int] | None = None, language: str = "python"
+        self,
+        out: TextIO,
+        *,
+        colour: bool,
+        width: Callable[[], int] | None = None,
+        language: str = "python",
+        quiet: bool = False,
     ) -> None:
+        """quiet: show errors only."""
         self._out = out
         self._width = width or (lambda: columns_of(out))
+        self._quiet = quiet
         self._in_line = False  # whether the cursor stands behind text
         self.colour = colour
         self.language = language
@@ -64,7 +72,8 @@ class Screen:
     def error(self, error: CgcliError) -> None:
         """The error's one line, with what to type or do next."""
         line = " ".join(error.line.splitlines())
-        self._lines([f"{self.styled('cgcli:', 'red')} {visible(line)}"])
+        self._fresh_line()
+        self._emit(f"{self.styled('cgcli:', 'red')} {visible(line)}\n")
 
     def code(self, text: str, first: int | None = None) -> None:
         """Program text; with line numbers from `first` if that is given."""
@@ -99,8 +108,9 @@ class Screen:
         return f"\x1b[{_CODES[style]}m{shown}\x1b[0m" if style and self.colour and shown else shown
 
     def _lines(self, lines: Iterable[str]) -> None:
-        self._fresh_line()
-        self._emit("".join(line + "\n" for line in lines))
+        if not self._quiet:
+            self._fresh_line()
+            self._emit("".join(line + "\n" for line in lines))
 
     def _fresh_line(self) -> None:
         if self._in_line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Literal
 
 from cgcli.repl import show as shows
@@ -11,6 +12,7 @@ from cgcli.repl.state import Repl
 
 _CELL = 40  # columns; two of them are the narrowest terminal that counts
 _USAGE = 21
+_READABLE = 90
 
 
 @command(NAME.optional)
@@ -21,7 +23,8 @@ def help_(repl: Repl, wanted: Command | None) -> None:
     """
     if wanted is not None:
         repl.screen.say(wanted.usage, "bold")
-        repl.screen.say(wanted.help.partition("\n")[2].strip() or wanted.summary)
+        text = wanted.help.partition("\n")[2].strip() or wanted.summary
+        repl.screen.say("\n".join(textwrap.wrap(text, min(repl.screen.width, _READABLE))))
         return
     cells = [f"{one.usage:<{_USAGE}} {one.summary}" for one in COMMANDS.values()]
     half = -(-len(cells) // 2)

@@ -128,7 +128,7 @@ def replay(repl: Repl, start: int | None) -> None:
     drawn = 0
     for index in range(start or 0, len(repl.program.turns)):
         if index in repl.program.stale():
-            repl.screen.say(f"{index + 1} › {repl.program.turns[index].prompt or ''}", "bold")
+            repl.screen.say(f"turn {index + 1}: {repl.program.turns[index].prompt or ''}", "bold")
             asking.redraw(repl, index, "replay", choosing=False)
             drawn += 1
             if repl.program.turns[index].interrupted:

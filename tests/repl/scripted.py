@@ -1,0 +1,151 @@
+"""A REPL without terminal and model: what is typed, chosen and edited is given, and a fake engine answers by heart."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from cgcli.core.config import Settings
+from cgcli.core.errors import CgcliError, ModelNotFound
+from cgcli.engine.request import Completion, Request
+from cgcli.hub.choose import Choice
+from cgcli.program.languages import PYTHON
+from cgcli.program.shelf import Shelf
+from cgcli.repl.opening import new_program
+from cgcli.repl.options import Options
+from cgcli.repl.reader import Card
+from cgcli.repl.screen import Screen
+from cgcli.repl.state import Repl
+from tests.program.fake import ScriptedEngine
+
+ANSWERS = {
+    "a list with ten numbers": ("numbers = list(range(10))\n", "numbers = [1, 2, 3]\n", "numbers = [\n"),
+    "a list with two numbers": ("numbers = [1, 2]\n",),
+    "print their mean": ("print(sum(numbers) / len(numbers))\n", "print(mean(numbers))\n"),
+    "print the largest": ("print(max(numbers))\n",),
+    "nothing": ("",),
+    "clear the folder": ("import shutil\nshutil.rmtree('no such folder', ignore_errors=True)\n",),
+    "count": ("for number in range(50):\n    print(number)\n",),
+    "no end": ("while True:\n    step()\n",),
+    "two lines": ("first = 1\nsecond = first / 0\n", "first = 3\nsecond = 4\n"),
+}
+"""What the engine writes for a prompt; of several texts that of the candidate's number, the last for all others."""
+
+
+class AnsweringEngine(ScriptedEngine):
+    """Knows ANSWERS; asked for code that stands already to a part, it says the rest; all else is `pass`."""
+
+    def __init__(self, *, window: int = 100_000) -> None:
+        super().__init__([], window=window)
+        self.closed = False
+
+    def stream(self, request: Request) -> Generator[str, None, Completion]:
+        self.texts = [self._answer(request)]
+        return super().stream(request)
+
+    def _answer(self, request: Request) -> str:
+        _, _, asked = request.context.decode().rpartition("\n# ")
+        prompt, _, kept = asked.partition("\n")
+        texts = ANSWERS.get(prompt.removeprefix("# "), ("pass\n",))
+        text = texts[min(request.candidate, len(texts) - 1)] + "\n\n\n" * (prompt != "no end")
+        return text.removeprefix(kept) if text.startswith(kept) else "rest = 0\n"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class OneModel:
+    """Models that are all the same engine; `gone` is not there, `broken` does not load."""
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        self.engine = engine
+
+    def choose(self, name: str | None) -> Choice:
+        if name == "gone":
+            raise ModelNotFound("no model named 'gone'", hint="`cgcli models` lists all")
+        return Choice(name or "tiny", Path("tiny.gguf"), "q8_0")
+
+    def open(self, choice: Choice) -> ScriptedEngine:
+        if choice.name == "broken":
+            raise CgcliError("broken.gguf is no model", hint="/model NAME")
+        return self.engine
+
+    def names(self) -> Iterable[str]:
+        return ["tiny", "broken"]
+
+
+class ScriptedReader:
+    """Gives the lines, shown behind the number of their turn as a terminal would; then the end of input.
+
+    choices: what is taken of cards, None where nothing more is said; edits: what an editor makes of a text.
+    """
+
+    repl: Repl
+
+    def __init__(self, lines: Iterable[str], choices: Iterable[int] = (), edits: Iterable[str] = ()) -> None:
+        self.lines = list(lines)
+        self.choices = list(choices)
+        self.edits = list(edits)
+        self.cards: list[Sequence[Card]] = []
+        self.typeahead = ""
+        self.defaults: list[str] = []
+
+    def read(self, default: str = "") -> str:
+        self.defaults.append(default)
+        if not self.lines:
+            raise EOFError
+        line = self.lines.pop(0)
+        number = self.repl.turn or len(self.repl.program.turns) + 1
+        self.repl.screen.say(f"{number} › {line}")
+        return line
+
+    def watching(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def typed(self) -> str:
+        typed, self.typeahead = self.typeahead, ""
+        return typed
+
+    def choose(self, cards: Sequence[Card]) -> int | None:
+        self.cards.append(cards)
+        for card in cards:
+            self.repl.screen.say(f"[{card.title}: {card.facts}]")
+        return self.choices.pop(0) if self.choices else None
+
+    def edit(self, text: str, suffix: str) -> str:
+        if not self.edits:
+            raise CgcliError("the editor failed")
+        return self.edits.pop(0)
+
+
+def make_repl(
+    folder: Path,
+    reader: ScriptedReader,
+    *,
+    width: int = 80,
+    engine: ScriptedEngine | None = None,
+    script: bool = False,
+    settings: Settings | None = None,
+) -> tuple[Repl, io.StringIO]:
+    """A REPL in `folder`, and what it shows."""
+    out = io.StringIO()
+    engine = AnsweringEngine() if engine is None else engine
+    models = OneModel(engine)
+    choice, shelf = models.choose(None), Shelf(folder / "programs")
+    options = Options(settings or Settings(seed=1))
+    (folder / "work").mkdir(exist_ok=True)
+    repl = Repl(
+        shelf,
+        shelf.new(new_program(PYTHON, options.settings, choice), PYTHON.name),
+        models,  # type: ignore[arg-type]  # a stand-in for Engine
+        choice,
+        options,
+        reader,
+        Screen(out, colour=False, width=lambda: width),
+        folder / "work",
+        script=script,
+    )
+    reader.repl = repl
+    return repl, out
