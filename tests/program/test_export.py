@@ -77,8 +77,30 @@ def test_markdown() -> None:
     assert "Output" not in export(PROGRAM, "python", "md", ran(PROGRAM.drop(0), "[1, 2]\n"))
 
 
-_WORDS = st.text(alphabet="ab1 \\`*_{}[]()<>#+-.!|~&;=$:/\"'\té", min_size=1, max_size=12).filter(str.strip)
-_CODE = st.text(alphabet="ab` ~\n#", max_size=16).filter(str.strip)
+# What Markdown would take for more than words, and what would end a fence.
+_MARKUP: tuple[str, ...] = (
+    "&amp;",
+    "<b>",
+    "<!--",
+    "1.",
+    "1)",
+    "-",
+    "+",
+    "---",
+    "===",
+    "=",
+    "#",
+    ">",
+    "***",
+    "__",
+    "`a`",
+    "[a]: b",
+    "~~~",
+)
+_MARKUP += ("![a](b)", "\\", "|", "$", "<a:b>", "\t", "a", " ", "é")
+_WORDS = st.lists(st.sampled_from(_MARKUP), min_size=1, max_size=4).map("".join).filter(str.strip)
+_CODE = st.lists(st.sampled_from(("`", "```", "````", "~~~", "a", " ", "\n", "#")), max_size=6).map("".join)
+_CODE = _CODE.filter(str.strip)
 
 
 @given(st.lists(st.tuples(st.lists(_WORDS, min_size=1, max_size=3), _CODE), max_size=3), _CODE)
