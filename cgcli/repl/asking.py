@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from cgcli.program.folding import Fold
-    from cgcli.program.session import Reading
+    from cgcli.program.session import Plan, Reading
 
 _DIFF_LINES = 20
 
@@ -70,7 +70,7 @@ def draw(
     session.program = before
     plan = session.plan(prompt, keep)
     if plan.fold is not None:
-        tell_fold(repl, plan.fold)
+        tell_fold(repl, plan, plan.fold)
     repl.fold = plan.fold
     repl.reading = session.read(plan)
     repl.asked += plan.tokens
@@ -96,11 +96,11 @@ def gauge(repl: Repl, reading: Reading) -> None:
         repl.screen.note(f"perplexity {reading.perplexity:.1f}" + (f" · {word}" if word else ""))
 
 
-def tell_fold(repl: Repl, fold: Fold) -> None:
+def tell_fold(repl: Repl, plan: Plan, fold: Fold) -> None:
     """What the model is not given, before it reads; the difference where that is another than the last time."""
     repl.screen.note(
-        f"too long for the model, which reads it without {fold.summary}: "
-        f"{fold.saved} tokens less, {fold.reread} to read again"
+        f"too long for the window of {plan.window} tokens, the model does not read: {fold.summary}; "
+        f"{fold.saved} tokens less, {fold.reread} to read again (/set fold off refuses)"
     )
     if repl.fold is not None and repl.fold.parts == fold.parts:
         return

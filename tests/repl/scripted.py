@@ -37,8 +37,8 @@ ANSWERS = {
 class AnsweringEngine(ScriptedEngine):
     """Knows ANSWERS; asked for code that stands already to a part, it says the rest; all else is `pass`."""
 
-    def __init__(self, *, window: int = 100_000) -> None:
-        super().__init__([], window=window)
+    def __init__(self, *, window: int = 100_000, interrupt_after: int | None = None) -> None:
+        super().__init__([], window=window, interrupt_after=interrupt_after)
         self.closed = False
 
     def stream(self, request: Request) -> Generator[str, None, Completion]:
@@ -59,7 +59,7 @@ class AnsweringEngine(ScriptedEngine):
 class OneModel:
     """Models that are all the same engine; `gone` is not there, `broken` does not load."""
 
-    def __init__(self, engine: ScriptedEngine) -> None:
+    def __init__(self, engine: AnsweringEngine) -> None:
         self.engine = engine
 
     def choose(self, name: str | None) -> Choice:
@@ -67,7 +67,7 @@ class OneModel:
             raise ModelNotFound("no model named 'gone'", hint="`cgcli models` lists all")
         return Choice(name or "tiny", Path("tiny.gguf"), "q8_0")
 
-    def open(self, choice: Choice) -> ScriptedEngine:
+    def open(self, choice: Choice) -> AnsweringEngine:
         if choice.name == "broken":
             raise CgcliError("broken.gguf is no model", hint="/model NAME")
         return self.engine
@@ -125,7 +125,7 @@ def make_repl(
     reader: ScriptedReader,
     *,
     width: int = 80,
-    engine: ScriptedEngine | None = None,
+    engine: AnsweringEngine | None = None,
     script: bool = False,
     settings: Settings | None = None,
 ) -> tuple[Repl, io.StringIO]:
