@@ -1,4 +1,4 @@
-"""Model names for the shell's Tab key. Whatever goes wrong, there is simply nothing to offer."""
+"""Names of models and programs for the shell's Tab key. Whatever goes wrong, there is simply nothing to offer."""
 
 from __future__ import annotations
 
@@ -28,6 +28,24 @@ def pulled(incomplete: str) -> list[str]:
     if ":" in incomplete:
         return _starting([one.spec for one in stored], incomplete)
     return _starting(list(dict.fromkeys(one.name for one in stored)), incomplete)
+
+
+def programs(incomplete: str) -> list[str]:
+    """Ids of the programs kept so far, the one that was last worked on first."""
+    from cgcli.program.shelf import Shelf
+
+    try:
+        ids = Shelf(Environment.from_process().data / "programs").ids()
+    except OSError:
+        return []
+    return _starting(list(ids), incomplete)
+
+
+def forms(incomplete: str) -> list[str]:
+    """Forms that a program can be exported in."""
+    from cgcli.program.export import FORMS
+
+    return _starting(list(FORMS), incomplete)
 
 
 def _starting(words: list[str], incomplete: str) -> list[str]:

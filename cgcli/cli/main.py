@@ -51,7 +51,7 @@ def _start(
 
 def build() -> typer.Typer:
     """The application with all its commands."""
-    from cgcli.cli import bench, convert, doctor, gen, models, pull, repl, run, score
+    from cgcli.cli import bench, convert, doctor, gen, models, pull, repl, run, score, sessions
 
     app = typer.Typer(
         cls=Group,
@@ -66,6 +66,7 @@ def build() -> typer.Typer:
     app.command("repl", cls=Command, rich_help_panel=WRITE)(repl.repl)
     app.command("run", cls=Command, rich_help_panel=WRITE, context_settings={"allow_interspersed_args": False})(run.run)
     app.command("score", cls=Command, rich_help_panel=WRITE)(score.score)
+    app.add_typer(sessions.build(), name="sessions", rich_help_panel=WRITE)
     app.command("pull", cls=Command, rich_help_panel=MODELS)(pull.pull)
     app.add_typer(models.build(), name="models", rich_help_panel=MODELS)
     app.command("convert", cls=Command, rich_help_panel=MODELS)(convert.convert)

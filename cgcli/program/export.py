@@ -12,14 +12,16 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
 from cgcli.core.output import json_text
 from cgcli.program.history import Run
 from cgcli.program.program import Program, digest
 
 Form = Literal["ipynb", "md", "mtpb"]
+FORMS: tuple[Form, ...] = get_args(Form)
 
 _MAX_GEN_LENGTH = 256  # tokens; MTPB's own where a problem says nothing
 
@@ -46,6 +48,14 @@ def export(program: Program, language: str, form: Form, runs: Mapping[str, Run] 
             return _markdown(program, language, run)
         case "mtpb":
             return json.dumps(_problem(program, run)) + "\n"
+
+
+def form_of(word: str) -> Form:
+    """The form that a user named. Raises UsageError."""
+    for form in FORMS:
+        if word == form:
+            return form
+    raise UsageError(f"no format {word!r}{nearest(word, FORMS)}", hint=f"one of: {', '.join(FORMS)}")
 
 
 def _pieces(program: Program) -> list[_Piece]:

@@ -22,7 +22,20 @@ main()
 print("\\n" + json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
 """
 
-COMMANDS = {"bench", "complete", "convert", "doctor", "gen", "models", "pull", "repl", "run", "sampling", "score"}
+COMMANDS = {
+    "bench",
+    "complete",
+    "convert",
+    "doctor",
+    "gen",
+    "models",
+    "pull",
+    "repl",
+    "run",
+    "sampling",
+    "score",
+    "sessions",
+}
 HELP_OWN = {
     "cgcli",
     "cgcli.__main__",

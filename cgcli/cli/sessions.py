@@ -1,0 +1,177 @@
+"""`cgcli sessions`: the programs of the data folder, and what to do with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cgcli.cli.complete import forms, programs
+from cgcli.cli.context import Run
+from cgcli.cli.options import Command, Group
+
+if TYPE_CHECKING:
+    from cgcli.program.history import History
+    from cgcli.program.shelf import Shelf, Summary
+
+_TITLE = 40  # columns
+
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="A program; enough of its id to know it by.", autocompletion=programs)
+]
+
+
+def build() -> typer.Typer:
+    """The group of commands, to be added to the application."""
+    app = typer.Typer(cls=Group, invoke_without_command=True, help="List the programs kept so far and look after them.")
+    app.callback()(sessions)
+    for command in (show, resume, rm, export):
+        app.command(cls=Command)(command)
+    return app
+
+
+def sessions(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the programs kept so far and look after them."""
+    if ctx.invoked_subcommand is not None:
+        return
+    run = Run.of(ctx)
+    run.choose_color()
+    found = _shelf(run).list()
+    if json:
+        run.output.json([_listed(one) for one in found])
+    elif found:
+        header = ("ID", "LAST CHANGED", "TURNS", "SIZE", "STATE", "TITLE", "FILE")
+        run.output.table(header, [_row(one) for one in found])
+    else:
+        run.output.note("no programs yet; type: cgcli repl")
+    for one in found:
+        if one.damage:
+            run.output.note(one.damage)
+
+
+def show(
+    ctx: typer.Context,
+    name: Id,
+    journal: Annotated[bool, typer.Option("--journal", help="Print the versions it has had instead.")] = False,
+) -> None:
+    """Print a program as it stands, open elsewhere or not."""
+    from cgcli.cli.sinks import sink_for
+
+    run = Run.of(ctx)
+    found = _shelf(run).read(name)
+    if journal:
+        run.output.table(("VERSION", "FROM", "WHAT", "BRANCHES"), _versions(found.history))
+        return
+    sink = sink_for(run.output, found.header.language)
+    sink.write(found.history.program.source())
+    sink.close()
+
+
+def resume(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="[ID]", help="Default: what was last worked on.", autocompletion=programs)
+    ] = "",
+) -> int:
+    """Go on with a program in the REPL, as `cgcli repl --resume` does with more options."""
+    from cgcli.cli.repl import start
+
+    run = Run.of(ctx)
+    return start(run, run.settings(), resume=name)
+
+
+def rm(
+    ctx: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="ID", help="Programs.", autocompletion=programs)],
+) -> None:
+    """Remove programs with all their versions; files that they were saved to stay."""
+    run = Run.of(ctx)
+    shelf = _shelf(run)
+    for found in dict.fromkeys([shelf.find(name) for name in names]):
+        shelf.remove(found)
+        run.output.note(f"removed {found}")
+
+
+def export(
+    ctx: typer.Context,
+    name: Id,
+    form: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="ipynb (a cell a turn), md, or mtpb (a problem for evaluation, as JSON).",
+            autocompletion=forms,
+        ),
+    ],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE.")] = None,
+) -> None:
+    """Print a program as a notebook, as Markdown, or as a problem."""
+    from cgcli.cli.sinks import sink_for
+    from cgcli.core.files import write_atomic
+    from cgcli.program.export import export as exported
+    from cgcli.program.export import form_of
+    from cgcli.program.program import encode
+
+    run = Run.of(ctx)
+    wanted = form_of(form)
+    found = _shelf(run).read(name)
+    text = exported(found.history.program, found.header.language, wanted, found.history.runs)
+    if output:
+        write_atomic(output, encode(text))
+        return
+    sink = sink_for(run.output, "markdown" if wanted == "md" else "json")
+    sink.write(text)
+    sink.close()
+
+
+def _shelf(run: Run) -> Shelf:
+    from cgcli.program.shelf import Shelf
+
+    return Shelf(run.environment.data / "programs")
+
+
+def _row(one: Summary) -> tuple[str, ...]:
+    from cgcli.core.units import size
+    from cgcli.core.visible import clipped, visible
+
+    return (
+        visible(one.id),
+        one.when.astimezone().strftime("%Y-%m-%d %H:%M"),
+        "" if one.damage else str(one.turns),
+        size(one.size),
+        "damaged" if one.damage else "open" * one.open,
+        clipped(visible(one.title), _TITLE),
+        visible(one.file or ""),
+    )
+
+
+def _listed(one: Summary) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "changed": one.when.isoformat(timespec="seconds"),
+        "turns": None if one.damage else one.turns,
+        "bytes": one.size,
+        "open": one.open,
+        "title": one.title or None,
+        "file": one.file,
+        "damage": one.damage,
+    }
+
+
+def _versions(history: History) -> list[tuple[str, ...]]:
+    """A row a version: the one it was made from, what was done, and the branches that end there, * the current one."""
+    from cgcli.core.visible import clipped, visible
+    from cgcli.program.operations import Add
+
+    rows: list[tuple[str, ...]] = []
+    for number, version in enumerate(history.versions):
+        what = str(version.operation or "the beginning")
+        if isinstance(version.operation, Add) and version.operation.turn.prompt:
+            prompt = visible(version.operation.turn.prompt.partition("\n")[0])
+            what += f": {clipped(prompt, _TITLE)}"
+        names = [
+            f"{'*' * (name == history.branch)}{visible(name)}" for name, at in history.branches.items() if at == number
+        ]
+        rows.append((str(number), "" if version.parent is None else str(version.parent), what, ", ".join(names)))
+    return rows

@@ -1,0 +1,132 @@
+"""`cgcli sessions` and its commands on programs that the test has made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cgcli.program.operations import Add
+from cgcli.program.program import Program
+from cgcli.program.shelf import Shelf
+from cgcli.program.turn import Turn
+from tests.cli.running import cgcli
+from tests.cli.test_complete import complete
+
+TEXT = b"import csv\n\n# read numbers\nx = '\xff'\n\n# plot\nplot(x)\n"
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "home" / "data" / "programs")
+
+
+@pytest.fixture
+def one(shelf: Shelf, tmp_path: Path) -> str:
+    """A program with something undone, saved; its id."""
+    with shelf.new(Program("import csv\n"), "python") as journal:
+        history = journal.history
+        journal.append(history.commit(Add(Turn("read numbers", "x = '\udcff'"))))
+        journal.append(history.commit(Add(Turn("print\x1b[31m them", "print(x)"))))
+        journal.append(history.undo())
+        journal.append(history.commit(Add(Turn("plot", "plot(x)"))), history.save(tmp_path / "a.py"))
+    return journal.id
+
+
+def test_the_table_has_every_program(one: str, shelf: Shelf, tmp_path: Path) -> None:
+    (shelf.folder / "20200101-0000.jsonl").write_bytes(b"junk\n")
+    with shelf.open(one):
+        ran = cgcli("sessions", TZ="UTC")
+    lines = [line.split() for line in ran.out.decode().splitlines()]
+    assert ran.status == 0
+    assert lines[0] == ["ID", "LAST", "CHANGED", "TURNS", "SIZE", "STATE", "TITLE", "FILE"]
+    rows = {line[0]: line for line in lines[1:]}
+    assert rows[one][3:] == ["2", *rows[one][4:6], "open", "read", "numbers", str(tmp_path / "a.py")]
+    assert rows["20200101-0000"][3:] == ["5", "B", "damaged"]
+    assert f"damaged: {shelf.folder / '20200101-0000.jsonl'}, line 1" in ran.err and ran.err.count("\n") == 1
+
+
+def test_without_programs_there_is_a_word_on_stderr() -> None:
+    ran = cgcli("sessions")
+    assert (ran.status, ran.out, ran.err) == (0, b"", "no programs yet; type: cgcli repl\n")
+    assert json.loads(cgcli("sessions", "--json").out) == []
+
+
+def test_json(one: str, shelf: Shelf, tmp_path: Path) -> None:
+    (listed,) = json.loads(cgcli("sessions", "--json").out)
+    assert listed.pop("changed").startswith("20")
+    assert listed == {
+        "id": one,
+        "turns": 2,
+        "bytes": (shelf.folder / f"{one}.jsonl").stat().st_size,
+        "open": False,
+        "title": "read numbers",
+        "file": str(tmp_path / "a.py"),
+        "damage": None,
+    }
+
+
+def test_show_prints_the_program_byte_for_byte_open_or_not(one: str, shelf: Shelf) -> None:
+    with shelf.open(one):
+        ran = cgcli("sessions", "show", one[-6:])
+    assert (ran.status, ran.out, ran.err) == (0, TEXT, "")
+
+
+def test_show_journal_prints_the_versions(one: str) -> None:
+    lines = [line.rstrip() for line in cgcli("sessions", "show", one, "--journal").out.decode().splitlines()]
+    assert lines == [
+        "VERSION  FROM  WHAT                            BRANCHES",
+        "0              the beginning",
+        "1        0     a new turn: read numbers",
+        r"2        1     a new turn: print\x1b[31m them  undone-1",
+        "3        1     a new turn: plot                *main",
+    ]
+
+
+def test_export(one: str, tmp_path: Path) -> None:
+    ran = cgcli("sessions", "export", one, "md")
+    assert (ran.status, ran.err) == (0, "") and ran.out.startswith(b"```python\nimport csv\n```\n\n## read numbers\n")
+    assert [cell["id"] for cell in json.loads(cgcli("sessions", "export", one, "ipynb").out)["cells"]] == [
+        "prefix",
+        "turn-1",
+        "turn-2",
+    ]
+    file = tmp_path / "problem.json"
+    assert cgcli("sessions", "export", one, "mtpb", "-o", str(file)).out == b""
+    assert json.loads(file.read_bytes())["prompts"] == ["read numbers", "plot"]
+    ran = cgcli("sessions", "export", one, "ipynbb")
+    assert (ran.status, ran.err) == (
+        2,
+        "cgcli: no format 'ipynbb', did you mean ipynb?; one of: ipynb, md, mtpb\n",
+    )
+
+
+def test_rm_removes_all_or_says_what_is_wrong(one: str, shelf: Shelf) -> None:
+    ran = cgcli("sessions", "rm", one, "other")
+    assert (ran.status, ran.out) == (2, b"")
+    assert ran.err == "cgcli: no program 'other'; type: cgcli sessions\n"
+    with shelf.open(one):
+        ran = cgcli("sessions", "rm", one)
+        assert (ran.status, ran.err) == (
+            1,
+            f"cgcli: program {one} is open in another cgcli; type: cgcli sessions show {one}\n",
+        )
+    (shelf.folder / "20200101-0000.jsonl").write_bytes(b"junk\n")
+    ran = cgcli("sessions", "rm", one, "2020", one)
+    assert (ran.status, ran.err) == (0, f"removed {one}\nremoved 20200101-0000\n")
+    assert shelf.list() == ()
+
+
+def test_resume_is_the_repl_on_that_program(one: str, tiny_model: Path) -> None:
+    """Without a terminal it is a script: nothing typed, and the program on stdout at the end."""
+    ran = cgcli("sessions", "resume", one, CGCLI_MODEL=str(tiny_model))
+    assert (ran.status, ran.out) == (0, TEXT), ran.err
+    assert cgcli("sessions", "resume", CGCLI_MODEL=str(tiny_model)).out == TEXT
+
+
+def test_ids_and_formats_are_completed(one: str) -> None:
+    for command in ("show", "rm", "export", "resume"):
+        assert complete(f"sessions {command} {one[:4]}").out.decode().split() == [one]
+    assert complete(f"sessions export {one} m").out.decode().split() == ["md", "mtpb"]
+    assert complete("sessions show x").out.strip() == b""
