@@ -66,7 +66,7 @@ def foldable(text: str, language: str, mark: str, *, first: bool, open_end: bool
 def without(text: str, cuts: Iterable[Cut]) -> str:
     """`text` with what stands in the place of `cuts`; one that lies in another goes with it."""
     pieces, at = [], 0
-    for cut in sorted(cuts, key=lambda cut: (cut.begin, -cut.end)):
+    for cut in sorted(cuts, key=lambda cut: cut.begin):
         if cut.begin >= at:
             pieces += [text[at : cut.begin], cut.instead]
             at = cut.end

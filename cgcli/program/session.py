@@ -300,7 +300,7 @@ Drawn = tuple[list[Candidate], int | None]
 
 def _usable(candidate: Candidate, plan: Plan) -> bool:
     """Whether it can be a turn: a tidy program takes none that adds only white space to what stood already."""
-    return not plan.program.layout.tidy or len(candidate.text) > len(plan.keep.rstrip())
+    return not plan.program.layout.tidy or len(candidate.text) > len(plan.keep)
 
 
 def _rank(candidate: Candidate) -> tuple[bool, float]:

@@ -272,6 +272,32 @@ def test_a_program_longer_than_the_window_is_refused(tiny_model: Path) -> None:
     assert (ran.status, ran.out) == (6, b"") and "256" in ran.err and ran.err.count("\n") == 1
 
 
+LONG = b"# of no use\nimport os\n\ndef f(x):\n" + b"    x += 1  # step\n" * 20 + b"    return x\n"
+
+
+def test_a_program_that_is_too_long_is_folded_for_the_model_and_stays_as_it_is(tiny_model: Path) -> None:
+    how = ("go on", "and on", "--ctx", "256", *SHORT)
+    ran = gen(*how, "--whole", model=tiny_model, stdin=LONG)
+    assert ran.status == 0 and ran.out.startswith(LONG + b"\n# go on\n")
+    told = [line for line in ran.err.splitlines() if "--fold off" in line]
+    assert len(told) == 1 and "window of 256 tokens" in told[0] and "body of f (21 lines)" in told[0]
+    turns = json.loads(gen(*how, "--json", model=tiny_model, stdin=LONG).out)["turns"]
+    assert all(turn["folded_tokens"] > 300 for turn in turns)
+    assert gen(*how, "--fold", "on", model=tiny_model, stdin=LONG, CGCLI_FOLD="off").status == 0
+
+
+def test_without_folding_a_program_that_is_too_long_is_refused(tiny_model: Path) -> None:
+    how = ("go on", "--ctx", "256", *SHORT)
+    for ran in (
+        gen(*how, "--fold", "off", model=tiny_model, stdin=LONG),
+        gen(*how, model=tiny_model, stdin=LONG, CGCLI_FOLD="off"),
+        gen("--raw", *how[1:], model=tiny_model, stdin=LONG),
+    ):
+        assert (ran.status, ran.out, ran.err.count("\n")) == (6, b"", 1), ran.err
+    ran = gen(*how, "--fold", "maybe", model=tiny_model, stdin=LONG)
+    assert ran.status == 2 and "--fold is 'maybe', not on or off" in ran.err
+
+
 def test_a_text_that_no_tokens_could_hold_is_refused_at_once(tiny_model: Path) -> None:
     started = time.monotonic()
     ran = gen("x", model=tiny_model, stdin=b"a = 1\n" * 2_000_000)

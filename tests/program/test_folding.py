@@ -124,6 +124,24 @@ def test_where_nothing_can_go_all_is_read_or_there_is_an_error() -> None:
     assert caught.value.hint and "--ctx" in caught.value.hint and "\n" not in caught.value.message
 
 
+def test_what_saves_nothing_is_left() -> None:
+    program = grown(("first", "def f(): pass"), ("second", "def g():\n    x = 1\n    return x"), prefix="")
+    found = folded(program, limit=1)
+    assert found and "def f(): pass\n" in found.text and not any("body of f" in part for part in found.parts)
+
+
+def test_the_room_is_there_also_where_texts_have_more_tokens_together() -> None:
+    program = grown(*TURNS)
+    whole = size(program)
+
+    def together(text: bytes) -> int:
+        return count(text) + 10 * (b"import" in text and b"# next" in text)
+
+    for limit in range(whole - 50, whole):
+        found = fold(program, "next", "", language="python", count=together, limit=limit, window=2 * whole)
+        assert found and together(encode(found.text + program.opening("next"))) <= limit
+
+
 code = st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join)
 turns = st.lists(st.tuples(st.sampled_from(["sort it", "plot\nit twice", "# odd"]), code), max_size=8)
 

@@ -118,6 +118,12 @@ def test_what_is_kept_of_a_completion_counts_and_is_not_said_again(
     assert turn.facts and turn.facts.context == digest("# p\n")
 
 
+def test_of_several_candidates_only_what_is_new_is_said() -> None:
+    one = session(ScriptedEngine(["y = 2", "z = 3"]), how=replace(HOW, candidates=2))
+    said, turn = drain(one.draw(one.read(one.plan("p", keep="x = 1\n"))))
+    assert said == "y = 2" and [candidate.text for candidate in turn.candidates] == ["x = 1\ny = 2", "x = 1\nz = 3"]
+
+
 def test_a_drawing_that_is_closed_leaves_nothing_open() -> None:
     engine = ScriptedEngine(["abcdef", "x = 1"])
     one = session(engine)
@@ -154,7 +160,7 @@ def test_without_folding_a_program_that_is_too_long_is_refused() -> None:
     with pytest.raises(ContextError, match="200"):
         one.plan("go")
     one.fold = True
-    one.program = Program(LONG, layout=RAW)
+    one.program = Program(LONG + "x = 1\n", layout=RAW)
     with pytest.raises(ContextError, match="200"):
         one.plan(None)
 
