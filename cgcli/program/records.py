@@ -116,6 +116,8 @@ def _record(value: Any) -> Any:
 
 def _value(kind: Any, value: Any, name: str) -> Any:
     """The value of type `kind` that a JSON value stands for. name: of the place, for the error."""
+    if type(value) is kind:
+        return value
     if kind is float:
         return _expect(value, (float, int), name)
     if is_dataclass(kind):
