@@ -143,7 +143,7 @@ class _Lines:
         """The whole line, where there is nothing else on it; else with the blanks before."""
         begin, end = self._begins[line - 1], self._begins[line]
         code = self._text[begin : begin + column].rstrip(" \t\f")
-        return Cut(begin + len(code), begin + column + len(comment.rstrip("\r"))) if code else Cut(begin, end)
+        return Cut(begin + len(code), begin + column + len(comment)) if code else Cut(begin, end)
 
     def body(self, name: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Body | None:
         """None where there is nothing but a docstring, or no more than three dots."""

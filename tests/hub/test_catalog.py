@@ -41,6 +41,9 @@ def test_card_is_complete(card: Card) -> None:
         assert card.repo.split("/")[1].lower().removesuffix("_p").replace("_", ".") == card.name
         assert card.mp_num == (8 if card.name in ("codegen2-1b", "codegen2-3.7b") else 4)
         assert card.quants == QUANTS == ENGINE_QUANTS
+    if card.prompt_perplexity is not None:
+        first, median, third = card.prompt_perplexity
+        assert 1 < first < median < third
     if card.human_eval is not None:
         assert 0 < card.human_eval.pass_at_1 < 50
         assert "https://" in card.human_eval.source
