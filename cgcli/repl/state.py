@@ -101,11 +101,7 @@ class Repl:
     def do(self, event: Event) -> None:
         """Let it happen, and keep it. Raises CgcliError where the disk says no: it has happened all the same."""
         opened, self.opened = self.opened, None
-        try:
-            if opened is not None:
-                self.journal.append(opened)
-        finally:
-            self.journal.append(event)
+        self.journal.append(*([opened] if opened else []), event)
 
     def session(self) -> Session:
         """The session with the model, as soon as that is loaded. Raises what loading raised, Interrupted."""
