@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import signal
 from collections.abc import Iterator
 
 from cgcli.native.library import library
@@ -47,3 +48,19 @@ def interruptible(*, patient: bool = False) -> Iterator[Interrupt]:
     finally:
         if installed:
             library().cgk_interrupt_restore()
+
+
+@contextlib.contextmanager
+def handler_kept() -> Iterator[None]:
+    """What Ctrl-C does after the block is what it did before it, though the block runs an event loop of asyncio.
+
+    That leaves Python's own handler behind, which knows nothing of one in C. Only for the main thread.
+    """
+    get, put = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
+    get.argtypes, get.restype = (ctypes.c_int,), ctypes.c_void_p
+    put.argtypes, put.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    handler = get(signal.SIGINT)
+    try:
+        yield
+    finally:
+        put(signal.SIGINT, handler)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TextIO
 
+from cgcli.native.interrupt import Interrupt
 from cgcli.repl.chooser import side_by_side
 from cgcli.repl.editor import edit, undisturbed
 from cgcli.repl.reader import Card
@@ -32,6 +33,9 @@ class Dumb:
                 self._screen.ask(f"{self._view.status().turn} > {default}")
                 try:
                     text = default + read_joined(self._stdin.readline)
+                    if Interrupt().requested:  # a command asked; the terminal itself has dropped what stood there
+                        Interrupt().clear()
+                        text = text.removeprefix(default)
                 except KeyboardInterrupt:
                     self._screen.say()
                     text = default = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -41,13 +40,14 @@ def edit(text: str, suffix: str, variables: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ctrl-C is the editor's alone while the block runs; only for the main thread."""
-    # Not SIG_IGN, which the editor would inherit.
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    """Ctrl-C is the editor's alone while the block runs: it stops nothing here, and is forgotten after it."""
+    from cgcli.native.interrupt import interruptible
+
+    with interruptible(patient=True) as interrupt:
+        try:
+            yield
+        finally:
+            interrupt.clear()
 
 
 def _command(variables: Mapping[str, str]) -> list[str]:

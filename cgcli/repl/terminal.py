@@ -23,6 +23,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
 
 from cgcli.core.errors import CgcliError
+from cgcli.native.interrupt import handler_kept
 from cgcli.repl.chooser import choose
 from cgcli.repl.completion import Suggestions
 from cgcli.repl.editor import edit, undisturbed
@@ -98,7 +99,8 @@ class Terminal:
             while True:
                 self._session.editing_mode = EditingMode.VI if self._view.vi else EditingMode.EMACS
                 try:
-                    text = self._session.prompt(default=default).strip("\n")
+                    with handler_kept():
+                        text = self._session.prompt(default=default).strip("\n")
                 except KeyboardInterrupt:  # a signal before or after the prompt had its handler
                     text = ""
                 self._hint = default = ""
@@ -115,7 +117,7 @@ class Terminal:
         return self._typeahead.typed()
 
     def choose(self, cards: Sequence[Card]) -> int | None:
-        with self._typeahead.paused():
+        with self._typeahead.paused(), handler_kept():
             return choose(cards, input=self._input, output=self._output, depth=self._depth)
 
     def edit(self, text: str, suffix: str) -> str:

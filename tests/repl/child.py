@@ -1,7 +1,7 @@
 """A REPL of a few commands around the real reader, for the tests that need a real terminal; run in a pseudo-terminal.
 
-/stream SECONDS streams lines of code, /load SECONDS says for so long that it loads, /edit and /choose do what they say,
-all else is said back.
+/stream SECONDS streams lines of code, /load SECONDS says for so long that it loads, /ask asks for another line within a
+command, /edit and /choose do what they say, all else is said back.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError
+from cgcli.native.interrupt import interruptible
 from cgcli.repl.reader import Card
 from cgcli.repl.screen import Screen
 from cgcli.repl.terminal import terminal_reader
@@ -70,6 +71,9 @@ def main() -> None:
                     view.load(float(line.split()[1]))
                 elif line.startswith("/stream"):
                     stream(screen, float(line.split()[1]))
+                elif line == "/ask":
+                    with interruptible(patient=True) as interrupt:
+                        screen.say(f"answered {reader.read('old')!r}, interrupted {interrupt.requested}")
                 elif line == "/choose":
                     screen.say(f"took {reader.choose(CARDS)!r}")
                 elif line == "/edit":

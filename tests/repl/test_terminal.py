@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from cgcli.native.interrupt import interruptible
+from cgcli.repl.reader import Card
 from cgcli.repl.screen import Screen
 from cgcli.repl.terminal import Terminal
 from cgcli.repl.view import Status, Suggestion
@@ -131,6 +135,19 @@ def test_keys_of_vi(typed: Typing) -> None:
     assert typed("abc\x1b0iX\r") == "Xabc"
     typed.view.vi = False
     assert typed("abc\x01X\r") == "Xabc"
+
+
+def test_ctrl_c_is_a_flag_again_after_a_line_that_was_typed_meanwhile(typed: Typing) -> None:
+    """asyncio, which reads the line, leaves Python's own handler behind."""
+    with interruptible(patient=True) as interrupt:
+        typed("words\r")
+        typed._keyboard.send_text("\r")
+        typed.terminal.choose([Card("1", "", "x"), Card("2", "", "y")])
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.requested
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
 
 
 def test_what_is_typed_meanwhile_waits_for_the_next_line(typed: Typing) -> None:
