@@ -43,7 +43,7 @@ class Fold:
     def summary(self) -> str:
         """The parts in one line, for a terminal: the first of them, and how many more there are."""
         some, more = "; ".join(self.parts[:3]), len(self.parts) - 3
-        return f"{some} and {more} parts more" if more > 0 else some
+        return f"{some} and {more} more" if more > 0 else some
 
     def diff(self) -> list[str]:
         """Lines of a unified diff, without line ends, from the program to what is read of it."""

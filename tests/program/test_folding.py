@@ -78,7 +78,7 @@ def test_bodies_go_when_no_comment_is_left_and_what_is_done_in_statements_stays(
         "turn 2: comments",
         "turn 3: comments",
     ]
-    assert found.summary == "prefix: comments; turn 1: comments; turn 1: body of one (2 lines) and 3 parts more"
+    assert found.summary == "prefix: comments; turn 1: comments; turn 1: body of one (2 lines) and 3 more"
     bare = "#!/usr/bin/env python3\nimport os\n\n"
     assert found.text == bare + (
         'def one(x):\n    """First."""\n    ...\n\ndef two(x):\n    ...\n\nprint(one(two(3)))\n'
