@@ -20,7 +20,10 @@ def cards(repl: Repl, before: Program, turn: Turn) -> list[Card]:
     count = len(turn.candidates)
     return [
         Card(
-            f"{index + 1} of {count}{' *' * (index == turn.accepted)}", facts(repl, before, turn, index), candidate.text
+            f"{index + 1} of {count}{' *' * (index == turn.accepted)}",
+            facts(repl, before, turn, index),
+            candidate.text,
+            index == turn.accepted,
         )
         for index, candidate in enumerate(turn.candidates)
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from cgcli.core.visible import clipped, columns, visible
@@ -17,16 +19,17 @@ if TYPE_CHECKING:
 _NARROWEST = 38
 """Columns that a candidate needs for its code to be read."""
 _BETWEEN = " │ "
-_KEYS = "←→ or a number: another · ↑↓: scroll · Enter: take it · q: leave"
+_KEYS = "← → or its number: another · ↑ ↓ scroll · Enter take it · q leave"
 
 
 def side_by_side(cards: Sequence[Card], width: int) -> list[str]:
     """All of `cards` as lines of text, as many beside each other as `width` columns hold, at most three."""
     beside = _beside(cards, width)
+    share = _share(beside, width)
     lines: list[str] = []
     for first in range(0, len(cards), beside):
-        row = [_lines(card) for card in cards[first : first + beside]]
-        lines += [""] * bool(lines) + _joined(row, beside, width)
+        row = [[visible(card.title), *_facts(card, share), *_code(card)] for card in cards[first : first + beside]]
+        lines += [""] * bool(lines) + _joined(row, share)
     return lines
 
 
@@ -34,22 +37,23 @@ def _beside(cards: Sequence[Card], width: int) -> int:
     return max(1, min(3, len(cards), (width + len(_BETWEEN)) // (_NARROWEST + len(_BETWEEN))))
 
 
-def _cell(beside: int, width: int) -> int:
+def _share(beside: int, width: int) -> int:
+    """Columns for each of so many beside each other."""
     return max(1, (width - len(_BETWEEN) * (beside - 1)) // beside)
 
 
-def _lines(card: Card) -> list[str]:
-    return [visible(line) for line in (card.title, card.facts, *card.code.strip("\n").split("\n"))]
+def _facts(card: Card, share: int) -> list[str]:
+    return textwrap.wrap(visible(card.facts), share)
 
 
-def _joined(row: Sequence[Sequence[str]], beside: int, width: int) -> list[str]:
-    """Columns of lines as one: each cut and filled to its share of `width`."""
-    share = _cell(beside, width)
-    height = max(map(len, row))
-    return [
-        _BETWEEN.join(_filled(lines[y] if y < len(lines) else "", share) for lines in row).rstrip()
-        for y in range(height)
-    ]
+def _code(card: Card) -> list[str]:
+    return [visible(line) for line in card.code.strip("\n").split("\n")]
+
+
+def _joined(row: Sequence[Sequence[str]], share: int) -> list[str]:
+    """Columns of lines as one: each cut and filled to its share."""
+    lines = zip_longest(*row, fillvalue="")
+    return [_BETWEEN.join(_filled(cell, share) for cell in cells).rstrip() for cells in lines]
 
 
 def _filled(line: str, width: int) -> str:
@@ -58,50 +62,41 @@ def _filled(line: str, width: int) -> str:
 
 
 class Chooser:
-    """Which of `cards` is looked at, and what of it is seen. The best one is the first."""
+    """Which of `cards` is looked at, and what of it is seen. The first look is at the one that stands."""
 
     def __init__(self, cards: Sequence[Card]) -> None:
         self.cards = cards
-        self.at = 0
-        self.top = 0
-        """Lines that are scrolled away."""
+        self.at = next((index for index, card in enumerate(cards) if card.stands), 0)
+        self._top = 0  # lines that are scrolled away
+        self._hidden = 0  # lines that are below what is seen
 
     def move(self, to: int) -> None:
         if 0 <= to < len(self.cards):
             self.at = to
-            self.top = 0
+            self._top = 0
 
-    def scroll(self, by: int, room: int) -> None:
-        """room: rows that there are for code."""
-        longest = max(len(card.code.strip("\n").split("\n")) for card in self.cards)
-        self.top = max(0, min(self.top + by, longest - room))
+    def scroll(self, by: int) -> None:
+        self._top = max(0, self._top + min(by, self._hidden))
 
     def fragments(self, width: int, height: int) -> StyleAndTextTuples:
-        """What is seen in so many columns and rows: the page with the card that is looked at, its head marked."""
+        """What is seen in so many columns and rows: the page with the card that is looked at, its title marked."""
         beside = _beside(self.cards, width)
-        share = _cell(beside, width)
+        share = _share(beside, width)
         first = self.at // beside * beside
         page = self.cards[first : first + beside]
-        room = self.room(height)
+        facts = _joined([_facts(card, share) for card in page], share)
+        code = _joined([_code(card) for card in page], share)
+        room = max(1, height - 3 - len(facts))  # beside the titles and the keys, one row stays free
+        seen = code[self._top : self._top + room]
+        self._hidden = len(code) - self._top - len(seen)
         out: StyleAndTextTuples = []
         for number, card in enumerate(page, first):
-            mark = "class:chosen" if number == self.at else "bold"
             out += [("", _BETWEEN)] * (number > first)
-            out.append((mark, _filled(visible(card.title), share)))
-        out.append(("", "\n"))
-        facts = _joined([[visible(card.facts)] for card in page], beside, width)
-        code = _joined([_lines(card)[2:] for card in page], beside, width)
-        seen = code[self.top : self.top + room]
-        out += [("class:facts", facts[0] + "\n"), ("", "\n".join(seen) + "\n")]
-        more = len(code) - self.top - len(seen)
-        place = f"{self.at + 1} of {len(self.cards)}" + f" · {more} lines more" * (more > 0)
-        out.append(("class:facts", clipped(f"{place} · {_KEYS}", width)))
+            out.append(("class:chosen" if number == self.at else "bold", _filled(visible(card.title), share)))
+        out += [("class:facts", "".join("\n" + line for line in facts)), ("", "".join("\n" + line for line in seen))]
+        more = f"{self._hidden} lines more · " * (self._hidden > 0)
+        out.append(("class:facts", "\n" + clipped(more + _KEYS, width)))
         return out
-
-    @staticmethod
-    def room(height: int) -> int:
-        """Rows for code, of `height`: there are two above it, one below, and one is left alone."""
-        return max(1, height - 4)
 
 
 def choose(
@@ -142,7 +137,7 @@ def choose(
 
         @keys.add(key)
         def _(event: KeyPressEvent, lines: int = lines) -> None:
-            chooser.scroll(lines, chooser.room(event.app.output.get_size().rows))
+            chooser.scroll(lines)
 
     @keys.add("enter")
     def _(event: KeyPressEvent) -> None:

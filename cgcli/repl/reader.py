@@ -10,11 +10,12 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Card:
-    """A candidate as the chooser shows it: its title, one line of facts, its code."""
+    """A candidate as the chooser shows it: its title, one line of facts, its code; whether it stands already."""
 
     title: str
     facts: str
     code: str
+    stands: bool = False
 
 
 class Reader(Protocol):

@@ -76,6 +76,20 @@ def test_keys(keys: str, taken: int | None) -> None:
         assert choose(CARDS, input=pipe, output=DummyOutput()) == taken
 
 
+def test_the_first_look_is_at_the_one_that_stands() -> None:
+    with create_pipe_input() as pipe:
+        pipe.send_text("\r")
+        assert choose([*CARDS, Card("six", "", "x", stands=True)], input=pipe, output=DummyOutput()) == 5
+
+
+def test_facts_that_are_too_long_for_a_line_have_two() -> None:
+    card = Card("1 of 2", "log-probability -0.52, parses, run: passed", "x = 1\n")
+    one_two = ["1 of 2", "log-probability -0.52, parses, run:", "passed", "x = 1"]
+    assert [line.split(" │ ")[0].rstrip() for line in side_by_side([card, card], 80)] == one_two
+    shown = "".join(text for _, text, *_ in Chooser([card, card]).fragments(80, 24))
+    assert [line.split(" │ ")[0].rstrip() for line in shown.split("\n")][:-1] == one_two
+
+
 def test_escape_leaves_and_so_does_the_end_of_input() -> None:
     with create_pipe_input() as pipe:
         pipe.send_text("3\x1b")
@@ -92,11 +106,11 @@ def test_long_code_scrolls_and_says_what_is_left() -> None:
     def seen() -> str:
         return "".join(text for _, text, *_ in chooser.fragments(100, 24))
 
-    assert "line 19" in seen() and "line 20" not in seen() and "30 lines more" in seen()
-    chooser.scroll(10, chooser.room(24))
-    assert "line 9\n" not in seen() and "line 29" in seen() and "20 lines more" in seen()
-    chooser.scroll(1000, chooser.room(24))
+    assert "line 20" in seen() and "line 21" not in seen() and "29 lines more" in seen()
+    chooser.scroll(10)
+    assert "line 9\n" not in seen() and "line 30" in seen() and "19 lines more" in seen()
+    chooser.scroll(1000)
     assert "line 49" in seen() and "more" not in seen()
-    chooser.scroll(-1000, chooser.room(24))
+    chooser.scroll(-1000)
     assert "line 0\n" in seen()
     assert seen().count("\n") < Size(rows=24, columns=100).rows
