@@ -91,8 +91,8 @@ def _namespaces(policy: Policy) -> list[str]:
     if os.geteuid() != 0:
         kinds.append("user")
     privileges = ["--cap-drop", "ALL"]
-    if os.geteuid() == 0:
-        privileges += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]  # for `_user`, which gives them up
+    if os.geteuid() == 0:  # for `_user`, which gives them up
+        privileges += [word for name in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{name}")]
     return [
         "--as-pid-1", "--die-with-parent", "--new-session", "--hostname", "sandbox", *privileges,
         *(f"--unshare-{kind}" for kind in kinds),

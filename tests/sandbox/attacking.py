@@ -1,0 +1,66 @@
+"""Runs attacks: here, or in another process as an ordinary user, where the tests are root's.
+
+python tests/sandbox/attacking.py    # reads {"attack", "weak", "outside"}, a line each, answers [held, seen]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).parents[2]), *sys.argv[1:]]
+
+from cgcli.sandbox import processes
+from cgcli.sandbox.bubblewrap import in_sandbox
+from cgcli.sandbox.judge import judge
+from cgcli.sandbox.run import never
+from cgcli.sandbox.watch import watch
+from tests.sandbox.attacks import ATTACKS, Attack
+
+
+def attempt(attack: Attack, outside: dict[str, str], *, weak: bool) -> tuple[bool, str]:
+    """Whether the sandbox held, and what was seen; weak: without the protection that it is about.
+
+    A sandbox that does not start has held nothing off and let nothing through: that raises.
+    """
+    own = {**outside, "PID": str(os.getpid())}
+    policy = attack.allowed(own, weak=weak)
+    os.environ["CGCLI_TEST_SECRET"] = "secret"
+    # In the host's list of processes there is always one more.
+    processes._END_S = 0.2 if weak else 10.0
+    with left_open() as folder, in_sandbox(attack.program(own), "program.py", (), policy) as start:
+        handed = replace(start, descriptors=(*start.descriptors, folder))
+        course = watch(attack.weakened(handed, own) if weak else handed, policy, interrupted=never)
+    if not course.began:
+        raise RuntimeError(bytes(course.said["stderr"]).decode())
+    verdict = judge(course, policy)
+    held = verdict.outcome in attack.outcomes and b"ESCAPED" not in verdict.stdout
+    return held, f"{verdict.outcome}, {verdict.detail}, {verdict.stdout[-200:]!r}"
+
+
+@contextmanager
+def left_open() -> Iterator[int]:
+    """A descriptor of the host's root that somebody forgot to close."""
+    folder = os.open("/", os.O_RDONLY)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def main() -> None:
+    attacks = {attack.name: attack for attack in ATTACKS}
+    for line in sys.stdin:
+        asked = json.loads(line)
+        answer = attempt(attacks[asked["attack"]], asked["outside"], weak=asked["weak"])
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

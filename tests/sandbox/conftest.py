@@ -1,0 +1,87 @@
+"""What tests of the sandbox share: the places outside it, and the two kinds of callers whose sandboxes are attacked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cgcli.core.errors import SandboxError
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.run import run
+from tests.sandbox.attacking import attempt
+from tests.sandbox.attacks import Attack
+from tests.sandbox.outside import outside as outside_places
+
+NOBODY = 65534
+PYTHON = Path("/usr/bin/python3")
+"""An ordinary user may not be able to reach the interpreter of these tests."""
+Attempt = Callable[..., tuple[bool, str]]
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> None:
+    """Skips where there is none."""
+    try:
+        run(b"", policy=Policy())
+    except SandboxError as error:
+        pytest.skip(error.message)
+
+
+@pytest.fixture(scope="session")
+def outside() -> Iterator[dict[str, str]]:
+    with outside_places() as places:
+        yield places
+
+
+@pytest.fixture(scope="session", params=["root", "user"])
+def caller(request: pytest.FixtureRequest, sandbox: None) -> str:
+    """Who starts the sandbox."""
+    if request.param == "root" and os.geteuid() != 0:
+        pytest.skip("these tests are not run by root")
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def trying(caller: str, outside: dict[str, str]) -> Iterator[Attempt]:
+    """Tries an attack in the caller's sandbox: whether that held, and what was seen."""
+    if caller == "root" or os.geteuid() != 0:
+
+        def here(attack: Attack, *, weak: bool = False) -> tuple[bool, str]:
+            return attempt(attack, outside, weak=weak)
+
+        yield here
+        return
+    if not PYTHON.exists():
+        pytest.skip(f"no {PYTHON} for an ordinary user")
+    import pyseccomp  # type: ignore[import-untyped]
+
+    worker = subprocess.Popen(
+        [PYTHON, "-B", Path(__file__).with_name("attacking.py"), Path(pyseccomp.__file__).parent],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd="/",
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=[],
+    )
+    stdin, stdout = worker.stdin, worker.stdout
+    assert stdin and stdout
+
+    def there(attack: Attack, *, weak: bool = False) -> tuple[bool, str]:
+        stdin.write(json.dumps({"attack": attack.name, "weak": weak, "outside": outside}) + "\n")
+        stdin.flush()
+        answer = stdout.readline()
+        if not answer:
+            pytest.fail("the ordinary user's process has ended")
+        held, seen = json.loads(answer)
+        return held, seen
+
+    with worker:
+        yield there
+        stdin.close()

@@ -1,0 +1,138 @@
+"""Pieces of the programs that attack. Each prints ESCAPED where it gets through."""
+
+from __future__ import annotations
+
+_NUMBERS = {
+    "x86_64": {
+        "add_key": 248, "clone": 56, "clone3": 435, "io_uring_setup": 425, "kcmp": 312, "keyctl": 250,
+        "memfd_create": 319, "mount": 165, "msgget": 68, "name_to_handle_at": 303, "personality": 135,
+        "pidfd_getfd": 438, "process_vm_readv": 310, "ptrace": 101, "shmget": 29, "unshare": 272,
+    },
+    "aarch64": {
+        "add_key": 217, "clone": 220, "clone3": 435, "io_uring_setup": 425, "kcmp": 272, "keyctl": 219,
+        "memfd_create": 279, "mount": 40, "msgget": 186, "name_to_handle_at": 264, "personality": 92,
+        "pidfd_getfd": 438, "process_vm_readv": 270, "ptrace": 117, "shmget": 194, "unshare": 97,
+    },
+}  # fmt: skip
+"""asm/unistd_64.h and asm-generic/unistd.h of Linux."""
+
+BURN = """
+import time
+def burn(seconds):
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+"""
+
+IGNORE_SIGNALS = """
+import signal
+for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+    signal.signal(number, signal.SIG_IGN)
+"""
+
+
+def seeing(*paths: str) -> str:
+    return f"""
+import os
+for path in {paths!r}:
+    if os.path.lexists(path):
+        print("ESCAPED", path)
+"""
+
+
+def filling(folder: str) -> str:
+    return f"""
+for number in range(24):
+    with open(f"{folder}/{{number}}", "wb") as file:
+        file.write(bytes(3 << 20))
+print("ESCAPED")
+"""
+
+
+def connecting(family: str, kind: str, address: str) -> str:
+    return f"""
+import socket
+s = socket.socket(socket.{family}, socket.{kind})
+s.settimeout(2)
+s.connect({address})
+s.send(b"hello")
+print("ESCAPED")
+"""
+
+
+def in_namespace(kind: str) -> str:
+    return f"import os; print('ESCAPED' if os.readlink('/proc/self/ns/{kind}') == '@NS_{kind}@' else '')"
+
+
+def calling(call: str, arguments: str, *, error: str = "EPERM") -> str:
+    """A system call that has to fail with this error before it looks at its arguments, which are wrong or harmless."""
+    return f"""
+import ctypes, errno, os, platform
+number = {_NUMBERS!r}[platform.machine()][{call!r}]
+libc = ctypes.CDLL(None, use_errno=True)
+own = os.getpid()
+result = libc.syscall(ctypes.c_long(number), *map(ctypes.c_long, ({arguments},)))
+if os.getpid() != own:
+    os._exit(0)
+said = errno.errorcode.get(ctypes.get_errno())
+print(said if (result, said) == (-1, {error!r}) else f"ESCAPED {{result}} {{said}}")
+"""
+
+
+def on_terminal(request: str) -> str:
+    """An ioctl on a terminal of its own: refused it fails with EPERM, else in another way or not at all."""
+    return f"""
+import ctypes, errno, os, pty, termios
+os.setsid()
+_, terminal = pty.openpty()
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ioctl(terminal, ctypes.c_ulong(termios.TIOCSCTTY), 0)
+ctypes.set_errno(0)
+libc.ioctl(terminal, ctypes.c_ulong({request}), b"x")
+said = errno.errorcode.get(ctypes.get_errno())
+print(said if said == "EPERM" else f"ESCAPED {{said}}")
+"""
+
+
+def burning_grandchild() -> str:
+    return f"""{BURN}
+import os
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        burn(1.2)
+    os._exit(0)
+time.sleep(3)
+print("ESCAPED")
+"""
+
+
+def stopping() -> str:
+    """Stops, and a child of it lets it go on, so that it ends."""
+    return """
+import os, signal, time
+if os.fork() == 0:
+    time.sleep(1.5)
+    os.kill(os.getppid(), signal.SIGCONT)
+    os._exit(0)
+os.kill(os.getpid(), signal.SIGSTOP)
+print("ESCAPED")
+"""
+
+
+def burning_children() -> str:
+    return (
+        BURN
+        + """
+import os
+for _ in range(8):
+    if os.fork() == 0:
+        burn(0.2)
+        os._exit(0)
+    try:
+        os.wait()
+    except ChildProcessError:
+        pass
+print("ESCAPED")
+"""
+    )

@@ -1,0 +1,104 @@
+"""Sandboxes with one protection taken away, to see that an attack then gets through: changes of the command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from cgcli.sandbox.watch import Start
+
+Weaker = Callable[[Start], Start]
+
+
+def _with(start: Start, words: Sequence[str]) -> Start:
+    assert list(words) != list(start.command), "nothing was taken away"
+    return replace(start, command=list(words))
+
+
+def without(*flags: str) -> Weaker:
+    return lambda start: _with(start, [word for word in start.command if word not in flags])
+
+
+def without_run(*run: str) -> Weaker:
+    """Without these words where they follow each other, `*` for any."""
+
+    def weaker(start: Start) -> Start:
+        words, size = list(start.command), len(run)
+        at = next(
+            at
+            for at in range(len(words))
+            if all(mine in ("*", word) for mine, word in zip(run, words[at : at + size], strict=False))
+        )
+        return _with(start, words[:at] + words[at + size :])
+
+    return weaker
+
+
+def without_size(path: str) -> Weaker:
+    """Its tmpfs may grow."""
+
+    def weaker(start: Start) -> Start:
+        words = list(start.command)
+        at = next(at for at in range(len(words)) if words[at : at + 2] == ["--tmpfs", path])
+        assert words[at - 2] == "--size"
+        return _with(start, words[: at - 2] + words[at:])
+
+    return weaker
+
+
+def showing(path: str, kind: str = "--ro-bind") -> Weaker:
+    """With a path of the host."""
+
+    def weaker(start: Start) -> Start:
+        words = list(start.command)
+        at = words.index("--ro-bind-data") - 2  # behind all other mounts, before / is made read-only
+        return _with(start, [*words[:at], kind, path, path, *words[at:]])
+
+    return weaker
+
+
+def setting(name: str, value: int) -> Weaker:
+    """With another limit of those that the starter sets."""
+
+    def changed(word: str) -> str:
+        if not word.startswith("report="):
+            return word
+        return ",".join(f"{name}={value}" if one.startswith(f"{name}=") else one for one in word.split(","))
+
+    return lambda start: _with(start, [changed(word) for word in start.command])
+
+
+def writable(start: Start) -> Start:
+    return _with(start, [word.replace("--ro-bind", "--bind") for word in start.command])
+
+
+def leaky(start: Start) -> Start:
+    """The starter leaves open what it was handed."""
+    return _with(start, [word.replace("os.closerange", "(lambda *_: None)") for word in start.command])
+
+
+def as_root(start: Start) -> Start:
+    """Root stays root."""
+    words = list(start.command)
+    at = words.index("setpriv")
+    return _with(start, words[:at] + words[words.index("--", at) + 1 :])
+
+
+def host_environment(start: Start) -> Start:
+    return replace(start, environment={**os.environ, **(start.environment or {})})
+
+
+def several(*weaker: Weaker) -> Weaker:
+    def all_of_them(start: Start) -> Start:
+        for one in weaker:
+            start = one(start)
+        return start
+
+    return all_of_them
+
+
+no_filter = without_run("--seccomp", "*")
+host_processes = without("--unshare-pid", "--as-pid-1")
+host_network = several(no_filter, without("--unshare-net"))
+host_name = several(without_run("--hostname", "*"), without("--unshare-uts"))
