@@ -1,0 +1,108 @@
+"""Nothing of a program is left when it has been run, or when what ran it is gone: no process, no descriptor."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.run import run
+from cgcli.sandbox.verdict import Verdict
+from tests.conftest import REPOSITORY
+from tests.sandbox.conftest import NOBODY, PYTHON
+
+pytestmark = pytest.mark.usefixtures("sandbox")
+
+
+def ran(source: str, *arguments: str, **policy: object) -> Verdict:
+    return run(source.encode(), arguments=arguments, policy=Policy(**policy))  # type: ignore[arg-type]
+
+
+def _marked(mark: str) -> list[int]:
+    """Processes with a word in their command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def _until(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 15
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_nothing_is_left_running() -> None:
+    mark = f"mark-{secrets.token_hex()}"
+    daemon = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(20)
+    os._exit(0)
+os.wait()
+print(1)
+"""
+    assert ran(daemon, mark).stdout == b"1\n"
+    assert ran(daemon + "\ntime.sleep(9)", mark, wall_s=0.5).outcome == "wall time"
+    assert not _marked(mark)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)", mark]) as seen:
+        _until(lambda: _marked(mark) == [seen.pid])
+        seen.kill()
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_where_its_caller_dies(kill: signal.Signals, caller: str) -> None:
+    import pyseccomp  # type: ignore[import-untyped]
+
+    mark = f"mark-{secrets.token_hex()}"
+    folders = [str(REPOSITORY), str(Path(pyseccomp.__file__).parent)]
+    code = (
+        f"import sys; sys.path[:0] = {folders}\n"
+        "from cgcli.sandbox.run import run; from cgcli.sandbox.policy import Policy\n"
+        "run(b'import time; time.sleep(20)', arguments=[sys.argv[1]], policy=Policy())"
+    )
+    other = caller == "user" and os.geteuid() == 0
+    with subprocess.Popen(
+        [PYTHON if other else sys.executable, "-B", "-c", code, mark],
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        user=NOBODY if other else None,
+    ) as process:
+        _until(lambda: len(_marked(mark)) >= 3)
+        process.send_signal(kill)
+    _until(lambda: not _marked(mark))
+
+
+def test_nothing_is_left_where_its_listener_has_had_enough() -> None:
+    mark = f"mark-{secrets.token_hex()}"
+
+    def closed(stream: str, chunk: bytes) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run(b"import time\nprint(1, flush=True)\ntime.sleep(20)", arguments=[mark], policy=Policy(), listener=closed)
+    assert not _marked(mark)
+
+
+def test_no_descriptor_is_left_open() -> None:
+    run(b"pass", policy=Policy())
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    for _ in range(3):
+        ran("pass")
+        ran("import time; time.sleep(9)", wall_s=0.1)
+        ran("pass", unsafe=True)
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before

@@ -1,0 +1,224 @@
+"""Running programs: verdicts, streams, what is allowed by name, and that nothing is left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cgcli.core.errors import SandboxError
+from cgcli.sandbox import bubblewrap
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.run import run
+from cgcli.sandbox.verdict import Outcome, Verdict
+from tests.sandbox.attacks import ATTACKS
+from tests.sandbox.conftest import Attempt
+
+pytestmark = pytest.mark.usefixtures("sandbox")
+
+
+@pytest.fixture(params=[False, True], ids=["sandbox", "host"])
+def unsafe(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def ran(source: str, *arguments: str, **policy: object) -> Verdict:
+    return run(source.encode(), arguments=arguments, policy=Policy(**policy))  # type: ignore[arg-type]
+
+
+VERDICTS: list[tuple[str, Outcome, str]] = [
+    ("pass", "passed", ""),
+    ("", "passed", ""),
+    ("import sys; sys.exit(0)", "passed", ""),
+    ("import sys; sys.exit(3)", "exit", "status 3"),
+    ("import sys; sys.exit('no')", "exit", "status 1"),
+    ("import os; os._exit(9)", "exit", "status 9"),
+    ("\n\n1 / 0", "exception", "ZeroDivisionError: division by zero, line 3"),
+    ("def f():\n    g()\ndef g():\n    {}['x']\nf()", "exception", "KeyError: 'x', line 4"),
+    ("import json\njson.loads('{')", "exception", "json.decoder.JSONDecodeError: Expecting property name enclosed in "
+     "double quotes: line 1 column 2 (char 1), line 2"),
+    ("x = 1\ndef f(:", "exception", "SyntaxError: invalid syntax, line 2"),
+    ("class Odd(Exception): pass\nraise Odd", "exception", "Odd, line 2"),
+    ("raise ValueError('\\x1b[2J\\nmore')", "exception", "ValueError: \\x1b[2J, line 1"),
+    ("import sys\nsys.excepthook = lambda *_: None\nassert False, 'no'", "exception", "AssertionError: no, line 3"),
+    ("import os; os.abort()", "crash", "SIGABRT"),
+    ("import os; os.kill(os.getpid(), 11)", "crash", "SIGSEGV"),
+    ("raise MemoryError", "memory", "MemoryError, line 1"),
+    ("def f(): f()\nf()", "exception", "RecursionError: maximum recursion depth exceeded, line 1"),
+    ("raise PermissionError('mine')", "exception", "PermissionError: mine, line 1"),
+    ("b'\\0'.decode('nonsense')", "exception", "LookupError: unknown encoding: nonsense, line 1"),
+    ("print('\u00fc') # \u00fc", "passed", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "outcome", "detail"), VERDICTS)
+def test_the_verdict_and_its_words(source: str, outcome: Outcome, detail: str, unsafe: bool) -> None:
+    verdict = ran(source, unsafe=unsafe)
+    assert (verdict.outcome, verdict.detail) == (outcome, detail)
+    assert verdict.passed == (outcome == "passed")
+
+
+def test_a_traceback_shows_the_program_and_nothing_of_what_started_it(unsafe: bool, tmp_path: Path) -> None:
+    file = tmp_path / "my.py"
+    source = "def f():\n    1 / 0\nf()\n"
+    file.write_text(source)
+    name = str(file) if unsafe else file.name
+    verdict = run(source.encode(), name=name, policy=Policy(unsafe=unsafe))
+    plain = subprocess.run([sys.executable, file], capture_output=True, check=False, text=True).stderr
+    assert verdict.stderr.decode().replace(name, "") == plain.replace(str(file), "")
+
+
+def test_output_and_arguments_and_names(unsafe: bool) -> None:
+    source = "import sys; print(sys.argv, __name__); sys.stderr.write('no'); sys.stdout.buffer.raw.write(b'\\xff\\0')"
+    verdict = ran(source, "a b", "--c", unsafe=unsafe)
+    assert verdict.stdout == b"\xff\0['program.py', 'a b', '--c'] __main__\n"
+    assert verdict.stderr == b"no"
+
+
+def test_what_is_written_last_is_read(unsafe: bool) -> None:
+    verdict = ran("import os; os.write(1, b'x' * 60_000); os._exit(0)", unsafe=unsafe)
+    assert verdict.stdout == b"x" * 60_000
+
+
+def test_output_is_cut_at_the_limit_and_heard_as_it_comes(unsafe: bool) -> None:
+    heard: list[tuple[str, bytes, float]] = []
+    source = b"import time\nprint('first', flush=True)\ntime.sleep(0.5)\nprint('x' * 10_000)"
+    verdict = run(
+        source,
+        policy=Policy(unsafe=unsafe, output_bytes=1000),
+        listener=lambda stream, chunk: heard.append((stream, chunk, time.monotonic())),
+    )
+    assert verdict.outcome == "output limit" and len(verdict.stdout) == 1000
+    assert b"".join(chunk for _, chunk, _ in heard) == verdict.stdout and {stream for stream, _, _ in heard} == {
+        "stdout"
+    }
+    assert heard[0][1] == b"first\n" and heard[1][2] - heard[0][2] > 0.3
+
+
+def test_input_is_relayed(unsafe: bool) -> None:
+    reader, writer = os.pipe()
+    text = b"x" * 50_000 + b"\nlast\n"
+    os.write(writer, text)
+    os.close(writer)
+    source = b"import sys; print(len(sys.stdin.readline()), input())"
+    verdict = run(source, policy=Policy(unsafe=unsafe), stdin=reader)
+    os.close(reader)
+    assert verdict.stdout == b"50001 last\n", verdict
+
+
+def test_input_that_nobody_reads_keeps_nothing(unsafe: bool) -> None:
+    with Path("/dev/zero").open("rb") as endless:
+        verdict = run(b"import time; time.sleep(0.3)", policy=Policy(unsafe=unsafe), stdin=endless.fileno())
+    assert verdict.passed and verdict.seconds < 5
+
+
+def test_no_input_is_an_empty_one(unsafe: bool) -> None:
+    assert ran("import sys; print(repr(sys.stdin.read()))", unsafe=unsafe).stdout == b"''\n"
+
+
+def test_it_is_interrupted_when_asked(unsafe: bool) -> None:
+    began = time.monotonic()
+    verdict = run(
+        b"import time; time.sleep(20)",
+        policy=Policy(unsafe=unsafe),
+        interrupted=lambda: time.monotonic() - began > 0.4,
+    )
+    assert verdict.outcome == "interrupted" and verdict.seconds < 5
+
+
+def test_processor_time_of_all_its_processes_is_known() -> None:
+    burn = "import os, time\nif os.fork() == 0:\n    while time.process_time() < 0.4: pass\n    os._exit(0)\nos.wait()"
+    verdict = ran(burn)
+    assert verdict.passed and 0.4 < verdict.cpu_s < 2
+
+
+def test_processor_time_decides_even_where_nobody_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cgcli.sandbox.watch._TICK_S", 60.0)
+    verdict = ran("import time\nwhile time.process_time() < 0.5: pass", cpu_s=0.2)
+    assert verdict.outcome == "cpu time"
+
+
+def test_a_program_cannot_talk_its_failure_into_a_pass_or_break_the_judge(unsafe: bool) -> None:
+    forge = "import os\nfor fd in range(3, 99):\n    try: os.write(fd, {!r} * 9)\n    except OSError: pass\n"
+    for words in (b"passed\0\0\0", b"\0" * 2000, b"\xff\0" + "\u00b2".encode() * 9 + b"\0\xb2\0\x1b[2J", b"x" * 9000):
+        verdict = ran(forge.format(words) + "1 / 0", unsafe=unsafe)
+        assert not verdict.passed and "\x1b" not in verdict.detail and len(verdict.detail) < 300
+
+
+def test_what_a_child_dies_of_is_not_what_the_program_died_of(unsafe: bool) -> None:
+    verdict = ran("import os\nif os.fork() == 0:\n    1 / 0\nos.wait()", unsafe=unsafe)
+    assert verdict.passed and b"ZeroDivisionError" in verdict.stderr
+
+
+def test_packages_and_helpers_of_the_interpreter_are_there() -> None:
+    verdict = ran("import numpy; print(numpy.arange(3).sum()); help; exit()")
+    assert (verdict.outcome, verdict.stdout) == ("passed", b"3\n"), verdict
+
+
+def test_ordinary_programs_with_threads_processes_and_files_work() -> None:
+    source = """
+import asyncio, concurrent.futures, multiprocessing, pathlib, subprocess, sys, tempfile
+if __name__ == "__main__":
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        print(sum(pool.map(abs, range(-3, 3))))
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(pool.map(abs, [-1, -2]))
+    asyncio.run(asyncio.sleep(0.01))
+    print(subprocess.run([sys.executable, "-c", "print(7)"], capture_output=True, text=True).stdout)
+    pathlib.Path("mine.txt").write_text("mine")
+    print(pathlib.Path("mine.txt").read_text(), tempfile.mkdtemp()[:5], pathlib.Path.home())
+"""
+    verdict = ran(source)
+    assert verdict.stdout.decode().split() == ["9", "[1,", "2]", "7", "mine", "/tmp/", "/home"], verdict.stderr
+
+
+def test_what_is_named_can_be_read_and_written_by_its_path(
+    outside: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = Path(outside["OUTSIDE"]), Path(outside["WRITABLE"])
+    verdict = ran(f"print(open('{read}/note').read())", read=(read,))
+    assert verdict.stdout == b"a note\n", verdict
+    verdict = ran(f"open('{write}/made', 'w').write('made')", write=(write,))
+    assert verdict.passed and (write / "made").read_text() == "made"
+    monkeypatch.chdir(read)
+    verdict = ran("print(open('note').read(), open('../read/note').read())", read=(Path("note"), Path("../read/note")))
+    assert verdict.stdout == b"a note a note\n", verdict
+
+
+def test_the_network_is_reached_where_it_is_allowed(outside: dict[str, str]) -> None:
+    reach = f"import socket; socket.create_connection(('127.0.0.1', {outside['PORT4']}), 2); print('reached')"
+    assert ran(reach, network=True).stdout == b"reached\n"
+    assert ran(reach).outcome == "denied"
+
+
+def test_a_fork_bomb(trying: Attempt) -> None:
+    gate = next(attack for attack in ATTACKS if attack.name == "fork sixty times")
+    held, seen = trying(gate)
+    if not held:
+        pytest.fail(f"sixty forks were not stopped, so no bomb is tried: {seen}")
+    verdict = ran("import os\nwhile True:\n    os.fork()", processes=32, cpu_s=2, wall_s=10)
+    assert verdict.outcome == "processes"
+    deaf = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
+    verdict = ran(deaf, processes=32, cpu_s=1, wall_s=10)
+    assert verdict.outcome in {"cpu time", "wall time"} and verdict.seconds < 15
+
+
+def test_without_bubblewrap_nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bubblewrap, "_WHERE", str(tmp_path))
+    with pytest.raises(SandboxError, match="bubblewrap is not installed"):
+        ran("pass")
+    assert ran("pass", unsafe=True).passed
+
+
+def test_a_sandbox_that_does_not_start_is_no_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "bwrap").write_text("#!/bin/sh\necho 'bwrap: \033No permissions' >&2\nexit 1\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setattr(bubblewrap, "_WHERE", str(tmp_path))
+    with pytest.raises(SandboxError, match=r"bwrap: \\x1bNo permissions"):
+        ran("pass")
+    with pytest.raises(SandboxError):
+        ran("pass", read=(Path("/nothing/here"),))
