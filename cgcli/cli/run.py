@@ -51,7 +51,7 @@ def run(
     import sys
 
     from cgcli.cli.sources import given_bytes
-    from cgcli.core.errors import UsageError
+    from cgcli.core.errors import Interrupted, UsageError
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.risks import risks
     from cgcli.sandbox.run import run as run_program
@@ -77,14 +77,17 @@ def run(
     name = "program.py" if from_stdin else str(file) if unsafe else file.name
     for risk in risks(source):
         output.note(f"{name}, line {risk.line}: {risk.what}")
-    verdict = run_program(
-        source,
-        arguments=arguments or (),
-        policy=policy,
-        name=name,
-        stdin=None if from_stdin or sys.stdin is None else sys.stdin.fileno(),
-        listener=_Shown(output),
-    )
+    try:
+        verdict = run_program(
+            source,
+            arguments=arguments or (),
+            policy=policy,
+            name=name,
+            stdin=None if from_stdin or sys.stdin is None else sys.stdin.fileno(),
+            listener=_Shown(output),
+        )
+    except KeyboardInterrupt:
+        raise Interrupted from None  # Typer would say nothing
     output.detail(f"{verdict.outcome}, {verdict.seconds:.2f} s, {verdict.cpu_s:.2f} s of processor time")
     if not verdict.passed:
         raise _failure(name, verdict)

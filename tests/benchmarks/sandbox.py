@@ -1,0 +1,65 @@
+"""What the sandbox adds to the start of an interpreter, and how many small programs a second it runs.
+
+    python -m tests.benchmarks.sandbox [--runs N]
+
+Beside it, in turn in one run: the bare interpreter with the same switches (-I -B -S), the same program run by cgcli on
+the host (--unsafe, another start-up: -I -B), and a program that imports numpy. One run of each is not counted. Less
+than 40 ms more than the bare interpreter is what is aimed at. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+
+from cgcli.sandbox.interpreter import Interpreter
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.run import run
+from tests.benchmarks.report import machine, table
+
+AIM_MS = 40
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=60)
+    runs = parser.parse_args().runs
+    executable = str(Interpreter.own().executable)
+
+    def bare() -> None:
+        subprocess.run([executable, "-IBS", "-c", "pass"], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+
+    def program(source: bytes, *, unsafe: bool = False) -> Callable[[], None]:
+        def once() -> None:
+            assert run(source, policy=Policy(unsafe=unsafe)).passed
+
+        return once
+
+    sides = {
+        "bare interpreter": bare,
+        "sandbox": program(b"pass"),
+        "sandbox, import numpy": program(b"import numpy"),
+        "host (--unsafe)": program(b"pass", unsafe=True),
+    }
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(runs + 1):
+        for name, once in sides.items():
+            began = time.perf_counter()
+            once()
+            if number:
+                times[name].append(1000 * (time.perf_counter() - began))
+    more = statistics.median(a - b for a, b in zip(times["sandbox"], times["bare interpreter"], strict=True))
+    medians = {name: statistics.median(all_of_them) for name, all_of_them in times.items()}
+    print(f"{machine()}; {runs} runs of each, in turn\n")
+    rows = [(name, f"{min(times[name]):.1f}", f"{ms:.1f}", f"{1000 / ms:.0f}") for name, ms in medians.items()]
+    print(table(("", "least ms", "median ms", "a second"), rows))
+    print(f"the sandbox adds {more:.1f} ms (median of the pairs); {AIM_MS} are aimed at\n")
+    print(json.dumps({"medians_ms": medians, "added_ms": more, "aim_ms": AIM_MS, "runs": runs}))
+
+
+if __name__ == "__main__":
+    main()

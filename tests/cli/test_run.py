@@ -1,0 +1,170 @@
+"""`cgcli run` as a process: streams, statuses, what is opened by name, and a terminal that the program cannot drive."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from cgcli.core.errors import SandboxError
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.run import run
+from tests.cli.running import Ran, cgcli
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sandbox() -> None:
+    try:
+        run(b"", policy=Policy())
+    except SandboxError as error:
+        pytest.skip(error.message)
+
+
+def ran(folder: Path, source: str, *words: str, options: tuple[str, ...] = (), stdin: bytes = b"") -> Ran:
+    file = folder / "prog.py"
+    file.write_text(source)
+    return cgcli("run", *options, str(file), *words, stdin=stdin)
+
+
+def test_its_streams_are_ours_and_its_options_its_own(tmp_path: Path) -> None:
+    source = (
+        "import os, sys\nprint(sys.argv, input(), flush=True)\nsys.stderr.write('said')\nos.write(1, b'\\xff\\x1b[1m')"
+    )
+    done = ran(tmp_path, source, "a", "--time", "--", "-q", stdin=b"given\n")
+    assert (done.status, done.err) == (0, "said")
+    assert done.out == b"['prog.py', 'a', '--time', '--', '-q'] given\n\xff\x1b[1m"
+
+
+def test_a_program_that_fails_ends_in_8_with_its_verdict_in_a_line(tmp_path: Path) -> None:
+    done = ran(tmp_path, "print(1)\n1 / 0")
+    assert (done.status, done.out) == (8, b"1\n")
+    assert done.err.splitlines()[-2:] == [
+        "ZeroDivisionError: division by zero",
+        "cgcli: prog.py: ZeroDivisionError: division by zero, line 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "line"),
+    [
+        ("while True: pass", ("--time", "0.3"), "cpu time: more than 0.3 s of processor time; more with --time "
+         "SECONDS"),
+        ("x = bytes(10**9)", ("--memory", "200"), "memory: MemoryError, line 1; more with --memory MB"),
+        ("import sys; sys.exit(4)", (), "exit: status 4"),
+        ("open('/usr/x', 'w')", (), "denied: OSError: [Errno 30] Read-only file system: '/usr/x', line 1; open what it "
+         "needs with --read PATH, --write PATH, --allow-net"),
+        ("import nothing_such", (), "ModuleNotFoundError: No module named 'nothing_such', line 1; the sandbox has the "
+         "standard library, numpy and pandas"),
+    ],
+)  # fmt: skip
+def test_every_failure_names_its_cause_and_what_would_help(
+    tmp_path: Path, source: str, options: tuple[str, ...], line: str
+) -> None:
+    done = ran(tmp_path, source, options=options)
+    assert done.status == 8 and done.err.splitlines()[-1] == f"cgcli: prog.py: {line}"
+
+
+def test_what_is_named_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    (tmp_path / "data" / "in").write_text("seen")
+    assert ran(tmp_path, "print(open('data/in').read())").status == 8
+    done = ran(tmp_path, "print(open('data/in').read())", options=("--read", "data"))
+    assert (done.status, done.out) == (0, b"seen\n")
+    source = "open('data/out', 'w').write('made')"
+    assert ran(tmp_path, source, options=("--read", "data")).status == 8
+    done = ran(tmp_path, source, options=("--write", "data"))
+    assert done.status == 0 and (tmp_path / "data" / "out").read_text() == "made"
+
+
+def test_the_program_may_come_from_stdin() -> None:
+    done = cgcli("run", "-", "x", stdin=b"import sys; print(sys.argv, repr(sys.stdin.read()))")
+    assert (done.status, done.out, done.err) == (0, b"['program.py', 'x'] ''\n", "")
+
+
+def test_risky_calls_are_named_before_and_not_when_quiet(tmp_path: Path) -> None:
+    source = "import os\nprint(1, flush=True)\nos.system('echo 2')"
+    done = ran(tmp_path, source)
+    assert (done.out, done.err) == (b"1\n2\n", "prog.py, line 3: runs other programs: os.system\n")
+    assert ran(tmp_path, source, options=("-q",)).err == ""
+
+
+def test_unsafe_is_this_machine(tmp_path: Path) -> None:
+    source = f"import os; print(os.getcwd()); open({str(tmp_path / 'made')!r}, 'w')"
+    assert ran(tmp_path, source).status == 8
+    done = ran(tmp_path, source, options=("--unsafe", "-q"))
+    assert (done.status, done.out.decode()) == (0, f"{Path.cwd()}\n") and (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing.py"], "there is no file nothing.py"),
+        (["--read", "/nothing", "-"], "there is no /nothing"),
+        (["--time", "0", "-"], "--time is 0, not more than 0"),
+        (["--time", "nan", "-"], "--time is nan, not more than 0"),
+        (["--memory", "1", "-"], "invalid value for '--memory': '1' is less than 64"),
+    ],
+)
+def test_wrong_words(words: list[str], message: str) -> None:
+    done = cgcli("run", *words)
+    assert done.status == 2 and message in done.err
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    (tmp_path / "prog.py").write_text("import time\nprint(1, flush=True)\ntime.sleep(0.2)\nwhile True: print(2)")
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = cgcli("run", str(tmp_path / "prog.py"), stdout=writer)
+    finally:
+        os.close(writer)
+    assert (done.status, done.err) == (0, "")
+
+
+def _on_terminal(folder: Path, source: str, *options: str) -> pexpect.spawn[str]:
+    (folder / "prog.py").write_text(source)
+    words = ["-m", "cgcli", "run", *options, str(folder / "prog.py")]
+    return pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=30, env={**os.environ, "TERM": "xterm"})
+
+
+def test_a_terminal_is_not_driven_by_the_program(tmp_path: Path) -> None:
+    source = (
+        "import sys\nfor stream in (sys.stdout, sys.stderr):\n"
+        "    print('\\x1b]0;title\\x07\\x1b[2J\\u202eab\\u00fc', file=stream, flush=True)"
+    )
+    terminal = _on_terminal(tmp_path, source)
+    terminal.expect(pexpect.EOF)
+    shown = terminal.before or ""
+    assert shown.count("\\x1b]0;title\\x07\\x1b[2J\\u202eab\u00fc") == 2
+    assert "\x1b" not in shown and "\x07" not in shown
+
+
+def test_a_terminal_is_not_the_programs_and_is_asked_all_the_same(tmp_path: Path) -> None:
+    source = (
+        "import os\ntry: os.open('/dev/tty', os.O_RDWR)\nexcept OSError as e: print(e.strerror)\n"
+        "print([fd for fd in range(9) if os.isatty(fd)])\nprint('Hello', input('Name? '))"
+    )
+    terminal = _on_terminal(tmp_path, source)
+    terminal.expect_exact("No such device or address")
+    terminal.expect_exact("[]")
+    terminal.expect_exact("Name? ")
+    terminal.sendline("Ada")
+    terminal.expect_exact("Hello Ada")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+
+
+def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
+    terminal = _on_terminal(tmp_path, "import time\nprint('begun', flush=True)\ntime.sleep(20)")
+    terminal.expect_exact("begun")
+    terminal.sendintr()
+    terminal.expect_exact("cgcli: interrupted")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 130
