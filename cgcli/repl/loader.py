@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cgcli.core.errors import CgcliError, Interrupted
+from cgcli.core.errors import Interrupted
 
 if TYPE_CHECKING:
     from cgcli.engine.engine import Engine
@@ -46,8 +46,7 @@ class Loader:
             self._thread.join()
         if self._error is not None:
             raise self._error
-        if self.engine is None:
-            raise CgcliError("the model was closed", hint="/model NAME")
+        assert self.engine is not None  # nobody waits for a loader that was closed
         return self.engine
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ A module that is not on these lists needs a reason to be there.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -82,3 +83,14 @@ def test_a_command_does_not_import_what_only_help_and_downloads_need(command: li
     # pydantic is how Typer would read the command line (cgcli.cli.options): 0.12 s before the first token.
     heavy = {"rich", "pydantic", "huggingface_hub", "numpy", "prompt_toolkit", "gguf", "safetensors", "llama_cpp"}
     assert others(imported(*command)) & heavy == set()
+
+
+def test_a_prompt_is_typed_before_anything_heavy_is_there() -> None:
+    loop = "import cgcli.repl.loop, cgcli.repl.glance, cgcli.repl.terminal, cgcli.program.shelf, cgcli.hub.choose"
+    show = "import sys; sys.stderr.write(repr(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", f"{loop}; {show}"], capture_output=True, timeout=60, check=True)
+    modules = set(ast.literal_eval(done.stderr.decode()))
+    assert "prompt_toolkit" in modules
+    heavy = {"rich", "pydantic", "huggingface_hub", "numpy", "gguf", "safetensors", "llama_cpp", "pygments", "typer"}
+    assert others(modules) & heavy == set()
+    assert "cgcli.engine.engine" not in modules

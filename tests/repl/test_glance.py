@@ -1,0 +1,122 @@
+"""What the toolbar and completion are told of a REPL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cgcli.core.errors import CgcliError
+from cgcli.repl.command import COMMANDS
+from cgcli.repl.glance import Glance
+from cgcli.repl.loop import attempt
+from cgcli.repl.state import Repl
+from tests.repl.scripted import AnsweringEngine, ScriptedReader, make_repl
+
+
+def look(folder: Path, *lines: str, engine: AnsweringEngine | None = None) -> tuple[Glance, Repl]:
+    repl, _ = make_repl(folder, ScriptedReader([]), engine=engine)
+    glance = Glance()
+    glance.repl = repl
+    for line in lines:
+        assert attempt(repl, line) is None
+    return glance, repl
+
+
+def offered(glance: Glance, typed: str) -> list[str]:
+    """What lines `typed` could become."""
+    return [typed[: one.start] + one.text for one in glance.completions(typed)]
+
+
+class TestStatus:
+    def test_before_the_model_is_there(self, tmp_path: Path) -> None:
+        glance, _ = look(tmp_path)
+        now = glance.status()
+        assert (now.model, now.quant, now.turn, now.window, now.state) == ("tiny", "q8_0", 1, 0, "not loaded")
+
+    def test_after_a_turn(self, tmp_path: Path) -> None:
+        glance, repl = look(tmp_path, "a list with ten numbers", "/branch other")
+        now = glance.status()
+        assert (now.turn, now.tokens, now.window) == (2, len(repl.program.source()), 100_000)
+        assert (now.state, now.branch, now.stale, now.clarity) == ("", "other", 0, "")
+        assert now.perplexity == pytest.approx(2.718, abs=0.001)
+
+    def test_tokens_follow_the_program(self, tmp_path: Path) -> None:
+        glance, repl = look(tmp_path, "a list with ten numbers")
+        before = glance.status().tokens
+        attempt(repl, "print their mean")
+        assert glance.status().tokens == len(repl.program.source()) > before
+        attempt(repl, "/edit 1 a list with two numbers")
+        assert glance.status().stale == 1
+
+    def test_a_program_too_long_to_count_fills_the_window(self, tmp_path: Path) -> None:
+        class Full(AnsweringEngine):
+            def count(self, text: bytes) -> int:
+                if len(text) > 60:
+                    raise CgcliError("too long")
+                return super().count(text)
+
+        glance, repl = look(tmp_path, engine=Full(window=80))
+        repl.loader.wait()
+        (tmp_path / "work" / "x.py").write_text("x" * 100)
+        assert attempt(repl, "/open x.py") is None
+        assert glance.status().tokens == 80
+
+    def test_it_tells_of_a_change_to_whoever_came_later(self, tmp_path: Path) -> None:
+        glance, _ = look(tmp_path)
+        told = []
+        heard = glance.changed
+        glance.on_change = lambda: told.append(1)
+        heard()
+        assert told == [1]
+
+
+class TestCompletion:
+    def test_commands(self, tmp_path: Path) -> None:
+        glance, _ = look(tmp_path)
+        assert offered(glance, "/re") == ["/retry", "/replay", "/redo"]
+        assert len(offered(glance, "/")) == len(COMMANDS)
+        assert offered(glance, "//re") == []
+        assert offered(glance, "/nothing x") == []
+
+    def test_turns_come_with_their_prompts(self, tmp_path: Path) -> None:
+        glance, _ = look(tmp_path, "a list with ten numbers", "print their mean")
+        assert [(one.text, one.about) for one in glance.completions("/drop ")] == [
+            ("1", "a list with ten numbers"),
+            ("2", "print their mean"),
+        ]
+        assert offered(glance, "/move 1 ") == ["/move 1 1", "/move 1 2"]
+        assert offered(glance, "/drop 1 ") == []
+
+    def test_words_of_each_kind(self, tmp_path: Path) -> None:
+        glance, _ = look(tmp_path, "/n 2", "a list with ten numbers", "/branch other")
+        assert offered(glance, "/switch ma") == ["/switch main"]
+        assert offered(glance, "/set te") == ["/set temperature"]
+        assert offered(glance, "/model br") == ["/model broken"]
+        assert offered(glance, "/auto o") == ["/auto on", "/auto off"]
+        assert offered(glance, "/export i") == ["/export ipynb"]
+        assert offered(glance, "/pick ") == ["/pick 1", "/pick 2"]
+        assert offered(glance, "/diff f") == ["/diff fold"]
+        assert offered(glance, "/show a") == ["/show all"]
+        assert offered(glance, "/help und") == ["/help undo"]
+        assert offered(glance, "/save x.py o") == ["/save x.py over"]
+
+    def test_files(self, tmp_path: Path) -> None:
+        glance, repl = look(tmp_path)
+        for name in ("one.py", "two words.py", ".hidden"):
+            (repl.folder / name).touch()
+        (repl.folder / "folder").mkdir()
+        (repl.folder / "folder" / "inner.py").touch()
+        assert offered(glance, "/open o") == ["/open one.py"]
+        assert offered(glance, "/open ") == ["/open folder/", "/open one.py", "/open 'two words.py'"]
+        assert offered(glance, "/open folder/") == ["/open folder/inner.py"]
+        assert offered(glance, f"/open {tmp_path}/work/on") == [f"/open {tmp_path}/work/one.py"]
+        assert offered(glance, "/open no/such/") == []
+
+    def test_names_that_the_program_defines(self, tmp_path: Path) -> None:
+        glance, _ = look(tmp_path, "two lines", "clear the folder", "a list with ten numbers")
+        assert offered(glance, "print sec") == ["print second"]
+        assert offered(glance, "use shu") == ["use shutil"]
+        assert offered(glance, "use ") == []
+        assert offered(glance, "use numbers") == []
+        assert offered(glance, "1") == []

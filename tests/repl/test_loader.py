@@ -1,0 +1,96 @@
+"""A model that loads meanwhile: waited for, given up, tried again."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from cgcli.core.errors import CgcliError, Interrupted
+from cgcli.native.interrupt import Interrupt
+from cgcli.repl.loader import Loader
+from tests.repl.scripted import AnsweringEngine
+
+
+class Opening:
+    """Loads when it is told to, or fails as told; gives up after Ctrl-C as llama.cpp does."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.may_end = threading.Event()
+        self.engine: Any = AnsweringEngine()  # a stand-in for Engine
+        self.begun = 0
+
+    def __call__(self) -> Any:
+        self.begun += 1
+        while not self.may_end.wait(0.005):
+            if Interrupt().requested:
+                raise Interrupted
+        if self.failures:
+            raise self.failures.pop(0)
+        return self.engine
+
+
+def make(opening: Opening) -> tuple[Loader, list[None]]:
+    changes: list[None] = []
+    return Loader(opening, lambda: changes.append(None)), changes
+
+
+def test_it_loads_while_others_do_something_else() -> None:
+    opening = Opening()
+    loader, changes = make(opening)
+    loader.start()
+    loader.start()
+    assert (loader.loading, loader.engine, changes) == (True, None, [])
+    opening.may_end.set()
+    assert loader.wait() is opening.engine
+    assert not loader.loading
+    assert (loader.engine, changes, opening.begun) == (opening.engine, [None], 1)
+    loader.close()
+    engine: Any = opening.engine
+    assert engine.closed
+
+
+def test_who_waits_without_a_start_starts_it() -> None:
+    opening = Opening()
+    opening.may_end.set()
+    assert make(opening)[0].wait() is opening.engine
+
+
+def test_an_error_is_told_to_everyone_who_asks() -> None:
+    opening = Opening(CgcliError("no model"))
+    opening.may_end.set()
+    loader, changes = make(opening)
+    for _ in range(2):
+        with pytest.raises(CgcliError, match="no model"):
+            loader.wait()
+    assert (opening.begun, changes, loader.loading) == (1, [None], False)
+    loader.close()
+
+
+def test_after_ctrl_c_it_is_loaded_anew() -> None:
+    opening = Opening()
+    loader, _ = make(opening)
+    loader.start()
+    Interrupt().set()
+    with pytest.raises(Interrupted):
+        loader.wait()
+    Interrupt().clear()
+    opening.may_end.set()
+    assert loader.wait() is opening.engine
+    assert opening.begun == 2
+
+
+def test_one_that_still_loads_is_given_up_at_the_end() -> None:
+    opening = Opening()
+    loader, _ = make(opening)
+    loader.start()
+    loader.close()
+    assert loader.engine is None
+    assert not loader.loading
+    assert not Interrupt().requested
+
+
+def test_nothing_to_close_is_no_error() -> None:
+    make(Opening())[0].close()
