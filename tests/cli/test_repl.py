@@ -1,0 +1,259 @@
+"""`cgcli repl` as a process: from a script, and on a terminal, with real models."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cgcli.program.history import History
+from cgcli.program.shelf import Shelf
+from tests.cli.running import Ran, cgcli
+from tests.pseudo_terminal import PseudoTerminal, pseudo_terminal
+
+CGCLI = [sys.executable, "-m", "cgcli"]
+TO_PROMPT_S = 0.6
+TINY = ["--max-tokens", "8", "--seed", "1"]
+
+
+@pytest.fixture
+def home(tmp_path: Path, embedded_home: Path) -> Path:
+    """A home of this test's own, with the embedded model."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "store").symlink_to(embedded_home / "store")
+    return folder
+
+
+def script(model: Path, text: str, *arguments: str) -> Ran:
+    return cgcli("repl", "-m", str(model), *TINY, *arguments, stdin=text.encode())
+
+
+def newest(home: Path) -> History:
+    shelf = Shelf(home / "data" / "programs")
+    return shelf.read(shelf.ids()[0]).history
+
+
+class TestScript:
+    def test_the_program_is_on_stdout_and_all_else_on_stderr(self, tiny_model: Path) -> None:
+        ran = script(tiny_model, "first\n/show\nsecond \\\nline\n")
+        assert ran.status == 0, ran.err
+        lines = ran.out.decode().splitlines()
+        assert lines[0] == "#!/usr/bin/env python3"
+        assert [line for line in lines if line.startswith("#")][1:] == ["# first", "# second", "# line"]
+        assert ran.err.startswith("tiny, seed 1\n")
+        assert "  1     1 line  first" in ran.err
+        assert "\x1b" not in ran.err
+
+    def test_the_status_is_that_of_the_last_error_and_the_program_is_there(self, tiny_model: Path) -> None:
+        ran = script(tiny_model, "first\n/drop 7\n/show\n")
+        assert ran.status == 2
+        assert "cgcli: no turn 7, the last is 1; /show\n" in ran.err
+        assert b"# first\n" in ran.out
+
+    def test_quiet_says_errors_only(self, tiny_model: Path) -> None:
+        ran = script(tiny_model, "first\n/show all\n/drop 7\n", "-q")
+        assert ran.err == "cgcli: no turn 7, the last is 1; /show\n"
+
+    def test_a_failed_run_ends_in_its_status(self, tiny_model: Path, tmp_path: Path) -> None:
+        file = tmp_path / "x.py"
+        file.write_text("print('so far')\n1 / 0\n")
+        ran = script(tiny_model, "/run\n", "--unsafe", str(file))
+        assert ran.status == 8
+        assert "so far\n" in ran.err
+        assert "cgcli: ZeroDivisionError: division by zero, line 2, after" in ran.err
+        assert ran.out == file.read_bytes()
+
+    def test_what_is_not_utf8_comes_through(self, tiny_model: Path, tmp_path: Path) -> None:
+        file = tmp_path / "x.py"
+        file.write_bytes(b"# \xff\n")
+        ran = cgcli("repl", "-m", str(tiny_model), *TINY, str(file), stdin=b"\xfe\n/save\n")
+        assert ran.status == 0, ran.err
+        assert ran.out.startswith(b"# \xff\n\n# \xfe\n")
+        assert file.read_bytes() == ran.out
+
+    def test_a_reader_that_has_enough_ends_it_quietly(self, tiny_model: Path) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            ran = cgcli("repl", "-m", str(tiny_model), *TINY, stdin=b"/show\n", stdout=writing)
+        finally:
+            os.close(writing)
+        assert (ran.status, "Traceback" in ran.err) == (0, False)
+
+
+class TestPrograms:
+    def test_a_file_that_is_not_there_is_made(self, tiny_model: Path, tmp_path: Path) -> None:
+        file = tmp_path / "new.py"
+        ran = script(tiny_model, "first\n/save\n", str(file))
+        assert ran.status == 0, ran.err
+        assert file.read_bytes() == ran.out
+
+    def test_a_file_goes_on_where_it_was_left(self, tiny_model: Path, tmp_path: Path) -> None:
+        file = tmp_path / "x.py"
+        script(tiny_model, "first\n/save\n", str(file))
+        ran = script(tiny_model, "/show\n/undo\n", str(file))
+        assert "x.py: 1 turn" in ran.err
+        assert b"# first" not in ran.out
+        file.write_text("y = 1\n")
+        ran = script(tiny_model, "/show\n", str(file))
+        assert ran.out == b"y = 1\n"
+        assert "x.py: 0 turns, 1 line" in ran.err
+
+    @pytest.mark.parametrize("broken", ["", "nowhere/at/all"])
+    def test_a_file_that_cannot_be_read_is_one_line(self, tiny_model: Path, tmp_path: Path, broken: str) -> None:
+        (tmp_path / "nowhere").touch()
+        ran = script(tiny_model, "first\n", str(tmp_path / broken))
+        assert ran.status == 1
+        assert ran.err.startswith(f"cgcli: cannot read {tmp_path / broken}: ")
+        assert ran.err.count("\n") == 1
+
+    def test_resume_goes_on_with_the_last_one_or_the_one_named(self, tiny_model: Path, tmp_path: Path) -> None:
+        script(tiny_model, "first\n")
+        script(tiny_model, "second\n")
+        first, second = sorted(Shelf(tmp_path / "home" / "data" / "programs").ids())
+        assert b"# second" in script(tiny_model, "", "--resume").out
+        assert b"# first" in script(tiny_model, "", "--resume", first).out
+        assert b"# second" in script(tiny_model, "", "--resume", second).out
+
+    def test_resuming_what_is_not_there(self, tiny_model: Path) -> None:
+        ran = script(tiny_model, "", "--resume")
+        assert (ran.status, ran.err) == (2, "cgcli: there is no session to resume; type: cgcli repl\n")
+        ran = script(tiny_model, "", "--resume", "20")
+        assert (ran.status, ran.err) == (2, "cgcli: no program '20'; type: cgcli sessions\n")
+
+    def test_a_second_one_on_the_same_session_is_told(self, tiny_model: Path, tmp_path: Path) -> None:
+        file = tmp_path / "x.py"
+        script(tiny_model, "first\n/save\n", str(file))
+        with Shelf(tmp_path / "home" / "data" / "programs").latest() or pytest.fail("no journal"):
+            for arguments in (["--resume"], [str(file)]):
+                ran = script(tiny_model, "", *arguments)
+                assert ran.status == 1
+                assert "is open in another cgcli" in ran.err
+
+    def test_without_a_model_it_says_how_to_get_one(self) -> None:
+        ran = cgcli("repl", stdin=b"first\n")
+        assert ran.status == 3
+        assert "cgcli pull" in ran.err
+
+
+class Session:
+    """A REPL in a pseudo-terminal with the embedded model, as a person uses it."""
+
+    def __init__(self, terminal: PseudoTerminal) -> None:
+        self.terminal = terminal
+
+    def at_prompt(self, number: int, text: str = "") -> None:
+        self.terminal.wait(lambda: self.terminal.line.startswith(f"{number} › {text}".rstrip()), 30)
+
+    def enter(self, text: str, number: int) -> None:
+        """Type a line, and wait for the prompt of that number."""
+        self.terminal.send(text + "\r")
+        # The line stands there while it is typed, too: what follows it is waited for.
+        self.terminal.wait(lambda: not self.terminal.line.endswith(text), 30)
+        self.at_prompt(number)
+
+
+class TestTerminal:
+    def test_prompts_become_a_program_that_is_run_undone_and_saved(self, home: Path, tmp_path: Path) -> None:
+        command = ["repl", "--seed", "1", "--max-tokens", "90", "--unsafe", str(tmp_path / "x.py")]
+        with pseudo_terminal(*CGCLI, *command, rows=50, columns=200, CGCLI_HOME=str(home)) as terminal:
+            session = Session(terminal)
+            session.at_prompt(1)
+            session.enter("a list with ten numbers", 2)
+            session.enter("print the largest", 3)
+            session.enter("/run", 3)
+            terminal.wait_for("ran in")
+            session.enter("/undo", 2)
+            session.enter("/save", 2)
+            terminal.wait_for("lines written")
+            terminal.wait_for("8192 tokens")
+            terminal.send("\x04")
+            terminal.wait(lambda: not terminal.process.isalive())
+            assert terminal.process.exitstatus == 0
+        text = (tmp_path / "x.py").read_text()
+        assert "# a list with ten numbers\n" in text
+        assert "largest" not in text
+        subprocess.run([sys.executable, str(tmp_path / "x.py")], check=True)
+
+    def test_plain_cgcli_is_the_repl_on_a_terminal_and_the_help_elsewhere(self, home: Path) -> None:
+        with pseudo_terminal(*CGCLI, CGCLI_HOME=str(home)) as terminal:
+            Session(terminal).at_prompt(1)
+            terminal.send("\x04")
+            terminal.wait(lambda: not terminal.process.isalive())
+        assert cgcli(CGCLI_HOME=str(home)).out.decode().lstrip().startswith("Usage: cgcli")
+
+    def test_where_stdout_is_a_file_the_program_is_in_it(self, home: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out.py"
+        line = f"{' '.join(CGCLI)} repl --seed 1 --max-tokens 8 > {out}"
+        with pseudo_terminal("sh", "-c", line, CGCLI_HOME=str(home)) as terminal:
+            session = Session(terminal)
+            session.at_prompt(1)
+            session.enter("a list with ten numbers", 2)
+            terminal.send("\x04")
+            terminal.wait(lambda: not terminal.process.isalive())
+        assert out.read_text().startswith("#!/usr/bin/env python3\n\n# a list with ten numbers\n")
+
+    @pytest.mark.parametrize("moment", ["reading", "writing"])
+    def test_ctrl_c_stops_it_and_the_repl_goes_on(self, home: Path, tmp_path: Path, moment: str) -> None:
+        long = tmp_path / "long.py"
+        long.write_text("".join(f"value_{n} = {n} * {n}\n" for n in range(500 if moment == "reading" else 1)))
+        arguments = ["repl", str(long), "--seed", "1", "-t", "2", "--top-p", "1", "--max-tokens", "5000"]
+        with pseudo_terminal(*CGCLI, *arguments, CGCLI_HOME=str(home)) as terminal:
+            session = Session(terminal)
+            session.at_prompt(1)
+            terminal.wait_for("8192 tokens")
+            terminal.send("a text about numbers\r")
+            if moment == "writing":
+                terminal.wait_for("perplexity", 1)
+            terminal.pump(0.5)
+            terminal.send("\x03\x03")
+            if moment == "writing":
+                terminal.wait_for("what was written is kept")
+                session.at_prompt(2)
+            else:
+                terminal.wait_for("cgcli: interrupted")
+                session.at_prompt(1)
+            session.enter("/show", 2 if moment == "writing" else 1)
+            assert terminal.process.isalive()
+
+    def test_what_is_typed_while_code_comes_stands_in_the_next_prompt(self, home: Path) -> None:
+        with pseudo_terminal(*CGCLI, "repl", "--seed", "1", "--max-tokens", "60", CGCLI_HOME=str(home)) as terminal:
+            session = Session(terminal)
+            session.at_prompt(1)
+            terminal.wait_for("8192 tokens")
+            terminal.send("a list with ten numbers\r")
+            terminal.pump(0.1)
+            terminal.send("print the")
+            session.at_prompt(2, "print the")
+
+    @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGHUP])
+    def test_a_killed_one_is_resumed_without_loss(self, home: Path, kill: signal.Signals) -> None:
+        arguments = ["repl", "--seed", "1", "--max-tokens", "60"]
+        with pseudo_terminal(*CGCLI, *arguments, CGCLI_HOME=str(home)) as terminal:
+            session = Session(terminal)
+            session.at_prompt(1)
+            session.enter("a list with ten numbers", 2)
+            terminal.send("print the largest\r")
+            terminal.pump(0.2)
+            terminal.process.kill(kill)
+            terminal.wait(lambda: not terminal.process.isalive())
+        prompts = [turn.prompt for turn in newest(home).program.turns]
+        assert prompts[:1] == ["a list with ten numbers"]
+        with pseudo_terminal(*CGCLI, *arguments, "--resume", CGCLI_HOME=str(home)) as terminal:
+            Session(terminal).at_prompt(len(prompts) + 1)
+
+
+def test_the_prompt_is_soon_there_while_the_model_loads(home: Path) -> None:
+    # Processor time, as in test_startup.py; of both threads, so that the model's part of it counts, too.
+    taken = []
+    for _ in range(5):
+        with pseudo_terminal(*CGCLI, "repl", CGCLI_HOME=str(home)) as terminal:
+            terminal.wait(lambda: "1 ›" in terminal.sent)
+            fields = Path(f"/proc/{terminal.process.pid}/stat").read_text().rpartition(")")[2].split()
+            taken.append((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+    assert 0 < min(taken) < TO_PROMPT_S, sorted(taken)
