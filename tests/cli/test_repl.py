@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from cgcli.program.history import History
 from cgcli.program.shelf import Shelf
 from tests.cli.running import Ran, cgcli
-from tests.pseudo_terminal import PseudoTerminal, pseudo_terminal
+from tests.pseudo_terminal import pseudo_terminal
 
 CGCLI = [sys.executable, "-m", "cgcli"]
 TO_PROMPT_S = 0.6
@@ -31,11 +28,6 @@ def home(tmp_path: Path, embedded_home: Path) -> Path:
 
 def script(model: Path, text: str, *arguments: str) -> Ran:
     return cgcli("repl", "-m", str(model), *TINY, *arguments, stdin=text.encode())
-
-
-def newest(home: Path) -> History:
-    shelf = Shelf(home / "data" / "programs")
-    return shelf.read(shelf.ids()[0]).history
 
 
 class TestScript:
@@ -141,48 +133,10 @@ class TestPrograms:
         assert "cgcli pull" in ran.err
 
 
-class Session:
-    """A REPL in a pseudo-terminal with the embedded model, as a person uses it."""
-
-    def __init__(self, terminal: PseudoTerminal) -> None:
-        self.terminal = terminal
-
-    def at_prompt(self, number: int, text: str = "") -> None:
-        self.terminal.wait(lambda: self.terminal.line.startswith(f"{number} › {text}".rstrip()), 30)
-
-    def enter(self, text: str, number: int) -> None:
-        """Type a line, and wait for the prompt of that number."""
-        self.terminal.send(text + "\r")
-        # The line stands there while it is typed, too: what follows it is waited for.
-        self.terminal.wait(lambda: not self.terminal.line.endswith(text), 30)
-        self.at_prompt(number)
-
-
 class TestTerminal:
-    def test_prompts_become_a_program_that_is_run_undone_and_saved(self, home: Path, tmp_path: Path) -> None:
-        command = ["repl", "--seed", "1", "--max-tokens", "90", "--unsafe", str(tmp_path / "x.py")]
-        with pseudo_terminal(*CGCLI, *command, rows=50, columns=200, CGCLI_HOME=str(home)) as terminal:
-            session = Session(terminal)
-            session.at_prompt(1)
-            session.enter("a list with ten numbers", 2)
-            session.enter("print the largest", 3)
-            session.enter("/run", 3)
-            terminal.wait_for("ran in")
-            session.enter("/undo", 2)
-            session.enter("/save", 2)
-            terminal.wait_for("lines written")
-            terminal.wait_for("8192 tokens")
-            terminal.send("\x04")
-            terminal.wait(lambda: not terminal.process.isalive())
-            assert terminal.process.exitstatus == 0
-        text = (tmp_path / "x.py").read_text()
-        assert "# a list with ten numbers\n" in text
-        assert "largest" not in text
-        subprocess.run([sys.executable, str(tmp_path / "x.py")], check=True)
-
     def test_plain_cgcli_is_the_repl_on_a_terminal_and_the_help_elsewhere(self, home: Path) -> None:
         with pseudo_terminal(*CGCLI, CGCLI_HOME=str(home)) as terminal:
-            Session(terminal).at_prompt(1)
+            terminal.wait_for("1 ›")
             terminal.send("\x04")
             terminal.wait(lambda: not terminal.process.isalive())
         assert cgcli(CGCLI_HOME=str(home)).out.decode().lstrip().startswith("Usage: cgcli")
@@ -191,61 +145,11 @@ class TestTerminal:
         out = tmp_path / "out.py"
         line = f"{' '.join(CGCLI)} repl --seed 1 --max-tokens 8 > {out}"
         with pseudo_terminal("sh", "-c", line, CGCLI_HOME=str(home)) as terminal:
-            session = Session(terminal)
-            session.at_prompt(1)
-            session.enter("a list with ten numbers", 2)
+            terminal.send("a list with ten numbers\r")
+            terminal.wait_for("2 ›")
             terminal.send("\x04")
             terminal.wait(lambda: not terminal.process.isalive())
         assert out.read_text().startswith("#!/usr/bin/env python3\n\n# a list with ten numbers\n")
-
-    @pytest.mark.parametrize("moment", ["reading", "writing"])
-    def test_ctrl_c_stops_it_and_the_repl_goes_on(self, home: Path, tmp_path: Path, moment: str) -> None:
-        long = tmp_path / "long.py"
-        long.write_text("".join(f"value_{n} = {n} * {n}\n" for n in range(500 if moment == "reading" else 1)))
-        arguments = ["repl", str(long), "--seed", "1", "-t", "2", "--top-p", "1", "--max-tokens", "5000"]
-        with pseudo_terminal(*CGCLI, *arguments, CGCLI_HOME=str(home)) as terminal:
-            session = Session(terminal)
-            session.at_prompt(1)
-            terminal.wait_for("8192 tokens")
-            terminal.send("a text about numbers\r")
-            if moment == "writing":
-                terminal.wait_for("perplexity", 1)
-            terminal.pump(0.5)
-            terminal.send("\x03\x03")
-            if moment == "writing":
-                terminal.wait_for("what was written is kept")
-                session.at_prompt(2)
-            else:
-                terminal.wait_for("cgcli: interrupted")
-                session.at_prompt(1)
-            session.enter("/show", 2 if moment == "writing" else 1)
-            assert terminal.process.isalive()
-
-    def test_what_is_typed_while_code_comes_stands_in_the_next_prompt(self, home: Path) -> None:
-        with pseudo_terminal(*CGCLI, "repl", "--seed", "1", "--max-tokens", "60", CGCLI_HOME=str(home)) as terminal:
-            session = Session(terminal)
-            session.at_prompt(1)
-            terminal.wait_for("8192 tokens")
-            terminal.send("a list with ten numbers\r")
-            terminal.pump(0.1)
-            terminal.send("print the")
-            session.at_prompt(2, "print the")
-
-    @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGHUP])
-    def test_a_killed_one_is_resumed_without_loss(self, home: Path, kill: signal.Signals) -> None:
-        arguments = ["repl", "--seed", "1", "--max-tokens", "60"]
-        with pseudo_terminal(*CGCLI, *arguments, CGCLI_HOME=str(home)) as terminal:
-            session = Session(terminal)
-            session.at_prompt(1)
-            session.enter("a list with ten numbers", 2)
-            terminal.send("print the largest\r")
-            terminal.pump(0.2)
-            terminal.process.kill(kill)
-            terminal.wait(lambda: not terminal.process.isalive())
-        prompts = [turn.prompt for turn in newest(home).program.turns]
-        assert prompts[:1] == ["a list with ten numbers"]
-        with pseudo_terminal(*CGCLI, *arguments, "--resume", CGCLI_HOME=str(home)) as terminal:
-            Session(terminal).at_prompt(len(prompts) + 1)
 
 
 def test_the_prompt_is_soon_there_while_the_model_loads(home: Path) -> None:
