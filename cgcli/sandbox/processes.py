@@ -35,7 +35,8 @@ class Processes:
             tree_s += (own + waited) / _TICKS_PER_S
             self._own_s[pid] = max(self._own_s.get(pid, 0.0), own / _TICKS_PER_S)
             resident += int(fields[21]) * _PAGE_BYTES
-        # A child that its parent does not wait for (SIGCHLD ignored) is in nobody's sum once it has ended.
+        # A child that its parent does not wait for (SIGCHLD ignored) is in nobody's sum once it has ended. One that
+        # lived between two looks is missed: there the clock is the limit.
         self.cpu_s = max(self.cpu_s, tree_s, sum(self._own_s.values()))
         self.resident_bytes = resident
 

@@ -42,5 +42,6 @@ def run(
         course = watch(start, policy, stdin=stdin, interrupted=interrupted, listener=listener)
     if not course.began:
         said = visible(" ".join(bytes(course.said["stderr"]).decode("utf-8", "replace").split()[-40:]))
-        raise SandboxError(f"{start.command[0]} did not start the program: {said}")
+        hint = "bubblewrap needs user namespaces, which some systems forbid; --unsafe needs no sandbox"
+        raise SandboxError(f"{start.command[0]} did not start the program: {said}", hint=hint)
     return judge(course, policy)

@@ -52,6 +52,7 @@ def test_a_program_that_fails_ends_in_8_with_its_verdict_in_a_line(tmp_path: Pat
     [
         ("while True: pass", ("--time", "0.3"), "cpu time: more than 0.3 s of processor time; more with --time "
          "SECONDS"),
+        ("import time; time.sleep(9)", ("--time", "0.3"), "wall time: more than 1.5 s; more with --time SECONDS"),
         ("x = bytes(10**9)", ("--memory", "200"), "memory: MemoryError, line 1; more with --memory MB"),
         ("import sys; sys.exit(4)", (), "exit: status 4"),
         ("open('/usr/x', 'w')", (), "denied: OSError: [Errno 30] Read-only file system: '/usr/x', line 1; open what it "

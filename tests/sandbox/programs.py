@@ -120,14 +120,13 @@ print("ESCAPED")
 """
 
 
-def burning_children() -> str:
-    return (
-        BURN
-        + """
+def burning_children(count: int, seconds: float) -> str:
+    """One after another."""
+    return f"""{BURN}
 import os
-for _ in range(8):
+for _ in range({count}):
     if os.fork() == 0:
-        burn(0.2)
+        burn({seconds})
         os._exit(0)
     try:
         os.wait()
@@ -135,4 +134,3 @@ for _ in range(8):
         pass
 print("ESCAPED")
 """
-    )

@@ -59,6 +59,11 @@ print(1)
     assert ran(daemon, mark).stdout == b"1\n"
     assert ran(daemon + "\ntime.sleep(9)", mark, wall_s=0.5).outcome == "wall time"
     assert not _marked(mark)
+    # Thirty that hold memory take a moment to die.
+    many = "import os, time\nfor _ in range(30):\n    if os.fork() == 0:\n        held = b'x' * 2**24\n        break\n"
+    many += "time.sleep(9)"
+    assert ran(many, mark, wall_s=1.0).outcome == "wall time"
+    assert not _marked(mark)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)", mark]) as seen:
         _until(lambda: _marked(mark) == [seen.pid])
         seen.kill()

@@ -49,6 +49,9 @@ VERDICTS: list[tuple[str, Outcome, str]] = [
     ("import os; os.kill(os.getpid(), 11)", "crash", "SIGSEGV"),
     ("raise MemoryError", "memory", "MemoryError, line 1"),
     ("def f(): f()\nf()", "exception", "RecursionError: maximum recursion depth exceeded, line 1"),
+    ("\nopen('nothing')", "exception", "FileNotFoundError: [Errno 2] No such file or directory: 'nothing', line 2"),
+    ("import atexit, os; atexit.register(os._exit, 0); 1 / 0", "exception", "ZeroDivisionError: division by zero, "
+     "line 1"),
     ("raise PermissionError('mine')", "exception", "PermissionError: mine, line 1"),
     ("b'\\0'.decode('nonsense')", "exception", "LookupError: unknown encoding: nonsense, line 1"),
     ("print('\u00fc') # \u00fc", "passed", ""),
