@@ -40,7 +40,7 @@ def run(
     prepared = on_host if policy.unsafe else in_sandbox
     with prepared(source, name, arguments, policy) as start:
         course = watch(start, policy, stdin=stdin, interrupted=interrupted, listener=listener)
-    if not course.began:
+    if not course.began and course.stopped != "interrupted":
         said = visible(" ".join(bytes(course.said["stderr"]).decode("utf-8", "replace").split()[-40:]))
         hint = "bubblewrap needs user namespaces, which some systems forbid; --unsafe needs no sandbox"
         raise SandboxError(f"{start.command[0]} did not start the program: {said}", hint=hint)

@@ -133,6 +133,11 @@ def test_it_is_interrupted_when_asked(unsafe: bool) -> None:
     assert verdict.outcome == "interrupted" and verdict.seconds < 5
 
 
+def test_it_may_be_interrupted_before_it_began(unsafe: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cgcli.sandbox.watch._TICK_S", 0.0)
+    assert run(b"pass", policy=Policy(unsafe=unsafe), interrupted=lambda: True).outcome == "interrupted"
+
+
 def test_processor_time_of_all_its_processes_is_known() -> None:
     burn = "import os, time\nif os.fork() == 0:\n    while time.process_time() < 0.4: pass\n    os._exit(0)\nos.wait()"
     verdict = ran(burn)
