@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cgcli.core.errors import Interrupted, ProgramFailed, UsageError
+from cgcli.core.errors import Interrupted, ProgramFailed, SandboxError, UsageError
 from cgcli.program.history import Run
 from cgcli.program.program import Program, digest, encode
 from cgcli.repl.state import Repl
@@ -42,12 +42,16 @@ def run(repl: Repl, program: Program, arguments: Sequence[str]) -> Verdict:
     from cgcli.sandbox.run import run as run_sandboxed
 
     text = program.source()
-    verdict = run_sandboxed(
-        encode(text),
-        arguments=tuple(arguments),
-        policy=Policy(unsafe=repl.options.unsafe),
-        interrupted=lambda: Interrupt().requested,
-    )
+    try:
+        verdict = run_sandboxed(
+            encode(text),
+            arguments=tuple(arguments),
+            policy=Policy(unsafe=repl.options.unsafe),
+            interrupted=lambda: Interrupt().requested,
+        )
+    except SandboxError as error:
+        hint = "`cgcli doctor` says what is missing, /set unsafe on runs programs without it"
+        raise SandboxError(error.message, hint=hint) from error
     output = (verdict.stdout + verdict.stderr).decode("utf-8", "replace")[-_KEPT:]
     repl.do(Run(digest(text), str(verdict), verdict.passed, verdict.seconds, output, tuple(arguments)))
     return verdict

@@ -181,14 +181,15 @@ class TestDrawing:
         engine = AnsweringEngine(window=300)
         how = Settings(seed=1, max_tokens=60)
         repl, shown, status = play(
-            tmp_path, "/open x.py", "print the largest", "/diff fold", "/set fold off", "print their mean",
+            tmp_path, "/open x.py", "print the largest", "/retry", "/diff fold", "/set fold off", "print their mean",
             engine=engine, settings=how,
         )  # fmt: skip
         told = shown.index(
             "too long for the window of 300 tokens, the model does not read: prefix: comments; 253 tokens less"
         )
         assert told < shown.index("-# long long") < shown.index("print(max(numbers))")
-        assert shown.count("-# long long") == 2  # once told, once asked for
+        assert shown.count("does not read: prefix") == 2
+        assert shown.count("-# long long") == 2  # once told, and not where it is the same again; once asked for
         assert "the window has 300 tokens" in shown  # and not folded, refused
         assert status == 6
         assert repl.program.source().startswith("# long long")
@@ -215,6 +216,14 @@ class TestScripts:
         repl, shown, _ = play(tmp_path, "a list with ten numbers", "/edit 1", "/show", script=True)
         assert "a script says the new words: /edit 1 WORDS" in shown
         assert len(repl.reader.defaults) == 4  # type: ignore[attr-defined]
+
+
+def test_without_a_sandbox_a_program_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cgcli.sandbox.bubblewrap._WHERE", str(tmp_path))  # where no bubblewrap is
+    repl, shown, status = play(tmp_path, "a list with ten numbers", "/run", "/set unsafe on", "/run")
+    assert "/set unsafe on runs programs without it" in shown
+    assert status == 7
+    assert len(repl.history.runs) == 1
 
 
 class TestLoop:

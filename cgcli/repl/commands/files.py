@@ -32,7 +32,6 @@ def save(repl: Repl, path: Path | None, over: str | None) -> None:
     if path is None:
         path = Path(known.path) if known else _free(repl, repl.language.suffixes[0])
     _write(repl, path, repl.program.source(), "save", over, known)
-    repl.opened = None
     repl.do(repl.history.save(path))
     if repl.language.name == "python" and parsed(repl.program.source()) is None:
         repl.screen.note("it is not valid Python yet")
