@@ -15,7 +15,7 @@ say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
-.PHONY: help demo test lint format tree bench soak bench-model bench-peers cuda clean
+.PHONY: help demo test lint format tree tour bench soak bench-model bench-peers cuda clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ format: $(VENV)/.cgcli ## put the code into the one format
 
 tree: $(VENV)/.cgcli ## write the README's list of files anew
 	@$(BIN)/python -m tests.readme_tree --write
+
+tour: $(VENV)/.cgcli $(TEST_MODEL) ## record the README's tour of the REPL anew
+	@$(BIN)/python -m tests.e2e.tour --write-readme
 
 bench: $(VENV)/.cgcli $(TEST_MODEL) ## run all benchmarks, half an hour (BENCH=engine ARGS="--only single" for some)
 	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; done
