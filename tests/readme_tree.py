@@ -19,9 +19,9 @@ WIDTH = 150
 FOLDERS = {
     "cgcli": "the tool, in layers: imports go down this list, never up",
     "cgcli/cli": "commands, one file each: parse, call one function, print; the only place that imports typer",
-    "cgcli/repl": "the interactive loop: commands, keys, completion, what is shown; the only place that imports prompt_toolkit",
+    "cgcli/repl": "the interactive loop: commands, keys, what is shown; the only place that imports prompt_toolkit",
     "cgcli/sandbox": "running generated code: policy, isolation, limits, verdicts",
-    "cgcli/program": "what a program is: turns, versions, journal, truncation, folding; a session is a program and an engine",
+    "cgcli/program": "what a program is: turns, versions, journal, folding; a session is a program and an engine",
     "cgcli/hub": "catalog, download, local store; a pull is download, convert, store",
     "cgcli/convert": "a CodeGen checkpoint becomes a GGUF: readers, weights, vocabulary, verification",
     "cgcli/engine": "decoding: the llama.cpp boundary, the loop that draws tokens, stops, the GGUF check",

@@ -10,7 +10,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-LAYERS = ("core", "native", "engine", "convert", "hub", "program", "sandbox", "repl", "cli")  # each may import those before it
+# Each may import those before it.
+LAYERS = ("core", "native", "engine", "convert", "hub", "program", "sandbox", "repl", "cli")
 DOORS = {
     "llama_cpp": {"engine/binding.py"},
     "typer": {"cli"},
