@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import REPOSITORY
 
 # Each may import those before it.
-LAYERS = ("core", "native", "engine", "convert", "hub", "program", "sandbox", "repl", "cli")
+LAYERS = ("core", "native", "engine", "convert", "hub", "program", "sandbox", "evals", "repl", "cli")
 DOORS = {
     "llama_cpp": {"engine/binding.py"},
     "typer": {"cli"},

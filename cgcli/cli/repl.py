@@ -50,7 +50,7 @@ def repl(
     ctx: typer.Context,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE|ID]", help="A program to go on with; with --resume the ID of a session."),
+        typer.Argument(metavar="FILE|ID", help="A program to go on with; with --resume the ID of a session."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the session ID, or with the last one.")] = False,
     unsafe: Annotated[

@@ -26,6 +26,7 @@ ANSWERS = {
     "print their mean": ("print(sum(numbers) / len(numbers))\n", "print(mean(numbers))\n"),
     "print the largest": ("print(max(numbers))\n",),
     "nothing": ("",),
+    "now and then": ("", "x = 1\n"),
     "clear the folder": ("import shutil\nshutil.rmtree('no such folder', ignore_errors=True)\n",),
     "count": ("for number in range(50):\n    print(number)\n",),
     "no end": ("while True:\n    step()\n",),

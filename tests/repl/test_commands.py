@@ -90,7 +90,9 @@ class TestSave:
         assert file.read_text().startswith("import sys\n\n# a list")
 
     def test_a_file_to_be_is_saved_where_it_was_named(self, tmp_path: Path) -> None:
-        repl, _, _ = play(tmp_path, "/open new.go", "a list with ten numbers", "/save", "/run")
+        repl, shown, status = play(tmp_path, "/open new.go", "a list with ten numbers", "/save", "/run")
+        assert "only Python programs are run here, this one is go; /save it" in shown
+        assert status == 2
         assert (tmp_path / "work" / "new.go").read_text().startswith("// a list with ten numbers\n")
         assert repl.language.name == "go"
         file = str((tmp_path / "work" / "new.go").resolve())
@@ -102,6 +104,13 @@ class TestSave:
         )
         assert (tmp_path / "two words.py").exists()
         assert "\nor three.py: 4 lines written" in shown
+
+    def test_a_name_of_its_own_is_one_that_no_file_has(self, tmp_path: Path) -> None:
+        (tmp_path / "work").mkdir()
+        (tmp_path / "work" / "print_the_largest.py").write_text("mine")
+        play(tmp_path, "print the largest", "/save")
+        assert (tmp_path / "work" / "print_the_largest.py").read_text() == "mine"
+        assert (tmp_path / "work" / "print_the_largest_2.py").exists()
 
     def test_what_does_not_parse_is_saved_and_told(self, tmp_path: Path) -> None:
         _, shown, _ = play(tmp_path, "/n 3", "a list with ten numbers", "/pick 3", "/save")
@@ -167,6 +176,13 @@ class TestDrawing:
         assert repl.program.turns[0].completion == "numbers = [1, 2, 3]"
         assert repl.program.turns[0].accepted == 1
 
+    def test_an_empty_candidate_is_not_taken(self, tmp_path: Path) -> None:
+        repl, shown, status = play(tmp_path, "now and then", "/show 1", "/pick 1")
+        assert repl.program.turns[0].completion == "x = 1"
+        assert "  candidate 1: log-probability -0.50, empty\n" in shown
+        assert "candidate 1 is empty; /show 1" in shown
+        assert status == 2
+
     def test_a_replay_asks_for_no_choice(self, tmp_path: Path) -> None:
         repl, _, _ = play(
             tmp_path, "/n 2", "a list with ten numbers", "print the largest", "/pick 1", "/drop 1", "/replay",
@@ -224,6 +240,13 @@ def test_without_a_sandbox_a_program_is_refused(tmp_path: Path, monkeypatch: pyt
     assert "/set unsafe on runs programs without it" in shown
     assert status == 7
     assert len(repl.history.runs) == 1
+
+
+def test_a_failure_names_the_turn_whose_line_failed(tmp_path: Path) -> None:
+    _, shown, status = play(tmp_path, "/set unsafe on", "print the largest", "two lines", "print their mean", "/run")
+    assert "NameError: name 'numbers' is not defined, line 4, after" in shown
+    assert "s; /retry 1, or /code 1\n" in shown
+    assert status == 8
 
 
 class TestLoop:
