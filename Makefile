@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 SHAPE ?= 350m
-BENCH ?= first_token sampler draft engine speculation conversion
+BENCH ?= first_token repl_start sampler draft engine speculation conversion sandbox
 SECONDS ?= 1800
 # The embedded model in a store of the tests' own.
 TEST_HOME := build/test-home

@@ -16,10 +16,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conftest import REPOSITORY, TEST_HOME
+from tests.benchmarks.report import write_readme
+from tests.conftest import TEST_HOME
 from tests.pseudo_terminal import PseudoTerminal, pseudo_terminal
 
-BEGIN, END = "<!-- make tour -->\n", "<!-- end of tour -->\n"
 COLUMNS, ROWS = 80, 56
 
 
@@ -84,9 +84,7 @@ def main() -> None:
     parser.add_argument("--write-readme", action="store_true")
     text = tour()
     if parser.parse_args().write_readme:
-        readme = REPOSITORY / "README.md"
-        before, _, rest = readme.read_text("utf-8").partition(BEGIN)
-        readme.write_text(before + BEGIN + text + END + rest.partition(END)[2], "utf-8")
+        write_readme("make tour", text)
     else:
         print(text, end="")
 
