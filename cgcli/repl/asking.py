@@ -159,7 +159,9 @@ def _go_on(repl: Repl, index: int) -> str:
 
 
 def tell_stale(repl: Repl) -> None:
-    """Which turns were drawn for another text than the one before them now."""
-    if stale := repl.program.stale():
+    """Which turns were drawn for another text than the one before them now, where that was not said before."""
+    stale = repl.program.stale()
+    known, repl.stale = repl.stale, stale
+    if stale and stale != known:
         numbers = ", ".join(str(index + 1) for index in stale)
         repl.screen.note(f"stale: turn{'s' * (len(stale) > 1)} {numbers} (/replay)")

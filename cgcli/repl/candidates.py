@@ -30,8 +30,14 @@ def cards(repl: Repl, before: Program, turn: Turn) -> list[Card]:
 
 
 def facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
-    """What is known of a candidate, in a line: log-probability a token, whether it parses, what it did when run."""
+    """What is known of a candidate, in a line: log-probability a token, whether it parses, what it did when run.
+
+    Of one with the same text as an earlier one only that is said.
+    """
     candidate = turn.candidates[index]
+    same = next(number for number, other in enumerate(turn.candidates) if other.text == candidate.text)
+    if candidate.text and same < index:
+        return f"the same as {same + 1}"
     known = [] if candidate.mean_logprob is None else [f"log-probability {candidate.mean_logprob:.2f}"]
     if candidate.finish_reason in ("interrupted", "empty"):
         known.append(candidate.finish_reason)
@@ -39,7 +45,9 @@ def facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
     if repl.language.name == "python" and candidate.text:
         known.append("parses" if parsed(text) else "does not parse")
     if run := repl.history.runs.get(digest(text)):
-        known.append(f"run: {run.verdict}")
+        lines = run.output.split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        known.append(f"prints {said}" if run.passed and said else f"run: {run.verdict}")
     return ", ".join(known)
 
 

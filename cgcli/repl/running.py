@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from cgcli.repl.state import Repl
 
 if TYPE_CHECKING:
     from cgcli.sandbox.verdict import Verdict
+    from cgcli.sandbox.watch import Listener, Stream
 
 _SHOWN_LINES = 30
 _SHOWN_ERRORS = 10
@@ -24,8 +26,9 @@ def run_program(repl: Repl, arguments: Sequence[str]) -> None:
     """Run the program and show what it did. Raises ProgramFailed, SandboxError, Interrupted, UsageError."""
     if repl.history.run_of(repl.program) is None:
         _tell_risks(repl, encode(repl.program.source()))
-    verdict = run(repl, repl.program, arguments)
-    _show_output(repl, verdict)
+    shown = _Shown(repl)
+    verdict = run(repl, repl.program, arguments, shown)
+    shown.finish(verdict)
     if verdict.outcome == "interrupted":
         raise Interrupted(f"the program was stopped after {verdict.seconds:.2f} s")
     if not verdict.passed:
@@ -33,8 +36,8 @@ def run_program(repl: Repl, arguments: Sequence[str]) -> None:
     repl.screen.say(f"ran in {verdict.seconds:.2f} s", "green")
 
 
-def run(repl: Repl, program: Program, arguments: Sequence[str]) -> Verdict:
-    """Run a program and note it in the journal. Raises SandboxError, UsageError."""
+def run(repl: Repl, program: Program, arguments: Sequence[str], listener: Listener | None = None) -> Verdict:
+    """Run a program and note it in the journal; listener: is given what it prints. Raises SandboxError, UsageError."""
     if repl.language.name != "python":
         raise UsageError(f"only Python programs are run here, this one is {repl.language.name}", hint="/save it")
     from cgcli.native.interrupt import Interrupt
@@ -48,6 +51,7 @@ def run(repl: Repl, program: Program, arguments: Sequence[str]) -> Verdict:
             arguments=tuple(arguments),
             policy=Policy(unsafe=repl.options.unsafe),
             interrupted=lambda: Interrupt().requested,
+            listener=listener,
         )
     except SandboxError as error:
         hint = "`cgcli doctor` says what is missing, /set unsafe on runs programs without it"
@@ -68,15 +72,35 @@ def _tell_risks(repl: Repl, source: bytes) -> None:
         repl.screen.note(f"… {len(found) - _SHOWN_RISKS} more of its kind")
 
 
-def _show_output(repl: Repl, verdict: Verdict) -> None:
-    """The beginning of what was printed, the end of what was said on stderr: that is where tracebacks tell."""
-    lines = verdict.stdout.decode("utf-8", "replace").splitlines()
-    for line in lines[:_SHOWN_LINES]:
-        repl.screen.say(line)
-    if len(lines) > _SHOWN_LINES:
-        repl.screen.note(f"… {len(lines) - _SHOWN_LINES} lines more")
-    for line in verdict.stderr.decode("utf-8", "replace").splitlines()[-_SHOWN_ERRORS:]:
-        repl.screen.note(line)
+class _Shown:
+    """What a program prints, line by line while it runs: the beginning of that, the end of what it says on stderr,
+    which is where tracebacks tell."""
+
+    def __init__(self, repl: Repl) -> None:
+        self._screen = repl.screen
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._line = ""
+        self._lines = 0
+
+    def __call__(self, stream: Stream, chunk: bytes) -> None:
+        if stream == "stdout":
+            self._add(self._decoder.decode(chunk))
+
+    def finish(self, verdict: Verdict) -> None:
+        self._add(self._decoder.decode(b"", final=True))
+        if self._line:
+            self._add("\n")
+        if self._lines > _SHOWN_LINES:
+            self._screen.note(f"… {self._lines - _SHOWN_LINES} lines more")
+        for line in verdict.stderr.decode("utf-8", "replace").splitlines()[-_SHOWN_ERRORS:]:
+            self._screen.note(line)
+
+    def _add(self, text: str) -> None:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._lines += 1
+            if self._lines <= _SHOWN_LINES:
+                self._screen.say(line.removesuffix("\r"))
 
 
 def _next_step(repl: Repl, verdict: Verdict) -> str:

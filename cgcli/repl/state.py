@@ -54,7 +54,8 @@ class Repl:
 
     opened: what a new journal is to say first; changed: called when the model is loaded, on another thread; reading: of
     the last prompt; fold: the last one; ended: whether to leave; turn: the number of the turn that a prompt is typed
-    for, where it is not the next one; asked: tokens of all contexts that were asked for.
+    for, where it is not the next one; asked: tokens of all contexts that were asked for; stale: turns that were last
+    said to be.
     """
 
     shelf: Shelf
@@ -74,6 +75,7 @@ class Repl:
     ended: bool = False
     turn: int | None = None
     asked: int = 0
+    stale: tuple[int, ...] = ()
     loader: Loader = field(init=False)
     _session: Session | None = None
 
@@ -163,6 +165,7 @@ class Repl:
         self.journal, self.opened = journal, opened
         self.screen.language = journal.language
         self.reading = self.fold = None
+        self.stale = ()
 
     def _new_loader(self) -> Loader:
         return Loader(functools.partial(self.models.open, self.choice), self.changed)

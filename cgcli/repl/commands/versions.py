@@ -6,6 +6,8 @@ import difflib
 from typing import Literal
 
 from cgcli.core.errors import UsageError
+from cgcli.program.history import Version
+from cgcli.program.operations import Add
 from cgcli.repl.arguments import BRANCH, CANDIDATE_OR_FOLD, NEW_NAME
 from cgcli.repl.candidates import program_with
 from cgcli.repl.command import command
@@ -21,16 +23,24 @@ def undo(repl: Repl) -> None:
     Goes one version back; nothing is lost, /redo goes forward again. What you build instead does not overwrite what was
     undone: that stays under a branch of its own.
     """
-    operation = repl.history.versions[repl.history.at].operation
+    undone = repl.history.versions[repl.history.at]
     repl.do(repl.history.undo())
-    repl.screen.note(f"undone: {operation}")
+    repl.screen.note(f"undone: {_said(undone)}")
 
 
 @command()
 def redo(repl: Repl) -> None:
     """do it again"""
     repl.do(repl.history.redo())
-    repl.screen.note(f"done again: {repl.history.versions[repl.history.at].operation}")
+    repl.screen.note(f"done again: {_said(repl.history.versions[repl.history.at])}")
+
+
+def _said(version: Version) -> str:
+    """The operation that made a version."""
+    if not isinstance(version.operation, Add):
+        return str(version.operation)
+    turns = version.program.turns
+    return f"turn {len(turns)}, {(turns[-1].prompt or '').partition(chr(10))[0]}"
 
 
 @command(CANDIDATE_OR_FOLD.optional)
