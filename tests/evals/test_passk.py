@@ -1,0 +1,75 @@
+"""pass@k against its definition, and intervals against what they promise."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cgcli.evals.passk import Estimate, estimate, mean_pass_at_k, pass_at_k
+
+
+@given(st.integers(1, 9), st.data())
+def test_it_is_the_share_of_all_choices_in_which_one_passes(n: int, data: st.DataObject) -> None:
+    c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
+    chosen = list(combinations([index < c for index in range(n)], k))
+    assert pass_at_k(n, c, k) == pytest.approx(sum(map(any, chosen)) / len(chosen), abs=1e-12)
+
+
+def test_many_samples_are_counted_as_by_binomials() -> None:
+    assert pass_at_k(200, 13, 1) == pytest.approx(0.065)
+    for c, k in ((13, 100), (1, 10), (199, 1), (100, 101)):
+        assert pass_at_k(200, c, k) == pytest.approx(1 - comb(200 - c, k) / comb(200, k), abs=1e-12)
+
+
+def test_more_than_there_are_is_no_estimate() -> None:
+    for n, c, k in ((3, 4, 1), (3, -1, 1), (3, 1, 0), (3, 1, 4)):
+        with pytest.raises(ValueError, match="no pass"):
+            pass_at_k(n, c, k)
+
+
+def test_the_mean_is_over_problems_and_asks_for_enough_samples_of_each() -> None:
+    found = mean_pass_at_k([(2, 1), (4, 4)], 1)
+    assert found and found.value == 0.75
+    assert mean_pass_at_k([(2, 1), (4, 4)], 3) is None
+    assert mean_pass_at_k([], 1) is None
+
+
+def test_the_interval_is_the_same_each_time_and_needs_something() -> None:
+    clusters = [(float(n % 3 == 0), 1.0) for n in range(50)]
+    assert estimate(clusters) == estimate(clusters) != estimate(clusters, seed=1)
+    assert estimate([(2.0, 4.0)]) == Estimate(0.5, 0.5, 0.5)
+    with pytest.raises(ValueError, match="no clusters"):
+        estimate([])
+
+
+def test_the_interval_is_that_of_the_binomial_where_each_cluster_is_one() -> None:
+    clusters = [(float(n < 40), 1.0) for n in range(100)]
+    found = estimate(clusters)
+    spread = 1.96 * (0.4 * 0.6 / 100) ** 0.5
+    assert found.value == 0.4
+    assert found.low == pytest.approx(0.4 - spread, abs=0.015)
+    assert found.high == pytest.approx(0.4 + spread, abs=0.015)
+
+
+def test_what_is_alike_within_a_cluster_does_not_make_it_surer() -> None:
+    alone = estimate([(float(n < 8), 1.0) for n in range(20)])
+    tenfold = estimate([(10.0 * (n < 8), 10.0) for n in range(20)])
+    assert (tenfold.low, tenfold.high) == (alone.low, alone.high)
+    split = estimate([(float(n < 80), 1.0) for n in range(200)])
+    assert split.high - split.low < 0.5 * (alone.high - alone.low)
+
+
+def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
+    draw = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        # Problems differ; five samples of each are alike but for chance.
+        ease = draw.beta(0.8, 2.0, size=60)
+        found = estimate([(float(draw.binomial(5, one)), 5.0) for one in ease])
+        held += found.low <= 0.8 / 2.8 <= found.high
+    assert 180 <= held <= 198
