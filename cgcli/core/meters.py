@@ -22,8 +22,8 @@ LINE_SECONDS = (2.0, 10.0)
 TENTHS = 10
 
 
-def facts(done: int, total: int | None, rate: float | None, unit: Unit) -> str:
-    """How far, how fast, how long still: '45 % of 1.2 GB, 13.0 MB/s, 0:51 left'."""
+def facts(done: int, total: int | None, rate: float | None, unit: Unit, state: str = "") -> str:
+    """How far, how fast, how long still, and what else: '45 % of 1.2 GB, 13.0 MB/s, 0:51 left'."""
     amount = size if unit == "bytes" else str
     if total is None:
         parts = [amount(done)] if done else []
@@ -34,9 +34,11 @@ def facts(done: int, total: int | None, rate: float | None, unit: Unit) -> str:
     if rate:
         if unit == "bytes":
             parts.append(f"{size(rate)}/s")
+        elif unit == "samples":
+            parts.append(f"{rate:.1f} a second" if rate >= 1 else f"{60 * rate:.1f} a minute")
         if total is not None and done < total:
             parts.append(f"{clock((total - done) / rate)} left")
-    return ", ".join(parts)
+    return ", ".join([*parts, state] if state else parts)
 
 
 def percent(done: int, total: int) -> int:
@@ -65,6 +67,7 @@ class _LineTask:
         self._label, self._total, self._unit, self._done = label, total, unit, done
         self._say, self._now = say, now
         self._before = done
+        self._state = ""
         self._started = self._said = now()
         self._tenth = self._tenths()
 
@@ -83,7 +86,10 @@ class _LineTask:
         soonest, latest = LINE_SECONDS
         if waited >= latest or (waited >= soonest and self._tenths() > self._tenth):
             self._said, self._tenth = self._now(), self._tenths()
-            self._say(f"{self._label}: {facts(self._done, self._total, self._rate(), self._unit)}")
+            self._say(f"{self._label}: {facts(self._done, self._total, self._rate(), self._unit, self._state)}")
+
+    def say(self, state: str) -> None:
+        self._state = state
 
     def __enter__(self) -> Self:
         self._say(f"{self._label} …")
@@ -91,7 +97,7 @@ class _LineTask:
 
     def __exit__(self, *exception: object) -> None:
         if exception[0] is None:
-            how = facts(self._done, None, self._rate(), self._unit)
+            how = facts(self._done, None, self._rate(), self._unit, self._state)
             self._say(f"{self._label}: {how}{', ' * bool(how)}took {clock(self._now() - self._started)}")
 
 
@@ -121,11 +127,15 @@ class Bars:
         if self._live is None:
             self._live = self._draw()
             self._live.start()
-        return self._live.add_task(one_line(label), total=total, completed=done, unit=unit)
+        return self._live.add_task(one_line(label), total=total, completed=done, unit=unit, state="")
 
     def advance(self, task: rich.progress.TaskID, amount: int) -> None:
         if self._live is not None:
             self._live.advance(task, amount)
+
+    def say(self, task: rich.progress.TaskID, state: str) -> None:
+        if self._live is not None:
+            self._live.update(task, state=state)
 
     def stop(self, task: rich.progress.TaskID) -> None:
         """The bar of `task` stays as it is; with the last one the live region ends."""
@@ -144,11 +154,12 @@ class Bars:
 
         class Facts(ProgressColumn):
             def render(self, task: RichTask) -> Text:
+                unit, state = task.fields["unit"], one_line(task.fields["state"])
                 if task.finished or task.stop_time is not None:
-                    how = facts(int(task.completed), None, None, task.fields["unit"])
+                    how = facts(int(task.completed), None, None, unit, state)
                     return Text(f"{how}{', ' * bool(how)}took {clock(task.elapsed or 0)}")
                 total = None if task.total is None else int(task.total)
-                return Text(facts(int(task.completed), total, task.speed, task.fields["unit"]))
+                return Text(facts(int(task.completed), total, task.speed, unit, state))
 
         console = Console(file=self._stderr, force_terminal=True, no_color=not self._colour)
         label = TextColumn("{task.description}", markup=False)
@@ -163,6 +174,10 @@ class _BarTask:
     def advance(self, amount: int) -> None:
         if self._task is not None:
             self._bars.advance(self._task, amount)
+
+    def say(self, state: str) -> None:
+        if self._task is not None:
+            self._bars.say(self._task, state)
 
     def __enter__(self) -> Self:
         self._task = self._bars.start(self._label, self._total, self._unit, self._done)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from typing import Literal, Protocol, Self
 
-Unit = Literal["bytes", "steps"]
+Unit = Literal["bytes", "steps", "samples"]
 
 
 class Task(Protocol):
     """One thing under way; a context manager, finished or abandoned when the block ends."""
 
     def advance(self, amount: int) -> None: ...
+
+    def say(self, state: str) -> None:
+        """What else is to be seen beside how far it is, such as a score so far."""
+        ...
 
     def __enter__(self) -> Self: ...
 
@@ -40,6 +44,8 @@ class Silent:
     def note(self, message: str) -> None: ...
 
     def advance(self, amount: int) -> None: ...
+
+    def say(self, state: str) -> None: ...
 
     def __enter__(self) -> Self:
         return self

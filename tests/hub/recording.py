@@ -14,6 +14,8 @@ class Bar:
     def advance(self, amount: int) -> None:
         self.done += amount
 
+    def say(self, state: str) -> None: ...
+
     def __enter__(self) -> Self:
         return self
 

