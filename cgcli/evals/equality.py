@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal
 
 RulesName = Literal["strict", "paper"]
@@ -46,7 +47,7 @@ class Printed:
             told = json.loads(words)
             found = {name: _decoded(told[name]) for name in ("value", "cast") if name in told}
             return cls(str(told["ended"]), str(told.get("type", "")), series=told.get("series") is True, **found)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
             raise ValueError(f"not what the sandbox tells: {error}") from error
 
     @property
@@ -108,6 +109,10 @@ def _decoded(told: Any) -> Any:
             return int(digits, 16)
         case {"float": str(digits)}:
             return float.fromhex(digits)
+        case {"complex": [str(real), str(imaginary)]}:
+            return complex(float.fromhex(real), float.fromhex(imaginary))
+        case {"fraction": [over, under]}:
+            return Fraction(_decoded(over), _decoded(under))
         case {"tuple": list(items)}:
             return tuple(map(_decoded, items))
         case {"dict": list(items)}:

@@ -170,6 +170,10 @@ def _plain(value: Any) -> Any:
         return number if -_MOST_INT < number < _MOST_INT else {"int": hex(number)}
     if isinstance(value, float):
         return {"float": float.hex(value)}
+    if isinstance(value, complex):
+        return {"complex": [value.real.hex(), value.imag.hex()]}
+    if type(value).__module__ in {"decimal", "fractions"} and hasattr(value, "as_integer_ratio"):
+        return {"fraction": [_plain(number) for number in value.as_integer_ratio()]}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, tuple):
@@ -177,6 +181,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {"dict": [[_plain(key), _plain(item)] for key, item in value.items()]}
     dtype: Any = getattr(value, "dtype", None)
-    if type(value).__module__ == "numpy" and dtype is not None and dtype.kind in _PLAIN_ARRAYS:
-        return {"array": value.tobytes().hex(), "dtype": dtype.str, "shape": list(value.shape)}
+    if type(value).__module__ == "numpy" and dtype is not None and (dtype.kind in _PLAIN_ARRAYS or not value.size):
+        code = dtype.str if value.size else "<f8"  # of no items any kind will do
+        return {"array": value.tobytes().hex(), "dtype": code, "shape": list(value.shape)}
     return {"other": type(value).__name__}
