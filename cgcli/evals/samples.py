@@ -99,6 +99,14 @@ class Samples:
             raise disk_error(self.path, error) from error
         self._keys.add(found)
 
+    def clear(self) -> None:
+        """Begin anew. Raises CgcliError where the disk says no."""
+        try:
+            self._file.truncate(0)
+        except OSError as error:
+            raise disk_error(self.path, error) from error
+        self._keys.clear()
+
     def close(self) -> None:
         self._file.close()
         self._lock.release()

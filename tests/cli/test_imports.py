@@ -28,6 +28,8 @@ COMMANDS = {
     "complete",
     "convert",
     "doctor",
+    "eval",
+    "eval_humaneval",
     "gen",
     "models",
     "pull",

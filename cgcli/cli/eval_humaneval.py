@@ -1,0 +1,137 @@
+"""`cgcli eval humaneval`. Only words are turned into values here; `evaluate` does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cgcli.cli.context import Run
+from cgcli.cli.engine import (
+    DraftOption,
+    ExactOption,
+    GpuLayersOption,
+    ModelOption,
+    ThreadsOption,
+    WindowOption,
+)
+from cgcli.cli.sampling import SAMPLING_PANEL, MaxTokensOption, TopPOption
+
+_FILES = "Files"
+
+
+def humaneval(
+    ctx: typer.Context,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar="paper|greedy",
+            help="paper: 200 samples at each of 0.2, 0.6, 0.8; greedy: one.",
+            rich_help_panel=SAMPLING_PANEL,
+        ),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            "--samples",
+            metavar="N",
+            min=1,
+            help="Samples of each task; may be raised later. Default 1.",
+            rich_help_panel=SAMPLING_PANEL,
+        ),
+    ] = None,
+    temperature: Annotated[
+        list[float] | None,
+        typer.Option(
+            "-t",
+            "--temperature",
+            metavar="T",
+            min=0,
+            help="Repeatable: the best for each k counts. 0 is greedy; default 0.2.",
+            rich_help_panel=SAMPLING_PANEL,
+        ),
+    ] = None,
+    top_p: TopPOption = None,
+    max_tokens: MaxTokensOption = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="N", help="Fixes the draws; default 0.", rich_help_panel=SAMPLING_PANEL),
+    ] = None,
+    model: ModelOption = None,
+    ctx_tokens: WindowOption = None,
+    threads: ThreadsOption = None,
+    gpu_layers: GpuLayersOption = None,
+    draft: DraftOption = None,
+    exact: ExactOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Where the samples are kept, and found again. Default: in cgcli's data, by model.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    generate: Annotated[
+        Path | None,
+        typer.Option("--generate", metavar="FILE", help="Draw samples into FILE only.", rich_help_panel=_FILES),
+    ] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option("--judge", metavar="FILE", help="Judge FILE's samples only; any tool's.", rich_help_panel=_FILES),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="The tasks, rather than those published.", rich_help_panel=_FILES),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The first N tasks only.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Programs run at once; default: one a processor."),
+    ] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Run the samples on this machine as it is, without a sandbox.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")] = False,
+) -> None:
+    """Let a model complete HumanEval's 164 functions, and run what it wrote.
+
+    Samples and verdicts are kept as they come: the same command goes on after Ctrl-C, and with a larger -n.
+
+    [dim]cgcli eval humaneval -n 5 --json
+    cgcli eval humaneval --preset paper -m codegen-350m-mono
+    cgcli eval humaneval --judge samples.jsonl[/dim]
+    """
+    from cgcli.cli.evaluate import Wish, evaluate
+
+    run = Run.of(ctx)
+    settings = run.settings(
+        model=model,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        seed=seed,
+        ctx=ctx_tokens,
+        threads=threads,
+        gpu_layers=gpu_layers,
+        draft=draft,
+        exact=exact,
+    )
+    wish = Wish(
+        preset=preset,
+        n=n,
+        temperatures=tuple(temperature or ()),
+        top_p=top_p,
+        output=output,
+        generate=generate,
+        judge=judge,
+        data=data,
+        limit=limit,
+        workers=workers,
+        unsafe=unsafe,
+        json=as_json,
+    )
+    evaluate(run, settings, wish)

@@ -1,0 +1,249 @@
+"""What `cgcli eval humaneval` does: model, tasks and files together, the totals out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cgcli.cli.engine import chosen, identified, loaded
+from cgcli.core.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from cgcli.cli.context import Run
+    from cgcli.core.config import Settings
+    from cgcli.evals.humaneval import Task
+    from cgcli.evals.humaneval_draw import Protocol
+    from cgcli.evals.humaneval_judge import Judge
+    from cgcli.evals.humaneval_totals import Totals
+    from cgcli.evals.passk import Estimate
+    from cgcli.evals.samples import Row, Samples
+    from cgcli.hub.choose import Choice
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for beyond the settings. generate, judge: the file, where only that is to be done."""
+
+    preset: str | None = None
+    n: int | None = None
+    temperatures: tuple[float, ...] = ()
+    top_p: float | None = None
+    output: Path | None = None
+    generate: Path | None = None
+    judge: Path | None = None
+    data: Path | None = None
+    limit: int | None = None
+    workers: int | None = None
+    unsafe: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The tasks of a file, and its sha256; chosen: those that are asked for."""
+
+    tasks: Mapping[str, Task]
+    sha256: str
+    chosen: Mapping[str, Task]
+
+
+def evaluate(run: Run, settings: Settings, wish: Wish) -> None:
+    """Draw, judge, tell. Raises CgcliError of every kind; what was done before is kept, and the same call goes on."""
+    if sum(file is not None for file in (wish.output, wish.generate, wish.judge)) > 1:
+        raise UsageError("--output, --generate and --judge name one file each", hint="leave two of them out")
+    run.choose_color()
+    data = _data(run, wish)
+    try:
+        if wish.judge:
+            _judge(run, wish, data, wish.judge)
+        else:
+            _draw(run, settings, wish, data)
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted(hint="the same command goes on where it was") from None
+
+
+def _data(run: Run, wish: Wish) -> _Data:
+    import hashlib
+
+    from cgcli.evals.fetch import fetch
+    from cgcli.evals.humaneval import PUBLISHED, load
+
+    path = wish.data or fetch(PUBLISHED, run.environment, run.output.progress())
+    tasks = load(path)
+    named = list(tasks)[: wish.limit]
+    return _Data(tasks, hashlib.sha256(path.read_bytes()).hexdigest(), {name: tasks[name] for name in named})
+
+
+def _judge(run: Run, wish: Wish, data: _Data, path: Path) -> None:
+    """Judge what is in a file."""
+    from cgcli.evals.samples import read
+
+    def wanted(row: Row) -> bool:
+        return row.get("task_id") in data.chosen
+
+    total = 0
+    models: set[tuple[tuple[str, object], ...]] = set()
+    for row in read(path):
+        total += wanted(row)
+        models.add(tuple((name, row[name]) for name in ("model", "quant", "sha256") if name in row))
+    facts: dict[str, object] = dict(models.pop()) if len(models) == 1 else {}
+    with _judging(run, wish, data, path, wanted) as judge:
+        totals = _judged(run, judge, read(path), total)
+    _tell(run, wish, data, {**facts, **_places(path)}, totals)
+
+
+def _draw(run: Run, settings: Settings, wish: Wish, data: _Data) -> None:
+    """Draw what is missing, and judge it meanwhile, unless it is only to be drawn."""
+    from cgcli.engine.gguf import read_header
+    from cgcli.evals.humaneval_draw import KEY, check_same, draw
+    from cgcli.evals.samples import Samples, read
+
+    choice = chosen(run, settings)
+    protocol = _protocol(settings, wish, choice)
+    identity = identified(run, choice, choice.quant or read_header(choice.path).quant)
+    path = wish.generate or wish.output or _default(run, choice, identity["quant"])
+    if not wish.generate:
+        _try_sandbox(wish)
+
+    def drawn() -> Generator[Row]:
+        if any(key not in samples for key in protocol.keys(list(data.chosen))):
+            with loaded(run, settings, choice) as engine:
+                yield from draw(engine, data.chosen, protocol, samples, identity)
+
+    def wanted(row: Row) -> bool:
+        return row.get("task_id") in data.chosen and protocol.wants(row)
+
+    facts = {**identity, "seed": protocol.seed, "n": protocol.n, **protocol.facts}
+    total = len(list(protocol.keys(list(data.chosen))))
+    with Samples(path, KEY) as samples:
+        check_same(samples, {"sha256": identity["sha256"], **protocol.facts})
+        if wish.generate:
+            _generate(run, wish, samples, protocol, data, drawn(), total)
+            if wish.json:
+                run.output.json({"benchmark": "humaneval", **facts, "n_samples": total, "samples": str(path)})
+            return
+        with _judging(run, wish, data, path, wanted) as judge, closing(drawn()) as new:
+            totals = _judged(run, judge, chain(read(path), new), total)
+    _tell(run, wish, data, {**facts, **_places(path)}, totals)
+
+
+def _protocol(settings: Settings, wish: Wish, choice: Choice) -> Protocol:
+    from cgcli.core.config import nearest
+    from cgcli.evals.humaneval_draw import PRESETS, Preset, Protocol
+    from cgcli.native.sample import Sampling
+    from cgcli.program.session import Generation
+    from cgcli.program.truncate import CODEGEN
+
+    if wish.preset is None:
+        own = Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p)
+        preset = Preset(1, (settings.temperature,), own)
+    elif wish.preset in PRESETS:
+        preset = PRESETS[wish.preset]
+    else:
+        raise UsageError(
+            f"no preset {wish.preset!r}{nearest(wish.preset, PRESETS)}", hint=f"--preset {', '.join(PRESETS)}"
+        )
+    top_p = preset.sampling.top_p if wish.top_p is None else wish.top_p
+    temperatures = tuple(dict.fromkeys(wish.temperatures or preset.temperatures))
+    sampling = replace(preset.sampling, top_p=top_p, temperature=max(temperatures), seed=settings.seed or 0)
+    stops = choice.card.stop if choice.card else ()
+    generation = Generation(sampling, settings.max_tokens, rules=CODEGEN, stops=stops)
+    return Protocol(wish.n or preset.n, temperatures, generation)
+
+
+def _default(run: Run, choice: Choice, quant: str) -> Path:
+    """A file of the data folder that this model's samples are found in again."""
+    name = re.sub(r"[^\w.-]+", "_", choice.name)
+    return run.environment.data / "evals" / f"humaneval-{name}-{quant}.jsonl"
+
+
+def _try_sandbox(wish: Wish) -> None:
+    """Raises SandboxError now, and not when hours were spent on samples."""
+    from cgcli.evals.humaneval import policy
+    from cgcli.sandbox.run import run
+
+    run(b"", policy=policy(unsafe=wish.unsafe))
+
+
+def _judging(run: Run, wish: Wish, data: _Data, path: Path, wanted: Callable[[Row], bool]) -> Judge:
+    from cgcli.evals.humaneval_judge import Judge
+    from cgcli.evals.judging import worker_count
+
+    return Judge(path, data.tasks, wanted=wanted, workers=wish.workers or worker_count(), unsafe=wish.unsafe)
+
+
+def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int) -> Totals:
+    from cgcli.evals.humaneval_totals import Totals
+
+    totals = Totals()
+    with (
+        run.output.progress().task("HumanEval", total, unit="samples", done=judge.known) as task,
+        closing(judge.judge(rows)) as all_judged,
+    ):
+        for judged in all_judged:
+            totals.add(judged)
+            task.say(totals.score)
+            task.advance(not judged.earlier)
+    return totals
+
+
+def _generate(
+    run: Run, wish: Wish, samples: Samples, protocol: Protocol, data: _Data, rows: Iterable[Row], total: int
+) -> None:
+    there = sum(key in samples for key in protocol.keys(list(data.chosen)))
+    with run.output.progress().task("HumanEval, drawing", total, unit="samples", done=there) as task:
+        for _ in rows:
+            task.advance(1)
+    run.output.note(f"{total} samples in {samples.path}; cgcli eval humaneval --judge {samples.path}")
+
+
+def _places(path: Path) -> dict[str, str]:
+    from cgcli.evals.humaneval_judge import results_path
+
+    return {"samples": str(path), "results": str(results_path(path))}
+
+
+def _tell(run: Run, wish: Wish, data: _Data, facts: Mapping[str, object], totals: Totals) -> None:
+    from cgcli.core.processor import processor_name
+    from cgcli.evals.humaneval import CPU_S
+
+    output = run.output
+    if not totals.samples:
+        raise UsageError(f"{facts['samples']} has no samples of these tasks")
+    if wish.json:
+        how = {"data_sha256": data.sha256, "cpu_s": CPU_S, "sandbox": not wish.unsafe, "machine": processor_name()}
+        output.json({"benchmark": "humaneval", **facts, **how, **totals.report()})
+    else:
+        _print_table(run, totals)
+    listed = ", ".join(f"{count} {name}" for name, count in totals.verdicts.most_common())
+    output.note(f"{totals.problems} of {len(data.tasks)} tasks, {totals.samples} samples: {listed}")
+    output.note(f"verdicts in {facts['results']}")
+
+
+def _print_table(run: Run, totals: Totals) -> None:
+    from cgcli.evals.humaneval import KS
+
+    ks = [k for k in KS if totals.best(k)]
+    rows = [
+        (
+            "-" if temperature is None else f"{temperature:g}",
+            str(tally.samples),
+            *(_share(tally.pass_at(k)) for k in ks),
+        )
+        for temperature, tally in totals.sorted()
+    ]
+    if len(rows) > 1:
+        best = [found[1] if (found := totals.best(k)) else None for k in ks]
+        rows.append(("best", "", *map(_share, best)))
+    run.output.table(("TEMPERATURE", "SAMPLES", *(f"PASS@{k}" for k in ks)), rows)
+
+
+def _share(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
