@@ -29,6 +29,7 @@ from cgcli.cli.sampling import (
 )
 
 _PROGRAM = "The program"
+_RUNNING = "Running it"
 
 
 def gen(
@@ -118,10 +119,36 @@ def gen(
             "--candidates",
             metavar="N",
             min=1,
-            help="Draw N completions a turn, keep the most probable.",
+            help="Draw N completions a turn, keep the most probable (or --pick run).",
             rich_help_panel=SAMPLING_PANEL,
         ),
     ] = 1,
+    pick: Annotated[
+        str,
+        typer.Option(
+            "--pick",
+            metavar="probable|run",
+            help="Which candidate to keep: the likeliest, or one that does what most do.",
+            rich_help_panel=_RUNNING,
+        ),
+    ] = "probable",
+    check: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--check",
+            metavar="EXPR",
+            help="Must hold at the program's end, as 'f(2) == 4'; may be repeated; picks by running.",
+            rich_help_panel=_RUNNING,
+        ),
+    ] = None,
+    run_it: Annotated[
+        bool,
+        typer.Option("--run", help="Run the program in the sandbox; its output on stderr.", rich_help_panel=_RUNNING),
+    ] = False,
+    unsafe: Annotated[
+        bool,
+        typer.Option("--unsafe", help="Run on this machine as it is, without a sandbox.", rich_help_panel=_RUNNING),
+    ] = False,
     temperature: TemperatureOption = None,
     top_p: TopPOption = None,
     top_k: TopKOption = None,
@@ -176,5 +203,9 @@ def gen(
         json=as_json,
         candidates=n,
         stops=tuple(stop or ()),
+        pick="run" if check else pick,
+        checks=tuple(check or ()),
+        run=run_it,
+        unsafe=unsafe,
     )
     generate(run, settings, wish)

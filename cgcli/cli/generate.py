@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cgcli.cli.engine import chosen, identified, loaded
 from cgcli.cli.sinks import File, Nowhere, Sink, sink_for
 from cgcli.cli.sources import file_bytes, prompts_of, stdin_bytes
+from cgcli.cli.trying import Trial, judge
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
     from cgcli.program.program import Program
     from cgcli.program.session import Generation, Plan, Session
     from cgcli.program.turn import Turn
+    from cgcli.sandbox.verdict import Verdict
 
 _LONG = 1500  # tokens; a second or more of reading on most machines
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What `gen` was asked for beyond the settings. comments: print the prompts' comments; json: facts, not text."""
+    """What `gen` was asked for beyond the settings. comments: print the prompts' comments; json: facts, not text.
+
+    pick: of several candidates keep the most `probable`, or `run` them to choose; checks: expressions that must hold at
+    the end; run: the result.
+    """
 
     prompts: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
@@ -41,6 +47,10 @@ class Wish:
     json: bool = False
     candidates: int = 1
     stops: tuple[str, ...] = ()
+    pick: str = "probable"
+    checks: tuple[str, ...] = ()
+    run: bool = False
+    unsafe: bool = False
 
 
 def generate(run: Run, settings: Settings, wish: Wish) -> None:
@@ -60,10 +70,14 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     prompts = prompts or [None]
     program = _program(wish, settings, choice, code, before)
     generation = _generation(wish, settings, choice, code)
+    picks = wish.pick == "run"
+    runs = wish.run or picks
+    trial = Trial.of(output, code.name, wish.checks, unsafe=wish.unsafe) if runs else None
     sink = _sink(output, wish, code, before)
     facts = File(wish.output, Nowhere(), output) if wish.json and wish.output else None
     session: Session | None = None
     turns: list[Turn] = []
+    verdict: Verdict | None = None
     try:
         with loaded(run, settings, choice) as engine:
             session = Session(
@@ -73,6 +87,7 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
                 model=choice.name,
                 language=code.name,
                 fold=settings.fold == "on",
+                prefer=trial.prefer if trial and picks else None,
                 progress=output.progress(),
             )
             session.reserve(prompts)
@@ -91,10 +106,14 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     finally:
         # Of the turns that are done, also where a later one failed; outside the block, where Ctrl-C is answered again.
         if session and turns:
-            _say(output, choice, session, turns)
+            _say(output, choice, session, turns, picked=picks)
+            if trial and (wish.run or wish.checks) and not any(turn.interrupted for turn in turns):
+                verdict = trial.run(session.program)
             if wish.json:
-                _print_report(run, facts, session, turns, choice)
+                _print_report(run, facts, session, turns, choice, verdict)
     _judge(turns)
+    if verdict:
+        judge(verdict)
 
 
 class _Told:
@@ -115,6 +134,8 @@ class _Told:
 
 
 def _check(wish: Wish) -> None:
+    if wish.pick not in ("probable", "run"):
+        raise UsageError(f"--pick is {wish.pick!r}, not probable or run", hint="cgcli gen --help")
     if wish.into and wish.output:
         raise UsageError("--into and --output are two places for one program", hint="leave one of them out")
     if wish.into and wish.whole:
@@ -175,12 +196,17 @@ def _sink(output: Output, wish: Wish, code: Language, before: bytes) -> Sink:
     return sink_for(output, code.name)
 
 
-def _print_report(run: Run, file: File | None, session: Session, turns: list[Turn], choice: Choice) -> None:
+def _print_report(
+    run: Run, file: File | None, session: Session, turns: list[Turn], choice: Choice, verdict: Verdict | None
+) -> None:
     from cgcli.core.output import json_text
     from cgcli.program.report import report
 
     identity = identified(run, choice, session.engine.model.header.quant)
-    facts = {**identity, **report(session.engine, session.generation, turns)}
+    ran = None
+    if verdict:
+        ran = {"outcome": verdict.outcome, "detail": verdict.detail, "seconds": round(verdict.seconds, 4)}
+    facts = {**identity, **report(session.engine, session.generation, turns), "run": ran}
     if file:
         file.write(json_text(facts) + "\n")
         file.close()
@@ -188,8 +214,8 @@ def _print_report(run: Run, file: File | None, session: Session, turns: list[Tur
         run.output.json(facts)
 
 
-def _say(output: Output, choice: Choice, session: Session, turns: list[Turn]) -> None:
-    """The facts of the turns on stderr: what was chosen, what was cut, the seed."""
+def _say(output: Output, choice: Choice, session: Session, turns: list[Turn], *, picked: bool) -> None:
+    """The facts of the turns on stderr: what was chosen (picked: by running it), what was cut, the seed."""
     how, timings = session.generation, session.engine.timings
     for number, turn in enumerate(turns, 1):
         named, facts = f"turn {number}", turn.facts
@@ -201,7 +227,10 @@ def _say(output: Output, choice: Choice, session: Session, turns: list[Turn]) ->
         if how.candidates > 1:
             mean = chosen.mean_logprob or 0.0
             which = f"{turn.accepted + 1} of {len(turn.candidates)}"
-            output.note(f"{named}: candidate {which} has the highest mean log-probability, {mean:.3f}")
+            if picked:
+                output.note(f"{named}: candidate {which}, of mean log-probability {mean:.3f}")
+            else:
+                output.note(f"{named}: candidate {which} has the highest mean log-probability, {mean:.3f}")
         if chosen.finish_reason == "length":
             output.note(f"{named} was cut at --max-tokens {how.max_tokens}")
         if chosen.finish_reason == "context":

@@ -61,6 +61,10 @@ class Generation:
         return self.cutter(context + encode(keep)) if after.finished else after
 
 
+Prefer = Callable[[Sequence[tuple[Program, Candidate]]], int]
+"""Of candidates, each with the program that it would make: the index of the one to accept."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What the model would read for a turn after `program`: that (folded, if it must be), the prompt, and `keep`.
@@ -117,11 +121,13 @@ class Session:
         model: str = "",
         language: str = "python",
         fold: bool = True,
+        prefer: Prefer | None = None,
         progress: Progress | None = None,
     ) -> None:
         """model: its name, for the facts; fold: whether a program that is too long may be (one in a raw layout is not).
 
-        progress: of candidates that are drawn together, of which nothing is seen before they are done.
+        prefer: chooses among usable candidates; None: the most probable one. progress: of candidates that are drawn
+        together, of which nothing is seen before they are done.
         """
         self.engine = engine
         self.program = program
@@ -129,6 +135,7 @@ class Session:
         self.model = model
         self.language = language
         self.fold = fold
+        self._prefer = prefer
         self._progress = progress or Silent()
         self._known = b""  # the text that the model read or wrote last
 
@@ -266,8 +273,14 @@ class Session:
         if not full:
             return drawn, None
         best = max(full, key=lambda index: _rank(drawn[index]))
+        if self._prefer and drawn[best].finish_reason != "interrupted":
+            complete = [index for index in full if drawn[index].finish_reason != "interrupted"]
+            best = complete[self._prefer([(self._with(plan, drawn[index]), drawn[index]) for index in complete])]
         yield drawn[best].text[len(plan.keep) :]
         return drawn, best
+
+    def _with(self, plan: Plan, candidate: Candidate) -> Program:
+        return plan.program.add(Turn(plan.prompt, candidate.text))
 
     def _draw(self, plan: Plan, draw: int) -> Generator[str, None, Candidate]:
         space = TrailingSpace() if plan.program.layout.tidy else None
