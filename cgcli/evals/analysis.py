@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from cgcli.evals.mtpb import Turns
+from cgcli.evals.mtpb import Problem, Turns
 from cgcli.evals.passk import Estimate, estimate
+from cgcli.evals.samples import Row
 
 GroupT = TypeVar("GroupT", bound=Hashable)
 
@@ -32,6 +33,16 @@ class Result:
     category: str | None
     outcome: str
     perplexity: float | None = None
+
+    @classmethod
+    def of(cls, row: Row, outcome: str, problem: Problem | None) -> Result:
+        """Of a sample's row, ours or as the paper's sampler writes it (always of several turns)."""
+        kind: Turns = "single" if row.get("turns") == "single" else "multi"
+        parts = row.get("prompts_completions") or ()  # the prefix, then a prompt and a completion for each turn
+        turns = len(problem.prompts) if problem else len(parts) // 2
+        perplexity = row.get("prompt_perplexity")
+        category = problem.category if problem else None
+        return cls(str(row["id"]), kind, turns, category, outcome, perplexity)
 
     @property
     def passed(self) -> bool:

@@ -22,8 +22,16 @@ from typing import Any, Literal
 
 RulesName = Literal["strict", "paper"]
 TOLERANCE = 1e-6
-_MISSING = object()
-"""Equals nothing."""
+
+
+class _Missing:
+    """What equals nothing."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+_MISSING = _Missing()
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,9 @@ class Printed:
             raise ValueError(f"not what the sandbox tells: {error}") from error
 
     @property
-    def printed(self) -> bool:
-        return bool(self.type)
+    def shown(self) -> str:
+        """What was printed, for a person; its type's name where there are no words for it."""
+        return self.type if self.value is _MISSING else f"{self.value!r}"
 
 
 def equal(printed: Printed, expected: Any, rules: RulesName) -> bool:

@@ -6,12 +6,14 @@ problems stays as it is, so that results can be compared; `ODDITIES` says what.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from cgcli.core.errors import CgcliError
+from cgcli.evals.fetch import Published
+from cgcli.evals.samples import read
 from cgcli.program.program import PAPER, Layout
 
 Turns = Literal["multi", "single"]
@@ -19,8 +21,13 @@ Turns = Literal["multi", "single"]
 it joined them: here each is a comment of its own, in consecutive lines, and the completion may have as many tokens as
 those of all turns together."""
 
-URL = "https://raw.githubusercontent.com/salesforce/CodeGen/HEAD/codegen1/benchmark/mtpb.jsonl"
-SHA256 = "3ab79ddb160f484a63491330ba72204930d56cc946f7c0c5fb469622a941f89c"
+PUBLISHED = Published(
+    name="mtpb.jsonl",
+    url="https://raw.githubusercontent.com/salesforce/CodeGen/HEAD/codegen1/benchmark/mtpb.jsonl",
+    size=87_959,
+    sha256="3ab79ddb160f484a63491330ba72204930d56cc946f7c0c5fb469622a941f89c",
+    licence="BSD-3-Clause",
+)
 PREFIX = "# Import libraries.\n\nimport numpy as np\n\n"
 LAYOUT: Layout = PAPER
 MAX_TOKENS = 256
@@ -71,17 +78,14 @@ class Problem:
         return (f"\n{LAYOUT.mark} ".join(case.prompts),), self.max_tokens * len(case.prompts)
 
 
-def read_problems(data: bytes, name: str) -> list[Problem]:
-    """From JSON lines, in the order of their numbers. Raises CgcliError, naming the line, where they are not MTPB's."""
-    problems = []
-    for number, line in enumerate(data.splitlines(), 1):
-        try:
-            problems.append(_problem(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            hint = "--data takes mtpb.jsonl of salesforce/CodeGen"
-            raise CgcliError(f"{name}, line {number}: not a problem of MTPB: {error!r}", hint=hint) from error
+def load(path: Path) -> list[Problem]:
+    """The problems of a file in MTPB's form, in the order of their numbers. Raises UsageError, CgcliError."""
+    try:
+        problems = [_problem(row) for row in read(path)]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise CgcliError(f"{path} is no file of MTPB's: {error!r}") from error
     if not problems:
-        raise CgcliError(f"{name} has no problems", hint="--data takes mtpb.jsonl of salesforce/CodeGen")
+        raise CgcliError(f"{path} has no problems")
     return sorted(problems, key=lambda problem: problem.id.zfill(8))
 
 
@@ -99,7 +103,7 @@ def _problem(found: dict[str, Any]) -> Problem:
     return problem
 
 
-def oddities(problems: Sequence[Problem]) -> dict[str, str]:
-    """Those of the problems that are there."""
-    known = {problem.id for problem in problems}
+def oddities(problems: Iterable[str]) -> dict[str, str]:
+    """Those of the problems with these numbers."""
+    known = set(problems)
     return {number: what for number, what in ODDITIES.items() if number in known}

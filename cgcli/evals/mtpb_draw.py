@@ -17,10 +17,8 @@ from cgcli.engine.engine import Engine, perplexity
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.engine.scheduler import Stream
 from cgcli.evals.mtpb import LAYOUT, PREFIX, Case, Turns
-from cgcli.native.sample import Sampling
 from cgcli.program.program import Program, encode
 from cgcli.program.session import Generation
-from cgcli.program.truncate import CODEGEN
 from cgcli.program.turn import Turn
 
 _SCORES_KEPT = 256
@@ -77,13 +75,14 @@ class Sample:
         }
 
 
-def draw(engine: Engine, wanted: Iterable[Wanted], sampling: Sampling) -> Iterator[Sample]:
+def draw(engine: Engine, wanted: Iterable[Wanted], generation: Generation) -> Iterator[Sample]:
     """Draw samples, as many at a time as the engine has sequences; yields each when it is done, in no order.
 
+    generation: its sampling, truncation and stops; how many tokens a turn may have is the problem's.
     Raises Interrupted after Ctrl-C, ContextError where memory has no room for one.
     """
     kept = functools.lru_cache(maxsize=_SCORES_KEPT)(lambda text, start: tuple(engine.score(text, start)))
-    waiting = (_Growing(one, sampling, engine, kept) for one in wanted)
+    waiting = (_Growing(one, generation, engine, kept) for one in wanted)
     going: list[_Growing] = []
     ready: deque[_Growing] = deque()
     try:
@@ -133,7 +132,7 @@ class _Growing:
     """A sample on its way."""
 
     wanted: Wanted
-    sampling: Sampling
+    generation: Generation
     engine: Engine
     score: Callable[[bytes, int], tuple[TokenScore, ...]]
     program: Program = field(default_factory=lambda: Program(PREFIX, (), LAYOUT))
@@ -149,8 +148,9 @@ class _Growing:
         before = encode(self.program.source())
         context = before + encode(self.program.opening(prompts[turn]))
         scores = self.score(context, len(before))
-        cutter = functools.partial(Generation(self.sampling, rules=CODEGEN).cutter, context)
-        self.stream = self.engine.submit(Request(context, self.sampling, cutter, most, turn, self.wanted.index))
+        cutter = functools.partial(self.generation.cutter, context)
+        sampling = self.generation.sampling
+        self.stream = self.engine.submit(Request(context, sampling, cutter, most, turn, self.wanted.index))
         self.scores += scores
 
     def finished(self) -> bool:

@@ -1,0 +1,296 @@
+"""What `cgcli eval mtpb` does: model, problems and files together, pass rates and analyses out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from cgcli.cli.engine import chosen, identified, loaded
+from cgcli.core.errors import Interrupted, NetworkError, UsageError
+
+if TYPE_CHECKING:
+    from cgcli.cli.context import Run
+    from cgcli.core.config import Settings
+    from cgcli.evals.analysis import Result
+    from cgcli.evals.mtpb import Problem
+    from cgcli.evals.mtpb_draw import Wanted
+    from cgcli.evals.mtpb_judge import Judge, Rules
+    from cgcli.evals.samples import Row, Samples
+    from cgcli.program.session import Generation
+
+KEY = ("id", "case", "turns", "temperature", "seed", "index")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for beyond the settings. generate, judge: the file, where only that is to be done."""
+
+    turns: str = "both"
+    n: int = 1
+    rules: str = "paper"
+    output: Path | None = None
+    generate: Path | None = None
+    judge: Path | None = None
+    data: Path | None = None
+    limit: int | None = None
+    workers: int | None = None
+    unsafe: bool = False
+    json: bool = False
+
+
+def evaluate(run: Run, settings: Settings, wish: Wish) -> None:
+    """Draw, judge, tell. Raises CgcliError of every kind; what was done before is kept, and the same call goes on."""
+    if sum(file is not None for file in (wish.output, wish.generate, wish.judge)) > 1:
+        raise UsageError("--output, --generate and --judge name one file each", hint="leave two of them out")
+    if wish.turns not in ("multi", "single", "both"):
+        raise UsageError(f"--turns is {wish.turns!r}", hint="--turns multi, single or both")
+    rules = _rules(wish)
+    try:
+        if wish.judge:
+            _judge(run, wish, rules, wish.judge)
+        else:
+            _draw(run, settings, wish, rules)
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted(hint="the same command goes on where it was") from None
+
+
+def _rules(wish: Wish) -> Rules:
+    from cgcli.core.config import nearest
+    from cgcli.evals.equality import RulesName
+    from cgcli.evals.mtpb_judge import Rules
+
+    names: tuple[RulesName, ...] = get_args(RulesName)
+    for name in names:
+        if wish.rules == name:
+            return Rules(name, unsafe=wish.unsafe)
+    raise UsageError(f"no rules {wish.rules!r}{nearest(wish.rules, names)}", hint="--rules paper or strict")
+
+
+def _problems(run: Run, wish: Wish) -> list[Problem]:
+    from cgcli.evals.fetch import fetch
+    from cgcli.evals.mtpb import PUBLISHED, load
+
+    path = wish.data or fetch(PUBLISHED, run.environment, run.output.progress())
+    return load(path)[: wish.limit]
+
+
+def _judge(run: Run, wish: Wish, rules: Rules, path: Path) -> None:
+    """Judge what is in a file."""
+    from cgcli.evals.samples import read
+
+    rows = sum(1 for _ in read(path))
+    try:
+        problems = _problems(run, wish)
+    except NetworkError as error:
+        run.output.note(f"{error.message}: there are no categories")
+        problems = []
+    # Rows of problems that are not in the data are judged, too, but where the data is to be only some of it.
+    known = {problem.id for problem in problems}
+    wanted = (lambda row: str(row.get("id")) in known) if wish.limit else (lambda row: True)
+    with _judging(run, wish, rules, path, wanted) as judge:
+        results = _judged(run, judge, read(path), rows, problems)
+    _tell(run, wish, rules, {"samples": str(path), "results": str(judge.path)}, problems, results)
+
+
+def _draw(run: Run, settings: Settings, wish: Wish, rules: Rules) -> None:
+    """Draw what is missing, and judge it meanwhile, unless it is only to be drawn."""
+    from cgcli.engine.gguf import read_header
+    from cgcli.evals.samples import Samples, read
+
+    problems = _problems(run, wish)
+    choice = chosen(run, settings)
+    identity = identified(run, choice, choice.quant or read_header(choice.path).quant)
+    generation = _generation(settings, choice.card.stop if choice.card else ())
+    sampling = generation.sampling
+    facts: dict[str, object] = {
+        **identity,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "seed": sampling.seed,
+    }
+    path = wish.generate or wish.output or _default(run, choice.name, identity["quant"])
+    if not wish.generate:
+        _try_sandbox(rules)
+    asked = list(_wanted(problems, wish))
+    keys = {_key(one, generation) for one in asked}
+
+    def drawn() -> Generator[Row]:
+        from cgcli.evals.mtpb_draw import cells, draw
+
+        missing = [one for one in asked if _key(one, generation) not in samples]
+        if missing:
+            with loaded(run, settings, choice) as engine:
+                engine.reserve(cells(engine, missing))
+                for sample in draw(engine, missing, generation):
+                    row = {**sample.row(), **facts}
+                    samples.append(row)
+                    yield row
+
+    def wanted(row: Row) -> bool:
+        return tuple(row.get(name) for name in KEY) in keys
+
+    with Samples(path, KEY) as samples:
+        _check_same(samples, facts)
+        if wish.generate:
+            _generate(run, samples, drawn(), sum(key in samples for key in keys), len(asked))
+            if wish.json:
+                run.output.json({"benchmark": "mtpb", **facts, "n_samples": len(asked), "samples": str(path)})
+            return
+        with _judging(run, wish, rules, path, wanted) as judge, closing(drawn()) as new:
+            results = _judged(run, judge, chain(read(path), new), len(asked), problems)
+    places = {"samples": str(path), "results": str(judge.path)}
+    _tell(run, wish, rules, {**facts, "n": wish.n, **places}, problems, results)
+
+
+def _generation(settings: Settings, stops: Sequence[str]) -> Generation:
+    from cgcli.native.sample import Sampling
+    from cgcli.program.session import Generation
+    from cgcli.program.truncate import CODEGEN
+
+    seed = settings.seed or 0
+    sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p, seed)
+    return Generation(sampling, rules=CODEGEN, stops=tuple(stops))
+
+
+def _wanted(problems: Iterable[Problem], wish: Wish) -> Iterator[Wanted]:
+    """All samples that are asked for: those that begin alike next to each other."""
+    from cgcli.evals.mtpb import Turns
+    from cgcli.evals.mtpb_draw import Wanted
+
+    kinds: tuple[Turns, ...] = get_args(Turns)
+    for problem in problems:
+        for case in problem.cases():
+            for kind in kinds:
+                if wish.turns in (kind, "both"):
+                    yield from (Wanted(case, kind, index) for index in range(wish.n))
+
+
+def _key(one: Wanted, generation: Generation) -> tuple[object, ...]:
+    sampling = generation.sampling
+    return one.case.problem.id, one.case.number, one.turns, sampling.temperature, sampling.seed, one.index
+
+
+def _check_same(samples: Samples, facts: Mapping[str, object]) -> None:
+    """Raises UsageError where a file has samples that were drawn otherwise, its temperature and seed aside."""
+    from cgcli.evals.samples import read
+
+    names = ("sha256", "top_p", "top_k", "min_p")
+    for row in read(samples.path):
+        for name in names:
+            if name in row and row[name] != facts[name]:
+                raise UsageError(
+                    f"{samples.path} has samples with {name} {row[name]}, not {facts[name]}", hint="name another file"
+                )
+
+
+def _default(run: Run, model: str, quant: str) -> Path:
+    """A file of the data folder that this model's samples are found in again."""
+    name = re.sub(r"[^\w.-]+", "_", model)
+    return run.environment.data / "evals" / f"mtpb-{name}-{quant}.jsonl"
+
+
+def _try_sandbox(rules: Rules) -> None:
+    """Raises SandboxError now, and not when hours were spent on samples."""
+    from cgcli.sandbox.run import run
+
+    run(b"", policy=rules.policy)
+
+
+def _judging(run: Run, wish: Wish, rules: Rules, path: Path, wanted: Any) -> Judge:
+    from cgcli.evals.judging import worker_count
+    from cgcli.evals.mtpb_judge import Judge
+
+    return Judge(path, rules, workers=wish.workers or worker_count(), wanted=wanted)
+
+
+def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int, problems: Sequence[Problem]) -> list[Result]:
+    from cgcli.evals.analysis import Result
+
+    known = {problem.id: problem for problem in problems}
+    results: list[Result] = []
+    passed = 0
+    with (
+        run.output.progress().task("MTPB", total, unit="samples", done=judge.known) as task,
+        closing(judge.judge(rows)) as all_judged,
+    ):
+        for judged in all_judged:
+            results.append(Result.of(judged.row, judged.result.outcome, known.get(str(judged.row["id"]))))
+            passed += judged.result.passed
+            task.say(f"{100 * passed / len(results):.1f} % pass")
+            task.advance(not judged.earlier)
+    return results
+
+
+def _generate(run: Run, samples: Samples, rows: Iterable[Row], there: int, total: int) -> None:
+    with run.output.progress().task("MTPB, drawing", total, unit="samples", done=there) as task:
+        for _ in rows:
+            task.advance(1)
+    run.output.note(f"{total} samples in {samples.path}; cgcli eval mtpb --judge {samples.path}")
+
+
+def _tell(
+    run: Run,
+    wish: Wish,
+    rules: Rules,
+    facts: Mapping[str, object],
+    problems: Sequence[Problem],
+    results: Sequence[Result],
+) -> None:
+    from cgcli.core.processor import processor_name
+    from cgcli.evals.analysis import analysis
+    from cgcli.evals.mtpb import oddities
+
+    output = run.output
+    if not results:
+        raise UsageError(f"{facts['samples']} has no samples of these problems")
+    found = analysis(results)
+    odd = oddities(result.problem for result in results)
+    if wish.json:
+        how = {"rules": rules.name, "cpu_s": rules.seconds, "sandbox": not wish.unsafe, "machine": processor_name()}
+        output.json({"benchmark": "mtpb", **facts, **how, **found, "oddities": odd})
+    else:
+        _print_table(run, found["turns"])
+        for number, what in odd.items():
+            output.detail(f"#{number}: {what}")
+    listed = ", ".join(f"{count} {name}" for name, count in found["verdicts"].items())
+    output.note(f"{found['n_problems']} problems, {found['n_samples']} samples, rules {rules.name}: {listed}")
+    output.note(f"verdicts in {facts['results']}")
+
+
+_GROUPS = {"by_category": "", "by_number_of_turns": " turns", "by_difficulty": ""}
+
+
+def _print_table(run: Run, kinds: Mapping[str, Mapping[str, Any]]) -> None:
+    """A row a group, a column for each way of turns."""
+    rows = [("all", *(_share(found["pass@1"], found["interval"]) for found in kinds.values()))]
+    for group, unit in _GROUPS.items():
+        names = dict.fromkeys(name for found in kinds.values() for name in found[group])
+        for name in names:
+            told = [found[group].get(name, {"value": None, "interval": None}) for found in kinds.values()]
+            rows.append((f"{name}{unit}", *(_share(one["value"], one["interval"]) for one in told)))
+    for quarter in range(max(len(found["by_perplexity_quartile"]) for found in kinds.values())):
+        cells = [_quarter(found["by_perplexity_quartile"], quarter) for found in kinds.values()]
+        rows.append((f"perplexity, quarter {quarter + 1}", *cells))
+    means = [found["prompt_perplexity"]["all"]["value"] for found in kinds.values()]
+    rows.append(("perplexity of prompts", *("-" if mean is None else f"{mean:.2f}" for mean in means)))
+    run.output.table(("PASS RATE", *(kind.upper() for kind in kinds)), rows)
+
+
+def _quarter(quarters: Sequence[Mapping[str, Any]], number: int) -> str:
+    if number >= len(quarters):
+        return "-"
+    one = quarters[number]
+    return f"{_share(one['value'], one['interval'])} at {one['from']:.1f} to {one['to']:.1f}"
+
+
+def _share(value: float | None, interval: Sequence[float] | None) -> str:
+    if value is None or interval is None:
+        return "-"
+    return f"{100 * value:.1f} % ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
