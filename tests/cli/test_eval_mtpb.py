@@ -1,0 +1,136 @@
+"""`cgcli eval mtpb` as a process: drawing, judging, going on, and what it says."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cgcli.core.errors import SandboxError
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.run import run
+from tests.cli.running import Ran, cgcli
+
+PREFIX = "# Import libraries.\n\nimport numpy as np\n\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sandbox() -> None:
+    try:
+        run(b"", policy=Policy())
+    except SandboxError as error:
+        pytest.skip(error.message)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two problems of two inputs."""
+    file = tmp_path / "problems.jsonl"
+    problem: dict[str, Any] = {"category": "math", "prompts": ["Let x be {x}.", "Print it."], "max_gen_length": 8}
+    problem |= {"inputs": [{"x": 3}, {"x": 4}], "outputs": [3, 4]}
+    file.write_text("".join(json.dumps({"id": number, **problem}) + "\n" for number in ("1", "89")))
+    return file
+
+
+def told(done: Ran) -> dict[str, Any]:
+    assert done.status == 0, done.err
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+def rows(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def paper_rows(file: Path) -> Path:
+    """As the paper's own sampler writes them: three of four pass by its rules, two strictly."""
+    programs = {"x = 3\n\n\nx\n\n": 3, "print('4')\n\n": 4, "print(3)\n1 / 0\n\n": 4, "print([(1, 2)])\n\n": [[1, 2]]}
+    with file.open("w") as out:
+        for program, expected in programs.items():
+            parts = [PREFIX, "# Say it.\n", program]
+            row = {"id": "1", "input": {"x": 3}, "gold_output": expected}
+            out.write(json.dumps({**row, "completions": "".join(parts), "prompts_completions": parts}) + "\n")
+    return file
+
+
+def test_rows_of_the_papers_sampler_get_a_verdict_each(tmp_path: Path, data: Path) -> None:
+    file = paper_rows(tmp_path / "rows.jsonl")
+    found = told(cgcli("eval", "mtpb", "--data", str(data), "--judge", str(file), "--json"))
+    assert (found["pass@1"], found["n_problems"], found["n_samples"]) == (0.75, 1, 4)
+    assert found["verdicts"] == {"passed": 3, "exception": 1} and found["rules"] == "paper"
+    judged = sorted(rows(Path(found["results"])), key=lambda row: int(row["sample"]))
+    assert [row["passed"] for row in judged] == [True, True, False, True]
+    assert [row["completions"] for row in judged] == [row["completions"] for row in rows(file)]
+    strict = told(cgcli("eval", "mtpb", "--data", str(data), "--judge", str(file), "--rules", "strict", "--json"))
+    assert strict["pass@1"] == 0.5 and strict["verdicts"]["wrong answer"] == 1
+
+
+def test_draws_and_judges_and_goes_on_with_more(tmp_path: Path, data: Path, tiny_model: Path) -> None:
+    file = tmp_path / "samples.jsonl"
+    words = ("eval", "mtpb", "--data", str(data), "-m", str(tiny_model), "-o", str(file), "--json")
+    found = told(cgcli(*words))
+    assert (found["n_problems"], found["n_samples"], len(rows(file))) == (2, 8, 8)
+    assert set(found["turns"]) == {"multi", "single"} and found["turns"]["multi"]["n_samples"] == 4
+    assert list(found["oddities"]) == ["89"]
+    assert 0 <= found["pass@1"] <= 1 and sum(found["verdicts"].values()) == 8
+    before = file.read_bytes()
+    assert told(cgcli(*words))["verdicts"] == found["verdicts"] and file.read_bytes() == before
+    more = told(cgcli(*words, "-n", "2", "--turns", "multi"))
+    assert more["n_samples"] == 8 and len(rows(file)) == 12 and file.read_bytes().startswith(before)
+    keys = {(row["id"], row["case"], row["turns"], row["index"]) for row in rows(file)}
+    assert len(keys) == 12
+
+
+def test_drawing_and_judging_apart_is_the_same(tmp_path: Path, data: Path, tiny_model: Path) -> None:
+    file = tmp_path / "samples.jsonl"
+    words = ("eval", "mtpb", "--data", str(data), "--json")
+    drawn = told(cgcli(*words, "-m", str(tiny_model), "--generate", str(file)))
+    assert drawn["n_samples"] == 8 and "pass@1" not in drawn and all("passed" not in row for row in rows(file))
+    assert told(cgcli(*words, "--judge", str(file)))["n_samples"] == 8
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path: Path, data: Path, tiny_model: Path) -> None:
+    file = tmp_path / "samples.jsonl"
+    words = ["eval", "mtpb", "--data", str(data), "-m", str(tiny_model), "-n", "60", "--generate", str(file)]
+    killed = subprocess.Popen([sys.executable, "-m", "cgcli", *words], stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while killed.poll() is None and time.monotonic() < until and (not file.exists() or file.stat().st_size < 20_000):
+        time.sleep(0.001)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    with file.open("ab") as out:
+        out.write(b'{"id": "1", "com')
+    there = file.read_bytes().rpartition(b"\n")[0]
+    assert 0 < there.count(b"\n") < 479
+    assert cgcli(*words).status == 0
+    assert file.read_bytes().startswith(there) and len(rows(file)) == 480
+    assert len({(row["id"], row["case"], row["turns"], row["index"]) for row in rows(file)}) == 480
+
+
+def test_a_table_for_a_person(tmp_path: Path, data: Path) -> None:
+    done = cgcli("eval", "mtpb", "--data", str(data), "--judge", str(paper_rows(tmp_path / "rows.jsonl")))
+    lines = done.out.decode().splitlines()
+    assert lines[0].split() == ["PASS", "RATE", "MULTI"] and lines[1].startswith("all") and "75.0 %" in lines[1]
+    assert any(line.startswith("math ") for line in lines) and any(line.startswith("2 turns ") for line in lines)
+    assert "1 problems, 4 samples, rules paper: 3 passed, 1 exception" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "line"),
+    [
+        (("--turns", "many"), 2, "--turns is 'many'; --turns multi, single or both"),
+        (("--rules", "papre"), 2, "no rules 'papre', did you mean 'paper'?"),
+        (("--judge", "nothing.jsonl"), 2, "there is no file nothing.jsonl"),
+        (("--judge", "a", "--generate", "b"), 2, "--output, --generate and --judge name one file each"),
+        (("--data", "nothing.jsonl"), 2, "there is no file nothing.jsonl"),
+    ],
+)
+def test_wrong_words(words: tuple[str, ...], status: int, line: str, data: Path) -> None:
+    done = cgcli("eval", "mtpb", "--data", str(data), *words)
+    assert done.status == status and line.partition(",")[0] in done.err.splitlines()[-1]

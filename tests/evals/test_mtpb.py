@@ -1,0 +1,66 @@
+"""MTPB's problems as they are read, and what is odd about the published ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cgcli.core.errors import CgcliError
+from cgcli.evals.mtpb import ODDITIES, PUBLISHED, Problem, load, oddities
+
+ROW = {"id": "7", "category": "math", "prompts": ["Add {a}.", "Print {a}."], "inputs": [{"a": 1}], "outputs": [2]}
+
+
+def problem(folder: Path, **changes: object) -> Problem:
+    file = folder / "problems.jsonl"
+    file.write_text(json.dumps(ROW | changes) + "\n")
+    (found,) = load(file)
+    return found
+
+
+@pytest.fixture(scope="module")
+def published(shared: Path) -> dict[str, Problem]:
+    file = shared / "data" / "mtpb.jsonl"
+    if not file.exists():
+        pytest.skip("the benchmark files are not beside this repository")
+    assert file.stat().st_size == PUBLISHED.size
+    return {one.id: one for one in load(file)}
+
+
+def test_the_published_problems(published: dict[str, Problem]) -> None:
+    assert list(published) == [str(number) for number in range(1, 116)]
+    assert sum(len(one.prompts) for one in published.values()) == 514
+    assert sum(len(list(one.cases())) for one in published.values()) == 575
+    assert sorted({one.max_tokens for one in published.values()}) == [128, 256, 512]
+
+
+def test_the_oddities_are_what_is_said_of_them(published: dict[str, Problem]) -> None:
+    assert oddities(published) == ODDITIES
+    assert published["10"].inputs[1] == published["10"].inputs[4]
+    assert "\n" in published["17"].prompts[0]
+    assert None in published["41"].outputs
+    assert (len(published["57"].inputs), len(published["57"].outputs)) == (5, 6)
+    assert all(isinstance(expected, dict) for expected in published["89"].outputs)
+
+
+def test_inputs_are_filled_in_and_in_one_turn_every_prompt_is_a_comment(tmp_path: Path) -> None:
+    found = problem(tmp_path, max_gen_length=10)
+    (case,) = found.cases()
+    assert (case.prompts, case.input, case.expected) == (("Add 1.", "Print 1."), {"a": 1}, 2)
+    assert found.asked(case, "multi") == (("Add 1.", "Print 1."), 10)
+    assert found.asked(case, "single") == (("Add 1.\n# Print 1.",), 20)
+
+
+def test_a_problem_that_says_no_length_has_256(tmp_path: Path) -> None:
+    assert problem(tmp_path).max_tokens == 256
+
+
+@pytest.mark.parametrize(
+    "changes", [{"prompts": []}, {"prompts": ["{b}"]}, {"prompts": ["{"]}, {"inputs": []}, {"inputs": [3]},
+                {"max_gen_length": "many"}, {"outputs": None}],
+)  # fmt: skip
+def test_what_is_no_problem_is_an_error_that_names_the_file(tmp_path: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(CgcliError, match=r"problems\.jsonl is no file of MTPB's"):
+        problem(tmp_path, **changes)

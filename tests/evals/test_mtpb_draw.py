@@ -1,0 +1,108 @@
+"""Samples of MTPB that are drawn side by side are those that a session draws one after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from cgcli.core.errors import Interrupted
+from cgcli.engine.engine import Engine
+from cgcli.evals.mtpb import PREFIX, Problem, Turns
+from cgcli.evals.mtpb_draw import Sample, Wanted, cells, draw
+from cgcli.native.interrupt import Interrupt
+from cgcli.native.sample import Sampling
+from cgcli.program.program import PAPER, Program
+from cgcli.program.session import Generation, Session
+from cgcli.program.truncate import CODEGEN
+
+PROBLEMS = [
+    Problem("1", "math", ("Set {a}.", "Double it.", "Print it."), ({"a": 1}, {"a": 22}), (2, 44), 12),
+    Problem("2", "string", ("Two\nlines.", "Print."), ({},), ("x",), 30),
+]
+GENERATION = Generation(Sampling(temperature=1.0, top_p=0.95, seed=3), rules=CODEGEN)
+
+
+def wanted(n: int = 2) -> list[Wanted]:
+    return [
+        Wanted(case, turns, index)
+        for problem in PROBLEMS
+        for case in problem.cases()
+        for turns in get_args(Turns)
+        for index in range(n)
+    ]
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> Iterator[Engine]:
+    with Engine(tiny_model, interrupt=Interrupt(), exact=True, sequences=4) as engine:
+        yield engine
+
+
+def alone(engine: Engine, one: Wanted) -> tuple[str, float]:
+    """The program and the perplexity of its prompts, drawn turn by turn by a session."""
+    prompts, most = one.case.problem.asked(one.case, one.turns)
+    how = Generation(GENERATION.sampling, most, CODEGEN, redraws=0)
+    session = Session(engine, Program(PREFIX, (), PAPER), how, fold=False)
+    logprobs: list[float] = []
+    for prompt in prompts:
+        reading = session.read(session.plan(prompt))
+        logprobs += [score.logprob for score in reading.scores]
+        pieces = session.draw(reading, first=one.index)
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as stop:
+                session.program = session.program.add(stop.value)
+                break
+    return session.program.source(), math.exp(-sum(logprobs) / len(logprobs))
+
+
+def test_side_by_side_is_one_after_the_other(engine: Engine) -> None:
+    asked = wanted()
+    drawn = list(draw(engine, asked, GENERATION))
+    assert len(drawn) == len(asked) and all(any(one.wanted is other for other in asked) for one in drawn)
+    assert len({one.program.source() for one in drawn}) == len(asked)  # each has draws of its own
+    for one in drawn:
+        text, perplexity = alone(engine, one.wanted)
+        assert one.program.source() == text
+        assert one.prompt_perplexity == pytest.approx(perplexity, rel=1e-6)
+
+
+def test_a_row_is_as_the_papers_sampler_writes_it(engine: Engine) -> None:
+    multi, single = (next(draw(engine, [one], GENERATION)).row() for one in wanted(1)[-2:])
+    assert multi["prompts_completions"][:2] == [PREFIX, "# Two\nlines.\n"]
+    assert single["prompts_completions"][:2] == [PREFIX, "# Two\nlines.\n# Print.\n"]
+    for row, turns in ((multi, 2), (single, 1)):
+        assert "".join(row["prompts_completions"]) == row["completions"]
+        assert row["completions"].endswith("\n\n") and len(row["prompts_completions"]) == 1 + 2 * turns
+        assert (row["id"], row["input"], row["gold_output"], row["case"]) == ("2", {}, "x", 0)
+        assert len(row["finish_reasons"]) == turns
+    assert multi["tokens"] <= 60 and single["tokens"] <= 60
+
+
+def test_a_program_that_fills_the_window_ends_there(tiny_model: Path) -> None:
+    with Engine(tiny_model, interrupt=Interrupt(), ctx=80, sequences=2) as small:
+        (case, _) = PROBLEMS[0].cases()
+        (one,) = draw(small, [Wanted(case, "multi", 0)], GENERATION)
+    assert one.finish_reasons[-1] == "context" and 1 <= len(one.program.turns) < 3
+
+
+def test_ctrl_c_gives_up_what_is_not_done(tiny_model: Path) -> None:
+    interrupt = Interrupt()
+    found: list[Sample] = []
+    with Engine(tiny_model, interrupt=interrupt, sequences=2) as engine:
+        with pytest.raises(Interrupted):
+            for one in draw(engine, wanted(), GENERATION):
+                found.append(one)
+                interrupt.set()
+        assert len(found) < len(wanted()) and not engine.cache.held
+
+
+def test_there_is_room_for_what_is_drawn_together(engine: Engine) -> None:
+    asked = wanted(1)
+    least = min(sum(len(prompt) for prompt in one.case.prompts) for one in asked)
+    assert cells(engine, asked) > engine.sequences * (len(PREFIX) // 2 + least // 2)

@@ -1,0 +1,117 @@
+"""Samples of MTPB in the sandbox: verdicts, each program once, and runs that go on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cgcli.core.errors import CgcliError, SandboxError
+from cgcli.evals.mtpb_judge import Judge, Rules, Trial, results_path
+from cgcli.evals.samples import read
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.run import run
+
+NUMPY = "import numpy as np\n"
+SHORT = Rules(seconds=0.5)
+STRICT = Rules("strict", seconds=0.5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sandbox() -> None:
+    try:
+        run(b"", policy=Policy())
+    except SandboxError as error:
+        pytest.skip(error.message)
+
+
+@pytest.mark.parametrize(
+    ("program", "expected", "paper", "strict"),
+    [
+        (NUMPY + "print(np.array([(1, 2)]))", [[1, 2]], "passed", "passed"),
+        ("print('3')", 3, "passed", "wrong answer"),
+        ("print(3)\n1 / 0", 3, "passed", "exception"),
+        ("print(3)\nwhile True: pass", 3, "passed", "cpu time"),
+        ("while True: pass", 3, "cpu time", "cpu time"),
+        (
+            "def f():\n  while True: pass\nprint(3)\nwhile True:\n  try: f()\n  except Exception: 0",
+            3,
+            "cpu time",
+            "cpu time",
+        ),
+        ("print(3)\nimport os\nos._exit(0)", 3, "exit", "exit"),
+        ("print(3)\nimport os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", 3, "crash", "crash"),
+        ("x = [0] * 10**9\nprint(3)", 3, "exception", "exception"),
+        ("import os\nif os.fork(): os.wait()\nprint(3)", 3, "passed", "passed"),
+        ("import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n3", 3, "passed", "passed"),
+        ("import os\nos.close(1)\nprint(3)", 3, "passed", "passed"),
+        ("for x in []: print(x)", 3, "no print", "no print"),
+        ("print({'a': 1})", {"a": 1}, "wrong answer", "passed"),
+        ("print('\ud800')", "\ud800", "exception", "exception"),
+        ("print(1, nothing=2)", 1, "passed", "exception"),
+    ],
+)
+def test_verdicts(program: str, expected: Any, paper: str, strict: str) -> None:
+    trial = Trial.of(program, expected)
+    verdict = run(trial.source(SHORT), policy=SHORT.policy)
+    assert trial.result(verdict, SHORT).outcome == paper
+    assert trial.result(verdict, STRICT).outcome == strict
+
+
+def test_what_is_expected_does_not_come_to_the_sandbox() -> None:
+    source = Trial.of("print(3)", "the answer").source(SHORT)
+    assert b"print(3)" in source and b"the answer" not in source
+
+
+def rows(file: Path, *programs: tuple[str, Any]) -> Path:
+    words = ({"id": "1", "completions": program, "gold_output": expected} for program, expected in programs)
+    file.write_text("".join(json.dumps(row) + "\n" for row in words))
+    return file
+
+
+def outcomes(file: Path, rules: Rules = SHORT) -> tuple[list[tuple[str, bool]], int]:
+    with Judge(file, rules, workers=2) as judge:
+        judged = [(one.result.outcome, one.earlier) for one in judge.judge(read(file))]
+        return sorted(judged), judge.known
+
+
+def test_verdicts_are_kept_beside_the_samples_and_each_program_runs_once(tmp_path: Path) -> None:
+    # This program prints something else each time.
+    dice = "import os\nprint(os.urandom(8).hex())"
+    file = rows(tmp_path / "s.jsonl", ("print(3)", 3), (dice, "x"), (dice, "x"), ("print(3)", 4))
+    assert outcomes(file) == ([("passed", False)] + [("wrong answer", False)] * 3, 0)
+    kept = list(read(results_path(file)))
+    assert [row["completions"] for row in sorted(kept, key=lambda row: row["sample"])] == [
+        row["completions"] for row in read(file)
+    ]
+    assert len({row["detail"] for row in kept if row["completions"] == dice}) == 1
+    assert {row["sample"]: row["passed"] for row in kept} == {0: True, 1: False, 2: False, 3: False}
+    again, known = outcomes(file)
+    assert known == 4 and all(earlier for _, earlier in again)
+
+
+def test_a_run_goes_on_and_other_rules_begin_anew(tmp_path: Path) -> None:
+    file = rows(tmp_path / "s.jsonl", ("print('3')", 3), ("print(4)", 4))
+    with Judge(file, SHORT, workers=1) as judge:
+        next(judge.judge(read(file)))  # killed after the first
+    judged, known = outcomes(file)
+    assert known >= 1 and [outcome for outcome, _ in judged] == ["passed", "passed"]
+    judged, known = outcomes(file, STRICT)
+    assert known == 0 and judged == [("passed", False), ("wrong answer", False)]
+    assert [row["rules"] for row in read(results_path(file))] == ["strict", "strict"]
+
+
+def test_samples_that_were_exchanged_are_judged_anew(tmp_path: Path) -> None:
+    outcomes(rows(tmp_path / "s.jsonl", ("print(3)", 3), ("print(4)", 4)))
+    judged, known = outcomes(rows(tmp_path / "s.jsonl", ("print(5)", 3), ("print(4)", 4)))
+    assert known == 0 and judged == [("passed", False), ("wrong answer", False)]
+
+
+@pytest.mark.parametrize("row", [{}, {"id": "1", "completions": 3, "gold_output": 3}, {"id": "1", "completions": "3"}])
+def test_what_is_no_sample_is_an_error(tmp_path: Path, row: dict[str, object]) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    with pytest.raises(CgcliError, match="is no sample of MTPB"):
+        outcomes(file)
