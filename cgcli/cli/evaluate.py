@@ -220,7 +220,7 @@ def _tell(run: Run, wish: Wish, data: _Data, facts: Mapping[str, object], totals
         output.json({"benchmark": "humaneval", **facts, **how, **totals.report()})
     else:
         _print_table(run, totals)
-    listed = ", ".join(f"{count} {name}" for name, count in totals.verdicts.most_common())
+    listed = ", ".join(f"{count} {name}" for name, count in totals.counts.items())
     output.note(f"{totals.problems} of {len(data.tasks)} tasks, {totals.samples} samples: {listed}")
     output.note(f"verdicts in {facts['results']}")
 

@@ -49,6 +49,11 @@ class Totals:
         return len({task for tally in self.tallies.values() for task in tally.drawn})
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Samples by verdict: what passed first, then the most frequent."""
+        return dict(sorted(self.verdicts.items(), key=lambda one: (one[0] != "passed", -one[1], one[0])))
+
+    @property
     def score(self) -> str:
         """The share of samples that passed so far, in a few words."""
         return f"{100 * self.verdicts['passed'] / max(1, self.samples):.1f} % pass"
@@ -71,7 +76,7 @@ class Totals:
                 facts[f"pass@{k}"] = estimate.value
                 intervals[f"pass@{k}"] = [estimate.low, estimate.high]
                 best[f"pass@{k}"] = temperature
-        facts |= {"intervals": intervals, "verdicts": dict(self.verdicts.most_common())}
+        facts |= {"intervals": intervals, "verdicts": self.counts}
         if len(self.tallies) > 1:
             facts["best_temperature"] = best
         facts["temperatures"] = [_told(temperature, tally) for temperature, tally in self.sorted()]

@@ -1,0 +1,184 @@
+"""`cgcli eval humaneval` as a process: streams, files, what goes on after an end, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cgcli.core.errors import SandboxError
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.run import run
+from tests.cli.running import Ran, cgcli
+from tests.evals.small import write_samples, write_tasks
+
+RIGHT, WRONG = ("S/one", "    return 1\n"), ("S/one", "    return 2\n")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sandbox() -> None:
+    try:
+        run(b"", policy=Policy())
+    except SandboxError as error:
+        pytest.skip(error.message)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two tasks, where the commands run."""
+    monkeypatch.chdir(tmp_path)
+    write_tasks(tmp_path / "tasks.jsonl")
+    return tmp_path
+
+
+def evaluated(*words: str) -> Ran:
+    return cgcli("eval", "humaneval", "--data", "tasks.jsonl", *words)
+
+
+def drawn(model: Path, *words: str) -> Ran:
+    return evaluated("-m", str(model), "--max-tokens", "8", "--exact", "--threads", "1", *words)
+
+
+def totals(done: Ran) -> Any:
+    assert done.status == 0, done.err
+    return json.loads(done.out)
+
+
+def test_samples_of_any_tool_are_judged(here: Path) -> None:
+    write_samples(here / "s.jsonl", RIGHT, WRONG, RIGHT, ("S/twice", "    return 2 * x\n"))
+    done = evaluated("--judge", "s.jsonl")
+    assert (done.status, done.out.decode().split("\n")) == (
+        0,
+        ["TEMPERATURE  SAMPLES  PASS@1", "-            4        83.3 % (66.7 to 100.0)", ""],
+    )
+    assert done.err.endswith("2 of 2 tasks, 4 samples: 3 passed, 1 wrong answer\nverdicts in s.jsonl_results.jsonl\n")
+    facts = totals(evaluated("--judge", "s.jsonl", "--json", "-q"))
+    assert facts["pass@1"] == pytest.approx(5 / 6) and facts["verdicts"] == {"passed": 3, "wrong answer": 1}
+    assert (facts["n_problems"], facts["n_samples"], facts["sandbox"]) == (2, 4, True)
+    assert "model" not in facts and facts["machine"] and len(facts["data_sha256"]) == 64
+    assert totals(evaluated("--judge", "s.jsonl", "--json", "--unsafe", "--limit", "1"))["n_problems"] == 1
+
+
+def test_to_draw_and_to_judge_apart_is_the_same_as_together(here: Path, tiny_model: Path) -> None:
+    words = ("-n", "3", "-t", "0.2", "-t", "0.8")
+    together = totals(drawn(tiny_model, *words, "-o", "together.jsonl", "--json"))
+    assert totals(drawn(tiny_model, *words, "--generate", "apart.jsonl", "--json"))["n_samples"] == 12
+    apart = totals(evaluated("--judge", "apart.jsonl", "--json"))
+    for name in ("n_problems", "n_samples", "pass@1", "verdicts", "temperatures", "model", "sha256"):
+        assert apart[name] == together[name]
+    assert (together["seed"], together["n"], len(together["temperatures"])) == (0, 3, 2)
+    assert sorted((here / "apart.jsonl").read_text().splitlines()) == sorted(
+        (here / "together.jsonl").read_text().splitlines()
+    )
+
+
+def test_the_same_command_goes_on_and_more_samples_are_added(here: Path, tiny_model: Path) -> None:
+    first = drawn(tiny_model, "-n", "2", "--json")
+    path = Path(totals(first)["samples"])
+    assert path == here / "home" / "data" / "evals" / "humaneval-tiny-f16.jsonl"
+    before = path.read_bytes()
+    again = drawn(tiny_model, "-n", "2", "--json", "-v")
+    assert totals(again) == totals(first) and path.read_bytes() == before
+    assert "loaded in" not in again.err  # no model is needed
+    more = totals(drawn(tiny_model, "-n", "5", "--json"))
+    assert more["n_samples"] == 10 and path.read_bytes().startswith(before)
+    # Fewer than there are: those of the smaller run alone.
+    assert totals(drawn(tiny_model, "-n", "2", "--json")) == totals(first)
+
+
+def test_a_killed_run_goes_on(here: Path, tiny_model: Path) -> None:
+    words = ("-n", "20", "-t", "0.8", "-o", "s.jsonl", "-m", str(tiny_model), "--max-tokens", "60", "--exact")
+    command = [sys.executable, "-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    path, until = here / "s.jsonl", time.monotonic() + 30
+    while (not path.exists() or path.read_bytes().count(b"\n") < 5) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    there = path.read_bytes()
+    assert 5 <= there.count(b"\n") < 40
+    facts = totals(evaluated(*words, "--json"))
+    assert facts["n_samples"] == 40 and path.read_bytes().startswith(there[: there.rindex(b"\n") + 1])
+    whole = totals(evaluated(*words[:4], "-o", "whole.jsonl", *words[6:], "--json"))
+    assert whole["verdicts"] == facts["verdicts"]
+    assert sorted(path.read_text().splitlines()) == sorted((here / "whole.jsonl").read_text().splitlines())
+
+
+def test_ctrl_c_ends_it_in_a_line_and_what_was_done_is_kept(here: Path, tiny_model: Path) -> None:
+    words = ("-n", "500", "-t", "0.8", "-o", "s.jsonl", "-m", str(tiny_model), "--max-tokens", "60")
+    command = [sys.executable, "-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ)
+    path, until = here / "s.jsonl", time.monotonic() + 30
+    while (not path.exists() or path.read_bytes().count(b"\n") < 5) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b"")
+    assert err.decode().splitlines()[-1] == "cgcli: interrupted; the same command goes on where it was"
+    assert b"Traceback" not in err and path.read_bytes().endswith(b"}\n")
+
+
+def test_presets_and_what_overrides_them(here: Path, tiny_model: Path) -> None:
+    paper = totals(drawn(tiny_model, "--preset", "paper", "-n", "1", "--limit", "1", "--json"))
+    assert [one["temperature"] for one in paper["temperatures"]] == [0.2, 0.6, 0.8] and paper["top_p"] == 0.95
+    greedy = totals(drawn(tiny_model, "--preset", "greedy", "--json", "-o", "g.jsonl"))
+    assert (greedy["n_samples"], greedy["temperatures"][0]["temperature"], greedy["n_problems"]) == (2, 0.0, 2)
+    table = drawn(tiny_model, "--preset", "paper", "-n", "1", "--limit", "1").out.decode().splitlines()
+    assert [line.split()[0] for line in table] == ["TEMPERATURE", "0.2", "0.6", "0.8", "best"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--judge", "none.jsonl"], "there is no file none.jsonl"),
+        (["--judge", "a", "--generate", "b"], "--output, --generate and --judge name one file each"),
+        (["--preset", "papr"], "no preset 'papr', did you mean paper?"),
+        (["-t", "nan"], "temperature is nan, must be 0 or more"),
+        (["-n", "0"], "'0' is less than 1"),
+        (["--data", "none"], "there is no file none"),
+        (["--judge", "empty.jsonl"], "empty.jsonl has no samples of these tasks"),
+    ],
+)
+def test_wrong_words(here: Path, tiny_model: Path, words: list[str], message: str) -> None:
+    (here / "empty.jsonl").write_text("")
+    done = evaluated("-m", str(tiny_model), *words)
+    assert done.status == 2 and message in done.err and done.out == b""
+
+
+def test_samples_of_another_model_or_other_settings_are_not_mixed(here: Path, tiny_model: Path) -> None:
+    assert drawn(tiny_model, "--generate", "s.jsonl").status == 0
+    done = drawn(tiny_model, "--generate", "s.jsonl", "--top-p", "0.5")
+    assert done.status == 2 and "s.jsonl has samples with top_p 0.95, not 0.5; name another file" in done.err
+
+
+def test_without_a_sandbox_nothing_is_drawn_and_nothing_is_run(here: Path, tiny_model: Path) -> None:
+    program = "import sys; from cgcli.sandbox import bubblewrap; bubblewrap._WHERE = '/none'\n"
+    program += "from cgcli.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    words = ["eval", "humaneval", "--data", "tasks.jsonl", "-m", str(tiny_model), "-o", "s.jsonl"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, check=False, timeout=60)
+    assert done.returncode == 7 and b"bubblewrap is not installed" in done.stderr
+    assert not (here / "s.jsonl").exists()
+
+
+def test_a_terminal_sees_the_score_so_far(here: Path) -> None:
+    import pexpect
+
+    write_samples(here / "s.jsonl", *[("S/one", f"    return {number % 2}  # {number}\n") for number in range(40)])
+    command = ["-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", "--judge", "s.jsonl"]
+    child = pexpect.spawn(sys.executable, command, encoding="utf-8", dimensions=(24, 100), timeout=30)
+    child.expect(r"\d+ of 40, \d+\.\d a second, \d:\d\d left, \d+\.\d % pass")
+    child.expect("50.0 % pass, took")
+    child.expect("40 samples: 20 passed, 20 wrong answer")
+    child.expect(pexpect.EOF)
+
+
+def test_the_group_says_what_there_is() -> None:
+    done = cgcli("eval")
+    assert done.status == 0 and b"humaneval" in done.out

