@@ -9,11 +9,12 @@ from cgcli.cli.options import Command, Group
 
 def build() -> typer.Typer:
     """The group of commands, to be added to the application."""
-    from cgcli.cli import eval_humaneval
+    from cgcli.cli import eval_humaneval, eval_mtpb
 
     app = typer.Typer(cls=Group, invoke_without_command=True)
     app.callback()(_start)
     app.command("humaneval", cls=Command)(eval_humaneval.humaneval)
+    app.command("mtpb", cls=Command)(eval_mtpb.mtpb)
     return app
 
 
