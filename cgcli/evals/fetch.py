@@ -54,7 +54,7 @@ def fetch(file: Published, environment: Environment, progress: Progress) -> Path
 
 def _downloaded(file: Published, progress: Progress, hint: str) -> bytes:
     from http.client import HTTPException
-    from urllib.error import URLError
+    from urllib.error import HTTPError
     from urllib.request import urlopen
 
     data = bytearray()
@@ -65,7 +65,9 @@ def _downloaded(file: Published, progress: Progress, hint: str) -> bytes:
                 while len(data) <= file.size and (piece := answer.read(_PIECE)):
                     data += piece
                     task.advance(len(piece))
-    except (URLError, HTTPException, OSError) as error:
+    except (HTTPException, OSError) as error:  # urllib's own are OSErrors
+        if isinstance(error, HTTPError):
+            error.close()
         reason = getattr(error, "reason", None) or error
         raise NetworkError(f"{file.url}: {reason}", hint=hint) from error
     return bytes(data)
