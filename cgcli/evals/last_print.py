@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib.util
 import json
 import os
 import signal
 import sys
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
 _MOST_INT = 2**63
@@ -63,6 +64,7 @@ def tell(source: str, kind: str, seconds: float, mark: str) -> NoReturn:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     sys.stdout = sys.stderr = os.fdopen(nowhere, "w", encoding="utf-8", errors="replace")
+    _put_off("numpy")
     printed: list[tuple[Any, ...]] = []
 
     def record(*args: Any, **options: Any) -> None:
@@ -77,6 +79,30 @@ def tell(source: str, kind: str, seconds: float, mark: str) -> NoReturn:
     while words:
         words = words[os.write(channel, words) :]
     os._exit(0)  # no thread of the program is waited for
+
+
+class _PutOff(ModuleType):
+    """A module that is executed when something of it is first used."""
+
+    def __getattr__(self, name: str) -> Any:
+        spec, self.__class__ = self.__spec__, ModuleType  # type: ignore[assignment]
+        assert spec and spec.loader
+        self.__path__ = spec.submodule_search_locations or []
+        spec.loader.exec_module(self)
+        return getattr(self, name)
+
+
+def _put_off(name: str) -> None:
+    """Import a package when it is first used: every sample imports numpy, and few use it.
+
+    (importlib's LazyLoader takes the import statement itself for a use.)
+    """
+    spec = None if name in sys.modules else importlib.util.find_spec(name)
+    if spec:
+        module = importlib.util.module_from_spec(spec)
+        del module.__path__  # so that an import of something inside is a use
+        module.__class__ = _PutOff
+        sys.modules[name] = module
 
 
 def _run(source: str, namespace: dict[str, Any], seconds: float) -> str:

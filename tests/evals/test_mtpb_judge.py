@@ -60,6 +60,32 @@ def test_verdicts(program: str, expected: Any, paper: str, strict: str) -> None:
     assert trial.result(verdict, STRICT).outcome == strict
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import numpy as np\nprint(int(np.linalg.norm([3, 4])))",
+        "import numpy.linalg as la\nprint(la.norm([3, 4]))",
+        "import numpy.linalg\nimport numpy as np\nprint(int(np.array(5)))",
+        "from numpy import *\nprint(array([5])[0])",
+        "from numpy.linalg import norm\nprint(norm([3, 4]))",
+        "import numpy as np\nimport numpy\nimport sys\nprint(5 if np is numpy is sys.modules['numpy'] else 0)",
+        "import numpy as np\nprint(len(np.__name__))",
+        "import numpy as np\ntry: np.nothing\nexcept AttributeError: print(5)",
+        "try: import numpy.nothing\nexcept ModuleNotFoundError: print(5)",
+        "import numpy as np\nclass A(np.ndarray): pass\nprint(len(A(5)))",
+        "import numpy as np\nprint(len([np.pi for _ in range(5)]))",
+    ],
+)
+def test_numpy_is_there_when_it_is_used(program: str) -> None:
+    trial = Trial.of(program, 5)
+    assert trial.result(run(trial.source(Rules()), policy=Rules().policy), STRICT).passed
+
+
+def test_a_sample_that_does_not_use_numpy_does_not_wait_for_it() -> None:
+    trial = Trial.of(f"{NUMPY}import sys\nprint(sum(name.startswith('numpy') for name in sys.modules))", 1)
+    assert trial.result(run(trial.source(SHORT), policy=SHORT.policy), SHORT).passed
+
+
 def test_what_is_expected_does_not_come_to_the_sandbox() -> None:
     source = Trial.of("print(3)", "the answer").source(SHORT)
     assert b"print(3)" in source and b"the answer" not in source
