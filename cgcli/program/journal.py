@@ -9,6 +9,7 @@ are is shelf.py's matter.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from contextlib import suppress
@@ -28,6 +29,9 @@ from cgcli.program.records import FORMAT, Entry, Header
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
+
+_GLANCE_S = 0.05
+"""Who only looks whether a program is open (`is_open`) has its lock for less than this."""
 
 
 @dataclass(frozen=True)
@@ -99,19 +103,26 @@ class Journal:
         """Let events happen, and write them down at once.
 
         Raises IndexError for one that cannot happen; it and those after it have not then. Raises CgcliError where the
-        disk says no: they have happened all the same, and are written with the next ones, or by `close`.
+        disk says no: they have happened all the same, and are written with the next ones, or by `flush`.
         """
         for event in events:
             written = records.line(Entry(_now(), event))
             self.history.apply(event)
             self._pending += written
-        self._write()
+        self.flush()
+
+    def flush(self, hint: str = "it is in memory still, and written with the next step") -> None:
+        """Write what could not be written yet. Raises CgcliError with that hint where the disk still says no."""
+        if self._pending:
+            self._write(hint)
 
     def close(self) -> None:
-        """Give the program to others. Raises CgcliError where something could not be written to the end."""
+        """Give the program to others. Raises CgcliError where something could not be written to the end: it is lost.
+
+        Who can go on without a file does `flush` first.
+        """
         try:
-            if self._pending:
-                self._write()
+            self.flush(hint="what was done since it was last written is lost")
         finally:
             if self._lock:
                 self._lock.release()
@@ -124,7 +135,7 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _write(self) -> None:
+    def _write(self, hint: str) -> None:
         try:
             if not self.id:
                 self._begin()
@@ -138,7 +149,7 @@ class Journal:
             known = (
                 error if isinstance(error, CgcliError) else disk_error(self.path if self.id else self._folder, error)
             )
-            raise CgcliError(known.message, hint="it is in memory still, and written with the next step") from error
+            raise CgcliError(known.message, hint=hint) from error
         self._whole, self._pending = self._whole + len(data), b""
 
     def _begin(self) -> None:
@@ -180,7 +191,7 @@ def read(path: Path) -> Recording:
 def hold(path: Path) -> BaseFileLock:
     """Keep a program from being opened elsewhere, until the lock is released. Raises CgcliError where it is open."""
     try:
-        lock = _lock(path)
+        lock = _lock(path, wait_s=_GLANCE_S)
     except OSError as error:
         raise disk_error(path, error) from error
     if lock is None:
@@ -212,15 +223,16 @@ def forget(path: Path) -> None:
         lock.release()
 
 
-def _lock(path: Path) -> BaseFileLock | None:
-    """The lock of a program, taken; None where it is somebody else's."""
+def _lock(path: Path, wait_s: float = 0) -> BaseFileLock | None:
+    """The lock of a program, taken; None where it is somebody else's, and still is after `wait_s` seconds."""
     from filelock import FileLock, Timeout
 
     file = _lock_file(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people ask for is nobody else's business
+    file.parent.mkdir(exist_ok=True)
     lock = FileLock(file, thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait_s, poll_interval=_GLANCE_S / 10)
     except Timeout:
         return None
     return lock
@@ -231,7 +243,12 @@ def _lock_file(path: Path) -> Path:
 
 
 def _overwrite(path: Path, begin: int, data: bytes) -> None:
-    """Let `data` be all that follows `begin`, on the disk itself; where the disk says no, nothing follows it."""
+    """Let `data` be all that follows `begin`, on the disk itself; where the disk says no, nothing follows it.
+
+    Raises OSError; also where something follows it already that is no part of `data`: somebody else wrote it.
+    """
+    if path.stat().st_size < begin or not data.startswith(_from(path, begin)):
+        raise OSError(errno.ESTALE, "somebody else has changed it")
     try:
         with path.open("r+b") as file:
             file.truncate(begin)
@@ -243,6 +260,12 @@ def _overwrite(path: Path, begin: int, data: bytes) -> None:
         with suppress(OSError):
             os.truncate(path, begin)
         raise
+
+
+def _from(path: Path, begin: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(begin)
+        return file.read()
 
 
 def _now() -> str:

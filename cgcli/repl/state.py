@@ -137,15 +137,18 @@ class Repl:
         """Load another model, or the same one again, from now on."""
         self.loader.close()
         self.choice, self._session = choice, None
+        self.reading = self.fold = None
         self.loader = self._new_loader()
         self.loader.start()
 
     def open(self, path: Path) -> None:
         """Go on with the program of a file (see `open_file`). Raises CgcliError; the program stays then."""
+        self.journal.flush()
         self._take(*open_file(self.shelf, path, self.options.settings, self.choice))
 
     def clear(self) -> None:
-        """A new program in the same language."""
+        """A new program in the same language. Raises CgcliError where the former one could not be kept; it stays."""
+        self.journal.flush()
         code = self.language
         self._take(self.shelf.new(new_program(code, self.options.settings, self.choice), code.name), None)
 
@@ -156,9 +159,14 @@ class Repl:
         self.screen.colour = self._own_colour if color == "auto" else color == "always"
 
     def close(self) -> None:
-        """Give back the model, and the program's file."""
-        self.loader.close()
-        self.journal.close()
+        """Give back the model, and the program's file; Ctrl-C does not keep it from that."""
+        from cgcli.native.interrupt import interruptible
+
+        with interruptible(patient=True):
+            try:
+                self.loader.close()
+            finally:
+                self.journal.close()
 
     def _take(self, journal: Journal, opened: Saved | None) -> None:
         self.journal.close()

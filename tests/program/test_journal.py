@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from cgcli.core.errors import CgcliError
 from cgcli.program.history import History, Point
-from cgcli.program.journal import Journal, read
+from cgcli.program.journal import Journal, hold, read
 from cgcli.program.operations import Add, Drop
 from cgcli.program.program import Program
 from cgcli.program.turn import Turn
@@ -240,5 +241,34 @@ def test_a_disk_that_cannot_be_written_at_all(mount: Callable[..., Path]) -> Non
         with pytest.raises(CgcliError, match=f"cannot write {disk}/programs.*: read-only file system"):
             journal.append(journal.history.commit(Add(Turn(prompt, "x"))))
     assert prompts(journal.history) == ["read", "sort"]
-    with pytest.raises(CgcliError, match="read-only"):
+    with pytest.raises(CgcliError, match="read-only") as raised:
         journal.close()
+    assert raised.value.hint == "what was done since it was last written is lost"
+
+
+def test_what_somebody_else_has_written_is_left_as_it_is(tmp_path: Path) -> None:
+    journal = begun(tmp_path, "read")
+    for change in (lambda data: data + b"mine\n", lambda data: data[:-1]):
+        whole = journal.path.read_bytes()
+        changed = change(whole)
+        journal.path.write_bytes(changed)
+        with pytest.raises(CgcliError, match="somebody else has changed it"):
+            journal.append(journal.history.commit(Add(Turn("sort", "x"))))
+        assert journal.path.read_bytes() == changed
+        journal.path.write_bytes(whole)
+        journal.flush()
+        assert read(journal.path).history == journal.history
+    journal.close()
+
+
+def test_who_only_looks_keeps_nobody_from_opening_it(tmp_path: Path) -> None:
+    journal = begun(tmp_path, "read")
+    journal.close()
+    looking = hold(journal.path)
+    threading.Timer(0.02, looking.release).start()
+    Journal.open(journal.path).close()
+
+
+def test_only_the_user_can_read_it(tmp_path: Path) -> None:
+    begun(tmp_path / "data" / "programs", "read").close()
+    assert (tmp_path / "data" / "programs").stat().st_mode & 0o777 == 0o700
