@@ -150,6 +150,16 @@ class Session:
         at_once = min(self.generation.candidates, self.engine.sequences)
         return (turns - 1 + at_once) * (self.generation.max_tokens + _MORE)
 
+    def draws_like(self, facts: Facts) -> bool:
+        """Whether what it draws now could stand beside candidates of these facts: the same model, seed and sampler."""
+        how = self.generation
+        now = asdict(how.sampling) | {"model": self.model, "quant": self._quant, "max_tokens": how.max_tokens}
+        return all(getattr(facts, name) == value for name, value in now.items())
+
+    @property
+    def _quant(self) -> str:
+        return self.engine.model.header.quant
+
     def plan(self, prompt: str | None, keep: str = "") -> Plan:
         """What the model would read for `prompt`; it reads nothing yet.
 
@@ -233,7 +243,7 @@ class Session:
         plan, how = reading.plan, self.generation
         return Facts(
             model=self.model,
-            quant=self.engine.model.header.quant,
+            quant=self._quant,
             **asdict(how.sampling),
             max_tokens=how.max_tokens,
             context=digest(plan.program.source() + plan.program.opening(plan.prompt)),

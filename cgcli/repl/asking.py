@@ -32,7 +32,9 @@ def ask(repl: Repl, prompt: str) -> None:
     before = repl.program
     turn = draw(repl, before, prompt)
     repl.do(repl.history.commit(Add(turn)))
-    _after(repl, len(before.turns), turn)
+    _tell_end(repl, len(before.turns), turn)
+    if not turn.interrupted:
+        run_if_auto(repl)
 
 
 def redraw(
@@ -42,23 +44,26 @@ def redraw(
     *,
     prompt: str | None = None,
     keep: str = "",
-    choosing: bool = True,
 ) -> None:
     """Draw a turn again, in its place: under other words where `prompt` is given, going on behind `keep` of its code.
 
-    Its candidates stay to be picked where the text before them is the same, and other draws are made then. choosing:
-    ask which of several candidates is wanted. Raises what `draw` does.
+    Its candidates stay to be picked where the text before them is the same and they were drawn as this one will be: the
+    facts are of all of them. Other draws are made then. A replay asks for no choice and runs nothing: it has turns to
+    come. Raises what `draw` does.
     """
     before, old = repl.program.until(index), repl.program.turns[index]
     wanted = old.prompt if prompt is None else prompt
     context = digest(before.source() + before.opening(wanted))
-    earlier = old.candidates if old.facts and old.facts.context == context else ()
+    stay = old.facts and old.facts.context == context and repl.session().draws_like(old.facts)
+    earlier = old.candidates if stay else ()
     first = 1 + max((candidate.draw for candidate in earlier), default=-1)
-    new = draw(repl, before, wanted, keep=keep, first=first, choosing=choosing)
+    new = draw(repl, before, wanted, keep=keep, first=first, choosing=why != "replay")
     accepted = None if new.accepted is None else len(earlier) + new.accepted
     turn = replace(new, candidates=(*earlier, *new.candidates), accepted=accepted)
     repl.do(repl.history.commit(Put(index, turn, why)))
-    _after(repl, index, new)
+    _tell_end(repl, index, new)
+    if why != "replay" and not new.interrupted:
+        run_if_auto(repl)
 
 
 def draw(
@@ -136,8 +141,8 @@ def _silently(pieces: Generator[str, None, Turn]) -> Turn:
             return turn
 
 
-def _after(repl: Repl, index: int, turn: Turn) -> None:
-    """What is to be known of a turn that was just drawn: why it ends, what became stale; then /auto."""
+def _tell_end(repl: Repl, index: int, turn: Turn) -> None:
+    """What is to be known of a turn that was just drawn: why it ends, what became stale."""
     assert turn.accepted is not None  # `draw` raised otherwise
     number = index + 1
     reason = turn.candidates[turn.accepted].finish_reason
@@ -148,7 +153,11 @@ def _after(repl: Repl, index: int, turn: Turn) -> None:
     elif reason == "context":
         repl.screen.note("cut where the model's window is full")
     tell_stale(repl)
-    if repl.options.auto and not turn.interrupted:
+
+
+def run_if_auto(repl: Repl) -> None:
+    """Run the program where that was asked for after each turn. Raises what `run_program` does."""
+    if repl.options.auto:
         running.run_program(repl, ())
 
 

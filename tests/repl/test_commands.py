@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,6 +137,30 @@ class TestDrawing:
         _, shown, _ = play(tmp_path, "no end", settings=Settings(seed=1, max_tokens=7))
         assert "cut at 7 tokens: /from 6 goes on" in shown
 
+    def test_a_cut_turn_that_is_not_the_last_goes_on_where_it_ends(self, tmp_path: Path) -> None:
+        how = Settings(seed=1, max_tokens=7)
+        lines = "no end", "print the largest", "/retry 1"
+        repl, shown, _ = play(tmp_path, *lines, settings=how)
+        hint = re.findall(r"(/from \d+) goes on", shown)[-1]
+        again, _, status = play(tmp_path, *lines, hint, settings=how)
+        assert status == 0
+        before, after = repl.program.turns, again.program.turns
+        assert after[0].completion.startswith(before[0].completion)
+        assert after[0].completion.endswith("rest = 0")
+        assert after[1].completion == before[1].completion
+
+    def test_the_comment_of_a_turn_draws_all_of_it_again(self, tmp_path: Path) -> None:
+        engine = AnsweringEngine()
+        play(tmp_path, "two lines", "print the largest", "/from 8", engine=engine)
+        assert engine.requests[-1].context.endswith(b"\n\n# print the largest\n")
+
+    @pytest.mark.parametrize("other", ["/seed 9", "/model other", "/set temperature 0.9", "/set max_tokens 99"])
+    def test_candidates_that_were_drawn_otherwise_do_not_stay(self, tmp_path: Path, other: str) -> None:
+        engine = AnsweringEngine()
+        repl, _, _ = play(tmp_path, "a list with ten numbers", other, "/retry", engine=engine)
+        assert [one.draw for one in repl.program.turns[0].candidates] == [0]
+        assert [request.candidate for request in engine.requests] == [0, 0]
+
     def test_a_retry_makes_the_next_draws(self, tmp_path: Path) -> None:
         engine = AnsweringEngine()
         repl, _, _ = play(tmp_path, "a list with ten numbers", "/retry", "/retry 1", engine=engine)
@@ -190,6 +215,16 @@ class TestDrawing:
         )  # fmt: skip
         assert len(repl.reader.cards) == 2  # type: ignore[attr-defined]
         assert not repl.program.stale()
+
+    def test_a_replay_is_run_once_when_all_is_drawn(self, tmp_path: Path) -> None:
+        repl, shown, status = play(
+            tmp_path, "a list with two numbers", "print their mean", "print the largest", "/set unsafe on",
+            "/edit 1 two lines", "/auto on", "/replay",
+        )  # fmt: skip
+        assert not repl.program.stale()
+        assert list(repl.history.runs) == [digest(repl.program.source())]
+        assert "ZeroDivisionError" in shown
+        assert status == 8
 
     def test_what_is_folded_is_told_before(self, tmp_path: Path) -> None:
         (tmp_path / "work").mkdir()

@@ -129,11 +129,13 @@ def replay(repl: Repl, start: int | None) -> None:
     for index in range(start or 0, len(repl.program.turns)):
         if index in repl.program.stale():
             repl.screen.say(f"turn {index + 1}: {repl.program.turns[index].prompt or ''}", "bold")
-            asking.redraw(repl, index, "replay", choosing=False)
+            asking.redraw(repl, index, "replay")
             drawn += 1
             if repl.program.turns[index].interrupted:
-                break
-    if not drawn:
+                return
+    if drawn:
+        asking.run_if_auto(repl)
+    else:
         repl.screen.note("no turn is stale")
 
 
@@ -142,7 +144,7 @@ def from_(repl: Repl, line: int) -> None:
     """go on from a line
 
     Keeps what stands before LINE in the turn that it lies in, and draws the rest of that turn again; /show all numbers
-    the lines. The line after the last one continues the program where it ends. Later turns stay, marked stale.
+    the lines. The line behind a turn's last one continues that turn where it ends. Later turns stay, marked stale.
     """
     text = repl.program.source()
     starts = [0, *(at + 1 for at, character in enumerate(text) if character == "\n")]
@@ -150,7 +152,7 @@ def from_(repl: Repl, line: int) -> None:
         raise UsageError(f"no line {line}, the last is {len(starts)}", hint="/show all")
     at = starts[line - 1]
     for index, span in enumerate(repl.program.spans()):
-        if span.begin <= at < span.end or at == span.end == len(text):
+        if span.begin <= at <= span.end:
             asking.redraw(repl, index, "from", keep=text[span.code : at])
             return
     raise UsageError(f"line {line} lies before the first turn", hint="/show all")
