@@ -5,9 +5,7 @@ Knows neither terminal nor command line; the program's text goes to whoever call
 
 from __future__ import annotations
 
-import contextlib
 import traceback
-from collections.abc import Iterator
 
 from cgcli.core.errors import CgcliError, ExitStatus, Interrupted
 from cgcli.repl.asking import ask
@@ -19,30 +17,33 @@ from cgcli.repl.state import Repl
 def loop(repl: Repl, *, debug: bool = False) -> int:
     """Greet, and go on until the end of input or /quit; returns the status of the last error, 0 where there was none.
 
-    debug: show where an unexpected error comes from.
+    Ctrl-C ends a script. debug: show where an unexpected error comes from.
     """
     greeting(repl)
     status = int(ExitStatus.OK)
     default = ""
-    while not repl.ended:
+    warned = False
+    while True:
+        error = None
         try:
-            line = repl.reader.read(default)
+            error, default = _next(repl, default, debug=debug)
         except EOFError:
-            break
-        with repl.reader.watching():
-            error = attempt(repl, line, debug=debug)
-            if error is not None:
-                status = error.status
-                repl.screen.error(error)
-        default = repl.reader.typed()
-    return status
+            repl.ended = True
+        except KeyboardInterrupt:  # while a script's next line was waited for, or just before or after a prompt
+            error, default = (Interrupted() if repl.script else None), ""
+        if error is not None:
+            status = int(error.status)
+        # Who is warned that something would be lost may leave all the same.
+        warned = repl.ended and not repl.script and not warned and not _kept(repl)
+        if (repl.ended and not warned) or (repl.script and isinstance(error, Interrupted)):
+            return status
+        repl.ended = False
 
 
 def attempt(repl: Repl, line: str, *, debug: bool = False) -> CgcliError | None:
     """Do what a line says; returns what went wrong."""
     try:
-        with _interruptible():
-            handle(repl, line)
+        handle(repl, line)
     except BrokenPipeError:
         raise
     except CgcliError as error:
@@ -66,12 +67,30 @@ def handle(repl: Repl, line: str) -> None:
         ask(repl, line.removeprefix("/"))
 
 
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def _next(repl: Repl, default: str, *, debug: bool) -> tuple[CgcliError | None, str]:
+    """Read a line and do what it says; returns what went wrong, which has been said, and what was typed meanwhile."""
     from cgcli.native.interrupt import interruptible
 
-    with interruptible(patient=True):
-        yield
+    line = repl.reader.read(default)
+    with interruptible(patient=True) as interrupt:
+        with repl.reader.watching():
+            error = attempt(repl, line, debug=debug)
+            if repl.script and interrupt.requested:  # also where a part of a turn was kept
+                error = Interrupted()
+            if error is not None:
+                repl.screen.error(error)
+        interrupt.clear()
+        return error, repl.reader.typed()
+
+
+def _kept(repl: Repl) -> bool:
+    """Whether all that was done is on the disk; says so where it is not."""
+    try:
+        repl.journal.flush("/save FILE on another disk keeps it, /quit again leaves")
+    except CgcliError as error:
+        repl.screen.error(error)
+        return False
+    return True
 
 
 def _unexpected(error: Exception) -> CgcliError:
@@ -82,4 +101,4 @@ def _unexpected(error: Exception) -> CgcliError:
             where = f"{error.filename}: " if error.filename else ""
             return CgcliError(f"{where}{error.strerror or error}")
         case _:
-            return CgcliError(f"internal error: {type(error).__name__}: {error}", hint="cgcli --debug repl shows where")
+            return CgcliError(f"internal error: {type(error).__name__}: {error}", hint="cgcli --debug repl")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -67,6 +71,22 @@ class TestScript:
         assert ran.status == 0, ran.err
         assert ran.out.startswith(b"# \xff\n\n# \xfe\n")
         assert file.read_bytes() == ran.out
+
+    def test_ctrl_c_ends_it_and_the_program_is_there(self, home: Path) -> None:
+        command = [*CGCLI, "repl", "--seed", "3", "--max-tokens", "2000"]
+        environment = {**os.environ, "CGCLI_HOME": str(home)}
+        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, bufsize=0) as process:
+            assert process.stdin and process.stdout and process.stderr
+            process.stdin.write(b"a list of the hundred largest cities\nprint them\nprint them again\n")
+            process.stdin.close()
+            while b"perplexity" not in process.stderr.readline():
+                pass
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            out, err = process.stdout.read(), process.stderr.read()
+        assert process.returncode == 130, err
+        assert out.count(b"# a list of the hundred") == 1 and b"# print them" not in out
+        assert err.endswith(b"cgcli: interrupted\n")
 
     def test_a_reader_that_has_enough_ends_it_quietly(self, tiny_model: Path) -> None:
         reading, writing = os.pipe()

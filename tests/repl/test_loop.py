@@ -1,0 +1,117 @@
+"""The loop ends where it should, and nowhere else: Ctrl-C at any moment, full disks, errors of our own."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cgcli.engine.request import Completion, Request
+from cgcli.program.journal import is_open, read
+from cgcli.repl.loop import attempt, loop
+from cgcli.repl.state import Models
+from tests.repl.scripted import AnsweringEngine, ScriptedReader, make_repl
+
+
+class PressedEngine(AnsweringEngine):
+    """Ctrl-C is pressed while it writes, and while it is closed."""
+
+    def stream(self, request: Request) -> Generator[str, None, Completion]:
+        pieces = super().stream(request)
+        yield next(pieces)
+        signal.raise_signal(signal.SIGINT)
+        return (yield from pieces)
+
+    def close(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+        super().close()
+
+
+class PressedReader(ScriptedReader):
+    """Ctrl-C is pressed before a line is read, and when the watch over what is typed ends."""
+
+    pressed = False
+
+    def read(self, default: str = "") -> str:
+        self.pressed = not self.pressed
+        if self.pressed:
+            raise KeyboardInterrupt
+        return super().read(default)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        yield
+        signal.raise_signal(signal.SIGINT)
+
+    def typed(self) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return super().typed()
+
+
+def test_ctrl_c_ends_a_script_and_keeps_what_was_written(tmp_path: Path) -> None:
+    reader = ScriptedReader(["count", "print the largest", "/show"])
+    repl, out = make_repl(tmp_path, reader, engine=PressedEngine(), script=True)
+    assert loop(repl) == 130
+    assert reader.lines == ["print the largest", "/show"]
+    assert "cgcli: interrupted\n" in out.getvalue()
+    assert [turn.prompt for turn in repl.program.turns] == ["count"]
+    repl.close()
+    assert not is_open(repl.journal.path)
+
+
+def test_ctrl_c_ends_a_script_that_waits_for_its_next_line(tmp_path: Path) -> None:
+    repl, _ = make_repl(tmp_path, PressedReader(["count"]), script=True)
+    assert loop(repl) == 130
+
+
+def test_ctrl_c_at_any_moment_ends_no_session_with_a_person(tmp_path: Path) -> None:
+    reader = PressedReader(["count", "print the largest"])
+    repl, _ = make_repl(tmp_path, reader, engine=PressedEngine())
+    assert loop(repl) == 0
+    repl.close()
+    assert [turn.prompt for turn in repl.program.turns] == ["count", "print the largest"]
+    assert not is_open(repl.journal.path)
+
+
+def test_who_would_lose_something_is_told_once_before_leaving(mount: Callable[[str], Path]) -> None:
+    disk = mount("size=64k")
+
+    class Filling(ScriptedReader):
+        def read(self, default: str = "") -> str:
+            line = super().read(default)
+            if line == "fill":
+                with pytest.raises(OSError), (disk / "filling").open("wb", buffering=0) as file:
+                    while True:
+                        file.write(bytes(64))
+                line = "nothing\\" * 1000  # more than the file's last block has room for
+            if line == "free":
+                (disk / "filling").unlink()
+                line = "/show"
+            return line
+
+    reader = Filling(["count", "fill", "/quit", "/show", "/quit", "/quit", "not read"])
+    repl, out = make_repl(disk, reader)
+    loop(repl)
+    said = f"no space left while writing {repl.journal.path}; /save FILE on another disk keeps it, /quit again leaves"
+    assert out.getvalue().count(said) == 2
+    assert reader.lines == ["not read"]
+    reader.lines = ["/quit", "free", "/quit", "not read"]
+    loop(repl)
+    assert out.getvalue().count(said) == 3
+    assert reader.lines == ["not read"]
+    assert len(read(repl.journal.path).history.program.turns) == 2
+    repl.close()
+
+
+def test_an_error_of_our_own_names_a_command_that_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Models, name: str | None) -> None:
+        raise ZeroDivisionError("oh")
+
+    repl, _ = make_repl(tmp_path, ScriptedReader([]))
+    monkeypatch.setattr(type(repl.models), "choose", broken)
+    error = attempt(repl, "/model x")
+    assert error is not None
+    assert error.line == "internal error: ZeroDivisionError: oh; type: cgcli --debug repl"
