@@ -36,7 +36,8 @@ ANSWERS = {
 
 
 class AnsweringEngine(ScriptedEngine):
-    """Knows ANSWERS; asked for code that stands already to a part, it says the rest; all else is `pass`."""
+    """Knows ANSWERS; asked for code that stands already to a part, it says the rest,
+    or `rest = 0` where there is none; all else is `pass`."""
 
     def __init__(self, *, window: int = 100_000, interrupt_after: int | None = None) -> None:
         super().__init__([], window=window, interrupt_after=interrupt_after)
@@ -51,7 +52,8 @@ class AnsweringEngine(ScriptedEngine):
         prompt, _, kept = asked.partition("\n")
         texts = ANSWERS.get(prompt.removeprefix("# "), ("pass\n",))
         text = texts[min(request.candidate, len(texts) - 1)] + "\n\n\n" * (prompt != "no end")
-        return text.removeprefix(kept) if text.startswith(kept) else "rest = 0\n"
+        rest = text.removeprefix(kept) if text.startswith(kept) else ""
+        return rest if rest.strip() or not kept else "rest = 0\n"
 
     def close(self) -> None:
         self.closed = True
@@ -101,6 +103,13 @@ class ScriptedReader:
         number = self.repl.turn or len(self.repl.program.turns) + 1
         self.repl.screen.say(f"{number} › {line}")
         return line
+
+    def reword(self, turn: int, text: str) -> str | None:
+        assert self.repl.turn == turn
+        try:
+            return self.read(text) or None
+        except EOFError:
+            return None
 
     def watching(self) -> AbstractContextManager[None]:
         return nullcontext()
