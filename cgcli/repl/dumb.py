@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TextIO
@@ -14,6 +15,9 @@ from cgcli.repl.screen import Screen
 from cgcli.repl.script import read_joined
 from cgcli.repl.typeahead import Typeahead
 from cgcli.repl.view import View
+
+_TICK_S = 0.1
+"""Between two looks at whether Ctrl-C was pressed, where a command asks: it interrupts no read then."""
 
 
 class Dumb:
@@ -28,7 +32,6 @@ class Dumb:
 
     def read(self, default: str = "") -> str:
         with self._typeahead.paused():
-            default += self._typeahead.typed()
             while True:
                 self._screen.ask(f"{self._view.status().turn} > {default}")
                 try:
@@ -41,6 +44,24 @@ class Dumb:
                     text = default = ""
                 if text.strip():
                     return text
+
+    def reword(self, turn: int, text: str) -> str | None:
+        """The words that stand are shown, and new ones take their place."""
+        with self._typeahead.paused():
+            self._screen.say(text)
+            self._screen.ask(f"edit {turn} > ")
+            try:
+                while not select.select([self._stdin], [], [], _TICK_S)[0]:
+                    if Interrupt().requested:
+                        raise KeyboardInterrupt
+                words = read_joined(self._stdin.readline)
+            except KeyboardInterrupt:
+                Interrupt().clear()
+                self._screen.say()
+                return None
+            except EOFError:
+                return None
+        return words if words.strip() else None
 
     def watching(self) -> AbstractContextManager[None]:
         return self._typeahead.watching()

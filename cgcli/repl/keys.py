@@ -20,15 +20,22 @@ Ctrl-X Ctrl-E  the line in your editor     Ctrl-Z     suspend
 
 
 def prompt_keys(
-    *, edit: Callable[[KeyPressEvent], None], show_help: Callable[[], None], hint: Callable[[], None]
+    *,
+    edit: Callable[[KeyPressEvent], None],
+    show_help: Callable[[], None],
+    hint: Callable[[], None],
+    may_be_empty: Callable[[], bool],
 ) -> KeyBindings:
-    """edit: the line in an editor; show_help: the list of keys above the prompt; hint: how to leave."""
+    """edit: the line in an editor; show_help: the list of keys above the prompt; hint: how to leave.
+
+    may_be_empty: whether an empty line is an answer, which Ctrl-C gives too.
+    """
     keys = KeyBindings()
     typing = has_focus(DEFAULT_BUFFER)
 
     @keys.add("enter", filter=typing)
     def _(event: KeyPressEvent) -> None:
-        if event.current_buffer.text.strip():
+        if event.current_buffer.text.strip() or may_be_empty():
             event.current_buffer.validate_and_handle()
 
     @keys.add("escape", "enter", filter=typing & (emacs_mode | vi_insert_mode))
@@ -40,7 +47,9 @@ def prompt_keys(
     def _(event: KeyPressEvent) -> None:
         if not event.app.layout.has_focus(DEFAULT_BUFFER):
             event.app.layout.focus(DEFAULT_BUFFER)
-        if event.current_buffer.text:
+        if may_be_empty():
+            event.app.exit(result="")
+        elif event.current_buffer.text:
             event.current_buffer.reset()
         else:
             hint()

@@ -18,11 +18,23 @@ class Card:
     stands: bool = False
 
 
+def is_command(line: str) -> bool:
+    """Whether a line is a command, and no prompt: it begins with a `/`. `//` begins a prompt with one."""
+    return line.startswith("/") and not line.startswith("//")
+
+
 class Reader(Protocol):
     def read(self, default: str = "") -> str:
         """A prompt or a command as typed, perhaps of several lines, never blank. default: stands in the line already.
 
         Ctrl-C clears the line. Raises EOFError at the end.
+        """
+        ...
+
+    def reword(self, turn: int, text: str) -> str | None:
+        """The prompt of a turn, which stands in the line already, as the user leaves it; None where nobody wants that.
+
+        That is said with Ctrl-C, an empty line or the end of input.
         """
         ...
 
@@ -34,7 +46,8 @@ class Reader(Protocol):
         ...
 
     def typed(self) -> str:
-        """What was typed in `watching` since the last call: the `default` of the next `read`. Empty for scripts."""
+        """What was typed first in `watching`, and not returned yet: the `default` of the next `read`. It ends before a
+        line with a command, and a command stands alone. Empty for scripts."""
         ...
 
     def choose(self, cards: Sequence[Card]) -> int | None:

@@ -38,6 +38,9 @@ class Script:
             pass
         return text
 
+    def reword(self, turn: int, text: str) -> str | None:
+        return None
+
     def watching(self) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -14,7 +14,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition, vi_navigation_mode
+from prompt_toolkit.filters import Condition, is_searching, vi_navigation_mode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.key_binding import KeyPressEvent
@@ -29,7 +29,7 @@ from cgcli.repl.completion import Suggestions
 from cgcli.repl.editor import edit, undisturbed
 from cgcli.repl.history_file import HistoryFile
 from cgcli.repl.keys import HELP, prompt_keys
-from cgcli.repl.reader import Card, Reader
+from cgcli.repl.reader import Card, Reader, is_command
 from cgcli.repl.screen import Screen
 from cgcli.repl.toolbar import toolbar
 from cgcli.repl.typeahead import Typeahead
@@ -51,7 +51,7 @@ _STYLE = Style.from_dict(
         "scrollbar.button": "noinherit reverse",
     }
 )
-_FIRST_HINT = "what the program should do first; /help lists commands, F1 keys"
+_FIRST_HINT = "what the program should do {when}; /help lists commands, F1 keys"
 _LEAVE_HINT = "Ctrl-D or /quit leaves"
 
 
@@ -87,7 +87,8 @@ class Terminal:
         self._output = output
         self._variables = variables
         self._history = HistoryFile(history)
-        self._hint = _FIRST_HINT
+        self._hint: str | None = None  # what the first one is depends on the program
+        self._reworded: int | None = None  # the turn whose prompt is typed, if that stood already
         self._typeahead = Typeahead(input.fileno(), self._brackets)
         self._depth = ColorDepth.DEPTH_4_BIT if screen.colour else ColorDepth.DEPTH_1_BIT
         self._session = self._make_session()
@@ -95,20 +96,20 @@ class Terminal:
 
     def read(self, default: str = "") -> str:
         with self._typeahead.paused():
-            default += self._typeahead.typed()
-            while True:
-                self._session.editing_mode = EditingMode.VI if self._view.vi else EditingMode.EMACS
-                try:
-                    with handler_kept():
-                        text = self._session.prompt(default=default).strip("\n")
-                except KeyboardInterrupt:  # a signal before or after the prompt had its handler
-                    text = ""
-                self._hint = default = ""
-                if self._history.trouble:
-                    self._screen.error(self._history.trouble)
-                    self._history.trouble = None
-                if text.strip():
-                    return text
+            while not (text := self._line(default)).strip():
+                default = ""
+            return text
+
+    def reword(self, turn: int, text: str) -> str | None:
+        with self._typeahead.paused():
+            self._reworded = turn
+            try:
+                words = self._line(self._typeahead.typed(behind=text))
+            except EOFError:
+                return None
+            finally:
+                self._reworded = None
+        return words if words.strip() else None
 
     def watching(self) -> AbstractContextManager[None]:
         return self._typeahead.watching()
@@ -124,18 +125,37 @@ class Terminal:
         with self._typeahead.paused(), undisturbed():
             return edit(text, suffix, self._variables)
 
+    def _line(self, default: str) -> str:
+        """What is typed, without line ends around it; empty where that was cleared. Raises EOFError."""
+        self._session.editing_mode = EditingMode.VI if self._view.vi else EditingMode.EMACS
+        try:
+            with handler_kept():
+                text = self._session.prompt(default=default).strip("\n")
+        except KeyboardInterrupt:  # a signal before or after the prompt had its handler
+            text = ""
+        self._hint = ""
+        if self._history.trouble:
+            self._screen.error(self._history.trouble)
+            self._history.trouble = None
+        return text
+
     def _make_session(self) -> PromptSession[str]:
         session: PromptSession[str] = PromptSession(
             self._message,
             multiline=True,
             prompt_continuation=self._continuation,
-            placeholder=lambda: [("class:hint", self._hint)],
+            placeholder=self._placeholder,
             completer=Suggestions(self._view),
-            complete_while_typing=Condition(lambda: _is_command(session.default_buffer.text)),
+            complete_while_typing=Condition(lambda: self._reworded is None and is_command(session.default_buffer.text)),
             auto_suggest=AutoSuggestFromHistory(),
             history=self._history,
             bottom_toolbar=lambda: toolbar(self._view.status(), self._output.get_size().columns),
-            key_bindings=prompt_keys(edit=self._edit_line, show_help=self._show_keys, hint=self._hint_to_leave),
+            key_bindings=prompt_keys(
+                edit=self._edit_line,
+                show_help=self._show_keys,
+                hint=self._hint_to_leave,
+                may_be_empty=lambda: self._reworded is not None,
+            ),
             enable_suspend=True,
             style=_STYLE,
             include_default_pygments_style=False,
@@ -149,7 +169,16 @@ class Terminal:
 
     def _message(self) -> StyleAndTextTuples:
         sign = ":" if vi_navigation_mode() else "›"
-        return [("class:prompt", f"{self._view.status().turn} {sign} ")]
+        what = self._view.status().turn if self._reworded is None else f"edit {self._reworded}"
+        return [("class:prompt", f"{what} {sign} ")]
+
+    def _placeholder(self) -> StyleAndTextTuples:
+        if is_searching():  # what is found is shown in the line, which is empty still
+            return []
+        if self._reworded is not None:
+            return [("class:hint", f"Ctrl-C or an empty line leaves turn {self._reworded} as it is")]
+        first = _FIRST_HINT.format(when="first" if self._view.status().turn == 1 else "next")
+        return [("class:hint", first if self._hint is None else self._hint)]
 
     def _continuation(self, width: int, line_number: int, is_soft_wrap: int) -> StyleAndTextTuples:
         return [("class:hint", ("" if is_soft_wrap else "· ").rjust(width))]
@@ -179,7 +208,3 @@ class Terminal:
             await run_in_terminal(lambda: self._screen.error(failure))
         else:
             buffer.document = Document(text, len(text))
-
-
-def _is_command(text: str) -> bool:
-    return text.startswith("/") and not text.startswith("//")

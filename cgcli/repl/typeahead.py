@@ -13,6 +13,8 @@ import termios
 import threading
 from collections.abc import Callable, Iterator
 
+from cgcli.repl.reader import is_command
+
 _PASTE, _PASTE_END = b"\x1b[200~", b"\x1b[201~"
 _PASTE_SECONDS = 0.5
 """How long the rest of a paste that has begun may take to come."""
@@ -26,22 +28,22 @@ _KEYS = re.compile(
 )
 
 
-def text_of(keys: bytes) -> str:
-    """The text that was typed: Enter a line end in it, Backspace done, all other control keys and sequences dropped.
+def lines_of(keys: bytes) -> list[str]:
+    """The lines that were typed: Enter ends one, Backspace is done, all other control keys and sequences are dropped.
 
-    Line ends around it are dropped, too.
+    What is pasted is all in one line, with its line ends. Blank lines are dropped.
     """
     text: list[str] = []
     for key in _KEYS.finditer(keys.decode("utf-8", "replace")):
         if key["paste"] is not None:
             text.extend(re.sub(r"\r\n?", "\n", key["paste"]))
         elif key["end"]:
-            text.append("\n")
+            text.append("\r")
         elif key["rub"]:
             del text[-1:]
         elif key["text"]:
             text.append(key["text"])
-    return "".join(text).strip("\n")
+    return [line.strip("\n") for line in "".join(text).split("\r") if line.strip()]
 
 
 class Typeahead:
@@ -51,6 +53,7 @@ class Typeahead:
         self._descriptor = descriptor
         self._brackets = brackets
         self._keys = bytearray()
+        self._lines: list[str] = []
         self._lock = threading.Lock()  # of the keys, while they are taken
         self._watch: contextlib.ExitStack | None = None
 
@@ -78,11 +81,20 @@ class Typeahead:
         finally:
             self._start()
 
-    def typed(self) -> str:
-        """What was typed since the last call."""
+    def typed(self, behind: str = "") -> str:
+        """What was typed first and not returned yet, behind a text that stands already: lines, which end before a
+        command, or a command alone."""
         with self._lock:
             keys, self._keys = self._keys, bytearray()
-        return text_of(bytes(keys))
+        self._lines += lines_of(bytes(keys))
+        if behind and self._lines and not is_command(self._lines[0]):
+            return behind + self._lines.pop(0)
+        if behind or not self._lines:
+            return behind
+        text = self._lines.pop(0)
+        while self._lines and not is_command(text) and not is_command(self._lines[0]):
+            text += "\n" + self._lines.pop(0)
+        return text
 
     def _start(self) -> None:
         self._watch = contextlib.ExitStack()

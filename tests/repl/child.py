@@ -1,6 +1,6 @@
 """A REPL of a few commands around the real reader, for the tests that need a real terminal; run in a pseudo-terminal.
 
-/stream SECONDS streams lines of code, /load SECONDS says for so long that it loads, /ask asks for another line within a
+/stream SECONDS streams lines of code, /load SECONDS says for so long that it loads, /ask asks for other words within a
 command, /edit and /choose do what they say, all else is said back.
 """
 
@@ -28,7 +28,10 @@ class FakeView:
     vi = False
 
     def __init__(self) -> None:
-        self.now = Status(model="tiny", quant="q4_0", tokens=812, window=2048, clarity="fair", perplexity=12.34)
+        turn = int(os.environ.get("TURN", "1"))
+        self.now = Status(
+            turn=turn, model="tiny", quant="q4_0", tokens=812, window=2048, clarity="fair", perplexity=12.34
+        )
         self.on_change: Callable[[], None] = lambda: None
 
     def load(self, seconds: float) -> None:
@@ -73,7 +76,7 @@ def main() -> None:
                     stream(screen, float(line.split()[1]))
                 elif line == "/ask":
                     with interruptible(patient=True) as interrupt:
-                        screen.say(f"answered {reader.read('old')!r}, interrupted {interrupt.requested}")
+                        screen.say(f"answered {reader.reword(1, 'old')!r}, interrupted {interrupt.requested}")
                 elif line == "/choose":
                     screen.say(f"took {reader.choose(CARDS)!r}")
                 elif line == "/edit":

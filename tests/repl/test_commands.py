@@ -332,6 +332,21 @@ class TestLoop:
         attempt(repl, "a list with ten numbers")
         real = repl.do
 
+    def test_a_command_is_no_new_prompt_of_a_turn(self, tmp_path: Path) -> None:
+        reader = ScriptedReader(["a list with ten numbers", "/edit 1", "/quit", "print the largest"])
+        repl, out = make_repl(tmp_path, reader)
+        loop(repl)
+        assert reader.defaults[2:4] == ["a list with ten numbers"] * 2
+        assert "cgcli: a prompt, not a command: Ctrl-C leaves turn 1 as it is\n" in out.getvalue()
+        assert [turn.prompt for turn in repl.program.turns] == ["print the largest"]
+
+    def test_a_prompt_with_a_slash_is_typed_and_edited_with_two(self, tmp_path: Path) -> None:
+        reader = ScriptedReader(["//tmp is read", "/edit 1", "//tmp is written"])
+        repl, _ = make_repl(tmp_path, reader)
+        loop(repl)
+        assert reader.defaults[2] == "//tmp is read"
+        assert [turn.prompt for turn in repl.program.turns] == ["/tmp is written"]
+
         def done_and_interrupted(event: Event) -> None:
             real(event)
             Interrupt().set()

@@ -50,6 +50,44 @@ def test_ctrl_c_clears_and_then_says_how_to_leave(terminal: PseudoTerminal) -> N
     terminal.wait_for("bye")
 
 
+def test_a_prompt_that_is_reworded_says_so_and_how_to_leave(terminal: PseudoTerminal) -> None:
+    for keys in ("\x03", "\x15\r", "\x15\x04"):
+        terminal.send("/ask\r")
+        terminal.wait(lambda: terminal.line == "edit 1 › old")
+        if "\x15" in keys:
+            terminal.send("\x15")
+            terminal.wait(lambda: terminal.line == "edit 1 › Ctrl-C or an empty line leaves turn 1 as it is")
+        terminal.send(keys[-1])
+        terminal.wait_for("answered None, interrupted False")
+        terminal.wait(lambda: terminal.line == "1 ›")
+        terminal.send("\x0c")
+        terminal.wait(lambda: "answered" not in terminal.text)
+
+
+def test_commands_typed_while_code_streams_stand_in_prompts_of_their_own(terminal: PseudoTerminal) -> None:
+    terminal.send("/stream 1\r")
+    terminal.wait_for("value_3 = 3")
+    terminal.send("/show\r/diff\rwords\r")
+    for line in ("/show", "/diff", "words"):
+        terminal.wait(lambda line=line: terminal.line == f"1 › {line}")  # type: ignore[misc]
+        terminal.send("\r")
+        terminal.wait_for(f"got '{line}'")
+
+
+def test_what_is_searched_for_stands_alone_in_an_empty_line(tmp_path: Path) -> None:
+    (tmp_path / "history").write_text("\n# yesterday\n+print their mean\n")
+    with start(HISTORY=str(tmp_path / "history")) as terminal:
+        terminal.wait_for("1 › what the program should do first")
+        terminal.send("\x12their")
+        terminal.wait(lambda: any(row.startswith("1 › print their mean") for row in terminal.rows))
+        assert "1 › print their mean" in terminal.rows
+
+
+def test_the_hint_of_a_program_that_goes_on() -> None:
+    with start(TURN="3") as terminal:
+        terminal.wait_for("3 › what the program should do next; /help lists commands, F1 keys")
+
+
 def test_commands_complete_as_they_are_typed_prompts_on_tab(terminal: PseudoTerminal) -> None:
     terminal.send("me")
     terminal.wait_for("1 › me")
@@ -214,15 +252,14 @@ def test_a_dumb_terminal_gets_text_and_nothing_else() -> None:
         terminal.send("fresh\n")
         terminal.wait_for("got 'fresh'")
         terminal.send("/ask\n")
-        terminal.wait(lambda: terminal.line == "1 > old")
-        terminal.send("er\n")
-        terminal.wait_for("answered 'older', interrupted False")
-        terminal.send("/ask\n")
-        terminal.wait(lambda: terminal.line == "1 > old")
-        terminal.send("er\x03")
-        terminal.wait_for("^C", times=3)
+        terminal.wait(lambda: terminal.line == "edit 1 >" and "\nold\n" in terminal.text)
         terminal.send("new\n")
         terminal.wait_for("answered 'new', interrupted False")
+        for number, keys in enumerate(("er\x03", "\n", "\x04"), 1):
+            terminal.send("/ask\n")
+            terminal.wait(lambda: terminal.line == "edit 1 >")
+            terminal.send(keys)
+            terminal.wait_for("answered None, interrupted False", times=number)
         terminal.send("\x04")
         terminal.wait_for("bye")
         assert "\x1b" not in terminal.sent

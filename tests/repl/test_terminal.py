@@ -121,6 +121,24 @@ def test_what_stands_in_the_line_already_can_be_edited(typed: Typing) -> None:
     assert typed("\x03other\r", default="read a file") == "other"
 
 
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (" today\r", "read a file today"),
+        ("\r", "read a file"),
+        ("\x15\r", None),
+        ("\x03", None),
+        ("\x15\x03", None),
+        ("\x15\x04", None),
+        ("\x15/quit\r", "/quit"),
+    ],
+)
+def test_a_prompt_is_reworded_or_left(typed: Typing, keys: str, words: str | None) -> None:
+    typed._keyboard.send_text(keys)
+    assert typed.terminal.reword(1, "read a file") == words
+    assert typed("\rnext\r") == "next"
+
+
 def test_earlier_prompts_come_back_and_are_found(typed: Typing) -> None:
     for prompt in ("read a file", "plot it", "save it"):
         typed(prompt + "\r")
@@ -155,7 +173,9 @@ def test_what_is_typed_meanwhile_waits_for_the_next_line(typed: Typing) -> None:
         typed._keyboard.send_text("typed\rmeanwhile\r")
         while not typed.terminal._typeahead._keys.endswith(b"while\r"):
             pass
-        assert typed.slowly("!\r", default="and ") == "and typed\nmeanwhile!"
+        Timer(0.1, typed._keyboard.send_text, ["!\r"]).start()
+        assert typed.terminal.reword(1, "and ") == "and typed!"
+    assert typed.terminal.typed() == "meanwhile"
     with typed.terminal.watching():
         typed._keyboard.send_text("more")
     assert typed.terminal.typed() == "more"

@@ -15,38 +15,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.repl.typeahead import Typeahead, text_of
+from cgcli.repl.typeahead import Typeahead, lines_of
 
 
 @pytest.mark.parametrize(
-    ("keys", "text"),
+    ("keys", "lines"),
     [
-        (b"words", "words"),
-        (b"one\rtwo", "one\ntwo"),
-        (b"one\r\ntwo\nthree", "one\ntwo\nthree"),
-        (b"\r\rone\r\r", "one"),
-        (b"ab\x7f\x7f\x7fc\x08d", "d"),
-        (b"a\x01\x04\tb\x1a\x00c", "abc"),
-        (b"a\x1b[Ab\x1b[1;5Cc\x1b[3~d\x1bOPe\x1b[[Af\x1b[24;80Rg", "abcdefg"),
-        (b"a\x1bbc\x1b\rd\x1b", "ac\nd"),
-        (b"a\x1b[200~b\tc\r\x03d\r\n\x1b[201~e", "ab\tc\n\x03d\ne"),
-        (b"\x1b[200~all of it\rthat came", "all of it\nthat came"),
-        ("é日\x7f本".encode(), "é本"),
-        (b"a\x1b[", "a"),
+        (b"words", ["words"]),
+        (b"one\rtwo", ["one", "two"]),
+        (b"one\r\ntwo\nthree", ["one", "two", "three"]),
+        (b"\r\rone\r \r\r", ["one"]),
+        (b"ab\x7f\x7f\x7fc\x08d", ["d"]),
+        (b"a\x01\x04\tb\x1a\x00c", ["abc"]),
+        (b"a\x1b[Ab\x1b[1;5Cc\x1b[3~d\x1bOPe\x1b[[Af\x1b[24;80Rg", ["abcdefg"]),
+        (b"a\x1bbc\x1b\rd\x1b", ["ac", "d"]),
+        (b"a\x1b[200~b\tc\r\x03d\r\n\x1b[201~e", ["ab\tc\n\x03d\ne"]),
+        (b"\x1b[200~all of it\rthat came", ["all of it\nthat came"]),
+        ("é日\x7f本".encode(), ["é本"]),
+        (b"a\x1b[", ["a"]),
     ],
 )
-def test_the_text_of_keys(keys: bytes, text: str) -> None:
-    assert text_of(keys) == text
+def test_the_lines_of_keys(keys: bytes, lines: list[str]) -> None:
+    assert lines_of(keys) == lines
 
 
 @given(st.binary(max_size=60))
 def test_keys_that_are_not_text_leave_none(keys: bytes) -> None:
-    assert all(c == "\n" or c.isprintable() or c > "\x9f" for c in text_of(keys.replace(b"\x1b[200~", b"")))
+    assert all(c == "\n" or c.isprintable() or c > "\x9f" for c in "\n".join(lines_of(keys.replace(b"\x1b[200~", b""))))
 
 
 @given(st.text(st.sampled_from("ab \t\n\x1b[\x03é"), max_size=40).filter(lambda text: "\x1b[201~" not in text))
 def test_a_paste_is_kept_as_it_is(text: str) -> None:
-    assert text_of(b"\x1b[200~" + text.encode() + b"\x1b[201~") == text.strip("\n")
+    assert lines_of(b"\x1b[200~" + text.encode() + b"\x1b[201~") == ([text.strip("\n")] if text.strip() else [])
 
 
 @dataclass
@@ -85,6 +85,32 @@ def test_nothing_is_echoed_and_all_is_kept(pair: Pair) -> None:
         assert os.read(pair.keyboard, 100) == b"shown"
     assert typeahead.typed() == "abc\nde"
     assert typeahead.typed() == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "typed"),
+    [
+        (b"/show\r/diff\r", ["/show", "/diff"]),
+        (b"one\rtwo\r/diff\rthree\r//four\rhalf", ["one\ntwo", "/diff", "three\n//four\nhalf"]),
+        (b"\x1b[200~a\r/b\x1b[201~\r/c", ["a\n/b", "/c"]),
+    ],
+)
+def test_a_command_is_joined_to_no_other_line(pair: Pair, keys: bytes, typed: list[str]) -> None:
+    typeahead = Typeahead(pair.terminal)
+    with typeahead.watching():
+        os.write(pair.keyboard, keys)
+        wait_until(lambda: len(typeahead._keys) == len(keys))
+    assert [typeahead.typed() for _ in [*typed, ""]] == [*typed, ""]
+
+
+def test_what_is_typed_stands_behind_a_text_but_a_command_does_not(pair: Pair) -> None:
+    typeahead = Typeahead(pair.terminal)
+    with typeahead.watching():
+        os.write(pair.keyboard, b"one\r/two\r")
+        wait_until(lambda: len(typeahead._keys) == 9)
+    assert typeahead.typed(behind="before ") == "before one"
+    assert typeahead.typed(behind="before ") == "before "
+    assert typeahead.typed() == "/two"
 
 
 def test_the_terminal_is_as_it_was_whatever_happens(pair: Pair) -> None:

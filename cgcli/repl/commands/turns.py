@@ -8,6 +8,7 @@ from cgcli.repl import asking
 from cgcli.repl.arguments import CANDIDATE, COUNT, LINE, PLACE, TURN, WORDS
 from cgcli.repl.candidates import cards
 from cgcli.repl.command import command
+from cgcli.repl.reader import is_command
 from cgcli.repl.state import Repl
 
 
@@ -71,12 +72,24 @@ def edit(repl: Repl, index: int, words: str | None) -> None:
     if words is None:
         if repl.script:
             raise UsageError(f"a script says the new words: /edit {index + 1} WORDS", hint="/help edit")
-        repl.turn = index + 1
-        try:
-            words = repl.reader.read(old)
-        except EOFError:
+        words = _reworded(repl, index + 1, old)
+        if words is None:
             repl.screen.note(f"turn {index + 1} is left as it was")
             return
+def _reworded(repl: Repl, turn: int, prompt: str) -> str | None:
+    """The words that the user makes of a prompt; None where they want none."""
+    line = f"/{prompt}" if prompt.startswith("/") else prompt
+    repl.turn = turn
+    try:
+        while (words := repl.reader.reword(turn, line)) is not None:
+            if not is_command(words):
+                return words.removeprefix("/")
+            repl.screen.error(UsageError(f"a prompt, not a command: Ctrl-C leaves turn {turn} as it is"))
+    finally:
+        repl.turn = None
+    return None
+
+
         finally:
             repl.turn = None
     asking.redraw(repl, index, "edit", prompt=words)
