@@ -101,8 +101,8 @@ def _markdown(program: Program, language: str, run: Run | None) -> str:
             blocks += [f"## {lines[0]}".rstrip(), *lines[1:]]
         if code := piece.code.strip("\n"):
             blocks.append(_fenced(code, language))
-    if run and (output := run.output.strip("\n")):
-        blocks += ["## Output", _fenced(output, "")]
+    if run and (run.output + run.errors).strip("\n"):
+        blocks += ["## Output", *(_fenced(said, "") for text in (run.output, run.errors) if (said := text.strip("\n")))]
     return "\n\n".join(blocks) + "\n"
 
 

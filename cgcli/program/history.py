@@ -35,13 +35,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Run:
-    """What a program did when it was run. text: its `digest`; verdict: one word or a few; output: the end of it."""
+    """What a program did when it was run.
+
+    text: its `digest`; verdict: one word or a few; output, errors: the ends of what it wrote on stdout and on stderr.
+    """
 
     text: str
     verdict: str
     passed: bool
     seconds: float
     output: str = ""
+    errors: str = ""
     arguments: tuple[str, ...] = ()
 
 

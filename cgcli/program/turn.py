@@ -26,6 +26,11 @@ class Candidate:
     finish_reason: End
     draw: int = 0
 
+    @property
+    def blank(self) -> bool:
+        """Whether there is no code in it, so that it cannot be a turn."""
+        return not self.text.strip()
+
 
 @dataclass(frozen=True)
 class Facts:

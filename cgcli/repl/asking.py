@@ -88,7 +88,8 @@ def draw(
         tries = f"{len(turn.candidates)} tries" if len(turn.candidates) > 1 else "one try"
         raise CgcliError(f"nothing came in {tries}", hint="other words, /seed N, or /set temperature 0.6")
     if repl.options.candidates > 1:
-        turn = choose(repl, before, turn) if choosing and not turn.interrupted else turn
+        if choosing and not turn.interrupted:
+            turn = choose(repl, before, turn) or turn
         if not repl.script:
             repl.screen.code(turn.completion)
     return turn

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from cgcli.core.errors import UsageError
+from cgcli.core.visible import clipped, visible
+from cgcli.program.parsing import parsed
 from cgcli.program.program import Program, digest
 from cgcli.program.turn import Candidate, Turn
-from cgcli.repl.python import parsed
 from cgcli.repl.reader import Card
 from cgcli.repl.state import Repl
 
+_TOLD = 60
+"""Columns for what a candidate did when it was run."""
 
-def choose(repl: Repl, before: Program, turn: Turn) -> Turn:
-    """The turn with the candidate that the user takes; as it is where nobody is asked, or none is taken."""
-    taken = repl.reader.choose(cards(repl, before, turn))
-    return turn if taken is None else turn.choose(taken)
+
+def choose(repl: Repl, before: Program, turn: Turn) -> Turn | None:
+    """The turn with the candidate that the user takes; None where nobody is asked, or none is taken."""
+    choices = cards(repl, before, turn)
+    while (index := repl.reader.choose(choices)) is not None:
+        try:
+            return take(turn, index)
+        except UsageError as error:
+            repl.screen.error(error)
+    return None
+
+
+def take(turn: Turn, index: int) -> Turn:
+    """The turn with that candidate. Raises UsageError for one without code."""
+    if turn.candidates[index].blank:
+        raise UsageError(f"candidate {index + 1} is empty", hint="take another one")
+    return turn.choose(index)
 
 
 def cards(repl: Repl, before: Program, turn: Turn) -> list[Card]:
@@ -47,7 +64,8 @@ def facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
     if run := repl.history.runs.get(digest(text)):
         lines = run.output.split("\n")
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        known.append(f"prints {said}" if run.passed and said else f"run: {run.verdict}")
+        told = f"prints {said}" if run.passed and said else f"run: {run.verdict}"
+        known.append(clipped(visible(told), _TOLD))
     return ", ".join(known)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _NARROWEST = 38
 """Columns that a candidate needs for its code to be read."""
+_MOST_FACTS = 3
+"""Rows of them, so that there is room for code."""
 _BETWEEN = " │ "
 _KEYS = "← → or its number: another · ↑ ↓ scroll · Enter take it · q leave"
 
@@ -43,7 +45,7 @@ def _share(beside: int, width: int) -> int:
 
 
 def _facts(card: Card, share: int) -> list[str]:
-    return textwrap.wrap(visible(card.facts), share)
+    return textwrap.wrap(visible(card.facts), share, max_lines=_MOST_FACTS, placeholder="…")
 
 
 def _code(card: Card) -> list[str]:

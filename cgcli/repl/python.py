@@ -1,22 +1,12 @@
-"""What Python itself says of a program's text, without running it."""
+"""The names that a Python program defines, without running it."""
 
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterator
 
+from cgcli.program.parsing import parsed
 from cgcli.program.program import Program
-
-
-def parsed(text: str) -> ast.Module | None:
-    """Its syntax tree; None where it has none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a doubtful escape in a string is not ours to tell
-            return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def names(program: Program) -> set[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SHOWN_LINES = 30
 _SHOWN_ERRORS = 10
 _SHOWN_RISKS = 5
-_KEPT = 4000  # characters of output that a journal keeps
+_KEPT = 4000  # characters of each stream that a journal keeps
 
 
 def run_program(repl: Repl, arguments: Sequence[str]) -> None:
@@ -56,8 +56,8 @@ def run(repl: Repl, program: Program, arguments: Sequence[str], listener: Listen
     except SandboxError as error:
         hint = "`cgcli doctor` says what is missing, /set unsafe on runs programs without it"
         raise SandboxError(error.message, hint=hint) from error
-    output = (verdict.stdout + verdict.stderr).decode("utf-8", "replace")[-_KEPT:]
-    repl.do(Run(digest(text), str(verdict), verdict.passed, verdict.seconds, output, tuple(arguments)))
+    output, errors = (said.decode("utf-8", "replace")[-_KEPT:] for said in (verdict.stdout, verdict.stderr))
+    repl.do(Run(digest(text), str(verdict), verdict.passed, verdict.seconds, output, errors, tuple(arguments)))
     return verdict
 
 

@@ -74,7 +74,7 @@ def event(history: History, step: Step) -> Event | None:
             case "switch":
                 return history.switch(names[step.which % len(names)])
             case "run":
-                return Run(digest(program.source()), "exit", False, 0.25, step.text, (step.text,))
+                return Run(digest(program.source()), "exit", False, 0.25, step.text, step.prompt or "", (step.text,))
             case "save":
                 return history.save(Path("/tmp") / f"{step.which}.py")
     except UsageError:

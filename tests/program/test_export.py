@@ -27,9 +27,9 @@ PROGRAM = (
 )
 
 
-def ran(program: Program, output: str, passed: bool = True) -> dict[str, Run]:
+def ran(program: Program, output: str, passed: bool = True, errors: str = "") -> dict[str, Run]:
     text = digest(program.source())
-    return {text: Run(text, "passed", passed, 0.1, output)}
+    return {text: Run(text, "passed", passed, 0.1, output, errors)}
 
 
 def notebook(text: str) -> Any:
@@ -121,6 +121,12 @@ def test_markdown_shows_the_words_and_the_code_as_they_are(turns: list[tuple[lis
     assert shown == [*expected, "Output", output.strip("\n")]
 
 
+@pytest.mark.parametrize(("output", "errors"), [("1\n", "careful\n"), ("", "careful"), ("1", "")])
+def test_markdown_shows_each_stream_by_itself(output: str, errors: str) -> None:
+    text = export(PROGRAM, "python", "md", ran(PROGRAM, output, errors=errors)).partition("## Output\n\n")[2]
+    assert text == "\n\n".join(f"```\n{said.strip()}\n```" for said in (output, errors) if said) + "\n"
+
+
 def test_a_problem_has_the_fields_of_the_benchmark() -> None:
     program = PROGRAM.add(drawn(PROGRAM, 'fill {A} in "{"', "print(7)"))
     text = export(program, "python", "mtpb", ran(program, "1\n[1, 2]\n"))
@@ -168,7 +174,8 @@ def test_a_problem_is_one_of_the_benchmark(shared: Path) -> None:
     ],
 )
 def test_what_a_problem_expects_is_what_was_printed_last(printed: str, expected: list[Any]) -> None:
-    assert json.loads(export(PROGRAM, "python", "mtpb", ran(PROGRAM, printed)))["outputs"] == expected
+    told = ran(PROGRAM, printed, errors="careful\n")
+    assert json.loads(export(PROGRAM, "python", "mtpb", told))["outputs"] == expected
     assert json.loads(export(PROGRAM, "python", "mtpb", ran(PROGRAM, printed, passed=False)))["outputs"] == []
 
 

@@ -48,7 +48,7 @@ operations = st.one_of(
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Commit, counts, operations),
     st.builds(Point, texts, counts),
-    st.builds(Run, texts, texts, st.booleans(), numbers, texts, st.lists(texts, max_size=2).map(tuple)),
+    st.builds(Run, texts, texts, st.booleans(), numbers, texts, texts, st.lists(texts, max_size=2).map(tuple)),
     st.builds(Saved, texts, texts),
 )
 headers = st.builds(
@@ -133,7 +133,7 @@ TURN = {
         (Commit(1, Move(0, 2)), {"event": "commit", "parent": 1, "operation": {"op": "move", "index": 0, "to": 2}}),
         (Point("main", 2), {"event": "point", "branch": "main", "version": 2}),
         (
-            Run("00", "passed", True, 0.5, "1\n", ("-v",)),
+            Run("00", "passed", True, 0.5, "1\n", "careful\n", ("-v",)),
             {
                 "event": "run",
                 "text": "00",
@@ -141,6 +141,7 @@ TURN = {
                 "passed": True,
                 "seconds": 0.5,
                 "output": "1\n",
+                "errors": "careful\n",
                 "arguments": ["-v"],
             },
         ),

@@ -30,6 +30,8 @@ ANSWERS = {
     "clear the folder": ("import shutil\nshutil.rmtree('no such folder', ignore_errors=True)\n",),
     "count": ("for number in range(50):\n    print(number)\n",),
     "no end": ("while True:\n    step()\n",),
+    "warn": ("import sys\nprint(42)\nsys.stderr.write('careful')\n",),
+    "shout": ("print('z' * 3000)\n", "raise ValueError('z' * 3000)\n"),
     "two lines": ("first = 1\nsecond = first / 0\n", "first = 3\nsecond = 4\n"),
 }
 """What the engine writes for a prompt; of several texts that of the candidate's number, the last for all others."""
@@ -86,6 +88,7 @@ class ScriptedReader:
     """
 
     repl: Repl
+    where = ""
 
     def __init__(self, lines: Iterable[str], choices: Iterable[int] = (), edits: Iterable[str] = ()) -> None:
         self.lines = list(lines)
@@ -122,7 +125,7 @@ class ScriptedReader:
         self.cards.append(cards)
         for card in cards:
             self.repl.screen.say(f"[{card.title}: {card.facts}]")
-        return self.choices.pop(0) if self.choices else None
+        return self.choices.pop(0) % len(cards) if self.choices else None
 
     def edit(self, text: str, suffix: str) -> str:
         if not self.edits:

@@ -90,6 +90,15 @@ def test_facts_that_are_too_long_for_a_line_have_two() -> None:
     assert [line.split(" │ ")[0].rstrip() for line in shown.split("\n")][:-1] == one_two
 
 
+def test_facts_leave_room_for_the_code() -> None:
+    cards = [Card("1 of 2", "log-probability -0.52, prints " + "z" * 3000, "x = 1\n"), CARDS[0]]
+    shown = "".join(text for _, text, *_ in Chooser(cards).fragments(80, 24)).split("\n")
+    assert len(shown) == 6
+    assert shown[3].rstrip(" │").endswith("…")
+    assert shown[4].startswith("x = 1")
+    assert len(side_by_side(cards, 80)) == 5
+
+
 def test_escape_leaves_and_so_does_the_end_of_input() -> None:
     with create_pipe_input() as pipe:
         pipe.send_text("3\x1b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import tempfile
 from collections.abc import Sequence
@@ -205,8 +206,17 @@ class TestDrawing:
         repl, shown, status = play(tmp_path, "now and then", "/show 1", "/pick 1")
         assert repl.program.turns[0].completion == "x = 1"
         assert "  candidate 1: log-probability -0.50, empty\n" in shown
-        assert "candidate 1 is empty; /show 1" in shown
+        assert "candidate 1 is empty; take another one" in shown
         assert status == 2
+
+    @pytest.mark.parametrize("line", ["now and then", "/pick"])
+    def test_the_chooser_does_not_take_an_empty_one_either(self, tmp_path: Path, line: str) -> None:
+        how = {"choices": [0, 1] if line == "now and then" else [1, 0, 1]}
+        repl, shown, status = play(tmp_path, "/n 2", "now and then", *[line] * (line == "/pick"), **how)
+        assert len(repl.program.turns) == 1
+        assert repl.program.turns[0].completion == "x = 1"
+        assert shown.count("candidate 1 is empty") == 1
+        assert status == 0
 
     def test_a_replay_asks_for_no_choice(self, tmp_path: Path) -> None:
         repl, _, _ = play(
@@ -246,6 +256,23 @@ class TestDrawing:
         assert repl.program.source().startswith("# long long")
         assert repl.program.turns[0].facts is not None
         assert repl.program.turns[0].facts.folded > 0
+
+
+class TestRunning:
+    def test_what_goes_to_stderr_is_not_what_a_program_prints(self, tmp_path: Path) -> None:
+        repl, shown, _ = play(tmp_path, "/set unsafe on", "warn", "/run", "/show 1", "/export mtpb x.json")
+        run = repl.history.run_of(repl.program)
+        assert run is not None
+        assert (run.output, run.errors) == ("42\n", "careful")
+        assert "parses, prints 42\n" in shown
+        assert json.loads((tmp_path / "work" / "x.json").read_text())["outputs"] == [42]
+
+    def test_what_a_candidate_prints_is_told_in_a_line(self, tmp_path: Path) -> None:
+        _, shown, _ = play(tmp_path, "/set unsafe on", "/n 2", "shout", "/run all", "/show 1")
+        assert "parses, prints zzzz" in shown
+        told = [line for line in shown.splitlines() if "parses, " in line and "zzz" in line]
+        assert len(told) == 6  # of both: after the runs, in the chooser, by /show
+        assert all(len(line) < 110 and line.rstrip("]").endswith("…") for line in told)
 
 
 class TestScripts:
@@ -305,6 +332,21 @@ class TestLoop:
         assert "turn 1 is left as it was" in shown
         assert status == 0
 
+    def test_a_command_is_no_new_prompt_of_a_turn(self, tmp_path: Path) -> None:
+        reader = ScriptedReader(["a list with ten numbers", "/edit 1", "/quit", "print the largest"])
+        repl, out = make_repl(tmp_path, reader)
+        loop(repl)
+        assert reader.defaults[2:4] == ["a list with ten numbers"] * 2
+        assert "cgcli: a prompt, not a command: Ctrl-C leaves turn 1 as it is\n" in out.getvalue()
+        assert [turn.prompt for turn in repl.program.turns] == ["print the largest"]
+
+    def test_a_prompt_with_a_slash_is_typed_and_edited_with_two(self, tmp_path: Path) -> None:
+        reader = ScriptedReader(["//tmp is read", "/edit 1", "//tmp is written"])
+        repl, _ = make_repl(tmp_path, reader)
+        loop(repl)
+        assert reader.defaults[2] == "//tmp is read"
+        assert [turn.prompt for turn in repl.program.turns] == ["/tmp is written"]
+
     def test_an_unexpected_error_is_one_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         repl, out = make_repl(tmp_path, ScriptedReader([]))
         monkeypatch.setattr(repl.models, "choose", lambda name: 1 / 0)
@@ -331,21 +373,6 @@ class TestLoop:
         attempt(repl, "/n 3")
         attempt(repl, "a list with ten numbers")
         real = repl.do
-
-    def test_a_command_is_no_new_prompt_of_a_turn(self, tmp_path: Path) -> None:
-        reader = ScriptedReader(["a list with ten numbers", "/edit 1", "/quit", "print the largest"])
-        repl, out = make_repl(tmp_path, reader)
-        loop(repl)
-        assert reader.defaults[2:4] == ["a list with ten numbers"] * 2
-        assert "cgcli: a prompt, not a command: Ctrl-C leaves turn 1 as it is\n" in out.getvalue()
-        assert [turn.prompt for turn in repl.program.turns] == ["print the largest"]
-
-    def test_a_prompt_with_a_slash_is_typed_and_edited_with_two(self, tmp_path: Path) -> None:
-        reader = ScriptedReader(["//tmp is read", "/edit 1", "//tmp is written"])
-        repl, _ = make_repl(tmp_path, reader)
-        loop(repl)
-        assert reader.defaults[2] == "//tmp is read"
-        assert [turn.prompt for turn in repl.program.turns] == ["/tmp is written"]
 
         def done_and_interrupted(event: Event) -> None:
             real(event)

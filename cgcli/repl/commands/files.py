@@ -8,12 +8,12 @@ from pathlib import Path
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import write_atomic
 from cgcli.program.history import Saved
+from cgcli.program.parsing import parsed
 from cgcli.program.program import decode, digest, encode
 from cgcli.repl.arguments import FILE, FORMAT, OVER
 from cgcli.repl.command import command
 from cgcli.repl.commands.turns import last
 from cgcli.repl.opening import bytes_of
-from cgcli.repl.python import parsed
 from cgcli.repl.show import counted, size
 from cgcli.repl.state import Repl
 
@@ -82,6 +82,8 @@ def clear(repl: Repl) -> None:
 def _write(repl: Repl, path: Path, text: str, command: str, over: str | None, known: Saved | None) -> None:
     """Write a file that is new, or `known`, or to be written over. Raises CgcliError; nothing is written then."""
     name = shown(repl, path)
+    if path.is_fifo():
+        raise CgcliError(f"cannot write {name}: it is a pipe, and nobody may read it")
     if path.is_file() and not over:
         is_known = known is not None and known.path == str(path.resolve())
         held = digest(decode(bytes_of(path)))

@@ -37,7 +37,7 @@ def _run_all(repl: Repl) -> None:
 
     index = last(repl)
     turn, before = repl.program.turns[index], repl.program.until(index)
-    usable = [candidate for candidate in turn.candidates if candidate.text.strip()]
+    usable = [candidate for candidate in turn.candidates if not candidate.blank]
     if not usable:
         raise UsageError("the last turn has no candidates", hint="/run")
     with repl.progress.task("candidates run", len(usable), unit="steps") as task:

@@ -6,7 +6,7 @@ from cgcli.core.errors import UsageError
 from cgcli.program.operations import Drop, Move, Put
 from cgcli.repl import asking
 from cgcli.repl.arguments import CANDIDATE, COUNT, LINE, PLACE, TURN, WORDS
-from cgcli.repl.candidates import cards
+from cgcli.repl.candidates import choose, take
 from cgcli.repl.command import command
 from cgcli.repl.reader import is_command
 from cgcli.repl.state import Repl
@@ -51,13 +51,10 @@ def pick(repl: Repl, choice: int | None) -> None:
     turn = repl.program.turns[index]
     if not turn.candidates:
         raise UsageError("the last turn has no candidates", hint="/retry")
-    if choice is None:
-        choice = repl.reader.choose(cards(repl, repl.program.until(index), turn))
-        if choice is None:
-            raise UsageError("none was taken", hint=f"/pick I, from 1 to {len(turn.candidates)}")
-    if not turn.candidates[choice].text.strip():
-        raise UsageError(f"candidate {choice + 1} is empty", hint=f"/show {index + 1}")
-    repl.do(repl.history.commit(Put(index, turn.choose(choice), "pick")))
+    taken = choose(repl, repl.program.until(index), turn) if choice is None else take(turn, choice)
+    if taken is None:
+        raise UsageError("none was taken", hint=f"/pick I, from 1 to {len(turn.candidates)}")
+    repl.do(repl.history.commit(Put(index, taken, "pick")))
     repl.screen.code(repl.program.turns[index].completion)
 
 
@@ -76,6 +73,9 @@ def edit(repl: Repl, index: int, words: str | None) -> None:
         if words is None:
             repl.screen.note(f"turn {index + 1} is left as it was")
             return
+    asking.redraw(repl, index, "edit", prompt=words)
+
+
 def _reworded(repl: Repl, turn: int, prompt: str) -> str | None:
     """The words that the user makes of a prompt; None where they want none."""
     line = f"/{prompt}" if prompt.startswith("/") else prompt
@@ -88,11 +88,6 @@ def _reworded(repl: Repl, turn: int, prompt: str) -> str | None:
     finally:
         repl.turn = None
     return None
-
-
-        finally:
-            repl.turn = None
-    asking.redraw(repl, index, "edit", prompt=words)
 
 
 @command(TURN)
