@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _TAB = 8
@@ -37,6 +38,21 @@ def clipped(text: str, width: int) -> str:
         kept.append(" " * advance if c == "\t" else c)
         column += advance
     return "".join(kept)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """`text`, one line, in lines of at most `width` columns once it is visible: broken at blanks, which go.
+
+    A word that is longer than a line, such as a path, stays whole.
+    """
+    lines, line = [], ""
+    for blanks, word in re.findall(r"( *)([^ ]+)", text):
+        if line and columns(visible(line + blanks + word)) > width:
+            lines.append(line)
+            line = word
+        else:
+            line += blanks + word
+    return [*lines, line]
 
 
 def _advance(c: str, column: int) -> int:

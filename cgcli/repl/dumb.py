@@ -23,6 +23,8 @@ _TICK_S = 0.1
 class Dumb:
     """A Reader. What stands in a line already is shown before it, and can be added to, or cleared with Ctrl-C."""
 
+    where = ""
+
     def __init__(self, view: View, screen: Screen, stdin: TextIO, variables: Mapping[str, str]) -> None:
         self._view = view
         self._screen = screen

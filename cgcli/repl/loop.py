@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import traceback
 
-from cgcli.core.errors import CgcliError, ExitStatus, Interrupted
+from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
 from cgcli.repl.asking import ask
 from cgcli.repl.commands import find
+from cgcli.repl.reader import is_command
 from cgcli.repl.show import greeting
 from cgcli.repl.state import Repl
+
+_MEANT = {"exit": "/quit", "exit()": "/quit", "quit": "/quit", "quit()": "/quit", ":q": "/quit", "help": "/help"}
+"""Words that leave, or help, elsewhere."""
 
 
 def loop(repl: Repl, *, debug: bool = False) -> int:
@@ -58,11 +62,13 @@ def attempt(repl: Repl, line: str, *, debug: bool = False) -> CgcliError | None:
 
 
 def handle(repl: Repl, line: str) -> None:
-    """A command behind a `/`, else a prompt; `//` begins a prompt with one. Raises what a command raises."""
-    if line.startswith("/") and not line.startswith("//"):
+    """Do a command, or ask for what a prompt says. Raises what a command raises."""
+    if is_command(line):
         name, *rest = line[1:].split(maxsplit=1) or [""]
         command = find(name)
         command.run(repl, *command.values(repl, "".join(rest)))
+    elif meant := _MEANT.get(line.strip()):
+        raise UsageError(f"{line.strip()} alone is no prompt", hint=f"did you mean {meant}?")
     else:
         ask(repl, line.removeprefix("/"))
 
@@ -78,7 +84,7 @@ def _next(repl: Repl, default: str, *, debug: bool) -> tuple[CgcliError | None, 
             if repl.script and interrupt.requested:  # also where a part of a turn was kept
                 error = Interrupted()
             if error is not None:
-                repl.screen.error(error)
+                repl.screen.error(error, where=repl.reader.where)
         interrupt.clear()
         return error, repl.reader.typed()
 

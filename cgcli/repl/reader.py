@@ -24,6 +24,11 @@ def is_command(line: str) -> bool:
 
 
 class Reader(Protocol):
+    @property
+    def where(self) -> str:
+        """Where the last input stands in a script, such as `line 3`; empty where somebody types."""
+        ...
+
     def read(self, default: str = "") -> str:
         """A prompt or a command as typed, perhaps of several lines, never blank. default: stands in the line already.
 

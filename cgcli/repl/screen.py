@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.visible import visible
+from cgcli.core.visible import visible, wrapped
 
 if TYPE_CHECKING:
     from cgcli.core.live import LiveCode
 
 Style = Literal["", "bold", "dim", "red", "green", "yellow", "cyan"]
 _CODES: dict[Style, str] = {"bold": "1", "dim": "90", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_OURS = "cgcli:"
 _DIFF: dict[str, Style] = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -30,7 +31,10 @@ def columns_of(out: TextIO) -> int:
 
 
 class Screen:
-    """colour: whether `out` takes colours, and the cursor may be moved; width: asked for whenever it matters."""
+    """colour: whether `out` takes colours, and the cursor may be moved; width: asked for whenever it matters.
+
+    Notes and errors are wrapped at words where the width is given, or `out` is a terminal.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Screen:
         """quiet: show errors only."""
         self._out = out
         self._width = width or (lambda: columns_of(out))
+        self._wraps = width is not None or out.isatty()
         self._quiet = quiet
         self._in_line = False  # whether the cursor stands behind text
         self.colour = colour
@@ -61,7 +66,8 @@ class Screen:
 
     def note(self, text: str) -> None:
         """What a person may want to know, beside what was asked for."""
-        self.say(text, "dim")
+        for line in text.split("\n"):
+            self.say("\n".join(self._wrapped(line)), "dim")
 
     def ask(self, text: str) -> None:
         """`text`, behind which somebody types a line."""
@@ -69,11 +75,12 @@ class Screen:
         self._emit("\n".join(visible(line) for line in text.split("\n")))
         self._in_line = False
 
-    def error(self, error: CgcliError) -> None:
-        """The error's one line, with what to type or do next."""
-        line = " ".join(error.line.splitlines())
+    def error(self, error: CgcliError, where: str = "") -> None:
+        """The error's one line, with what to type or do next; where: of the input that it is about."""
+        words = " ".join(error.line.splitlines())
+        first, *more = self._wrapped(f"{_OURS} {where}: {words}" if where else f"{_OURS} {words}")
         self._fresh_line()
-        self._emit(f"{self.styled('cgcli:', 'red')} {visible(line)}\n")
+        self._emit("\n".join([self.styled(_OURS, "red") + visible(first.removeprefix(_OURS)), *map(visible, more), ""]))
 
     def code(self, text: str, first: int | None = None) -> None:
         """Program text; with line numbers from `first` if that is given."""
@@ -106,6 +113,9 @@ class Screen:
         """One line as this screen shows it in that style."""
         shown = visible(text)
         return f"\x1b[{_CODES[style]}m{shown}\x1b[0m" if style and self.colour and shown else shown
+
+    def _wrapped(self, line: str) -> list[str]:
+        return wrapped(line, self.width) if self._wraps else [line]
 
     def _lines(self, lines: Iterable[str]) -> None:
         if not self._quiet:

@@ -32,11 +32,23 @@ class Script:
 
     def __init__(self, stdin: BinaryIO) -> None:
         self._stdin = stdin
+        self._lines = 0  # that were read
+        self._first = 0  # the number of the last input's first one
+
+    @property
+    def where(self) -> str:
+        return f"line {self._first}"
 
     def read(self, default: str = "") -> str:
-        while not (text := read_joined(self._stdin.readline)).strip():
-            pass
+        text = ""
+        while not text.strip():
+            self._first = self._lines + 1
+            text = read_joined(self._line)
         return text
+
+    def _line(self) -> bytes:
+        self._lines += 1
+        return self._stdin.readline()
 
     def reword(self, turn: int, text: str) -> str | None:
         return None

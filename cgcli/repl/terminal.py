@@ -71,6 +71,8 @@ def terminal_reader(
 class Terminal:
     """A Reader. history: a file of this project's prompts; None, or one that cannot be used (told once): in memory."""
 
+    where = ""
+
     def __init__(
         self,
         view: View,

@@ -48,12 +48,12 @@ class TestScript:
     def test_the_status_is_that_of_the_last_error_and_the_program_is_there(self, tiny_model: Path) -> None:
         ran = script(tiny_model, "first\n/drop 7\n/show\n")
         assert ran.status == 2
-        assert "cgcli: no turn 7, the last is 1; /show\n" in ran.err
+        assert "cgcli: line 2: no turn 7, the last is 1; /show\n" in ran.err
         assert b"# first\n" in ran.out
 
     def test_quiet_says_errors_only(self, tiny_model: Path) -> None:
         ran = script(tiny_model, "first\n/show all\n/drop 7\n", "-q")
-        assert ran.err == "cgcli: no turn 7, the last is 1; /show\n"
+        assert ran.err == "cgcli: line 3: no turn 7, the last is 1; /show\n"
 
     def test_a_failed_run_ends_in_its_status(self, tiny_model: Path, tmp_path: Path) -> None:
         file = tmp_path / "x.py"
@@ -61,7 +61,7 @@ class TestScript:
         ran = script(tiny_model, "/run\n", "--unsafe", str(file))
         assert ran.status == 8
         assert "so far\n" in ran.err
-        assert "cgcli: ZeroDivisionError: division by zero, line 2, after" in ran.err
+        assert "cgcli: line 1: ZeroDivisionError: division by zero, line 2, after" in ran.err
         assert ran.out == file.read_bytes()
 
     def test_what_is_not_utf8_comes_through(self, tiny_model: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ class TestScript:
             out, err = process.stdout.read(), process.stderr.read()
         assert process.returncode == 130, err
         assert out.count(b"# a list of the hundred") == 1 and b"# print them" not in out
-        assert err.endswith(b"cgcli: interrupted\n")
+        assert err.endswith(b"cgcli: line 1: interrupted\n")
 
     def test_a_reader_that_has_enough_ends_it_quietly(self, tiny_model: Path) -> None:
         reading, writing = os.pipe()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.core.visible import clipped, columns, visible
+from cgcli.core.visible import clipped, columns, visible, wrapped
 
 TEXT = st.text(st.sampled_from("ab 1\té日本\u0301…\x1b\n\udce9"), max_size=30).map(visible)
 
@@ -46,3 +46,26 @@ def test_clipped_text_fits_and_says_that_it_was_cut(text: str, width: int) -> No
 )
 def test_clipped(text: str, width: int, short: str) -> None:
     assert clipped(text, width) == short
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", [""]),
+        ("one two", ["one two"]),
+        ("one two three", ["one two", "three"]),
+        ("  one  two  three", ["  one  two", "three"]),
+        ("to /a/longer/path and on", ["to", "/a/longer/path", "and on"]),
+        ("日本 日本 日本", ["日本 日本", "日本"]),
+        ("a\x1b\x1b b c", ["a\x1b\x1b b", "c"]),
+    ],
+)
+def test_lines_are_broken_at_blanks(text: str, lines: list[str]) -> None:
+    assert wrapped(text, 11) == lines
+
+
+@given(TEXT, st.integers(1, 40))
+def test_wrapped_lines_fit_and_lose_blanks_alone(text: str, width: int) -> None:
+    lines = wrapped(text, width)
+    assert all(columns(line) <= width or " " not in line.strip(" ") for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")

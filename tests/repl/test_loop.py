@@ -93,7 +93,7 @@ def test_who_would_lose_something_is_told_once_before_leaving(mount: Callable[[s
             return line
 
     reader = Filling(["count", "fill", "/quit", "/show", "/quit", "/quit", "not read"])
-    repl, out = make_repl(disk, reader)
+    repl, out = make_repl(disk, reader, width=400)
     loop(repl)
     said = f"no space left while writing {repl.journal.path}; /save FILE on another disk keeps it, /quit again leaves"
     assert out.getvalue().count(said) == 2
@@ -115,3 +115,25 @@ def test_an_error_of_our_own_names_a_command_that_can_be_typed(tmp_path: Path, m
     error = attempt(repl, "/model x")
     assert error is not None
     assert error.line == "internal error: ZeroDivisionError: oh; type: cgcli --debug repl"
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("exit", "/quit"), ("quit", "/quit"), (" exit() ", "/quit"), (":q", "/quit"), ("help", "/help")],
+)
+def test_a_word_that_leaves_elsewhere_is_no_prompt(tmp_path: Path, word: str, meant: str) -> None:
+    repl, _ = make_repl(tmp_path, ScriptedReader([]))
+    error = attempt(repl, word)
+    assert error is not None
+    assert error.line == f"{word.strip()} alone is no prompt; did you mean {meant}?"
+    assert attempt(repl, "//quit") is None
+    assert attempt(repl, "quit the loop") is None
+    assert [turn.prompt for turn in repl.program.turns] == ["/quit", "quit the loop"]
+
+
+def test_an_error_names_where_its_line_stands(tmp_path: Path) -> None:
+    reader = ScriptedReader(["/frobnicate"])
+    reader.where = "line 3"
+    repl, out = make_repl(tmp_path, reader)
+    loop(repl)
+    assert "cgcli: line 3: no command /frobnicate; /help\n" in out.getvalue()

@@ -36,6 +36,26 @@ def test_without_colour_nothing_but_text() -> None:
     )
 
 
+def test_notes_and_errors_are_broken_at_words_and_code_is_not() -> None:
+    screen, out = plain(width=20)
+    screen.note("cut at 7 tokens: /code 1 goes on\nshort")
+    screen.error(CgcliError("no turn 7", hint="/show lists all turns"), where="line 3")
+    screen.error(CgcliError("no file /a/path/longer/than/a/line"))
+    screen.code("x = 1 + 2 + 3 + 4 + 5 + 6\n")
+    assert out.getvalue().splitlines() == [
+        "cut at 7 tokens:", "/code 1 goes on", "short",
+        "cgcli: line 3: no", "turn 7; /show lists", "all turns",
+        "cgcli: no file", "/a/path/longer/than/a/line",
+        "x = 1 + 2 + 3 + 4 + 5 + 6",
+    ]  # fmt: skip
+
+
+def test_what_no_terminal_shows_is_not_broken() -> None:
+    out = io.StringIO()
+    Screen(out, colour=False).note("words " * 30)
+    assert out.getvalue().count("\n") == 1
+
+
 def test_colours_and_the_same_words() -> None:
     out = io.StringIO()
     screen = Screen(out, colour=True, width=lambda: 80)

@@ -40,6 +40,14 @@ def test_lines_are_inputs(data: bytes, expected: list[str]) -> None:
     assert inputs(data) == expected
 
 
+def test_an_input_stands_where_its_first_line_does() -> None:
+    script, places = Script(io.BytesIO(b"one\n\n\ntwo\\\nthree\nfour")), []
+    for _ in range(3):
+        script.read()
+        places.append(script.where)
+    assert places == ["line 1", "line 4", "line 6"]
+
+
 def test_bytes_that_are_not_utf8_survive() -> None:
     every = bytes(c for c in range(1, 256) if c not in b"\r\n\\")
     assert [text.encode("utf-8", "surrogateescape") for text in inputs(every + b"\n")] == [every]
