@@ -106,7 +106,7 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     finally:
         # Of the turns that are done, also where a later one failed; outside the block, where Ctrl-C is answered again.
         if session and turns:
-            _say(output, choice, session, turns, picked=picks)
+            _say(output, choice, session, turns)
             if trial and (wish.run or wish.checks) and not any(turn.interrupted for turn in turns):
                 verdict = trial.run(session.program)
             if wish.json:
@@ -214,8 +214,8 @@ def _print_report(
         run.output.json(facts)
 
 
-def _say(output: Output, choice: Choice, session: Session, turns: list[Turn], *, picked: bool) -> None:
-    """The facts of the turns on stderr: what was chosen (picked: by running it), what was cut, the seed."""
+def _say(output: Output, choice: Choice, session: Session, turns: list[Turn]) -> None:
+    """The facts of the turns on stderr: what was chosen, what was cut, the seed."""
     how, timings = session.generation, session.engine.timings
     for number, turn in enumerate(turns, 1):
         named, facts = f"turn {number}", turn.facts
@@ -227,10 +227,7 @@ def _say(output: Output, choice: Choice, session: Session, turns: list[Turn], *,
         if how.candidates > 1:
             mean = chosen.mean_logprob or 0.0
             which = f"{turn.accepted + 1} of {len(turn.candidates)}"
-            if picked:
-                output.note(f"{named}: candidate {which}, of mean log-probability {mean:.3f}")
-            else:
-                output.note(f"{named}: candidate {which} has the highest mean log-probability, {mean:.3f}")
+            output.note(f"{named}: candidate {which}, of mean log-probability {mean:.3f}")
         if chosen.finish_reason == "length":
             output.note(f"{named} was cut at --max-tokens {how.max_tokens}")
         if chosen.finish_reason == "context":
@@ -253,5 +250,5 @@ def _judge(turns: list[Turn]) -> None:
             named = f" ({turn.prompt!r})" if turn.prompt is not None else ""
             raise CgcliError(
                 f"turn {number}{named}: nothing came in {len(turn.candidates)} tries",
-                hint="other words, another --seed, or a higher temperature: -t 0.6",
+                hint=("other words, " if named else "") + "another --seed, or a higher temperature: -t 0.6",
             )

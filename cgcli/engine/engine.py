@@ -107,7 +107,7 @@ class Engine:
 
     def submit(self, request: Request, *, priority: int = 0) -> Stream:
         """Put a request into the queue. Raises ContextError where its context leaves no room for a token."""
-        tokens = self._tokens(split_blanks(request.context)[0])
+        tokens = self._tokens(split_blanks(request.context, line_ends=request.goes_on)[0])
         room = min(request.max_tokens, self.window - len(tokens))
         return self.scheduler.submit(request, tokens, Writer(request, self.vocabulary, room), priority=priority)
 

@@ -15,9 +15,14 @@ _BLANKS = b" \t"
 _LINE_ENDS = b"\r\n"
 
 
-def split_blanks(text: bytes) -> tuple[bytes, bytes]:
-    """The text without the white space at its end, and that; nothing is taken off a text that ends in a line end."""
-    head = text.rstrip(_BLANKS + _LINE_ENDS) if text.endswith((b" ", b"\t")) else text
+def split_blanks(text: bytes, *, line_ends: bool = False) -> tuple[bytes, bytes]:
+    """The text without the white space at its end, and that; of a text that ends in a line end only with `line_ends`.
+
+    Code that goes on needs that too: a tokenizer may merge a line end with the indentation behind it, and then a model
+    has hardly seen one alone before an indented line.
+    """
+    blank = _BLANKS + _LINE_ENDS * line_ends
+    head = text.rstrip(_BLANKS + _LINE_ENDS) if text[-1:] in {bytes([c]) for c in blank} else text
     return head, text[len(head) :]
 
 

@@ -20,7 +20,8 @@ class Request:
     """One completion of `context`. (turn, candidate) select its stream of draws under `sampling.seed`.
 
     cutter: makes the automaton that ends the text; max_tokens: tokens drawn at most. Raises UsageError for none.
-    owed: what follows the context before the completion does, read as the first tokens drawn spell it (see healing.py).
+    goes_on: the context is unfinished code, so the line ends it ends in are left to the first tokens drawn, too (see
+    healing.py).
     """
 
     context: bytes
@@ -29,7 +30,7 @@ class Request:
     max_tokens: int = 256
     turn: int = 0
     candidate: int = 0
-    owed: bytes = b""
+    goes_on: bool = False
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

@@ -21,7 +21,7 @@ class Writer:
         self._vocabulary = vocabulary
         self._cutter = request.cutter()
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        owed = split_blanks(request.context)[1] + request.owed
+        _, owed = split_blanks(request.context, line_ends=request.goes_on)
         self._healing = Healing(owed, vocabulary.pieces, vocabulary.banned) if owed else None
         self._logprob = 0.0
         self._text: list[str] = []

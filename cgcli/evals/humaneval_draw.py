@@ -77,8 +77,7 @@ def request(task: Task, protocol: Protocol, temperature: float, index: int, *, h
     generation, prompt = protocol.generation, encode(task.prompt)
     sampling = replace(generation.sampling, temperature=temperature)
     cutter = functools.partial(generation.cutter, prompt)
-    context = prompt.rstrip(b"\n") if heal else prompt
-    return Request(context, sampling, cutter, generation.max_tokens, 0, index, owed=prompt[len(context) :])
+    return Request(prompt, sampling, cutter, generation.max_tokens, 0, index, goes_on=heal)
 
 
 def heals(engine: Engine) -> bool:

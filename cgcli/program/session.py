@@ -21,6 +21,7 @@ from cgcli.engine.engine import Engine, perplexity
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.engine.stops import Chain, Cutter, Stops
 from cgcli.native.sample import Sampling
+from cgcli.program.parsing import parsed
 from cgcli.program.program import Program, digest, encode
 from cgcli.program.trim import After, TrailingSpace
 from cgcli.program.truncate import NONE, Rules, Truncator
@@ -266,7 +267,7 @@ class Session:
         return drawn, None
 
     def _best(self, plan: Plan, first: int) -> Generator[str, None, Drawn]:
-        """All candidates, drawn together, then the text of the one with the highest mean log-probability."""
+        """All candidates, drawn together, then the text of the best one: see `_rank`."""
         wanted = self.generation.candidates
         requests = [self._request(plan, first + index) for index in range(wanted)]
         found: dict[int, Completion] = {}
@@ -282,12 +283,19 @@ class Session:
         full = [index for index, candidate in enumerate(drawn) if _usable(candidate, plan)]
         if not full:
             return drawn, None
-        best = max(full, key=lambda index: _rank(drawn[index]))
+        best = max(full, key=lambda index: self._rank(plan, drawn[index]))
         if self._prefer and drawn[best].finish_reason != "interrupted":
             complete = [index for index in full if drawn[index].finish_reason != "interrupted"]
             best = complete[self._prefer([(self._with(plan, drawn[index]), drawn[index]) for index in complete])]
         yield drawn[best].text[len(plan.keep) :]
         return drawn, best
+
+    def _rank(self, plan: Plan, candidate: Candidate) -> tuple[bool, bool, bool, float]:
+        """What was interrupted comes last, then what was cut, then what is no Python; then the mean log-probability."""
+        parses = self.language != "python" or parsed(self._with(plan, candidate).source()) is not None
+        mean = -math.inf if candidate.mean_logprob is None else candidate.mean_logprob
+        reason = candidate.finish_reason
+        return reason != "interrupted", reason not in ("length", "context"), parses, mean
 
     def _with(self, plan: Plan, candidate: Candidate) -> Program:
         return plan.program.add(Turn(plan.prompt, candidate.text))
@@ -306,7 +314,8 @@ class Session:
     def _request(self, plan: Plan, draw: int) -> Request:
         how = self.generation
         cutter = functools.partial(how.cutter, plan.before + plan.opening, plan.keep)
-        return Request(plan.context, how.sampling, cutter, how.max_tokens, len(plan.program.turns), draw)
+        goes_on = plan.prompt is None or bool(plan.keep)
+        return Request(plan.context, how.sampling, cutter, how.max_tokens, len(plan.program.turns), draw, goes_on)
 
     def _candidate(self, plan: Plan, completion: Completion) -> Candidate:
         text = plan.keep + completion.text
@@ -324,12 +333,6 @@ Drawn = tuple[list[Candidate], int | None]
 def _usable(candidate: Candidate, plan: Plan) -> bool:
     """Whether it can be a turn: a tidy program takes none that adds only white space to what stood already."""
     return not plan.program.layout.tidy or len(candidate.text) > len(plan.keep)
-
-
-def _rank(candidate: Candidate) -> tuple[bool, float]:
-    """What was interrupted comes after all that was not; then the mean log-probability counts."""
-    mean = candidate.mean_logprob
-    return candidate.finish_reason != "interrupted", -math.inf if mean is None else mean
 
 
 def _exhaust(pieces: Generator[str, None, Candidate]) -> Candidate:

@@ -202,3 +202,14 @@ def test_a_closed_drawing_leaves_the_engine_as_it_was(engine: Engine) -> None:
         pieces.close()
     assert not engine.cache.held
     assert drain(one.draw(reading))[0] == whole
+
+
+def test_of_several_candidates_one_that_parses_stands_before_a_likelier_one_that_does_not() -> None:
+    engine = ScriptedEngine(["x = [", "y = 2"])  # the first is the likelier one
+    _, turn = drain(session(engine, how=replace(HOW, candidates=2)).add("p"))
+    assert turn.completion == "y = 2" and turn.accepted == 1
+    other = ScriptedEngine(["x = [", "y = 2"])
+    one = session(other, how=replace(HOW, candidates=2))
+    one.language = "ruby"
+    _, turn = drain(one.add("p"))
+    assert turn.completion == "x = ["
