@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from cgcli.evals.analysis import Result
     from cgcli.evals.mtpb import Problem
     from cgcli.evals.mtpb_draw import Wanted
-    from cgcli.evals.mtpb_judge import Judge, Rules
+    from cgcli.evals.mtpb_judge import Rules
     from cgcli.evals.samples import Row, Samples
+    from cgcli.evals.verdicts import Judge
     from cgcli.program.session import Generation
 
 KEY = ("id", "case", "turns", "temperature", "seed", "index")
@@ -205,9 +206,11 @@ def _try_sandbox(rules: Rules) -> None:
 
 def _judging(run: Run, wish: Wish, rules: Rules, path: Path, wanted: Any) -> Judge:
     from cgcli.evals.judging import worker_count
-    from cgcli.evals.mtpb_judge import Judge
+    from cgcli.evals.mtpb_judge import questions
+    from cgcli.evals.verdicts import Judge
 
-    return Judge(path, rules, workers=wish.workers or worker_count(), wanted=wanted)
+    asked, facts = questions(path, rules), {"rules": rules.name}
+    return Judge(path, asked, workers=wish.workers or worker_count(), wanted=wanted, facts=facts)
 
 
 def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int, problems: Sequence[Problem]) -> list[Result]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cgcli.core.errors import CgcliError, SandboxError
-from cgcli.evals.mtpb_judge import Judge, Rules, Trial, results_path
+from cgcli.evals.mtpb_judge import Question, Rules, questions
 from cgcli.evals.samples import read
+from cgcli.evals.verdicts import Judge, results_path
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 
@@ -54,10 +56,10 @@ def sandbox() -> None:
     ],
 )
 def test_verdicts(program: str, expected: Any, paper: str, strict: str) -> None:
-    trial = Trial.of(program, expected)
-    verdict = run(trial.source(SHORT), policy=SHORT.policy)
-    assert trial.result(verdict, SHORT).outcome == paper
-    assert trial.result(verdict, STRICT).outcome == strict
+    asked = Question(program, expected, SHORT)
+    verdict = run(asked.source, policy=asked.policy)
+    assert asked.result(verdict).outcome == paper
+    assert replace(asked, rules=STRICT).result(verdict).outcome == strict
 
 
 @pytest.mark.parametrize(
@@ -77,17 +79,17 @@ def test_verdicts(program: str, expected: Any, paper: str, strict: str) -> None:
     ],
 )
 def test_numpy_is_there_when_it_is_used(program: str) -> None:
-    trial = Trial.of(program, 5)
-    assert trial.result(run(trial.source(Rules()), policy=Rules().policy), STRICT).passed
+    asked = Question(program, 5, Rules("strict"))
+    assert asked.result(run(asked.source, policy=asked.policy)).passed
 
 
 def test_a_sample_that_does_not_use_numpy_does_not_wait_for_it() -> None:
-    trial = Trial.of(f"{NUMPY}import sys\nprint(sum(name.startswith('numpy') for name in sys.modules))", 1)
-    assert trial.result(run(trial.source(SHORT), policy=SHORT.policy), SHORT).passed
+    asked = Question(f"{NUMPY}import sys\nprint(sum(name.startswith('numpy') for name in sys.modules))", 1, SHORT)
+    assert asked.result(run(asked.source, policy=asked.policy)).passed
 
 
 def test_what_is_expected_does_not_come_to_the_sandbox() -> None:
-    source = Trial.of("print(3)", "the answer").source(SHORT)
+    source = Question("print(3)", "the answer", SHORT).source
     assert b"print(3)" in source and b"the answer" not in source
 
 
@@ -98,7 +100,7 @@ def rows(file: Path, *programs: tuple[str, Any]) -> Path:
 
 
 def outcomes(file: Path, rules: Rules = SHORT) -> tuple[list[tuple[str, bool]], int]:
-    with Judge(file, rules, workers=2) as judge:
+    with Judge(file, questions(file, rules), workers=2, facts={"rules": rules.name}) as judge:
         judged = [(one.result.outcome, one.earlier) for one in judge.judge(read(file))]
         return sorted(judged), judge.known
 
@@ -120,7 +122,7 @@ def test_verdicts_are_kept_beside_the_samples_and_each_program_runs_once(tmp_pat
 
 def test_a_run_goes_on_and_other_rules_begin_anew(tmp_path: Path) -> None:
     file = rows(tmp_path / "s.jsonl", ("print('3')", 3), ("print(4)", 4))
-    with Judge(file, SHORT, workers=1) as judge:
+    with Judge(file, questions(file, SHORT), workers=1) as judge:
         next(judge.judge(read(file)))  # killed after the first
     judged, known = outcomes(file)
     assert known >= 1 and [outcome for outcome, _ in judged] == ["passed", "passed"]
