@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -71,20 +71,28 @@ def _each(words: Callable[[Repl], Iterable[str]]) -> Callable[[Repl, str], Itera
 
 
 def _file(repl: Repl, word: str) -> Path:
-    return repl.folder / Path(word).expanduser()
+    """Raises UsageError for what can be no file's name."""
+    try:
+        path = repl.folder / Path(word).expanduser()
+        os.fsencode(path)
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(f"no file can be called {word}: {error}") from None
+    if "\0" in word:
+        raise UsageError(f"no file can be called {word}")
+    return path
 
 
 def _files(repl: Repl, typed: str) -> Iterator[Offer]:
-    """Files and folders whose names begin so; names with blanks come in quotes."""
-    start = Path(typed.lstrip("'\"")).expanduser()
-    folder, beginning = (start, "") if typed.endswith("/") or not typed else (start.parent, start.name)
+    """Files and folders whose names begin so."""
+    name = typed.rpartition("/")[2]
+    folder = typed.removesuffix(name)
     try:
-        found = sorted((repl.folder / folder).iterdir())
-    except OSError:
+        found = sorted((repl.folder / Path(folder).expanduser()).iterdir())
+    except (OSError, RuntimeError, ValueError):
         return
     for path in found:
-        if path.name.startswith(beginning) and (beginning or not path.name.startswith(".")):
-            yield shlex.quote(str(folder / path.name)) + "/" * path.is_dir(), ""
+        if name or not path.name.startswith("."):
+            yield folder + path.name + "/" * path.is_dir(), ""
 
 
 def _settings(repl: Repl, _typed: str) -> Iterator[Offer]:

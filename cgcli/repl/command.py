@@ -24,7 +24,8 @@ Offer = tuple[str, str]
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument. name: as in the usage; read: a word into a value, raises UsageError; offer: words to complete.
+    """One argument. name: as in the usage; read: a word into a value, raises UsageError; offer: words to complete one
+    that begins so, and perhaps others.
 
     unsaid: not in the usage; whole: takes the rest of the line as it is typed; many: takes the words that are left.
     """

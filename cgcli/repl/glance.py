@@ -10,6 +10,7 @@ from cgcli.program.clarity import words
 from cgcli.program.program import Program, encode
 from cgcli.repl.command import COMMANDS
 from cgcli.repl.python import names
+from cgcli.repl.quoting import quoted, unfinished
 from cgcli.repl.state import Repl
 from cgcli.repl.view import Status, Suggestion
 
@@ -67,12 +68,11 @@ class Glance:
         if name not in COMMANDS:
             return
         arguments = COMMANDS[name].arguments
-        given = rest.split(" ")
-        word = given[-1]
-        if len(given) <= len(arguments):
-            for text, about in arguments[len(given) - 1].offer(self.repl, word):
+        given, begin, word = unfinished(rest)
+        if given < len(arguments):
+            for text, about in arguments[given].offer(self.repl, word):
                 if text.startswith(word) and text != word:
-                    yield Suggestion(text, len(typed) - len(word), " ".join(about.split()))
+                    yield Suggestion(quoted(text), len(typed) - len(rest) + begin, " ".join(about.split()))
 
     def _names(self, typed: str) -> Iterator[Suggestion]:
         found = re.search(r"[^\W\d]\w*$", typed)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgcli.core.config import Settings
-from cgcli.core.errors import CgcliError
+from cgcli.core.errors import CgcliError, UsageError
 from cgcli.native.interrupt import Interrupt
 from cgcli.program.history import Event, Saved
 from cgcli.program.program import digest
@@ -106,6 +106,15 @@ class TestSave:
         )
         assert (tmp_path / "two words.py").exists()
         assert "\nor three.py: 4 lines written" in shown
+
+    @pytest.mark.parametrize("name", ["~no-such-user/x.py", "~no-such-user", "x\0y.py", "\ud800.py"])
+    @pytest.mark.parametrize("line", ["/save {}", "/open {}", "/export md {}"])
+    def test_what_can_be_no_name_of_a_file_is_refused(self, tmp_path: Path, line: str, name: str) -> None:
+        repl, _ = make_repl(tmp_path, ScriptedReader([]))
+        attempt(repl, "a list with ten numbers")
+        error = attempt(repl, line.format(name))
+        assert isinstance(error, UsageError)
+        assert "no file can be called" in error.line
 
     def test_a_name_of_its_own_is_one_that_no_file_has(self, tmp_path: Path) -> None:
         (tmp_path / "work").mkdir()

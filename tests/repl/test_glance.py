@@ -113,6 +113,43 @@ class TestCompletion:
         assert offered(glance, f"/open {tmp_path}/work/on") == [f"/open {tmp_path}/work/one.py"]
         assert offered(glance, "/open no/such/") == []
 
+    @pytest.mark.parametrize(
+        ("typed", "becomes"),
+        [
+            ("/open tw", ["/open 'two words.py'"]),
+            ("/open 'two", ["/open 'two words.py'"]),
+            ("/open 'two w", ["/open 'two words.py'"]),
+            ('/open "two w', ["/open 'two words.py'"]),
+            ("/open two\\ w", ["/open 'two words.py'"]),
+            ("/open two\\", ["/open 'two words.py'"]),
+            ("/open 'a folder'/", ["/open 'a folder/inner.py'"]),
+            ("/export md tw", ["/export md 'two words.py'"]),
+            ("/export md 'two words.py' o", ["/export md 'two words.py' over"]),
+            ("/open two w", []),
+            ("/open ~/on", ["/open ~/one.py"]),
+            ("/open ~/tw", ["/open ~/'two words.py'"]),
+            ("/open ~/'two w", ["/open ~/'two words.py'"]),
+            ("/open ~", []),
+            ("/open ~no-such-user/", []),
+            ("/open ~no-such-user", []),
+            ("/open a\0/", []),
+            ("/open \ud800/", []),
+        ],
+    )
+    def test_file_names_in_quotes_and_at_home(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, becomes: list[str]
+    ) -> None:
+        glance, repl = look(tmp_path)
+        monkeypatch.setenv("HOME", str(repl.folder))
+        for name in ("one.py", "two words.py"):
+            (repl.folder / name).touch()
+        (repl.folder / "a folder").mkdir()
+        (repl.folder / "a folder" / "inner.py").touch()
+        assert offered(glance, typed) == becomes
+        for line in becomes:
+            assert "internal" not in str(attempt(repl, line))
+            assert not list(glance.completions(line))
+
     def test_names_that_the_program_defines(self, tmp_path: Path) -> None:
         glance, _ = look(tmp_path, "two lines", "clear the folder", "a list with ten numbers")
         assert offered(glance, "print sec") == ["print second"]
