@@ -1,8 +1,7 @@
-"""`cgcli eval humaneval`. Only words are turned into values here; `evaluate` does the work."""
+"""`cgcli eval humaneval`. Only words are turned into values here; `evaluate_humaneval` does the work."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,9 +15,18 @@ from cgcli.cli.engine import (
     ThreadsOption,
     WindowOption,
 )
+from cgcli.cli.eval_options import (
+    DataOption,
+    FixedSeedOption,
+    GenerateOption,
+    JsonOption,
+    JudgeOption,
+    LimitOption,
+    OutputOption,
+    UnsafeOption,
+    WorkersOption,
+)
 from cgcli.cli.sampling import SAMPLING_PANEL, MaxTokensOption, TopPOption
-
-_FILES = "Files"
 
 
 def humaneval(
@@ -56,47 +64,21 @@ def humaneval(
     ] = None,
     top_p: TopPOption = None,
     max_tokens: MaxTokensOption = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", metavar="N", help="Fixes the draws; default 0.", rich_help_panel=SAMPLING_PANEL),
-    ] = None,
+    seed: FixedSeedOption = None,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,
     threads: ThreadsOption = None,
     gpu_layers: GpuLayersOption = None,
     draft: DraftOption = None,
     exact: ExactOption = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Where the samples are kept, and found again. Default: in cgcli's data, by model.",
-            rich_help_panel=_FILES,
-        ),
-    ] = None,
-    generate: Annotated[
-        Path | None,
-        typer.Option("--generate", metavar="FILE", help="Draw samples into FILE only.", rich_help_panel=_FILES),
-    ] = None,
-    judge: Annotated[
-        Path | None,
-        typer.Option("--judge", metavar="FILE", help="Judge FILE's samples only; any tool's.", rich_help_panel=_FILES),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="FILE", help="The tasks, rather than those published.", rich_help_panel=_FILES),
-    ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The first N tasks only.")] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Programs run at once; default: one a processor."),
-    ] = None,
-    unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="Run the samples on this machine as it is, without a sandbox.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")] = False,
+    output: OutputOption = None,
+    generate: GenerateOption = None,
+    judge: JudgeOption = None,
+    data: DataOption = None,
+    limit: LimitOption = None,
+    workers: WorkersOption = None,
+    unsafe: UnsafeOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a model complete HumanEval's 164 functions, and run what it wrote.
 
@@ -106,7 +88,7 @@ def humaneval(
     cgcli eval humaneval --preset paper -m codegen-350m-mono
     cgcli eval humaneval --judge samples.jsonl[/dim]
     """
-    from cgcli.cli.evaluate import Wish, evaluate
+    from cgcli.cli.evaluate_humaneval import Wish, evaluate
 
     run = Run.of(ctx)
     settings = run.settings(

@@ -5,16 +5,24 @@ Here only words are read.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cgcli.cli.context import Run
 from cgcli.cli.engine import DraftOption, ExactOption, GpuLayersOption, ModelOption, ThreadsOption, WindowOption
+from cgcli.cli.eval_options import (
+    DataOption,
+    FixedSeedOption,
+    GenerateOption,
+    JsonOption,
+    JudgeOption,
+    LimitOption,
+    OutputOption,
+    UnsafeOption,
+    WorkersOption,
+)
 from cgcli.cli.sampling import SAMPLING_PANEL, TemperatureOption, TopPOption
-
-_FILES = "Files"
 
 
 def mtpb(
@@ -41,45 +49,17 @@ def mtpb(
     ] = None,
     temperature: TemperatureOption = None,
     top_p: TopPOption = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", metavar="N", help="Fixes the draws; default 0.", rich_help_panel=SAMPLING_PANEL),
-    ] = None,
+    seed: FixedSeedOption = None,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,
     threads: ThreadsOption = None,
     gpu_layers: GpuLayersOption = None,
     draft: DraftOption = None,
     exact: ExactOption = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Where the samples are kept, and found again. Default: in cgcli's data, by model.",
-            rich_help_panel=_FILES,
-        ),
-    ] = None,
-    generate: Annotated[
-        Path | None,
-        typer.Option("--generate", metavar="FILE", help="Draw samples into FILE only.", rich_help_panel=_FILES),
-    ] = None,
-    judge: Annotated[
-        Path | None,
-        typer.Option(
-            "--judge",
-            metavar="FILE",
-            help="Judge FILE's samples only; the paper's sampler's, too.",
-            rich_help_panel=_FILES,
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", metavar="FILE", help="The problems, rather than those published.", rich_help_panel=_FILES
-        ),
-    ] = None,
+    output: OutputOption = None,
+    generate: GenerateOption = None,
+    judge: JudgeOption = None,
+    data: DataOption = None,
     rules: Annotated[
         str,
         typer.Option(
@@ -88,15 +68,10 @@ def mtpb(
             help="strict: a program that fails after its last print fails, and no type is cast to another.",
         ),
     ] = "paper",
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The first N problems only.")] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Programs run at once; default: one a processor."),
-    ] = None,
-    unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="Run the samples on this machine as it is, without a sandbox.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print totals and analyses as JSON.")] = False,
+    limit: LimitOption = None,
+    workers: WorkersOption = None,
+    unsafe: UnsafeOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a model write the programs of the Multi-Turn Programming Benchmark, and run them.
 

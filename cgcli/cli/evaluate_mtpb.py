@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from cgcli.cli.engine import chosen, identified, loaded
-from cgcli.core.errors import Interrupted, NetworkError, UsageError
+from cgcli.cli.engine import chosen, loaded
+from cgcli.cli.evaluation import default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
+from cgcli.core.errors import NetworkError, UsageError
 
 if TYPE_CHECKING:
     from cgcli.cli.context import Run
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cgcli.evals.mtpb import Problem
     from cgcli.evals.mtpb_draw import Wanted
     from cgcli.evals.mtpb_judge import Rules
-    from cgcli.evals.samples import Row, Samples
-    from cgcli.evals.verdicts import Judge
+    from cgcli.evals.samples import Row
+    from cgcli.evals.verdicts import Judge, Judged
     from cgcli.program.session import Generation
 
 KEY = ("id", "case", "turns", "temperature", "seed", "index")
@@ -46,18 +46,14 @@ class Wish:
 
 def evaluate(run: Run, settings: Settings, wish: Wish) -> None:
     """Draw, judge, tell. Raises CgcliError of every kind; what was done before is kept, and the same call goes on."""
-    if sum(file is not None for file in (wish.output, wish.generate, wish.judge)) > 1:
-        raise UsageError("--output, --generate and --judge name one file each", hint="leave two of them out")
     if wish.turns not in ("multi", "single", "both"):
         raise UsageError(f"--turns is {wish.turns!r}", hint="--turns multi, single or both")
     rules = _rules(wish)
-    try:
+    with evaluating(wish.output, wish.generate, wish.judge):
         if wish.judge:
             _judge(run, wish, rules, wish.judge)
         else:
             _draw(run, settings, wish, rules)
-    except (KeyboardInterrupt, Interrupted):
-        raise Interrupted(hint="the same command goes on where it was") from None
 
 
 def _rules(wish: Wish) -> Rules:
@@ -100,25 +96,24 @@ def _judge(run: Run, wish: Wish, rules: Rules, path: Path) -> None:
 
 def _draw(run: Run, settings: Settings, wish: Wish, rules: Rules) -> None:
     """Draw what is missing, and judge it meanwhile, unless it is only to be drawn."""
-    from cgcli.engine.gguf import read_header
-    from cgcli.evals.samples import Samples, read
+    from cgcli.evals.samples import Samples, check_same, read
 
     problems = _problems(run, wish)
     choice = chosen(run, settings)
-    identity = identified(run, choice, choice.quant or read_header(choice.path).quant)
+    model = identity(run, choice)
     generation = _generation(settings, choice.card.stop if choice.card else ())
     sampling = generation.sampling
     facts: dict[str, object] = {
-        **identity,
+        **model,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
         "seed": sampling.seed,
     }
-    path = wish.generate or wish.output or _default(run, choice.name, identity["quant"])
+    path = wish.generate or wish.output or default_file(run, "mtpb", choice, model["quant"])
     if not wish.generate:
-        _try_sandbox(rules)
+        try_sandbox(rules.policy)
     asked = list(_wanted(problems, wish))
     keys = {_key(one, generation) for one in asked}
 
@@ -138,9 +133,9 @@ def _draw(run: Run, settings: Settings, wish: Wish, rules: Rules) -> None:
         return tuple(row.get(name) for name in KEY) in keys
 
     with Samples(path, KEY) as samples:
-        _check_same(samples, facts)
+        check_same(path, {name: facts[name] for name in ("sha256", "top_p", "top_k", "min_p")})
         if wish.generate:
-            _generate(run, samples, drawn(), sum(key in samples for key in keys), len(asked))
+            only_draw(run, "mtpb", samples, drawn(), sum(key in samples for key in keys), len(asked))
             if wish.json:
                 run.output.json({"benchmark": "mtpb", **facts, "n_samples": len(asked), "samples": str(path)})
             return
@@ -178,32 +173,6 @@ def _key(one: Wanted, generation: Generation) -> tuple[object, ...]:
     return one.case.problem.id, one.case.number, one.turns, sampling.temperature, sampling.seed, one.index
 
 
-def _check_same(samples: Samples, facts: Mapping[str, object]) -> None:
-    """Raises UsageError where a file has samples that were drawn otherwise, its temperature and seed aside."""
-    from cgcli.evals.samples import read
-
-    names = ("sha256", "top_p", "top_k", "min_p")
-    for row in read(samples.path):
-        for name in names:
-            if name in row and row[name] != facts[name]:
-                raise UsageError(
-                    f"{samples.path} has samples with {name} {row[name]}, not {facts[name]}", hint="name another file"
-                )
-
-
-def _default(run: Run, model: str, quant: str) -> Path:
-    """A file of the data folder that this model's samples are found in again."""
-    name = re.sub(r"[^\w.-]+", "_", model)
-    return run.environment.data / "evals" / f"mtpb-{name}-{quant}.jsonl"
-
-
-def _try_sandbox(rules: Rules) -> None:
-    """Raises SandboxError now, and not when hours were spent on samples."""
-    from cgcli.sandbox.run import run
-
-    run(b"", policy=rules.policy)
-
-
 def _judging(run: Run, wish: Wish, rules: Rules, path: Path, wanted: Any) -> Judge:
     from cgcli.evals.judging import worker_count
     from cgcli.evals.mtpb_judge import questions
@@ -219,23 +188,15 @@ def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int, problems: S
     known = {problem.id: problem for problem in problems}
     results: list[Result] = []
     passed = 0
-    with (
-        run.output.progress().task("MTPB", total, unit="samples", done=judge.known) as task,
-        closing(judge.judge(rows)) as all_judged,
-    ):
-        for judged in all_judged:
-            results.append(Result.of(judged.row, judged.result.outcome, known.get(str(judged.row["id"]))))
-            passed += judged.result.passed
-            task.say(f"{100 * passed / len(results):.1f} % pass")
-            task.advance(not judged.earlier)
+
+    def add(judged: Judged) -> str:
+        nonlocal passed
+        results.append(Result.of(judged.row, judged.result.outcome, known.get(str(judged.row["id"]))))
+        passed += judged.result.passed
+        return f"{100 * passed / len(results):.1f} % pass"
+
+    judge_rows(run, judge, rows, total, add)
     return results
-
-
-def _generate(run: Run, samples: Samples, rows: Iterable[Row], there: int, total: int) -> None:
-    with run.output.progress().task("MTPB, drawing", total, unit="samples", done=there) as task:
-        for _ in rows:
-            task.advance(1)
-    run.output.note(f"{total} samples in {samples.path}; cgcli eval mtpb --judge {samples.path}")
 
 
 def _tell(

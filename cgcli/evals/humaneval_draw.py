@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from cgcli.core.errors import UsageError
 from cgcli.engine.engine import Engine
 from cgcli.engine.request import Request
 from cgcli.evals.drawing import draw_all
 from cgcli.evals.humaneval import Task
-from cgcli.evals.samples import Key, Row, Samples, read
+from cgcli.evals.samples import Key, Row, Samples
 from cgcli.native.sample import Sampling
 from cgcli.program.program import encode
 from cgcli.program.session import Generation
@@ -127,13 +126,3 @@ def _of(key: Key) -> tuple[float, int]:
     _, temperature, _, index = key
     assert isinstance(temperature, float) and isinstance(index, int)
     return temperature, index
-
-
-def check_same(samples: Samples, facts: Mapping[str, object]) -> None:
-    """Raises UsageError where a file has samples that were drawn otherwise than `facts` says."""
-    for row in read(samples.path):
-        for name, value in facts.items():
-            if name in row and row[name] != value:
-                raise UsageError(
-                    f"{samples.path} has samples with {name} {row[name]}, not {value}", hint="name another file"
-                )

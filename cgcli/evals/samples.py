@@ -48,6 +48,14 @@ def written(row: Mapping[str, object]) -> bytes:
     return json.dumps(row, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
+def check_same(path: Path, facts: Mapping[str, object]) -> None:
+    """Raises UsageError where a file has samples that were drawn otherwise than `facts` says."""
+    for row in read(path):
+        for name, value in facts.items():
+            if name in row and row[name] != value:
+                raise UsageError(f"{path} has samples with {name} {row[name]}, not {value}", hint="name another file")
+
+
 class Samples:
     """A file that rows are added to, each under a key that no other row has. A context manager; one writer at a time.
 

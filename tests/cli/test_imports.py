@@ -31,6 +31,7 @@ COMMANDS = {
     "eval",
     "eval_humaneval",
     "eval_mtpb",
+    "eval_options",
     "gen",
     "models",
     "pull",

@@ -14,8 +14,8 @@ from cgcli.engine.engine import Engine
 from cgcli.engine.request import Request
 from cgcli.evals.drawing import draw_all
 from cgcli.evals.humaneval import Task
-from cgcli.evals.humaneval_draw import KEY, PRESETS, Protocol, check_same, draw, heals, request
-from cgcli.evals.samples import Samples, read
+from cgcli.evals.humaneval_draw import KEY, PRESETS, Protocol, draw, heals, request
+from cgcli.evals.samples import Samples, check_same, read
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Sampling
 from cgcli.program.session import Generation
@@ -132,12 +132,11 @@ def test_a_line_end_is_left_to_the_first_token_where_a_tokenizer_merges_it(
 
 def test_samples_drawn_otherwise_are_not_mixed(engine: Engine, tmp_path: Path) -> None:
     drawn(engine, tmp_path / "s.jsonl", replace(PROTOCOL, n=1))
-    with Samples(tmp_path / "s.jsonl", KEY) as samples:
-        check_same(samples, {"sha256": "00", **PROTOCOL.facts})
-        with pytest.raises(UsageError, match="samples with sha256 00, not 11"):
-            check_same(samples, {"sha256": "11"})
-        with pytest.raises(UsageError, match="samples with max_tokens 12, not 256"):
-            check_same(samples, {**PROTOCOL.facts, "max_tokens": 256})
+    check_same(tmp_path / "s.jsonl", {"sha256": "00", **PROTOCOL.facts})
+    with pytest.raises(UsageError, match="samples with sha256 00, not 11"):
+        check_same(tmp_path / "s.jsonl", {"sha256": "11"})
+    with pytest.raises(UsageError, match="samples with max_tokens 12, not 256"):
+        check_same(tmp_path / "s.jsonl", {**PROTOCOL.facts, "max_tokens": 256})
 
 
 def test_which_samples_are_wanted() -> None:

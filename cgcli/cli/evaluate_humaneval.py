@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -10,8 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgcli.cli.engine import chosen, identified, loaded
-from cgcli.core.errors import Interrupted, UsageError
+from cgcli.cli.engine import chosen, loaded
+from cgcli.cli.evaluation import default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
+from cgcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from cgcli.cli.context import Run
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cgcli.evals.humaneval_draw import Protocol
     from cgcli.evals.humaneval_totals import Totals
     from cgcli.evals.passk import Estimate
-    from cgcli.evals.samples import Row, Samples
-    from cgcli.evals.verdicts import Judge
+    from cgcli.evals.samples import Row
+    from cgcli.evals.verdicts import Judge, Judged
     from cgcli.hub.choose import Choice
 
 
@@ -54,17 +54,12 @@ class _Data:
 
 def evaluate(run: Run, settings: Settings, wish: Wish) -> None:
     """Draw, judge, tell. Raises CgcliError of every kind; what was done before is kept, and the same call goes on."""
-    if sum(file is not None for file in (wish.output, wish.generate, wish.judge)) > 1:
-        raise UsageError("--output, --generate and --judge name one file each", hint="leave two of them out")
-    run.choose_color()
-    data = _data(run, wish)
-    try:
+    with evaluating(wish.output, wish.generate, wish.judge):
+        data = _data(run, wish)
         if wish.judge:
             _judge(run, wish, data, wish.judge)
         else:
             _draw(run, settings, wish, data)
-    except (KeyboardInterrupt, Interrupted):
-        raise Interrupted(hint="the same command goes on where it was") from None
 
 
 def _data(run: Run, wish: Wish) -> _Data:
@@ -99,36 +94,37 @@ def _judge(run: Run, wish: Wish, data: _Data, path: Path) -> None:
 
 def _draw(run: Run, settings: Settings, wish: Wish, data: _Data) -> None:
     """Draw what is missing, and judge it meanwhile, unless it is only to be drawn."""
-    from cgcli.engine.gguf import read_header
-    from cgcli.evals.humaneval_draw import KEY, check_same, draw
-    from cgcli.evals.samples import Samples, read
+    from cgcli.evals.humaneval import CPU_S
+    from cgcli.evals.humaneval_draw import KEY, draw
+    from cgcli.evals.judging import timed
+    from cgcli.evals.samples import Samples, check_same, read
 
     choice = chosen(run, settings)
     protocol = _protocol(settings, wish, choice)
-    identity = identified(run, choice, choice.quant or read_header(choice.path).quant)
-    path = wish.generate or wish.output or _default(run, choice, identity["quant"])
+    model = identity(run, choice)
+    path = wish.generate or wish.output or default_file(run, "humaneval", choice, model["quant"])
     if not wish.generate:
-        _try_sandbox(wish)
+        try_sandbox(timed(CPU_S, unsafe=wish.unsafe))
 
     def drawn() -> Generator[Row]:
-        if any(key not in samples for key in protocol.keys(list(data.chosen))):
+        if any(key not in samples for key in keys):
             with loaded(run, settings, choice) as engine:
-                yield from draw(engine, data.chosen, protocol, samples, identity)
+                yield from draw(engine, data.chosen, protocol, samples, model)
 
     def wanted(row: Row) -> bool:
         return row.get("task_id") in data.chosen and protocol.wants(row)
 
-    facts = {**identity, "seed": protocol.seed, "n": protocol.n, **protocol.facts}
-    total = len(list(protocol.keys(list(data.chosen))))
+    facts = {**model, "seed": protocol.seed, "n": protocol.n, **protocol.facts}
+    keys = set(protocol.keys(list(data.chosen)))
     with Samples(path, KEY) as samples:
-        check_same(samples, {"sha256": identity["sha256"], **protocol.facts})
+        check_same(path, {"sha256": model["sha256"], **protocol.facts})
         if wish.generate:
-            _generate(run, wish, samples, protocol, data, drawn(), total)
+            only_draw(run, "humaneval", samples, drawn(), sum(key in samples for key in keys), len(keys))
             if wish.json:
-                run.output.json({"benchmark": "humaneval", **facts, "n_samples": total, "samples": str(path)})
+                run.output.json({"benchmark": "humaneval", **facts, "n_samples": len(keys), "samples": str(path)})
             return
         with _judging(run, wish, data, path, wanted) as judge, closing(drawn()) as new:
-            totals = _judged(run, judge, chain(read(path), new), total)
+            totals = _judged(run, judge, chain(read(path), new), len(keys))
     _tell(run, wish, data, {**facts, **_places(path)}, totals)
 
 
@@ -156,21 +152,6 @@ def _protocol(settings: Settings, wish: Wish, choice: Choice) -> Protocol:
     return Protocol(wish.n or preset.n, temperatures, generation)
 
 
-def _default(run: Run, choice: Choice, quant: str) -> Path:
-    """A file of the data folder that this model's samples are found in again."""
-    name = re.sub(r"[^\w.-]+", "_", choice.name)
-    return run.environment.data / "evals" / f"humaneval-{name}-{quant}.jsonl"
-
-
-def _try_sandbox(wish: Wish) -> None:
-    """Raises SandboxError now, and not when hours were spent on samples."""
-    from cgcli.evals.humaneval import CPU_S
-    from cgcli.evals.judging import timed
-    from cgcli.sandbox.run import run
-
-    run(b"", policy=timed(CPU_S, unsafe=wish.unsafe))
-
-
 def _judging(run: Run, wish: Wish, data: _Data, path: Path, wanted: Callable[[Row], bool]) -> Judge:
     from cgcli.evals.humaneval import trials
     from cgcli.evals.judging import worker_count
@@ -184,25 +165,13 @@ def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int) -> Totals:
     from cgcli.evals.humaneval_totals import Totals
 
     totals = Totals()
-    with (
-        run.output.progress().task("HumanEval", total, unit="samples", done=judge.known) as task,
-        closing(judge.judge(rows)) as all_judged,
-    ):
-        for judged in all_judged:
-            totals.add(judged)
-            task.say(totals.score)
-            task.advance(not judged.earlier)
+
+    def add(judged: Judged) -> str:
+        totals.add(judged)
+        return totals.score
+
+    judge_rows(run, judge, rows, total, add)
     return totals
-
-
-def _generate(
-    run: Run, wish: Wish, samples: Samples, protocol: Protocol, data: _Data, rows: Iterable[Row], total: int
-) -> None:
-    there = sum(key in samples for key in protocol.keys(list(data.chosen)))
-    with run.output.progress().task("HumanEval, drawing", total, unit="samples", done=there) as task:
-        for _ in rows:
-            task.advance(1)
-    run.output.note(f"{total} samples in {samples.path}; cgcli eval humaneval --judge {samples.path}")
 
 
 def _places(path: Path) -> dict[str, str]:
