@@ -120,7 +120,9 @@ class History:
         return Point(self.branch, self._forward[self.branch, self.at])
 
     def fork(self, name: str) -> Point:
-        """A new branch here. Raises UsageError where the name is taken."""
+        """A new branch here. Raises UsageError where there is no name, or it is taken."""
+        if not name.strip():
+            raise UsageError("a branch needs a name", hint="/branch NAME")
         if name in self.branches:
             raise UsageError(f"there is a branch {name} already", hint=f"/switch {name}")
         return Point(name, self.at)

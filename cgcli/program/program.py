@@ -79,7 +79,7 @@ class Program:
             return prompt
         if not self.layout.whole_prompt:
             return f"{mark} {prompt}\n"
-        return "".join(f"{mark} {line}".rstrip() + "\n" for line in prompt.splitlines() or [""])
+        return "".join(_comment_line(mark, line) + "\n" for line in prompt.splitlines() or [""])
 
     def spans(self) -> Iterator[Span]:
         """Where each turn stands in `source()`."""
@@ -146,6 +146,12 @@ class Program:
             return ""
         ends = text[len(text.rstrip("\r\n")) :].count("\n")
         return "\n" * max(0, 2 - ends)
+
+
+def _comment_line(mark: str, line: str) -> str:
+    """A line of a prompt behind the mark. In C a backslash at its end would make the next line part of it."""
+    comment = f"{mark} {line}".rstrip()
+    return comment + "." * (mark == "//" and comment.endswith("\\"))
 
 
 def digest(text: str) -> str:

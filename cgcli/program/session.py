@@ -169,7 +169,7 @@ class Session:
         engine, program = self.engine, self.program
         before, opening = encode(program.source()), encode(program.opening(prompt))
         tokens = engine.count(before + opening + encode(keep))
-        fold = self._fold(prompt, keep) if tokens > self._limit else None
+        fold = self._fold(prompt, keep) if tokens > self.limit else None
         if fold:
             before, tokens = encode(fold.text), tokens - fold.saved
         plan = Plan(program, prompt, keep, before, opening, fold, tokens, engine.window)
@@ -177,7 +177,7 @@ class Session:
         return plan
 
     @property
-    def _limit(self) -> int:
+    def limit(self) -> int:
         """Tokens of a context that leave room for a completion; where they would be few, half the window."""
         return self.engine.window - min(self.generation.max_tokens, self.engine.window // 2)
 
@@ -187,7 +187,7 @@ class Session:
         from cgcli.program.folding import fold  # 20 ms, for programs that are seldom so long
 
         count, window = self.engine.count, self.engine.window
-        found = fold(self.program, prompt, keep, language=self.language, count=count, limit=self._limit, window=window)
+        found = fold(self.program, prompt, keep, language=self.language, count=count, limit=self.limit, window=window)
         if not found:
             return None
         text = encode(found.text)

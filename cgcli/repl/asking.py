@@ -76,6 +76,9 @@ def draw(
     plan = session.plan(prompt, keep)
     if plan.fold is not None:
         tell_fold(repl, plan, plan.fold)
+    if plan.tokens > session.limit:
+        room = f"room for {plan.window - plan.tokens} more, not for {session.generation.max_tokens}"
+        repl.screen.note(f"the window of {plan.window} tokens has {room}")
     repl.fold = plan.fold
     repl.reading = session.read(plan)
     repl.asked += plan.tokens

@@ -23,6 +23,7 @@ class Glance:
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = lambda: None
         self._counted: tuple[Program, object, int] | None = None
+        self._stale: tuple[Program, int] | None = None
         self._named: tuple[Program, list[str]] | None = None
 
     def changed(self) -> None:
@@ -41,14 +42,14 @@ class Glance:
             model=repl.choice.name,
             quant=engine.model.header.quant if engine else repl.choice.quant or "",
             turn=repl.turn or len(program.turns) + 1,
-            tokens=self._tokens(),
+            tokens=min(self._tokens(), reading.plan.tokens) if reading and reading.plan.fold else self._tokens(),
             window=engine.window if engine else 0,
             tokens_per_s=(engine.timings.tokens_per_s or None) if engine else None,
             clarity=words(perplexity, repl.choice.card) or "",
             perplexity=perplexity,
             branch="" if repl.history.branch == "main" else repl.history.branch,
             state="loading…" if repl.loader.loading else "" if engine else "not loaded",
-            stale=len(program.stale()),
+            stale=self._count_stale(),
         )
 
     def completions(self, before_cursor: str) -> Iterator[Suggestion]:
@@ -85,6 +86,12 @@ class Glance:
         for name in self._named[1]:
             if name.startswith(word) and name != word:
                 yield Suggestion(name, len(typed) - len(word))
+
+    def _count_stale(self) -> int:
+        program = self.repl.program
+        if self._stale is None or self._stale[0] is not program:
+            self._stale = program, len(program.stale())
+        return self._stale[1]
 
     def _tokens(self) -> int:
         """Of the program; those of one that is too long to be counted are the window's."""

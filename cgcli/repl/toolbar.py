@@ -13,7 +13,7 @@ _STEPS = {"clear": "▮▮▮", "fair": "▮▮▯", "unclear": "▮▯▯"}
 _BETWEEN = " · "
 
 # What goes first, where all does not fit.
-_LEAST_IMPORTANT_FIRST = ("quant", "rate", "bar", "gauge", "model", "branch", "stale", "turn", "clarity", "context")
+_LEAST_IMPORTANT_FIRST = ("bar", "gauge", "quant", "rate", "model", "branch", "stale", "turn", "clarity", "context")
 
 
 def toolbar(status: Status, width: int) -> str:

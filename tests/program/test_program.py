@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.program.program import PAPER, RAW, Layout, Program
+from cgcli.program.split import split
 from cgcli.program.turn import Turn
 
 prompts = st.text(alphabet="ab #\n", min_size=1, max_size=12).filter(str.strip)
@@ -47,6 +48,22 @@ def test_raw_layout_adds_nothing() -> None:
 )
 def test_opening_adds_missing_line_ends_and_a_blank_line(prefix: str, opening: str) -> None:
     assert Program(prefix).opening("p") == opening
+
+
+@given(st.text(alphabet="ab \\\n", min_size=1, max_size=8).filter(str.strip), st.sampled_from(["//", "#", "--"]))
+def test_a_comment_ends_with_its_line_and_is_taken_apart_again(prompt: str, mark: str) -> None:
+    program = Program("x;\n", layout=Layout(mark)).add(Turn(prompt, "y;")).add(Turn("b", "z;"))
+    if mark == "//":
+        assert "\\\n" not in program.source()
+    parts = split(program.source(), mark)
+    assert parts.prefix + "".join(turn.comment + turn.code for turn in parts.turns) == program.source()
+    words = [line.rstrip() for line in parts.turns[0].prompt.split("\n")]
+    assert [word.rstrip(".") for word in words] == [line.rstrip() for line in prompt.splitlines()]
+
+
+def test_a_backslash_stays_where_it_is_harmless() -> None:
+    assert Program().comment("join with \\") == "# join with \\\n"
+    assert Program(layout=Layout("//")).comment("a \\b\\ \nc") == "// a \\b\\.\n// c\n"
 
 
 @given(texts, st.lists(st.tuples(st.none() | prompts, completions), max_size=4), layouts)

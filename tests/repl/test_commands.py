@@ -128,6 +128,13 @@ class TestSave:
         assert "it is not valid Python yet" in shown
 
 
+def test_a_branch_has_a_name(tmp_path: Path) -> None:
+    repl, shown, status = play(tmp_path, "/branch ''", "/branch ' '")
+    assert list(repl.history.branches) == ["main"]
+    assert "a branch needs a name" in shown
+    assert status == 2
+
+
 class TestDrawing:
     def test_an_interrupted_turn_is_kept_and_told(self, tmp_path: Path) -> None:
         engine = AnsweringEngine(interrupt_after=4)
@@ -252,7 +259,7 @@ class TestDrawing:
         how = Settings(seed=1, max_tokens=60)
         repl, shown, status = play(
             tmp_path, "/open x.py", "print the largest", "/retry", "/diff fold", "/set fold off", "print their mean",
-            engine=engine, settings=how,
+            engine=engine, settings=how, width=200,
         )  # fmt: skip
         told = shown.index(
             "too long for the window of 300 tokens, the model does not read: prefix: comments; 253 tokens less"
@@ -265,6 +272,29 @@ class TestDrawing:
         assert repl.program.source().startswith("# long long")
         assert repl.program.turns[0].facts is not None
         assert repl.program.turns[0].facts.folded > 0
+
+    def test_what_is_folded_is_told_once_where_prompts_are_compared(self, tmp_path: Path) -> None:
+        (tmp_path / "work").mkdir()
+        (tmp_path / "work" / "x.py").write_text("# " + "long " * 50 + "\n" + "import sys\n")
+        _, shown, status = play(
+            tmp_path, "/open x.py", "/ask one | two", "/diff fold", engine=AnsweringEngine(window=300),
+            settings=Settings(seed=1, max_tokens=60), width=200,
+        )  # fmt: skip
+        assert shown.count("does not read: prefix: comments") == 1
+        assert shown.index("does not read") < shown.index("2.7  one")
+        assert shown.count("-# long long") == 2  # told with it, and asked for
+        assert status == 0
+
+    def test_a_window_that_is_nearly_full_is_told_before(self, tmp_path: Path) -> None:
+        (tmp_path / "work").mkdir()
+        (tmp_path / "work" / "x.py").write_text("x = 1\n" * 45)
+        engine, how = AnsweringEngine(window=400), Settings(seed=1, max_tokens=100)
+        lines = "/open x.py", "count", "print the largest"
+        _, shown, status = play(tmp_path, *lines, engine=engine, settings=how)
+        told = [line for line in shown.splitlines() if "room for" in line]
+        assert told == ["the window of 400 tokens has room for 65 more, not for 100"]
+        assert shown.index("range(50)") < shown.index("room for") < shown.index("print(max(numbers))")
+        assert status == 0
 
 
 class TestRunning:
@@ -314,7 +344,8 @@ def test_without_a_sandbox_a_program_is_refused(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_failure_names_the_turn_whose_line_failed(tmp_path: Path) -> None:
-    _, shown, status = play(tmp_path, "/set unsafe on", "print the largest", "two lines", "print their mean", "/run")
+    lines = "/set unsafe on", "print the largest", "two lines", "print their mean", "/run"
+    _, shown, status = play(tmp_path, *lines, width=200)
     assert "NameError: name 'numbers' is not defined, line 4, after" in shown
     assert "s; /retry 1, or /code 1\n" in shown
     assert status == 8

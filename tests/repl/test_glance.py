@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError
+from cgcli.program.program import Program
 from cgcli.repl.command import COMMANDS
 from cgcli.repl.glance import Glance
 from cgcli.repl.loop import attempt
@@ -48,6 +49,33 @@ class TestStatus:
         assert glance.status().tokens == len(repl.program.source()) > before
         attempt(repl, "/edit 1 a list with two numbers")
         assert glance.status().stale == 1
+
+    def test_of_a_folded_program_what_the_model_read_counts(self, tmp_path: Path) -> None:
+        engine = AnsweringEngine(window=300)
+        glance, repl = look(tmp_path, "/set max_tokens 60", engine=engine)
+        (repl.folder / "x.py").write_text("# " + "long " * 50 + "\nimport sys\n")
+        repl.loader.wait()
+        assert attempt(repl, "/open x.py") is None
+        assert glance.status().tokens == len(repl.program.source())
+        assert attempt(repl, "print the largest") is None
+        assert repl.reading is not None and repl.reading.plan.fold is not None
+        assert glance.status().tokens == repl.reading.plan.tokens < 60
+        assert attempt(repl, "/clear") is None
+        assert glance.status().tokens == len(repl.program.source()) > 0
+
+    def test_stale_turns_are_counted_once_a_program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        counted: list[Program] = []
+        real = Program.stale
+
+        def stale(program: Program) -> tuple[int, ...]:
+            counted.append(program)
+            return real(program)
+
+        monkeypatch.setattr(Program, "stale", stale)
+        glance, repl = look(tmp_path, "a list with ten numbers", "print their mean", "/edit 1 a list with two numbers")
+        del counted[:]
+        assert [glance.status().stale for _ in range(3)] == [1, 1, 1]
+        assert counted == [repl.program]
 
     def test_a_program_too_long_to_count_fills_the_window(self, tmp_path: Path) -> None:
         class Full(AnsweringEngine):

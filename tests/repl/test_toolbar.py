@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,11 @@ FULL = Status(
 )
 def test_the_least_important_goes_first(width: int, line: str) -> None:
     assert toolbar(FULL, width) == line
+
+
+def test_quant_and_rate_stand_in_80_columns() -> None:
+    usual = replace(FULL, state="", branch="main", stale=0)
+    assert toolbar(usual, 80) == "codegen-350m-mono q4_0 · turn 12 · 812/2048 tokens · unclear 123 · 41 tokens/s"
 
 
 def test_what_is_not_known_is_not_shown() -> None:

@@ -7,6 +7,7 @@ import math
 from cgcli.core.errors import UsageError
 from cgcli.program.clarity import words
 from cgcli.repl.arguments import ALTERNATIVES, KEY, MODEL, SEED, VALUE
+from cgcli.repl.asking import tell_fold
 from cgcli.repl.command import command
 from cgcli.repl.options import KEYS
 from cgcli.repl.state import Repl
@@ -87,10 +88,13 @@ def ask(repl: Repl, text: str) -> None:
         raise UsageError("there is no prompt", hint="/ask read a file | read the lines of a file")
     session = repl.session()
     session.program = repl.program
-    found = []
+    found, told = [], False
     with repl.progress.task("prompts read", len(prompts), unit="steps") as task:
         for prompt in prompts:
             plan = session.plan(prompt)
+            if plan.fold and not told:
+                tell_fold(repl, plan, plan.fold)
+                repl.fold, told = plan.fold, True
             repl.asked += plan.tokens
             found.append((session.read(plan).perplexity, prompt))
             task.advance(1)
