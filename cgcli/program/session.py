@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from cgcli.core.drain import drain
 from cgcli.core.progress import Progress, Silent
 from cgcli.engine.cache import common_prefix
 from cgcli.engine.engine import Engine, perplexity
@@ -276,10 +277,11 @@ class Session:
                 found[index] = completion
                 task.advance(1)
         drawn = [self._candidate(plan, found[index]) for index in range(wanted)]
+        drawn = [one for one in drawn if one.tokens] or drawn[:1]  # Ctrl-C: some were not begun
         for index in range(wanted, wanted + self.generation.redraws):
             if any(_usable(candidate, plan) or candidate.finish_reason == "interrupted" for candidate in drawn):
                 break
-            drawn.append(_exhaust(self._draw(plan, first + index)))
+            drawn.append(drain(self._draw(plan, first + index)))
         full = [index for index, candidate in enumerate(drawn) if _usable(candidate, plan)]
         if not full:
             return drawn, None
@@ -333,12 +335,3 @@ Drawn = tuple[list[Candidate], int | None]
 def _usable(candidate: Candidate, plan: Plan) -> bool:
     """Whether it can be a turn: a tidy program takes none that adds only white space to what stood already."""
     return not plan.program.layout.tidy or len(candidate.text) > len(plan.keep)
-
-
-def _exhaust(pieces: Generator[str, None, Candidate]) -> Candidate:
-    while True:
-        try:
-            next(pieces)
-        except StopIteration as stop:
-            candidate: Candidate = stop.value
-            return candidate

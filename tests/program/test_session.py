@@ -213,3 +213,9 @@ def test_of_several_candidates_one_that_parses_stands_before_a_likelier_one_that
     one.language = "ruby"
     _, turn = drain(one.add("p"))
     assert turn.completion == "x = ["
+
+
+def test_candidates_that_ctrl_c_kept_from_beginning_are_none() -> None:
+    engine = ScriptedEngine(["x = 1\n"] * 5, width=1, interrupt_after=3)
+    _, turn = drain(session(engine, how=replace(HOW, candidates=5)).add("p"))
+    assert len(turn.candidates) == 1 and turn.interrupted and turn.completion == "x ="
