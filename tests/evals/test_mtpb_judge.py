@@ -47,6 +47,7 @@ def sandbox() -> None:
         ("print(3)\nimport os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", 3, "crash", "crash"),
         ("x = [0] * 10**9\nprint(3)", 3, "exception", "exception"),
         ("import os\nif os.fork(): os.wait()\nprint(3)", 3, "passed", "passed"),
+        ("import os\nif os.fork():\n    os.wait()\n    os._exit(0)\nprint(3)", 3, "exit", "exit"),
         ("import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n3", 3, "passed", "passed"),
         ("import os\nos.close(1)\nprint(3)", 3, "passed", "passed"),
         ("for x in []: print(x)", 3, "no print", "no print"),

@@ -37,7 +37,8 @@ try:\n    print(3)\n    while True: pass\nexcept Exception:\n    print(1) | awai
 print("é")\nx = ("é", 3)\nx[1] | s = "a"\ns.upper() | print(3) or 4 | print(3); x = 5 | print (3) | [1, 2] | [1] + [2]
 """
 VALUES = """
-3 | 3.0 | 3.0000009 | 3.0000011 | 2.9999995 | 3.7 | -0.5 | "3" | " 3 " | "3.0" | "True" | "None" | "abc" | "" | True
+3 | 3.0 | 3.0000009 | 3.0000011 | 1e-6 | 9.99e-7 | -1.001e-6
+2.9999995 | 3.7 | -0.5 | "3" | " 3 " | "3.0" | "True" | "None" | "abc" | "" | True
 False | None | [] | [3] | ["3"] | [3.0] | [1, 2] | (1, 2) | [(1, 2)] | [(1, 2), (3, 4)] | [[1, 2], [3, 4]] | ((1, 2),)
 [[1, 2], (3, 4)] | [(1, 2), 3] | [(1, 2), "ab"] | {1, 2} | {} | {"a": [1]} | {"a": (1,)} | {1: 2} | [{"a": 1}] | set()
 range(1, 3) | (i for i in (1, 2)) | "12" | b"3" | 3 + 0j | [3 + 0j] | float("nan") | [float("nan")] | float("inf")
@@ -55,7 +56,8 @@ __import__("collections").OrderedDict(a=[1]) | __import__("collections").deque([
 [__import__("collections").Counter(a=1)]
 """
 EXPECTED: list[Any] = [
-    3, 1, 3.0, 0.1, "3", "abc", "", True, False, None, [], [3], [1, 2], [[1, 2]], [[1, 2], [3, 4]], ["a", "b", "c"],
+    0.0, 3, 1, 3.0, 0.1, "3", "abc", "", True, False, None, [],
+    [3], [1, 2], [[1, 2]], [[1, 2], [3, 4]], ["a", "b", "c"],
     {"a": [1]}, [0.1], [None], [True, 1], [{"a": 1}], 10**30, math.inf,
 ]  # fmt: skip
 RULES: dict[RulesName, Callable[[str, Any], bool]] = {
