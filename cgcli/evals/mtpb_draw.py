@@ -23,6 +23,8 @@ from cgcli.program.turn import Turn
 
 _SCORES_KEPT = 256
 """Contexts: samples of one input begin alike."""
+_BYTES = 2
+"""Of text, a token at least: prompts have three and more."""
 _MORE = 8
 """Tokens of a turn beside prompt and completion."""
 
@@ -88,7 +90,10 @@ def draw(engine: Engine, wanted: Iterable[Wanted], generation: Generation) -> It
     try:
         while True:
             while len(going) + len(ready) < engine.sequences and (one := next(waiting, None)):
-                ready.append(one)
+                if one.fits():
+                    ready.append(one)
+                else:
+                    yield one.sample()
             while ready and _submitted(ready[0], alone=not going):
                 going.append(ready.popleft())
             if not going and not ready:
@@ -123,7 +128,8 @@ def cells(engine: Engine, wanted: Iterable[Wanted]) -> int:
     for one in wanted:
         prompts, most = one.case.problem.asked(one.case, one.turns)
         text = PREFIX + "".join(map(Program(layout=LAYOUT).comment, prompts))
-        sizes.append(min(engine.window, engine.count(encode(text)) + len(prompts) * (most + _MORE)))
+        tokens = len(encode(text)) // _BYTES + len(prompts) * (most + _MORE)
+        sizes.append(min(engine.window, tokens))
     return engine.sequences * sum(sizes) // max(1, len(sizes))
 
 
@@ -162,13 +168,16 @@ class _Growing:
             raise Interrupted
         self.completions.append(completion)
         self.program = self.program.add(Turn(prompts[len(self.program.turns)], completion.text))
-        if len(self.program.turns) == len(prompts):
-            return True
+        return len(self.program.turns) == len(prompts) or not self.fits()
+
+    def fits(self) -> bool:
+        """Whether the window has room for the next turn."""
+        prompts, _ = self.wanted.case.problem.asked(self.wanted.case, self.wanted.turns)
         try:
             self.engine.check(encode(self.program.source() + self.program.opening(prompts[len(self.program.turns)])))
         except ContextError:
             self.full = True
-        return self.full
+        return not self.full
 
     def sample(self) -> Sample:
         drawn = [one for one in self.completions if one.mean_logprob is not None]

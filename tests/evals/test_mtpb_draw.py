@@ -91,6 +91,13 @@ def test_a_program_that_fills_the_window_ends_there(tiny_model: Path) -> None:
     assert one.finish_reasons[-1] == "context" and 1 <= len(one.program.turns) < 3
 
 
+def test_prompts_that_fill_the_window_are_a_sample_without_code(tiny_model: Path) -> None:
+    with Engine(tiny_model, interrupt=Interrupt(), ctx=50, sequences=2) as small:
+        drawn = list(draw(small, wanted(1), GENERATION))
+    assert len(drawn) == len(wanted(1)) and all(one.finish_reasons == ("context",) for one in drawn)
+    assert {one.program.source() for one in drawn} == {PREFIX} and drawn[0].row()["prompt_perplexity"] is None
+
+
 def test_ctrl_c_gives_up_what_is_not_done(tiny_model: Path) -> None:
     interrupt = Interrupt()
     found: list[Sample] = []
