@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
@@ -21,9 +21,23 @@ from cgcli.program.history import Run
 from cgcli.program.program import Program, digest
 
 Form = Literal["ipynb", "md", "mtpb"]
-FORMS: tuple[Form, ...] = get_args(Form)
 
 _MAX_GEN_LENGTH = 256  # tokens; MTPB's own where a problem says nothing
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A form that a program can have. suffix: of its files; about: a few words."""
+
+    suffix: str
+    about: str
+
+
+FORMS: dict[Form, Kind] = {
+    "ipynb": Kind(".ipynb", "notebook, a cell a turn"),
+    "md": Kind(".md", "Markdown"),
+    "mtpb": Kind(".json", "benchmark problem, JSON"),
+}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
@@ -12,7 +13,8 @@ from cgcli.repl.command import COMMANDS, Argument, Command, Offer, find
 from cgcli.repl.options import KEYS
 from cgcli.repl.state import Repl
 
-FORMATS = {"ipynb": "notebook, a cell a turn", "md": "Markdown", "mtpb": "benchmark problem, JSON"}
+if TYPE_CHECKING:
+    from cgcli.program.export import Form
 
 
 def whole_number(word: str, name: str, least: int = 1) -> int:
@@ -95,6 +97,18 @@ def _files(repl: Repl, typed: str) -> Iterator[Offer]:
             yield folder + path.name + "/" * path.is_dir(), ""
 
 
+def _form(_repl: Repl, word: str) -> Form:
+    from cgcli.program.export import form_of
+
+    return form_of(word)
+
+
+def _forms(_repl: Repl, _typed: str) -> Iterator[Offer]:
+    from cgcli.program.export import FORMS
+
+    yield from ((name, form.about) for name, form in FORMS.items())
+
+
 def _settings(repl: Repl, _typed: str) -> Iterator[Offer]:
     yield from ((key, repl.options.shown(key)) for key in KEYS)
 
@@ -123,7 +137,7 @@ LINE = Argument("LINE", lambda _, word: whole_number(word, "line"))
 SEED = Argument("N")
 FILE = Argument("FILE", _file, _files)
 OVER = Argument("over", _one_of("the word behind FILE", lambda _: ["over"]), _each(lambda _: ["over"]), unsaid=True)
-FORMAT = Argument("FORMAT", _one_of("the format", lambda _: FORMATS), lambda _repl, _typed: FORMATS.items())
+FORMAT = Argument("FORMAT", _form, _forms)
 BRANCH = Argument("NAME", offer=_each(lambda repl: repl.history.branches))
 NEW_NAME = Argument("NAME")
 MODEL = Argument("NAME", offer=_each(lambda repl: repl.models.names()))

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cgcli.core.drain import drain
 from cgcli.core.errors import CgcliError, Interrupted
 from cgcli.program.clarity import words
 from cgcli.program.operations import Add, Put
@@ -84,7 +85,8 @@ def draw(
     repl.asked += plan.tokens
     gauge(repl, repl.reading)
     pieces = session.draw(repl.reading, first)
-    turn = _streamed(repl, keep, pieces) if repl.options.candidates == 1 else _silently(pieces)
+    shown = repl.options.candidates == 1 and not repl.script
+    turn = _streamed(repl, keep, pieces) if shown else drain(pieces)
     if turn.accepted is None:
         if turn.interrupted:
             raise Interrupted("interrupted before anything was written")
@@ -120,29 +122,13 @@ def tell_fold(repl: Repl, plan: Plan, fold: Fold) -> None:
 
 
 def _streamed(repl: Repl, keep: str, pieces: Generator[str, None, Turn]) -> Turn:
-    if repl.script:
-        return _silently(pieces)
     stream = repl.screen.stream()
     try:
         stream.write(keep)
-        while True:
-            try:
-                stream.write(next(pieces))
-            except StopIteration as stop:
-                turn: Turn = stop.value
-                return turn
+        return drain(pieces, stream.write)
     finally:
         pieces.close()
         stream.close()
-
-
-def _silently(pieces: Generator[str, None, Turn]) -> Turn:
-    while True:
-        try:
-            next(pieces)
-        except StopIteration as stop:
-            turn: Turn = stop.value
-            return turn
 
 
 def _tell_end(repl: Repl, index: int, turn: Turn) -> None:

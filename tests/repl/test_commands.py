@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cgcli.core.config import Settings
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.native.interrupt import Interrupt
+from cgcli.program.export import FORMS
 from cgcli.program.history import Event, Saved
 from cgcli.program.program import digest
 from cgcli.repl.command import COMMANDS
@@ -122,6 +123,12 @@ class TestSave:
         play(tmp_path, "print the largest", "/save")
         assert (tmp_path / "work" / "print_the_largest.py").read_text() == "mine"
         assert (tmp_path / "work" / "print_the_largest_2.py").exists()
+
+    def test_each_form_has_a_name_of_its_own(self, tmp_path: Path) -> None:
+        play(tmp_path, "print the largest", *(f"/export {form}" for form in FORMS))
+        assert sorted(path.name for path in (tmp_path / "work").iterdir()) == [
+            f"print_the_largest{suffix}" for suffix in (".ipynb", ".json", ".md")
+        ]
 
     def test_what_does_not_parse_is_saved_and_told(self, tmp_path: Path) -> None:
         _, shown, _ = play(tmp_path, "/n 3", "a list with ten numbers", "/pick 3", "/save")

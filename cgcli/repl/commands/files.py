@@ -1,11 +1,12 @@
-"""Commands that read and write files, and those that begin another program."""
+"""Commands that write files."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cgcli.core.errors import CgcliError, UsageError
+from cgcli.core.errors import CgcliError
 from cgcli.core.files import write_atomic
 from cgcli.program.history import Saved
 from cgcli.program.parsing import parsed
@@ -14,10 +15,11 @@ from cgcli.repl.arguments import FILE, FORMAT, OVER
 from cgcli.repl.command import command
 from cgcli.repl.commands.turns import last
 from cgcli.repl.opening import bytes_of
-from cgcli.repl.show import counted, size
+from cgcli.repl.show import counted
 from cgcli.repl.state import Repl
 
-_SUFFIXES = {"ipynb": ".ipynb", "md": ".md", "mtpb": ".json"}
+if TYPE_CHECKING:
+    from cgcli.program.export import Form
 
 
 @command(FILE.optional, OVER.optional)
@@ -37,46 +39,22 @@ def save(repl: Repl, path: Path | None, over: str | None) -> None:
         repl.screen.note("it is not valid Python yet")
 
 
-@command(FILE)
-def open_(repl: Repl, path: Path) -> None:
-    """another program
-
-    Goes on with the program of FILE as it was left, or takes FILE as the beginning of a new one. A FILE that is not
-    there yet is where /save will put it.
-    """
-    known = repl.known_file
-    if known and known.path == str(path.resolve()) and known.text == digest(decode(bytes_of(path))):
-        raise UsageError(f"{shown(repl, path)} is open already")
-    repl.open(path)
-    repl.screen.note(f"{shown(repl, path)}: {size(repl.program)}")
-
-
 @command(FORMAT, FILE.optional, OVER.optional)
-def export(repl: Repl, form: str, path: Path | None, over: str | None) -> None:
+def export(repl: Repl, form: Form, path: Path | None, over: str | None) -> None:
     """ipynb, md, mtpb
 
     Writes the program as a notebook with a cell a turn (ipynb), as Markdown (md), or as a problem in the format of the
     multi-turn benchmark (mtpb), to FILE or to one named after the program. `/export FORMAT FILE over` replaces a file.
     """
+    from cgcli.program.export import FORMS
     from cgcli.program.export import export as exported
 
-    text = exported(repl.program, repl.journal.language, form, repl.history.runs)  # type: ignore[arg-type]
+    text = exported(repl.program, repl.journal.language, form, repl.history.runs)
     if path is None:
         known = repl.known_file
-        suffix = _SUFFIXES[form]
+        suffix = FORMS[form].suffix
         path = Path(known.path).with_suffix(suffix) if known else _free(repl, suffix)
     _write(repl, path, text, f"export {form}", over, None)
-
-
-@command()
-def clear(repl: Repl) -> None:
-    """a new program
-
-    Begins a new program. The one that is left stays in `cgcli sessions`.
-    """
-    former = repl.journal.id if repl.history.at else None
-    repl.clear()
-    repl.screen.note("a new program" + (f"; back to the other: cgcli repl --resume {former}" if former else ""))
 
 
 def _write(repl: Repl, path: Path, text: str, command: str, over: str | None, known: Saved | None) -> None:
