@@ -39,7 +39,7 @@ class Result:
         """Of a sample's row, ours or as the paper's sampler writes it (always of several turns)."""
         kind: Turns = "single" if row.get("turns") == "single" else "multi"
         parts = row.get("prompts_completions") or ()  # the prefix, then a prompt and a completion for each turn
-        turns = len(problem.prompts) if problem else len(parts) // 2
+        turns = len(problem.prompts) if problem else int(row.get("number_of_turns", len(parts) // 2))
         perplexity = row.get("prompt_perplexity")
         category = problem.category if problem else None
         return cls(str(row["id"]), kind, turns, category, outcome, perplexity)

@@ -68,6 +68,7 @@ class Sample:
             "prompts_completions": parts,
             "case": case.number,
             "turns": self.wanted.turns,
+            "number_of_turns": len(case.prompts),
             "index": self.wanted.index,
             "tokens": self.tokens,
             "mean_logprob": self.mean_logprob,

@@ -80,6 +80,7 @@ def test_an_interval_keeps_the_samples_of_a_problem_together() -> None:
 def test_a_row_of_the_papers_sampler_is_of_several_turns() -> None:
     row = {"id": 4, "prompts_completions": ["#", "# a\n", "1\n\n", "# b\n", "2\n\n"]}
     assert Result.of(row, "passed", None) == Result("4", "multi", 2, None, "passed")
+    assert Result.of(row | {"turns": "single", "number_of_turns": 5}, "passed", None).number_of_turns == 5
     problem = Problem("4", "math", ("a", "b", "c"), (), ())
     own = Result.of(row | {"turns": "single", "prompt_perplexity": 2.5}, "passed", problem)
     assert own == Result("4", "single", 3, "math", "passed", 2.5)

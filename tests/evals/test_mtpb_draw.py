@@ -80,7 +80,7 @@ def test_a_row_is_as_the_papers_sampler_writes_it(engine: Engine) -> None:
         assert "".join(row["prompts_completions"]) == row["completions"]
         assert row["completions"].endswith("\n\n") and len(row["prompts_completions"]) == 1 + 2 * turns
         assert (row["id"], row["input"], row["gold_output"], row["case"]) == ("2", {}, "x", 0)
-        assert len(row["finish_reasons"]) == turns
+        assert len(row["finish_reasons"]) == turns and row["number_of_turns"] == 2
     assert multi["tokens"] <= 60 and single["tokens"] <= 60
 
 
