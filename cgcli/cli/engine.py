@@ -93,29 +93,25 @@ def _choose(run: Run, model: str | None) -> Choice:
 
 @contextmanager
 def loaded(run: Run, settings: Settings, choice: Choice, *, draws: bool = True) -> Iterator[Engine]:
-    """The engine with the chosen model; Ctrl-C ends what it does. Says on stderr how it runs.
+    """The engine with the chosen model; Ctrl-C ends what it does.
 
     draws: whether it will draw tokens, so that guesses are of use.
     """
     from cgcli.native.interrupt import interruptible
 
     with interruptible() as interrupt, opened(run, settings, choice, interrupt, draws=draws) as engine:
-        on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
-        took = f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}"
-        run.output.detail(f"{took}, window of {engine.window} tokens")
-        if engine.window > engine.model.n_ctx_train:
-            run.output.note(
-                f"the model was trained on {engine.model.n_ctx_train} tokens, the window has {engine.window}"
-            )
         yield engine
 
 
 def opened(run: Run, settings: Settings, choice: Choice, interrupt: Interrupt, *, draws: bool = True) -> Engine:
-    """The engine with the chosen model, to be closed. Raises as `chosen`, and ModelFileError, CgcliError."""
+    """The engine with the chosen model, to be closed; says how it runs.
+
+    Raises as `chosen`, and ModelFileError, CgcliError.
+    """
     from cgcli.engine.engine import Engine
 
     guesser = _choose(run, settings.draft).path if draws and settings.draft not in ("ngram", "off") else None
-    return Engine(
+    engine = Engine(
         choice.path,
         interrupt=interrupt,
         ctx=settings.ctx,
@@ -126,6 +122,12 @@ def opened(run: Run, settings: Settings, choice: Choice, interrupt: Interrupt, *
         exact=settings.exact,
         costs=_known_costs(run, settings, choice),
     )
+    on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
+    took = f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}"
+    run.output.detail(f"{took}, window of {engine.window} tokens")
+    if engine.window > engine.model.n_ctx_train:
+        run.output.note(f"the model was trained on {engine.model.n_ctx_train} tokens, the window has {engine.window}")
+    return engine
 
 
 def pass_costs_of(run: Run, settings: Settings, choice: Choice) -> tuple[Path, str] | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import secrets
+import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -135,11 +137,11 @@ def start(
     from cgcli.repl.options import Options
     from cgcli.repl.state import Repl
 
-    if settings.seed is None:
-        settings = replace(settings, seed=secrets.randbits(32))
     choice = chosen(run, settings)
     shelf = Shelf(run.environment.data / "programs")
     journal, opened = _program(shelf, settings, choice, file, resume)
+    if settings.seed is None:
+        settings = replace(settings, seed=_seed(journal))
     script = not is_interactive(run)
     view = Glance()
     screen = _screen(run, script, journal.language)
@@ -157,13 +159,14 @@ def start(
         opened,
         view.changed,
     )
-    try:
-        one.loader.start()
-        status = loop(one, debug=run.debug)
-        if script or not run.output.stdout_is_terminal:
-            run.output.write(encode(one.program.source()))
-    finally:
-        one.close()
+    with nullcontext() if script else _at_a_terminal(run, one):
+        try:
+            one.loader.start()
+            status = loop(one, debug=run.debug)
+            if script or not run.output.stdout_is_terminal:
+                run.output.write(encode(one.program.source()))
+        finally:
+            one.close()
     _say_goodbye(one)
     return status if script else 0
 
@@ -218,6 +221,43 @@ def _program(
     if journal is None:
         raise UsageError("there is no session to resume", hint="cgcli repl")
     return journal, None
+
+
+def _seed(journal: Journal) -> int:
+    """The one under which the last turn was drawn; a new one where there is none."""
+    drawn = [turn.facts.seed for turn in journal.history.program.turns if turn.facts]
+    return drawn[-1] if drawn else secrets.randbits(32)
+
+
+@contextmanager
+def _at_a_terminal(run: Run, one: Repl) -> Iterator[None]:
+    """What is noted while the model loads waits for the end of the line that somebody types meanwhile."""
+    run.output.aside = one.notes.append
+    try:
+        with _unwinding():
+            yield
+    finally:
+        run.output.aside = None
+        one.tell_notes()
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """A SIGTERM or SIGHUP raises SystemExit, so that the terminal is as it was before; unless it is ignored."""
+    ending = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+
+    def leave(number: int, frame: object) -> None:
+        for one in ending:
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    try:
+        for one in ending:
+            signal.signal(one, leave)
+        yield
+    finally:
+        for one in ending:
+            signal.signal(one, signal.SIG_DFL)
 
 
 def _screen(run: Run, script: bool, language: str) -> Screen:

@@ -8,7 +8,7 @@ the reader has had enough, and `cgcli.cli.main` ends the run quietly. A stderr t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO
 
 from cgcli.core.errors import CgcliError
@@ -36,7 +36,10 @@ def json_text(value: object) -> str:
 
 
 class Output:
-    """Where a run writes. `quiet`, `verbose` and `color` may be set until the first word is written."""
+    """Where a run writes. `quiet`, `verbose` and `color` may be set until the first word is written.
+
+    aside: who is given notes and details, from any thread, while somebody types where they would be written.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Output:
         self.quiet = quiet
         self.verbose = verbose
         self.color = color
+        self.aside: Callable[[str], None] | None = None
         self.stdout_is_terminal = stdout.isatty()
         self.stderr_is_terminal = stderr.isatty()
         self._plain = bool(variables.get("NO_COLOR")) or variables.get("TERM") == "dumb"
@@ -100,12 +104,12 @@ class Output:
     def note(self, message: str) -> None:
         """A line that a person may want to know."""
         if not self.quiet:
-            self._say(message)
+            (self.aside or self._say)(message)
 
     def detail(self, message: str) -> None:
         """A line for those who asked with -v."""
         if self.verbose:
-            self._say(message)
+            (self.aside or self._say)(message)
 
     def error(self, error: CgcliError) -> None:
         """The error's one line, with what to type or do next."""
@@ -119,9 +123,9 @@ class Output:
         from cgcli.core.meters import Bars, Lines
 
         if not self.stderr_is_terminal or self._dumb:
-            return Lines(self.note)
+            return Lines(self._say)
         if self._bars is None:
-            self._bars = Bars(self.stderr, colour=self._coloured(True), note=self.note)
+            self._bars = Bars(self.stderr, colour=self._coloured(True), note=self._say)
         return self._bars
 
     def _coloured(self, terminal: bool) -> bool:

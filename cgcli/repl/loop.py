@@ -77,6 +77,7 @@ def _next(repl: Repl, default: str, *, debug: bool) -> tuple[CgcliError | None, 
     """Read a line and do what it says; returns what went wrong, which has been said, and what was typed meanwhile."""
     from cgcli.native.interrupt import interruptible
 
+    repl.tell_notes()
     line = repl.reader.read(default)
     with interruptible(patient=True) as interrupt:
         with repl.reader.watching():

@@ -40,7 +40,9 @@ def open_file(shelf: Shelf, path: Path, settings: Settings, choice: Choice) -> t
 
 
 def bytes_of(path: Path) -> bytes:
-    """What a file holds; nothing where there is none. Raises CgcliError."""
+    """What a file holds; nothing where there is none. Raises CgcliError; nobody waits for what a pipe may bring."""
+    if path.is_fifo() or path.is_char_device():
+        raise CgcliError(f"cannot read {path}: it is not a regular file")
     try:
         return path.read_bytes()
     except FileNotFoundError:

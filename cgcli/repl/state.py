@@ -7,6 +7,7 @@ Commands are functions of this (`cgcli.repl.commands`); nothing here prints for 
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,7 @@ class Repl:
     opened: what a new journal is to say first; changed: called when the model is loaded, on another thread; reading: of
     the last prompt; fold: the last one; ended: whether to leave; turn: the number of the turn that a prompt is typed
     for, where it is not the next one; asked: tokens of all contexts that were asked for; stale: turns that were last
-    said to be.
+    said to be; notes: what is to be said when nobody types, which other threads may add to.
     """
 
     shelf: Shelf
@@ -76,6 +77,7 @@ class Repl:
     turn: int | None = None
     asked: int = 0
     stale: tuple[int, ...] = ()
+    notes: deque[str] = field(default_factory=deque)
     loader: Loader = field(init=False)
     _session: Session | None = None
 
@@ -110,6 +112,7 @@ class Repl:
         if self.loader.loading:
             self.screen.note(f"waiting for {self.choice.name}")
         engine = self.loader.wait()
+        self.tell_notes()
         from cgcli.program.session import Session
 
         if self._session is None or self._session.engine is not engine:
@@ -118,6 +121,11 @@ class Repl:
         self._session.generation, self._session.language = self.generation(), self.journal.language
         self._session.fold = self.options.settings.fold == "on"
         return self._session
+
+    def tell_notes(self) -> None:
+        """Say what was noted while nobody could be told."""
+        while self.notes:
+            self.screen.note(self.notes.popleft())
 
     def generation(self) -> Generation:
         """How turns are drawn, by the options, the model's card and the language."""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from subprocess import PIPE
@@ -124,6 +125,14 @@ class TestPrograms:
         assert ran.err.startswith(f"cgcli: cannot read {tmp_path / broken}: ")
         assert ran.err.count("\n") == 1
 
+    def test_a_session_that_goes_on_has_its_seed(self, tiny_model: Path) -> None:
+        def seed(*arguments: str) -> str:
+            ran = cgcli("repl", "-m", str(tiny_model), "--max-tokens", "8", *arguments, stdin=b"first\n")
+            return ran.err.partition("\n")[0]
+
+        assert seed() == seed("--resume") == seed("--resume")
+        assert seed("--resume", "--seed", "5").endswith("seed 5")
+
     def test_resume_goes_on_with_the_last_one_or_the_one_named(self, tiny_model: Path, tmp_path: Path) -> None:
         script(tiny_model, "first\n")
         script(tiny_model, "second\n")
@@ -154,6 +163,37 @@ class TestPrograms:
 
 
 class TestTerminal:
+    def test_what_is_noted_while_the_model_loads_is_said_behind_the_line(self, home: Path, tiny_model: Path) -> None:
+        model = ["-m", str(tiny_model), "--ctx", "4096", "--max-tokens", "8"]
+        with pseudo_terminal(*CGCLI, "-v", "repl", *model, CGCLI_HOME=str(home)) as terminal:
+            terminal.wait_for("1 ›")
+            terminal.send("half a line")
+            terminal.wait_for("/4096 tokens")
+            terminal.pump(0.3)
+            terminal.send("\r")
+            terminal.wait_for("2 ›")
+            before, _, after = terminal.text.partition("1 › half a line\n")
+            assert "loaded in" in after and "the window has 4096" in after and "loaded in" not in before
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+    @pytest.mark.parametrize("prompt", ["", "a list of the hundred largest cities\r"])
+    def test_a_signal_leaves_the_terminal_as_it_was(self, home: Path, number: signal.Signals, prompt: str) -> None:
+        command = [*CGCLI, "repl", "-t", "0.8", "--seed", "3", "--max-tokens", "2000"]
+        with pseudo_terminal(*command, CGCLI_HOME=str(home)) as terminal:
+            beside = os.open(Path(f"/proc/{terminal.process.pid}/fd/0").readlink(), os.O_RDWR | os.O_NOCTTY)
+            before = termios.tcgetattr(beside)
+            terminal.wait_for("1 ›")
+            if prompt:
+                terminal.send(prompt)
+                terminal.wait_for("perplexity")
+            assert termios.tcgetattr(beside) != before
+            terminal.process.kill(number)
+            terminal.wait(lambda: not terminal.process.isalive())
+            assert (terminal.process.exitstatus, terminal.process.signalstatus) == (128 + number, None)
+            assert termios.tcgetattr(beside) == before
+            os.close(beside)
+            terminal.wait(lambda: terminal.sent.rfind("\x1b[?2004l") > terminal.sent.rfind("\x1b[?2004h"))
+
     def test_plain_cgcli_is_the_repl_on_a_terminal_and_the_help_elsewhere(self, home: Path) -> None:
         with pseudo_terminal(*CGCLI, CGCLI_HOME=str(home)) as terminal:
             terminal.wait_for("1 ›")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,4 +61,15 @@ def test_another_model_is_told_no_perplexity_of_the_former_one(tmp_path: Path) -
     assert repl.reading is not None
     assert attempt(repl, "/model tiny") is None
     assert repl.reading is None and repl.fold is None
+    repl.close()
+
+
+@pytest.mark.parametrize("command", ["/open pipe", "/save pipe", "/export md pipe"])
+def test_nobody_waits_for_a_pipe(tmp_path: Path, command: str) -> None:
+    repl = begun(tmp_path, "count")
+    os.mkfifo(tmp_path / "work" / "pipe")
+    signal.alarm(5)  # would wait for ever
+    error = attempt(repl, command)
+    signal.alarm(0)
+    assert error is not None and "pipe: it is" in error.message
     repl.close()
