@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -118,9 +118,11 @@ class _Shown:
         self._output = output
         self._decoders = {"stdout": decoder("surrogateescape"), "stderr": decoder("surrogateescape")}
 
-    def __call__(self, stream: Stream, chunk: bytes) -> None:
+    def __call__(self, stream: Stream | Literal["stdin"], chunk: bytes) -> None:
         from cgcli.core.visible import visible
 
+        if stream == "stdin":
+            return
         output = self._output
         if stream == "stdout" and not output.stdout_is_terminal:
             output.write(chunk)

@@ -10,7 +10,7 @@ from typing import TextIO
 from cgcli.native.interrupt import Interrupt
 from cgcli.repl.chooser import side_by_side
 from cgcli.repl.editor import edit, undisturbed
-from cgcli.repl.reader import Card
+from cgcli.repl.reader import Card, Lent
 from cgcli.repl.screen import Screen
 from cgcli.repl.script import read_joined
 from cgcli.repl.typeahead import Typeahead
@@ -67,6 +67,9 @@ class Dumb:
 
     def watching(self) -> AbstractContextManager[None]:
         return self._typeahead.watching()
+
+    def lent(self) -> AbstractContextManager[Lent]:
+        return self._typeahead.lent()
 
     def typed(self) -> str:
         return self._typeahead.typed()

@@ -18,6 +18,14 @@ class Card:
     stands: bool = False
 
 
+@dataclass
+class Lent:
+    """What is typed on, for a program to read. unread: what came from it, and the program did not read; to be set."""
+
+    descriptor: int
+    unread: bytes = b""
+
+
 def is_command(line: str) -> bool:
     """Whether a line is a command, and no prompt: it begins with a `/`. `//` begins a prompt with one."""
     return line.startswith("/") and not line.startswith("//")
@@ -53,6 +61,12 @@ class Reader(Protocol):
     def typed(self) -> str:
         """What was typed first in `watching`, and not returned yet: the `default` of the next `read`. It ends before a
         line with a command, and a command stands alone. Empty for scripts."""
+        ...
+
+    def lent(self) -> AbstractContextManager[Lent | None]:
+        """While the block runs, what is typed is a program's: the terminal shows it and lets lines be edited, Ctrl-C is
+        a SIGINT. None where nobody types.
+        """
         ...
 
     def choose(self, cards: Sequence[Card]) -> int | None:

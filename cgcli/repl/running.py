@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 from cgcli.core.errors import Interrupted, ProgramFailed, SandboxError, UsageError
 from cgcli.program.history import Run
@@ -13,6 +15,7 @@ from cgcli.program.program import Program, digest, encode
 from cgcli.repl.state import Repl
 
 if TYPE_CHECKING:
+    from cgcli.repl.reader import Lent
     from cgcli.sandbox.verdict import Verdict
     from cgcli.sandbox.watch import Listener, Stream
 
@@ -27,17 +30,27 @@ def run_program(repl: Repl, arguments: Sequence[str]) -> None:
     if repl.history.run_of(repl.program) is None:
         _tell_risks(repl, encode(repl.program.source()))
     shown = _Shown(repl)
-    verdict = run(repl, repl.program, arguments, shown)
+    with repl.reader.lent() as lent:
+        verdict = run(repl, repl.program, arguments, shown, lent)
     shown.finish(verdict)
     if verdict.outcome == "interrupted":
+        if lent:
+            repl.screen.typed("^C")
         raise Interrupted(f"the program was stopped after {verdict.seconds:.2f} s")
     if not verdict.passed:
         raise ProgramFailed(f"{verdict}, after {verdict.seconds:.2f} s", hint=_next_step(repl, verdict))
     repl.screen.say(f"ran in {verdict.seconds:.2f} s", "green")
 
 
-def run(repl: Repl, program: Program, arguments: Sequence[str], listener: Listener | None = None) -> Verdict:
-    """Run a program and note it in the journal; listener: is given what it prints. Raises SandboxError, UsageError."""
+def run(
+    repl: Repl,
+    program: Program,
+    arguments: Sequence[str],
+    listener: Listener | None = None,
+    lent: Lent | None = None,
+) -> Verdict:
+    """Run a program and note it in the journal; listener: is given what it prints; lent: what it may read, for as long
+    as it waits. Raises SandboxError, UsageError."""
     if repl.language.name != "python":
         raise UsageError(f"only Python programs are run here, this one is {repl.language.name}", hint="/save it")
     from cgcli.native.interrupt import Interrupt
@@ -45,17 +58,21 @@ def run(repl: Repl, program: Program, arguments: Sequence[str], listener: Listen
     from cgcli.sandbox.run import run as run_sandboxed
 
     text = program.source()
+    policy = Policy(unsafe=repl.options.unsafe)
     try:
         verdict = run_sandboxed(
             encode(text),
             arguments=tuple(arguments),
-            policy=Policy(unsafe=repl.options.unsafe),
+            policy=replace(policy, wall_s=math.inf) if lent else policy,
             interrupted=lambda: Interrupt().requested,
+            stdin=lent.descriptor if lent else None,
             listener=listener,
         )
     except SandboxError as error:
         hint = "`cgcli doctor` says what is missing, /set unsafe on runs programs without it"
         raise SandboxError(error.message, hint=hint) from error
+    if lent:
+        lent.unread = verdict.unread
     output, errors = (said.decode("utf-8", "replace")[-_KEPT:] for said in (verdict.stdout, verdict.stderr))
     repl.do(Run(digest(text), str(verdict), verdict.passed, verdict.seconds, output, errors, tuple(arguments)))
     return verdict
@@ -73,34 +90,38 @@ def _tell_risks(repl: Repl, source: bytes) -> None:
 
 
 class _Shown:
-    """What a program prints, line by line while it runs: the beginning of that, the end of what it says on stderr,
-    which is where tracebacks tell."""
+    """What a program prints, while it runs: the beginning of that, and of what follows each line that is typed for it;
+    the end of what it says on stderr, which is where tracebacks tell."""
 
     def __init__(self, repl: Repl) -> None:
         self._screen = repl.screen
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._line = ""
-        self._lines = 0
+        self._room = _SHOWN_LINES
+        self._hidden = 0  # lines that began where there was no room
+        self._in_line = False
 
-    def __call__(self, stream: Stream, chunk: bytes) -> None:
-        if stream == "stdout":
+    def __call__(self, stream: Stream | Literal["stdin"], chunk: bytes) -> None:
+        if stream == "stdin":
+            self._screen.typed(chunk.decode("utf-8", "replace"))
+            self._room = _SHOWN_LINES
+        elif stream == "stdout":
             self._add(self._decoder.decode(chunk))
 
     def finish(self, verdict: Verdict) -> None:
         self._add(self._decoder.decode(b"", final=True))
-        if self._line:
-            self._add("\n")
-        if self._lines > _SHOWN_LINES:
-            self._screen.note(f"… {self._lines - _SHOWN_LINES} lines more")
+        if self._hidden:
+            self._screen.note(f"… {self._hidden} lines more")
         for line in verdict.stderr.decode("utf-8", "replace").splitlines()[-_SHOWN_ERRORS:]:
-            self._screen.note(line)
+            self._screen.say(line, "dim")
 
     def _add(self, text: str) -> None:
-        *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            self._lines += 1
-            if self._lines <= _SHOWN_LINES:
-                self._screen.say(line.removesuffix("\r"))
+        for part in re.findall(r"[^\n]*\n|[^\n]+", text):
+            if self._room:
+                self._screen.part(part)
+            elif not self._in_line:
+                self._hidden += 1
+            self._in_line = not part.endswith("\n")
+            self._room = max(0, self._room - (not self._in_line))
 
 
 def _next_step(repl: Repl, verdict: Verdict) -> str:

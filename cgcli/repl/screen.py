@@ -75,6 +75,15 @@ class Screen:
         self._emit("\n".join(visible(line) for line in text.split("\n")))
         self._in_line = False
 
+    def part(self, text: str) -> None:
+        """A part of a program's output, which may begin and end within a line."""
+        if not self._quiet:
+            self._emit("\n".join(visible(line) for line in text.replace("\r\n", "\n").split("\n")))
+
+    def typed(self, text: str) -> None:
+        """Told of what the terminal itself has shown, because somebody typed it."""
+        self._in_line = not text.endswith("\n")
+
     def error(self, error: CgcliError, where: str = "") -> None:
         """The error's one line, with what to type or do next; where: of the input that it is about."""
         words = " ".join(error.line.splitlines())

@@ -56,6 +56,9 @@ class Script:
     def watching(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def lent(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def typed(self) -> str:
         return ""
 

@@ -29,7 +29,7 @@ from cgcli.repl.completion import Suggestions
 from cgcli.repl.editor import edit, undisturbed
 from cgcli.repl.history_file import HistoryFile
 from cgcli.repl.keys import HELP, prompt_keys
-from cgcli.repl.reader import Card, Reader, is_command
+from cgcli.repl.reader import Card, Lent, Reader, is_command
 from cgcli.repl.screen import Screen
 from cgcli.repl.toolbar import toolbar
 from cgcli.repl.typeahead import Typeahead
@@ -115,6 +115,9 @@ class Terminal:
 
     def watching(self) -> AbstractContextManager[None]:
         return self._typeahead.watching()
+
+    def lent(self) -> AbstractContextManager[Lent]:
+        return self._typeahead.lent()
 
     def typed(self) -> str:
         return self._typeahead.typed()

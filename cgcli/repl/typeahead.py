@@ -13,7 +13,7 @@ import termios
 import threading
 from collections.abc import Callable, Iterator
 
-from cgcli.repl.reader import is_command
+from cgcli.repl.reader import Lent, is_command
 
 _PASTE, _PASTE_END = b"\x1b[200~", b"\x1b[201~"
 _PASTE_SECONDS = 0.5
@@ -80,6 +80,17 @@ class Typeahead:
             yield
         finally:
             self._start()
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Lent]:
+        """A program reads in the block; what it leaves unread is typed ahead."""
+        lent = Lent(self._descriptor)
+        with self.paused():
+            try:
+                yield lent
+            finally:
+                with self._lock:
+                    self._keys += lent.unread
 
     def typed(self, behind: str = "") -> str:
         """What was typed first and not returned yet, behind a text that stands already: lines, which end before a

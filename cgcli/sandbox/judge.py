@@ -26,7 +26,8 @@ def judge(course: Course, policy: Policy) -> Verdict:
     """The verdict on a program that began."""
     outcome, detail = _judged(course, policy)
     said = course.said
-    return Verdict(outcome, detail, bytes(said["stdout"]), bytes(said["stderr"]), course.seconds, course.cpu_s)
+    stdout, stderr = bytes(said["stdout"]), bytes(said["stderr"])
+    return Verdict(outcome, detail, stdout, stderr, course.seconds, course.cpu_s, course.unread)
 
 
 def _judged(course: Course, policy: Policy) -> tuple[Outcome, str]:

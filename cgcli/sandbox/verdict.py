@@ -25,7 +25,8 @@ class Verdict:
     """detail: one line for a person, control characters spelt out, "" where the outcome says all.
 
     stdout, stderr: as the program wrote them, cut at the policy's limit: not for a terminal as they are.
-    seconds: on the clock; cpu_s: processor seconds of all its processes.
+    seconds: on the clock; cpu_s: processor seconds of all its processes. unread: what was typed for it on a terminal,
+    and it did not read.
     """
 
     outcome: Outcome
@@ -34,6 +35,7 @@ class Verdict:
     stderr: bytes
     seconds: float
     cpu_s: float
+    unread: bytes = b""
 
     @property
     def passed(self) -> bool:

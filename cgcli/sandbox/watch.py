@@ -5,12 +5,15 @@ Knows nothing of bubblewrap, and does not judge: it tells what happened.
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import select
 import selectors
 import signal
 import socket
 import subprocess
+import termios
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,8 +27,8 @@ from cgcli.sandbox.processes import Processes
 from cgcli.sandbox.verdict import Outcome
 
 Stream = Literal["stdout", "stderr"]
-Listener = Callable[[Stream, bytes], None]
-"""Is given what the program writes, as it comes, up to the limit."""
+Listener = Callable[[Stream | Literal["stdin"], bytes], None]
+"""Is given what the program writes, as it comes, up to the limit; and each line that is typed for it on a terminal."""
 
 _TICK_S = 0.05
 """Between two looks at the limits that no read and no end of a process tells of."""
@@ -55,7 +58,8 @@ class Course:
     """How it went. began: whether the program itself did; before that nothing it says is the program's.
 
     status: exit status, or minus the signal. stopped: why it was ended from here; None where it ended by itself.
-    report: what came on the channel after the program began. seconds: on the clock; cpu_s: of all its processes.
+    report: what came on the channel after the program began. unread: what was typed for it on a terminal, and it did
+    not read. seconds: on the clock; cpu_s: of all its processes.
     """
 
     began: bool = False
@@ -63,6 +67,7 @@ class Course:
     stopped: Outcome | None = None
     said: dict[Stream, bytearray] = field(default_factory=lambda: {"stdout": bytearray(), "stderr": bytearray()})
     report: bytearray = field(default_factory=bytearray)
+    unread: bytes = b""
     seconds: float = 0.0
     cpu_s: float = 0.0
 
@@ -77,6 +82,7 @@ def watch(
 ) -> Course:
     """Run it until it ends. stdin: a descriptor to relay; None: empty. Raises SandboxError where it cannot be made.
 
+    Of a terminal a line is taken only when the program has read the one before: later ones may be meant for others.
     Nothing of it is left when this returns or raises; not isolated, what made itself a session of its own is.
     """
     began = time.monotonic()
@@ -145,6 +151,8 @@ class _Watcher:
         while not self.course.stopped and not self._ended():
             for key, _ in self._selector.select(_TICK_S):
                 key.data()
+            if stdin is not None and self.course.unread and not self._still_unread():
+                self._selector.register(stdin, selectors.EVENT_READ, partial(self._take, stdin))
             now = time.monotonic()
             if not self.course.stopped and now - looked >= _TICK_S:
                 looked = now
@@ -153,6 +161,7 @@ class _Watcher:
             for read in list(self._reads.values()):
                 while read():
                     pass
+        self._still_unread()
 
     def end(self) -> None:
         """Kill whatever is left of it, and wait until it is gone."""
@@ -240,17 +249,36 @@ class _Watcher:
         except OSError:
             words = b""  # such as a folder
         self._selector.unregister(stdin)
-        if words:
-            self._selector.register(pipe, selectors.EVENT_WRITE, partial(self._give, stdin, words))
-        else:
+        if not words:
             self._process.stdin.close()
+        elif os.isatty(stdin):
+            if self._listener:
+                self._listener("stdin", words)
+            self.course.unread = words
+            self._write(words)
+        else:
+            self._selector.register(pipe, selectors.EVENT_WRITE, partial(self._give, stdin, words))
 
     def _give(self, stdin: int, words: bytes) -> None:
         assert self._process.stdin
         self._selector.unregister(self._process.stdin.fileno())
+        if self._write(words):
+            self._selector.register(stdin, selectors.EVENT_READ, partial(self._take, stdin))
+
+    def _write(self, words: bytes) -> bool:
+        """Whether the program still reads. The pipe has room for the words."""
+        assert self._process.stdin
         try:
             os.write(self._process.stdin.fileno(), words)
         except BrokenPipeError:
-            self._process.stdin.close()  # it reads no more
-        else:
-            self._selector.register(stdin, selectors.EVENT_READ, partial(self._take, stdin))
+            self._process.stdin.close()
+            return False
+        return True
+
+    def _still_unread(self) -> bool:
+        """Whether something of what was typed last lies in the program's pipe; only that is kept."""
+        if self.course.unread and self._process.stdin and not self._process.stdin.closed:
+            count = array.array("i", [0])
+            fcntl.ioctl(self._process.stdin.fileno(), termios.FIONREAD, count)
+            self.course.unread = self.course.unread[-count[0] :] if count[0] else b""
+        return bool(self.course.unread)

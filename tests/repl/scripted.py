@@ -117,6 +117,9 @@ class ScriptedReader:
     def watching(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def lent(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def typed(self) -> str:
         typed, self.typeahead = self.typeahead, ""
         return typed

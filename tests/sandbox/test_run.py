@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,31 @@ def test_input_that_nobody_reads_keeps_nothing(unsafe: bool) -> None:
     with Path("/dev/zero").open("rb") as endless:
         verdict = run(b"import time; time.sleep(0.3)", policy=Policy(unsafe=unsafe), stdin=endless.fileno())
     assert verdict.passed and verdict.seconds < 5
+
+
+@pytest.mark.parametrize(
+    ("source", "stdout", "left"),
+    [
+        ("print(input(), input())", b"one two\n", b"three\n"),
+        ("import time; print(input()); time.sleep(0.2)", b"one\n", b"two\nthree\n"),
+        ("import time; time.sleep(0.2)", b"", b"one\ntwo\nthree\n"),
+        ("import os, time; os.read(0, 1); time.sleep(0.2)", b"", b"ne\ntwo\nthree\n"),
+        ("import os, time; os.close(0); time.sleep(0.2)", b"", b"one\ntwo\nthree\n"),
+        ("import sys; print(sys.stdin.read().split())", b"['one', 'two', 'three']\n", b""),
+    ],
+)
+def test_what_is_typed_and_not_read_is_not_lost(unsafe: bool, source: str, stdout: bytes, left: bytes) -> None:
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, b"one\ntwo\nthree\n" + b"\x04" * (not left))
+    verdict = run(source.encode(), policy=Policy(unsafe=unsafe), stdin=terminal)
+    os.set_blocking(terminal, False)
+    lines = [verdict.unread]
+    with suppress(BlockingIOError):
+        while True:
+            lines.append(os.read(terminal, 100))
+    assert (verdict.stdout, b"".join(lines)) == (stdout, left)
+    os.close(keyboard)
+    os.close(terminal)
 
 
 def test_no_input_is_an_empty_one(unsafe: bool) -> None:
