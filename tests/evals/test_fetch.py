@@ -14,6 +14,7 @@ from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, NetworkError
 from cgcli.core.progress import Silent
 from cgcli.evals.fetch import Published, fetch
+from tests.hub.recording import Recorder
 
 DATA = b"tasks " * 20_000
 
@@ -67,8 +68,10 @@ def test_it_is_fetched_once_and_again_where_it_is_no_longer_whole(server: _Serve
 def test_what_is_not_what_was_published_is_not_kept(server: _Server, tmp_path: Path) -> None:
     for data in (DATA[:-1] + b"x", DATA * 50, b""):
         server.data = data
+        progress = Recorder()
         with pytest.raises(NetworkError, match="has the hash"):
-            fetch(published(server), environment(tmp_path), Silent())
+            fetch(published(server), environment(tmp_path), progress)
+        assert progress.bars[0].done <= len(DATA) + 100_000  # and no more was read
     assert not (tmp_path / "data").exists()
 
 

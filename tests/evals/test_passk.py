@@ -56,6 +56,11 @@ def test_the_interval_is_that_of_the_binomial_where_each_cluster_is_one() -> Non
     assert found.high == pytest.approx(0.4 + spread, abs=0.015)
 
 
+def test_clusters_count_by_their_size() -> None:
+    assert estimate([(1.0, 1.0), (5.0, 5.0), (10.0, 10.0)]) == Estimate(1.0, 1.0, 1.0)
+    assert estimate([(1.0, 1.0), (0.0, 9.0)]) == Estimate(0.1, 0.0, 1.0)
+
+
 def test_what_is_alike_within_a_cluster_does_not_make_it_surer() -> None:
     alone = estimate([(float(n < 8), 1.0) for n in range(20)])
     tenfold = estimate([(10.0 * (n < 8), 10.0) for n in range(20)])
