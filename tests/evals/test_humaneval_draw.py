@@ -45,14 +45,20 @@ def drawn(engine: Engine, path: Path, protocol: Protocol = PROTOCOL) -> list[dic
         return list(draw(engine, TASKS, protocol, samples, FACTS))
 
 
-def test_all_that_are_wanted_are_drawn_once_and_each_prompt_is_read_once(engine: Engine, tmp_path: Path) -> None:
+def test_all_that_are_wanted_are_drawn_once(engine: Engine, tmp_path: Path) -> None:
     rows = drawn(engine, tmp_path / "s.jsonl")
     assert list(read(tmp_path / "s.jsonl")) == rows
     keys = [tuple(row[name] for name in KEY) for row in rows]
     assert sorted(map(str, keys)) == sorted(map(str, PROTOCOL.keys(list(TASKS)))) and len(set(keys)) == 40
     assert {row["temperature"] for row in rows} == {0.2, 0.8} and all(row.items() >= FACTS.items() for row in rows)
-    prompts = sum(engine.count(task.prompt.encode()) for task in TASKS.values())
-    assert engine.timings.prefill_tokens <= prompts
+
+
+def test_each_prompt_is_read_once(tiny_model: Path, interrupt: Interrupt, tmp_path: Path) -> None:
+    # Not exact: then what is idle is soon given up.
+    with Engine(tiny_model, interrupt=interrupt, threads=1, sequences=4) as engine:
+        assert len(drawn(engine, tmp_path / "s.jsonl")) == 40
+        prompts = sum(engine.count(task.prompt.encode()) for task in TASKS.values())
+        assert engine.timings.prefill_tokens <= prompts
 
 
 def test_a_run_that_was_ended_goes_on_to_the_same_samples(engine: Engine, tmp_path: Path) -> None:
