@@ -9,12 +9,14 @@ import functools
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
 from cgcli.core.errors import ContextError, UsageError
 from cgcli.core.progress import Progress, Silent
 from cgcli.engine import state
+from cgcli.engine.aside import aside
 from cgcli.engine.binding import without_tiles
 from cgcli.engine.cache import Cache
 from cgcli.engine.draft_model import DraftModel, ModelDrafter
@@ -196,6 +198,13 @@ class Engine:
         self.reserve(len(tokens))
         self.cache.release(self._reader.read(tokens, score_from=first, gather=gather))
         return scores
+
+    def aside(self, begun: bytes) -> AbstractContextManager[None]:
+        """While the block runs, what is scored is forgotten again, so that no later text depends on it.
+
+        begun: how later contexts begin; what is read of that may stay, where it makes no difference.
+        """
+        return aside(self.cache, self.vocabulary.tokens(begun) if begun else [])
 
     def save_state(self, text: bytes, path: Path, *, model: str) -> bool:
         """Keep what the cache knows of the beginning of `text` in a file; False where that is not worth it.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -197,6 +197,14 @@ class Session:
 
     def _count(self, text: bytes) -> int:
         return self.engine.count(text) if text else 0
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What the block reads is only looked at: the turns to come are drawn as they would be without."""
+        known = self._known
+        with self.engine.aside(encode(self.program.source())):
+            yield
+        self._known = known
 
     def read(self, plan: Plan) -> Reading:
         """Let the model read the program and the prompt, and score that.

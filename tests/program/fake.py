@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from cgcli.core.errors import ContextError
@@ -35,6 +36,7 @@ class ScriptedEngine:
         self.window = window
         self.model = ScriptedModel()
         self.timings = Timings()
+        self.asides: list[bytes] = []
         self.open = 0  # streams that were begun and not ended
 
     sequences = 16
@@ -93,6 +95,10 @@ class ScriptedEngine:
         self.check(text)
         self.timings.prefill_tokens += len(text) - start
         return [TokenScore(byte, bytes([byte]), -1.0, 0, 1.0) for byte in text[start:]]
+
+    def aside(self, begun: bytes) -> AbstractContextManager[None]:
+        self.asides.append(begun)
+        return nullcontext()
 
     def count(self, text: bytes) -> int:
         return len(text)

@@ -219,3 +219,31 @@ def test_candidates_that_ctrl_c_kept_from_beginning_are_none() -> None:
     engine = ScriptedEngine(["x = 1\n"] * 5, width=1, interrupt_after=3)
     _, turn = drain(session(engine, how=replace(HOW, candidates=5)).add("p"))
     assert len(turn.candidates) == 1 and turn.interrupted and turn.completion == "x ="
+
+
+@pytest.mark.parametrize(
+    ("prefix", "kept"), [("import sys\n\n", 0), ("".join(f"value_{n} = {n}\n" for n in range(70)) + "\n", 512)]
+)
+def test_what_is_only_looked_at_changes_no_later_turn(engine: Engine, prefix: str, kept: int) -> None:
+    """To the last bit of the scores; the full passes of a long program need not be read again."""
+
+    def scores(looks: bool) -> tuple[list[float], int]:
+        engine.cache.restart()
+        one = Session(engine, Program(prefix), Generation(Sampling(temperature=0.8, seed=3), 12, CODEGEN))
+        one.engine.reserve(1500)
+        found, read = [], 0
+        for task in TASKS[:3]:
+            if looks:
+                with one.aside():
+                    for other in ("do something else", f"{task} twice"):
+                        one.read(one.plan(other))
+            reading = one.read(one.plan(task))
+            read += reading.read
+            found += [score.logprob for score in reading.scores]
+            turn = drain(one.draw(reading))[1]
+            one.program = one.program.add(turn)
+        return found, read
+
+    (plain, read), (looked, read_again) = scores(looks=False), scores(looks=True)
+    assert looked == plain
+    assert read_again == read - kept

@@ -292,6 +292,11 @@ class TestDrawing:
         assert shown.count("-# long long") == 2  # told with it, and asked for
         assert status == 0
 
+    def test_prompts_are_compared_without_a_trace(self, tmp_path: Path) -> None:
+        engine = AnsweringEngine()
+        repl, _, _ = play(tmp_path, "a list with ten numbers", "/ask one | two", engine=engine)
+        assert engine.asides == [repl.program.source().encode()]
+
     def test_a_window_that_is_nearly_full_is_told_before(self, tmp_path: Path) -> None:
         (tmp_path / "work").mkdir()
         (tmp_path / "work" / "x.py").write_text("x = 1\n" * 45)

@@ -89,7 +89,7 @@ def ask(repl: Repl, text: str) -> None:
     session = repl.session()
     session.program = repl.program
     found, told = [], False
-    with repl.progress.task("prompts read", len(prompts), unit="steps") as task:
+    with session.aside(), repl.progress.task("prompts read", len(prompts), unit="steps") as task:
         for prompt in prompts:
             plan = session.plan(prompt)
             if plan.fold and not told:
