@@ -246,14 +246,24 @@ def _unwinding() -> Iterator[None]:
     """A SIGTERM or SIGHUP raises SystemExit, so that the terminal is as it was before; unless it is ignored."""
     ending = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
 
-    def leave(number: int, frame: object) -> None:
+    def leave(number: int) -> None:
         for one in ending:
             signal.signal(one, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
+    def on_signal(number: int, frame: object) -> None:
+        import asyncio
+
+        try:
+            prompt = asyncio.get_running_loop()
+        except RuntimeError:
+            leave(number)
+        else:
+            prompt.call_soon_threadsafe(leave, number)  # in a task of its own it would be shown as that one's error
+
     try:
         for one in ending:
-            signal.signal(one, leave)
+            signal.signal(one, on_signal)
         yield
     finally:
         for one in ending:
