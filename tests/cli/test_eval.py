@@ -87,6 +87,7 @@ def test_the_same_command_goes_on_and_more_samples_are_added(here: Path, tiny_mo
     again = drawn(tiny_model, "-n", "2", "--json", "-v")
     assert totals(again) == totals(first) and path.read_bytes() == before
     assert "loaded in" not in again.err  # no model is needed
+    assert "samples: 4, " in again.err  # all of them there before
     more = totals(drawn(tiny_model, "-n", "5", "--json"))
     assert more["n_samples"] == 10 and path.read_bytes().startswith(before)
     # Fewer than there are: those of the smaller run alone.
@@ -182,3 +183,17 @@ def test_a_terminal_sees_the_score_so_far(here: Path) -> None:
 def test_the_group_says_what_there_is() -> None:
     done = cgcli("eval")
     assert done.status == 0 and b"humaneval" in done.out
+
+
+@pytest.mark.slow
+def test_ten_tasks_with_the_embedded_model(here: Path, shared: Path, embedded_home: Path) -> None:
+    data = str(shared / "data" / "HumanEval.jsonl.gz")
+    words = ("--data", data, "-m", "smollm2-135m", "--limit", "10", "--max-tokens", "24", "-o", "s.jsonl", "--json")
+    done = cgcli("eval", "humaneval", *words, CGCLI_HOME=str(embedded_home))
+    facts = totals(done)
+    assert (facts["n_problems"], facts["n_samples"], facts["model"]) == (10, 10, "smollm2-135m")
+    assert sum(facts["verdicts"].values()) == 10 and 0 <= facts["pass@1"] <= 1
+    rows = [json.loads(line) for line in (here / "s.jsonl_results.jsonl").read_text().splitlines()]
+    # It goes on with the body of the function, and does not begin to talk.
+    assert sum(row["completion"].startswith("    ") for row in rows) >= 8
+    assert "10 of 164 tasks, 10 samples" in done.err
