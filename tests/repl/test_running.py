@@ -15,18 +15,15 @@ Start = Callable[..., AbstractContextManager[PseudoTerminal]]
 
 
 @pytest.fixture
-def start(tmp_path: Path, embedded_home: Path) -> Start:
+def start(tmp_path: Path, tiny_model: Path) -> Start:
     """The REPL with a program, at its prompt."""
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "store").symlink_to(embedded_home / "store")
 
     @contextmanager
     def started(program: str, prompt: str = "1 ›", term: str = "xterm-256color") -> Iterator[PseudoTerminal]:
         file = tmp_path / "x.py"
         file.write_text(program)
-        command = [sys.executable, "-m", "cgcli", "repl", "--unsafe", str(file)]
-        with pseudo_terminal(*command, rows=60, CGCLI_HOME=str(home), TERM=term) as terminal:
+        command = [sys.executable, "-m", "cgcli", "repl", "-m", str(tiny_model), "--unsafe", str(file)]
+        with pseudo_terminal(*command, rows=60, CGCLI_HOME=str(tmp_path), TERM=term) as terminal:
             terminal.wait_for(prompt)
             yield terminal
 
