@@ -297,4 +297,6 @@ def _reader(run: Run, script: bool, view: Glance, screen: Screen) -> Reader:
 
 def _say_goodbye(one: Repl) -> None:
     if not one.script and one.history.unsaved:
-        one.screen.note(f"kept, in no file yet: cgcli repl --resume {one.journal.id}")
+        file = one.known_file
+        where = f"{Path(file.path).name} is not saved" if file else "kept, in no file yet"
+        one.screen.note(f"{where}: cgcli repl --resume {one.journal.id}")

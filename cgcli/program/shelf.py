@@ -86,6 +86,18 @@ class Shelf:
                 return self.open(one)
         return None
 
+    def wrote(self, path: Path) -> str | None:
+        """The id of the program that was last saved to a file, whatever that holds now; None where there is none."""
+        name = str(path.resolve())
+        for one in self.ids():
+            try:
+                saved = read(self._path(one)).history.saved
+            except (OSError, CgcliError):
+                continue
+            if saved and saved.path == name:
+                return one
+        return None
+
     def list(self) -> tuple[Summary, ...]:
         """Every program, the one that something was last done to first; a damaged one with what is wrong with it."""
         return tuple(self._summary(*one) for one in sorted(self._files(), reverse=True))

@@ -27,8 +27,8 @@ def new_program(code: Language, settings: Settings, choice: Choice) -> Program:
 def open_file(shelf: Shelf, path: Path, settings: Settings, choice: Choice) -> tuple[Journal, Saved | None]:
     """The program of a file, and what a new journal is to say first: which file, and what it held.
 
-    A journal that last left this very text there goes on; else the text is the prefix of a new program. A file that is
-    not there yet is one without text. Raises CgcliError.
+    A journal that last left this very text there goes on; else the text is the prefix of a new program, whose note says
+    where turns are that the file once had. A file that is not there yet is one without text. Raises CgcliError.
     """
     text = decode(bytes_of(path))
     journal = shelf.of_file(path, text)
@@ -36,7 +36,12 @@ def open_file(shelf: Shelf, path: Path, settings: Settings, choice: Choice) -> t
         return journal, None
     code = language_of(path)
     program = Program(text, layout=Layout(code.mark)) if text else new_program(code, settings, choice)
-    return shelf.new(program, code.name), Saved(str(path.resolve()), digest(text))
+    new = shelf.new(program, code.name)
+    if text and (former := shelf.wrote(path)):
+        new.note = (
+            f"it was changed since session {former} wrote it, whose turns are there: cgcli repl --resume {former}"
+        )
+    return new, Saved(str(path.resolve()), digest(text))
 
 
 def bytes_of(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from cgcli.core.errors import Interrupted, ProgramFailed, SandboxError, UsageError
 from cgcli.program.history import Run
 from cgcli.program.program import Program, digest, encode
+from cgcli.repl.show import broken_turn
 from cgcli.repl.state import Repl
 
 if TYPE_CHECKING:
@@ -125,7 +126,13 @@ class _Shown:
 
 
 def _next_step(repl: Repl, verdict: Verdict) -> str:
-    """What to do about a failure: about the turn whose line failed, else about the last one."""
+    """What to do about a failure: about the turn whose line failed, else about the last one.
+
+    A syntax error is the fault of the first turn with which nothing parses, whatever line Python stumbles over.
+    """
+    broken = broken_turn(repl)
+    if broken is not None:
+        return f"/retry {broken + 1}, or /code {broken + 1}"
     line = re.search(r"\bline (\d+)", verdict.detail)
     number = len(repl.program.turns)
     if line:

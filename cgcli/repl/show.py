@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cgcli.core.visible import clipped, columns
+from cgcli.program.parsing import parsed
 from cgcli.program.program import Program
 from cgcli.program.turn import Turn
 from cgcli.repl.candidates import facts
@@ -18,7 +19,8 @@ def greeting(repl: Repl) -> None:
     program = repl.program
     if program.turns or repl.known_file:
         name = Path(repl.known_file.path).name if repl.known_file else repl.journal.id
-        repl.screen.note(f"{name}: {size(program)}")
+        new = repl.known_file is not None and not Path(repl.known_file.path).exists()
+        repl.screen.note(f"{name}: {'a new file' if new else size(program)}")
     if repl.journal.note:
         repl.screen.note(repl.journal.note)
 
@@ -39,9 +41,9 @@ def turns(repl: Repl) -> None:
     if not program.turns:
         repl.screen.note("no turn yet: type what the program should do first")
         return
-    stale = program.stale()
+    stale, broken = program.stale(), broken_turn(repl)
     for index, turn in enumerate(program.turns):
-        marks = ", ".join(_marks(turn, index in stale))
+        marks = ", ".join(_marks(turn, index in stale, index == broken))
         head = f"{index + 1:>3}  {counted(turn.completion.count(chr(10)) + 1, 'line'):>9}  "
         room = repl.screen.width - columns(head) - columns(marks) - 3
         prompt = clipped(" ".join((turn.prompt or "").split()), max(room, 10))
@@ -53,7 +55,7 @@ def turns(repl: Repl) -> None:
 def turn(repl: Repl, index: int) -> None:
     """A turn's code, its candidates and facts."""
     one = repl.program.turns[index]
-    marks = _marks(one, index in repl.program.stale())
+    marks = _marks(one, index in repl.program.stale(), index == broken_turn(repl))
     repl.screen.say(f"turn {index + 1}" + "".join(f", {mark}" for mark in marks), "bold")
     first = repl.program.source()[: list(repl.program.spans())[index].code].count("\n") + 1
     repl.screen.code(one.completion, first=first)
@@ -71,10 +73,21 @@ def turn(repl: Repl, index: int) -> None:
         )
 
 
-def _marks(turn: Turn, stale: bool) -> list[str]:
+def broken_turn(repl: Repl) -> int | None:
+    """The first turn with which a Python program no longer parses."""
+    if repl.language.name != "python" or parsed(repl.program.prefix) is None:
+        return None
+    text = repl.program.source()
+    return next((i for i, span in enumerate(repl.program.spans()) if parsed(text[: span.end]) is None), None)
+
+
+def _marks(turn: Turn, stale: bool, broken: bool) -> list[str]:
     marks = [word for word, holds in (("stale", stale), ("by hand", turn.by_hand)) if holds]
-    if turn.accepted is not None and turn.candidates[turn.accepted].finish_reason == "interrupted":
-        marks.append("interrupted")
+    if turn.accepted is not None:
+        reason = turn.candidates[turn.accepted].finish_reason
+        marks += {"interrupted": ["interrupted"], "length": ["cut"], "context": ["cut"]}.get(reason, [])
+    if broken:
+        marks.append("does not parse")
     if len(turn.candidates) > 1:
         stands = "" if turn.accepted is None else f"{turn.accepted + 1} of "
         marks.append(f"{stands}{len(turn.candidates)} candidates")

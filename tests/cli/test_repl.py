@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,6 +106,7 @@ class TestPrograms:
         ran = script(tiny_model, "first\n/save\n", str(file))
         assert ran.status == 0, ran.err
         assert file.read_bytes() == ran.out
+        assert "new.py: a new file" in ran.err
 
     def test_a_file_goes_on_where_it_was_left(self, tiny_model: Path, tmp_path: Path) -> None:
         file = tmp_path / "x.py"
@@ -116,6 +118,9 @@ class TestPrograms:
         ran = script(tiny_model, "/show\n", str(file))
         assert ran.out == b"y = 1\n"
         assert "x.py: 0 turns, 1 line" in ran.err
+        assert re.search(
+            r"changed since session (\S+) wrote it, whose turns are there: cgcli repl --resume \1$", ran.err, re.M
+        )
 
     @pytest.mark.parametrize("broken", ["", "nowhere/at/all"])
     def test_a_file_that_cannot_be_read_is_one_line(self, tiny_model: Path, tmp_path: Path, broken: str) -> None:
