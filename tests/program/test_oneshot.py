@@ -87,7 +87,7 @@ def test_an_interrupted_candidate_is_only_kept_where_there_is_no_other() -> None
 
     text, turns = run(session(Stopping(["whole = 1", "frag = 2"]), how=replace(PLAIN, candidates=4)), ["p"])
     assert text == "# p\nwhole = 1\n"
-    assert len(turns[0].candidates) == 4 and turns[0].accepted == 0 and turns[0].interrupted
+    assert len(turns[0].candidates) == 2 and turns[0].accepted == 0 and turns[0].interrupted
 
 
 def test_interrupted_turns_keep_their_part_and_end_the_run() -> None:
