@@ -20,6 +20,7 @@ FOLDERS = {
     "cgcli": "the tool, in layers: imports go down this list, never up",
     "cgcli/cli": "commands, one file each: parse, call one function, print; the only place that imports typer",
     "cgcli/repl": "the interactive loop: commands, keys, what is shown; the only place that imports prompt_toolkit",
+    "cgcli/evals": "HumanEval and MTPB: drawing, judging in the sandbox, pass@k, the paper's analyses",
     "cgcli/sandbox": "running generated code: policy, isolation, limits, verdicts",
     "cgcli/program": "what a program is: turns, versions, journal, folding; a session is a program and an engine",
     "cgcli/hub": "catalog, download, local store; a pull is download, convert, store",
