@@ -64,7 +64,7 @@ def test_a_program_is_grown_run_undone_and_saved(embedded_home: Path, tmp_path: 
         type_line(terminal, "/run")
         terminal.wait_for("ran in")
         type_line(terminal, f"/save {target}")
-        terminal.wait_for("written")
+        terminal.wait(lambda: "written" in terminal.text and terminal.line.startswith("3 ›"))
         terminal.send("\x04")
         assert ended(terminal) == 0
     text = target.read_text()

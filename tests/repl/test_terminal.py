@@ -45,7 +45,7 @@ class Typing:
         self._keyboard = keyboard
         self._said = io.StringIO()
         self.view = FakeView(vi)
-        screen = Screen(self._said, colour=False, width=lambda: 80)
+        screen = Screen(self._said, colour=False)
         self.terminal = Terminal(self.view, screen, keyboard, DummyOutput(), history=history, variables={})
 
     def __call__(self, keys: str, default: str = "") -> str:

@@ -15,8 +15,9 @@ from cgcli.repl.state import Repl
 def run(repl: Repl, arguments: tuple[str, ...]) -> None:
     """run the program
 
-    Runs the program so far in a sandbox, with ARGS as its arguments; /set unsafe on runs it without one. Ctrl-C stops
-    it. `/run all` runs it with each candidate of the last turn, and then lets you choose.
+    Runs the program so far in a sandbox, with ARGS as its arguments; /set unsafe on runs it without one. What you type
+    meanwhile is its input, which Ctrl-D ends; Ctrl-C stops it. `/run all` runs it with each candidate of the last turn,
+    and then lets you choose.
     """
     if arguments == ("all",):
         _run_all(repl)
