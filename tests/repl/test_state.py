@@ -68,8 +68,10 @@ def test_another_model_is_told_no_perplexity_of_the_former_one(tmp_path: Path) -
 def test_nobody_waits_for_a_pipe(tmp_path: Path, command: str) -> None:
     repl = begun(tmp_path, "count")
     os.mkfifo(tmp_path / "work" / "pipe")
-    signal.alarm(5)  # would wait for ever
+    former = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits"))
+    signal.alarm(5)
     error = attempt(repl, command)
     signal.alarm(0)
+    signal.signal(signal.SIGALRM, former)
     assert error is not None and "pipe: it is" in error.message
     repl.close()
