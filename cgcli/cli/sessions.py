@@ -41,8 +41,8 @@ def sessions(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", he
     if json:
         run.output.json([_listed(one) for one in found])
     elif found:
-        header = ("ID", "LAST CHANGED", "TURNS", "SIZE", "STATE", "TITLE", "FILE")
-        run.output.table(header, [_row(one) for one in found])
+        header = ("ID", "LAST CHANGED", "TURNS", "STATE", "TITLE", "FILE")
+        run.output.table(header, [_row(one) for one in found], give="TITLE")
     else:
         run.output.note("no programs yet; type: cgcli repl")
     for one in found:
@@ -132,18 +132,22 @@ def _shelf(run: Run) -> Shelf:
 
 
 def _row(one: Summary) -> tuple[str, ...]:
-    from cgcli.core.units import size
     from cgcli.core.visible import clipped, visible
 
     return (
         visible(one.id),
         one.when.astimezone().strftime("%Y-%m-%d %H:%M"),
         "" if one.damage else str(one.turns),
-        size(one.size),
         "damaged" if one.damage else "open" * one.open,
         clipped(visible(one.title), _TITLE),
-        visible(one.file or ""),
+        visible(_short(one.file)) if one.file else "",
     )
+
+
+def _short(file: str) -> str:
+    """A path as it is typed from here."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def _listed(one: Summary) -> dict[str, object]:

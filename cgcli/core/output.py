@@ -90,11 +90,24 @@ class Output:
         """A line of an answer that was asked for (a table, a path) on stdout."""
         self.write(line.encode("utf-8", "backslashreplace") + b"\n")
 
-    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Rows under a header, in columns as wide as their widest cell."""
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], *, give: str = "") -> None:
+        """Rows under a header, in columns as wide as their widest cell.
+
+        give: the column that is clipped, down to ten columns, where a terminal is too narrow for all of them.
+        """
+        from cgcli.core.visible import clipped, columns
+
+        widths = [max(map(columns, column)) for column in zip(header, *rows, strict=True)]
+        if give and self.stdout_is_terminal:
+            import shutil
+
+            at = header.index(give)
+            over = sum(widths) + 2 * (len(widths) - 1) - shutil.get_terminal_size().columns
+            widths[at] = min(widths[at], max(10, widths[at] - over))
         for number, row in enumerate([header, *rows]):
-            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            cells = [clipped(cell, width) for cell, width in zip(row, widths, strict=True)]
+            padded = (cell + " " * (width - columns(cell)) for cell, width in zip(cells, widths, strict=True))
+            line = "  ".join(padded).rstrip()
             self.text(f"\x1b[1m{line}\x1b[0m" if number == 0 and self.colour else line)
 
     def json(self, value: object) -> None:

@@ -40,7 +40,7 @@ def test_the_table_has_every_program(one: str, shelf: Shelf, tmp_path: Path) -> 
         ran = cgcli("sessions", TZ="UTC")
     lines = [line.split() for line in ran.out.decode().splitlines()]
     assert ran.status == 0
-    assert lines[0] == ["ID", "LAST", "CHANGED", "TURNS", "SIZE", "STATE", "TITLE", "FILE"]
+    assert lines[0] == ["ID", "LAST", "CHANGED", "TURNS", "STATE", "TITLE", "FILE"]
     rows = {line[0]: line for line in lines[1:]}
     assert rows[one][3:] == ["2", *rows[one][4:6], "open", "read", "numbers", str(tmp_path / "a.py")]
     assert rows["20200101-0000"][3:] == ["5", "B", "damaged"]

@@ -13,6 +13,7 @@ import pytest
 from cgcli.core.errors import CgcliError
 from cgcli.core.output import Output, one_line
 from cgcli.core.progress import Silent
+from cgcli.core.visible import columns
 
 
 class Terminal(io.StringIO):
@@ -99,6 +100,19 @@ def test_a_table_is_as_wide_as_its_cells() -> None:
     sink = output()
     sink.table(["NAME", "N"], [["a", "1"], ["longer", ""]])
     assert written(sink)[0].decode() == "NAME    N\na       1\nlonger\n"
+
+
+def test_a_table_gives_where_a_terminal_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    rows = [["a", "what it is, at length", "file.py"], ["b", "日本語のタイトル、長い", "x"]]
+    for sink, widest in ((output(terminal=True, variables={"NO_COLOR": "1"}), 30), (output(), 40)):
+        sink.table(["ID", "TITLE", "FILE"], rows, give="TITLE")
+        lines = written(sink)[0].decode().splitlines()
+        assert max(map(columns, lines)) <= widest and all(
+            line.split()[-1] in ("FILE", "file.py", "x") for line in lines
+        )
+        assert ("…" in "".join(lines)) == (widest == 30)
+        assert columns(lines[2].rpartition("x")[0]) == columns(lines[0].rpartition("FILE")[0])
 
 
 def test_json_is_json() -> None:
