@@ -14,7 +14,7 @@ from cgcli.core.errors import CgcliError, Interrupted
 from cgcli.program.clarity import words
 from cgcli.program.operations import Add, Put
 from cgcli.program.program import Program, digest
-from cgcli.program.turn import Turn
+from cgcli.program.turn import Candidate, Turn
 from cgcli.repl import running
 from cgcli.repl.candidates import choose
 from cgcli.repl.state import Repl
@@ -34,7 +34,7 @@ def ask(repl: Repl, prompt: str) -> None:
     turn = draw(repl, before, prompt)
     repl.do(repl.history.commit(Add(turn)))
     _tell_end(repl, len(before.turns), turn)
-    if not turn.interrupted:
+    if not _is_part(turn):
         run_if_auto(repl)
 
 
@@ -57,21 +57,29 @@ def redraw(
     context = digest(before.source() + before.opening(wanted))
     stay = old.facts and old.facts.context == context and repl.session().draws_like(old.facts)
     earlier = old.candidates if stay else ()
-    first = 1 + max((candidate.draw for candidate in earlier), default=-1)
-    new = draw(repl, before, wanted, keep=keep, first=first, choosing=why != "replay")
-    accepted = None if new.accepted is None else len(earlier) + new.accepted
-    turn = replace(new, candidates=(*earlier, *new.candidates), accepted=accepted)
+    turn = draw(repl, before, wanted, keep=keep, earlier=earlier, choosing=why != "replay")
     repl.do(repl.history.commit(Put(index, turn, why)))
-    _tell_end(repl, index, new)
-    if why != "replay" and not new.interrupted:
+    _tell_end(repl, index, turn)
+    if why == "retry" and turn.completion in {candidate.text for candidate in earlier}:
+        repl.screen.note("the same text again: other words, or a higher temperature (/set temperature 0.8)")
+    if why != "replay" and not _is_part(turn):
         run_if_auto(repl)
 
 
 def draw(
-    repl: Repl, before: Program, prompt: str | None, *, keep: str = "", first: int = 0, choosing: bool = True
+    repl: Repl,
+    before: Program,
+    prompt: str | None,
+    *,
+    keep: str = "",
+    earlier: tuple[Candidate, ...] = (),
+    choosing: bool = True,
 ) -> Turn:
-    """A turn for `prompt` behind `before`, shown while it is written. Raises ContextError, what loading the model
-    raised, Interrupted where nothing was written, CgcliError where nothing usable was."""
+    """A turn for `prompt` behind `before`, shown while it is written; its candidates come after `earlier` ones.
+
+    Raises ContextError, what loading the model raised, Interrupted where nothing was written, CgcliError where nothing
+    usable was.
+    """
     session = repl.session()
     session.program = before
     plan = session.plan(prompt, keep)
@@ -84,7 +92,7 @@ def draw(
     repl.reading = session.read(plan)
     repl.asked += plan.tokens
     gauge(repl, repl.reading)
-    pieces = session.draw(repl.reading, first)
+    pieces = session.draw(repl.reading, 1 + max((candidate.draw for candidate in earlier), default=-1))
     shown = repl.options.candidates == 1 and not repl.script
     turn = _streamed(repl, keep, pieces) if shown else drain(pieces)
     if turn.accepted is None:
@@ -92,8 +100,10 @@ def draw(
             raise Interrupted("interrupted before anything was written")
         tries = f"{len(turn.candidates)} tries" if len(turn.candidates) > 1 else "one try"
         raise CgcliError(f"nothing came in {tries}", hint="other words, /seed N, or /set temperature 0.6")
+    choosing = choosing and not turn.interrupted
+    turn = replace(turn, candidates=(*earlier, *turn.candidates), accepted=len(earlier) + turn.accepted)
     if repl.options.candidates > 1:
-        if choosing and not turn.interrupted:
+        if choosing:
             turn = choose(repl, before, turn) or turn
         if not repl.script:
             repl.screen.code(turn.completion)
@@ -131,12 +141,17 @@ def _streamed(repl: Repl, keep: str, pieces: Generator[str, None, Turn]) -> Turn
         stream.close()
 
 
+def _is_part(turn: Turn) -> bool:
+    """Whether Ctrl-C ended what stands."""
+    return turn.accepted is not None and turn.candidates[turn.accepted].finish_reason == "interrupted"
+
+
 def _tell_end(repl: Repl, index: int, turn: Turn) -> None:
     """What is to be known of a turn that was just drawn: why it ends, what became stale."""
     assert turn.accepted is not None  # `draw` raised otherwise
     number = index + 1
     reason = turn.candidates[turn.accepted].finish_reason
-    if turn.interrupted:
+    if reason == "interrupted":
         repl.screen.note(f"interrupted, what was written is kept: /undo takes it back, /retry {number} draws again")
     elif reason == "length":
         repl.screen.note(f"cut at {repl.options.settings.max_tokens} tokens: {_go_on(repl, index)} goes on")

@@ -58,7 +58,8 @@ def turn(repl: Repl, index: int) -> None:
     marks = _marks(one, index in repl.program.stale(), index == broken_turn(repl))
     repl.screen.say(f"turn {index + 1}" + "".join(f", {mark}" for mark in marks), "bold")
     first = repl.program.source()[: list(repl.program.spans())[index].code].count("\n") + 1
-    repl.screen.code(one.completion, first=first)
+    asked = "" if one.prompt is None else repl.program.comment(one.prompt)
+    repl.screen.code(asked + one.completion, first=first - asked.count("\n"))
     before = repl.program.until(index)
     for number in range(len(one.candidates)):
         mark = "*" if number == one.accepted else " "
