@@ -60,7 +60,8 @@ def redraw(
     turn = draw(repl, before, wanted, keep=keep, earlier=earlier, choosing=why != "replay")
     repl.do(repl.history.commit(Put(index, turn, why)))
     _tell_end(repl, index, turn)
-    if why == "retry" and turn.completion in {candidate.text for candidate in earlier}:
+    drawn_now = turn.accepted is not None and turn.accepted >= len(earlier)
+    if why == "retry" and drawn_now and turn.completion in {candidate.text for candidate in earlier}:
         repl.screen.note("the same text again: other words, or a higher temperature (/set temperature 0.8)")
     if why != "replay" and not _is_part(turn):
         run_if_auto(repl)
