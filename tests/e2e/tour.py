@@ -49,7 +49,7 @@ def screens(folder: Path) -> Iterator[str]:
             enter(terminal, line)
         terminal.send("/retry\r")
         terminal.wait_for("take it")
-        terminal.send("\x1b[C")  # arrow right
+        terminal.send("\x1b[D")  # arrow left
         terminal.pump(0.5)
         yield screen(terminal, "/undo")
         for line in ("", "/show", "/run", f"/save {folder / 'stats.py'}"):
