@@ -80,3 +80,16 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     yield tmpfs
     for place in mounted:
         subprocess.run(["umount", "--lazy", place], check=True)  # a test that failed may hold a file open
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> None:
+    """Programs can be run in a sandbox here."""
+    from cgcli.core.errors import SandboxError
+    from cgcli.sandbox.policy import Policy
+    from cgcli.sandbox.run import run
+
+    try:
+        run(b"", policy=Policy())
+    except SandboxError as error:
+        pytest.skip(error.message)

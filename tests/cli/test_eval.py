@@ -13,21 +13,13 @@ from typing import Any
 
 import pytest
 
-from cgcli.core.errors import SandboxError
-from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.run import run
 from tests.cli.running import Ran, cgcli
 from tests.evals.small import write_samples, write_tasks
 
 RIGHT, WRONG = ("S/one", "    return 1\n"), ("S/one", "    return 2\n")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def sandbox() -> None:
-    try:
-        run(b"", policy=Policy())
-    except SandboxError as error:
-        pytest.skip(error.message)
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 
 @pytest.fixture

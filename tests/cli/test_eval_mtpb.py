@@ -12,20 +12,12 @@ from typing import Any
 
 import pytest
 
-from cgcli.core.errors import SandboxError
-from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.run import run
 from tests.cli.running import Ran, cgcli
 
 PREFIX = "# Import libraries.\n\nimport numpy as np\n\n"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def sandbox() -> None:
-    try:
-        run(b"", policy=Policy())
-    except SandboxError as error:
-        pytest.skip(error.message)
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 
 @pytest.fixture

@@ -9,18 +9,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from cgcli.core.errors import SandboxError
-from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.run import run
 from tests.cli.running import Ran, cgcli
 
-
-@pytest.fixture(scope="module", autouse=True)
-def sandbox() -> None:
-    try:
-        run(b"", policy=Policy())
-    except SandboxError as error:
-        pytest.skip(error.message)
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 
 def ran(folder: Path, source: str, *words: str, options: tuple[str, ...] = (), stdin: bytes = b"") -> Ran:

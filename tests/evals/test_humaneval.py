@@ -7,21 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.core.errors import CgcliError, SandboxError, UsageError
+from cgcli.core.errors import CgcliError, UsageError
 from cgcli.evals.humaneval import PUBLISHED, Check, Task, load
 from cgcli.evals.judging import Job, judge_all, timed, worker_count
 from cgcli.evals.verdicts import Result
-from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 from tests.evals.small import ONE, TASKS, TWICE, write_tasks
 
-
-@pytest.fixture(scope="module", autouse=True)
-def sandbox() -> None:
-    try:
-        run(b"", policy=Policy())
-    except SandboxError as error:
-        pytest.skip(error.message)
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,8 @@ from cgcli.core.errors import SandboxError
 from cgcli.evals.judging import Job, judge_all, timed, worker_count
 from cgcli.sandbox import bubblewrap
 from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.run import run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def sandbox() -> None:
-    try:
-        run(b"", policy=Policy())
-    except SandboxError as error:
-        pytest.skip(error.message)
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 
 POLICY = timed(3.0)

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from cgcli.core.errors import CgcliError, SandboxError
+from cgcli.core.errors import CgcliError
 from cgcli.evals.mtpb_judge import Question, Rules, questions
 from cgcli.evals.samples import read
 from cgcli.evals.verdicts import Judge, results_path
-from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 
 NUMPY = "import numpy as np\n"
@@ -21,12 +20,7 @@ SHORT = Rules(seconds=0.5)
 STRICT = Rules("strict", seconds=0.5)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def sandbox() -> None:
-    try:
-        run(b"", policy=Policy())
-    except SandboxError as error:
-        pytest.skip(error.message)
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 
 @pytest.mark.parametrize(

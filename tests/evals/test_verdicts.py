@@ -10,25 +10,17 @@ from typing import Any
 
 import pytest
 
-from cgcli.core.errors import CgcliError, SandboxError
+from cgcli.core.errors import CgcliError
 from cgcli.evals import verdicts
 from cgcli.evals.humaneval import Task, trials
 from cgcli.evals.humaneval_totals import Totals
 from cgcli.evals.judging import Job, judge_all
 from cgcli.evals.samples import Row, read
 from cgcli.evals.verdicts import Judge, Judged, Result, results_path
-from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.run import run
 from cgcli.sandbox.verdict import Verdict
 from tests.evals.small import ONE, TASKS, write_samples
 
-
-@pytest.fixture(scope="module", autouse=True)
-def sandbox() -> None:
-    try:
-        run(b"", policy=Policy())
-    except SandboxError as error:
-        pytest.skip(error.message)
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 
 @pytest.fixture

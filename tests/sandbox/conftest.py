@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.core.errors import SandboxError
-from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.run import run
 from tests.sandbox.attacking import attempt
 from tests.sandbox.attacks import Attack
 from tests.sandbox.outside import outside as outside_places
@@ -21,15 +18,6 @@ NOBODY = 65534
 PYTHON = Path("/usr/bin/python3")
 """An ordinary user may not be able to reach the interpreter of these tests."""
 Attempt = Callable[..., tuple[bool, str]]
-
-
-@pytest.fixture(scope="session")
-def sandbox() -> None:
-    """Skips where there is none."""
-    try:
-        run(b"", policy=Policy())
-    except SandboxError as error:
-        pytest.skip(error.message)
 
 
 @pytest.fixture(scope="session")
