@@ -7,6 +7,7 @@ file is taken out of it. pip cannot go on where it was: a download that is cut o
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -103,7 +104,7 @@ def _watch(command: list[str], environment: dict[str, str], scratch: Path, task:
             while errors is None:
                 with suppress(subprocess.TimeoutExpired):
                     _, errors = pip.communicate(timeout=_LOOK_S)
-                now = _wheel_bytes(scratch)
+                now = wheel_bytes(scratch)
                 task.advance(max(0, now - seen))
                 seen = max(seen, now)
         except BaseException:
@@ -127,10 +128,13 @@ def _pip_error(command: list[str], output: str, by_hand: str) -> CgcliError:
     return NetworkError(f"pip could not download {command[-1]}: {told[-1]}", hint=by_hand)
 
 
-def _wheel_bytes(folder: Path) -> int:
+def wheel_bytes(folder: Path) -> int:
     """Bytes of what pip has of the wheel. It writes it under a temporary folder, then moves it."""
     total = 0
-    for file in folder.rglob("*.whl"):
-        with suppress(OSError):
-            total += file.stat().st_size
+    # os.walk passes over a folder that pip removes meanwhile; Path.rglob raises.
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(OSError):
+                    total += os.stat(os.path.join(parent, name)).st_size
     return total

