@@ -136,5 +136,5 @@ def wheel_bytes(folder: Path) -> int:
         for name in names:
             if name.endswith(".whl"):
                 with suppress(OSError):
-                    total += os.stat(os.path.join(parent, name)).st_size
+                    total += Path(parent, name).stat().st_size
     return total
