@@ -11,12 +11,13 @@ import pytest
 from tests.conftest import REPOSITORY
 
 # Each may import those before it.
-LAYERS = ("core", "native", "engine", "convert", "hub", "program", "sandbox", "evals", "repl", "cli")
+LAYERS = ("core", "native", "engine", "convert", "hub", "program", "sandbox", "train", "evals", "repl", "cli")
 DOORS = {
     "llama_cpp": {"engine/binding.py"},
     "typer": {"cli"},
     "prompt_toolkit": {"repl"},
     "huggingface_hub": {"hub/remote.py"},
+    **dict.fromkeys(("jax", "optax", "orbax", "grain"), {"train"}),
     "click": set(),
 }
 FILES = sorted((REPOSITORY / "cgcli").rglob("*.py"))

@@ -1,0 +1,227 @@
+"""What a training run is to do: a recipe, a TOML file, read and checked.
+
+A recipe is the whole of it: the same recipe, on the same data and devices, gives the same model. It knows names, kinds
+and bounds; it opens nothing but the file itself. The published recipes are in models/recipes.
+
+Defaults are the paper's where it has them (arXiv 2203.13474 as published in salesforce/jaxformer, config/*.json).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from cgcli.convert.config import CodeGenConfig
+from cgcli.core.config import nearest
+from cgcli.core.errors import CgcliError, UsageError
+
+PartT = TypeVar("PartT")
+MP_NUM = 4  # groups of qkv_proj's rows in what is exported: as the published checkpoints
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """The shape. rotary: rotary dimensions of a head; vocabulary: rows of the embedding, padding included."""
+
+    layers: int = 20
+    width: int = 1024
+    heads: int = 16
+    rotary: int = 32
+    vocabulary: int = 51_200
+    context: int = 2048
+
+    def config(self, name: str | None = None) -> CodeGenConfig:
+        """As the rest of cgcli knows a CodeGen model."""
+        return CodeGenConfig(
+            n_layer=self.layers,
+            n_head=self.heads,
+            width=self.width,
+            hidden=4 * self.width,
+            rotary=self.rotary,
+            n_vocab=self.vocabulary,
+            n_positions=self.context,
+            epsilon=1e-5,
+            mp_num=MP_NUM,
+            name=name,
+        )
+
+
+@dataclass(frozen=True)
+class DataPart:
+    """Where text comes from and how it becomes records.
+
+    paths: files, folders, archives (tar, zip, wheel), JSON lines; relative to the recipe.
+    packages: a TOML list of packages of the index, fetched and checked; relative to the recipe.
+    tokenizer: "codegen" (a folder of CodeGen's tokenizer files must then be told), the path of a folder of tokenizer
+    files, or "train": a BPE of the same scheme with `[model] vocabulary` entries, trained on the data.
+    extensions: suffixes that are source files. turns: the share of files also given as comment-and-code turns, 0 to 1.
+    held_out: the share of sources (packages, or files where there are none) kept out of training.
+    """
+
+    paths: tuple[str, ...] = ()
+    packages: str = ""
+    tokenizer: str = "codegen"
+    extensions: tuple[str, ...] = (".py",)
+    turns: float = 0.0
+    held_out: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class OptimizerPart:
+    """AdamW, warm-up and cosine (paper.md 3b's order). Steps are of the optimiser.
+
+    anneal: steps of the cosine after the warm-up (0: all that are left). clip: global norm. z_loss: weight of
+    logsumexp squared.
+    """
+
+    lr: float = 3e-4
+    lr_end: float = 3e-5
+    warmup: int = 3000
+    anneal: int = 0
+    steps: int = 350_000
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    clip: float = 1.0
+    z_loss: float = 1e-4
+
+
+@dataclass(frozen=True)
+class BatchPart:
+    """sequences: records of one optimiser step, over all devices; accumulate: passes that they are read in."""
+
+    sequences: int = 256
+    accumulate: int = 1
+
+
+@dataclass(frozen=True)
+class LoraPart:
+    """Low-rank adapters in place of all weights (arXiv 2106.09685). rank 0: none."""
+
+    rank: int = 0
+    alpha: float = 16.0
+
+
+@dataclass(frozen=True)
+class ComputePart:
+    """dtype: of products, masters are float32; model_parallel: devices that one layer is split over, the rest of them
+    read different records. seed: of the initial weights."""
+
+    dtype: str = "bfloat16"
+    remat: bool = True
+    model_parallel: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CheckpointPart:
+    """every: steps between two; keep: how many."""
+
+    every: int = 1000
+    keep: int = 2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """name: of the model that comes out; init: a pulled or converted model's checkpoint to start from, "" for none."""
+
+    name: str = "codegen"
+    init: str = ""
+    model: ModelPart = field(default_factory=ModelPart)
+    data: DataPart = field(default_factory=DataPart)
+    optimizer: OptimizerPart = field(default_factory=OptimizerPart)
+    batch: BatchPart = field(default_factory=BatchPart)
+    lora: LoraPart = field(default_factory=LoraPart)
+    compute: ComputePart = field(default_factory=ComputePart)
+    checkpoint: CheckpointPart = field(default_factory=CheckpointPart)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in the TOML file `path`. Raises UsageError naming the key that is unknown, of the wrong kind or out of
+    its bounds, with the nearest right one."""
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no TOML file: {error}") from error
+    return checked(_part(Recipe, table, f"{path}: "), f"{path}: ")
+
+
+def with_values(recipe: Recipe, **parts: dict[str, Any]) -> Recipe:
+    """`recipe` with some values of some parts replaced, checked again."""
+    changed = {name: replace(getattr(recipe, name), **values) for name, values in parts.items()}
+    return checked(replace(recipe, **changed), "")
+
+
+def checked(recipe: Recipe, where: str) -> Recipe:
+    """`recipe` itself. Raises UsageError for what cannot be."""
+    model, batch, optimizer, data = recipe.model, recipe.batch, recipe.optimizer, recipe.data
+    head, remainder = divmod(model.width, max(1, model.heads))
+    wrong = {
+        "[model] layers, heads, vocabulary and context must be positive": (
+            min(model.layers, model.heads, model.vocabulary, model.context) < 1
+        ),
+        f"[model] width {model.width} is not divisible by heads {model.heads}": bool(remainder),
+        f"[model] heads {model.heads} is not divisible by {MP_NUM}": bool(model.heads % MP_NUM),
+        f"[model] rotary {model.rotary} is not an even number up to {head}": (
+            model.rotary % 2 == 1 or not 2 <= model.rotary <= head
+        ),
+        f"[batch] sequences {batch.sequences} is not divisible by accumulate {batch.accumulate}": (
+            batch.accumulate < 1 or batch.sequences < 1 or bool(batch.sequences % batch.accumulate)
+        ),
+        f"[optimizer] steps {optimizer.steps} and warmup {optimizer.warmup}: a step, and a warm-up within them": (
+            not 0 <= optimizer.warmup <= optimizer.steps or optimizer.steps < 1
+        ),
+        f"[optimizer] lr {optimizer.lr:g} to {optimizer.lr_end:g}: it falls, and stays above zero": (
+            not 0 <= optimizer.lr_end <= optimizer.lr or not optimizer.lr > 0
+        ),
+        f"[compute] dtype {recipe.compute.dtype!r}: bfloat16, float16 or float32": (
+            recipe.compute.dtype not in ("bfloat16", "float16", "float32")
+        ),
+        f"[data] turns {data.turns:g} and held_out {data.held_out:g}: shares, from 0 to 1": (
+            not (0 <= data.turns <= 1 and 0 <= data.held_out < 1)
+        ),
+        f"[lora] rank {recipe.lora.rank}: 0 or more": recipe.lora.rank < 0,
+        f"[checkpoint] every {recipe.checkpoint.every}, keep {recipe.checkpoint.keep}: 1 or more": (
+            min(recipe.checkpoint.every, recipe.checkpoint.keep) < 1
+        ),
+    }
+    for message, is_wrong in wrong.items():
+        if is_wrong:
+            raise UsageError(where + message)
+    return recipe
+
+
+def _part(kind: type[PartT], table: dict[str, Any], where: str) -> PartT:
+    hints = get_type_hints(kind)
+    names = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in names:
+            raise UsageError(f"{where}no such key: {key}{nearest(key, names)}")
+        wanted = hints[key]
+        if names[key].default is MISSING:
+            if not isinstance(value, dict):
+                raise UsageError(f"{where}{key} is a table: [{key}]")
+            values[key] = _part(wanted, value, f"{where}[{key}] ")
+        else:
+            values[key] = _value(wanted, value, f"{where}{key}")
+    return kind(**values)
+
+
+def _value(wanted: Any, value: Any, where: str) -> Any:
+    if wanted is float and type(value) is int:
+        return float(value)
+    if wanted == tuple[str, ...]:
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            return tuple(value)
+        raise UsageError(f"{where} is {value!r}, not a list of texts")
+    if type(value) is not wanted:
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+        raise UsageError(f"{where} is {value!r}, not {words[wanted]}")
+    return value
