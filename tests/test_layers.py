@@ -17,7 +17,10 @@ DOORS = {
     "typer": {"cli"},
     "prompt_toolkit": {"repl"},
     "huggingface_hub": {"hub/remote.py"},
-    **dict.fromkeys(("jax", "optax", "orbax", "grain"), {"train"}),
+    "jax": {"train"},
+    "optax": {"train"},
+    "orbax": {"train"},
+    "grain": {"train"},
     "click": set(),
 }
 FILES = sorted((REPOSITORY / "cgcli").rglob("*.py"))
