@@ -24,31 +24,31 @@ demo: $(VENV)/.cgcli ## write a program with the embedded model
 	@$(BIN)/cgcli pull smollm2-135m >&2
 	@$(BIN)/cgcli gen "a function that tells whether a number is prime" --seed 1
 
-test: $(VENV)/.cgcli $(TEST_MODEL) ## run all tests (ARGS="-k name" for some)
+test: $(VENV)/.dev $(TEST_MODEL) ## run all tests (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest -m "slow or not slow" --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
-lint: $(VENV)/.cgcli ## check style and types
+lint: $(VENV)/.dev ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-format: $(VENV)/.cgcli ## put the code into the one format
+format: $(VENV)/.dev ## put the code into the one format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-tree: $(VENV)/.cgcli ## write the README's list of files anew
+tree: $(VENV)/.dev ## write the README's list of files anew
 	@$(BIN)/python -m tests.readme_tree --write
 
-tour: $(VENV)/.cgcli $(TEST_MODEL) ## record the README's tour of the REPL anew
+tour: $(VENV)/.dev $(TEST_MODEL) ## record the README's tour of the REPL anew
 	@$(BIN)/python -m tests.e2e.tour --write-readme
 
-bench: $(VENV)/.cgcli $(TEST_MODEL) ## run all benchmarks, half an hour (BENCH=engine ARGS="--only single" for some)
+bench: $(VENV)/.dev $(TEST_MODEL) ## run all benchmarks, half an hour (BENCH=engine ARGS="--only single" for some)
 	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; done
 
-soak: $(VENV)/.cgcli $(TEST_MODEL) ## mixed load for SECONDS=1800, every text drawn again alone, memory watched
+soak: $(VENV)/.dev $(TEST_MODEL) ## mixed load for SECONDS=1800, every text drawn again alone, memory watched
 	@$(BIN)/python -m tests.benchmarks.soak --seconds $(SECONDS) $(ARGS)
 
 bench-model: $(VENV)/.cgcli ## make the random model that benchmarks run, of the 350M shape (SHAPE=2b for the other)
 	@$(BIN)/python -m tests.benchmarks.model --shape $(SHAPE)
 
-bench-peers: $(VENV)/.cgcli ## measure cgcli beside llama-cpp-python, transformers, CTranslate2 (ARGS=--write-readme)
+bench-peers: $(VENV)/.dev ## measure cgcli beside llama-cpp-python, transformers, CTranslate2 (ARGS=--write-readme)
 	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
 
 cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp and the kernels with CUDA (needs nvcc)
@@ -79,6 +79,11 @@ $(VENV)/.llama: $(VENV)/.python pyproject.toml kernels/llama/build_wheel.py kern
 KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] $(addprefix kernels/, include/* ref/* cpu/* cuda/*))
 $(VENV)/.cgcli: $(VENV)/.llama pyproject.toml $(KERNELS)
 	$(call say,installing cgcli and what it needs)
+	@$(BIN)/python -m pip install --quiet --editable . $$(test ! -e $(VENV)/.cuda || echo $(CGK_CUDA)) && touch $@
+
+# What only developers need: training, plots, a cluster, checkers.
+$(VENV)/.dev: $(VENV)/.cgcli
+	$(call say,installing what the tests need)
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]' $$(test ! -e $(VENV)/.cuda || echo $(CGK_CUDA)) && touch $@
 
 $(TEST_MODEL): | $(VENV)/.cgcli
