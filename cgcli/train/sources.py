@@ -1,16 +1,181 @@
-"""One text to train on, and where it is from."""
+"""Texts to train on, one by one, from folders, files, archives and JSON lines; and where each is from.
+
+Whatever cannot be a text is passed over and counted, never an error: only a path that is not there is one. It does not
+judge texts (filters.py) and follows no path outside what it was given, but links.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cgcli.core.errors import CgcliError
+
+MAX_BYTES = 1_000_000  # of one text: what is longer is data or generated
+_MAX_LINE = 8 * MAX_BYTES  # of JSON lines: a text as JSON may be six times as long
+_LINES = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
 class Source:
-    """path: of the file, inside `source`; source: the package, archive, folder or JSON lines that it is from; licence:
-    an SPDX expression, or "unknown"."""
+    """path: of the file, as the recipe names its folder or archive; source: the package that it is from, or `path`
+    itself: what is kept out of training is kept out by it. licence: an SPDX expression, or "unknown". held_out: kept
+    out of training whatever the recipe's share is."""
 
     path: str
     source: str
     text: str
     licence: str = "unknown"
+    held_out: bool = False
+
+
+@dataclass
+class Dropped:
+    """What was passed over: files and their bytes, by reason."""
+
+    files: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, reason: str, size: int = 0) -> None:
+        self.files[reason] += 1
+        self.bytes[reason] += size
+
+
+def read(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: Dropped) -> Iterator[Source]:
+    """The texts that `paths` have, in order of name: of folders and archives the files with one of `extensions`, of
+    JSON lines the values of "text" or "content".
+
+    paths: relative to `base`. Raises CgcliError for a path that is not there.
+    """
+    from cgcli.train.archives import is_archive, members
+
+    for name in paths:
+        for path, shown in walk(base, [name], extensions, dropped):
+            if is_archive(path):
+                texts = members(path, extensions, dropped)
+                yield from (Source(f"{shown}/{member}", f"{shown}/{member}", text) for member, text in texts)
+            elif path.suffix in _LINES:
+                yield from _lines(path, shown, dropped)
+            elif (text := _text(path, dropped)) is not None:
+                yield Source(shown, shown, text)
+
+
+def walk(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: Dropped) -> Iterator[tuple[Path, str]]:
+    """Every file that `read` looks into: where it is, and how it is named. Raises CgcliError as `read`."""
+    for name in paths:
+        top = base / Path(name).expanduser()
+        if top.is_dir():
+            for path in _files(top, dropped):
+                if path.suffix in extensions:
+                    yield path, str(Path(name) / path.relative_to(top))
+        elif top.is_file():
+            yield top, name
+        else:
+            raise CgcliError(f"no such file or folder to train on: {top}")
+
+
+def decoded(data: bytes, dropped: Dropped) -> str | None:
+    """The text of a source file with the line ends that Python reads, without a byte order mark; None where it has none
+    that can be trained on."""
+    reason = "too large" if len(data) > MAX_BYTES else "binary" if b"\0" in data else ""
+    if not reason:
+        try:
+            return data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+        except UnicodeDecodeError:
+            reason = "not UTF-8"
+    dropped.add(reason, len(data))
+    return None
+
+
+def _text(path: Path, dropped: Dropped) -> str | None:
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                dropped.add("too large", size)
+                return None
+            return decoded(file.read(MAX_BYTES + 1), dropped)
+    except OSError:
+        dropped.add("unreadable")
+        return None
+
+
+def _files(top: Path, dropped: Dropped) -> Iterator[Path]:
+    """The regular files below `top`, also behind links, each folder once. Not of hidden folders and virtual
+    environments: what is installed there is not the user's own."""
+    seen: set[tuple[int, int]] = set()
+
+    def failed(_: OSError) -> None:
+        dropped.add("unreadable")
+
+    for folder, below, names in os.walk(top, onerror=failed, followlinks=True):
+        here = Path(folder)
+        try:
+            place = here.stat()
+        except OSError:
+            dropped.add("unreadable")
+            below.clear()
+            continue
+        if (place.st_dev, place.st_ino) in seen:
+            dropped.add("linked folder seen before")
+            below.clear()
+            continue
+        seen.add((place.st_dev, place.st_ino))
+        if "pyvenv.cfg" in names:
+            dropped.add("virtual environment")
+            below.clear()
+            continue
+        below[:] = sorted(name for name in below if not name.startswith(".") and name != "__pycache__")
+        for name in sorted(names):
+            path = here / name
+            try:
+                if stat.S_ISREG(path.stat().st_mode):
+                    yield path
+                else:
+                    dropped.add("not a regular file")
+            except OSError:  # a link to nowhere or to itself
+                dropped.add("unreadable")
+
+
+def _lines(path: Path, shown: str, dropped: Dropped) -> Iterator[Source]:
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while line := file.readline(_MAX_LINE):
+                number += 1
+                if len(line) == _MAX_LINE and not line.endswith(b"\n"):
+                    size = len(line)
+                    while (rest := file.readline(_MAX_LINE)) and not rest.endswith(b"\n"):
+                        size += len(rest)
+                    dropped.add("too large", size + len(rest))
+                elif line.strip() and (source := _line(line, f"{shown}:{number}", dropped)) is not None:
+                    yield source
+    except OSError:
+        dropped.add("unreadable")
+
+
+def _line(line: bytes, shown: str, dropped: Dropped) -> Source | None:
+    """The source in one JSON line; `shown` names it where it does not name itself."""
+    try:
+        entry = json.loads(line)
+        text = entry.get("text", entry.get("content"))
+        data = text.encode("utf-8")  # not what stands for half a character
+    except (ValueError, RecursionError, AttributeError):
+        dropped.add("no JSON line of a text", len(line))
+        return None
+    text = decoded(data, dropped)
+    if text is None:
+        return None
+    path = _word(entry, "path") or shown
+    licence = _word(entry, "licence") or _word(entry, "license") or "unknown"
+    return Source(path, _word(entry, "source") or path, text, licence)
+
+
+def _word(entry: dict[str, object], key: str) -> str:
+    value = entry.get(key)
+    return value if isinstance(value, str) else ""
