@@ -85,7 +85,7 @@ def _wanted(name: str, extensions: Sequence[str]) -> bool:
     return not name.endswith("/") and PurePosixPath(name).suffix in extensions
 
 
-def _unpacked(path: Path) -> IO[bytes]:
+def _unpacked(path: Path) -> IO[bytes] | gzip.GzipFile:
     """The tar in `path` as it is unpacked, told by its first bytes."""
     with path.open("rb") as file:
         head = file.read(6)
@@ -102,7 +102,7 @@ class _Pieces(io.RawIOBase):
     """A stream of which no more is read at once than an honest tar asks for: tarfile reads a header's extension whole,
     however long it says that it is."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile) -> None:
         self._stream = stream
 
     def read(self, size: int = -1) -> bytes:

@@ -45,8 +45,8 @@ class Seen:
         return known
 
 
-def held_out(source: str, seed: int, share: float) -> bool:
-    """Whether a source is among the `share` kept out of training: by its name and the seed alone, so that it stays
-    where it is when others come and go."""
-    digest = hashlib.sha256(f"{seed}\0{source}".encode()).digest()
+def drawn(name: str, seed: int, share: float) -> bool:
+    """Whether `name` is among a `share` of all names: by itself and the seed alone, so that it is whichever others come
+    and go."""
+    digest = hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64

@@ -23,15 +23,13 @@ _LINES = (".jsonl", ".ndjson")
 
 @dataclass(frozen=True)
 class Source:
-    """path: of the file, as the recipe names its folder or archive; source: the package that it is from, or `path`
-    itself: what is kept out of training is kept out by it. licence: an SPDX expression, or "unknown". held_out: kept
-    out of training whatever the recipe's share is."""
+    """path: of the file, from the folder or archive that it is in; source: the package that it is from, or `path`
+    itself: what is kept out of training is kept out by it. licence: an SPDX expression, or "unknown"."""
 
     path: str
     source: str
     text: str
     licence: str = "unknown"
-    held_out: bool = False
 
 
 @dataclass
@@ -66,15 +64,16 @@ def read(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: D
 
 
 def walk(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: Dropped) -> Iterator[tuple[Path, str]]:
-    """Every file that `read` looks into: where it is, and how it is named. Raises CgcliError as `read`."""
+    """Every file that `read` looks into: where it is, and how it is named, which is the same wherever the folder is
+    moved to. Raises CgcliError as `read`."""
     for name in paths:
         top = base / Path(name).expanduser()
         if top.is_dir():
             for path in _files(top, dropped):
                 if path.suffix in extensions:
-                    yield path, str(Path(name) / path.relative_to(top))
+                    yield path, (top.resolve().name / path.relative_to(top)).as_posix()
         elif top.is_file():
-            yield top, name
+            yield top, top.name
         else:
             raise CgcliError(f"no such file or folder to train on: {top}")
 

@@ -1,0 +1,291 @@
+"""From sources to records: read, filter, take each text once, keep some out, tokenize, pack.
+
+    OUT/data/texts.jsonl      what is trained on, a text a line
+    OUT/data/held_out.jsonl   what is kept out, likewise
+    OUT/data/tokenizer/       the tokenizer's files, given or trained
+    OUT/data/records.npy      the records
+    OUT/data/data.json        what was read, dropped and kept, and what it was made of; written last
+
+It is done again only where what it reads has changed. Memory does not grow with the texts, but for 100 bytes each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cgcli.core.errors import CgcliError, UsageError
+from cgcli.core.files import disk_error, write_atomic
+from cgcli.core.progress import Progress
+from cgcli.train import filters
+from cgcli.train.recipe import Recipe
+from cgcli.train.records import RecordWriter
+from cgcli.train.sources import Dropped, Source, read, walk
+from cgcli.train.tokenizer import FILES, Tokenizer, keep, train
+
+_FORMAT = 1  # of what is in OUT/data; another number, and it is made anew
+_BATCH_BYTES = 1 << 20  # of text, tokenized at once
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """records, held_out, texts: files; tokenizer: a folder; counts: what data.json says."""
+
+    records: Path
+    held_out: Path
+    texts: Path
+    tokenizer: Path
+    counts: dict[str, Any]
+
+
+def prepare(
+    recipe: Recipe,
+    base: Path,
+    out: Path,
+    tokenizer: Path | None,
+    progress: Progress,
+    sources: Iterable[Source] | None = None,
+    *,
+    cache: Path | None = None,
+) -> Prepared:
+    """The records of `recipe` in `out`/data, made now or there already.
+
+    base: the folder that the recipe's paths are relative to; tokenizer: CodeGen's files, where the recipe says
+    "codegen"; sources: what to read in place of the recipe's paths and packages; cache: where packages are fetched to,
+    `out`/packages if not said. Raises UsageError and CgcliError for what cannot be read or is not enough.
+    """
+    folder = out / "data"
+    print_of_input = None if sources is not None else _fingerprint(recipe, base, tokenizer)
+    there = prepared(out)
+    if there is not None and print_of_input is not None and there.counts["fingerprint"] == print_of_input:
+        return there
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "data.json").unlink(missing_ok=True)
+        dropped = Dropped()
+        kept_out: frozenset[str] = frozenset()
+        if sources is None:
+            sources, kept_out = _sources(recipe, base, cache or out / "packages", dropped, progress)
+        counts, starts = _spool(recipe, sources, kept_out, folder, dropped, progress)
+        random.Random(recipe.data.seed).shuffle(starts)
+        _put_tokenizer(recipe, base, tokenizer, folder, starts, progress)
+        counts["records"] = _pack(recipe, folder, starts, progress)
+        counts["fingerprint"] = print_of_input
+        write_atomic(folder / "data.json", json.dumps(counts, indent=2, ensure_ascii=False).encode())
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    return _prepared(folder, counts)
+
+
+def prepared(out: Path) -> Prepared | None:
+    """What was prepared in `out`, whatever its sources have become since; None where nothing was, or not to its end."""
+    folder = out / "data"
+    with suppress(OSError, ValueError):
+        there = _prepared(folder, json.loads((folder / "data.json").read_bytes()))
+        if all(path.exists() for path in (there.records, there.held_out, there.texts, there.tokenizer)):
+            return there
+    return None
+
+
+def _prepared(folder: Path, counts: dict[str, Any]) -> Prepared:
+    return Prepared(
+        records=folder / "records.npy",
+        held_out=folder / "held_out.jsonl",
+        texts=folder / "texts.jsonl",
+        tokenizer=folder / "tokenizer",
+        counts=counts,
+    )
+
+
+def _sources(
+    recipe: Recipe, base: Path, cache: Path, dropped: Dropped, progress: Progress
+) -> tuple[Iterator[Source], frozenset[str]]:
+    """What the recipe names, and those sources that its list of packages keeps out."""
+    data = recipe.data
+    if not data.paths and not data.packages:
+        raise UsageError("nothing to train on: neither [data] paths nor packages")
+    if not data.packages:
+        return read(base, data.paths, data.extensions, dropped), frozenset()
+    from cgcli.train import packages
+
+    listed = base / data.packages
+
+    def both() -> Iterator[Source]:
+        yield from packages.sources(listed, cache, progress)
+        yield from read(base, data.paths, data.extensions, dropped)
+
+    return both(), packages.held_out(listed)
+
+
+def _spool(
+    recipe: Recipe,
+    sources: Iterable[Source],
+    kept_out: frozenset[str],
+    folder: Path,
+    dropped: Dropped,
+    progress: Progress,
+) -> tuple[dict[str, Any], list[int]]:
+    """Write the texts that are left after filters to the two files of them: counts, and where in texts.jsonl each
+    begins."""
+    data = recipe.data
+    seen = filters.Seen()
+    licences: Counter[str] = Counter()
+    licensed: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
+    kept_sources: set[str] = set()
+    starts: list[int] = []
+    with (
+        (folder / "texts.jsonl").open("wb") as texts,
+        (folder / "held_out.jsonl").open("wb") as held_out,
+        progress.task("texts", None) as task,
+    ):
+        for source in sources:
+            size = len(source.text.encode())
+            task.advance(size)
+            totals.update(files=1, bytes=size)
+            fault = filters.fault(source.text) or ("the same as another" if seen.before(source.text) else None)
+            if fault:
+                dropped.add(fault, size)
+                continue
+            if source.source in kept_out or filters.drawn(source.source, data.seed, data.held_out):
+                kept_sources.add(source.source)
+                totals.update(held_out=1, held_out_bytes=size)
+                _write(held_out, source)
+                continue
+            licences[source.licence] += 1
+            licensed[source.licence] += size
+            starts.append(_write(texts, source))
+            if filters.drawn(f"turns of {source.path}", data.seed, data.turns):
+                from cgcli.train.turns import turned
+
+                text = turned(source.text, data.seed)
+                if text is not None and not seen.before(text):
+                    totals.update(turns=1, turns_bytes=len(text.encode()))
+                    starts.append(_write(texts, Source(f"{source.path} (turns)", source.source, text, source.licence)))
+    counts: dict[str, Any] = {
+        "read": {"files": totals["files"], "bytes": totals["bytes"]},
+        "dropped": {
+            reason: {"files": dropped.files[reason], "bytes": dropped.bytes[reason]} for reason in dropped.files
+        },
+        "trained_on": {"files": licences.total(), "bytes": licensed.total()},
+        "turns": {"texts": totals["turns"], "bytes": totals["turns_bytes"]},
+        "held_out": {
+            "files": totals["held_out"],
+            "bytes": totals["held_out_bytes"],
+            "sources": len(kept_sources),
+        },
+        "licences": {name: {"files": licences[name], "bytes": licensed[name]} for name in sorted(licences)},
+    }
+    if not starts:
+        raise CgcliError(f"no text to train on is left of {totals['files']} files{_reasons(dropped)}")
+    return counts, starts
+
+
+def _put_tokenizer(
+    recipe: Recipe, base: Path, tokenizer: Path | None, folder: Path, starts: list[int], progress: Progress
+) -> None:
+    given = _tokenizer_folder(recipe, base, tokenizer)
+    for name in FILES:
+        (folder / "tokenizer" / name).unlink(missing_ok=True)
+    if given is not None:
+        keep(given, folder / "tokenizer")
+        return
+    with progress.task("learning a tokenizer", None) as task:
+
+        def texts() -> Iterator[str]:
+            for text in _texts(folder, starts):
+                task.advance(len(text))
+                yield text
+
+        train(texts(), recipe.model.vocabulary, recipe.model.context, folder / "tokenizer")
+
+
+def _pack(recipe: Recipe, folder: Path, starts: list[int], progress: Progress) -> dict[str, int]:
+    """Write the records of the texts, in the order of `starts`."""
+    context, rows = recipe.model.context, recipe.model.vocabulary
+    tokenizer = Tokenizer(folder / "tokenizer", rows)
+    total = (folder / "texts.jsonl").stat().st_size
+    with (
+        RecordWriter(folder / "records.npy", context, rows, tokenizer.end_of_text) as writer,
+        progress.task("tokens", total) as task,
+    ):
+        for batch in _batches(_texts(folder, starts)):
+            for ids in tokenizer.encode(batch):
+                writer.add(ids)
+            task.advance(sum(map(len, batch)))
+    if not writer.records:
+        raise CgcliError(
+            f"the data come to {writer.dropped:,} tokens, not one record of {context}",
+            hint="give more, or a smaller [model] context",
+        )
+    return {"records": writer.records, "tokens": writer.tokens, "tokens_dropped": writer.dropped}
+
+
+def _write(file: BinaryIO, source: Source) -> int:
+    """Where the line begins that is written."""
+    start = file.tell()
+    file.write(json.dumps(asdict(source)).encode() + b"\n")
+    return start
+
+
+def _texts(folder: Path, starts: list[int]) -> Iterator[str]:
+    with (folder / "texts.jsonl").open("rb") as file:
+        for start in starts:
+            file.seek(start)
+            text: str = json.loads(file.readline())["text"]
+            yield text
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _tokenizer_folder(recipe: Recipe, base: Path, tokenizer: Path | None) -> Path | None:
+    """Where the tokenizer's files are; None where one is to be trained."""
+    if recipe.data.tokenizer == "train":
+        return None
+    if recipe.data.tokenizer != "codegen":
+        return base / Path(recipe.data.tokenizer).expanduser()
+    if tokenizer is None:
+        raise UsageError(
+            'the recipe wants CodeGen\'s tokenizer ([data] tokenizer = "codegen"), and none was given',
+            hint="--tokenizer FOLDER, such as that of a pulled checkpoint",
+        )
+    return tokenizer
+
+
+def _fingerprint(recipe: Recipe, base: Path, tokenizer: Path | None) -> str:
+    """Of all that the records are made of: what the recipe says, and of each file its size and time."""
+    data, model = recipe.data, recipe.model
+    parts: list[Any] = [_FORMAT, asdict(data), model.context, model.vocabulary]
+    for path, shown in walk(base, data.paths, data.extensions, Dropped()):
+        there = path.stat()
+        parts.append([shown, there.st_size, there.st_mtime_ns])
+    if data.packages and (base / data.packages).is_file():
+        parts += [hashlib.sha256((base / data.packages).read_bytes()).hexdigest(), platform.python_version()]
+    given = _tokenizer_folder(recipe, base, tokenizer)
+    if given is not None and given.is_dir():
+        files = [given / name for name in FILES if (given / name).is_file()]
+        parts += [[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in files]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _reasons(dropped: Dropped) -> str:
+    return "".join(f", {count} {reason}" for reason, count in dropped.files.most_common())
