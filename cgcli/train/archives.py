@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from cgcli.train.sources import MAX_BYTES, Dropped, decoded
+from cgcli.train.sources import MAX_BYTES, Tally, decoded
 
 _ZIPS = (".zip", ".whl")
 _TARS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
@@ -37,7 +37,7 @@ def is_archive(path: Path) -> bool:
     return path.name.endswith(_ZIPS + _TARS)
 
 
-def members(path: Path, extensions: Sequence[str], dropped: Dropped) -> Iterator[tuple[str, str]]:
+def members(path: Path, extensions: Sequence[str], dropped: Tally) -> Iterator[tuple[str, str]]:
     """Name and text of each source file in the archive, in the archive's order.
 
     A member that cannot be read is counted; an archive that cannot, or not to its end, is counted once.
@@ -51,7 +51,7 @@ def members(path: Path, extensions: Sequence[str], dropped: Dropped) -> Iterator
         dropped.add("broken archive", path.stat().st_size)
 
 
-def _zip_members(path: Path, extensions: Sequence[str], dropped: Dropped) -> Iterator[tuple[str, str]]:
+def _zip_members(path: Path, extensions: Sequence[str], dropped: Tally) -> Iterator[tuple[str, str]]:
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             if not _wanted(entry.filename, extensions):
@@ -66,7 +66,7 @@ def _zip_members(path: Path, extensions: Sequence[str], dropped: Dropped) -> Ite
                 yield entry.filename, text
 
 
-def _tar_members(path: Path, extensions: Sequence[str], dropped: Dropped) -> Iterator[tuple[str, str]]:
+def _tar_members(path: Path, extensions: Sequence[str], dropped: Tally) -> Iterator[tuple[str, str]]:
     with _unpacked(path) as stream, tarfile.open(fileobj=_Pieces(stream), mode="r:") as archive:
         while (entry := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # it keeps each one that it saw

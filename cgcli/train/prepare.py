@@ -6,7 +6,7 @@
     OUT/data/records.npy      the records
     OUT/data/data.json        what was read, dropped and kept, and what it was made of; written last
 
-It is done again only where what it reads has changed. Memory does not grow with the texts, but for 100 bytes each.
+It is done again only where what it reads has changed. Memory does not grow with the texts, but for some 150 bytes each.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import hashlib
 import json
 import platform
 import random
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import disk_error, write_atomic
@@ -28,7 +27,8 @@ from cgcli.core.progress import Progress
 from cgcli.train import filters
 from cgcli.train.recipe import Recipe
 from cgcli.train.records import RecordWriter
-from cgcli.train.sources import Dropped, Source, read, walk
+from cgcli.train.sources import Source, Tally, read, walk
+from cgcli.train.texts import TextWriter, texts
 from cgcli.train.tokenizer import FILES, Tokenizer, keep, train
 
 _FORMAT = 1  # of what is in OUT/data; another number, and it is made anew
@@ -70,14 +70,15 @@ def prepare(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "data.json").unlink(missing_ok=True)
-        dropped = Dropped()
+        dropped = Tally()
         kept_out: frozenset[str] = frozenset()
         if sources is None:
             sources, kept_out = _sources(recipe, base, cache or out / "packages", dropped, progress)
-        counts, starts = _spool(recipe, sources, kept_out, folder, dropped, progress)
+        counts, starts = _keep_texts(recipe, sources, kept_out, folder, dropped, progress)
         random.Random(recipe.data.seed).shuffle(starts)
         _put_tokenizer(recipe, base, tokenizer, folder, starts, progress)
-        counts["records"] = _pack(recipe, folder, starts, progress)
+        total = sum(counts[kind]["bytes"] for kind in ("trained_on", "turns") if kind in counts)
+        counts["records"] = _pack(recipe, folder, starts, total, progress)
         counts["fingerprint"] = print_of_input
         write_atomic(folder / "data.json", json.dumps(counts, indent=2, ensure_ascii=False).encode())
     except OSError as error:
@@ -106,7 +107,7 @@ def _prepared(folder: Path, counts: dict[str, Any]) -> Prepared:
 
 
 def _sources(
-    recipe: Recipe, base: Path, cache: Path, dropped: Dropped, progress: Progress
+    recipe: Recipe, base: Path, cache: Path, dropped: Tally, progress: Progress
 ) -> tuple[Iterator[Source], frozenset[str]]:
     """What the recipe names, and those sources that its list of packages keeps out."""
     data = recipe.data
@@ -125,68 +126,62 @@ def _sources(
     return both(), packages.held_out(listed)
 
 
-def _spool(
+def _keep_texts(
     recipe: Recipe,
     sources: Iterable[Source],
     kept_out: frozenset[str],
     folder: Path,
-    dropped: Dropped,
+    dropped: Tally,
     progress: Progress,
 ) -> tuple[dict[str, Any], list[int]]:
-    """Write the texts that are left after filters to the two files of them: counts, and where in texts.jsonl each
-    begins."""
+    """Write the texts that the filters leave: counts of them, and where in texts.jsonl each begins."""
     data = recipe.data
     seen = filters.Seen()
-    licences: Counter[str] = Counter()
-    licensed: Counter[str] = Counter()
-    totals: Counter[str] = Counter()
-    kept_sources: set[str] = set()
-    starts: list[int] = []
+    totals, licences = Tally(), Tally()
+    held_sources: set[str] = set()
     with (
-        (folder / "texts.jsonl").open("wb") as texts,
-        (folder / "held_out.jsonl").open("wb") as held_out,
+        TextWriter(folder / "texts.jsonl") as trained,
+        TextWriter(folder / "held_out.jsonl") as held_out,
         progress.task("texts", None) as task,
     ):
         for source in sources:
             size = len(source.text.encode())
             task.advance(size)
-            totals.update(files=1, bytes=size)
+            totals.add("read", size)
             fault = filters.fault(source.text) or ("the same as another" if seen.before(source.text) else None)
             if fault:
                 dropped.add(fault, size)
-                continue
-            if source.source in kept_out or filters.drawn(source.source, data.seed, data.held_out):
-                kept_sources.add(source.source)
-                totals.update(held_out=1, held_out_bytes=size)
-                _write(held_out, source)
-                continue
-            licences[source.licence] += 1
-            licensed[source.licence] += size
-            starts.append(_write(texts, source))
-            if filters.drawn(f"turns of {source.path}", data.seed, data.turns):
-                from cgcli.train.turns import turned
-
-                text = turned(source.text, data.seed)
-                if text is not None and not seen.before(text):
-                    totals.update(turns=1, turns_bytes=len(text.encode()))
-                    starts.append(_write(texts, Source(f"{source.path} (turns)", source.source, text, source.licence)))
+            elif source.source in kept_out or filters.drawn(source.source, data.seed, data.held_out):
+                held_sources.add(source.source)
+                totals.add("held_out", size)
+                held_out.add(source)
+            else:
+                totals.add("trained_on", size)
+                licences.add(source.licence, size)
+                trained.add(source)
+                if filters.drawn(f"turns of {source.path}", data.seed, data.turns):
+                    turns = _turns(source, data.seed)
+                    if turns is not None and not seen.before(turns.text):
+                        totals.add("turns", len(turns.text.encode()))
+                        trained.add(turns)
+    if not trained.starts:
+        why = "".join(f", {files} {reason}" for reason, files in dropped.files.most_common())
+        raise CgcliError(f"no text to train on is left of {totals.files['read']} files{why}")
     counts: dict[str, Any] = {
-        "read": {"files": totals["files"], "bytes": totals["bytes"]},
-        "dropped": {
-            reason: {"files": dropped.files[reason], "bytes": dropped.bytes[reason]} for reason in dropped.files
-        },
-        "trained_on": {"files": licences.total(), "bytes": licensed.total()},
-        "turns": {"texts": totals["turns"], "bytes": totals["turns_bytes"]},
-        "held_out": {
-            "files": totals["held_out"],
-            "bytes": totals["held_out_bytes"],
-            "sources": len(kept_sources),
-        },
-        "licences": {name: {"files": licences[name], "bytes": licensed[name]} for name in sorted(licences)},
+        **totals.table(),
+        "held_out_sources": len(held_sources),
+        "dropped": dropped.table(),
+        "licences": licences.table(),
     }
-    if not starts:
-        raise CgcliError(f"no text to train on is left of {totals['files']} files{_reasons(dropped)}")
-    return counts, starts
+    return counts, trained.starts
+
+
+def _turns(source: Source, seed: int) -> Source | None:
+    """The text as comments, each with the code that it describes."""
+    from cgcli.train.turns import turned
+
+    text = turned(source.text, seed)
+    return None if text is None else replace(source, path=f"{source.path} (turns)", text=text)
 
 
 def _put_tokenizer(
@@ -200,27 +195,26 @@ def _put_tokenizer(
         return
     with progress.task("learning a tokenizer", None) as task:
 
-        def texts() -> Iterator[str]:
-            for text in _texts(folder, starts):
-                task.advance(len(text))
+        def watched() -> Iterator[str]:
+            for text in texts(folder / "texts.jsonl", starts):
+                task.advance(len(text.encode()))
                 yield text
 
-        train(texts(), recipe.model.vocabulary, recipe.model.context, folder / "tokenizer")
+        train(watched(), recipe.model.vocabulary, recipe.model.context, folder / "tokenizer")
 
 
-def _pack(recipe: Recipe, folder: Path, starts: list[int], progress: Progress) -> dict[str, int]:
-    """Write the records of the texts, in the order of `starts`."""
+def _pack(recipe: Recipe, folder: Path, starts: list[int], total: int, progress: Progress) -> dict[str, int]:
+    """Write the records of the texts, `total` bytes, in the order of `starts`."""
     context, rows = recipe.model.context, recipe.model.vocabulary
     tokenizer = Tokenizer(folder / "tokenizer", rows)
-    total = (folder / "texts.jsonl").stat().st_size
     with (
         RecordWriter(folder / "records.npy", context, rows, tokenizer.end_of_text) as writer,
         progress.task("tokens", total) as task,
     ):
-        for batch in _batches(_texts(folder, starts)):
+        for batch in _batches(texts(folder / "texts.jsonl", starts)):
             for ids in tokenizer.encode(batch):
                 writer.add(ids)
-            task.advance(sum(map(len, batch)))
+            task.advance(sum(len(text.encode()) for text in batch))
     if not writer.records:
         raise CgcliError(
             f"the data come to {writer.dropped:,} tokens, not one record of {context}",
@@ -229,25 +223,10 @@ def _pack(recipe: Recipe, folder: Path, starts: list[int], progress: Progress) -
     return {"records": writer.records, "tokens": writer.tokens, "tokens_dropped": writer.dropped}
 
 
-def _write(file: BinaryIO, source: Source) -> int:
-    """Where the line begins that is written."""
-    start = file.tell()
-    file.write(json.dumps(asdict(source)).encode() + b"\n")
-    return start
-
-
-def _texts(folder: Path, starts: list[int]) -> Iterator[str]:
-    with (folder / "texts.jsonl").open("rb") as file:
-        for start in starts:
-            file.seek(start)
-            text: str = json.loads(file.readline())["text"]
-            yield text
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+def _batches(every: Iterable[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
-    for text in texts:
+    for text in every:
         batch.append(text)
         size += len(text)
         if size >= _BATCH_BYTES:
@@ -275,7 +254,7 @@ def _fingerprint(recipe: Recipe, base: Path, tokenizer: Path | None) -> str:
     """Of all that the records are made of: what the recipe says, and of each file its size and time."""
     data, model = recipe.data, recipe.model
     parts: list[Any] = [_FORMAT, asdict(data), model.context, model.vocabulary]
-    for path, shown in walk(base, data.paths, data.extensions, Dropped()):
+    for path, shown in walk(base, data.paths, data.extensions, Tally()):
         there = path.stat()
         parts.append([shown, there.st_size, there.st_mtime_ns])
     if data.packages and (base / data.packages).is_file():
@@ -285,7 +264,3 @@ def _fingerprint(recipe: Recipe, base: Path, tokenizer: Path | None) -> str:
         files = [given / name for name in FILES if (given / name).is_file()]
         parts += [[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in files]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _reasons(dropped: Dropped) -> str:
-    return "".join(f", {count} {reason}" for reason, count in dropped.files.most_common())

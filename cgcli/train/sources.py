@@ -11,7 +11,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError
@@ -32,19 +32,23 @@ class Source:
     licence: str = "unknown"
 
 
-@dataclass
-class Dropped:
-    """What was passed over: files and their bytes, by reason."""
+class Tally:
+    """Files and their bytes, counted by word: a reason, a licence."""
 
-    files: Counter[str] = field(default_factory=Counter)
-    bytes: Counter[str] = field(default_factory=Counter)
+    def __init__(self) -> None:
+        self.files: Counter[str] = Counter()
+        self.bytes: Counter[str] = Counter()
 
-    def add(self, reason: str, size: int = 0) -> None:
-        self.files[reason] += 1
-        self.bytes[reason] += size
+    def add(self, word: str, size: int = 0) -> None:
+        self.files[word] += 1
+        self.bytes[word] += size
+
+    def table(self) -> dict[str, dict[str, int]]:
+        """{word: {"files": how many, "bytes": of them all}}, the most files first."""
+        return {word: {"files": files, "bytes": self.bytes[word]} for word, files in self.files.most_common()}
 
 
-def read(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: Dropped) -> Iterator[Source]:
+def read(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: Tally) -> Iterator[Source]:
     """The texts that `paths` have, in order of name: of folders and archives the files with one of `extensions`, of
     JSON lines the values of "text" or "content".
 
@@ -63,7 +67,7 @@ def read(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: D
                 yield Source(shown, shown, text)
 
 
-def walk(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: Dropped) -> Iterator[tuple[Path, str]]:
+def walk(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: Tally) -> Iterator[tuple[Path, str]]:
     """Every file that `read` looks into: where it is, and how it is named, which is the same wherever the folder is
     moved to. Raises CgcliError as `read`."""
     for name in paths:
@@ -78,7 +82,7 @@ def walk(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: D
             raise CgcliError(f"no such file or folder to train on: {top}")
 
 
-def decoded(data: bytes, dropped: Dropped) -> str | None:
+def decoded(data: bytes, dropped: Tally) -> str | None:
     """The text of a source file with the line ends that Python reads, without a byte order mark; None where it has none
     that can be trained on."""
     reason = "too large" if len(data) > MAX_BYTES else "binary" if b"\0" in data else ""
@@ -91,7 +95,7 @@ def decoded(data: bytes, dropped: Dropped) -> str | None:
     return None
 
 
-def _text(path: Path, dropped: Dropped) -> str | None:
+def _text(path: Path, dropped: Tally) -> str | None:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -104,7 +108,7 @@ def _text(path: Path, dropped: Dropped) -> str | None:
         return None
 
 
-def _files(top: Path, dropped: Dropped) -> Iterator[Path]:
+def _files(top: Path, dropped: Tally) -> Iterator[Path]:
     """The regular files below `top`, also behind links, each folder once. Not of hidden folders and virtual
     environments: what is installed there is not the user's own."""
     seen: set[tuple[int, int]] = set()
@@ -141,7 +145,7 @@ def _files(top: Path, dropped: Dropped) -> Iterator[Path]:
                 dropped.add("unreadable")
 
 
-def _lines(path: Path, shown: str, dropped: Dropped) -> Iterator[Source]:
+def _lines(path: Path, shown: str, dropped: Tally) -> Iterator[Source]:
     try:
         with path.open("rb") as file:
             number = 0
@@ -158,7 +162,7 @@ def _lines(path: Path, shown: str, dropped: Dropped) -> Iterator[Source]:
         dropped.add("unreadable")
 
 
-def _line(line: bytes, shown: str, dropped: Dropped) -> Source | None:
+def _line(line: bytes, shown: str, dropped: Tally) -> Source | None:
     """The source in one JSON line; `shown` names it where it does not name itself."""
     try:
         entry = json.loads(line)
