@@ -40,6 +40,7 @@ COMMANDS = {
     "sampling",
     "score",
     "sessions",
+    "train",
 }
 HELP_OWN = {
     "cgcli",

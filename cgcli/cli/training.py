@@ -1,0 +1,201 @@
+"""What `cgcli train` does: find the recipe, show what it takes, train, and make a model of what comes out."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cgcli.cli.recipes import Device, Wish, wished
+from cgcli.core.errors import CgcliError, UsageError
+
+if TYPE_CHECKING:
+    from cgcli.cli.context import Run
+    from cgcli.core.progress import Task
+    from cgcli.hub.store import Store, Stored
+    from cgcli.train.estimate import Estimate
+    from cgcli.train.metrics import Row
+    from cgcli.train.recipe import Recipe
+
+__all__ = ["Wish", "run_training"]
+
+LINE_SECONDS = 30.0  # between two lines about the training where stderr is no terminal
+NEEDED = ("jax", "optax", "orbax", "grain", "tokenizers")
+
+
+def run_training(run: Run, wish: Wish) -> None:
+    """Train, or say what it would take. Raises what `wished` and `train` raise, and CgcliError without JAX."""
+    _check_installed()
+    _before_jax()
+    from cgcli.train.distributed import Processes, join
+
+    processes = Processes(wish.coordinator, wish.processes, wish.process)
+    run.output.quiet |= not processes.first
+    join(processes)  # before JAX is asked what devices there are
+    recipe, out = wished(wish, run.environment, _device, run.output.note)
+    if wish.dry_run:
+        _tell(run, recipe, wish)
+        return
+    store = _store(run)
+    if wish.export:
+        _check_free(store, wish.export, _model_file(out, wish))
+    from cgcli.train.run import train
+
+    with ExitStack() as stack:
+        display = _Display(run, recipe, stack)
+        result = train(
+            recipe,
+            out,
+            progress=run.output.progress(),
+            on_start=display.start,
+            on_step=display.step,
+            profile=wish.profile,
+            processes=processes,
+        )
+    if not processes.first:
+        return
+    facts: dict[str, Any] = {**asdict(result), "export": str(result.export)}
+    loss = "" if result.loss is None else f", loss {result.loss:.4f}"
+    run.output.note(f"{result.steps} steps, {_count(result.tokens)} tokens{loss}; the model is in {result.export}")
+    if wish.export:
+        stored = _publish(run, store, recipe, result.export, _model_file(out, wish), wish)
+        facts |= {"model": stored.spec, "gguf": str(stored.path)}
+        run.output.note(f'added {stored.spec}: cgcli gen -m {stored.name} "..."')
+    if wish.json:
+        run.output.json(facts)
+
+
+class _Display:
+    """A run as it is watched: a bar on a terminal, elsewhere a line now and then."""
+
+    def __init__(self, run: Run, recipe: Recipe, stack: ExitStack) -> None:
+        self._run, self._recipe, self._stack = run, recipe, stack
+        self._pause = 0.0 if run.output.stderr_is_terminal else LINE_SECONDS
+        self._task: Task | None = None
+        self._waiting = 0  # steps that were not told yet
+        self._told = time.monotonic()
+
+    def start(self, estimate: Estimate, done: int, rate: float) -> None:
+        from cgcli.core.units import clock, size
+
+        output, steps = self._run.output, estimate.steps
+        on = f" goes on at step {done}" if done else ""
+        output.note(
+            f"{self._recipe.name}{on}: {_count(estimate.parameters)} parameters, {_count(estimate.trained)} trained, "
+            f"about {size(estimate.memory_bytes)} of memory and {clock(estimate.seconds(rate, done))}"
+        )
+        self._task = self._stack.enter_context(output.progress().task("training", steps, unit="steps", done=done))
+
+    def step(self, row: Row) -> None:
+        self._waiting += 1
+        last = row.step == self._recipe.optimizer.steps
+        if self._task is None or (time.monotonic() - self._told < self._pause and not last):
+            return
+        share = "" if row.peak_share is None else f", {100 * row.peak_share:.0f} % of peak"
+        self._task.say(f"loss {row.loss:.3f}, {_count(row.tokens_per_s)} tokens/s{share}")
+        self._task.advance(self._waiting)
+        self._waiting, self._told = 0, time.monotonic()
+
+
+def _tell(run: Run, recipe: Recipe, wish: Wish) -> None:
+    """What a run would take. Raises CgcliError where it does not fit."""
+    from cgcli.core.units import clock, size
+    from cgcli.train import device, estimate
+
+    found = estimate.estimate(recipe, _device().count)
+    there, rate = _device().memory_bytes, device.matmul_flops(recipe.compute.dtype)
+    seconds = found.seconds(rate)
+    if wish.json:
+        memory = {"memory_bytes": found.memory_bytes, "available_bytes": there}
+        speed = {"device": device.name(), "matmul_flops": rate, "seconds": seconds}
+        run.output.json({**asdict(found), **memory, **speed})
+    else:
+        parts = {
+            "weights": found.weights_bytes,
+            "optimizer": found.optimizer_bytes,
+            "gradients": found.gradients_bytes,
+            "activations": found.activations_bytes,
+        }
+        batch = recipe.batch
+        for name, value in {
+            "model": recipe.name,
+            "parameters": f"{_count(found.parameters)}, {_count(found.trained)} trained",
+            "batch": f"{batch.sequences} sequences of {recipe.model.context} tokens, in {batch.accumulate} passes",
+            "memory": f"{size(found.memory_bytes)} a device ({_listed(parts)}), {size(there)} there",
+            "compute": f"{found.flops_a_token / 1e9:.3g} GFLOP a token",
+            "device": f"{device.name()}, {rate / 1e9:.0f} GFLOP/s of {recipe.compute.dtype} products",
+            "steps": f"{found.steps}, {_count(found.steps * found.tokens_a_step)} tokens",
+            "time": f"about {clock(seconds)} at {100 * estimate.SHARE:.0f} % of that",
+        }.items():
+            run.output.text(f"{name:12} {value}")
+    estimate.check(recipe, there, _device().count)
+
+
+def _listed(parts: dict[str, int]) -> str:
+    from cgcli.core.units import size
+
+    return ", ".join(f"{name} {size(count)}" for name, count in parts.items())
+
+
+def _device() -> Device:
+    import jax
+
+    from cgcli.train.device import memory_bytes
+
+    return Device(jax.default_backend(), memory_bytes(), jax.device_count())
+
+
+def _check_installed() -> None:
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        what = "training needs JAX" if "jax" in missing else f"training needs {', '.join(missing)}"
+        raise CgcliError(what, hint="pip install 'cgcli[train]'")
+
+
+def _before_jax() -> None:
+    """What must be in the environment before JAX is imported; what the user set stays."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's own log goes to stderr
+
+
+def _store(run: Run) -> Store:
+    from cgcli.hub.store import Store
+
+    return Store(run.environment.store)
+
+
+def _model_file(out: Path, wish: Wish) -> Path:
+    return out / f"{wish.export}.{wish.quant}.gguf"
+
+
+def _check_free(store: Store, name: str, file: Path) -> None:
+    """Raises UsageError now, and not after hours, where the name is another model's or no name."""
+    taken = [one for one in store.quants(name) if one.path != file]
+    if taken:
+        raise UsageError(f"there is a model named {name} already", hint="choose another --export")
+
+
+def _publish(run: Run, store: Store, recipe: Recipe, export: Path, file: Path, wish: Wish) -> Stored:
+    """The exported checkpoint as a GGUF in the run's folder, and a model of the store."""
+    from cgcli.convert.convert import convert
+    from cgcli.convert.provenance import Provenance
+    from cgcli.engine.threads import thread_count
+
+    assert wish.export is not None
+    progress = run.output.progress()
+    threads = run.settings().threads or thread_count()
+    provenance = Provenance(f"trained as {recipe.name}")
+    convert(export, file, quant=wish.quant, provenance=provenance, progress=progress, threads=threads)
+    if store.quants(wish.export):
+        store.remove(wish.export, None, progress)  # this run's own, as it was before
+    return store.link(wish.export, file, progress)
+
+
+def _count(number: float) -> str:
+    """1234567 -> '1.23 M'."""
+    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= scale:
+            return f"{number / scale:.3g} {unit}"
+    return f"{number:.0f}"

@@ -1,0 +1,159 @@
+"""What a run's folder holds, and whose it is.
+
+    OUT/recipe.toml     the recipe as used: paths are absolute, nothing is left to a default
+    OUT/data/           the records, the tokenizer, what was held out
+    OUT/checkpoints/    the last few, each whole or not there
+    OUT/metrics.jsonl   a line a step
+    OUT/export/         the trained model in the Hub's layout
+    OUT/profile/        a trace, where one was asked for
+
+A folder belongs to one recipe: another one is refused, but for how long to train and when to keep a checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cgcli.core.errors import CgcliError, UsageError
+from cgcli.core.files import disk_error, write_atomic
+from cgcli.train.recipe import Recipe, read_recipe
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where things of a run are."""
+
+    root: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.root / "recipe.toml"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.jsonl"
+
+    @property
+    def export(self) -> Path:
+        return self.root / "export"
+
+    @property
+    def profile(self) -> Path:
+        return self.root / "profile"
+
+    def check(self, recipe: Recipe) -> None:
+        """Raises UsageError where this is another recipe's folder, naming what differs."""
+        if not self.recipe.is_file():
+            return
+        there, wanted = flat(_same_run(read_recipe(self.recipe))), flat(_same_run(recipe))
+        for name, value in wanted.items():
+            if there[name] != value:
+                raise UsageError(
+                    f"{self.root} has a run of another recipe: {name} is {there[name]!r} there, {value!r} here",
+                    hint="another folder with -o",
+                )
+
+    @contextmanager
+    def held(self, recipe: Recipe) -> Iterator[None]:
+        """The folder made, its recipe written, and kept from other processes while the block runs.
+
+        Raises UsageError as `check`, CgcliError where another process trains there or the disk says no.
+        """
+        from filelock import FileLock, Timeout
+
+        self.check(recipe)
+        lock = FileLock(self.root / ".lock")
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise CgcliError(
+                f"another process trains in {self.root}", hint="wait for it, or choose another -o"
+            ) from None
+        except OSError as error:
+            raise disk_error(self.root, error) from error
+        try:
+            write_atomic(self.recipe, toml(recipe).encode())
+            yield
+        finally:
+            lock.release()
+
+
+def digest(recipe: Recipe) -> str:
+    """Of everything in a recipe that a checkpoint depends on."""
+    return hashlib.sha256(json.dumps(asdict(_same_run(recipe)), sort_keys=True).encode()).hexdigest()
+
+
+def resolved(recipe: Recipe, base: Path) -> Recipe:
+    """With absolute paths. base: the folder that the recipe's own are relative to."""
+
+    def absolute(path: str) -> str:
+        return str((base / Path(path).expanduser()).absolute()) if path else path
+
+    data = replace(
+        recipe.data,
+        paths=tuple(map(absolute, recipe.data.paths)),
+        packages=absolute(recipe.data.packages),
+        tokenizer=recipe.data.tokenizer
+        if recipe.data.tokenizer in ("codegen", "train")
+        else absolute(recipe.data.tokenizer),
+    )
+    return replace(recipe, init=absolute(recipe.init), data=data)
+
+
+def toml(recipe: Recipe) -> str:
+    """The recipe as the TOML file that `read_recipe` takes."""
+    lines = []
+    for part in sorted(fields(recipe), key=lambda one: is_dataclass(getattr(recipe, one.name))):
+        value = getattr(recipe, part.name)
+        if is_dataclass(value):
+            lines += [
+                "",
+                f"[{part.name}]",
+                *(f"{one.name} = {_toml(getattr(value, one.name))}" for one in fields(value)),
+            ]
+        else:
+            lines.append(f"{part.name} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """Every value by its name: {"name": ..., "model.layers": ...}."""
+    found: dict[str, Any] = {}
+    for name, value in asdict(recipe).items():
+        found.update({f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value})
+    return found
+
+
+def _same_run(recipe: Recipe) -> Recipe:
+    """Without what may change between one start of a run and the next."""
+    plain = Recipe()
+    return replace(
+        recipe,
+        name=plain.name,
+        checkpoint=plain.checkpoint,
+        optimizer=replace(recipe.optimizer, steps=plain.optimizer.steps),
+    )
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    # JSON's texts are TOML's, but for the one control character that JSON leaves as it is.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)

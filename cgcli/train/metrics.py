@@ -1,0 +1,90 @@
+"""What a training run measures, step by step: lines of JSON, appended as they come.
+
+A last line that was cut off is mended away, and a run that goes on from a checkpoint first takes back the lines of the
+steps that it is going to do again: each step is there once. It knows no JAX; what the numbers mean is `run`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from cgcli.core.errors import CgcliError
+from cgcli.core.files import disk_error, write_atomic
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step. loss: what is minimised, nats a token (nll and z-loss); nll: nats a token; grad_norm: before clipping;
+    tokens, seconds: of training so far, earlier runs included; tokens_per_s: of this step; peak_share: of the device's
+    measured rate of products, None where nobody measured."""
+
+    step: int
+    loss: float
+    nll: float
+    grad_norm: float
+    lr: float
+    tokens: int
+    seconds: float
+    tokens_per_s: float
+    peak_share: float | None = None
+
+
+_NAMES = frozenset(one.name for one in fields(Row))
+
+
+def read(path: Path) -> Iterator[Row]:
+    """The rows of a file; a last line whose writing was cut off is none. Raises CgcliError for a line that is no row."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            return
+        try:
+            values = json.loads(line)
+            row = Row(**{name: value for name, value in values.items() if name in _NAMES})
+        except (ValueError, TypeError, AttributeError):
+            raise CgcliError(f"{path}: line {number} is not a step's") from None
+        yield row
+
+
+class Metrics:
+    """The file of a run, opened to go on after a step. A context manager."""
+
+    def __init__(self, path: Path, *, after: int) -> None:
+        """after: the step that the run goes on from; lines of later ones go. Raises CgcliError where the disk says no,
+        or where the file is no such file."""
+        self._path = path
+        kept = [row for row in read(path) if row.step <= after]
+        write_atomic(path, b"".join(map(_line, kept)))
+        try:
+            self._file: IO[bytes] = path.open("ab", buffering=0)
+        except OSError as error:
+            raise disk_error(path, error) from error
+
+    def append(self, row: Row) -> None:
+        """It is in the file when this returns. Raises ValueError for NaN, CgcliError where the disk says no."""
+        try:
+            self._file.write(_line(row))
+        except OSError as error:
+            raise disk_error(self._path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _line(row: Row) -> bytes:
+    return json.dumps(asdict(row), allow_nan=False).encode() + b"\n"
