@@ -38,6 +38,14 @@ DataOption = Annotated[
     typer.Option("--data", metavar="FILE", help="The problems, rather than those published.", rich_help_panel=_FILES),
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The first N problems only.")]
+ShardOption = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="Every N-th problem, from the I-th; join the parts' files with cat."),
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="Draw on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."),
+]
 WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", metavar="N", min=1, help="Programs run at once; default: one a processor."),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgcli.cli.engine import chosen, loaded
-from cgcli.cli.evaluation import default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
+from cgcli.cli.engine import chosen
+from cgcli.cli.evaluation import Drawing, default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
 from cgcli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from cgcli.evals.humaneval_draw import Protocol
     from cgcli.evals.humaneval_totals import Totals
     from cgcli.evals.passk import Estimate
-    from cgcli.evals.samples import Row
+    from cgcli.evals.samples import Key, Row
+    from cgcli.evals.shard import Shard
     from cgcli.evals.verdicts import Judge, Judged
     from cgcli.hub.choose import Choice
 
@@ -38,6 +40,8 @@ class Wish:
     judge: Path | None = None
     data: Path | None = None
     limit: int | None = None
+    shard: str | None = None
+    ray: str | None = None
     workers: int | None = None
     unsafe: bool = False
     json: bool = False
@@ -45,16 +49,21 @@ class Wish:
 
 @dataclass(frozen=True)
 class _Data:
-    """The tasks of a file, and its sha256; chosen: those that are asked for."""
+    """The tasks of a file, and its sha256; chosen: those that are asked for, a part's own."""
 
     tasks: Mapping[str, Task]
     sha256: str
     chosen: Mapping[str, Task]
+    shard: Shard | None
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"shard": str(self.shard)} if self.shard else {}
 
 
 def evaluate(run: Run, settings: Settings, wish: Wish) -> None:
     """Draw, judge, tell. Raises CgcliError of every kind; what was done before is kept, and the same call goes on."""
-    with evaluating(wish.output, wish.generate, wish.judge):
+    with evaluating(wish.output, wish.generate, wish.judge, ray=wish.ray):
         data = _data(run, wish)
         if wish.judge:
             _judge(run, wish, data, wish.judge)
@@ -67,20 +76,26 @@ def _data(run: Run, wish: Wish) -> _Data:
 
     from cgcli.evals.fetch import fetch
     from cgcli.evals.humaneval import PUBLISHED, load
+    from cgcli.evals.shard import Shard
 
+    shard = Shard.parse(wish.shard) if wish.shard else None
     path = wish.data or fetch(PUBLISHED, run.environment, run.output.progress())
     tasks = load(path)
     named = list(tasks)[: wish.limit]
-    return _Data(tasks, hashlib.sha256(path.read_bytes()).hexdigest(), {name: tasks[name] for name in named})
+    if shard:
+        named = shard.part(named)
+    return _Data(tasks, hashlib.sha256(path.read_bytes()).hexdigest(), {name: tasks[name] for name in named}, shard)
 
 
 def _judge(run: Run, wish: Wish, data: _Data, path: Path) -> None:
     """Judge what is in a file."""
-    from cgcli.evals.samples import read
+    from cgcli.evals.humaneval_draw import KEY
+    from cgcli.evals.samples import check_once, read
 
     def wanted(row: Row) -> bool:
         return row.get("task_id") in data.chosen
 
+    check_once(path, KEY)
     total = 0
     models: set[tuple[tuple[str, object], ...]] = set()
     for row in read(path):
@@ -97,33 +112,31 @@ def _draw(run: Run, settings: Settings, wish: Wish, data: _Data) -> None:
     from cgcli.evals.humaneval import CPU_S
     from cgcli.evals.humaneval_draw import KEY, draw
     from cgcli.evals.judging import timed
-    from cgcli.evals.samples import Samples, check_same, read
+    from cgcli.evals.samples import Samples, check_once, check_same, read
 
     choice = chosen(run, settings)
     protocol = _protocol(settings, wish, choice)
     model = identity(run, choice)
-    path = wish.generate or wish.output or default_file(run, "humaneval", choice, model["quant"])
+    path = wish.generate or wish.output or default_file(run, "humaneval", choice, model["quant"], data.shard)
     if not wish.generate:
         try_sandbox(timed(CPU_S, unsafe=wish.unsafe))
-
-    def drawn() -> Generator[Row]:
-        if any(key not in samples for key in keys):
-            with loaded(run, settings, choice) as engine:
-                yield from draw(engine, data.chosen, protocol, samples, model)
 
     def wanted(row: Row) -> bool:
         return row.get("task_id") in data.chosen and protocol.wants(row)
 
     facts = {**model, "seed": protocol.seed, "n": protocol.n, **protocol.facts}
-    keys = set(protocol.keys(list(data.chosen)))
-    with Samples(path, KEY) as samples:
+    keys = {key: key for key in protocol.keys(list(data.chosen))}
+    of_keys = partial(draw, tasks=data.chosen, protocol=protocol, facts=model)
+    drawing: Drawing[Key] = Drawing(settings, choice, model["sha256"], of_keys)
+    with Samples(path, KEY) as samples, closing(drawing.rows(run, keys, samples, wish.ray)) as new:
+        check_once(path, KEY)
         check_same(path, {"sha256": model["sha256"], **protocol.facts})
         if wish.generate:
-            only_draw(run, "humaneval", samples, drawn(), sum(key in samples for key in keys), len(keys))
+            only_draw(run, "humaneval", samples, new, sum(key in samples for key in keys), len(keys))
             if wish.json:
                 run.output.json({"benchmark": "humaneval", **facts, "n_samples": len(keys), "samples": str(path)})
             return
-        with _judging(run, wish, data, path, wanted) as judge, closing(drawn()) as new:
+        with _judging(run, wish, data, path, wanted) as judge:
             totals = _judged(run, judge, chain(read(path), new), len(keys))
     _tell(run, wish, data, {**facts, **_places(path)}, totals)
 
@@ -189,7 +202,7 @@ def _tell(run: Run, wish: Wish, data: _Data, facts: Mapping[str, object], totals
         raise UsageError(f"{facts['samples']} has no samples of these tasks")
     if wish.json:
         how = {"data_sha256": data.sha256, "cpu_s": CPU_S, "sandbox": not wish.unsafe, "machine": processor_name()}
-        output.json({"benchmark": "humaneval", **facts, **how, **totals.report()})
+        output.json({"benchmark": "humaneval", **facts, **data.facts, **how, **totals.report()})
     else:
         _print_table(run, totals)
     listed = ", ".join(f"{count} {name}" for name, count in totals.counts.items())

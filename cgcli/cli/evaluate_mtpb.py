@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from cgcli.cli.engine import chosen, loaded
-from cgcli.cli.evaluation import default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
+from cgcli.cli.engine import chosen
+from cgcli.cli.evaluation import Drawing, default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
 from cgcli.core.errors import NetworkError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from cgcli.evals.mtpb import Problem
     from cgcli.evals.mtpb_draw import Wanted
     from cgcli.evals.mtpb_judge import Rules
-    from cgcli.evals.samples import Row
+    from cgcli.evals.samples import Key, Row
+    from cgcli.evals.shard import Shard
     from cgcli.evals.verdicts import Judge, Judged
     from cgcli.program.session import Generation
 
@@ -39,6 +41,8 @@ class Wish:
     judge: Path | None = None
     data: Path | None = None
     limit: int | None = None
+    shard: str | None = None
+    ray: str | None = None
     workers: int | None = None
     unsafe: bool = False
     json: bool = False
@@ -49,7 +53,7 @@ def evaluate(run: Run, settings: Settings, wish: Wish) -> None:
     if wish.turns not in ("multi", "single", "both"):
         raise UsageError(f"--turns is {wish.turns!r}", hint="--turns multi, single or both")
     rules = _rules(wish)
-    with evaluating(wish.output, wish.generate, wish.judge):
+    with evaluating(wish.output, wish.generate, wish.judge, ray=wish.ray):
         if wish.judge:
             _judge(run, wish, rules, wish.judge)
         else:
@@ -68,18 +72,27 @@ def _rules(wish: Wish) -> Rules:
     raise UsageError(f"no rules {wish.rules!r}{nearest(wish.rules, names)}", hint="--rules paper or strict")
 
 
+def _shard(wish: Wish) -> Shard | None:
+    from cgcli.evals.shard import Shard
+
+    return Shard.parse(wish.shard) if wish.shard else None
+
+
 def _problems(run: Run, wish: Wish) -> list[Problem]:
     from cgcli.evals.fetch import fetch
     from cgcli.evals.mtpb import PUBLISHED, load
 
+    shard = _shard(wish)
     path = wish.data or fetch(PUBLISHED, run.environment, run.output.progress())
-    return load(path)[: wish.limit]
+    problems = load(path)[: wish.limit]
+    return shard.part(problems) if shard else problems
 
 
 def _judge(run: Run, wish: Wish, rules: Rules, path: Path) -> None:
     """Judge what is in a file."""
-    from cgcli.evals.samples import read
+    from cgcli.evals.samples import check_once, read
 
+    check_once(path, KEY)
     rows = sum(1 for _ in read(path))
     try:
         problems = _problems(run, wish)
@@ -88,7 +101,7 @@ def _judge(run: Run, wish: Wish, rules: Rules, path: Path) -> None:
         problems = []
     # Rows of problems that are not in the data are judged, too, but where the data is to be only some of it.
     known = {problem.id for problem in problems}
-    wanted = (lambda row: str(row.get("id")) in known) if wish.limit else (lambda row: True)
+    wanted = (lambda row: str(row.get("id")) in known) if wish.limit or wish.shard else (lambda row: True)
     with _judging(run, wish, rules, path, wanted) as judge:
         results = _judged(run, judge, read(path), rows, problems)
     _tell(run, wish, rules, {"samples": str(path), "results": str(judge.path)}, problems, results)
@@ -96,7 +109,8 @@ def _judge(run: Run, wish: Wish, rules: Rules, path: Path) -> None:
 
 def _draw(run: Run, settings: Settings, wish: Wish, rules: Rules) -> None:
     """Draw what is missing, and judge it meanwhile, unless it is only to be drawn."""
-    from cgcli.evals.samples import Samples, check_same, read
+    from cgcli.evals.mtpb_draw import draw_rows
+    from cgcli.evals.samples import Samples, check_once, check_same, read
 
     problems = _problems(run, wish)
     choice = chosen(run, settings)
@@ -111,35 +125,25 @@ def _draw(run: Run, settings: Settings, wish: Wish, rules: Rules) -> None:
         "min_p": sampling.min_p,
         "seed": sampling.seed,
     }
-    path = wish.generate or wish.output or default_file(run, "mtpb", choice, model["quant"])
+    path = wish.generate or wish.output or default_file(run, "mtpb", choice, model["quant"], _shard(wish))
     if not wish.generate:
         try_sandbox(rules.policy)
-    asked = list(_wanted(problems, wish))
-    keys = {_key(one, generation) for one in asked}
-
-    def drawn() -> Generator[Row]:
-        from cgcli.evals.mtpb_draw import cells, draw
-
-        missing = [one for one in asked if _key(one, generation) not in samples]
-        if missing:
-            with loaded(run, settings, choice) as engine:
-                engine.reserve(cells(engine, missing))
-                for sample in draw(engine, missing, generation):
-                    row = {**sample.row(), **facts}
-                    samples.append(row)
-                    yield row
+    asked = {_key(one, generation): one for one in _wanted(problems, wish)}
+    rows = partial(draw_rows, generation=generation, facts=facts, likely=tuple(asked.values()))
+    drawing: Drawing[Wanted] = Drawing(settings, choice, model["sha256"], rows)
 
     def wanted(row: Row) -> bool:
-        return tuple(row.get(name) for name in KEY) in keys
+        return tuple(row.get(name) for name in KEY) in asked
 
-    with Samples(path, KEY) as samples:
+    with Samples(path, KEY) as samples, closing(drawing.rows(run, asked, samples, wish.ray)) as new:
+        check_once(path, KEY)
         check_same(path, {name: facts[name] for name in ("sha256", "top_p", "top_k", "min_p")})
         if wish.generate:
-            only_draw(run, "mtpb", samples, drawn(), sum(key in samples for key in keys), len(asked))
+            only_draw(run, "mtpb", samples, new, sum(key in samples for key in asked), len(asked))
             if wish.json:
                 run.output.json({"benchmark": "mtpb", **facts, "n_samples": len(asked), "samples": str(path)})
             return
-        with _judging(run, wish, rules, path, wanted) as judge, closing(drawn()) as new:
+        with _judging(run, wish, rules, path, wanted) as judge:
             results = _judged(run, judge, chain(read(path), new), len(asked), problems)
     places = {"samples": str(path), "results": str(judge.path)}
     _tell(run, wish, rules, {**facts, "n": wish.n, **places}, problems, results)
@@ -168,7 +172,7 @@ def _wanted(problems: Iterable[Problem], wish: Wish) -> Iterator[Wanted]:
                     yield from (Wanted(case, kind, index) for index in range(wish.n))
 
 
-def _key(one: Wanted, generation: Generation) -> tuple[object, ...]:
+def _key(one: Wanted, generation: Generation) -> Key:
     sampling = generation.sampling
     return one.case.problem.id, one.case.number, one.turns, sampling.temperature, sampling.seed, one.index
 
@@ -218,7 +222,8 @@ def _tell(
     odd = oddities(result.problem for result in results)
     if wish.json:
         how = {"rules": rules.name, "cpu_s": rules.seconds, "sandbox": not wish.unsafe, "machine": processor_name()}
-        output.json({"benchmark": "mtpb", **facts, **how, **found, "oddities": odd})
+        part = {"shard": str(_shard(wish))} if wish.shard else {}
+        output.json({"benchmark": "mtpb", **facts, **part, **how, **found, "oddities": odd})
     else:
         _print_table(run, found["turns"])
         for number, what in odd.items():

@@ -1,29 +1,38 @@
-"""What evaluations share beyond their options: their files, their progress, and how they end."""
+"""What evaluations share beyond their options: their files, where they draw, their progress, and how they end."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from cgcli.cli.engine import identified
-from cgcli.core.errors import Interrupted, UsageError
+from cgcli.cli.context import Run
+from cgcli.cli.engine import chosen, identified, loaded, opened
+from cgcli.core.errors import Interrupted, ModelFileError, UsageError
 
 if TYPE_CHECKING:
-    from cgcli.cli.context import Run
-    from cgcli.evals.samples import Row, Samples
+    from cgcli.core.config import Settings
+    from cgcli.engine.engine import Engine
+    from cgcli.evals.samples import Key, Row, Samples
+    from cgcli.evals.shard import Shard
     from cgcli.evals.verdicts import Judge, Judged
     from cgcli.hub.choose import Choice
     from cgcli.sandbox.policy import Policy
 
+ItemT = TypeVar("ItemT")
+
 
 @contextmanager
-def evaluating(*files: Path | None) -> Iterator[None]:
-    """Around an evaluation. files: those that --output, --generate and --judge name. Ctrl-C says that it can go on."""
-    if sum(file is not None for file in files) > 1:
+def evaluating(output: Path | None, generate: Path | None, judge: Path | None, *, ray: str | None) -> Iterator[None]:
+    """Around an evaluation with these options. Ctrl-C says that it can go on."""
+    if sum(file is not None for file in (output, generate, judge)) > 1:
         raise UsageError("--output, --generate and --judge name one file each", hint="leave two of them out")
+    if judge and ray:
+        raise UsageError("--ray is for drawing samples, and --judge draws none", hint="leave one of them out")
     try:
         yield
     except (KeyboardInterrupt, Interrupted):
@@ -37,10 +46,11 @@ def identity(run: Run, choice: Choice) -> dict[str, str]:
     return identified(run, choice, choice.quant or read_header(choice.path).quant)
 
 
-def default_file(run: Run, benchmark: str, choice: Choice, quant: str) -> Path:
-    """A file of the data folder that this model's samples are found in again."""
+def default_file(run: Run, benchmark: str, choice: Choice, quant: str, shard: Shard | None) -> Path:
+    """A file of the data folder that this model's samples, or those of a part, are found in again."""
     name = re.sub(r"[^\w.-]+", "_", choice.name)
-    return run.environment.data / "evals" / f"{benchmark}-{name}-{quant}.jsonl"
+    part = shard.suffix if shard else ""
+    return run.environment.data / "evals" / f"{benchmark}-{name}-{quant}{part}.jsonl"
 
 
 def try_sandbox(policy: Policy) -> None:
@@ -48,6 +58,65 @@ def try_sandbox(policy: Policy) -> None:
     from cgcli.sandbox.run import run
 
     run(b"", policy=policy)
+
+
+@dataclass(frozen=True)
+class Drawing(Generic[ItemT]):
+    """Samples of a model to be drawn into a file, by this process or, with `ray`, on a cluster.
+
+    draw: with an engine, yields a row for each item; it is pickled for a cluster, as this is.
+    """
+
+    settings: Settings
+    choice: Choice
+    sha256: str
+    draw: Callable[[Engine, Iterable[ItemT]], Iterator[Row]]
+
+    def rows(self, run: Run, wanted: Mapping[Key, ItemT], samples: Samples, ray: str | None) -> Generator[Row]:
+        """Draw what is not in the file; yields each row when it is. Raises as the engine, and as `draw_on_cluster`."""
+        missing = {key: item for key, item in wanted.items() if key not in samples}
+        if not missing:
+            return
+        with self._here(run, missing) if ray is None else self._on(ray, run, missing, samples.key) as rows:
+            for row in rows:
+                samples.append(row)
+                yield row
+
+    @contextmanager
+    def _here(self, run: Run, missing: Mapping[Key, ItemT]) -> Iterator[Iterator[Row]]:
+        with loaded(run, self.settings, self.choice) as engine:
+            yield self.draw(engine, missing.values())
+
+    @contextmanager
+    def _on(
+        self, address: str, run: Run, missing: Mapping[Key, ItemT], key: tuple[str, ...]
+    ) -> Iterator[Iterator[Row]]:
+        from cgcli.evals.ray_cluster import draw_on_cluster
+
+        gpus = self.settings.gpu_layers != 0 and not self.settings.exact
+        there = replace(self, choice=replace(self.choice, path=self.choice.path.absolute()))
+        with closing(draw_on_cluster(address, there, missing, key, gpus=gpus, note=run.output.note)) as rows:
+            yield rows
+
+    def __call__(self, cpus: int) -> Callable[[Iterable[ItemT]], Iterator[Row]]:
+        """On a machine of the cluster: the model, which is at the same path there or pulled, and drawing with it.
+
+        Raises ModelNotFound, ModelFileError and what opening it raises.
+        """
+        from cgcli.engine.threads import thread_count
+        from cgcli.hub.hashing import sha256_file
+        from cgcli.native.interrupt import Interrupt
+
+        run, choice = Run.from_process(), self.choice
+        if not choice.path.exists():
+            name = f"{choice.name}:{choice.quant}" if choice.stored else str(choice.path)
+            choice = chosen(run, replace(self.settings, model=name))
+        if sha256_file(choice.path, run.output.progress(), "") != self.sha256:
+            raise ModelFileError(
+                f"{choice.path} there is another model than here", hint="pull the same on each machine"
+            )
+        settings = replace(self.settings, threads=self.settings.threads or min(cpus, thread_count()))
+        return partial(self.draw, opened(run, settings, choice, Interrupt()))
 
 
 def only_draw(run: Run, command: str, samples: Samples, rows: Iterable[Row], there: int, total: int) -> None:

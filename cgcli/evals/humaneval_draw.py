@@ -1,9 +1,9 @@
-"""HumanEval's samples: which are wanted, and how they are drawn into a file that knows what is there already."""
+"""HumanEval's samples: which are wanted, and how they are drawn."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -11,7 +11,7 @@ from cgcli.engine.engine import Engine
 from cgcli.engine.request import Request
 from cgcli.evals.drawing import draw_all
 from cgcli.evals.humaneval import Task
-from cgcli.evals.samples import Key, Row, Samples
+from cgcli.evals.samples import Key, Row
 from cgcli.native.sample import Sampling
 from cgcli.program.program import encode
 from cgcli.program.session import Generation
@@ -94,20 +94,16 @@ def heals(engine: Engine) -> bool:
 
 
 def draw(
-    engine: Engine, tasks: Mapping[str, Task], protocol: Protocol, samples: Samples, facts: Mapping[str, object]
+    engine: Engine, keys: Iterable[Key], tasks: Mapping[str, Task], protocol: Protocol, facts: Mapping[str, object]
 ) -> Iterator[Row]:
-    """Draw what is wanted and not in the file; yields each row when it is there. facts: of the model, in every row.
+    """Draw the samples with these keys; yields the row of each when it is done. facts: of the model, in every row.
 
-    Raises Interrupted after Ctrl-C: the same call goes on then.
+    Raises Interrupted after Ctrl-C, ContextError for a prompt that does not fit.
     """
     heal = heals(engine)
-    missing = (
-        (key, request(tasks[str(key[0])], protocol, *_of(key), heal=heal))
-        for key in protocol.keys(list(tasks))
-        if key not in samples
-    )
-    for key, completion in draw_all(engine, missing):
-        row: Row = {
+    requests = ((key, request(tasks[str(key[0])], protocol, *_of(key), heal=heal)) for key in keys)
+    for key, completion in draw_all(engine, requests):
+        yield {
             "task_id": key[0],
             "completion": completion.text,
             **dict(zip(KEY[1:], key[1:], strict=True)),
@@ -118,8 +114,6 @@ def draw(
             **facts,
             **protocol.facts,
         }
-        samples.append(row)
-        yield row
 
 
 def _of(key: Key) -> tuple[float, int]:

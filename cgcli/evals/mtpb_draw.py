@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from cgcli.core.errors import ContextError, Interrupted
 from cgcli.engine.engine import Engine, perplexity
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.engine.scheduler import Stream
 from cgcli.evals.mtpb import LAYOUT, PREFIX, Case, Turns
+from cgcli.evals.samples import Row
 from cgcli.program.program import Program, encode
 from cgcli.program.session import Generation
 from cgcli.program.turn import Turn
@@ -54,7 +54,7 @@ class Sample:
     prompt_tokens: int
     prompt_perplexity: float | None
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Row:
         """As the paper's own sampler writes it, and more."""
         case, program = self.wanted.case, self.program
         parts = [program.prefix]
@@ -110,6 +110,19 @@ def draw(engine: Engine, wanted: Iterable[Wanted], generation: Generation) -> It
         for one in going:
             one.cancel()
         engine.scheduler.sweep()
+
+
+def draw_rows(
+    engine: Engine,
+    wanted: Iterable[Wanted],
+    generation: Generation,
+    facts: Mapping[str, object],
+    likely: Sequence[Wanted],
+) -> Iterator[Row]:
+    """As `draw`, each as its row. facts: in every row; likely: those that room is made for, if there is none yet."""
+    engine.reserve(cells(engine, likely))
+    for sample in draw(engine, wanted, generation):
+        yield {**sample.row(), **facts}
 
 
 def _submitted(one: _Growing, *, alone: bool) -> bool:

@@ -56,6 +56,18 @@ def check_same(path: Path, facts: Mapping[str, object]) -> None:
                 raise UsageError(f"{path} has samples with {name} {row[name]}, not {value}", hint="name another file")
 
 
+def check_once(path: Path, key: tuple[str, ...]) -> None:
+    """Raises CgcliError where two rows have the same key, as where files are joined that share some."""
+    seen: set[Key] = set()
+    for row in read(path):
+        found = _named(row, key)
+        if found in seen:
+            named = ", ".join(f"{name} {value}" for name, value in zip(key, found or (), strict=True))
+            raise CgcliError(f"{path} has a sample twice: {named}", hint="join files of parts that share none")
+        if found:
+            seen.add(found)
+
+
 class Samples:
     """A file that rows are added to, each under a key that no other row has. A context manager; one writer at a time.
 
@@ -67,8 +79,7 @@ class Samples:
 
         Raises CgcliError where another process writes it, where it is no such file, or the disk says no.
         """
-        self.path = path
-        self._fields = key
+        self.path, self.key = path, key
         self._keys: set[Key] = set()
         self._lock = _hold(path)
         try:
@@ -96,7 +107,7 @@ class Samples:
         """
         found = self._key(row)
         if found is None:
-            raise KeyError(f"a row without one of {self._fields}")
+            raise KeyError(f"a row without one of {self.key}")
         if found in self._keys:
             raise ValueError(f"there is a row {found} already")
         rest = memoryview(written(row))
@@ -128,8 +139,12 @@ class Samples:
         self.close()
 
     def _key(self, row: Mapping[str, object]) -> Key | None:
-        found = tuple(row.get(name) for name in self._fields)
-        return None if None in found else found
+        return _named(row, self.key)
+
+
+def _named(row: Mapping[str, object], key: tuple[str, ...]) -> Key | None:
+    found = tuple(row.get(name) for name in key)
+    return None if None in found else found
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -15,7 +15,7 @@ from cgcli.engine.request import Request
 from cgcli.evals.drawing import draw_all
 from cgcli.evals.humaneval import Task
 from cgcli.evals.humaneval_draw import KEY, PRESETS, Protocol, draw, heals, request
-from cgcli.evals.samples import Samples, check_same, read
+from cgcli.evals.samples import Row, Samples, check_same, read
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Sampling
 from cgcli.program.session import Generation
@@ -41,8 +41,16 @@ def engine(tiny_model: Path, interrupt: Interrupt) -> Iterator[Engine]:
 
 
 def drawn(engine: Engine, path: Path, protocol: Protocol = PROTOCOL) -> list[dict[str, object]]:
+    """What a file lacks of them, drawn into it."""
+    return list(drawing(engine, path, protocol))
+
+
+def drawing(engine: Engine, path: Path, protocol: Protocol = PROTOCOL) -> Iterator[Row]:
     with Samples(path, KEY) as samples:
-        return list(draw(engine, TASKS, protocol, samples, FACTS))
+        missing = [key for key in protocol.keys(list(TASKS)) if key not in samples]
+        for row in draw(engine, missing, TASKS, protocol, FACTS):
+            samples.append(row)
+            yield row
 
 
 def test_all_that_are_wanted_are_drawn_once(engine: Engine, tmp_path: Path) -> None:
@@ -64,10 +72,9 @@ def test_each_prompt_is_read_once(tiny_model: Path, interrupt: Interrupt, tmp_pa
 def test_a_run_that_was_ended_goes_on_to_the_same_samples(engine: Engine, tmp_path: Path) -> None:
     whole = drawn(engine, tmp_path / "whole.jsonl")
     part = tmp_path / "part.jsonl"
-    with Samples(part, KEY) as samples:
-        rows = draw(engine, TASKS, PROTOCOL, samples, FACTS)
-        begun = list(islice(rows, 7))
-        rows.close()  # type: ignore[attr-defined]
+    rows = drawing(engine, part)
+    begun = list(islice(rows, 7))
+    rows.close()  # type: ignore[attr-defined]
     with part.open("ab") as file:
         file.write(b'{"task_id": "T/3", "temp')  # as after a kill
     rest = drawn(engine, part)
@@ -108,12 +115,11 @@ def test_few_requests_wait_at_a_time(engine: Engine) -> None:
 
 def test_ctrl_c_keeps_what_was_done_and_no_half_sample(engine: Engine, interrupt: Interrupt, tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
-    with Samples(path, KEY) as samples:
-        rows = draw(engine, TASKS, PROTOCOL, samples, FACTS)
-        next(rows)
-        interrupt.set()
-        with pytest.raises(Interrupted):
-            list(rows)
+    rows = drawing(engine, path)
+    next(rows)
+    interrupt.set()
+    with pytest.raises(Interrupted):
+        list(rows)
     found = list(read(path))
     assert 1 <= len(found) < 40 and all(row["finish_reason"] != "interrupted" for row in found)
 
