@@ -52,7 +52,7 @@ def report(
     run = Run.of(ctx)
     _check(runs, output, csv)
     found = read_runs(runs, _problems(run, data))
-    others = published(one.identity.model for one in found)
+    others = published(found)
     if output:
         from cgcli.evals.report.page import page
 

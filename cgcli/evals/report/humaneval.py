@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from cgcli.evals.humaneval import KS
 from cgcli.evals.report.parts import (
@@ -13,12 +13,12 @@ from cgcli.evals.report.parts import (
     Sources,
     Table,
     count,
+    named,
     rate,
     rate_of,
     temperature,
-    warmth,
 )
-from cgcli.evals.report.published import Published
+from cgcli.evals.report.published import Published, beside
 from cgcli.evals.report.runs import Run
 
 _ABOUT = (
@@ -31,42 +31,39 @@ def section(runs: Sequence[Run], others: Sequence[Published], sources: Sources) 
     """runs: HumanEval's. others: published numbers of any benchmark."""
     ks = [k for k in KS if any(run.totals.best(k) for run in runs)]
     theirs = [one for one in others if one.measure == "pass@k"]
-    tables = [_measured(runs, ks), _published(theirs, sources)]
-    return Section("HumanEval", (_ABOUT,), tables, [_chart(runs, theirs, k) for k in ks])
-
-
-def _measured(runs: Iterable[Run], ks: Sequence[int]) -> Table:
-    rows = []
-    for run in runs:
-        names = run.label, run.identity.quant
-        for one, tally in run.totals.sorted():
-            rates = (rate_of(tally.pass_at(k)) for k in ks)
-            rows.append((*names, temperature(one), count(len(tally.drawn)), count(tally.samples), *rates))
-        if len(run.totals.tallies) > 1:
-            best = (rate_of(found[1] if (found := run.totals.best(k)) else None) for k in ks)
-            rows.append((*names, "best for each k", count(run.totals.problems), count(run.totals.samples), *best))
+    rows: list[tuple[str, ...]] = []
+    lines: dict[int, list[Line]] = {k: [] for k in ks}
+    for own, published in beside(runs, theirs):
+        for run in own:
+            rows += _rows(run, ks)
+            for k in ks:
+                lines[k] += _lines(run, k)
+        if published:
+            model, source = published[0].model, sources.cite(published[0].source)
+            values = {one.k: one.value for one in published if one.k in lines}
+            rows.append((model, f"published {source}", "", "", "", *(rate(values.get(k)) for k in ks)))
+            for k, value in values.items():
+                lines[k].append(Line(f"{model}, published", (Mark(f"pass@{k}", value, published=True),)))
     header = ("model", "quant", "temperature", "problems", "samples", *(f"pass@{k}" for k in ks))
-    return Table("HumanEval, measured: pass@k in per cent", header, rows, labels=3)
+    table = Table("HumanEval, pass@k in per cent", header, rows, labels=3)
+    about = "of each run with its interval, and as published"
+    charts = [Chart(f"HumanEval, pass@{k}", f"pass@{k} {about}", own) for k, own in lines.items()]
+    return Section("HumanEval", (_ABOUT,), [table], charts)
 
 
-def _published(others: Sequence[Published], sources: Sources) -> Table:
-    rows = []
-    for model in dict.fromkeys(one.model for one in others):
-        values = {one.k: one.value for one in others if one.model == model}
-        source = next(one.source for one in others if one.model == model)
-        rows.append((model, sources.cite(source), *(rate(values.get(k)) for k in KS)))
-    header = ("model", "source", *(f"pass@{k}" for k in KS))
-    return Table("HumanEval, published: pass@k in per cent", header, rows, labels=2)
+def _rows(run: Run, ks: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    """One for each temperature, then the best, as the paper reports them."""
+    names, totals = (run.label, run.identity.quant), run.totals
+    for one, tally in totals.sorted():
+        rates = (rate_of(tally.pass_at(k)) for k in ks)
+        yield *names, temperature(one), count(len(tally.drawn)), count(tally.samples), *rates
+    if len(totals.tallies) > 1:
+        best = (rate_of(found[1] if (found := totals.best(k)) else None) for k in ks)
+        yield *names, "best for each k", count(totals.problems), count(totals.samples), *best
 
 
-def _chart(runs: Iterable[Run], others: Iterable[Published], k: int) -> Chart:
-    lines = [
-        Line(
-            f"{run.label} {run.identity.quant}, {warmth(one)}", (Mark(f"pass@{k}", found.value, found.low, found.high),)
-        )
-        for run in runs
-        for one, tally in run.totals.sorted()
-        if (found := tally.pass_at(k))
-    ]
-    lines += [Line(one.model, (Mark(f"pass@{k}", one.value, published=True),)) for one in others if one.k == k]
-    return Chart(f"HumanEval, pass@{k}", f"pass@{k} of each run with its interval, and published values", lines)
+def _lines(run: Run, k: int) -> Iterator[Line]:
+    for one, tally in run.totals.sorted():
+        if found := tally.pass_at(k):
+            mark = Mark(f"pass@{k}", found.value, found.low, found.high)
+            yield Line(named(run.label, run.identity.quant, one), (mark,))

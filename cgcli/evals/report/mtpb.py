@@ -18,11 +18,12 @@ from cgcli.evals.report.parts import (
     Table,
     count,
     difference,
+    named,
     perplexity,
     rate,
-    warmth,
+    temperature,
 )
-from cgcli.evals.report.published import Published
+from cgcli.evals.report.published import Published, beside
 from cgcli.evals.report.runs import Run
 
 TURNS = ("multi", "single")
@@ -31,6 +32,12 @@ _ABOUT = (
     "completion (how the paper joined them it does not say; here each is a comment of its own). A pass rate is the "
     "mean over problems. Gain is multi less single in points, over the problems that were tried both ways."
 )
+_ODD = "Some published problems are odd, and stay as they are: they are listed below the table."
+_HEADER = (
+    *("model", "quant", "temperature", "rules", "problems", "samples"),
+    *("multi", "single", "gain", "perplexity, multi", "perplexity, single"),
+)
+_QUARTERS = "lowest quarter", "second", "third", "highest quarter"
 _DIFFICULTY = (
     f"Difficulty is of the run itself: a problem is hard below a pass rate of {100 * HARD:.0f} % over both ways, easy "
     f"above {100 * EASY:.0f} %. Compare the ways within a group, not the groups."
@@ -43,60 +50,40 @@ _BY = {
 
 def sections(runs: Sequence[Run], others: Sequence[Published], sources: Sources) -> Iterator[Section]:
     """One of all runs, and one of each. runs: MTPB's. others: published numbers of any benchmark."""
-    theirs = [one for one in others if one.benchmark == "mtpb"]
+    rows: list[tuple[str, ...]] = []
+    lines = []
+    for own, published in beside(runs, (one for one in others if one.benchmark == "mtpb")):
+        for run in own:
+            rows.append(_row(run))
+            ways = {turns: {**way, "value": way["pass@1"]} for turns, way in run.analysis["turns"].items()}
+            lines.append(Line(_name(run), _marks(ways)))
+        if published:
+            values = {one.measure: one.value for one in published}
+            model, source = published[0].model, sources.cite(published[0].source)
+            rates = (rate(values.get(f"pass/{turns}")) for turns in TURNS)
+            surprise = (perplexity(values.get(f"perplexity/{turns}/all")) for turns in TURNS)
+            rows.append((model, f"published {source}", "", "", "", "", *rates, "", *surprise))
+            found = ((turns, values.get(f"pass/{turns}")) for turns in TURNS)
+            marks = tuple(Mark(turns, value, published=True) for turns, value in found if value is not None)
+            lines.append(Line(f"{model}, published", marks))
+    table = Table("MTPB: pass rate in per cent, and mean perplexity of the prompts", _HEADER, rows, labels=4)
+    about = "pass rate in several turns and in one, of each run with its interval, and as published"
     odd = oddities({problem for run in runs for problem in run.problems})
     listed = [f"#{number}: {what}" for number, what in odd.items()]
-    text = (_ABOUT, "The published problems have oddities, which are left as they are:") if odd else (_ABOUT,)
-    yield Section("MTPB", text, [_measured(runs), _published(theirs, sources)], [_chart(runs, theirs)], listed)
+    text = (_ABOUT, _ODD) if odd else (_ABOUT,)
+    yield Section("MTPB", text, [table], [Chart("MTPB, pass rate", about, lines)], listed)
     for run in runs:
         yield _of(run)
 
 
-def _measured(runs: Sequence[Run]) -> Table:
-    rows = []
-    for run in runs:
-        ways = [run.analysis["turns"].get(turns) for turns in TURNS]
-        rates = (rate(way["pass@1"], way["interval"]) if way else NONE for way in ways)
-        surprise = (perplexity(way["prompt_perplexity"]["all"]["value"]) if way else NONE for way in ways)
-        more = gain(run)
-        samples = (count(way["n_samples"] if way else 0) for way in ways)
-        names = run.label, run.identity.quant, warmth(run.identity.temperature), run.identity.rules or NONE
-        numbers = *rates, difference(more) if more else NONE, *surprise
-        rows.append((*names, count(len(run.problems)), " + ".join(samples), *numbers))
-    header = "model", "quant", "temperature", "rules", "problems", "samples", "multi", "single", "gain"
-    return Table(
-        "MTPB, measured: pass rate in per cent, and mean perplexity of the prompts",
-        (*header, "perplexity, multi", "single"),
-        rows,
-        labels=4,
-    )
-
-
-def _published(others: Sequence[Published], sources: Sources) -> Table:
-    rows = []
-    for model in dict.fromkeys(one.model for one in others):
-        own = {one.measure: one.value for one in others if one.model == model}
-        source = next(one.source for one in others if one.model == model)
-        rates = (rate(own.get(f"pass/{turns}")) for turns in TURNS)
-        surprise = (perplexity(own.get(f"perplexity/{turns}/all")) for turns in TURNS)
-        rows.append((model, sources.cite(source), *rates, *surprise))
-    header = ("model", "source", "multi", "single", "perplexity, multi", "single")
-    return Table("MTPB, published: pass rate in per cent, and mean perplexity of the prompts", header, rows, labels=2)
-
-
-def _chart(runs: Sequence[Run], others: Sequence[Published]) -> Chart:
-    lines = [
-        Line(
-            _name(run), _marks({turns: {**way, "value": way["pass@1"]} for turns, way in run.analysis["turns"].items()})
-        )
-        for run in runs
-    ]
-    for model in dict.fromkeys(one.model for one in others):
-        own = {one.measure: one.value for one in others if one.model == model}
-        found = ((turns, own.get(f"pass/{turns}")) for turns in TURNS)
-        lines.append(Line(model, tuple(Mark(turns, value, published=True) for turns, value in found if value)))
-    about = "pass rate in several turns and in one, of each run with its interval, and as published"
-    return Chart("MTPB, pass rate", about, lines)
+def _row(run: Run) -> tuple[str, ...]:
+    ways = [run.analysis["turns"].get(turns) for turns in TURNS]
+    samples = (count(way["n_samples"] if way else 0) for way in ways)
+    rates = (rate(way["pass@1"], way["interval"]) if way else NONE for way in ways)
+    surprise = (perplexity(way["prompt_perplexity"]["all"]["value"]) if way else NONE for way in ways)
+    known, more = run.identity, gain(run)
+    names = run.label, known.quant, temperature(known.temperature), known.rules or NONE, count(len(run.problems))
+    return *names, " + ".join(samples), *rates, difference(more) if more else NONE, *surprise
 
 
 def _of(run: Run) -> Section:
@@ -113,7 +100,7 @@ def _of(run: Run) -> Section:
 
 
 def _name(run: Run) -> str:
-    return f"{run.label} {run.identity.quant}, {warmth(run.identity.temperature)}"
+    return named(run.label, run.identity.quant, run.identity.temperature)
 
 
 _Ways = Mapping[str, Mapping[str, Any]]
@@ -126,7 +113,7 @@ def _groups(run: Run, by: str) -> Mapping[str, _Ways]:
     for turns, way in run.analysis["turns"].items():
         groups = way[f"by_{by}"]
         if isinstance(groups, list):
-            groups = {f"quarter {number}": one for number, one in enumerate(groups, 1)}
+            groups = dict(zip(_QUARTERS, groups, strict=False))
         for group, one in groups.items():
             found.setdefault(group, {})[turns] = one
     return found

@@ -1,4 +1,4 @@
-"""A report as one HTML page that asks nobody for anything: style, tables and charts are in it. Light, dark, any width."""
+"""A report as one HTML page that asks nobody for anything: all is in it. Light and dark, any width."""
 
 from __future__ import annotations
 
@@ -36,16 +36,21 @@ ul { padding-left: 1.1rem; }
 a { color: var(--link); }
 .charts { display: flex; flex-wrap: wrap; gap: 1.5rem 2rem; margin: 1.25rem 0; }
 figure { margin: 0; max-width: 100%; }
-figcaption, caption { font-weight: 600; font-size: .9rem; text-align: left; padding: 0 0 .35rem; }
+h3 { font-size: .9rem; margin: 0 0 .35rem; }
 svg { display: block; max-width: 100%; height: auto; overflow: visible; }
-.scroll { overflow-x: auto; margin: 1.25rem 0; }
+.scroll { overflow-x: auto; margin: 0 0 1.5rem; }
 .scroll:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 table { border-collapse: collapse; font-size: .9rem; }
-caption { min-width: 16rem; }
-th, td { padding: .3rem 1.25rem .3rem 0; border-bottom: 1px solid var(--faint); text-align: right; white-space: nowrap; }
+th, td { padding: .3rem 1.25rem .3rem 0; text-align: right; white-space: nowrap; }
+thead th { white-space: normal; }
+tr { border-bottom: 1px solid var(--faint); }
 th { font-weight: 400; }
 thead th { color: var(--muted); vertical-align: bottom; }
 .word { text-align: left; }
+@media (max-width: 40rem) {
+  th, td { padding-right: .8rem; }
+  .word { white-space: normal; overflow-wrap: anywhere; min-width: 5rem; max-width: 8.5rem; }
+}
 pre {
   margin: 1rem 0; white-space: pre-wrap; overflow-wrap: anywhere;
   font: .85rem/1.6 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
@@ -74,10 +79,10 @@ def _section(section: Section, numbers: Iterator[int]) -> Iterator[str]:
         yield '<div class="charts">'
         for chart in section.charts:
             drawn = draw(chart, f"chart{next(numbers)}")
-            yield f"<figure><figcaption>{_text(chart.title)}</figcaption>{drawn}</figure>"
+            yield f"<figure><h3>{_text(chart.title)}</h3>{drawn}</figure>"
         yield "</div>"
     for table in section.tables:
-        yield from _table(table)
+        yield from _table(table, f"table{next(numbers)}")
     if section.listed:
         yield "<ul>"
         yield from (f"<li>{_linked(line)}</li>" for line in section.listed)
@@ -86,10 +91,10 @@ def _section(section: Section, numbers: Iterator[int]) -> Iterator[str]:
     yield "</section>"
 
 
-def _table(table: Table) -> Iterator[str]:
+def _table(table: Table, name: str) -> Iterator[str]:
     """In a box of its own that scrolls, by the keyboard too, where the page is narrower."""
-    yield f'<div class="scroll" role="region" tabindex="0" aria-label="{_text(table.caption)}"><table>'
-    yield f"<caption>{_text(table.caption)}</caption>"
+    yield f'<h3 id="{name}">{_text(table.caption)}</h3>'
+    yield f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}"><table aria-labelledby="{name}">'
     yield f"<thead><tr>{_cells(table.header, table.labels, 'col')}</tr></thead>\n<tbody>"
     for row in table.rows:
         first, rest = _cells(row[:1], table.labels, "row"), _cells(row[1:], table.labels - 1)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cgcli.core.visible import clipped
 from cgcli.evals.passk import Estimate
 
 NONE = "–"
 """In a cell that has no number."""
+_LETTERS = 26
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,11 @@ def temperature(value: float | None) -> str:
     return "not told" if value is None else "greedy" if value == 0 else f"{value:g}"
 
 
-def warmth(value: float | None) -> str:
-    """The temperature beside other words."""
-    return temperature(value) if not value else f"T {value:g}"
+def named(label: str, quant: str, temperature: float | None) -> str:
+    """A run at a temperature, in a few words."""
+    warmth = f"T {temperature:g}" if temperature else "greedy" if temperature == 0 else "temperature not told"
+    model = " ".join(filter(None, (clipped(label, _LETTERS), quant)))
+    return f"{model}, {warmth}"
 
 
 def count(value: float) -> str:

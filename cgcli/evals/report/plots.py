@@ -64,9 +64,10 @@ def draw(chart: Chart, name: str) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    series = list(dict.fromkeys(mark.series for line in chart.lines for mark in line.marks))
+    marks = [mark for line in chart.lines for mark in line.marks]
+    series = list(dict.fromkeys(mark.series for mark in marks))
     heights = [_LABEL + _STEP * (1 if chart.stacked else len(line.marks)) + _GAP for line in chart.lines]
-    above = _ABOVE * -(-len(series) // _LEGEND_COLUMNS)
+    above = _ABOVE * -(-len({(mark.series, mark.published) for mark in marks}) // _LEGEND_COLUMNS)
     height = above + sum(heights) + _BELOW
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), dpi=_DPI)
@@ -104,14 +105,17 @@ def _dots(axes: Axes, line: Line, series: Sequence[str], middle: float) -> None:
     """A dot a mark, one below another, each on its interval; hollow where others published it."""
     for number, mark in enumerate(line.marks):
         kind = series.index(mark.series)
-        low, high = (mark.value if end is None else end for end in (mark.low, mark.high))
+        sure = None
+        if mark.low is not None and mark.high is not None:
+            sure = [[100 * (mark.value - mark.low)], [100 * (mark.high - mark.value)]]
         axes.errorbar(
             100 * mark.value,
             middle + _STEP * number,
-            xerr=[[100 * (mark.value - low)], [100 * (high - mark.value)]],
+            xerr=sure,
             fmt=_MARKERS[kind],
             color=_SERIES[kind],
             markerfacecolor=_PAPER if mark.published else _SERIES[kind],
+            markeredgewidth=1.5,
             markersize=7,
             linewidth=2,
             clip_on=False,

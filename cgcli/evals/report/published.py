@@ -5,11 +5,11 @@ pass@1 of HumanEval is the catalog's. The paper's (arXiv 2203.13474) other cells
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cgcli.evals.report.runs import Benchmark
-from cgcli.hub.catalog import load_catalog
+from cgcli.evals.report.runs import Benchmark, Run
+from cgcli.hub.catalog import Card, load_catalog
 
 PAPER = tuple(f"codegen-{size}-mono" for size in ("350m", "2b", "6b", "16b"))
 """Whom its two benchmarks are shown for, whatever was run."""
@@ -48,20 +48,36 @@ class Published:
     source: str
 
 
-def published(models: Iterable[str]) -> list[Published]:
-    """What is known of these models, and of the paper's own for Python, which come last."""
-    found = []
-    catalog = load_catalog()
-    for card in filter(None, map(catalog.get, dict.fromkeys([*models, *PAPER]))):
-        name = card.name
-        if score := card.human_eval:
-            values = dict(zip((1, 10, 100), (score.pass_at_1, *_MORE.get(name, ())), strict=False))
-            found += [Published("humaneval", name, "pass@k", k, _part(v), score.source) for k, v in values.items()]
-        for turns, value in _MTPB.get(name, {}).items():
-            found.append(Published("mtpb", name, f"pass/{turns}", None, _part(value), _MTPB_SOURCE))
-        for turns, value in _PERPLEXITY.get(name, {}).items():
-            found.append(Published("mtpb", name, f"perplexity/{turns}/all", None, value, _MTPB_SOURCE))
-    return found
+def published(runs: Iterable[Run]) -> list[Published]:
+    """What is known of these models by these benchmarks, and of the paper's own for Python, which come last."""
+    models, benchmarks = [], set()
+    for run in runs:
+        models.append(run.identity.model)
+        benchmarks.add(run.identity.benchmark)
+    cards = filter(None, map(load_catalog().get, dict.fromkeys([*models, *PAPER])))
+    return [one for card in cards for one in _of(card) if one.benchmark in benchmarks]
+
+
+def _of(card: Card) -> Iterator[Published]:
+    if score := card.human_eval:
+        for k, value in zip((1, 10, 100), (score.pass_at_1, *_MORE.get(card.name, ())), strict=False):
+            yield Published("humaneval", card.name, "pass@k", k, _part(value), score.source)
+    for turns, value in _MTPB.get(card.name, {}).items():
+        yield Published("mtpb", card.name, f"pass/{turns}", None, _part(value), _MTPB_SOURCE)
+    for turns, value in _PERPLEXITY.get(card.name, {}).items():
+        yield Published("mtpb", card.name, f"perplexity/{turns}/all", None, value, _MTPB_SOURCE)
+
+
+def beside(runs: Iterable[Run], others: Iterable[Published]) -> Iterator[tuple[list[Run], list[Published]]]:
+    """A model's runs with what was published of it, then models that only others ran."""
+    own: dict[str, list[Run]] = {}
+    theirs: dict[str, list[Published]] = {}
+    for run in runs:
+        own.setdefault(run.identity.model, []).append(run)
+    for one in others:
+        theirs.setdefault(one.model, []).append(one)
+    for model in dict.fromkeys([*own, *theirs]):
+        yield own.get(model, []), theirs.get(model, [])
 
 
 def _part(per_cent: float) -> float:

@@ -255,7 +255,9 @@ def _label(runs: Sequence[Run]) -> None:
     for number, run in enumerate(runs):
         for temperature in run.temperatures:
             known = run.identity
-            lines.setdefault((known.benchmark, known.model, known.quant, temperature), set()).add(number)
+            line = known.benchmark, Path(known.model).name, known.quant, temperature
+            lines.setdefault(line, set()).add(number)
     alike = {number for numbers in lines.values() if len(numbers) > 1 for number in numbers}
     for number, run in enumerate(runs):
-        run.label = f"{run.identity.model} (run {number + 1})" if number in alike else run.identity.model
+        name = Path(run.identity.model).name or run.identity.model  # of a model that is not in the store: its path
+        run.label = f"{name} (run {number + 1})" if number in alike else name
