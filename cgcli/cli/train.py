@@ -106,8 +106,8 @@ def train(
 ) -> None:
     """Train a CodeGen model, or fine-tune one on your own code.
 
-    The same command goes on where it was, after Ctrl-C and after a crash; `cgcli train -o OUT` is enough. Needs JAX:
-    pip install 'cgcli\\[train]'.
+    The same command goes on where it was, after Ctrl-C and after a crash; `cgcli train -o OUT` is enough.
+    Needs JAX: pip install 'cgcli\\[train]'.
 
     [dim]cgcli train --init codegen-350m-mono --data ./src --export mine
     cgcli train nano -o nano --dry-run

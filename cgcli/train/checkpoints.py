@@ -49,7 +49,8 @@ class Checkpoints:
     def latest(self) -> int | None:
         """The step of the last whole one; waits for one that is being written."""
         self._manager.wait_until_finished()
-        return self._manager.latest_step()
+        step: int | None = self._manager.latest_step()
+        return step
 
     def save(self, step: int, state: Any, facts: Facts) -> None:
         """Begin to write one, once the one before is written; the arrays may be given away when this returns.
@@ -59,10 +60,8 @@ class Checkpoints:
         try:
             if self.latest == step:
                 return
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(asdict(facts))),
-            )
+            kept = ocp.args.JsonSave(asdict(facts))
+            self._manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), facts=kept))
         except (OSError, ValueError) as error:
             raise self._refused(error) from error
 
@@ -112,4 +111,5 @@ class Checkpoints:
 
 
 def _shapes(state: StateT) -> StateT:
-    return jax.tree.map(lambda one: jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=one.sharding), state)
+    shapes: StateT = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+    return shapes

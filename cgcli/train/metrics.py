@@ -38,7 +38,7 @@ _NAMES = frozenset(one.name for one in fields(Row))
 
 
 def read(path: Path) -> Iterator[Row]:
-    """The rows of a file; a last line whose writing was cut off is none. Raises CgcliError for a line that is no row."""
+    """The rows of a file; a last line that was cut off is none. Raises CgcliError for a line that is no row."""
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:

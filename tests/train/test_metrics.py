@@ -1,0 +1,65 @@
+"""metrics.jsonl: each step once, whatever happened to the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cgcli.core.errors import CgcliError
+from cgcli.train.metrics import Metrics, Row, read
+
+
+def row(step: int, loss: float = 3.0) -> Row:
+    return Row(
+        step=step,
+        loss=loss,
+        nll=2.9,
+        grad_norm=1.0,
+        lr=1e-3,
+        tokens=step * 100,
+        seconds=step * 0.5,
+        tokens_per_s=200.0,
+        peak_share=0.25,
+    )
+
+
+def test_what_is_appended_is_read(tmp_path: Path) -> None:
+    with Metrics(tmp_path / "metrics.jsonl", after=0) as metrics:
+        metrics.append(row(1))
+        metrics.append(row(2))
+        assert list(read(tmp_path / "metrics.jsonl")) == [row(1), row(2)]  # before it is closed
+
+
+def test_a_run_that_goes_on_takes_back_the_steps_that_it_does_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with Metrics(path, after=0) as metrics:
+        for step in range(1, 8):
+            metrics.append(row(step))
+    with Metrics(path, after=5) as metrics:
+        metrics.append(row(6, loss=1.0))
+    assert list(read(path)) == [*map(row, range(1, 6)), row(6, loss=1.0)]
+
+
+def test_a_torn_last_line_is_mended(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with Metrics(path, after=0) as metrics:
+        metrics.append(row(1))
+    with path.open("ab") as file:
+        file.write(b'{"step": 2, "lo')
+    assert list(read(path)) == [row(1)]
+    with Metrics(path, after=2) as metrics:
+        metrics.append(row(2))
+    assert list(read(path)) == [row(1), row(2)]
+
+
+def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\nnothing\n')
+    with pytest.raises(CgcliError, match="line 1 is not a step's"):
+        Metrics(path, after=1)
+    assert path.read_text() == '{"step": 1}\nnothing\n'
+
+
+def test_no_file_is_no_rows(tmp_path: Path) -> None:
+    assert list(read(tmp_path / "metrics.jsonl")) == []
