@@ -26,7 +26,7 @@ from cgcli.core.files import disk_error, write_atomic
 from cgcli.core.progress import Progress
 from cgcli.train import filters
 from cgcli.train.recipe import Recipe
-from cgcli.train.records import RecordWriter
+from cgcli.train.records import SHORTEST, RecordWriter
 from cgcli.train.sources import Source, Tally, read, walk
 from cgcli.train.texts import TextWriter, texts
 from cgcli.train.tokenizer import FILES, Tokenizer, keep, train
@@ -165,7 +165,8 @@ def _keep_texts(
                         totals.add("turns", len(turns.text.encode()))
                         trained.add(turns)
     if not trained.starts:
-        why = "".join(f", {files} {reason}" for reason, files in dropped.files.most_common())
+        kept = {"held out": totals.files["held_out"]} if totals.files["held_out"] else {}
+        why = "".join(f", {files} {reason}" for reason, files in (kept | dict(dropped.files.most_common())).items())
         raise CgcliError(f"no text to train on is left of {totals.files['read']} files{why}")
     counts: dict[str, Any] = {
         **totals.table(),
@@ -218,7 +219,7 @@ def _pack(recipe: Recipe, folder: Path, starts: list[int], total: int, progress:
     if not writer.records:
         raise CgcliError(
             f"the data come to {writer.dropped:,} tokens, not one record of {context}",
-            hint="give more, or a smaller [model] context",
+            hint=f"give more, or a smaller [model] context (texts of fewer than {SHORTEST} tokens are left out)",
         )
     return {"records": writer.records, "tokens": writer.tokens, "tokens_dropped": writer.dropped}
 
