@@ -65,7 +65,7 @@ def test_members_that_unpack_to_much(tmp_path: Path) -> None:
 
 
 def test_a_tar_whose_header_would_fill_the_memory(tmp_path: Path) -> None:
-    """An extended header may say any size, and tarfile reads it whole: here it says a terabyte, in a file with holes."""
+    """An extended header may say any size, and tarfile reads it whole: here a terabyte, in a file with holes."""
     header = tarfile.TarInfo("pax")
     header.type = tarfile.XHDTYPE
     header.size = 1 << 40

@@ -30,7 +30,7 @@ def taken(batches: Iterable[np.ndarray], count: int) -> list[list[list[int]]]:
 def test_every_record_once_an_epoch_and_each_epoch_in_another_order(tmp_path: Path) -> None:
     batches = Batches(records(tmp_path / "r.npy"), 4, 1)
     first = next(batches)
-    assert (first.shape, first.dtype) == ((4, 3), np.int32)
+    assert first.shape == (4, 3) and first.dtype == np.int32
     order = [row for batch in [first.tolist(), *taken(batches, 4)] for row in batch]
     assert all(row == [row[0], row[0] + 1, row[0] + 2] for row in order)
     epochs = [[row[0] // 100 for row in order[:10]], [row[0] // 100 for row in order[10:]]]
@@ -48,7 +48,7 @@ def test_processes_share_the_batches_of_one(tmp_path: Path) -> None:
     one = records(tmp_path / "r.npy")
     whole = taken(Batches(one, 6, 0), 5)
     shares = [taken(Batches(one, 6, 0, process=process, processes=3), 5) for process in range(3)]
-    assert [sum(parts, []) for parts in zip(*shares, strict=True)] == whole
+    assert [[row for part in parts for row in part] for parts in zip(*shares, strict=True)] == whole
 
 
 @pytest.mark.parametrize("before", [0, 1, 4, 7])

@@ -60,11 +60,11 @@ def test_every_text_comes_out_of_the_records(tmp_path: Path) -> None:
     assert done.held_out.read_text() == ""
     tokenizer = Tokenizer(done.tokenizer, 384)
     expected = [[*ids, tokenizer.end_of_text] for ids in tokenizer.encode(list(texts(done.texts).values()))]
-    joined = sum(ids_of(done.records), [])
-    starts = {tuple(ids[:CONTEXT]) for ids in expected}
-    assert {tuple(record) for record in ids_of(done.records)} & starts
+    records = [tuple(record) for record in ids_of(done.records)]
+    whole = {tuple(ids[at : at + CONTEXT]) for ids in expected for at in range(0, len(ids) - CONTEXT + 1, CONTEXT)}
+    assert whole and whole <= set(records)
     facts = done.counts["records"]
-    assert facts["tokens"] == len(joined)
+    assert (facts["records"], facts["tokens"]) == (len(records), len(records) * CONTEXT)
     assert facts["tokens"] + facts["tokens_dropped"] == sum(map(len, expected))
     assert done.counts["trained_on"] == {"files": 12, "bytes": sum(len(module(number)) for number in range(12))}
     assert done.counts["licences"] == {"unknown": done.counts["trained_on"]}
@@ -194,7 +194,7 @@ def test_tokenizers_told_three_ways(tmp_path: Path) -> None:
 
 
 def test_nothing_to_train_on(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="neither .data. paths nor packages"):
+    with pytest.raises(UsageError, match=r"neither \[data\] paths nor packages"):
         prepare_in(tmp_path, with_data(paths=()))
     with pytest.raises(CgcliError, match="no such file or folder to train on"):
         prepare_in(tmp_path)

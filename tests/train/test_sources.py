@@ -95,5 +95,5 @@ def test_json_lines(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(CgcliError, match="no such file or folder to train on: .*/gone"):
+    with pytest.raises(CgcliError, match=r"no such file or folder to train on: .*/gone"):
         texts(tmp_path, "gone")

@@ -1,4 +1,4 @@
-"""Tokenizers: the ids of training are those that llama.cpp makes of the same text, for CodeGen's own and a trained one."""
+"""Tokenizers: ids are those that llama.cpp makes of the same text, with CodeGen's own tokenizer and a trained one."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_few_texts_leave_padding(tmp_path: Path) -> None:
 
 
 def test_refusals(shared: Path, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="vocabulary 294 is too small: .* are 295"):
+    with pytest.raises(UsageError, match=r"vocabulary 294 is too small: .* are 295"):
         train([], 294, 64, tmp_path)
     with pytest.raises(UsageError, match="vocabulary 599 is less than the 600 tokens of"):
         Tokenizer(trained, 599)
