@@ -106,7 +106,8 @@ class _Driver(Generic[ItemT]):
     calls: dict[Any, _Member[ItemT]] = field(default_factory=dict)
 
     def rows(self) -> Iterator[Row]:
-        self.note(f"Ray: {len(self.members)} workers, on {', '.join(sorted({one.place for one in self.members}))}")
+        places = ", ".join(sorted({member.place for member in self.members}))
+        self.note(f"Ray: workers: {len(self.members)}, on {places}")
         for member in self.members:
             self.call(member)
         while self.waiting or any(member.held for member in self.members):
@@ -221,7 +222,7 @@ def _reach(address: str) -> None:
 
 
 def _unreached(address: str, error: Exception) -> NetworkError:
-    why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    why = getattr(error, "strerror", None) or re.split(r"\n|\. ", str(error))[0]
     return NetworkError(f"no Ray cluster at {address}: {why}", hint="--ray local, auto, HOST:PORT or ray://HOST:PORT")
 
 

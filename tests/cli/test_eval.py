@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -118,6 +119,50 @@ def test_ctrl_c_ends_it_in_a_line_and_what_was_done_is_kept(here: Path, tiny_mod
     assert b"Traceback" not in err and path.read_bytes().endswith(b"}\n")
 
 
+def test_three_parts_joined_are_the_run_at_once(here: Path, tiny_model: Path) -> None:
+    words = ("-n", "4", "-t", "0.8")
+    whole = totals(drawn(tiny_model, *words, "-o", "whole.jsonl", "--json"))
+    parts = [totals(drawn(tiny_model, *words, "--shard", f"{number}/3", "--json")) for number in (1, 2)]
+    assert [(part["n_problems"], part["n_samples"], part["shard"]) for part in parts] == [(1, 4, "1/3"), (1, 4, "2/3")]
+    paths = [Path(part["samples"]) for part in parts]
+    assert [path.name for path in paths] == ["humaneval-tiny-f16.1-of-3.jsonl", "humaneval-tiny-f16.2-of-3.jsonl"]
+    assert drawn(tiny_model, *words, "--shard", "3/3", "--generate", "3.jsonl").status == 0  # there are two tasks
+    joined = b"".join(path.read_bytes() for path in (*paths, here / "3.jsonl"))
+    (here / "joined.jsonl").write_bytes(joined)
+    assert sorted(joined.splitlines()) == sorted((here / "whole.jsonl").read_bytes().splitlines())
+    for found in (
+        totals(evaluated("--judge", "joined.jsonl", "--json")),
+        totals(drawn(tiny_model, *words, "-o", "joined.jsonl", "--json")),
+    ):
+        for name in ("n_problems", "n_samples", "pass@1", "verdicts", "temperatures", "sha256"):
+            assert found[name] == whole[name]
+    assert (here / "joined.jsonl").read_bytes() == joined  # nothing was left to draw
+    assert totals(evaluated("--judge", "joined.jsonl", "--shard", "2/2", "--json"))["n_problems"] == 1
+
+
+def test_parts_that_share_a_task_are_not_joined(here: Path, tiny_model: Path) -> None:
+    assert drawn(tiny_model, "--shard", "1/2", "--generate", "one.jsonl").status == 0
+    (here / "joined.jsonl").write_bytes(2 * (here / "one.jsonl").read_bytes())
+    done = evaluated("--judge", "joined.jsonl")
+    assert done.status == 1 and "joined.jsonl has a sample twice: task_id S/one, temperature 0.2, seed 0, " in done.err
+    assert drawn(tiny_model, "-o", "joined.jsonl").status == 1
+
+
+def test_a_cluster_needs_ray_and_has_to_be_there(here: Path, tiny_model: Path) -> None:
+    program = "import sys; sys.modules['ray'] = None\n"
+    program += "from cgcli.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    words = ["eval", "humaneval", "--data", "tasks.jsonl", "-m", str(tiny_model), "--generate", "s.jsonl"]
+    command = [sys.executable, "-c", program, *words, "--ray", "local"]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.splitlines()[-1] == b"cgcli: --ray needs the package ray; pip install 'cgcli[ray]'"
+    pytest.importorskip("ray")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    none = evaluated("-m", str(tiny_model), "--generate", "s.jsonl", "--ray", address)
+    assert none.status == 4 and f"cgcli: no Ray cluster at {address}: Connection refused" in none.err
+
+
 def test_presets_and_what_overrides_them(here: Path, tiny_model: Path) -> None:
     paper = totals(drawn(tiny_model, "--preset", "paper", "-n", "1", "--limit", "1", "--json"))
     assert [one["temperature"] for one in paper["temperatures"]] == [0.2, 0.6, 0.8] and paper["top_p"] == 0.95
@@ -136,6 +181,8 @@ def test_presets_and_what_overrides_them(here: Path, tiny_model: Path) -> None:
         (["-t", "nan"], "temperature is nan, must be 0 or more"),
         (["-n", "0"], "'0' is less than 1"),
         (["--data", "none"], "there is no file none"),
+        (["--shard", "0/3"], "--shard is '0/3'; the parts of three are --shard 1/3, 2/3 and 3/3"),
+        (["--judge", "empty.jsonl", "--ray", "auto"], "--ray is for drawing samples, and --judge draws none"),
         (["--judge", "empty.jsonl"], "empty.jsonl has no samples of these tasks"),
     ],
 )

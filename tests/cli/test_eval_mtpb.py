@@ -87,6 +87,20 @@ def test_drawing_and_judging_apart_is_the_same(tmp_path: Path, data: Path, tiny_
     assert told(cgcli(*words, "--judge", str(file)))["n_samples"] == 8
 
 
+def test_parts_joined_are_the_run_at_once(tmp_path: Path, data: Path, tiny_model: Path) -> None:
+    words = ("eval", "mtpb", "--data", str(data), "--json")
+    how = ("-m", str(tiny_model), "--exact", "--threads", "1")
+    whole = told(cgcli(*words, *how, "-o", str(tmp_path / "whole.jsonl")))
+    parts = [told(cgcli(*words, *how, "--shard", f"{number}/2")) for number in (1, 2)]
+    assert [(part["n_problems"], part["n_samples"], part["shard"]) for part in parts] == [(1, 4, "1/2"), (1, 4, "2/2")]
+    joined = tmp_path / "joined.jsonl"
+    joined.write_bytes(b"".join(Path(part["samples"]).read_bytes() for part in parts))
+    assert sorted(joined.read_bytes().splitlines()) == sorted((tmp_path / "whole.jsonl").read_bytes().splitlines())
+    found = told(cgcli(*words, "--judge", str(joined)))
+    for name in ("n_problems", "n_samples", "pass@1", "verdicts", "turns"):
+        assert found[name] == whole[name]
+
+
 def test_a_run_that_was_killed_goes_on(tmp_path: Path, data: Path, tiny_model: Path) -> None:
     file = tmp_path / "samples.jsonl"
     words = ["eval", "mtpb", "--data", str(data), "-m", str(tiny_model), "-n", "60", "--generate", str(file)]
@@ -117,6 +131,7 @@ def test_a_table_for_a_person(tmp_path: Path, data: Path) -> None:
     ("words", "status", "line"),
     [
         (("--turns", "many"), 2, "--turns is 'many'; --turns multi, single or both"),
+        (("--shard", "4/3"), 2, "--shard is '4/3'; the parts of three are --shard 1/3, 2/3 and 3/3"),
         (("--rules", "papre"), 2, "no rules 'papre', did you mean 'paper'?"),
         (("--judge", "nothing.jsonl"), 2, "there is no file nothing.jsonl"),
         (("--judge", "a", "--generate", "b"), 2, "--output, --generate and --judge name one file each"),

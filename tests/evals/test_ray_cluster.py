@@ -1,0 +1,177 @@
+"""A cluster's driver: everything drawn, nothing twice, also where workers are lost; and on a real cluster, one of whose
+machines is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cgcli.core.errors import CgcliError, UsageError
+from cgcli.evals.ray_cluster import _IN_FLIGHT, _ROWS, _Driver, _Member, _told, _Worker
+from cgcli.evals.samples import Key, Row
+from tests.evals.small import write_tasks
+
+
+def drawing(cpus: int) -> Callable[[Iterable[int]], Iterator[Row]]:
+    """Takes four items ahead and is done with them in another order, as an engine."""
+
+    def draw(items: Iterable[int]) -> Iterator[Row]:
+        source, going = iter(items), list[int]()
+        while True:
+            going += [item for _, item in zip(range(4 - len(going)), source, strict=False)]
+            if not going:
+                return
+            yield {"key": going.pop(), "cpus": cpus}
+
+    return draw
+
+
+def test_a_worker_draws_on_between_calls() -> None:
+    worker = _Worker(drawing, 2)
+    assert worker.more([]) == []
+    first = worker.more(range(20))
+    assert len(first) == _ROWS and all(row["cpus"] == 2 for row in first)
+    found = [*first, *worker.more([20, 21]), *worker.more([]), *worker.more([])]
+    assert sorted(row["key"] for row in found) == list(range(22)) and worker.more([]) == []
+    assert [row["key"] for row in worker.more([30])] == [30]
+
+
+class Cluster:
+    """Ray as far as the driver knows it, in this process. dies: which of the calls, of any worker, ends its worker."""
+
+    class exceptions:
+        class RayError(Exception): ...
+
+        class RayTaskError(RayError):
+            cause: Exception
+
+    def __init__(self, workers: int, dies: Callable[[int], bool] = lambda _: False, seed: int = 0) -> None:
+        self.calls = count()
+        self.dies, self.pick = dies, random.Random(seed).choice
+        self.killed: list[Any] = []
+        self.most = 0
+        self.members = [_Member[int](Actor(self), f"machine {number}") for number in range(workers)]
+
+    def wait(self, calls: list[Call], timeout: float) -> tuple[list[Call], list[Call]]:
+        assert len(calls) == len(set(calls)) > 0 and timeout > 0
+        self.most = max(self.most, *(len(member.held) for member in self.members))
+        return [self.pick([call for call in calls if not call.actor.pending])], []
+
+    def get(self, call: Call) -> list[Row]:
+        if self.dies(next(self.calls)):
+            raise self.exceptions.RayError("the worker is gone")
+        return call.actor.worker.more(call.items)
+
+    def kill(self, actor: Actor) -> None:
+        self.killed.append(actor)
+
+
+class Actor:
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.worker, self.more, self.pending = cluster, _Worker(drawing, 1), self, False
+
+    def remote(self, items: list[int]) -> Call:
+        assert self not in self.cluster.killed
+        return Call(self, items)
+
+
+class Call:
+    def __init__(self, actor: Actor, items: list[int]) -> None:
+        self.actor, self.items = actor, items
+
+
+def rows(cluster: Cluster, items: int) -> tuple[list[int], list[str]]:
+    notes: list[str] = []
+    waiting: deque[tuple[Key, int]] = deque(((number,), number) for number in range(items))
+    driver = _Driver(cluster, list(cluster.members), waiting, ("key",), notes.append)
+    return [int(row["key"]) for row in driver.rows()], notes
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_all_is_drawn_once_whoever_is_lost(seed: int) -> None:
+    lost = set(random.Random(seed).sample(range(30), seed % 4))
+    cluster = Cluster(4, lost.__contains__, seed)
+    found, notes = rows(cluster, 300)
+    assert sorted(found) == list(range(300))
+    assert len(cluster.killed) == sum("lost" in note for note in notes) == len(lost)
+    assert cluster.most <= _IN_FLIGHT
+
+
+def test_the_last_samples_are_not_all_one_workers() -> None:
+    cluster = Cluster(4)
+    assert len(rows(cluster, 40)[0]) == 40 and cluster.most <= 10
+
+
+def test_where_all_are_lost_it_says_how_to_go_on() -> None:
+    with pytest.raises(CgcliError, match="all workers are lost") as caught:
+        rows(Cluster(3, lambda call: call > 5), 300)
+    assert caught.value.hint == "the same command goes on where it was"
+
+
+def test_a_worker_that_has_not_begun_holds_nothing_up() -> None:
+    cluster = Cluster(2)
+    cluster.members[1].actor.pending = True
+    assert sorted(rows(cluster, 100)[0]) == list(range(100))
+
+
+def test_what_a_worker_says_comes_with_its_name() -> None:
+    error = Cluster.exceptions.RayTaskError()
+    error.cause = UsageError("no", hint="yes")
+    told = _told(error, "machine 1")
+    assert (type(told), told.line) == (UsageError, "machine 1: no; yes")
+    error.cause = ModuleNotFoundError("No module named 'cgcli'")
+    assert "No module named" in _told(error, "machine 1").line
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A real cluster of two machines that are none: each has processes of its own."""
+    utilities = pytest.importorskip("ray.cluster_utils")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        how = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+        found = utilities.Cluster(initialize_head=True, head_node_args=how)
+        try:
+            found.add_node(num_cpus=1, object_store_memory=100 << 20)
+            yield found
+        finally:
+            found.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own, of processes that it leaves to end by themselves
+def test_a_machine_is_killed_midway_and_nothing_is_lost(cluster: Any, tmp_path: Path, tiny_model: Path) -> None:
+    write_tasks(tmp_path / "tasks.jsonl")
+    how = ["-m", str(tiny_model), "-n", "400", "-t", "0.8", "--max-tokens", "60", "--exact", "--threads", "1", "--json"]
+    command = [sys.executable, "-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", *how, "--generate"]
+    running = subprocess.Popen(
+        [*command, "s.jsonl", "--ray", cluster.address],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    )
+    path, until = tmp_path / "s.jsonl", time.monotonic() + 120
+    while (not path.exists() or path.read_bytes().count(b"\n") < 100) and time.monotonic() < until:
+        time.sleep(0.02)
+    begun = path.read_bytes().count(b"\n")
+    cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    out, err = running.communicate(timeout=240)
+    assert running.returncode == 0, err
+    assert 100 <= begun < 800 and json.loads(out)["n_samples"] == 800
+    assert "Ray: workers: 2, on " in err and " is lost, its " in err
+    assert subprocess.run([*command, "whole.jsonl"], cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    assert sorted(path.read_text().splitlines()) == sorted((tmp_path / "whole.jsonl").read_text().splitlines())
