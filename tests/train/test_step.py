@@ -1,0 +1,98 @@
+"""A step: the loss falls, pieces and accumulation change nothing but rounding, the same step gives the same bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cgcli.train import loss as losses
+from cgcli.train import model
+from cgcli.train.mesh import make_mesh, shard_batch, shard_state
+from cgcli.train.recipe import BatchPart, ComputePart, ModelPart, OptimizerPart, Recipe, with_values
+from cgcli.train.step import TrainState, init_state, make_step
+
+TINY = Recipe(
+    model=ModelPart(layers=2, width=32, heads=4, rotary=4, vocabulary=64, context=16),
+    optimizer=OptimizerPart(lr=1e-2, lr_end=1e-3, warmup=2, steps=40),
+    batch=BatchPart(sequences=8),
+    compute=ComputePart(dtype="float32", remat=False),
+)
+
+
+def batches(recipe: Recipe, count: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Runs of consecutive ids from a random start: easy to learn."""
+    rng = np.random.default_rng(seed)
+    shape = (recipe.batch.accumulate, recipe.batch.sequences // recipe.batch.accumulate, 1)
+    for _ in range(count):
+        start = rng.integers(0, recipe.model.vocabulary, shape)
+        yield ((start + np.arange(recipe.model.context)) % recipe.model.vocabulary).astype(np.int32)
+
+
+def train(recipe: Recipe, count: int) -> tuple[TrainState, list[dict[str, float]]]:
+    mesh = make_mesh(recipe)
+    state, step, found = shard_state(init_state(recipe), mesh), make_step(recipe, mesh), []
+    for tokens in batches(recipe, count):
+        state, metrics = step(state, shard_batch(tokens, mesh))
+        found.append({name: float(value) for name, value in metrics.items()})
+    return state, found
+
+
+def test_the_loss_falls_from_that_of_no_knowledge() -> None:
+    state, metrics = train(TINY, 40)
+    assert metrics[0]["nll"] == pytest.approx(math.log(64), abs=0.1)
+    assert metrics[-1]["nll"] < 1
+    assert int(state.step) == 40
+    assert metrics[0]["loss"] == pytest.approx(metrics[0]["nll"] + 1e-4 * metrics[0]["z"], rel=1e-6)
+    assert [m["lr"] for m in metrics[:3]] == pytest.approx([0, 5e-3, 1e-2])
+
+
+def test_the_same_run_twice_has_the_same_bits() -> None:
+    assert train(TINY, 5)[1] == train(TINY, 5)[1]
+
+
+def test_accumulation_changes_only_rounding() -> None:
+    once = train(TINY, 5)[1]
+    parts = train(with_values(TINY, batch={"accumulate": 4}), 5)[1]
+    # The batches differ in shape only: batches() draws the same starts.
+    assert [m["nll"] for m in parts] == pytest.approx([m["nll"] for m in once], rel=1e-5)
+    assert [m["grad_norm"] for m in parts] == pytest.approx([m["grad_norm"] for m in once], rel=1e-4)
+
+
+def test_remat_changes_only_rounding() -> None:
+    kept = train(TINY, 5)[1]
+    again = train(with_values(TINY, compute={"remat": True}), 5)[1]
+    assert [m["nll"] for m in again] == pytest.approx([m["nll"] for m in kept], rel=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "within"), [("bfloat16", 0.05), ("float16", 0.01)])
+def test_half_precision_learns_as_well(dtype: str, within: float) -> None:
+    exact = train(TINY, 30)[1]
+    state, half = train(with_values(TINY, compute={"dtype": dtype}), 30)
+    assert abs(half[0]["nll"] - exact[0]["nll"]) < 0.01
+    assert abs(half[-1]["nll"] - exact[-1]["nll"]) < within * math.log(64)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.params))
+
+
+@pytest.mark.parametrize("elements", [1, 64 * 8 * 4, 1 << 20])
+def test_the_loss_in_pieces_is_the_plain_one(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of 1 position, of 4 with a rest of 3, and all 15 together."""
+    config = TINY.model.config()
+    params = model.init(config, 1)
+    tokens = jnp.asarray(np.random.default_rng(1).integers(0, 64, (8, 16)), jnp.int32)
+    monkeypatch.setattr(losses, "PIECE_ELEMENTS", elements)
+
+    def plain(params: model.Params) -> jax.Array:
+        logits = model.logits(params, tokens[:, :-1], config, dtype="float32")
+        total = jax.nn.logsumexp(logits, axis=-1)
+        return (total - jnp.take_along_axis(logits, tokens[:, 1:, None], -1)[..., 0] + 1e-2 * total**2).mean()
+
+    def ours(params: model.Params) -> jax.Array:
+        return losses.loss(params, tokens, config, z_loss=1e-2, dtype="float32")[0]
+
+    wanted, found = jax.value_and_grad(plain)(params), jax.value_and_grad(ours)(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), wanted, found)
