@@ -26,15 +26,20 @@ from cgcli.core.config import nearest
 from cgcli.core.errors import CgcliError, NetworkError, UsageError
 from cgcli.core.files import disk_error
 from cgcli.core.progress import Progress
+from cgcli.train.exercises import exercises
 from cgcli.train.sources import Source
 
 STDLIB = "python"  # the name in a list that stands for the standard library of the Python that runs
+EXERCISES = "exercises"  # and the one for `count` programs of `cgcli.train.exercises`, made with seed `version`
+
+_NEEDED = {STDLIB: (), EXERCISES: ("count",)}  # keys, beside those of every entry, in place of wheel and sha256
 
 
 @dataclass(frozen=True)
 class Package:
     """One of the list. licence: SPDX. wheel: the very file's name, "" for the standard library. exclude: patterns of
-    paths in it that are left out (generated, vendored, tables of data). held_out: kept for judging the model."""
+    paths in it that are left out (generated, vendored, tables of data). held_out: kept for judging the model. count: of
+    exercises."""
 
     name: str
     version: str
@@ -43,6 +48,7 @@ class Package:
     sha256: str = ""
     held_out: bool = False
     exclude: tuple[str, ...] = ()
+    count: int = 0
 
     @property
     def source(self) -> str:
@@ -82,13 +88,16 @@ def sources(path: Path, cache: Path, progress: Progress) -> Iterator[Source]:
     for package in packages:
         if package.name == STDLIB and package.source != f"{STDLIB} {package.version}":
             progress.note(f"the standard library is that of {package.source}, the list was made with {package.version}")
+        if package.name == EXERCISES:
+            for number, text in enumerate(exercises(int(package.version), package.count)):
+                yield Source(f"{number}.py", package.source, text, package.licence)
+            continue
         files = _stdlib(package) if package.name == STDLIB else _members(package, wheels[package.wheel])
         for name, data in files:
-            text = _decoded(data)
-            if text is None:
+            if (decoded := _decoded(data)) is None:
                 progress.note(f"{package.source}: {name} is not text in the encoding that it tells")
             else:
-                yield Source(name, package.source, text, package.licence)
+                yield Source(name, package.source, decoded, package.licence)
 
 
 def fetch(packages: tuple[Package, ...], cache: Path, progress: Progress) -> dict[str, Path]:
@@ -109,14 +118,14 @@ def fetch(packages: tuple[Package, ...], cache: Path, progress: Progress) -> dic
 
 
 def _package(entry: dict[str, object], common: tuple[str, ...], where: str) -> Package:
-    kinds = {"held_out": bool, "exclude": list}
+    kinds = {"held_out": bool, "exclude": list, "count": int}
     names = [field.name for field in fields(Package)]
     for key, value in entry.items():
         if key not in names:
             raise UsageError(f"{where}: no such key: {key}{nearest(key, names)}")
         if type(value) is not kinds.get(key, str):
             raise UsageError(f"{where}: {key} is {value!r}")
-    needed = ["name", "version", "licence"] + ["wheel", "sha256"] * (entry.get("name") != STDLIB)
+    needed = ["name", "version", "licence", *_NEEDED.get(str(entry.get("name")), ("wheel", "sha256"))]
     if missing := [key for key in needed if not entry.get(key)]:
         raise UsageError(f"{where}: no {missing[0]}")
     patterns = entry.get("exclude", [])
