@@ -37,6 +37,7 @@ _HEADER = (
     *("model", "quant", "temperature", "rules", "problems", "samples"),
     *("multi", "single", "gain", "perplexity, multi", "perplexity, single"),
 )
+_HARDNESS = "easy", "medium", "hard"
 _QUARTERS = "lowest quarter", "second", "third", "highest quarter"
 _DIFFICULTY = (
     f"Difficulty is of the run itself: a problem is hard below a pass rate of {100 * HARD:.0f} % over both ways, easy "
@@ -115,8 +116,8 @@ def _groups(run: Run, by: str) -> Mapping[str, _Ways]:
         if isinstance(groups, list):
             groups = dict(zip(_QUARTERS, groups, strict=False))
         for group, one in groups.items():
-            found.setdefault(group, {})[turns] = one
-    return found
+            found.setdefault(f"{group} turns" if by == "number_of_turns" else group, {})[turns] = one
+    return {group: found[group] for group in (_HARDNESS if by == "difficulty" else found) if group in found}
 
 
 def _marks(ways: _Ways) -> tuple[Mark, ...]:

@@ -14,17 +14,17 @@ _STYLE = """
 :root {
   color-scheme: light dark;
   --paper: #fdfdfc; --ink: #1d1d1b; --muted: #5c5b57; --faint: #e2e1dc; --link: #0a58a8;
-  --series-1: #1668b3; --series-2: #c2571a; --series-3: #8a8780; --series-4: #d6d3cb;
+  --series-1: #1668b3; --series-2: #c2571a; --series-3: #7160b0; --series-4: #86837c;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #17181a; --ink: #e8e7e3; --muted: #a5a49e; --faint: #35373a; --link: #7db7f2;
-    --series-1: #5aa5ea; --series-2: #ee8f4f; --series-3: #85847f; --series-4: #4a4b4d;
+    --series-1: #5aa5ea; --series-2: #ee8f4f; --series-3: #a798e6; --series-4: #85847f;
   }
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; overflow-wrap: break-word;
+  margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 76rem; overflow-wrap: break-word;
   background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   font-variant-numeric: tabular-nums;
@@ -38,19 +38,16 @@ a { color: var(--link); }
 figure { margin: 0; max-width: 100%; }
 h3 { font-size: .9rem; margin: 0 0 .35rem; }
 svg { display: block; max-width: 100%; height: auto; overflow: visible; }
-.scroll { overflow-x: auto; margin: 0 0 1.5rem; }
+.tables { display: flex; flex-wrap: wrap; gap: 1.5rem 2rem; margin: 1.25rem 0; }
+.table { max-width: 100%; }
+.scroll { overflow-x: auto; }
 .scroll:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 table { border-collapse: collapse; font-size: .9rem; }
 th, td { padding: .3rem 1.25rem .3rem 0; text-align: right; white-space: nowrap; }
-thead th { white-space: normal; }
 tr { border-bottom: 1px solid var(--faint); }
 th { font-weight: 400; }
 thead th { color: var(--muted); vertical-align: bottom; }
 .word { text-align: left; }
-@media (max-width: 40rem) {
-  th, td { padding-right: .8rem; }
-  .word { white-space: normal; overflow-wrap: anywhere; min-width: 5rem; max-width: 8.5rem; }
-}
 pre {
   margin: 1rem 0; white-space: pre-wrap; overflow-wrap: anywhere;
   font: .85rem/1.6 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
@@ -81,8 +78,11 @@ def _section(section: Section, numbers: Iterator[int]) -> Iterator[str]:
             drawn = draw(chart, f"chart{next(numbers)}")
             yield f"<figure><h3>{_text(chart.title)}</h3>{drawn}</figure>"
         yield "</div>"
-    for table in section.tables:
-        yield from _table(table, f"table{next(numbers)}")
+    if section.tables:
+        yield '<div class="tables">'
+        for table in section.tables:
+            yield from _table(table, f"table{next(numbers)}")
+        yield "</div>"
     if section.listed:
         yield "<ul>"
         yield from (f"<li>{_linked(line)}</li>" for line in section.listed)
@@ -93,13 +93,13 @@ def _section(section: Section, numbers: Iterator[int]) -> Iterator[str]:
 
 def _table(table: Table, name: str) -> Iterator[str]:
     """In a box of its own that scrolls, by the keyboard too, where the page is narrower."""
-    yield f'<h3 id="{name}">{_text(table.caption)}</h3>'
+    yield f'<div class="table"><h3 id="{name}">{_text(table.caption)}</h3>'
     yield f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}"><table aria-labelledby="{name}">'
     yield f"<thead><tr>{_cells(table.header, table.labels, 'col')}</tr></thead>\n<tbody>"
     for row in table.rows:
         first, rest = _cells(row[:1], table.labels, "row"), _cells(row[1:], table.labels - 1)
         yield f"<tr>{first}{rest}</tr>"
-    yield "</tbody></table></div>"
+    yield "</tbody></table></div></div>"
 
 
 def _cells(cells: Iterable[str], words: int, scope: str = "") -> str:

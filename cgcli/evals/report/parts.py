@@ -78,11 +78,13 @@ class Sources:
 
 
 def rate(value: float | None, interval: Sequence[float | None] | None = None) -> str:
-    """A part as per cent: `12.8 (9.1–16.9)`."""
+    """A part as per cent: `12.8 (9.1–16.9)`; without its interval where that has no width."""
     if value is None:
         return NONE
     low, high = interval or (None, None)
-    return f"{100 * value:.1f}" + ("" if low is None or high is None else f" ({100 * low:.1f}–{100 * high:.1f})")
+    return f"{100 * value:.1f}" + (
+        "" if low is None or high is None or low == high else f" ({100 * low:.1f}–{100 * high:.1f})"
+    )
 
 
 def rate_of(found: Estimate | None) -> str:

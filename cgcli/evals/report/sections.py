@@ -24,8 +24,8 @@ from cgcli.evals.report.runs import Run
 
 _INTERVALS = (
     f"Numbers in brackets are {100 * LEVEL:.0f} % intervals: the problems drawn anew {DRAWS:,} times, each with all "
-    "its samples (bootstrap). They say how sure a number is as far as other problems go, not other machines or builds; "
-    "where all of a few problems pass or fail, they say nothing."
+    "its samples (bootstrap). They say how sure a number is as far as other problems go, not other machines or builds. "
+    "Where all problems pass alike there is none."
 )
 _REST = "other"
 _SHOWN = ("passed", "wrong answer", "exception")

@@ -1,0 +1,138 @@
+"""Which samples are of one run, and what is refused or told where files do not go together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cgcli.core.errors import CgcliError, UsageError
+from cgcli.evals.report.numbers import numbers
+from cgcli.evals.report.runs import Run, read_runs
+from tests.evals.report_files import humaneval, mtpb, problem, task, write
+
+
+def one(*paths: Path) -> Run:
+    (run,) = read_runs(paths, {})
+    return run
+
+
+def test_files_of_one_run_count_as_one(tmp_path: Path) -> None:
+    whole = humaneval(tmp_path / "whole.jsonl")
+    lines = whole.read_text().splitlines(keepends=True)
+    judged = {
+        row["sample"]: row for row in map(json.loads, (tmp_path / "whole.jsonl_results.jsonl").read_text().splitlines())
+    }
+    shards = []
+    for shard in range(3):
+        numbers_of = range(shard, len(lines), 3)
+        path = tmp_path / f"shard{shard}.jsonl"
+        path.write_text("".join(lines[number] for number in numbers_of))
+        results = [{**judged[number], "sample": at} for at, number in enumerate(numbers_of)]
+        (tmp_path / f"{path.name}_results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in results))
+        shards.append(path)
+    joined = one(*shards)
+    assert numbers([joined], []) == numbers([one(whole)], [])
+    assert joined.files == shards and joined.samples == 12 and joined.repeated == 0
+
+
+def test_what_is_there_twice_counts_once(tmp_path: Path) -> None:
+    file = humaneval(tmp_path / "run.jsonl")
+    again = humaneval(tmp_path / "copy.jsonl")
+    results = tmp_path / "run.jsonl_results.jsonl"
+    assert one(file, results).repeated == 0  # a file of verdicts stands for its samples
+    both = one(results, file, again)
+    assert (both.samples, both.repeated) == (12, 12)
+
+
+def test_both_ways_of_turns_are_one_run_from_two_files(tmp_path: Path) -> None:
+    several = write(tmp_path / "a.jsonl", [problem(1, 0, "multi", "passed")], rules="paper")
+    at_once = write(tmp_path / "b.jsonl", [problem(1, 0, "single", "exception")], rules="paper")
+    assert set(one(several, at_once).analysis["turns"]) == {"multi", "single"}
+
+
+@pytest.mark.parametrize(
+    "facts", [{"model": "other"}, {"quant": "q8_0"}, {"sha256": "cd" * 32}, {"top_p": 1.0}, {"max_tokens": 64}]
+)
+def test_samples_drawn_otherwise_are_another_run(tmp_path: Path, facts: dict[str, object]) -> None:
+    file = write(tmp_path / "run.jsonl", [task(0, 0, "passed"), task(0, 0, "exception", **facts)])
+    runs = read_runs([file], {})
+    assert len(runs) == 2 and {run.samples for run in runs} == {1}
+    # Lines that a table would show alike are told apart.
+    assert len({(run.label, run.identity.quant) for run in runs}) == 2
+
+
+def test_temperatures_of_humaneval_are_one_run_and_of_mtpb_several(tmp_path: Path) -> None:
+    warm = [task(0, 0, "passed", temperature=temperature) for temperature in (0.2, 0.8)]
+    assert one(write(tmp_path / "h.jsonl", warm)).temperatures == {0.2, 0.8}
+    warm = [problem(1, 0, "multi", "passed", temperature=temperature) for temperature in (0.2, 0.8)]
+    runs = read_runs([write(tmp_path / "m.jsonl", warm, rules="paper")], {})
+    assert [(run.identity.temperature, run.label) for run in runs] == [
+        (0.2, "codegen-350m-mono"),
+        (0.8, "codegen-350m-mono"),
+    ]
+
+
+def test_rules_are_those_of_the_verdicts(tmp_path: Path) -> None:
+    paper = write(tmp_path / "a.jsonl", [problem(1, 0, "multi", "passed")], rules="paper")
+    strict = write(tmp_path / "b.jsonl", [problem(1, 0, "multi", "exception")], rules="strict")
+    assert [run.identity.rules for run in read_runs([paper, strict], {})] == ["paper", "strict"]
+
+
+def test_samples_without_a_verdict_are_told_and_do_not_count(tmp_path: Path) -> None:
+    run = one(write(tmp_path / "run.jsonl", [task(0, 0, "passed"), task(0, 1, ""), task(1, 0, "")]))
+    assert (run.samples, run.unjudged, run.problems) == (1, 2, {"HumanEval/0"})
+
+
+def test_human_evals_own_verdicts_are_read(tmp_path: Path) -> None:
+    samples = [{"task_id": "HumanEval/0", "completion": text} for text in ("a", "b", "c")]
+    file = tmp_path / "others.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in samples))
+    results = [{**row, "result": "?", "passed": row["completion"] == "b"} for row in samples]
+    (tmp_path / "others.jsonl_results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in results))
+    run = one(file)
+    assert run.verdicts == {"passed": 1, "failed": 2} and run.label == "others"
+
+
+@pytest.mark.parametrize(("make", "benchmark"), [(humaneval, "humaneval"), (mtpb, "mtpb")])
+def test_a_run_without_verdicts_says_what_to_type(tmp_path: Path, make: object, benchmark: str) -> None:
+    assert callable(make)
+    file = make(tmp_path / "run.jsonl")
+    (tmp_path / "run.jsonl_results.jsonl").unlink()
+    with pytest.raises(CgcliError, match="has no verdicts") as caught:
+        read_runs([file], {})
+    assert caught.value.line.endswith(f"type: cgcli eval {benchmark} --judge {file}")
+
+
+def test_verdicts_on_other_samples_are_refused(tmp_path: Path) -> None:
+    file = humaneval(tmp_path / "run.jsonl")
+    file.write_text(file.read_text().replace("return 3", "return 4"))
+    with pytest.raises(CgcliError, match="verdicts on other samples"):
+        read_runs([file], {})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "has no samples"),
+        ('{"prompt": "x"}\n', "line 1 is no sample of HumanEval or MTPB"),
+        ("[1]\n", "line 1 is not a JSON object"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "x.jsonl").write_text(text)
+    with pytest.raises(CgcliError, match=words):
+        read_runs([tmp_path / "x.jsonl"], {})
+
+
+def test_a_row_that_lacks_its_name_is_refused(tmp_path: Path) -> None:
+    row, outcome = task(0, 0, "passed")
+    del row["task_id"]
+    with pytest.raises(CgcliError, match="line 1 is no sample of HumanEval: KeyError"):
+        read_runs([write(tmp_path / "run.jsonl", [(row, outcome)])], {})
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no file .*none\.jsonl"):
+        read_runs([tmp_path / "none.jsonl"], {})
