@@ -78,7 +78,7 @@ def wished(
             raise UsageError(f"--init {wish.init}: train it on what?", hint="--data PATH, or a RECIPE that has data")
         recipe, tuning = Recipe(name=f"{init.name if init.name != 'checkpoint' else init.parent.name}-tuned"), True
     else:
-        raise UsageError("nothing to train: no RECIPE, no --init", hint=f"cgcli train {_names()[0]} -o OUT")
+        raise UsageError("nothing to train: no RECIPE, no --init", hint="cgcli train nano -o OUT")
     recipe = _with_flags(wish, recipe, init)
     if tuning and init is not None:
         recipe = _tuning(wish, recipe, init, device(), note)

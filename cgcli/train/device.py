@@ -10,8 +10,8 @@ from jax.typing import DTypeLike
 
 from cgcli.core.memory import available_bytes
 
-SIDE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}  # rows and columns of what is multiplied
-TRIALS = 5
+SIDE = {"cpu": 1024, "gpu": 8192, "tpu": 8192}  # rows and columns of what is multiplied
+TRIALS = 8
 
 
 def matmul_flops(dtype: DTypeLike) -> float:

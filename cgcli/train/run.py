@@ -22,7 +22,7 @@ from cgcli.convert.config import CodeGenConfig
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.core.progress import Progress
 from cgcli.native.interrupt import interruptible
-from cgcli.train import device, estimate, hub_layout, lora
+from cgcli.train import device, estimate
 from cgcli.train.checkpoints import Checkpoints, Facts
 from cgcli.train.distributed import ALONE, Processes, wait_for_all
 from cgcli.train.folder import Folder, digest
@@ -142,7 +142,7 @@ class _Run:
 
     def steps(self, profiler: Profiler | None, rate: float) -> Iterator[Row]:
         """Compute what is left, a row a step. Raises Interrupted once the state is kept."""
-        advance = make_step(self.recipe, self.mesh, self.base)
+        advance = make_step(self.recipe, self.mesh)
         total, every = self.recipe.optimizer.steps, self.recipe.checkpoint.every
         with ExitStack() as stack:
             interrupt = stack.enter_context(interruptible())
@@ -217,6 +217,8 @@ class _Run:
         if self.processes.count > 1:
             params = multihost_utils.process_allgather(params, tiled=True)
         if self.processes.first:
+            from cgcli.train import hub_layout
+
             hub_layout.save(self.place.export, self.config, params, self.data.tokenizer)
 
 

@@ -1,0 +1,192 @@
+"""`cgcli train`: what its words mean, what it says, and three stages that end in a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cgcli.cli.recipes import CONTEXT, FULL_LR, LORA_LR, LORA_RANK, Device, Wish, wished
+from cgcli.core.environment import Environment
+from cgcli.core.errors import CgcliError, ModelNotFound, UsageError
+from cgcli.train.folder import Folder
+from cgcli.train.recipe import Recipe, read_recipe
+from tests.cli.running import cgcli
+from tests.conftest import REPOSITORY
+from tests.train.tiny_run import COMPILED, ended, losses, started, tiny, write_recipe, write_sources
+
+PLENTY = Device("gpu", 1 << 40)
+SMALL = Device("cpu", 3_500_000_000)
+
+
+def environment(tmp_path: Path) -> Environment:
+    return Environment.from_process({"CGCLI_HOME": str(tmp_path / "home")})
+
+
+def chosen(wish: Wish, tmp_path: Path, device: Device = PLENTY) -> tuple[Recipe, Path, list[str]]:
+    notes: list[str] = []
+    recipe, out = wished(wish, environment(tmp_path), lambda: device, notes.append)
+    return recipe, out, notes
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A folder that says it is CodeGen 350M, without weights."""
+    folder = tmp_path / "codegen-350M"
+    folder.mkdir()
+    config = {
+        "model_type": "codegen",
+        "n_layer": 20,
+        "n_embd": 1024,
+        "n_head": 16,
+        "rotary_dim": 32,
+        "vocab_size": 51200,
+        "n_positions": 2048,
+        "layer_norm_epsilon": 1e-5,
+        "activation_function": "gelu_new",
+        "tie_word_embeddings": False,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_a_recipe_is_taken_with_what_the_flags_change(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources")
+    path = write_recipe(tmp_path / "tiny.toml", tiny(Path("sources")))
+    recipe, out, notes = chosen(Wish(str(path), steps=1, seed=7, lora=4), tmp_path)
+    assert recipe.data.paths == (str(sources),)  # from beside the recipe
+    assert (recipe.optimizer.steps, recipe.optimizer.warmup) == (1, 1)
+    assert (recipe.compute.seed, recipe.lora.rank) == (7, 4)
+    assert (out, notes) == (environment(tmp_path).data / "train" / "tiny", [])
+    other = write_sources(tmp_path / "other")
+    recipe, out, _ = chosen(Wish(str(path), data=(other,), tokenizer=other, output=tmp_path / "o"), tmp_path)
+    assert (recipe.data.paths, recipe.data.packages, recipe.data.tokenizer) == ((str(other),), "", str(other))
+    assert out == tmp_path / "o"
+
+
+def test_the_recipes_that_came_with_it_are_known_by_name(tmp_path: Path) -> None:
+    for file in (REPOSITORY / "models" / "recipes").glob("*.toml"):
+        if file.stem.endswith("-packages"):
+            with pytest.raises(UsageError, match="there is no recipe"):
+                chosen(Wish(file.stem), tmp_path)
+            continue
+        recipe, _, _ = chosen(Wish(file.stem), tmp_path)
+        assert recipe.name == read_recipe(file).name
+
+
+def test_a_run_goes_on_by_its_folder_alone(tmp_path: Path) -> None:
+    recipe = tiny(write_sources(tmp_path / "sources"))
+    with Folder(tmp_path / "out").held(recipe):
+        pass
+    assert chosen(Wish(output=tmp_path / "out"), tmp_path)[:2] == (recipe, tmp_path / "out")
+    longer, _, _ = chosen(Wish(output=tmp_path / "out", steps=99), tmp_path)
+    assert longer == replace(recipe, optimizer=replace(recipe.optimizer, steps=99))
+
+
+def test_fine_tuning_trains_all_weights_where_memory_carries_them(checkpoint: Path, tmp_path: Path) -> None:
+    data = write_sources(tmp_path / "src")
+    wish = Wish(init=str(checkpoint), data=(data,))
+    recipe, out, notes = chosen(wish, tmp_path, PLENTY)
+    assert (recipe.lora.rank, recipe.optimizer.lr, recipe.compute.dtype, notes) == (0, FULL_LR, "bfloat16", [])
+    assert (recipe.name, out.name) == ("codegen-350M-tuned", "codegen-350M-tuned")
+    assert (recipe.init, recipe.data.tokenizer) == (str(checkpoint), str(checkpoint))
+    assert (recipe.model.layers, recipe.model.context) == (20, CONTEXT)
+    assert recipe.batch.accumulate == 1
+
+
+def test_fine_tuning_trains_adapters_where_it_does_not_and_says_so(checkpoint: Path, tmp_path: Path) -> None:
+    wish = Wish(init=str(checkpoint), data=(write_sources(tmp_path / "src"),))
+    recipe, _, notes = chosen(wish, tmp_path, SMALL)
+    assert (recipe.lora.rank, recipe.optimizer.lr, recipe.compute.dtype) == (LORA_RANK, LORA_LR, "float32")
+    assert len(notes) == 1
+    assert "all weights would need about" in notes[0] and "--full" in notes[0]
+    told, _, notes = chosen(replace(wish, full=True), tmp_path, SMALL)
+    assert (told.lora.rank, notes) == (0, [])
+    told, _, notes = chosen(replace(wish, lora=3), tmp_path, PLENTY)
+    assert (told.lora.rank, told.optimizer.lr, notes) == (3, LORA_LR, [])
+
+
+@pytest.mark.parametrize(
+    ("wish", "error", "told"),
+    [
+        (Wish(), UsageError, "nothing to train"),
+        (Wish("nothing"), UsageError, "there is no recipe nothing"),
+        (Wish("x", full=True, lora=2), UsageError, "--full trains all weights"),
+        (Wish(init="./none", data=(Path(),)), UsageError, "there is no such folder"),
+        (Wish(init="codegen-350m-mono", data=(Path(),)), ModelNotFound, "cgcli pull codegen-350m-mono --keep"),
+        (Wish(init="codegen-350m-momo", data=(Path(),)), ModelNotFound, "did you mean codegen-350m-mono"),
+        (Wish(init=".", data=()), UsageError, "train it on what"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(wish: Wish, error: type[CgcliError], told: str, tmp_path: Path) -> None:
+    with pytest.raises(error) as raised:
+        chosen(wish, tmp_path)
+    assert told in raised.value.line
+
+
+def test_without_jax_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['jax'] = None\nfrom cgcli.cli.main import main\nsys.exit(main(['train', 'x']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "cgcli: training needs JAX; pip install 'cgcli[train]'\n")
+
+
+def test_a_dry_run_says_what_it_would_take_and_makes_nothing(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "tiny.toml", tiny(write_sources(tmp_path / "sources")))
+    ran = cgcli("train", str(path), "-o", str(tmp_path / "out"), "--dry-run", "--json", **COMPILED)
+    assert ran.status == 0, ran.err
+    facts = json.loads(ran.out)
+    assert facts["parameters"] == facts["trained"] > 0
+    assert facts["memory_bytes"] < facts["available_bytes"]
+    assert facts["seconds"] > 0
+    assert not (tmp_path / "out").exists()
+    plain = cgcli("train", str(path), "-o", str(tmp_path / "out"), "--dry-run", **COMPILED)
+    assert plain.out.decode().splitlines()[0].split() == ["model", "tiny"]
+
+
+def test_a_dry_run_of_what_does_not_fit_fails_with_what_would(tmp_path: Path) -> None:
+    huge = Recipe(name="huge")
+    huge = replace(huge, model=replace(huge.model, layers=500, width=16384, heads=64))
+    ran = cgcli("train", str(write_recipe(tmp_path / "huge.toml", huge)), "--dry-run", **COMPILED)
+    assert ran.status == 1
+    assert b"memory" in ran.out
+    assert "training huge so needs about" in ran.err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_three_stages_end_in_a_model_that_writes(tmp_path: Path) -> None:
+    """NL, then Multi, then Mono: each begins with the weights of the one before and its own optimizer."""
+    prose = write_sources(tmp_path / "prose", word="word")
+    code = write_sources(tmp_path / "code", word="step")
+    mono = write_sources(tmp_path / "mono", word="item")
+    stages: list[Path] = []
+    for name, data in (("nl", prose), ("multi", code), ("mono", mono)):
+        out = tmp_path / name
+        recipe = tiny(data)
+        words: list[str | Path] = [write_recipe(tmp_path / f"{name}.toml", recipe), "-o", out, "--json"]
+        if stages:
+            words += ["--init", stages[-1] / "export", "--tokenizer", stages[-1] / "export"]
+        if name == "mono":
+            words += ["--export", "tiny-mono"]
+        status, stdout, err = ended(started(*words))
+        assert status == 0, err
+        facts = json.loads(stdout)
+        assert facts["export"] == str(out / "export")
+        stages.append(out)
+    first = [losses(out) for out in stages]
+    assert first[1][1] < first[0][1] - 1  # it knows something already
+    assert first[2][1] < first[0][1] - 1
+    assert first[2][20] < first[2][1]
+    assert facts["model"] == "tiny-mono:q8_0"
+    wrote = cgcli("gen", "-m", "tiny-mono", "--raw", "--max-tokens", "8", "def item_1_1", **os.environ)
+    assert wrote.status == 0, wrote.err
+    # The same command again exports again, under the same name.
+    status, stdout, err = ended(started("-o", stages[-1], "--export", "tiny-mono", "--json"))
+    assert status == 0, err
+    assert json.loads(stdout)["loss"] is None
+    taken = cgcli("train", "-o", str(stages[0]), "--export", "tiny-mono", **COMPILED)
+    assert (taken.status, "there is a model named tiny-mono already" in taken.err) == (2, True)

@@ -1,0 +1,88 @@
+"""What a run is said to take: parameters, operations, memory, time; and that the advice given is good advice."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from cgcli.core.errors import CgcliError
+from cgcli.train.estimate import RESERVE, SHARE, check, estimate, fits, flops_a_token
+from cgcli.train.recipe import LoraPart, ModelPart, Recipe, with_values
+
+PUBLISHED = Recipe()  # 350M
+NANO = Recipe(model=ModelPart(layers=6, width=256, heads=4, rotary=32, vocabulary=4096, context=1024))
+
+
+def test_the_published_shape_has_the_published_parameters() -> None:
+    assert estimate(PUBLISHED).parameters == estimate(PUBLISHED).trained == 356_712_448
+
+
+def test_operations_are_six_a_weight_and_attention() -> None:
+    weights = 12 * 6 * 256**2 + 256 * 4096
+    assert flops_a_token(NANO) == 6 * weights + 12 * 6 * 256 * 1024
+
+
+def test_time_is_operations_over_rate() -> None:
+    found = estimate(with_values(NANO, optimizer={"steps": 10, "warmup": 1}, batch={"sequences": 4}))
+    assert found.tokens_a_step == 4096
+    assert found.seconds(1e9) == pytest.approx(10 * 4096 * found.flops_a_token / 1e9 / SHARE)
+    assert found.seconds(1e9, done=4) == pytest.approx(found.seconds(1e9) * 6 / 10)
+    assert found.seconds(1e9, done=10) == 0
+
+
+def test_weights_and_optimizer_are_counted_byte_for_byte() -> None:
+    exact = with_values(PUBLISHED, compute={"dtype": "float32"})
+    found = estimate(exact)
+    assert (found.weights_bytes, found.optimizer_bytes) == (4 * found.parameters, 8 * found.parameters)
+    split = estimate(with_values(exact, compute={"model_parallel": 4}), devices=8)
+    assert split.optimizer_bytes == 2 * found.parameters
+
+
+def test_fewer_sequences_at_once_and_remat_take_less() -> None:
+    one = with_values(NANO, batch={"sequences": 8, "accumulate": 8})
+    all_at_once = with_values(NANO, batch={"sequences": 8})
+    kept = with_values(all_at_once, compute={"remat": False})
+    sizes = [estimate(recipe).activations_bytes for recipe in (one, all_at_once, kept)]
+    assert sizes == sorted(set(sizes))
+    spread = estimate(all_at_once, devices=8).activations_bytes
+    assert spread == sizes[0]
+
+
+def test_adapters_need_less_memory_and_time_than_all_weights() -> None:
+    adapted = with_values(PUBLISHED, lora={"rank": 8})
+    found, full = estimate(adapted), estimate(PUBLISHED)
+    assert found.trained < full.trained / 100
+    assert found.memory_bytes < full.memory_bytes
+    assert found.flops_a_token < full.flops_a_token
+
+
+@pytest.mark.parametrize(
+    ("room", "told"),
+    [(12_000_000_000, "accumulate = "), (4_000_000_000, "--lora 8 with"), (1_000_000_000, "a smaller model")],
+)
+def test_what_does_not_fit_is_refused_with_what_does(room: int, told: str) -> None:
+    recipe = with_values(PUBLISHED, batch={"sequences": 256, "accumulate": 1})
+    with pytest.raises(CgcliError, match=r"training codegen so needs about .* of memory, there are") as error:
+        check(recipe, room)
+    hint = error.value.hint or ""
+    assert told in hint
+    changed = recipe
+    if found := re.search(r"accumulate = (\d+)", hint):
+        changed = with_values(changed, batch={"accumulate": int(found[1])})
+    if "--lora 8" in hint:
+        changed = with_values(changed, lora={"rank": LoraPart(8).rank})
+    assert fits(changed, room) == (told != "a smaller model")
+    assert not fits(recipe, room)
+
+
+def test_a_run_that_fits_is_not_refused() -> None:
+    assert check(NANO, RESERVE + 100_000_000_000) == estimate(NANO)
+
+
+def test_it_needs_no_jax() -> None:
+    own = "import sys, cgcli.train.estimate, cgcli.train.folder, cgcli.train.metrics"
+    probe = f"{own}; assert not {{'jax', 'numpy'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", probe], check=True)
