@@ -32,7 +32,7 @@ def value(found: list[Number], measure: str, **facts: object) -> Number:
 def test_humaneval(tmp_path: Path) -> None:
     found = numbers(read(humaneval(tmp_path / "run.jsonl")), [])
     number = value(found, "pass@k")
-    assert (number.k, number.value, number.n, number.temperature) == (1, pytest.approx(0.5), 12, 0.2)
+    assert (number.k, number.n, number.temperature) == (1, 12, 0.2) and number.value == pytest.approx(0.5)
     assert number.low is not None and number.high is not None and number.low < 0.5 < number.high
     assert [(one.measure, one.value) for one in found if one.measure.startswith("verdict")] == [
         ("verdict/passed", 6),
@@ -50,8 +50,8 @@ def test_the_best_temperature_for_each_k(tmp_path: Path) -> None:
         for index in range(10)
     ]
     found = numbers(read(write(tmp_path / "run.jsonl", rows)), [])
-    best = {one.k: (one.temperature, one.value) for one in found if one.measure == "best pass@k"}
-    assert best == {1: (0.2, pytest.approx(0.5)), 10: (0.8, pytest.approx(1.0))}
+    best = {one.k: (one.temperature, round(one.value, 9)) for one in found if one.measure == "best pass@k"}
+    assert best == {1: (0.2, 0.5), 10: (0.8, 1.0)}
     assert not [one for one in found if one.k == 100]
 
 
