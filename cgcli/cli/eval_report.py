@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from cgcli.evals.mtpb import Problem
     from cgcli.evals.report.parts import Section
 
+_COLUMNS = 88
+"""Of paragraphs."""
+
 
 def report(
     ctx: typer.Context,
@@ -97,17 +100,19 @@ def _problems(run: Run, data: Path | None) -> Mapping[str, Problem]:
 
 def _print(output: Output, section: Section) -> None:
     """What a page would show, without its plots."""
-    from cgcli.core.visible import wrapped
+    from cgcli.core.visible import visible, wrapped
 
     bold = "\x1b[1m{}\x1b[0m" if output.colour else "{}"
-    output.text(bold.format(section.title.upper()))
+    output.text(bold.format(visible(section.title.upper())))
     for text in section.text:
-        for line in wrapped(text, 88):
+        for line in wrapped(text, _COLUMNS):
             output.text(line)
     for table in section.tables:
         output.text()
         output.text(table.caption)
-        output.table([name.upper() for name in table.header], table.rows)
+        give = "MODEL" if "model" in table.header else ""
+        rows = [list(map(visible, row)) for row in table.rows]
+        output.table([visible(name.upper()) for name in table.header], rows, give=give)
     for line in (*section.listed, *section.commands):
-        output.text(line)
+        output.text(visible(line))
     output.text()

@@ -43,6 +43,11 @@ def test_tables_on_stdout(tmp_path: Path) -> None:
     assert ["codegen-350m-mono", "published", "[1]", "12.8"] in rows
 
 
+def test_what_rows_say_does_not_drive_the_terminal(tmp_path: Path) -> None:
+    done = cgcli("eval", "report", str(humaneval(tmp_path / "h.jsonl", model="\x1b[2Jname", machine="\x1b]0;x\x07")))
+    assert done.status == 0 and b"\x1b" not in done.out and b"\\x1b[2Jname" in done.out
+
+
 def test_page_and_csv_and_json(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'cgcli[report]'")
     file, html, table = humaneval(tmp_path / "h.jsonl"), tmp_path / "out" / "r.html", tmp_path / "r.csv"

@@ -85,6 +85,12 @@ def test_samples_without_a_verdict_are_told_and_do_not_count(tmp_path: Path) -> 
     assert (run.samples, run.unjudged, run.problems) == (1, 2, {"HumanEval/0"})
 
 
+def test_a_run_none_of_which_is_judged_is_not_left_out(tmp_path: Path) -> None:
+    file = write(tmp_path / "run.jsonl", [task(0, 0, "passed"), task(0, 0, "", model="other")])
+    with pytest.raises(CgcliError, match="no verdicts on its samples of other q4_0"):
+        read_runs([file], {})
+
+
 def test_human_evals_own_verdicts_are_read(tmp_path: Path) -> None:
     samples = [{"task_id": "HumanEval/0", "completion": text} for text in ("a", "b", "c")]
     file = tmp_path / "others.jsonl"

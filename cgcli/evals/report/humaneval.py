@@ -23,7 +23,8 @@ from cgcli.evals.report.runs import Run
 
 _ABOUT = (
     "Completions of HumanEval's functions that pass its tests. pass@k is the chance that of k samples at least one "
-    "passes, by the unbiased estimator; a k that a problem has too few samples for is not shown."
+    "passes, by the unbiased estimator; a k that a problem has too few samples for is not shown. The "
+    "paper's own numbers are each the best of temperatures 0.2, 0.6 and 0.8, of models that are not quantized."
 )
 
 

@@ -23,10 +23,7 @@ _MORE = {  # pass@10 and pass@100, from the table that the catalog's pass@1 is f
     "codegen2-3.7b": (23.9, 38.6),
     "codegen2-7b": (30.9, 50.9),
 }
-_MTPB_SOURCE = (
-    "arXiv 2203.13474, Tables 2 and 4, 40 samples an input, as quoted by "
-    "https://ai-paper-delta.vercel.app/en/papers/2203.13474"
-)
+_MTPB_SOURCE = "arXiv 2203.13474, Tables 2 and 4, as quoted by https://ai-paper-delta.vercel.app/en/papers/2203.13474"
 _MTPB = {
     "codegen-350m-mono": {"multi": 16.98, "single": 5.75},
     "codegen-2b-mono": {"multi": 38.72},

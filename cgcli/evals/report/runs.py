@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.visible import visible
 from cgcli.evals import analysis, verdicts
 from cgcli.evals.humaneval_totals import Totals
 from cgcli.evals.mtpb import Problem
@@ -88,7 +87,8 @@ class Run:
 
     label: the model's name, with a number where another run would have the same line in a table. drawn: samples of
     an input, by their highest number; samples: judged ones; repeated: rows that were there already, and do not count.
-    healed: the last line end of the prompts was left to the model. cpu_s: processor seconds of judging.
+    healed: the last line end of the prompts was left to the model. timed: tokens and seconds of the rows that say
+    both; cpu_s: processor seconds of judging.
     """
 
     identity: Identity
@@ -143,7 +143,7 @@ class Run:
         if seconds is not None:
             self.timed.append((tokens, seconds))
         if isinstance(row.get("machine"), str):
-            self.machines.add(visible(row["machine"]))
+            self.machines.add(row["machine"])
 
     @cached_property
     def analysis(self) -> dict[str, Any]:
@@ -173,7 +173,12 @@ def read_runs(paths: Sequence[Path], problems: Mapping[str, Problem]) -> list[Ru
     runs: dict[Identity, Run] = {}
     for path in dict.fromkeys(map(_samples_path, paths)):
         _read(path, runs, problems)
-    found = sorted((run for run in runs.values() if run.samples), key=_order)
+    for run in runs.values():
+        if not run.samples:
+            known, path = run.identity, run.files[0]
+            hint = f"cgcli eval {known.benchmark} --judge {path}"
+            raise CgcliError(f"{path} has no verdicts on its samples of {known.model} {known.quant}", hint=hint)
+    found = sorted(runs.values(), key=_order)
     _label(found)
     return found
 
@@ -216,12 +221,12 @@ def _verdicts(samples: Path) -> tuple[dict[int, Verdict], str | None]:
     rules = None
     for number, row in enumerate(read(path) if path.exists() else ()):
         benchmark = _benchmark(row)
-        if benchmark is None or not isinstance(row.get("passed"), bool):
+        sample = row.get("sample", number)
+        if benchmark is None or not isinstance(row.get("passed"), bool) or not isinstance(sample, int):
             raise CgcliError(f"{path}: line {number + 1} is no verdict")
         outcome = str(row.get("outcome") or ("passed" if row["passed"] else "failed"))
-        rules = row.get("rules", rules)
-        sample = row.get("sample", number)
-        found[sample] = Verdict(visible(outcome), _number(row, "cpu_s") or 0.0, hash(row[_TEXTS[benchmark]]))
+        rules = str(row["rules"]) if "rules" in row else rules
+        found[sample] = Verdict(outcome, _number(row, "cpu_s") or 0.0, hash(row[_TEXTS[benchmark]]))
     return found, rules
 
 
@@ -233,8 +238,8 @@ def _benchmark(row: Row) -> Benchmark | None:
 def _identity(path: Path, row: Row, benchmark: Benchmark, rules: str | None) -> Identity:
     how = {name: _number(row, name) for name in ("top_p", "top_k", "min_p", "max_tokens")}
     temperature = _number(row, "temperature") if benchmark == "mtpb" else None
-    model, quant, sha256 = (visible(str(row.get(name, ""))) for name in ("model", "quant", "sha256"))
-    name = model or visible(path.name.partition(".")[0])
+    model, quant, sha256 = (str(row.get(name, "")) for name in ("model", "quant", "sha256"))
+    name = model or path.name.partition(".")[0]
     return Identity(benchmark, name, quant, sha256, temperature, rules=rules, **how)
 
 
