@@ -96,7 +96,7 @@ def _of(run: Run) -> Section:
         elif groups:
             tables.append(_table(run, what, groups))
             about = f"pass rate by {what}, with intervals"
-            charts.append(Chart(f"by {what}", about, [Line(group, _marks(ways)) for group, ways in groups.items()]))
+            charts.append(Chart(f"By {what}", about, [Line(group, _marks(ways)) for group, ways in groups.items()]))
     return Section(f"MTPB, {_name(run)}", text, [*tables, _surprise(run)], charts)
 
 

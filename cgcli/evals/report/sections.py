@@ -99,7 +99,7 @@ def _verdicts(runs: Sequence[Run]) -> Section:
         lines.append(Line(f"{run.identity.title}, {run.label} {run.identity.quant}", marks))
     table = Table("Verdicts: samples", ("benchmark", "model", "quant", *outcomes), rows, labels=3)
     about = "what part of each run's samples passed, gave a wrong answer, ended in an exception, or in another way"
-    return Section("Verdicts", (), [table], [Chart("verdicts", about, lines, stacked=True)])
+    return Section("Verdicts", (), [table], [Chart("Verdicts, part of samples", about, lines, stacked=True)])
 
 
 def _speed(runs: Sequence[Run]) -> Section:
