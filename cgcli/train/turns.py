@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cgcli.program.parsing import parsed
 from cgcli.train.wording import said, worded
 
 _PROGRAM_CHARACTERS = 3000  # of a program at most: about a window of a small model
@@ -57,7 +58,7 @@ def turned(text: str, seed: int) -> str | None:
 
     The same text and seed give the same programs.
     """
-    tree = _parsed(text)
+    tree = parsed(text)
     if tree is None:
         return None
     draw = random.Random(f"{seed} {text}")
@@ -91,7 +92,7 @@ def _functions(
         if run and sum(len(turn.text) for turn in run) + len(code) > _PROGRAM_CHARACTERS:
             yield run
             run, known = [], _BUILTINS | imports.keys()
-        free = _free(node)
+        free = _free([node])
         if free <= known:
             run.append(_Turn(_asked(sentence, node, draw), code, frozenset(free)))
             known |= {node.name}
@@ -102,9 +103,9 @@ def _functions(
 def _blocks(tree: ast.Module, lines: list[str], draw: random.Random) -> Iterator[list[_Turn]]:
     """For every function with two or more commented blocks in a row: a turn for each."""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.FunctionDef) or not any(
-            "#" in line for line in lines[node.lineno : node.end_lineno]
-        ):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        if not any("#" in line for line in lines[node.lineno : node.end_lineno]):
             continue
         run: list[_Turn] = []
         for turn in (*_segments(node, lines, draw), None):
@@ -134,15 +135,15 @@ def _segments(function: ast.FunctionDef, lines: list[str], draw: random.Random) 
 
 
 def _turn(group: list[ast.stmt], comment: str, lines: list[str], draw: random.Random) -> _Turn | None:
+    prompt = _worth(comment) if comment else worded(group[0], draw)
     first, last = group[0].lineno - 1, group[-1].end_lineno or 0
     code = textwrap.dedent("\n".join(lines[first:last]))
-    prompt = _worth(comment) if comment else worded(group[0], draw)
-    module = ast.Module(group, [])
-    free = _free(module)
-    leaves = any(isinstance(node, ast.Return | ast.Yield | ast.YieldFrom | ast.Await) for node in ast.walk(module))
-    if not prompt or leaves or len(code) > _CODE_CHARACTERS or free & {"self", "cls"} or not _lies_alone(lines, last):
+    if not prompt or len(code) > _CODE_CHARACTERS or re.search(r"\b(?:self|cls|return|yield|await)\b", code):
         return None
-    return _Turn(said(prompt, draw), code, frozenset(free))
+    # Statements that share a line with others cannot be cut out by lines.
+    if lines[first][: group[0].col_offset].strip() or lines[last - 1].rstrip().endswith((";", "\\")):
+        return None
+    return _Turn(said(prompt, draw), code, frozenset(_free(group)))
 
 
 def _comment(lines: list[str], at: int) -> str:
@@ -151,11 +152,6 @@ def _comment(lines: list[str], at: int) -> str:
     while first and lines[first - 1].lstrip().startswith("#"):
         first -= 1
     return " ".join(line.strip().lstrip("#").strip() for line in lines[first:at])
-
-
-def _lies_alone(lines: list[str], last: int) -> bool:
-    """Whether the statement that ends before line `last` has its last line for itself."""
-    return not lines[last - 1].rstrip().endswith((";", "\\"))
 
 
 def _sentence(docstring: str) -> str | None:
@@ -173,7 +169,7 @@ def _worth(prompt: str) -> str | None:
         return None
     if prompt.endswith(":"):
         return None
-    if re.search(r"[=(){};]", prompt) and _parsed(prompt) is not None:
+    if re.search(r"[=(){};]", prompt) and parsed(prompt) is not None:
         return None
     plain = re.sub(r":[a-z:]+:`~?([^`]*)`", r"\1", prompt).replace("`", "")
     return plain[0].upper() + plain[1:]
@@ -227,35 +223,24 @@ def _imports(tree: ast.Module) -> dict[str, str]:
     return found
 
 
-def _bound(tree: ast.AST) -> set[str]:
-    """Names that are given a value anywhere in `tree`."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
-                names.add(name)
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
-                names.add(name)
-            case ast.alias(name=name, asname=other):
-                names.add(other or name.partition(".")[0])
-            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                names.add(name)
-    return names
-
-
-def _free(tree: ast.AST) -> set[str]:
-    """Names that are read in `tree` and bound nowhere in it."""
-    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    return read - _bound(tree)
-
-
-def _parsed(text: str) -> ast.Module | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about escapes in strings of others
-        try:
-            return ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return None
+def _free(statements: list[ast.stmt]) -> set[str]:
+    """Names that are read in `statements` and given a value nowhere in them."""
+    read: set[str] = set()
+    bound: set[str] = set()
+    for statement in statements:
+        for node in ast.walk(statement):
+            match node:
+                case ast.Name(id=name, ctx=ast.Load()):
+                    read.add(name)
+                case ast.Name(id=name) | ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
+                    bound.add(name)
+                case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    bound.add(name)
+                case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                    bound.add(name)
+                case ast.alias(name=name, asname=other):
+                    bound.add(other or name.partition(".")[0])
+    return read - bound
 
 
 def _compiles(program: str) -> bool:

@@ -1,0 +1,152 @@
+"""Programs in turns out of source files, and their wording."""
+
+from __future__ import annotations
+
+import ast
+import random
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from cgcli.program.split import split
+from cgcli.train.turns import turned
+from cgcli.train.wording import worded
+from tests.train.overlap import overlap
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+FUNCTIONS = '''
+import os
+import re as regex
+
+HIDDEN = 1
+
+
+def words(text):
+    """Return the words of a text.
+
+    More about it.
+    """
+
+    found = regex.findall("[a-z]+", text)
+
+    return found
+
+
+def needs_hidden(x):
+    """Return a number and what is hidden."""
+    return x + HIDDEN
+
+
+def count(text):
+    """Count how many words a text has."""
+    return len(words(text))
+
+
+def without_words(x):
+    return x
+
+
+def only_told(x):
+    """Say what it would do."""
+'''
+BLOCKS = """
+def report(path, rows):
+    # Collect the names of all rows
+    names = [row.name for row in rows]
+    names.sort()
+    longest = max(names)
+
+    # TODO: rows without names
+    if not names:
+        raise ValueError(path)
+
+    # Print every name and its length
+    for name in names:
+        print(name, len(name))
+    total = 0
+
+    # Give it back
+    return total
+"""
+
+
+def turns(program: str) -> dict[str, str]:
+    """Prompts and code, as `cgcli score` splits a program."""
+    return {part.prompt.lower().removesuffix("."): part.code for part in split(program, "#").turns}
+
+
+def test_a_functions_docstring_becomes_its_prompt() -> None:
+    for seed in range(20):
+        program = turned(FUNCTIONS, seed)
+        assert program is not None
+        (first, second) = split(program, "#").turns
+        assert "the words of a text" in first.prompt and "how many words a text has" in second.prompt
+        assert first.code.startswith("def words(text):\n    ") and second.code.startswith("def count(text):\n    ")
+        assert "import re as regex\n" in program and "import os" not in program
+    programs = {turned(FUNCTIONS, seed) for seed in range(20)}
+    assert any(program and "'''" not in program and '"""' not in program for program in programs)
+    assert len({split(program or "", "#").turns[0].prompt for program in programs}) > 3  # wordings
+
+
+def test_commented_blocks_become_turns_at_the_margin() -> None:
+    text = BLOCKS.replace("    # TODO: rows without names\n    if not names:\n        raise ValueError(path)\n\n", "")
+    program = turned(text, 0)
+    assert program is not None
+    assert turns(program) == {
+        "collect the names of all rows": "names = [row.name for row in rows]\nnames.sort()\nlongest = max(names)\n\n",
+        "print every name and its length": "for name in names:\n    print(name, len(name))\ntotal = 0\n",
+    }
+
+
+def test_a_note_to_authors_ends_a_run() -> None:
+    assert turned(BLOCKS, 0) is None
+
+
+@pytest.mark.parametrize("text", ["", "x = ", "x = 1\n", "\0", "(" * 5000, '"""Say what it is."""\n'])
+def test_what_has_no_turns_gives_none(text: str) -> None:
+    assert turned(text, 0) is None
+
+
+def test_the_same_seed_gives_the_same() -> None:
+    text = (STDLIB / "statistics.py").read_text()
+    assert turned(text, 3) == turned(text, 3)
+    assert turned(text, 3) != turned(text, 4)
+
+
+def test_all_that_comes_of_the_standard_library_compiles_and_is_no_benchmarks(shared: Path) -> None:
+    files = sorted(STDLIB.glob("*.py"))
+    made = [program for path in files if (program := turned(path.read_text("utf-8"), 0))]
+    assert len(made) > len(files) // 4
+    for program in made:
+        compile(program, "<turns>", "exec", dont_inherit=True)
+        assert split(program, "#").turns
+    assert overlap(made, shared) == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("x = [1, 2]", "the list [1, 2]"),
+        ("x = []", "an empty list"),
+        ("x = sorted(names)", "names in sorted order"),
+        ("x = 'a,b'.split()", "the words of the string 'a,b'"),
+        ("x = ', '.join(parts)", "the elements of parts joined by ', '"),
+        ("x = a + b", "the sum of a and b"),
+        ("x = parts[0]", "the first element of parts"),
+        ("x = parts[-1]", "the last element of parts"),
+        ("x += 2", "Add 2 to x."),
+        ("parts.append(x)", "Append x to parts."),
+        ("print(total)", "total."),
+        ("import json", "Import json."),
+    ],
+)
+def test_statements_in_words(code: str, words: str) -> None:
+    assert words in (worded(ast.parse(code).body[0], random.Random(0)) or "")
+
+
+@pytest.mark.parametrize(
+    "code", ["x = f(a, b)", "x.y = 1", "x = lambda: 0", f"x = {'a' * 80!r}", "pass", "print(a, b)", "f(x)"]
+)
+def test_what_no_rule_words_stays_unsaid(code: str) -> None:
+    assert worded(ast.parse(code).body[0], random.Random(0)) is None
