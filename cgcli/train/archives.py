@@ -79,6 +79,7 @@ def _tar_members(path: Path, extensions: Sequence[str], dropped: Tally) -> Itera
             text = decoded(file.read(MAX_BYTES + 1), dropped) if file else None
             if text is not None:
                 yield entry.name, text
+        stream.read(_MAX_PIECE)  # to the end, where the sums are
 
 
 def _wanted(name: str, extensions: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -54,7 +55,10 @@ def test_members_that_unpack_to_much(tmp_path: Path) -> None:
     """Both what says how large it is and what lies about it."""
     bomb = b"\n" * (30 * MAX_BYTES)
     write_zip(tmp_path / "bomb.zip", {"bomb.py": bomb, "a.py": b"a = 1\n"})
+    tracemalloc.start()
     assert members(tmp_path / "bomb.zip") == (["a.py"], {"too large": 1})
+    assert tracemalloc.get_traced_memory()[1] < 10 * MAX_BYTES
+    tracemalloc.stop()
     honest = (tmp_path / "bomb.zip").read_bytes()
     lying = honest.replace(len(bomb).to_bytes(4, "little"), (5).to_bytes(4, "little"))
     assert lying != honest
@@ -106,3 +110,44 @@ def test_archives_that_end_too_early(tmp_path: Path, name: str, share: float) ->
     found, dropped = members(path)
     assert len(found) < 50
     assert dropped == {"broken archive": 1}
+
+
+@pytest.mark.parametrize("name", ["x.tar.gz", "x.tar.xz", "x.tar.bz2"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_archives_that_are_damaged(tmp_path: Path, name: str, share: float) -> None:
+    path = tmp_path / name
+    files = {f"{number}.py": os.urandom(2000).hex().encode() for number in range(50)}
+    write_tar(path, name.removeprefix("x.tar."), files)
+    data = bytearray(path.read_bytes())
+    at = 32 + int(share * len(data))
+    data[at : at + 64] = b"\xff" * 64
+    path.write_bytes(data)
+    assert members(path)[1].get("broken archive") == 1
+
+
+@pytest.mark.parametrize(
+    ("local", "central", "value"),
+    [(6, 8, 1), (8, 10, 99)],  # the flag that says encrypted; a way of packing that is not known
+)
+def test_zips_that_python_cannot_unpack(tmp_path: Path, local: int, central: int, value: int) -> None:
+    write_zip(tmp_path / "x.zip", {"a.py": b"a = 1\n", "b.py": b"b = 1\n"}, zipfile.ZIP_STORED)
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    data[local] = value
+    data[data.index(b"PK\x01\x02") + central] = value
+    (tmp_path / "x.zip").write_bytes(data)
+    assert members(tmp_path / "x.zip") == (["b.py"], {"unreadable": 1})
+
+
+def test_a_zip_whose_member_is_damaged(tmp_path: Path) -> None:
+    write_zip(tmp_path / "x.zip", {"a.py": b"a = 1\n" * 99, "b.py": b"b = 1\n"})
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    data[30 + len("a.py")] = 0xFF  # its first byte, now of a kind of block that there is not
+    (tmp_path / "x.zip").write_bytes(data)
+    assert members(tmp_path / "x.zip") == (["b.py"], {"unreadable": 1})
+
+
+def test_a_zip_whose_names_are_no_text(tmp_path: Path) -> None:
+    write_zip(tmp_path / "x.zip", {"é.py": b"a = 1\n"})
+    path = tmp_path / "x.zip"
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xff"))
+    assert members(path) == ([], {"broken archive": 1})

@@ -209,7 +209,7 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_line(tmp_path: Path, mount: object) -> None:
     write_sources(tmp_path)
-    disk = mount("size=16k")  # type: ignore[operator]
+    disk = mount("size=4k")  # type: ignore[operator]
     with pytest.raises(CgcliError, match="no space left while writing"):
         prepare(RECIPE, tmp_path, disk / "out", None, Silent())
     assert prepared(disk / "out") is None
