@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from cgcli.train.records import Records
 from cgcli.train.sources import Source
 from cgcli.train.tokenizer import Tokenizer
 from tests.convert.checkpoints import GOLDEN
+from tests.hub.tiny import write_wheel
 
 CONTEXT = 128
 RECIPE = Recipe(
@@ -213,3 +215,42 @@ def test_a_full_disk_is_one_line(tmp_path: Path, mount: object) -> None:
     with pytest.raises(CgcliError, match="no space left while writing"):
         prepare(RECIPE, tmp_path, disk / "out", None, Silent())
     assert prepared(disk / "out") is None
+
+
+def test_turns_of_a_share_of_what_is_trained_on(tmp_path: Path) -> None:
+    source = 'def double(number):\n    """Return twice the number."""\n    return 2 * number\n\n\n'
+    sources = [Source(f"m{number}.py", f"m{number}.py", source * 8 + module(number)) for number in range(40)]
+    none = prepare(RECIPE, tmp_path, tmp_path / "none", None, Silent(), sources=sources)
+    assert "turns" not in none.counts
+    done = prepare(with_data(turns=0.5, held_out=0.2), tmp_path, tmp_path / "out", None, Silent(), sources=sources)
+    trained = texts(done.texts)
+    turned = {path for path in trained if path.endswith(" (turns)")}
+    assert done.counts["turns"]["files"] == len(turned)
+    assert 0 < len(turned) < done.counts["trained_on"]["files"]
+    assert all(path.removesuffix(" (turns)") in trained for path in turned)  # none of what is kept out
+    assert "# Return twice the number" in trained[min(turned)]
+    assert done.counts["trained_on"]["files"] + len(turned) == len(trained)
+
+
+def test_packages_and_what_their_list_keeps_out(tmp_path: Path) -> None:
+    write_sources(tmp_path)
+    cache, entries = tmp_path / "cache", []
+    for number, name in enumerate(("kept", "seen"), 100):
+        wheel = write_wheel(cache, name, "1.0", f"{name}/m.py", module(number).encode())
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        lines = [
+            f'name = "{name}"',
+            'version = "1.0"',
+            'licence = "MIT"',
+            f'wheel = "{wheel.name}"',
+            f'sha256 = "{digest}"',
+        ]
+        entries.append("\n".join(["[[package]]", *lines, f"held_out = {str(name == 'kept').lower()}"]))
+    (tmp_path / "packages.toml").write_text("\n".join(entries))
+    recipe = with_data(packages="packages.toml")
+    done = prepare(recipe, tmp_path, tmp_path / "out", None, Silent(), cache=cache)
+    assert texts(done.held_out) == {"kept/m.py": module(100)}
+    assert done.counts["licences"]["MIT"]["files"] == 1
+    assert texts(done.texts)["seen/m.py"] == module(101) and len(texts(done.texts)) == 13
+    (tmp_path / "packages.toml").write_text("\n".join(reversed(entries)))
+    assert prepare(recipe, tmp_path, tmp_path / "out", None, Silent(), cache=cache) != done
