@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from contextlib import ExitStack
@@ -31,6 +32,7 @@ def run_training(run: Run, wish: Wish) -> None:
     """Train, or say what it would take. Raises what `wished` and `train` raise, and CgcliError without JAX."""
     _check_installed()
     _before_jax()
+    logging.getLogger("cgcli").propagate = False  # JAX's friends give the root logger a handler that writes on stderr
     from cgcli.train.distributed import Processes, join
 
     processes = Processes(wish.coordinator, wish.processes, wish.process)
@@ -82,21 +84,23 @@ class _Display:
     def start(self, estimate: Estimate, done: int, rate: float) -> None:
         from cgcli.core.units import clock, size
 
-        output, steps = self._run.output, estimate.steps
         on = f" goes on at step {done}" if done else ""
-        output.note(
+        self._run.output.note(
             f"{self._recipe.name}{on}: {_count(estimate.parameters)} parameters, {_count(estimate.trained)} trained, "
             f"about {size(estimate.memory_bytes)} of memory and {clock(estimate.seconds(rate, done))}"
         )
-        self._task = self._stack.enter_context(output.progress().task("training", steps, unit="steps", done=done))
 
     def step(self, row: Row) -> None:
-        self._waiting += 1
-        last = row.step == self._recipe.optimizer.steps
-        if self._task is None or (time.monotonic() - self._told < self._pause and not last):
+        steps = self._recipe.optimizer.steps
+        if self._task is None:  # the first step compiles: the time left is told from the second on
+            progress = self._run.output.progress()
+            self._task = self._stack.enter_context(progress.task("training", steps, unit="steps", done=row.step))
             return
-        share = "" if row.peak_share is None else f", {100 * row.peak_share:.0f} % of peak"
-        self._task.say(f"loss {row.loss:.3f}, {_count(row.tokens_per_s)} tokens/s{share}")
+        self._waiting += 1
+        if time.monotonic() - self._told < self._pause and row.step < steps:
+            return
+        speed = f"{_count(row.tokens_per_s)} tokens/s, {100 * row.peak_share:.0f} % of peak"
+        self._task.say(f"loss {row.loss:.3f}, {speed}")
         self._task.advance(self._waiting)
         self._waiting, self._told = 0, time.monotonic()
 

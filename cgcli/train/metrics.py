@@ -19,19 +19,19 @@ from cgcli.core.files import disk_error, write_atomic
 
 @dataclass(frozen=True)
 class Row:
-    """One step. loss: what is minimised, nats a token (nll and z-loss); nll: nats a token; grad_norm: before clipping;
-    tokens, seconds: of training so far, earlier runs included; tokens_per_s: of this step; peak_share: of the device's
-    measured rate of products, None where nobody measured."""
+    """One step. loss: what is minimised, nats a token (nll and z-loss); nll: nats a token; grad_norm: before clipping,
+    None in a step that float16 passed over; tokens, seconds: of training so far, earlier starts and compiling included;
+    tokens_per_s: of this step; peak_share: of the device's measured rate of products."""
 
     step: int
     loss: float
     nll: float
-    grad_norm: float
+    grad_norm: float | None
     lr: float
     tokens: int
     seconds: float
     tokens_per_s: float
-    peak_share: float | None = None
+    peak_share: float
 
 
 _NAMES = frozenset(one.name for one in fields(Row))

@@ -22,7 +22,7 @@ from cgcli.convert.config import CodeGenConfig
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.core.progress import Progress
 from cgcli.native.interrupt import interruptible
-from cgcli.train import device, estimate
+from cgcli.train import device, estimate, hub_layout, lora
 from cgcli.train.checkpoints import Checkpoints, Facts
 from cgcli.train.distributed import ALONE, Processes, wait_for_all
 from cgcli.train.folder import Folder, digest
@@ -174,7 +174,9 @@ class _Run:
         values = {name: float(value) for name, value in jax.device_get(measured).items()}
         took = time.perf_counter() - started
         self.step += 1
-        if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
+        # In float16 a gradient that is no number is passed over, and the scale of the loss is not its fault.
+        finite = math.isfinite(values["grad_norm"])
+        if not math.isfinite(values["loss"]) or not (finite or self.recipe.compute.dtype == "float16"):
             raise self._diverged(values)
         tokens = self.recipe.batch.sequences * self.recipe.model.context
         self.tokens += tokens
@@ -183,7 +185,7 @@ class _Run:
             step=self.step,
             loss=values["loss"],
             nll=values["nll"],
-            grad_norm=values["grad_norm"],
+            grad_norm=values["grad_norm"] if finite else None,
             lr=values["lr"],
             tokens=self.tokens,
             seconds=self.seconds,
@@ -217,8 +219,6 @@ class _Run:
         if self.processes.count > 1:
             params = multihost_utils.process_allgather(params, tiled=True)
         if self.processes.first:
-            from cgcli.train import hub_layout
-
             hub_layout.save(self.place.export, self.config, params, self.data.tokenizer)
 
 
