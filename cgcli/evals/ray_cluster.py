@@ -223,7 +223,8 @@ def _reach(address: str) -> None:
 
 def _unreached(address: str, error: Exception) -> NetworkError:
     why = getattr(error, "strerror", None) or re.split(r"\n|\. ", str(error))[0]
-    return NetworkError(f"no Ray cluster at {address}: {why}", hint="--ray local, auto, HOST:PORT or ray://HOST:PORT")
+    hint = "--ray local, auto, HOST:PORT or ray://HOST:PORT, and RAY_AUTH_MODE=token where it asks for a token"
+    return NetworkError(f"no Ray cluster at {address}: {why}", hint=hint)
 
 
 class _Logged(io.TextIOBase):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -152,26 +153,38 @@ def cluster() -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of processes that it leaves to end by themselves
-def test_a_machine_is_killed_midway_and_nothing_is_lost(cluster: Any, tmp_path: Path, tiny_model: Path) -> None:
+def test_ctrl_c_and_a_machine_killed_midway_and_nothing_is_lost(cluster: Any, tmp_path: Path, tiny_model: Path) -> None:
     write_tasks(tmp_path / "tasks.jsonl")
     how = ["-m", str(tiny_model), "-n", "400", "-t", "0.8", "--max-tokens", "60", "--exact", "--threads", "1", "--json"]
     command = [sys.executable, "-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", *how, "--generate"]
-    running = subprocess.Popen(
-        [*command, "s.jsonl", "--ray", cluster.address],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ,
-    )
-    path, until = tmp_path / "s.jsonl", time.monotonic() + 120
-    while (not path.exists() or path.read_bytes().count(b"\n") < 100) and time.monotonic() < until:
-        time.sleep(0.02)
-    begun = path.read_bytes().count(b"\n")
+    path = tmp_path / "s.jsonl"
+
+    def begun(least: int) -> subprocess.Popen[str]:
+        """The command on the cluster, when it has so many rows."""
+        running = subprocess.Popen(
+            [*command, path.name, "--ray", cluster.address],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ,
+        )
+        while (not path.exists() or path.read_bytes().count(b"\n") < least) and running.poll() is None:
+            time.sleep(0.02)
+        return running
+
+    first = begun(50)
+    first.send_signal(signal.SIGINT)
+    out, err = first.communicate(timeout=120)
+    assert (first.returncode, out) == (130, ""), err
+    assert err.splitlines()[-1] == "cgcli: interrupted; the same command goes on where it was"
+    there = path.read_bytes()
+    assert 50 <= there.count(b"\n") < 800 and there.endswith(b"}\n")
+    running = begun(there.count(b"\n") + 100)
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     out, err = running.communicate(timeout=240)
     assert running.returncode == 0, err
-    assert 100 <= begun < 800 and json.loads(out)["n_samples"] == 800
+    assert json.loads(out)["n_samples"] == 800 and path.read_bytes().startswith(there)
     assert "Ray: workers: 2, on " in err and " is lost, its " in err
     assert subprocess.run([*command, "whole.jsonl"], cwd=tmp_path, capture_output=True, check=False).returncode == 0
     assert sorted(path.read_text().splitlines()) == sorted((tmp_path / "whole.jsonl").read_text().splitlines())
