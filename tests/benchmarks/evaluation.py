@@ -1,0 +1,141 @@
+"""Drawing an evaluation's samples side by side, against the same samples one at a time.
+
+    python -m tests.benchmarks.evaluation [--humaneval FILE] [--mtpb FILE] [--tasks K] [--problems K] [--rounds N]
+
+FILE: the published data; a benchmark without is left out. HumanEval has five samples of each of K tasks at T 0.2, MTPB
+one of each input of K problems, in several turns and in one; the tasks lie evenly among all. Each side has the code
+that `cgcli eval` has, a fresh engine and its whole cache to itself, one with a single sequence, guesses as usual; the
+sides take turns, and loading is not counted. The ratio is of samples a second, the median of the rounds, which are
+counted from the first; at least 2 is aimed at. Texts may differ in places between the sides, as without --exact. The
+last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar, get_args
+
+from cgcli.engine.engine import Engine
+from cgcli.evals import humaneval, humaneval_draw, mtpb, mtpb_draw
+from cgcli.evals.samples import Row
+from cgcli.evals.shard import Shard
+from cgcli.hub.catalog import load_catalog
+from cgcli.native.interrupt import Interrupt
+from cgcli.native.sample import Sampling
+from cgcli.program.session import Generation
+from cgcli.program.truncate import CODEGEN
+from tests.benchmarks.cases.common import EMBEDDED, in_turn
+from tests.benchmarks.report import machine, ratio, table
+
+AIM = 2.0
+SEQUENCES = {"side by side": 16, "one at a time": 1}
+SAMPLES = 5
+SAMPLING = Sampling(temperature=0.2, top_p=0.95)
+TaskT = TypeVar("TaskT")
+Draw = Callable[[Engine], Iterator[Row]]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What a side drew in `seconds`."""
+
+    samples: int
+    tokens: int
+    seconds: float
+
+    @property
+    def samples_per_s(self) -> float:
+        return self.samples / self.seconds
+
+    @property
+    def tokens_per_s(self) -> float:
+        return self.tokens / self.seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--humaneval", type=Path, metavar="FILE")
+    parser.add_argument("--mtpb", type=Path, metavar="FILE")
+    parser.add_argument("--tasks", type=int, default=16)
+    parser.add_argument("--problems", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", type=Path, default=EMBEDDED)
+    options = parser.parse_args()
+    card = load_catalog().get("smollm2-135m") if options.model == EMBEDDED else None
+    generation = Generation(SAMPLING, rules=CODEGEN, stops=card.stop if card else ())
+    draws: dict[str, Draw] = {}
+    if options.humaneval:
+        draws["HumanEval"] = of_humaneval(options.humaneval, options.tasks, generation)
+    if options.mtpb:
+        draws["MTPB"] = of_mtpb(options.mtpb, options.problems, generation)
+    rows, facts = [], {}
+    for name, draw in draws.items():
+        sides = measured(name, draw, options.model, options.rounds)
+        together, alone = ([rate.samples_per_s for rate in rates] for rates in sides.values())
+        times = ratio(together, alone)
+        medians = {
+            side: {
+                "samples_per_s": statistics.median(rate.samples_per_s for rate in rates),
+                "tokens_per_s": statistics.median(rate.tokens_per_s for rate in rates),
+            }
+            for side, rates in sides.items()
+        }
+        for side, found in medians.items():
+            numbers = (f"{found['samples_per_s']:.2f}", f"{found['tokens_per_s']:.0f}")
+            rows.append((name, side, str(sides[side][0].samples), *numbers))
+        rows.append((name, f"ratio, ≥ {AIM:g} is aimed at", "", f"{times:.2f}", ""))
+        facts[name] = {**medians, "samples": sides["side by side"][0].samples, "times": times}
+    print(f"{machine()}; {options.model.name}, {options.rounds} rounds of each side, in turn\n")
+    print(table(("", "", "samples", "samples/s", "tokens/s"), rows))
+    print(json.dumps({"benchmark": "evaluation", "aim": AIM, **facts}))
+
+
+def of_humaneval(path: Path, count: int, generation: Generation) -> Draw:
+    tasks = dict(evenly(list(humaneval.load(path).items()), count))
+    protocol = humaneval_draw.Protocol(SAMPLES, (SAMPLING.temperature,), generation)
+    keys = list(protocol.keys(list(tasks)))
+    return partial(humaneval_draw.draw, keys=keys, tasks=tasks, protocol=protocol, facts={})
+
+
+def of_mtpb(path: Path, count: int, generation: Generation) -> Draw:
+    wanted = [
+        mtpb_draw.Wanted(case, turns, 0)
+        for problem in evenly(mtpb.load(path), count)
+        for case in problem.cases()
+        for turns in get_args(mtpb.Turns)
+    ]
+    return partial(mtpb_draw.draw_rows, wanted=wanted, generation=generation, facts={}, likely=wanted)
+
+
+def evenly(tasks: Sequence[TaskT], count: int) -> list[TaskT]:
+    return Shard(1, max(1, len(tasks) // count)).part(tasks)[:count]
+
+
+def measured(name: str, draw: Draw, model: Path, rounds: int) -> dict[str, list[Rate]]:
+    """The rates of each side, by round."""
+    sides: dict[str, list[Rate]] = {side: [] for side in SEQUENCES}
+    for number in range(rounds):
+        in_turn(number, [partial(once, name, side, draw, model, sides[side]) for side in SEQUENCES])
+    return sides
+
+
+def once(name: str, side: str, draw: Draw, model: Path, rates: list[Rate]) -> float:
+    with Engine(model, interrupt=Interrupt(), sequences=SEQUENCES[side]) as engine:
+        began = time.perf_counter()
+        rows = list(draw(engine))
+        rate = Rate(len(rows), sum(row["tokens"] for row in rows), time.perf_counter() - began)
+    rates.append(rate)
+    print(f"{name}, {side}: {rate.samples_per_s:.2f} samples/s, {rate.tokens_per_s:.0f} tokens/s", file=sys.stderr)
+    return rate.samples_per_s
+
+
+if __name__ == "__main__":
+    main()
