@@ -32,6 +32,7 @@ COMMANDS = {
     "eval_humaneval",
     "eval_mtpb",
     "eval_options",
+    "eval_report",
     "gen",
     "models",
     "pull",
