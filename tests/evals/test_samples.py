@@ -144,7 +144,7 @@ def test_a_killed_writer_leaves_whole_lines_and_the_next_goes_on(tmp_path: Path)
     for least in (50, 200):
         process = subprocess.Popen([sys.executable, "-c", WRITER, path])
         until = time.monotonic() + 20
-        while (not path.exists() or path.stat().st_size < least * 500) and time.monotonic() < until:
+        while (not path.exists() or path.stat().st_size < least * 600) and time.monotonic() < until:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.wait()
