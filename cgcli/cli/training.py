@@ -124,11 +124,11 @@ def _tell(run: Run, recipe: Recipe, wish: Wish) -> None:
             "gradients": found.gradients_bytes,
             "activations": found.activations_bytes,
         }
-        batch = recipe.batch
+        batch, together = recipe.batch, recipe.batch.sequences // recipe.batch.accumulate
         for name, value in {
             "model": recipe.name,
             "parameters": f"{_count(found.parameters)}, {_count(found.trained)} trained",
-            "batch": f"{batch.sequences} sequences of {recipe.model.context} tokens, in {batch.accumulate} passes",
+            "batch": f"{batch.sequences} sequences of {recipe.model.context} tokens, {together} at once",
             "memory": f"{size(found.memory_bytes)} a device ({_listed(parts)}), {size(there)} there",
             "compute": f"{found.flops_a_token / 1e9:.3g} GFLOP a token",
             "device": f"{device.name()}, {rate / 1e9:.0f} GFLOP/s of {recipe.compute.dtype} products",

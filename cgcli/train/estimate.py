@@ -131,7 +131,8 @@ def _activations(recipe: Recipe, data_parallel: int) -> int:
     scores = sequences * model.heads * model.context * FLOAT
     kept = tokens * model.width * number * model.layers
     if not recipe.compute.remat:
-        kept += model.layers * (layer + scores * model.context // 2)
+        # Of the square of scores, half is made; scores, masked ones, exponentials, weights and sums are kept of it.
+        kept += model.layers * (layer + 5 * scores * model.context // 2)
     working = 2 * layer + 3 * scores * min(QUERIES, model.context)
     logits = 3 * min(LOSS_PIECE, tokens * model.vocabulary * FLOAT)
     return (kept + working) // recipe.compute.model_parallel + logits

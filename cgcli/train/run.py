@@ -34,7 +34,7 @@ from cgcli.train.prepare import Prepared, prepare, prepared
 from cgcli.train.profiling import Profiler
 from cgcli.train.recipe import Recipe
 from cgcli.train.records import Records
-from cgcli.train.step import TrainState, init_state, make_step
+from cgcli.train.step import Step, TrainState, init_state, make_step
 
 
 @dataclass(frozen=True)
@@ -166,11 +166,11 @@ class _Run:
                         f"interrupted, step {self.step} of {total} is kept", hint=f"cgcli train -o {self.place.root}"
                     )
 
-    def _advance(self, advance: Callable[..., tuple[TrainState, dict[str, jax.Array]]], rate: float) -> Row:
+    def _advance(self, advance: Step, rate: float) -> Row:
         started = time.perf_counter()
         batch = next(self.batches)  # [sequences / processes, context]
         passes = batch.reshape(self.recipe.batch.accumulate, -1, batch.shape[-1])
-        self.state, measured = advance(self.state, shard_batch(passes, self.mesh))
+        self.state, measured = advance(self.state, shard_batch(passes, self.mesh), self.base)
         values = {name: float(value) for name, value in jax.device_get(measured).items()}
         took = time.perf_counter() - started
         self.step += 1
@@ -237,6 +237,8 @@ def _data(recipe: Recipe, place: Folder, processes: Processes, *, going_on: bool
 def _weights(recipe: Recipe) -> tuple[CodeGenConfig, Params | None]:
     """The model's configuration, and the weights to start from. Raises UsageError where they do not fit the recipe."""
     if not recipe.init:
+        if recipe.lora.rank:
+            raise UsageError(f"[lora] rank {recipe.lora.rank}: adapters of what?", hint="--init NAME or DIR")
         return recipe.model.config(recipe.name), None
     config, params = hub_layout.load(Path(recipe.init))
     wanted = recipe.model.config(recipe.name)

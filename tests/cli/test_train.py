@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +17,7 @@ from cgcli.train.folder import Folder
 from cgcli.train.recipe import Recipe, read_recipe
 from tests.cli.running import cgcli
 from tests.conftest import REPOSITORY
-from tests.train.tiny_run import COMPILED, ended, losses, started, tiny, write_recipe, write_sources
+from tests.train.tiny_run import ended, losses, started, tiny, write_recipe, write_sources
 
 PLENTY = Device("gpu", 1 << 40)
 SMALL = Device("cpu", 3_500_000_000)
@@ -137,21 +136,21 @@ def test_without_jax_it_says_what_to_install() -> None:
 
 def test_a_dry_run_says_what_it_would_take_and_makes_nothing(tmp_path: Path) -> None:
     path = write_recipe(tmp_path / "tiny.toml", tiny(write_sources(tmp_path / "sources")))
-    ran = cgcli("train", str(path), "-o", str(tmp_path / "out"), "--dry-run", "--json", **COMPILED)
+    ran = cgcli("train", str(path), "-o", str(tmp_path / "out"), "--dry-run", "--json")
     assert ran.status == 0, ran.err
     facts = json.loads(ran.out)
     assert facts["parameters"] == facts["trained"] > 0
     assert facts["memory_bytes"] < facts["available_bytes"]
     assert facts["seconds"] > 0
     assert not (tmp_path / "out").exists()
-    plain = cgcli("train", str(path), "-o", str(tmp_path / "out"), "--dry-run", **COMPILED)
+    plain = cgcli("train", str(path), "-o", str(tmp_path / "out"), "--dry-run")
     assert plain.out.decode().splitlines()[0].split() == ["model", "tiny"]
 
 
 def test_a_dry_run_of_what_does_not_fit_fails_with_what_would(tmp_path: Path) -> None:
     huge = Recipe(name="huge")
     huge = replace(huge, model=replace(huge.model, layers=500, width=16384, heads=64))
-    ran = cgcli("train", str(write_recipe(tmp_path / "huge.toml", huge)), "--dry-run", **COMPILED)
+    ran = cgcli("train", str(write_recipe(tmp_path / "huge.toml", huge)), "--dry-run")
     assert ran.status == 1
     assert b"memory" in ran.out
     assert "training huge so needs about" in ran.err.splitlines()[-1]
@@ -182,11 +181,11 @@ def test_three_stages_end_in_a_model_that_writes(tmp_path: Path) -> None:
     assert first[2][1] < first[0][1] - 1
     assert first[2][20] < first[2][1]
     assert facts["model"] == "tiny-mono:q8_0"
-    wrote = cgcli("gen", "-m", "tiny-mono", "--raw", "--max-tokens", "8", "def item_1_1", **os.environ)
+    wrote = cgcli("gen", "-m", "tiny-mono", "--raw", "--max-tokens", "8", "def item_1_1")
     assert wrote.status == 0, wrote.err
     # The same command again exports again, under the same name.
     status, stdout, err = ended(started("-o", stages[-1], "--export", "tiny-mono", "--json"))
     assert status == 0, err
     assert json.loads(stdout)["loss"] is None
-    taken = cgcli("train", "-o", str(stages[0]), "--export", "tiny-mono", **COMPILED)
+    taken = cgcli("train", "-o", str(stages[0]), "--export", "tiny-mono")
     assert (taken.status, "there is a model named tiny-mono already" in taken.err) == (2, True)

@@ -28,28 +28,20 @@ def test_the_first_one_writes() -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
-    recipe = write_recipe(tmp_path / "tiny.toml", tiny(write_sources(tmp_path / "sources")))
-    alone = ended(started(recipe, "-o", tmp_path / "alone"))
+def test_two_processes_train_as_one_does_and_go_on(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources")
+    alone = ended(started(write_recipe(tmp_path / "tiny.toml", tiny(sources)), "-o", tmp_path / "alone"))
     assert alone[0] == 0, alone[2]
-    together = run_two(recipe, tmp_path / "together")
-    assert [status for status, _, _ in together] == [0, 0], together
-    assert together[1][2] == ""  # what is to be said is said once
+    for steps in (12, STEPS):
+        recipe = write_recipe(tmp_path / "parts.toml", tiny(sources, steps))
+        together = run_two(recipe, tmp_path / "together")
+        assert [status for status, _, _ in together] == [0, 0], together
+        assert together[1][2] == ""  # what is to be said is said once
+    assert "goes on at step 12" in together[0][2]
     one, two = losses(tmp_path / "alone"), losses(tmp_path / "together")
     assert sorted(two) == list(range(1, STEPS + 1))
     np.testing.assert_allclose(list(two.values()), list(one.values()), atol=TOLERANCE)
     assert max(abs(one[step] - one[1]) for step in one) > 100 * TOLERANCE
-
-
-@pytest.mark.slow
-def test_two_processes_go_on_where_they_were(tmp_path: Path) -> None:
-    sources = write_sources(tmp_path / "sources")
-    whole = run_two(write_recipe(tmp_path / "whole.toml", tiny(sources)), tmp_path / "whole")
-    for steps in (10, STEPS):
-        recipe = write_recipe(tmp_path / "parts.toml", tiny(sources, steps))
-        parts = run_two(recipe, tmp_path / "parts")
-        assert [status for status, _, _ in (*whole, *parts)] == [0, 0, 0, 0], parts
-    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 
 def run_two(recipe: Path, out: Path) -> list[tuple[int, str, str]]:

@@ -6,13 +6,18 @@ import re
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from cgcli.core.errors import CgcliError
 from cgcli.train.estimate import RESERVE, SHARE, check, estimate, fits, flops_a_token
+from cgcli.train.mesh import make_mesh
 from cgcli.train.recipe import LoraPart, ModelPart, Recipe, with_values
+from cgcli.train.step import init_state, make_step
 
 PUBLISHED = Recipe()  # 350M
+ABOUT = 0.35  # of the tensors' memory
 NANO = Recipe(model=ModelPart(layers=6, width=256, heads=4, rotary=32, vocabulary=4096, context=1024))
 
 
@@ -39,6 +44,19 @@ def test_weights_and_optimizer_are_counted_byte_for_byte() -> None:
     assert (found.weights_bytes, found.optimizer_bytes) == (4 * found.parameters, 8 * found.parameters)
     split = estimate(with_values(exact, compute={"model_parallel": 4}), devices=8)
     assert split.optimizer_bytes == 2 * found.parameters
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", [True, False])
+def test_memory_is_about_what_xla_allots(remat: bool) -> None:
+    shape = {"layers": 3, "width": 128, "context": 768}
+    recipe = with_values(NANO, model=shape, batch={"sequences": 8}, compute={"remat": remat, "dtype": "float32"})
+    tokens = jax.eval_shape(lambda: jnp.zeros((1, 8, 768), jnp.int32))
+    state = jax.eval_shape(lambda: init_state(recipe))
+    compiled = make_step(recipe, make_mesh(recipe)).lower(state, tokens).compile()  # type: ignore[attr-defined]
+    allotted = compiled.memory_analysis()
+    real = allotted.temp_size_in_bytes + allotted.argument_size_in_bytes
+    assert estimate(recipe).memory_bytes - RESERVE == pytest.approx(real, rel=ABOUT)
 
 
 def test_fewer_sequences_at_once_and_remat_take_less() -> None:

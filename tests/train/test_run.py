@@ -9,10 +9,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.progress import Silent
+from cgcli.train import hub_layout
 from cgcli.train.metrics import Row, read
 from cgcli.train.recipe import LoraPart, with_values
 from cgcli.train.run import Result, train
@@ -140,14 +142,27 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(sources: Path, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_adapters_alone_are_trained_and_merged(whole: tuple[Path, Result], sources: Path, tmp_path: Path) -> None:
-    recipe = replace(tiny(sources, 6), init=str(whole[1].export), lora=LoraPart(rank=2))
-    result = train(with_values(recipe, data={"tokenizer": str(whole[1].export)}), tmp_path / "out", progress=Silent())
+def test_adapters_alone_are_trained_and_merged(whole: tuple[Path, Result], tmp_path: Path) -> None:
+    other = write_sources(tmp_path / "sources", word="thing")
+    recipe = replace(tiny(other, 12), init=str(whole[1].export), lora=LoraPart(rank=2))
+    result = train(with_values(recipe, data={"tokenizer": recipe.init}), tmp_path / "out", progress=Silent())
     found = losses(tmp_path / "out")
-    assert found[6] < found[1] < losses(whole[0])[1] - 1  # it begins where the other ended
-    state = sum(file.stat().st_size for file in (tmp_path / "out" / "checkpoints" / "6").rglob("*") if file.is_file())
-    assert state < (result.export / "model.safetensors").stat().st_size * 2
-    assert trained_weights(tmp_path / "out") != trained_weights(whole[0])
+    assert found[12] + 0.1 < found[1] < losses(whole[0])[1] - 1  # it begins where the other ended, and learns
+    assert size_of(tmp_path / "out" / "checkpoints" / "12") < size_of(whole[0] / "checkpoints" / "20") / 4
+    _, before = hub_layout.load(whole[1].export)
+    _, after = hub_layout.load(result.export)
+    assert not np.array_equal(before["blocks"]["qkv"], after["blocks"]["qkv"])
+    for name in ("wte", "head"):
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def test_adapters_of_nothing_are_refused(sources: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="adapters of what"):
+        train(with_values(tiny(sources), lora={"rank": 2}), tmp_path, progress=Silent())
 
 
 def test_weights_of_another_shape_are_refused(whole: tuple[Path, Result], sources: Path, tmp_path: Path) -> None:
