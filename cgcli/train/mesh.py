@@ -19,7 +19,7 @@ from cgcli.train.recipe import Recipe
 
 TreeT = TypeVar("TreeT")
 
-# Of each array's axes, the one that is split over "model". All else is whole on every device.
+# Of each array's axes, the one that is split over "model". All else, adapters of LoRA too, is whole on every device.
 PLACES = {
     "wte": P("model", None),
     "qkv": P(None, None, None, "model"),

@@ -42,10 +42,8 @@ def init(config: CodeGenConfig, seed: int) -> Params:
         "fc_out": (layers, hidden, width),
         "head": (width, vocabulary),
     }
-    keys = jax.random.split(jax.random.key(seed), len(shapes))
-    normal = {
-        name: DEVIATION * jax.random.normal(key, shape) for (name, shape), key in zip(shapes.items(), keys, strict=True)
-    }
+    rng = np.random.default_rng(seed)  # the same on every machine and device, and nothing to compile
+    normal = {name: DEVIATION * jnp.asarray(rng.standard_normal(shape, np.float32)) for name, shape in shapes.items()}
     return {
         "wte": normal["wte"],
         "blocks": {
@@ -92,17 +90,25 @@ def hidden_states(
 
 def block(weights: Params, hidden: Array, config: CodeGenConfig) -> Array:
     """One layer: [B, T, E] to [B, T, E]. weights: the layer's own, without axis L."""
-    dtype = hidden.dtype
-    matrix = {name: weights[name].astype(dtype) for name in ("qkv", "out", "fc_in", "fc_out")}
+    dtype, (batch, length, width) = hidden.dtype, hidden.shape
     normed = layer_norm(hidden, weights["ln_scale"], weights["ln_bias"], config.epsilon)
-    qkv = matrix["qkv"].reshape(config.width, 3, config.n_head, config.head)
-    query, key, value = jnp.einsum("bte,echd->cbhtd", normed, qkv)
+    heads = product(normed, weights, "qkv").reshape(batch, length, 3, config.n_head, config.head)
+    query, key, value = heads.transpose(2, 0, 3, 1, 4)
     mixed = attention(rotate(query, config.rotary), rotate(key, config.rotary), value)
-    out = matrix["out"].reshape(config.n_head, config.head, config.width)
-    attended = jnp.einsum("bhtd,hde->bte", mixed, out)
-    inner = jax.nn.gelu(normed @ matrix["fc_in"] + weights["fc_in_bias"].astype(dtype), approximate=True)
-    fed = inner @ matrix["fc_out"] + weights["fc_out_bias"].astype(dtype)
+    attended = product(mixed.transpose(0, 2, 1, 3).reshape(batch, length, width), weights, "out")
+    inner = product(normed, weights, "fc_in") + weights["fc_in_bias"].astype(dtype)
+    fed = product(jax.nn.gelu(inner, approximate=True), weights, "fc_out") + weights["fc_out_bias"].astype(dtype)
     return hidden + attended + fed
+
+
+def product(inputs: Array, weights: Params, name: str) -> Array:
+    """[..., in] times the matrix of that name [in, ...], and through its low-rank adapter where there is one."""
+    result = jnp.tensordot(inputs, weights[name].astype(inputs.dtype), 1)
+    if "adapters" in weights:
+        adapter = weights["adapters"][name]
+        low = jnp.tensordot(inputs, adapter["a"].astype(inputs.dtype), 1)
+        result += jnp.tensordot(low, adapter["b"].astype(inputs.dtype), 1)
+    return result
 
 
 def attention(query: Array, key: Array, value: Array) -> Array:
@@ -127,7 +133,7 @@ def rotate(heads: Array, rotary: int) -> Array:
     """Rotary position embedding of [B, H, T, D]: neighbours (0,1)(2,3)… of the first `rotary` dimensions."""
     frequencies = ROTARY_BASE ** (-np.arange(0, rotary, 2) / rotary)
     angles = np.arange(heads.shape[-2])[:, None] * frequencies  # [T, rotary / 2]
-    sine, cosine = jnp.asarray(np.sin(angles), jnp.float32), jnp.asarray(np.cos(angles), jnp.float32)
+    sine, cosine = (jnp.asarray(part(angles), _sums(heads.dtype)) for part in (np.sin, np.cos))
     even, odd = heads[..., :rotary:2], heads[..., 1:rotary:2]
     turned = jnp.stack([even * cosine - odd * sine, odd * cosine + even * sine], axis=-1)
     turned = turned.reshape(*heads.shape[:-1], rotary).astype(heads.dtype)

@@ -5,8 +5,7 @@ Weights and their gradients' sums are float32; products are of the recipe's type
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from cgcli.train import model, optimizer
+from cgcli.train import lora, model, optimizer
 from cgcli.train.loss import loss
 from cgcli.train.mesh import places
 from cgcli.train.model import Params
@@ -33,35 +32,46 @@ class TrainState(NamedTuple):
     opt_state: Any
 
 
-Step = Callable[[TrainState, Array], tuple[TrainState, dict[str, Array]]]
+class Step(Protocol):
+    """(state, tokens [accumulate, sequences / accumulate, T] int32) to the next state and metrics.
+
+    base: the frozen weights that adapters stand beside, only where the recipe has a LoRA rank. The state given is used
+    up. Metrics are scalars: "loss" as minimised, "nll" in nats a token, "z", "grad_norm" before it is clipped, "lr".
+    """
+
+    def __call__(
+        self, state: TrainState, tokens: Array, base: Params | None = None
+    ) -> tuple[TrainState, dict[str, Array]]: ...
 
 
 def init_state(recipe: Recipe, params: Params | None = None) -> TrainState:
-    """Before the first step: from `params`, or from freshly drawn weights."""
+    """Before the first step: from `params`, or from freshly drawn weights.
+
+    Where the recipe has a LoRA rank the state is of adapters alone, and `params` are the model's, which the step wants.
+    """
     if params is None:
         params = model.init(recipe.model.config(), recipe.compute.seed)
-    return TrainState(jnp.zeros((), jnp.int32), params, _optimizer(recipe).init(params))
+    if recipe.lora.rank:
+        params = lora.init(params, recipe.lora, recipe.compute.seed)
+    return TrainState(jnp.zeros((), jnp.int32), params, jax.jit(_optimizer(recipe).init)(params))
 
 
 def make_step(recipe: Recipe, mesh: Mesh) -> Step:
-    """The compiled step: (state, tokens [accumulate, sequences / accumulate, T] int32) to the next state and metrics.
-
-    The state given is used up. Metrics are scalars: "loss" as minimised, "nll" in nats a token, "z", "grad_norm" before
-    it is clipped, "lr".
-    """
+    """The step, compiled at its first call."""
     config, compute = recipe.model.config(), recipe.compute
     transform, rate = _optimizer(recipe), optimizer.schedule(recipe.optimizer)
     scale = FLOAT16_SCALE if compute.dtype == "float16" else 1.0
 
-    def scaled(params: Params, tokens: Array) -> tuple[Array, dict[str, Array]]:
+    def scaled(trained: Params, base: Params | None, tokens: Array) -> tuple[Array, dict[str, Array]]:
+        params = trained if base is None else lora.attached(base, trained, recipe.lora)
         total, parts = loss(
             params, tokens, config, z_loss=recipe.optimizer.z_loss, dtype=compute.dtype, remat=compute.remat
         )
         return scale * total, {"loss": total, **parts}
 
-    def step(state: TrainState, tokens: Array) -> tuple[TrainState, dict[str, Array]]:
+    def step(state: TrainState, tokens: Array, base: Params | None = None) -> tuple[TrainState, dict[str, Array]]:
         def add(sums: Any, records: Array) -> tuple[Any, None]:
-            gradients, metrics = jax.grad(scaled, has_aux=True)(state.params, records)
+            gradients, metrics = jax.grad(scaled, has_aux=True)(state.params, base, records)
             return jax.tree.map(jnp.add, sums, (gradients, metrics)), None
 
         metrics = dict.fromkeys(("loss", "nll", "z"), jnp.zeros(()))

@@ -16,6 +16,8 @@ from cgcli.train.mesh import make_mesh, shard_batch, shard_state
 from cgcli.train.recipe import BatchPart, ComputePart, ModelPart, OptimizerPart, Recipe, with_values
 from cgcli.train.step import TrainState, init_state, make_step
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 TINY = Recipe(
     model=ModelPart(layers=2, width=32, heads=4, rotary=4, vocabulary=64, context=16),
     optimizer=OptimizerPart(lr=1e-2, lr_end=1e-3, warmup=2, steps=40),
@@ -35,9 +37,11 @@ def batches(recipe: Recipe, count: int, seed: int = 0) -> Iterator[np.ndarray]:
 
 def train(recipe: Recipe, count: int) -> tuple[TrainState, list[dict[str, float]]]:
     mesh = make_mesh(recipe)
-    state, step, found = shard_state(init_state(recipe), mesh), make_step(recipe, mesh), []
+    params = model.init(recipe.model.config(), recipe.compute.seed)
+    state, step, found = shard_state(init_state(recipe, params), mesh), make_step(recipe, mesh), []
+    base = shard_state(params, mesh) if recipe.lora.rank else None
     for tokens in batches(recipe, count):
-        state, metrics = step(state, shard_batch(tokens, mesh))
+        state, metrics = step(state, shard_batch(tokens, mesh), base)
         found.append({name: float(value) for name, value in metrics.items()})
     return state, found
 
@@ -96,3 +100,10 @@ def test_the_loss_in_pieces_is_the_plain_one(elements: int, monkeypatch: pytest.
 
     wanted, found = jax.value_and_grad(plain)(params), jax.value_and_grad(ours)(params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), wanted, found)
+
+
+def test_adapters_alone_are_trained() -> None:
+    state, metrics = train(with_values(TINY, lora={"rank": 4}), 40)
+    assert metrics[-1]["nll"] < metrics[0]["nll"] - 0.1
+    assert set(state.params) == {"blocks"} and set(state.params["blocks"]) == {"qkv", "out", "fc_in", "fc_out"}
+    assert all(np.abs(adapter["b"]).max() > 0 for adapter in state.params["blocks"].values())

@@ -1,0 +1,71 @@
+"""Eight simulated devices do the same steps as one: records divided, layers divided, both; each in its own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cgcli.core.errors import UsageError
+from cgcli.train.mesh import make_mesh
+from cgcli.train.recipe import with_values
+from tests.train.test_step import TINY, train
+
+# Sums in another order: of losses about 4 and gradient norms about 1 over six steps. Measured: 2e-7.
+TOLERANCE = 1e-5
+DEVICES = 8
+
+PROGRAM = """
+import json, sys
+import jax
+jax.config.update("jax_disable_most_optimizations", True)
+from cgcli.train.recipe import with_values
+from tests.train.test_step import TINY, train
+found = []
+for split, lora in json.loads(sys.argv[1]):
+    recipe = with_values(TINY, compute={"model_parallel": split}, lora={"rank": lora})
+    state, metrics = train(recipe, 6)
+    split_arrays = sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
+    found.append({"metrics": metrics, "devices": len(state.step.devices()), "split": split_arrays})
+print(json.dumps(found))
+"""
+CASES = {"data 8": (1, 0), "data 4, model 2": (2, 0), "data 2, model 4": (4, 0), "adapters": (2, 2)}
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, dict[str, object]]:
+    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES}"}
+    command = [sys.executable, "-c", PROGRAM, json.dumps(list(CASES.values()))]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(CASES, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+@pytest.mark.usefixtures("quick_compiler")
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_losses_as_on_one(case: str, found: dict[str, dict[str, object]]) -> None:
+    _, alone = train(with_values(TINY, lora={"rank": CASES[case][1]}), 6)
+    assert found[case]["devices"] == DEVICES
+    for mine, theirs in zip(alone, found[case]["metrics"], strict=True):  # type: ignore[call-overload]
+        assert theirs == pytest.approx(mine, rel=TOLERANCE)
+    assert alone[0]["nll"] != alone[-1]["nll"]
+
+
+def test_weights_and_moments_are_divided(found: dict[str, dict[str, object]]) -> None:
+    """Eight of the weights and twice as many moments of them, where layers are divided."""
+    assert [found[case]["split"] for case in CASES] == [0, 24, 24, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"compute": {"model_parallel": 3}}, "model_parallel 3"),
+        ({"compute": {"model_parallel": 0}}, "model_parallel 0"),
+    ],
+)
+def test_what_cannot_be_divided(changes: dict[str, dict[str, int]], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        make_mesh(with_values(TINY, **changes))
