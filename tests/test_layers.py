@@ -21,6 +21,7 @@ DOORS = {
     "optax": {"train"},
     "orbax": {"train"},
     "grain": {"train"},
+    "ray": {"evals/ray_cluster.py"},
     "matplotlib": {"evals/report/plots.py"},
     "click": set(),
 }

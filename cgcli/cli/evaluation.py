@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cgcli.cli.context import Run
 from cgcli.cli.engine import chosen, identified, loaded, opened
 from cgcli.core.errors import Interrupted, ModelFileError, UsageError
+from cgcli.core.processor import processor_name
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
@@ -85,7 +86,7 @@ class Drawing(Generic[ItemT]):
     @contextmanager
     def _here(self, run: Run, missing: Mapping[Key, ItemT]) -> Iterator[Iterator[Row]]:
         with loaded(run, self.settings, self.choice) as engine:
-            yield self.draw(engine, missing.values())
+            yield timed(self.draw(engine, missing.values()))
 
     @contextmanager
     def _on(
@@ -116,7 +117,18 @@ class Drawing(Generic[ItemT]):
                 f"{choice.path} there is another model than here", hint="pull the same on each machine"
             )
         settings = replace(self.settings, threads=self.settings.threads or min(cpus, thread_count()))
-        return partial(self.draw, opened(run, settings, choice, Interrupt()))
+        engine = opened(run, settings, choice, Interrupt())
+        return lambda wanted: timed(self.draw(engine, wanted))
+
+
+def timed(rows: Iterable[Row]) -> Iterator[Row]:
+    """`rows` with `machine`, its processor, and `seconds`, of the clock since the row before: side by side, a row by
+    itself has no time of its own, but those of a process add up to what all of them took."""
+    machine, before = processor_name(), time.perf_counter()
+    for row in rows:
+        now = time.perf_counter()
+        yield {**row, "machine": machine, "seconds": round(now - before, 3)}
+        before = now
 
 
 def only_draw(run: Run, command: str, samples: Samples, rows: Iterable[Row], there: int, total: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.running import Ran, cgcli
-from tests.evals.small import write_samples, write_tasks
+from tests.evals.small import samples, write_samples, write_tasks
 
 RIGHT, WRONG = ("S/one", "    return 1\n"), ("S/one", "    return 2\n")
 
@@ -67,9 +67,7 @@ def test_to_draw_and_to_judge_apart_is_the_same_as_together(here: Path, tiny_mod
     for name in ("n_problems", "n_samples", "pass@1", "verdicts", "temperatures", "model", "sha256"):
         assert apart[name] == together[name]
     assert (together["seed"], together["n"], len(together["temperatures"])) == (0, 3, 2)
-    assert sorted((here / "apart.jsonl").read_text().splitlines()) == sorted(
-        (here / "together.jsonl").read_text().splitlines()
-    )
+    assert samples((here / "apart.jsonl").read_bytes()) == samples((here / "together.jsonl").read_bytes())
 
 
 def test_the_same_command_goes_on_and_more_samples_are_added(here: Path, tiny_model: Path) -> None:
@@ -102,7 +100,7 @@ def test_a_killed_run_goes_on(here: Path, tiny_model: Path) -> None:
     assert facts["n_samples"] == 40 and path.read_bytes().startswith(there[: there.rindex(b"\n") + 1])
     whole = totals(evaluated(*words[:4], "-o", "whole.jsonl", *words[6:], "--json"))
     assert whole["verdicts"] == facts["verdicts"]
-    assert sorted(path.read_text().splitlines()) == sorted((here / "whole.jsonl").read_text().splitlines())
+    assert samples(path.read_bytes()) == samples((here / "whole.jsonl").read_bytes())
 
 
 def test_ctrl_c_ends_it_in_a_line_and_what_was_done_is_kept(here: Path, tiny_model: Path) -> None:
@@ -129,7 +127,7 @@ def test_three_parts_joined_are_the_run_at_once(here: Path, tiny_model: Path) ->
     assert drawn(tiny_model, *words, "--shard", "3/3", "--generate", "3.jsonl").status == 0  # there are two tasks
     joined = b"".join(path.read_bytes() for path in (*paths, here / "3.jsonl"))
     (here / "joined.jsonl").write_bytes(joined)
-    assert sorted(joined.splitlines()) == sorted((here / "whole.jsonl").read_bytes().splitlines())
+    assert samples(joined) == samples((here / "whole.jsonl").read_bytes())
     for found in (
         totals(evaluated("--judge", "joined.jsonl", "--json")),
         totals(drawn(tiny_model, *words, "-o", "joined.jsonl", "--json")),

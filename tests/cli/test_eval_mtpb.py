@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cli.running import Ran, cgcli
+from tests.evals.small import samples
 
 PREFIX = "# Import libraries.\n\nimport numpy as np\n\n"
 
@@ -95,7 +96,7 @@ def test_parts_joined_are_the_run_at_once(tmp_path: Path, data: Path, tiny_model
     assert [(part["n_problems"], part["n_samples"], part["shard"]) for part in parts] == [(1, 4, "1/2"), (1, 4, "2/2")]
     joined = tmp_path / "joined.jsonl"
     joined.write_bytes(b"".join(Path(part["samples"]).read_bytes() for part in parts))
-    assert sorted(joined.read_bytes().splitlines()) == sorted((tmp_path / "whole.jsonl").read_bytes().splitlines())
+    assert samples(joined.read_bytes()) == samples((tmp_path / "whole.jsonl").read_bytes())
     found = told(cgcli(*words, "--judge", str(joined)))
     for name in ("n_problems", "n_samples", "pass@1", "verdicts", "turns"):
         assert found[name] == whole[name]

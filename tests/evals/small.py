@@ -31,3 +31,9 @@ def write_tasks(path: Path) -> Path:
 def write_samples(path: Path, *rows: tuple[str, str]) -> Path:
     path.write_text("".join(json.dumps({"task_id": task, "completion": text}) + "\n" for task, text in rows))
     return path
+
+
+def samples(text: str | bytes) -> list[str]:
+    """The rows of a file of samples, in an order of their own, without the time that they took."""
+    rows = [json.loads(line) for line in text.splitlines()]
+    return sorted(json.dumps({**row, "seconds": None}) for row in rows)
