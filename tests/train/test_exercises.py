@@ -31,6 +31,12 @@ def test_they_are_turns_and_hardly_two_are_the_same() -> None:
     assert len(set(SOME)) > 0.98 * len(SOME)
 
 
+def test_what_is_defined_is_called() -> None:
+    defined = [(text, name) for text in SOME for name in re.findall(r"^def (\w+)", text, re.MULTILINE)]
+    called = sum(text.count(f"{name}(") > 1 for text, name in defined)
+    assert called > 0.6 * len(defined)
+
+
 def test_every_row_of_the_tables_is_used() -> None:
     text = "".join(exercises(8, 3000))
     for _, wordings, *_ in (*PHRASES, *DEEDS):

@@ -89,6 +89,11 @@ def test_a_functions_docstring_becomes_its_prompt() -> None:
     assert len({split(program or "", "#").turns[0].prompt for program in programs}) > 3  # wordings
 
 
+def test_a_form_feed_ends_no_line() -> None:
+    program = turned("# one\x0cline\n" + FUNCTIONS, 0)
+    assert program is not None and set(turns(program).values()) == set(turns(turned(FUNCTIONS, 0) or "").values())
+
+
 def test_commented_blocks_become_turns_at_the_margin() -> None:
     text = BLOCKS.replace("    # TODO: rows without names\n    if not names:\n        raise ValueError(path)\n\n", "")
     program = turned(text, 0)
