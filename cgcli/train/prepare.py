@@ -30,6 +30,7 @@ from cgcli.train.records import SHORTEST, RecordWriter
 from cgcli.train.sources import Source, Tally, read, walk
 from cgcli.train.texts import TextWriter, texts
 from cgcli.train.tokenizer import FILES, Tokenizer, keep, train
+from cgcli.train.turns import turned
 
 _FORMAT = 1  # of what is in OUT/data; another number, and it is made anew
 _BATCH_BYTES = 1 << 20  # of text, tokenized at once
@@ -160,10 +161,10 @@ def _keep_texts(
                 licences.add(source.licence, size)
                 trained.add(source)
                 if filters.drawn(f"turns of {source.path}", data.seed, data.turns):
-                    turns = _turns(source, data.seed)
-                    if turns is not None and not seen.before(turns.text):
-                        totals.add("turns", len(turns.text.encode()))
-                        trained.add(turns)
+                    for program in turned(source.text, data.seed):
+                        if not seen.before(program):
+                            totals.add("turns", len(program.encode()))
+                            trained.add(replace(source, path=f"{source.path} (turns)", text=program))
     if not trained.starts:
         kept = {"held out": totals.files["held_out"]} if totals.files["held_out"] else {}
         why = "".join(f", {files} {reason}" for reason, files in (kept | dict(dropped.files.most_common())).items())
@@ -175,14 +176,6 @@ def _keep_texts(
         "licences": licences.table(),
     }
     return counts, trained.starts
-
-
-def _turns(source: Source, seed: int) -> Source | None:
-    """The text as comments, each with the code that it describes."""
-    from cgcli.train.turns import turned
-
-    text = turned(source.text, seed)
-    return None if text is None else replace(source, path=f"{source.path} (turns)", text=text)
 
 
 def _put_tokenizer(

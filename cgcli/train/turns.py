@@ -52,21 +52,20 @@ class _Turn:
         return f"# {self.prompt}\n{self.code}\n"
 
 
-def turned(text: str, seed: int) -> str | None:
-    """Programs in turns made of the source file `text`, two blank lines apart, each of which compiles; None where
-    nothing in it lends itself to one.
+def turned(text: str, seed: int) -> list[str]:
+    """Programs in turns made of the source file `text`, each of which compiles; none where nothing in it lends itself
+    to one.
 
     The same text and seed give the same programs.
     """
     tree = parsed(text)
     if tree is None:
-        return None
+        return []
     draw = random.Random(f"{seed} {text}")
     lines = text.split("\n")  # as the parser counts them: a form feed ends no line
     imports = _imports(tree)
     runs = (*_functions(tree, lines, draw, imports), *_blocks(tree, lines, draw))
-    programs = [program for run in runs if _compiles(program := _program(run, imports, draw))]
-    return "\n\n".join(programs) or None
+    return [program for run in runs if _compiles(program := _program(run, imports, draw))]
 
 
 def _program(run: list[_Turn], imports: dict[str, str], draw: random.Random) -> str:

@@ -10,7 +10,8 @@ from cgcli.core.errors import CgcliError, ExitStatus, UsageError
 from cgcli.train.recipe import Recipe, read_recipe, with_values
 from tests.conftest import REPOSITORY
 
-PUBLISHED = sorted((REPOSITORY / "models" / "recipes").glob("*.toml"))
+RECIPES = REPOSITORY / "models" / "recipes"
+PUBLISHED = sorted(path for path in RECIPES.glob("*.toml") if not path.stem.endswith("-packages"))
 
 
 def written(folder: Path, text: str) -> Path:
