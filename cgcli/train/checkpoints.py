@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import jax
 import orbax.checkpoint as ocp
 
 from cgcli.core.errors import CgcliError
@@ -73,7 +72,7 @@ class Checkpoints:
         step = self.latest
         if step is None:
             return None
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(_shapes(like)), facts=ocp.args.JsonRestore())
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(like), facts=ocp.args.JsonRestore())
         try:
             found = self._manager.restore(step, args=args)
         except (OSError, ValueError, KeyError) as error:
@@ -108,8 +107,3 @@ class Checkpoints:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _shapes(state: StateT) -> StateT:
-    shapes: StateT = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-    return shapes

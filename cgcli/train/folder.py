@@ -7,7 +7,8 @@
     OUT/export/         the trained model in the Hub's layout
     OUT/profile/        a trace, where one was asked for
 
-A folder belongs to one recipe: another one is refused, but for how long to train and when to keep a checkpoint.
+A folder with checkpoints belongs to one recipe: another one is refused, but for how long to train and when to keep a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class Folder:
         return self.root / "profile"
 
     def check(self, recipe: Recipe) -> None:
-        """Raises UsageError where this is another recipe's folder, naming what differs."""
-        if not self.recipe.is_file():
+        """Raises UsageError where another recipe has checkpoints here, naming what differs."""
+        if not self.recipe.is_file() or not any(self.checkpoints.glob("[0-9]*")):
             return
         there, wanted = flat(_same_run(read_recipe(self.recipe))), flat(_same_run(recipe))
         for name, value in wanted.items():

@@ -7,6 +7,7 @@ draws nothing and reads no command line.
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -163,7 +164,8 @@ class _Run:
                 yield row
                 if stopping and self.step < total:
                     raise Interrupted(
-                        f"interrupted, step {self.step} of {total} is kept", hint=f"cgcli train -o {self.place.root}"
+                        f"interrupted, step {self.step} of {total} is kept",
+                        hint=f"cgcli train -o {shlex.quote(str(self.place.root))}",
                     )
 
     def _advance(self, advance: Step, rate: float) -> Row:

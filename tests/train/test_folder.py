@@ -39,8 +39,10 @@ def test_paths_become_absolute_and_words_stay(tmp_path: Path) -> None:
 
 def test_another_recipe_is_refused_and_more_steps_are_not(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "out")
-    with folder.held(Recipe()):
+    with folder.held(with_values(Recipe(), optimizer={"lr": 0.2})):
         pass
+    with folder.held(Recipe()):  # nothing was trained yet: the folder is free
+        (folder.checkpoints / "3").mkdir(parents=True)
     longer = replace(with_values(Recipe(), optimizer={"steps": 400_000}), checkpoint=CheckpointPart(5, 1))
     with folder.held(longer):
         pass
