@@ -16,7 +16,7 @@ from cgcli.hub.sizes import Shape, parameters
 from cgcli.train.recipe import Recipe, with_values
 
 FLOAT = 4  # bytes of masters, gradients and moments
-SHARE = 0.4  # of the measured peak that a step reaches: what is assumed of time before a run has begun
+SHARE = 0.3  # of the measured peak that a step of a small model reaches on two cores: assumed before a run has begun
 LOSS_PIECE = 32 << 20  # bytes of logits that are made at a time (loss.py)
 QUERIES = 256  # rows of attention's scores that are made at a time (model.py)
 RESERVE = 600_000_000  # bytes of a process that has JAX loaded and a step compiled
