@@ -64,9 +64,11 @@ def places(tree: TreeT, mesh: Mesh) -> TreeT:
 
 def shard_state(state: TreeT, mesh: Mesh) -> TreeT:
     """`state`, the same in every process, put where it belongs."""
-    return jax.device_put(state, places(state, mesh))
+    placed: TreeT = jax.device_put(state, places(state, mesh))
+    return placed
 
 
 def shard_batch(tokens: Any, mesh: Mesh) -> Array:
     """This process's records [accumulate, its share, T] as a part of the array of all processes."""
-    return jax.make_array_from_process_local_data(NamedSharding(mesh, RECORDS), tokens)
+    placed: Array = jax.make_array_from_process_local_data(NamedSharding(mesh, RECORDS), tokens)
+    return placed

@@ -110,7 +110,8 @@ def main() -> int:
         wrong.append(f"loss: {value} by JAX, {numpy_loss(params, tokens, CONFIG)} by NumPy")
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     expected = differences(params, tokens, jax.tree.leaves(params), 12)
-    for remat in (False, True):
+    for remat, written_out in ((False, CONFIG.n_layer), (True, 0)):
+        model.WRITTEN_OUT = written_out
         gradients = jax.tree.leaves(slopes(params, remat)[1])
         for path, gradient, entries in zip(paths, gradients, expected, strict=True):
             flat = np.asarray(gradient).reshape(-1)
