@@ -146,11 +146,9 @@ def _listed(parts: dict[str, int]) -> str:
 
 
 def _device() -> Device:
-    import jax
+    from cgcli.train import device
 
-    from cgcli.train.device import memory_bytes
-
-    return Device(jax.default_backend(), memory_bytes(), jax.device_count())
+    return Device(device.platform(), device.memory_bytes(), device.count())
 
 
 def _check_installed() -> None:

@@ -39,6 +39,16 @@ def memory_bytes() -> int:
     return int(limit) if limit else available_bytes() // jax.local_device_count()
 
 
+def platform() -> str:
+    """ "cpu", "gpu" or "tpu"."""
+    return jax.default_backend()
+
+
+def count() -> int:
+    """Devices of all processes together."""
+    return jax.device_count()
+
+
 def name() -> str:
     """The kind of device, and how many: '1 cpu', '8 NVIDIA H100'."""
     devices = jax.devices()

@@ -76,7 +76,7 @@ def train(
     UsageError where `out` has a run of another recipe; ModelFileError for an `init` that is no CodeGen checkpoint.
     """
     place = Folder(out)
-    planned = estimate.check(recipe, device.memory_bytes(), jax.device_count())
+    planned = estimate.check(recipe, device.memory_bytes(), device.count())
     with ExitStack() as stack:
         if processes.first:
             stack.enter_context(place.held(recipe))
