@@ -8,9 +8,13 @@ import pytest
 
 
 @pytest.fixture
-def quick_compiler() -> Iterator[None]:
-    """JAX without most of its optimizations: of tiny models nearly all the time is the compiler's."""
+def quick_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """JAX without most of its optimizations, layers scanned: of tiny models nearly all the time is the compiler's."""
     import jax
+
+    from cgcli.train import model
+
+    monkeypatch.setattr(model, "WRITTEN_OUT", 0)
 
     jax.config.update("jax_disable_most_optimizations", True)
     yield

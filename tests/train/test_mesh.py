@@ -22,8 +22,10 @@ PROGRAM = """
 import json, sys
 import jax
 jax.config.update("jax_disable_most_optimizations", True)
+from cgcli.train import model
 from cgcli.train.recipe import with_values
 from tests.train.test_step import TINY, train
+model.WRITTEN_OUT = 0
 found = []
 for split, lora in json.loads(sys.argv[1]):
     recipe = with_values(TINY, compute={"model_parallel": split}, lora={"rank": lora})
