@@ -163,7 +163,16 @@ class Bars:
 
         console = Console(file=self._stderr, force_terminal=True, no_color=not self._colour)
         label = TextColumn("{task.description}", markup=False)
-        return Progress(label, BarColumn(bar_width=24), Facts(), console=console, redirect_stdout=False)
+        # A step of training may take minutes; within rich's 30 s there would be no speed, and no time left.
+        period_s = 1800
+        return Progress(
+            label,
+            BarColumn(bar_width=24),
+            Facts(),
+            console=console,
+            redirect_stdout=False,
+            speed_estimate_period=period_s,
+        )
 
 
 class _BarTask:

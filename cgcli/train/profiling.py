@@ -41,7 +41,7 @@ class Profiler:
     def _stop(self) -> None:
         if self._running:
             self._running = False
-            jax.profiler.stop_trace()  # type: ignore[no-untyped-call]
+            jax.profiler.stop_trace()
             count = min(self._step, LAST) - FIRST + 1
             self._tell(f"profile of {count} steps in {self._folder}: {summary(self._folder)}")
 

@@ -79,7 +79,7 @@ def trained_weights(out: Path) -> bytes:
 def keep_compiled() -> None:
     """In this process, too."""
     for name, value in COMPILED.items():
-        jax.config.update(name.lower(), value if name.endswith("DIR") else int(value))  # type: ignore[no-untyped-call]
+        jax.config.update(name.lower(), value if name.endswith("DIR") else int(value))
 
 
 def started(*arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
