@@ -74,8 +74,9 @@ def logits(params: Params, tokens: Array, config: CodeGenConfig, *, dtype: DType
 def output(params: Params, hidden: Array) -> Array:
     """Logits [..., V] float32 of final hidden states [..., E]."""
     head = params["head"].astype(hidden.dtype)
-    products: Array = jnp.einsum("...e,ev->...v", hidden, head, preferred_element_type=_sums(hidden.dtype))
-    return products + params["head_bias"]
+    products = jnp.einsum("...e,ev->...v", hidden, head, preferred_element_type=_sums(hidden.dtype))
+    biased: Array = products + params["head_bias"]
+    return biased
 
 
 def hidden_states(

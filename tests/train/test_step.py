@@ -72,17 +72,14 @@ def test_accumulation_changes_only_rounding() -> None:
     assert [m["grad_norm"] for m in parts] == pytest.approx([m["grad_norm"] for m in once], rel=1e-4)
 
 
-def test_remat_changes_only_rounding() -> None:
-    kept = train(TINY, 40)[1][:5]
-    again = train(with_values(TINY, compute={"remat": True}), 5)[1]
-    assert [m["nll"] for m in again] == pytest.approx([m["nll"] for m in kept], rel=1e-5)
-
-
-@pytest.mark.parametrize(("dtype", "within"), [("bfloat16", 0.05), ("float16", 0.01)])
+@pytest.mark.parametrize(
+    ("dtype", "within"), [("bfloat16", 0.05), pytest.param("float16", 0.01, marks=pytest.mark.slow)]
+)
 def test_half_precision_learns_as_well(dtype: str, within: float) -> None:
     exact = train(TINY, 40)[1]
     state, half = train(with_values(TINY, compute={"dtype": dtype}), 40)
     assert abs(half[0]["nll"] - exact[0]["nll"]) < 0.01
+    assert half[0]["grad_norm"] == pytest.approx(exact[0]["grad_norm"], rel=0.05)
     assert abs(half[-1]["nll"] - exact[-1]["nll"]) < within * math.log(64)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.params))
 
@@ -120,3 +117,17 @@ def test_adapters_alone_are_trained() -> None:
     assert metrics[-1]["nll"] < metrics[0]["nll"] - 0.1
     assert set(state.params) == {"blocks"} and set(state.params["blocks"]) == {"qkv", "out", "fc_in", "fc_out"}
     assert all(np.abs(adapter["b"]).max() > 0 for adapter in state.params["blocks"].values())
+
+
+@pytest.mark.slow
+def test_in_float16_a_gradient_that_is_not_finite_is_passed_over() -> None:
+    recipe = with_values(TINY, compute={"dtype": "float16"})
+    mesh = make_mesh(recipe)
+    params = model.init(recipe.model.config(), 0)
+    params["wte"] = 1e6 * params["wte"]
+    kept = np.array(params["head"])
+    state, metrics = make_step(recipe, mesh)(
+        shard_state(init_state(recipe, params), mesh), shard_batch(next(batches(recipe, 1)), mesh)
+    )
+    assert not math.isfinite(float(metrics["grad_norm"])) and int(state.step) == 1
+    np.testing.assert_array_equal(state.params["head"], kept)
