@@ -88,10 +88,13 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert trained_weights(out) == trained_weights(whole[0])
 
 
-def test_ctrl_c_keeps_the_step_and_says_how_to_go_on(sources: Path, whole: tuple[Path, Result], tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_step_and_says_how_to_go_on(
+    sources: Path, whole: tuple[Path, Result], tmp_path: Path, how: signal.Signals
+) -> None:
     out = tmp_path / "out"
     recipe = write_recipe(tmp_path / "tiny.toml", tiny(sources))
-    status, err = killed(started(recipe, "-o", out), out, 4, signal.SIGINT)
+    status, err = killed(started(recipe, "-o", out), out, 4, how)
     done = max(losses(out))
     assert status == 130
     assert err.splitlines()[-1] == f"cgcli: interrupted, step {done} of {STEPS} is kept; type: cgcli train -o {out}"
