@@ -26,39 +26,34 @@ from cgcli.train import model
 from cgcli.train.recipe import with_values
 from tests.train.test_step import TINY, train
 model.WRITTEN_OUT = 0
-found = []
-for split, lora in json.loads(sys.argv[1]):
-    recipe = with_values(TINY, compute={"model_parallel": split}, lora={"rank": lora})
-    state, metrics = train(recipe, 6)
-    split_arrays = sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
-    found.append({"metrics": metrics, "devices": len(state.step.devices()), "split": split_arrays})
-print(json.dumps(found))
+split, lora = json.loads(sys.argv[1])
+recipe = with_values(TINY, compute={"model_parallel": split}, lora={"rank": lora})
+state, metrics = train(recipe, 6)
+split_arrays = sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
+print(json.dumps({"metrics": metrics, "devices": len(state.step.devices()), "split": split_arrays}))
 """
-CASES = {"data 8": (1, 0), "data 4, model 2": (2, 0), "data 2, model 4": (4, 0), "adapters": (2, 2)}
-
-
-@pytest.fixture(scope="module")
-def found() -> dict[str, dict[str, object]]:
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES}"}
-    command = [sys.executable, "-c", PROGRAM, json.dumps(list(CASES.values()))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return dict(zip(CASES, json.loads(done.stdout.splitlines()[-1]), strict=True))
+# Devices of one layer, rank of adapters; how many arrays are divided: eight weights, and two moments of each.
+CASES = [
+    pytest.param(1, 0, 0, id="data 8"),
+    pytest.param(2, 0, 24, id="data 4, model 2", marks=pytest.mark.slow),
+    pytest.param(4, 0, 24, id="data 2, model 4"),
+    pytest.param(2, 2, 0, id="data 4, model 2, adapters", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.usefixtures("quick_compiler")
-@pytest.mark.parametrize("case", CASES)
-def test_the_same_losses_as_on_one(case: str, found: dict[str, dict[str, object]]) -> None:
-    _, alone = train(with_values(TINY, lora={"rank": CASES[case][1]}), 6)
-    assert found[case]["devices"] == DEVICES
-    for mine, theirs in zip(alone, found[case]["metrics"], strict=True):  # type: ignore[call-overload]
+@pytest.mark.parametrize(("split", "rank", "divided"), CASES)
+def test_the_same_losses_as_on_one(split: int, rank: int, divided: int) -> None:
+    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES}"}
+    command = [sys.executable, "-c", PROGRAM, json.dumps([split, rank])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    _, alone = train(with_values(TINY, lora={"rank": rank}), 6)
+    for mine, theirs in zip(alone, found["metrics"], strict=True):
         assert theirs == pytest.approx(mine, rel=TOLERANCE)
     assert alone[0]["nll"] != alone[-1]["nll"]
-
-
-def test_weights_and_moments_are_divided(found: dict[str, dict[str, object]]) -> None:
-    """Eight of the weights and twice as many moments of them, where layers are divided."""
-    assert [found[case]["split"] for case in CASES] == [0, 24, 24, 0]
+    assert (found["devices"], found["split"]) == (DEVICES, divided)
 
 
 @pytest.mark.parametrize(
