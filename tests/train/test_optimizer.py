@@ -12,6 +12,8 @@ import pytest
 from cgcli.train import lora, model, optimizer
 from cgcli.train.recipe import LoraPart, ModelPart, OptimizerPart
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 PART = OptimizerPart(lr=0.1, lr_end=0.01, warmup=4, steps=20, weight_decay=0.5, clip=1.0)
 WEIGHTS: Any = {"head": np.array([[1.0, -2.0], [3.0, 4.0]]), "blocks": {"ln_scale": np.array([[1.0, 2.0]])}}
 GRADIENTS: list[Any] = [
@@ -40,8 +42,9 @@ def test_three_steps_by_hand() -> None:
     transform = optimizer.build(PART)
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), WEIGHTS)
     state = transform.init(params)
+    update = jax.jit(transform.update)
     for gradient in GRADIENTS:
-        updates, state = transform.update(jax.tree.map(jnp.asarray, gradient), state, params)
+        updates, state = update(jax.tree.map(jnp.asarray, gradient), state, params)
         params = jax.tree.map(jnp.add, params, updates)
     head, scale = by_hand()
     np.testing.assert_allclose(params["head"], head, rtol=1e-5)
@@ -63,11 +66,11 @@ def test_the_schedule(part: OptimizerPart, wanted: dict[int, float]) -> None:
 
 def test_every_matrix_and_adapter_is_decayed_and_nothing_else() -> None:
     params = model.init(ModelPart(layers=2, width=8, heads=4, rotary=2, vocabulary=8, context=8).config(), 0)
-    params = jax.tree.map(jnp.ones_like, params)
+    params = jax.tree.map(np.ones_like, params)
     transform = optimizer.build(OptimizerPart(lr=1.0, lr_end=1.0, warmup=0, weight_decay=0.25))
-    for tree in (params, jax.tree.map(jnp.ones_like, lora.init(params, LoraPart(rank=2), 0))):
-        nothing = jax.tree.map(jnp.zeros_like, tree)
-        updates, _ = transform.update(nothing, transform.init(tree), tree)
+    for tree in (params, jax.tree.map(np.ones_like, lora.init(params, LoraPart(rank=2), 0))):
+        nothing = jax.tree.map(np.zeros_like, tree)
+        updates, _ = jax.jit(transform.update)(nothing, jax.jit(transform.init)(tree), tree)
         moved = {
             str(getattr(path[-1], "key", ""))
             for path, leaf in jax.tree_util.tree_leaves_with_path(updates)
