@@ -21,6 +21,8 @@ FOLDERS = {
     "cgcli/cli": "commands, one file each: parse, call one function, print; the only place that imports typer",
     "cgcli/repl": "the interactive loop: commands, keys, what is shown; the only place that imports prompt_toolkit",
     "cgcli/evals": "HumanEval and MTPB: drawing, judging in the sandbox, pass@k, the paper's analyses",
+    "cgcli/evals/report": "runs beside each other and beside published numbers: tables, a page, CSV",
+    "cgcli/train": "training and fine-tuning CodeGen, an optional extra; the only place that imports jax",
     "cgcli/sandbox": "running generated code: policy, isolation, limits, verdicts",
     "cgcli/program": "what a program is: turns, versions, journal, folding; a session is a program and an engine",
     "cgcli/hub": "catalog, download, local store; a pull is download, convert, store",
@@ -30,6 +32,7 @@ FOLDERS = {
     "cgcli/core": "environment, configuration, output, errors, exit statuses",
     "kernels": "everything on the token path after the logits, in plain C; no Python, no llama.cpp headers",
     "models": "what can be pulled",
+    "models/recipes": "what `cgcli train` can train by name, and on what",
     "tests": "mirrors cgcli/ folder by folder, and benchmarks/",
 }
 ORDER = list(FOLDERS)

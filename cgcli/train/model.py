@@ -30,7 +30,8 @@ DEVIATION = 0.02  # of initial weights (initializer_range of the published confi
 # saves half of the square, and scores take [B, H, QUERIES, T] at a time.
 QUERIES = 256
 # A scan copies what each layer keeps for the backward pass. Of a model of few layers they are written out one after the
-# other instead: 18 to 30 % more tokens/s on a CPU at 6 layers, for as much longer compiling.
+# other instead: 18 to 30 % more tokens/s on a CPU at 6 layers, for as much longer compiling. Not with remat: XLA would
+# then keep of all layers what is to be computed again.
 WRITTEN_OUT = 8
 
 
@@ -89,7 +90,7 @@ def hidden_states(
 
     hidden = jnp.take(params["wte"], tokens, axis=0).astype(dtype)
     kept = jax.checkpoint(layer) if remat else layer
-    hidden, _ = jax.lax.scan(kept, hidden, params["blocks"], unroll=config.n_layer <= WRITTEN_OUT)
+    hidden, _ = jax.lax.scan(kept, hidden, params["blocks"], unroll=not remat and config.n_layer <= WRITTEN_OUT)
     return layer_norm(hidden, params["ln_f_scale"], params["ln_f_bias"], config.epsilon)
 
 
