@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(autouse=True)
+def no_interrupt_left() -> Iterator[None]:
+    """The flag of Ctrl-C is the process's: one that a test sets ends with it."""
+    yield
+    if "cgcli.native.interrupt" in sys.modules:
+        from cgcli.native.interrupt import Interrupt
+
+        Interrupt().clear()
 
 
 @pytest.fixture(scope="session")

@@ -101,10 +101,12 @@ def test_o_does_not_leave_a_fragment_of_the_program_that_was_read(tiny_model: Pa
 
 
 def test_a_pipe_that_gives_nothing_is_named(tiny_model: Path) -> None:
-    with subprocess.Popen(["sleep", "2.6"], stdout=subprocess.PIPE) as feeder:
-        command = [*CGCLI, "gen", "x", "-m", str(tiny_model), *SHORT]
-        done = subprocess.run(command, stdin=feeder.stdout, capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0 and done.stderr.startswith(b"reading stdin")
+    command = [*CGCLI, "gen", "x", "-m", str(tiny_model), *SHORT]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stderr and process.stderr.readline().startswith(b"reading stdin")
+        process.communicate(timeout=60)
+    assert process.returncode == 0
 
 
 def test_without_a_prompt_stdin_is_continued_as_it_is(tiny_model: Path) -> None:
