@@ -92,19 +92,23 @@ def _choose(run: Run, model: str | None) -> Choice:
 
 
 @contextmanager
-def loaded(run: Run, settings: Settings, choice: Choice, *, draws: bool = True) -> Iterator[Engine]:
+def loaded(
+    run: Run, settings: Settings, choice: Choice, *, draws: bool = True, apart: bool = False
+) -> Iterator[Engine]:
     """The engine with the chosen model; Ctrl-C ends what it does.
 
-    draws: whether it will draw tokens, so that guesses are of use.
+    draws: whether it will draw tokens, so that guesses are of use; apart: many texts at a time.
     """
     from cgcli.native.interrupt import interruptible
 
-    with interruptible() as interrupt, opened(run, settings, choice, interrupt, draws=draws) as engine:
+    with interruptible() as interrupt, opened(run, settings, choice, interrupt, draws=draws, apart=apart) as engine:
         yield engine
 
 
-def opened(run: Run, settings: Settings, choice: Choice, interrupt: Interrupt, *, draws: bool = True) -> Engine:
-    """The engine with the chosen model, to be closed; says how it runs.
+def opened(
+    run: Run, settings: Settings, choice: Choice, interrupt: Interrupt, *, draws: bool = True, apart: bool = False
+) -> Engine:
+    """The engine with the chosen model, to be closed; says how it runs. draws, apart: as in `loaded`.
 
     Raises as `chosen`, and ModelFileError, CgcliError.
     """
@@ -120,6 +124,7 @@ def opened(run: Run, settings: Settings, choice: Choice, interrupt: Interrupt, *
         draft=guesser,
         speculate=draws and settings.draft != "off",
         exact=settings.exact,
+        apart=apart,
         costs=_known_costs(run, settings, choice),
     )
     on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"

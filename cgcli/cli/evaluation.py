@@ -85,7 +85,7 @@ class Drawing(Generic[ItemT]):
 
     @contextmanager
     def _here(self, run: Run, missing: Mapping[Key, ItemT]) -> Iterator[Iterator[Row]]:
-        with loaded(run, self.settings, self.choice) as engine:
+        with loaded(run, self.settings, self.choice, apart=True) as engine:
             yield timed(self.draw(engine, missing.values()))
 
     @contextmanager
@@ -117,7 +117,7 @@ class Drawing(Generic[ItemT]):
                 f"{choice.path} there is another model than here", hint="pull the same on each machine"
             )
         settings = replace(self.settings, threads=self.settings.threads or min(cpus, thread_count()))
-        engine = opened(run, settings, choice, Interrupt())
+        engine = opened(run, settings, choice, Interrupt(), apart=True)
         return lambda wanted: timed(self.draw(engine, wanted))
 
 

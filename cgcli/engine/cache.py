@@ -53,10 +53,12 @@ class Step:
 class Cache:
     """Starts with no cell at all: `reserve` makes the context.
 
-    PADDING: cells that a pass may need beyond its tokens. reread: tokens read again so far, to put cells in order.
+    PADDING: cells that a pass may need beyond its tokens. UNEVEN: whether one pass over the weights may add more tokens
+    to one branch than to another. reread: tokens read again so far, to put cells in order.
     """
 
     PADDING = 3
+    UNEVEN = True
 
     def __init__(
         self, model: Model, *, threads: int, exact: bool = False, abort: int | None = None, sequences: int = 64
@@ -107,6 +109,28 @@ class Cache:
         cells = source.cells[:shared] if source else []
         return self.size - len(held.union(cells)) - (len(tokens) - shared)
 
+    def plan(self, wanted: Sequence[tuple[Sequence[int], int]], together: int) -> None:
+        """Nothing is held: have cells for as many texts as may be live together. wanted: the tokens of each, and how
+        many may follow them. Raises as `reserve` where not even the first has room."""
+        contexts: set[tuple[int, ...]] = set()
+        needs = []
+        for tokens, room in wanted:
+            context = tuple(tokens)
+            needs.append(room + (0 if context in contexts else len(context)))
+            contexts.add(context)
+        cells = sum(sorted(needs)[-together:])
+        if cells > self.size:
+            # Exact passes leave dead cells behind: the more cells there are, the seldomer all is read again.
+            self.reserve(cells * 2 if self.exact else cells, least=len(wanted[0][0]) + wanted[0][1])
+
+    def share(self, cells: int, texts: int) -> int:
+        """What to reserve for `texts` texts that have so many tokens together."""
+        return cells
+
+    def fits(self, tokens: Sequence[int], room: int, others: Sequence[int]) -> bool:
+        """Whether a text can be live too, and all come to their end. others: what the live ones may still take."""
+        return self.left(tokens) >= room + sum(others)
+
     def reserve(self, cells: int, *, least: int | None = None) -> None:
         """Have so many cells, where memory allows it, and `least` (all of them, if None) in any case.
 
@@ -154,6 +178,10 @@ class Cache:
             branch.logits = source.logits if length == len(source.tokens) else None
             self._share(source, branch, length)
         return branch
+
+    def seat(self, source: Branch, length: int) -> Branch:
+        """A branch to draw on, as `fork`."""
+        return self.fork(source, length)
 
     def _share(self, source: Branch, branch: Branch, length: int) -> None:
         branch.tokens, branch.cells = source.tokens[:length], source.cells[:length]
@@ -219,6 +247,10 @@ class Cache:
             branch.tokens, branch.cells, branch.logits = [], [], None
         self.context.clear()
         self._clear()
+
+    def line_up(self, branches: Sequence[Branch]) -> list[int]:
+        """Before a pass of several branches: the order in which it takes them, as indices."""
+        return list(range(len(branches)))
 
     def run(self, steps: Sequence[Step]) -> bool:
         """One pass. There must be room. False where it was interrupted: no branch then has any of it."""

@@ -16,6 +16,7 @@ from typing import Self
 from cgcli.core.errors import ContextError, UsageError
 from cgcli.core.progress import Progress, Silent
 from cgcli.engine import state
+from cgcli.engine.apart import Apart
 from cgcli.engine.aside import aside
 from cgcli.engine.binding import without_tiles
 from cgcli.engine.cache import Cache
@@ -51,6 +52,7 @@ class Engine:
         draft: Path | None = None,
         speculate: bool = True,
         exact: bool = False,
+        apart: bool = False,
         sequences: int = 16,
         costs: PassCosts | None = None,
     ) -> None:
@@ -58,7 +60,8 @@ class Engine:
 
         speculate: guess tokens ahead, from the text itself or by a smaller model in the file `draft`; costs: what wider
         passes cost this model here. exact: a text depends on its context and draws alone, not on what is drawn beside
-        it, nor on guesses, nor on what the cache held (on the CPU).
+        it, nor on guesses, nor on what the cache held (on the CPU). apart: texts that are drawn together have caches of
+        their own: faster where they are many, and more memory (see `apart`; with neither `exact` nor `draft`).
         Raises ModelFileError, UsageError, CgcliError.
         """
         started = time.perf_counter()
@@ -74,12 +77,11 @@ class Engine:
         self.window = ctx or self.model.n_ctx_train
         self.vocabulary = Vocabulary(self.model)
         self.exact = exact
-        self.cache = Cache(
-            self.model,
-            threads=self.threads,
-            exact=exact,
-            abort=interrupt.callback_address,
-            sequences=2 * sequences + 32,
+        abort = interrupt.callback_address
+        self.cache = (
+            Apart(self.model, threads=self.threads, abort=abort, sequences=sequences)
+            if apart and not exact and not draft and not self.model.recurrent
+            else Cache(self.model, threads=self.threads, exact=exact, abort=abort, sequences=2 * sequences + 32)
         )
         self._reader = Reader(self.cache, interrupt, self.timings)
         try:
@@ -238,12 +240,13 @@ class Engine:
         self.cache.release(self.cache.adopt(known.tokens, known.data))
         return tokens
 
-    def reserve(self, cells: int) -> None:
-        """Make room for so many tokens of contexts and completions, before they come.
+    def reserve(self, cells: int, *, texts: int = 1) -> None:
+        """Make room for so many tokens of contexts and completions, of so many texts in all, before they come.
 
         The cache starts small, since clearing 8,192 cells takes as long as loading a small model; one that must grow
         later is empty again. Raises ContextError where a whole window does not fit into memory.
         """
+        cells = self.cache.share(cells, texts)
         least = min(cells, self.window) + self.cache.PADDING
         if not self.cache.held:
             self.cache.reserve(max(cells + self.cache.PADDING, least), least=least)

@@ -150,8 +150,8 @@ class Scheduler:
         while self._waiting and len(self._live) < self._sequences and not read:
             stream = self._waiting[0]
             if not self._live:
-                self._grow()
-            elif not self._fits(stream):
+                self._cache.plan([(one.tokens, self._room(one)) for one in self._waiting], self._sequences)
+            elif not self._cache.fits(stream.tokens, self._room(stream), [self._room(one) for one in self._live]):
                 break
             before = self._timings.prefill_tokens
             self._read(stream)
@@ -167,34 +167,15 @@ class Scheduler:
             admitted = True
         return admitted
 
-    def _grow(self) -> None:
-        """Nothing is live: have cells for as many of those waiting as may be live together."""
-        first = self._waiting[0]
-        contexts: set[tuple[int, ...]] = set()
-        needs = []
-        for stream in self._waiting:
-            context = tuple(stream.tokens)
-            needs.append(self._room(stream) + (0 if context in contexts else len(context)))
-            contexts.add(context)
-        wanted = sum(sorted(needs)[-self._sequences :])
-        least = len(first.tokens) + self._room(first)
-        if wanted > self._cache.size:
-            # Exact passes leave dead cells behind: the more cells there are, the seldomer all is read again.
-            self._cache.reserve(wanted * 2 if self._cache.exact else wanted, least=least)
-
     def _room(self, stream: Stream) -> int:
         """Cells that a stream may still take."""
         return stream.writer.left + self._cache.PADDING
-
-    def _fits(self, stream: Stream) -> bool:
-        """Whether it can be live too, and all come to their end."""
-        return self._cache.left(stream.tokens) >= sum(map(self._room, [*self._live, stream]))
 
     def _read(self, stream: Stream) -> None:
         """Give a stream a branch of its own with its context."""
         trunk = self._reader.read(stream.tokens)
         try:
-            stream.branch = self._cache.fork(trunk, len(stream.tokens))
+            stream.branch = self._cache.seat(trunk, len(stream.tokens))
         finally:
             self._cache.release(trunk)
 
@@ -202,8 +183,8 @@ class Scheduler:
 
     def _pass(self) -> None:
         started = time.perf_counter()
-        live = self._live
         self._draft()
+        live = self._lined_up()
         self._cache.make_room(sum(1 + len(stream.draft) for stream in live) + self._cache.PADDING)
         steps = []
         for stream in live:
@@ -219,15 +200,21 @@ class Scheduler:
                 address += size
         sampled = iter(self._sampler.sample_rows(draws))
         drawn = 0
-        for stream, step in zip(list(live), steps, strict=True):
+        for stream, step in zip(live, steps, strict=True):
             drawn += self._accept(stream, [next(sampled) for _ in step.tokens], stream.draft, step.branch)
         guesses = sum(len(step.tokens) for step in steps) - len(steps)
         self._timings.passed(time.perf_counter() - started, len(steps), guesses, drawn)
 
+    def _lined_up(self) -> list[Stream]:
+        """The live streams in the order in which a pass takes them."""
+        branches = [stream.branch for stream in self._live if stream.branch]
+        return [self._live[index] for index in self._cache.line_up(branches)]
+
     def _draft(self) -> None:
         prospects = [_NOTHING] * len(self._live)
+        guess = self._cache.UNEVEN or len(self._live) == 1
         for index, stream in enumerate(self._live):
-            if stream.drafter and stream.writer.free:
+            if guess and stream.drafter and stream.writer.free:
                 prospect = stream.drafter.prospect()
                 # The last token that is wanted need not be guessed: the draw after a guess comes free.
                 prospects[index] = Prospect(prospect.chances[: stream.writer.left - 1], prospect.cost)

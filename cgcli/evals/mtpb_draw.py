@@ -120,7 +120,7 @@ def draw_rows(
     likely: Sequence[Wanted],
 ) -> Iterator[Row]:
     """As `draw`, each as its row. facts: in every row; likely: those that room is made for, if there is none yet."""
-    engine.reserve(cells(engine, likely))
+    engine.reserve(cells(engine, likely), texts=engine.sequences)
     for sample in draw(engine, wanted, generation):
         yield {**sample.row(), **facts}
 

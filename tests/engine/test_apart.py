@@ -1,0 +1,235 @@
+"""Branches that lie apart, against what they stand for: whatever was done, each gives the logits that its tokens give
+alone, and a pass of several is one pass over the weights."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from cgcli.core.errors import CgcliError, ContextError
+from cgcli.engine import apart as apart_module
+from cgcli.engine.apart import Apart
+from cgcli.engine.cache import Branch, Step
+from cgcli.engine.context import Context
+from cgcli.engine.engine import Engine
+from cgcli.engine.llama import Model
+from cgcli.engine.request import Completion, Request
+from cgcli.engine.stops import Stops
+from cgcli.native.interrupt import interruptible
+from cgcli.native.sample import Sampling
+
+CELLS, PLACES = 512, 4
+Operation = tuple[str, int, int]
+Alone = Callable[[list[int]], NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Iterator[Model]:
+    with Model.load(tiny_model) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def alone(model: Model) -> Iterator[Alone]:
+    with Context(model, n_ctx=CELLS, threads=1) as context:
+
+        def logits(tokens: list[int]) -> NDArray[np.float32]:
+            context.clear()
+            context.decode(tokens)
+            return context.logits(len(tokens) - 1).copy()
+
+        yield logits
+
+
+@pytest.fixture
+def cache(model: Model) -> Iterator[Apart]:
+    cache = Apart(model, threads=1, sequences=PLACES)
+    cache.reserve(CELLS)
+    yield cache
+    cache.close()
+
+
+def add(cache: Apart, *branches: Branch, tokens: list[int]) -> list[NDArray[np.float32]]:
+    """One pass that adds as many tokens to each; the logits that follow, in the order of `branches`."""
+    order = cache.line_up(branches)
+    steps = [Step(branches[index], tokens, [len(tokens) - 1]) for index in order]
+    assert cache.run(steps)
+    rows = [cache.context.logits(at * len(tokens) + len(tokens) - 1).copy() for at in range(len(steps))]
+    return [rows[order.index(index)] for index in range(len(branches))]
+
+
+class Play:
+    """Operations on a cache, as the reader and the scheduler do them, each followed by what must hold."""
+
+    def __init__(self, model: Model) -> None:
+        self.cache = Apart(model, threads=1, sequences=PLACES)
+        self.cache.reserve(CELLS)
+        self.live: list[Branch] = []
+        self.expected: dict[int, list[int]] = {}
+
+    def do(self, operation: Operation) -> None:
+        name, which, size = operation
+        getattr(self, name)(which, size)
+        for branch in self.live:
+            assert branch.tokens == self.expected[id(branch)]
+        numbers = [branch.sequence for branch in self.cache.branches]
+        assert len(set(numbers)) == len(numbers)
+        for branch in self.cache.branches:
+            assert self.cache.context.length(branch.sequence) == len(branch.tokens)
+
+    def read(self, which: int, size: int) -> None:
+        """A context that begins like some branch, then a live one on it."""
+        if len(self.live) == PLACES:
+            return
+        draw = random.Random(which * 1000 + size)
+        source = draw.choice([None, *self.cache.branches])
+        length = min(size, len(source.tokens)) if source else 0
+        trunk = self.cache.fork(source, length)
+        tokens = draw.choices(range(97, 105), k=size)
+        add(self.cache, trunk, tokens=tokens)
+        whole = list(trunk.tokens)
+        self.live.append(branch := self.cache.seat(trunk, len(trunk.tokens)))
+        self.cache.release(trunk)
+        self.expected[id(branch)] = whole
+
+    def run(self, which: int, size: int) -> None:
+        if self.live:
+            tokens = random.Random(which).choices(range(97, 105), k=1 + size % 3)
+            add(self.cache, *self.live, tokens=tokens)
+            for branch in self.live:
+                self.expected[id(branch)] += tokens
+
+    def trim(self, which: int, size: int) -> None:
+        if self.live:
+            branch = self.live[which % len(self.live)]
+            self.cache.trim(branch, size)
+            del self.expected[id(branch)][size:]
+
+    def end(self, which: int, size: int) -> None:
+        if self.live:
+            branch = self.live.pop(which % len(self.live))
+            del self.expected[id(branch)]
+            self.cache.release(branch)
+
+
+OPERATIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["read", "read", "run", "run", "trim", "end"]),
+        st.integers(0, 50),
+        st.sampled_from([1, 3, 17, 40]),
+    ),
+    min_size=5,
+    max_size=25,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(operations=OPERATIONS)
+def test_whatever_was_done_every_branch_is_what_its_tokens_are_alone(
+    model: Model, alone: Alone, operations: list[Operation]
+) -> None:
+    play = Play(model)
+    try:
+        for operation in operations:
+            play.do(operation)
+        if play.live:
+            for branch, logits in zip(play.live, add(play.cache, *play.live, tokens=[98]), strict=True):
+                assert np.allclose(logits, alone(branch.tokens), atol=0.05)
+    finally:
+        play.cache.close()
+
+
+def test_places_between_others_are_filled_by_the_last(cache: Apart) -> None:
+    trunk = cache.fork(None, 0)
+    add(cache, trunk, tokens=[97, 98, 99])
+    live = [cache.seat(trunk, 3) for _ in range(PLACES)]
+    assert [branch.sequence for branch in live] == [0, 1, 2, 3]
+    first, second, third, fourth = live
+    cache.release(first)
+    cache.release(third)
+    assert cache.line_up([second, fourth]) == [1, 0]
+    assert (fourth.sequence, second.sequence) == (0, 1)
+    assert cache.context.length(0) == 3 and cache.context.length(3) == 0
+    assert first not in cache.branches and third in cache.branches  # one gave up its place, the other is idle
+    assert cache.seat(trunk, 2).sequence == 2
+
+
+def test_a_text_that_has_no_room(cache: Apart) -> None:
+    branch = cache.fork(None, 0)
+    add(cache, branch, tokens=[97] * 300)
+    with pytest.raises(ContextError, match="512 tokens"):
+        cache.run([Step(branch, [97] * 213, ())])
+    assert len(branch.tokens) == 300
+    assert cache.fits([97] * 400, 112, [400]) and not cache.fits([97] * 400, 113, [])
+
+
+def test_the_oldest_idle_context_goes_first_and_a_held_one_never(cache: Apart) -> None:
+    first, second, third, fourth = (cache.fork(None, 0) for _ in range(4))
+    with pytest.raises(CgcliError, match="4 texts"):
+        cache.fork(None, 0)
+    add(cache, first, tokens=[97])
+    for branch in (first, second):
+        cache.release(branch)
+    cache.fork(first, 1)
+    assert first in cache.branches and second not in cache.branches
+    assert third in cache.branches and fourth in cache.branches
+
+
+def test_memory_is_planned(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Apart(model, threads=1, sequences=PLACES)
+    monkeypatch.setattr(apart_module, "available_bytes", lambda: 8 * 1000 * model.cell_bytes)
+    with pytest.raises(ContextError, match="8 caches of 1000 tokens") as caught:
+        cache.plan([([97] * 900, 100)], 4)
+    assert caught.value.hint == "--ctx 768" and cache.size == 0  # an eighth is left to others
+    cache.plan([([97] * 500, 100), ([97] * 900, 100)], 4)  # the first fits
+    assert cache.size == 768
+    cache.close()
+
+
+def texts(tiny_model: Path, requests: list[Request], **options: object) -> tuple[list[str], Engine]:
+    with interruptible() as interrupt:
+        engine = Engine(tiny_model, interrupt=interrupt, threads=1, **options)  # type: ignore[arg-type]
+        found: dict[int, Completion] = dict(engine.complete(requests))
+        engine.close()
+    return [found[index].text for index in range(len(requests))], engine
+
+
+def test_texts_drawn_apart_are_those_drawn_one_by_one(tiny_model: Path) -> None:
+    """Of random weights, whose draws are all but certain: the last bits of a logit decide nothing."""
+    draw = random.Random(3)
+    requests = [
+        Request(
+            bytes(draw.choices(b"abcdefgh \n()", k=draw.randint(5, 200))).rstrip() or b"a",
+            Sampling(temperature=0.8, seed=index),
+            Stops,
+            max_tokens=draw.randint(1, 30),
+            candidate=index,
+        )
+        for index in range(24)
+    ]
+    together, engine = texts(tiny_model, requests, apart=True, sequences=PLACES)
+    one_by_one, _ = texts(tiny_model, requests, sequences=1, speculate=False)
+    assert together == one_by_one
+    assert engine.timings.passes < sum(request.max_tokens for request in requests) / 2
+
+
+def test_candidates_read_their_context_once(tiny_model: Path) -> None:
+    requests = [
+        Request(b"abc" * 60, Sampling(0.9, seed=1), Stops, max_tokens=9, candidate=index) for index in range(12)
+    ]
+    found, engine = texts(tiny_model, requests, apart=True, sequences=PLACES)
+    assert engine.timings.prefill_tokens == 180 and len(set(found)) == 12
+    assert engine.timings.passes == 3 * 8
+
+
+@pytest.mark.parametrize("options", [{"exact": True}, {"sequences": 1, "exact": True}])
+def test_what_needs_the_shared_cache_has_it(tiny_model: Path, options: dict[str, object]) -> None:
+    _, engine = texts(tiny_model, [Request(b"abc", Sampling(0.9, seed=1), Stops, max_tokens=3)], apart=True, **options)
+    assert not isinstance(engine.cache, Apart)
