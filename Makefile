@@ -10,6 +10,9 @@ SECONDS ?= 1800
 # The embedded model in a store of the tests' own.
 TEST_HOME := build/test-home
 TEST_MODEL := $(TEST_HOME)/store/smollm2-135m/q8_0.json
+PYTEST := $(BIN)/python -m pytest -m "slow or not slow" --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# These take every core for long: terminals beside them would be too slow to be tested.
+HEAVY := tests/train tests/cli/test_train.py tests/evals/test_ray_cluster.py tests/evals/test_report_page.py
 CGK_CUDA := -C cmake.define.CGK_CUDA=ON
 say = @echo "make: $(1)" >&2
 
@@ -25,7 +28,8 @@ demo: $(VENV)/.cgcli ## write a program with the embedded model
 	@$(BIN)/cgcli gen "a function that tells whether a number is prime" --seed 1
 
 test: $(VENV)/.dev $(TEST_MODEL) ## run all tests (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest -m "slow or not slow" --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+	@$(PYTEST) $(addprefix --ignore=, $(HEAVY)) $(ARGS) || test $$? = 5 # no test of that name
+	@$(PYTEST) $(HEAVY) $(ARGS) || test $$? = 5
 
 lint: $(VENV)/.dev ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

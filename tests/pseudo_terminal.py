@@ -58,7 +58,7 @@ class PseudoTerminal:
             except pexpect.EOF:
                 return
 
-    def wait(self, condition: Callable[[], object], seconds: float = 20) -> None:
+    def wait(self, condition: Callable[[], object], seconds: float = 60) -> None:
         """Until `condition` holds; fails with the screen where it does not."""
         until = time.monotonic() + seconds
         while not condition():
