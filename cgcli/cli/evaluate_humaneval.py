@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.cli.engine import chosen
-from cgcli.cli.evaluation import Drawing, default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
+from cgcli.cli.evaluation import Asked, Drawing, default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
 from cgcli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,23 +28,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What was asked for beyond the settings. generate, judge: the file, where only that is to be done."""
+class Wish(Asked):
+    """What was asked for beyond the settings."""
 
     preset: str | None = None
     n: int | None = None
     temperatures: tuple[float, ...] = ()
     top_p: float | None = None
-    output: Path | None = None
-    generate: Path | None = None
-    judge: Path | None = None
-    data: Path | None = None
-    limit: int | None = None
-    shard: str | None = None
-    ray: str | None = None
-    workers: int | None = None
-    unsafe: bool = False
-    json: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from cgcli.cli.engine import chosen
-from cgcli.cli.evaluation import Drawing, default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
+from cgcli.cli.evaluation import Asked, Drawing, default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
 from cgcli.core.errors import NetworkError, UsageError
 
 if TYPE_CHECKING:
@@ -30,22 +30,12 @@ KEY = ("id", "case", "turns", "temperature", "seed", "index")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What was asked for beyond the settings. generate, judge: the file, where only that is to be done."""
+class Wish(Asked):
+    """What was asked for beyond the settings."""
 
     turns: str = "both"
     n: int = 1
     rules: str = "paper"
-    output: Path | None = None
-    generate: Path | None = None
-    judge: Path | None = None
-    data: Path | None = None
-    limit: int | None = None
-    shard: str | None = None
-    ray: str | None = None
-    workers: int | None = None
-    unsafe: bool = False
-    json: bool = False
 
 
 def evaluate(run: Run, settings: Settings, wish: Wish) -> None:

@@ -27,6 +27,22 @@ if TYPE_CHECKING:
 ItemT = TypeVar("ItemT")
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What every evaluation may be asked for. generate, judge: the file, where only that is to be done."""
+
+    output: Path | None = None
+    generate: Path | None = None
+    judge: Path | None = None
+    data: Path | None = None
+    limit: int | None = None
+    shard: str | None = None
+    ray: str | None = None
+    workers: int | None = None
+    unsafe: bool = False
+    json: bool = False
+
+
 @contextmanager
 def evaluating(output: Path | None, generate: Path | None, judge: Path | None, *, ray: str | None) -> Iterator[None]:
     """Around an evaluation with these options. Ctrl-C says that it can go on."""

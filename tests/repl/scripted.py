@@ -13,6 +13,7 @@ from cgcli.engine.request import Completion, Request
 from cgcli.hub.choose import Choice
 from cgcli.program.languages import PYTHON
 from cgcli.program.shelf import Shelf
+from cgcli.repl.loop import loop
 from cgcli.repl.opening import new_program
 from cgcli.repl.options import Options
 from cgcli.repl.reader import Card
@@ -165,3 +166,11 @@ def make_repl(
     )
     reader.repl = repl
     return repl, out
+
+
+def play(folder: Path, *lines: str, choices: Sequence[int] = (), **how: object) -> tuple[Repl, str, int]:
+    """A session of these lines: the REPL after it, what was shown, the status."""
+    repl, out = make_repl(folder, ScriptedReader(lines, choices), **how)  # type: ignore[arg-type]
+    status = loop(repl)
+    repl.close()
+    return repl, out.getvalue(), status
