@@ -199,15 +199,15 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     """While the block runs this process belongs to the cluster. What Ray prints on stdout goes to our log."""
     _reach(address)
     own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _unreached(address, error) from error
-    try:
-        with redirect_stdout(_Logged()):
+    with redirect_stdout(_Logged()):  # to the end of the shutdown, which prints what of the cluster's errors is left
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise _unreached(address, error) from error
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _reach(address: str) -> None:

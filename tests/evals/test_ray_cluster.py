@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.evals.ray_cluster import _IN_FLIGHT, _ROWS, _Driver, _Member, _told, _Worker
+from cgcli.evals.ray_cluster import _IN_FLIGHT, _ROWS, _connected, _Driver, _Member, _told, _Worker
 from cgcli.evals.samples import Key, Row
 from tests.evals.small import samples, write_tasks
 
@@ -134,6 +134,22 @@ def test_what_a_worker_says_comes_with_its_name() -> None:
     assert (type(told), told.line) == (UsageError, "machine 1: no; yes")
     error.cause = ModuleNotFoundError("No module named 'cgcli'")
     assert "No module named" in _told(error, "machine 1").line
+
+
+def test_what_ray_prints_stays_off_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """To the last: what is left of a lost machine's log is printed by the shutdown."""
+
+    class Talkative:
+        def init(self, *_: Any, **__: Any) -> None:
+            print("begun")
+
+        def shutdown(self) -> None:
+            print("(raylet) lost")
+
+    with _connected(Talkative(), "local"):
+        print("between")
+    print("ours")
+    assert capsys.readouterr().out == "ours\n"
 
 
 @pytest.fixture
