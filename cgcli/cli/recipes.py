@@ -41,6 +41,7 @@ class Wish:
     process: int = 0
     dry_run: bool = False
     profile: bool = False
+    report: Path | None = None
     json: bool = False
 
 

@@ -102,6 +102,14 @@ def train(
         bool, typer.Option("--dry-run", help="Print what it would take: memory and time. Train nothing.")
     ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Trace steps 3 to 5 into OUT/profile.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Write a page with the curves of the run, wherever it stands. Train nothing.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what came out as JSON.")] = False,
 ) -> None:
     """Train a CodeGen model, or fine-tune one on your own code.
@@ -132,6 +140,7 @@ def train(
         process=process,
         dry_run=dry_run,
         profile=profile,
+        report=report,
         json=as_json,
     )
     run_training(Run.of(ctx), wish)

@@ -29,7 +29,11 @@ NEEDED = ("jax", "optax", "orbax", "grain", "tokenizers")
 
 
 def run_training(run: Run, wish: Wish) -> None:
-    """Train, or say what it would take. Raises what `wished` and `train` raise, and CgcliError without JAX."""
+    """Train, or say what it would take, or how it went. Raises what `wished` and `train` raise, and CgcliError without
+    JAX."""
+    if wish.report:
+        _report(run, wish, wish.report)
+        return
     _check_installed()
     _before_jax()
     logging.getLogger("cgcli").propagate = False  # JAX's friends give the root logger a handler that writes on stderr
@@ -137,6 +141,25 @@ def _tell(run: Run, recipe: Recipe, wish: Wish) -> None:
         }.items():
             run.output.text(f"{name:12} {value}")
     estimate.check(recipe, there, _device().count)
+
+
+def _report(run: Run, wish: Wish, page: Path) -> None:
+    """The page of a run, done or not; JAX is not needed. Raises UsageError where there is no run."""
+    from cgcli.core.files import check_writable, write_atomic
+    from cgcli.evals.report import page as pages
+    from cgcli.evals.report.plots import check
+    from cgcli.evals.report.training import training
+    from cgcli.train.folder import Folder
+    from cgcli.train.metrics import read
+
+    recipe, out = wished(wish, run.environment, _device, run.output.note)
+    check_writable(page)
+    check()
+    rows = list(read(Folder(out).metrics))
+    if not rows:
+        raise UsageError(f"no step of a training run in {out}", hint="-o OUT, the folder that it was trained in")
+    write_atomic(page, pages.page([training(rows, f"The run in {out}")], f"Training {recipe.name}").encode())
+    run.output.note(f"{page}: {rows[-1].step:,} of {recipe.optimizer.steps:,} steps")
 
 
 def _listed(parts: dict[str, int]) -> str:

@@ -71,7 +71,7 @@ class DataPart:
 
 @dataclass(frozen=True)
 class OptimizerPart:
-    """AdamW, warm-up and cosine (paper.md 3b's order). Steps are of the optimiser.
+    """AdamW, warm-up and cosine (the paper's order). Steps are of the optimiser.
 
     anneal: steps of the cosine after the warm-up (0: all that are left). clip: global norm. z_loss: weight of
     logsumexp squared.

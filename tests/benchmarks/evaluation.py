@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from cgcli.engine.engine import Engine
 from cgcli.evals import humaneval, humaneval_draw, mtpb, mtpb_draw
@@ -36,7 +36,7 @@ from tests.benchmarks.cases.common import EMBEDDED, in_turn
 from tests.benchmarks.report import machine, ratio, table
 
 AIM = 2.0
-SEQUENCES = {"side by side": 16, "one at a time": 1}
+SIDES: dict[str, dict[str, Any]] = {"side by side": {"apart": True}, "one at a time": {"sequences": 1}}
 SAMPLES = 5
 SAMPLING = Sampling(temperature=0.2, top_p=0.95)
 TaskT = TypeVar("TaskT")
@@ -121,14 +121,14 @@ def evenly(tasks: Sequence[TaskT], count: int) -> list[TaskT]:
 
 def measured(name: str, draw: Draw, model: Path, rounds: int) -> dict[str, list[Rate]]:
     """The rates of each side, by round."""
-    sides: dict[str, list[Rate]] = {side: [] for side in SEQUENCES}
+    sides: dict[str, list[Rate]] = {side: [] for side in SIDES}
     for number in range(rounds):
-        in_turn(number, [partial(once, name, side, draw, model, sides[side]) for side in SEQUENCES])
+        in_turn(number, [partial(once, name, side, draw, model, sides[side]) for side in SIDES])
     return sides
 
 
 def once(name: str, side: str, draw: Draw, model: Path, rates: list[Rate]) -> float:
-    with Engine(model, interrupt=Interrupt(), sequences=SEQUENCES[side]) as engine:
+    with Engine(model, interrupt=Interrupt(), **SIDES[side]) as engine:
         began = time.perf_counter()
         rows = list(draw(engine))
         rate = Rate(len(rows), sum(row["tokens"] for row in rows), time.perf_counter() - began)

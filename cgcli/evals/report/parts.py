@@ -53,13 +53,24 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """What changes step by step. about: for those who do not see it; points: (step, value); unit: how a value is
+    written on the scale."""
+
+    title: str
+    about: str
+    points: Sequence[tuple[float, float]]
+    unit: str = "{:g}"
+
+
+@dataclass(frozen=True)
 class Section:
     """text: paragraphs; listed: lines to be listed after the tables; commands: to be typed."""
 
     title: str
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
-    charts: Sequence[Chart] = ()
+    charts: Sequence[Chart | Curve] = ()
     listed: Sequence[str] = ()
     commands: Sequence[str] = ()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.visible import clipped, visible
-from cgcli.evals.report.parts import Chart, Line
+from cgcli.evals.report.parts import Chart, Curve, Line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 WIDTH = 340
 _MARGIN, _LABEL, _STEP, _GAP, _BELOW, _ABOVE = 18, 16, 13, 7, 24, 20
 """Pixels: at the sides, of a line's label, of each mark, between lines, of the scale, of a line of the legend."""
+_CURVE, _VALUES = 220, 52
+"""Pixels: height of a curve's chart, and what the numbers on its left take."""
 _DPI = 72  # then a pixel is a point, matplotlib's unit
 _LETTERS = 44
 _LEGEND_COLUMNS = 2
@@ -42,6 +44,8 @@ _STYLE: dict[Any, Any] = {
     "axes.edgecolor": _FAINT,
     "xtick.color": _FAINT,
     "xtick.labelcolor": _INK,
+    "ytick.color": _FAINT,
+    "ytick.labelcolor": _INK,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
@@ -59,31 +63,61 @@ def check() -> None:
     logging.getLogger("matplotlib").setLevel("ERROR")  # it tells of its font cache
 
 
-def draw(chart: Chart, name: str) -> str:
+def draw(chart: Chart | Curve, name: str) -> str:
     """The chart as an `<svg>` element. name: what no other chart of the page is called, a word."""
     from matplotlib import rc_context
+
+    with rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure, height = _curve(chart) if isinstance(chart, Curve) else _lines(chart)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    return _element(text.getvalue(), chart, name, height)
+
+
+def _figure(height: int, below: int, above: int, left: int = _MARGIN) -> tuple[Figure, Axes]:
+    """Pixels: the whole height, and what of it is no plot."""
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), dpi=_DPI)
+    wide, high = 1 - (left + _MARGIN) / WIDTH, (height - below - above) / height
+    return figure, figure.add_axes((left / WIDTH, below / height, wide, high))
+
+
+def _lines(chart: Chart) -> tuple[Figure, int]:
+    """With its height."""
     marks = [mark for line in chart.lines for mark in line.marks]
     series = list(dict.fromkeys(mark.series for mark in marks))
     heights = [_LABEL + _STEP * (1 if chart.stacked else len(line.marks)) + _GAP for line in chart.lines]
     above = _ABOVE * -(-len({(mark.series, mark.published) for mark in marks}) // _LEGEND_COLUMNS)
     height = above + sum(heights) + _BELOW
-    with rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), dpi=_DPI)
-        axes = figure.add_axes((_MARGIN / WIDTH, _BELOW / height, 1 - 2 * _MARGIN / WIDTH, sum(heights) / height))
-        _scale(axes, chart)
-        axes.set_ylim(sum(heights), 0)
-        top = 0
-        for line, own in zip(chart.lines, heights, strict=True):
-            label = clipped(visible(line.label), _LETTERS)
-            axes.text(0, top + _LABEL / 2, label, va="center", parse_math=False)
-            (_stack if chart.stacked else _dots)(axes, line, series, top + _LABEL + _STEP / 2)
-            top += own
-        _legend(figure, axes)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _element(text.getvalue(), chart, name, height)
+    figure, axes = _figure(height, _BELOW, above)
+    _scale(axes, chart)
+    axes.set_ylim(sum(heights), 0)
+    top = 0
+    for line, own in zip(chart.lines, heights, strict=True):
+        label = clipped(visible(line.label), _LETTERS)
+        axes.text(0, top + _LABEL / 2, label, va="center", parse_math=False)
+        (_stack if chart.stacked else _dots)(axes, line, series, top + _LABEL + _STEP / 2)
+        top += own
+    _legend(figure, axes)
+    return figure, height
+
+
+def _curve(curve: Curve) -> tuple[Figure, int]:
+    """With its height."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    figure, axes = _figure(_CURVE, _BELOW, _LABEL // 2, left=_VALUES)
+    axes.plot(*zip(*curve.points, strict=True), color=_SERIES[0], linewidth=1.5)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: curve.unit.format(value)))
+    axes.tick_params(length=0)
+    axes.grid(color=_FAINT, linewidth=1)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+    return figure, _CURVE
 
 
 def _scale(axes: Axes, chart: Chart) -> None:
@@ -149,7 +183,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
     )
 
 
-def _element(svg: str, chart: Chart, name: str, height: int) -> str:
+def _element(svg: str, chart: Chart | Curve, name: str, height: int) -> str:
     """What matplotlib wrote as an element of a page: no prologue, no ids that nothing refers to, the page's letters."""
     body = svg[svg.index("<g ") : svg.rindex("</svg>")]
     body = re.sub(r' id="([^"]*)"', lambda found: found[0] if f"#{found[1]}" in body else "", body)

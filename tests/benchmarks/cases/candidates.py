@@ -1,4 +1,5 @@
-"""16 candidates of one 128-token prompt, 64 tokens each, beside 16 calls of `create_completion`."""
+"""16 candidates of one 128-token prompt, 64 tokens each, beside 16 calls of `create_completion`, and caches apart
+beside a shared one."""
 
 from __future__ import annotations
 
@@ -42,26 +43,31 @@ def theirs(llama: Any, context: list[int], temperature: float) -> int:
 
 def of_model(name: str, path: Path, rounds: int, goal: float) -> list[Figure]:
     figures = []
-    with engine(path, speculate=False) as one:
+    with engine(path, speculate=False, apart=True) as one, engine(path, speculate=False) as shared:
         llama, texts = peer(path, one.threads), Texts(one.model, path)
         for temperature in (0.2, 0.8):
-            pairs = []
+            found = []
             for number in range(rounds + 1):
                 context = texts.next(PROMPT)
                 ids = one.vocabulary.tokens(context)
-                calls = (partial(ours, one, context, temperature), partial(theirs, llama, ids, temperature))
-                pairs.append(in_turn(number, [partial(timed, call) for call in calls]))
-                say(f"{name}, T {temperature}: {pairs[-1][0]:.0f} and {pairs[-1][1]:.0f} tokens/s")
-            mine, other = zip(*pairs[1:], strict=True)  # the first is warm-up
-            medians = statistics.median(mine), statistics.median(other)
-            figures.append(
-                Figure(
-                    f"{CANDIDATES} candidates / create_completion, {name}, T {temperature}",
-                    ratio(mine, other),
-                    goal,
-                    *medians,
+                calls = (
+                    partial(ours, one, context, temperature),
+                    partial(ours, shared, context, temperature),
+                    partial(theirs, llama, ids, temperature),
                 )
-            )
+                found.append(in_turn(number, [partial(timed, call) for call in calls]))
+                say(f"{name}, T {temperature}: {', '.join(f'{value:.0f}' for value in found[-1])} tokens/s")
+            mine, together, other = zip(*found[1:], strict=True)  # the first is warm-up
+            for beside, rates, aim in (("create_completion", other, goal), ("with a shared cache", together, None)):
+                figures.append(
+                    Figure(
+                        f"{CANDIDATES} candidates / {beside}, {name}, T {temperature}",
+                        ratio(mine, rates),
+                        aim,
+                        statistics.median(mine),
+                        statistics.median(rates),
+                    )
+                )
         llama.close()
     return figures
 

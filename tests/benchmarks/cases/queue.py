@@ -1,4 +1,5 @@
-"""A queue of mixed prompts, five samples of each as evaluation has: drawn together, one by one, by create_completion.
+"""A queue of mixed prompts, five samples of each as evaluation has: drawn together with caches apart as it draws them,
+one by one, by create_completion.
 
 Prompts of 16 to 512 tokens, 8 to 96 drawn; how many there are is REQUESTS, or 200.
 """
@@ -69,18 +70,19 @@ def mixed(texts: Texts, draw: np.random.Generator, count: int) -> list[Request]:
 
 
 def of_model(name: str, path: Path, rounds: int, count: int) -> list[Figure]:
-    with engine(path, speculate=False) as one:
+    with engine(path, speculate=False, apart=True) as many, engine(path, speculate=False) as one:
         llama, texts, draw = peer(path, one.threads), Texts(one.model, path), np.random.default_rng(1)
-        together(one, [request(texts.next(16), 8)])  # warm-up
+        for either in (many, one):
+            together(either, [request(texts.next(16), 8)])  # warm-up
         rows = []
         for number in range(rounds):
             requests = mixed(texts, draw, count)
-            calls = (
-                partial(together, one, requests),
-                partial(one_by_one, one, requests),
-                partial(theirs, llama, one, requests),
+            sides = (
+                (many, partial(together, many)),
+                (one, partial(one_by_one, one)),
+                (one, partial(theirs, llama, one)),
             )
-            rows.append(in_turn(number, [partial(from_nothing, one, call) for call in calls]))
+            rows.append(in_turn(number, [partial(from_nothing, own, partial(call, requests)) for own, call in sides]))
             say(f"{name}: {', '.join(f'{value:.1f}' for value in rows[-1])} tokens/s")
         llama.close()
     mine, *others = zip(*rows, strict=True)
