@@ -65,7 +65,7 @@ def _runs(runs: Sequence[Run]) -> Section:
         for run in runs
     ]
     header = ("benchmark", "model", "quant", "temperature", "problems", "samples", "samples that pass, %")
-    told = [line for run in runs for line in _gaps(run)]
+    told = list(dict.fromkeys(line for run in runs for line in _gaps(run)))
     return Section("Runs", (_INTERVALS,), [Table("What was run", header, rows, labels=4)], listed=told)
 
 
