@@ -189,10 +189,11 @@ class Soak:
 
     @property
     def memory_mb(self) -> float:
-        """Resident memory beside the caches."""
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        """Resident memory beside the caches; not of the mapped model file, whose embeddings come in as their tokens are
+        first seen."""
+        (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:"))
         caches = sum(engine.cache.size * engine.model.cell_bytes for engine in (*self.engines, self.judge))
-        return (pages * 4096 - caches) / 1e6
+        return (int(line.split()[1]) * 1024 - caches) / 1e6
 
     def facts(self) -> dict[str, int | float]:
         timings = [engine.timings for engine in self.engines]

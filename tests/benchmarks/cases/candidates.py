@@ -1,5 +1,5 @@
-"""16 candidates of one 128-token prompt, 64 tokens each, beside 16 calls of `create_completion`, and caches apart
-beside a shared one."""
+"""16 candidates of one 128-token prompt, 64 tokens each, beside 16 calls of `create_completion`, and the shared
+cache that `gen` has beside caches apart, which evaluation has."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def theirs(llama: Any, context: list[int], temperature: float) -> int:
 
 def of_model(name: str, path: Path, rounds: int, goal: float) -> list[Figure]:
     figures = []
-    with engine(path, speculate=False, apart=True) as one, engine(path, speculate=False) as shared:
+    with engine(path, speculate=False) as one, engine(path, speculate=False, apart=True) as parted:
         llama, texts = peer(path, one.threads), Texts(one.model, path)
         for temperature in (0.2, 0.8):
             found = []
@@ -52,13 +52,13 @@ def of_model(name: str, path: Path, rounds: int, goal: float) -> list[Figure]:
                 ids = one.vocabulary.tokens(context)
                 calls = (
                     partial(ours, one, context, temperature),
-                    partial(ours, shared, context, temperature),
+                    partial(ours, parted, context, temperature),
                     partial(theirs, llama, ids, temperature),
                 )
                 found.append(in_turn(number, [partial(timed, call) for call in calls]))
                 say(f"{name}, T {temperature}: {', '.join(f'{value:.0f}' for value in found[-1])} tokens/s")
-            mine, together, other = zip(*found[1:], strict=True)  # the first is warm-up
-            for beside, rates, aim in (("create_completion", other, goal), ("with a shared cache", together, None)):
+            mine, apart, other = zip(*found[1:], strict=True)  # the first is warm-up
+            for beside, rates, aim in (("create_completion", other, goal), ("with caches apart", apart, None)):
                 figures.append(
                     Figure(
                         f"{CANDIDATES} candidates / {beside}, {name}, T {temperature}",
