@@ -10,7 +10,7 @@ SECONDS ?= 1800
 # The embedded model in a store of the tests' own.
 TEST_HOME := build/test-home
 TEST_MODEL := $(TEST_HOME)/store/smollm2-135m/q8_0.json
-PYTEST := $(BIN)/python -m pytest -m "slow or not slow" --numprocesses=auto --maxprocesses=4 --dist=loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 # These take every core for long: terminals beside them would be too slow to be tested.
 HEAVY := tests/train tests/cli/test_train.py tests/evals/test_ray_cluster.py tests/evals/test_report_page.py
 CGK_CUDA := -C cmake.define.CGK_CUDA=ON
@@ -18,7 +18,7 @@ say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
-.PHONY: help demo test lint format tree tour bench soak bench-model bench-peers cuda clean
+.PHONY: help demo test test-long lint format tree tour bench soak bench-model bench-peers cuda clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -27,9 +27,12 @@ demo: $(VENV)/.cgcli ## write a program with the embedded model
 	@$(BIN)/cgcli pull smollm2-135m >&2
 	@$(BIN)/cgcli gen "a function that tells whether a number is prime" --seed 1
 
-test: $(VENV)/.dev $(TEST_MODEL) ## run all tests (ARGS="-k name" for some)
-	@$(PYTEST) $(addprefix --ignore=, $(HEAVY)) $(ARGS) || test $$? = 5 # no test of that name
-	@$(PYTEST) $(HEAVY) $(ARGS) || test $$? = 5
+test: $(VENV)/.dev $(TEST_MODEL) ## run the tests, ten minutes (ARGS="-k name" for some)
+	@$(PYTEST) -m "not long" $(addprefix --ignore=, $(HEAVY)) $(ARGS) || test $$? = 5 # no test of that name
+	@$(PYTEST) -m "not long" $(HEAVY) $(ARGS) || test $$? = 5
+
+test-long: $(VENV)/.dev $(TEST_MODEL) ## the tests that take longest: clusters, several processes, many kills
+	@$(PYTEST) -m long --dist=load $(ARGS)
 
 lint: $(VENV)/.dev ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

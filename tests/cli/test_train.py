@@ -156,7 +156,7 @@ def test_a_dry_run_of_what_does_not_fit_fails_with_what_would(tmp_path: Path) ->
     assert "training huge so needs about" in ran.err.splitlines()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_three_stages_end_in_a_model_that_writes(tmp_path: Path) -> None:
     """NL, then Multi, then Mono: each begins with the weights of the one before and its own optimizer."""
     prose = write_sources(tmp_path / "prose", word="word")

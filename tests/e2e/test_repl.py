@@ -73,7 +73,7 @@ def test_a_program_is_grown_run_undone_and_saved(embedded_home: Path, tmp_path: 
 
 
 def test_a_paste_of_200_lines_is_one_prompt(embedded_home: Path, tmp_path: Path) -> None:
-    lines = [f"line {number} of what it should do" for number in range(199)] + [PROMPT]
+    lines = [f"line {number}" for number in range(199)] + [PROMPT]
     with repl(embedded_home, tmp_path / "home", *GREEDY) as terminal:
         terminal.send("\x1b[200~" + "\n".join(lines) + "\x1b[201~")
         terminal.wait_for(PROMPT)

@@ -14,7 +14,7 @@ import pytest
 
 from cgcli import __version__
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 REPOSITORY = Path(__file__).parents[2]
 

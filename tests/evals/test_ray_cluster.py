@@ -167,7 +167,7 @@ def cluster() -> Iterator[Any]:
             found.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of processes that it leaves to end by themselves
 def test_ctrl_c_and_a_machine_killed_midway_and_nothing_is_lost(cluster: Any, tmp_path: Path, tiny_model: Path) -> None:
     write_tasks(tmp_path / "tasks.jsonl")

@@ -203,6 +203,7 @@ def test_two_at_once(hub: FakeHub, environment: Environment, tmp_path: Path) -> 
     assert outs[1][1] == "tiny.f16:f16 is here already\n"
 
 
+@pytest.mark.long
 def test_killed_twenty_times(hub: FakeHub, environment: Environment, tmp_path: Path) -> None:
     data = write_gguf(hub.root / REPO / "Tiny.F16.gguf", width=2048).read_bytes()
     hub.faults.bytes_per_s = 12e6

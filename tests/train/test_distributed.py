@@ -27,7 +27,7 @@ def test_the_first_one_writes() -> None:
     assert [Processes("a:1", 2, index).first for index in range(2)] == [True, False]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_train_as_one_does_and_go_on(tmp_path: Path) -> None:
     sources = write_sources(tmp_path / "sources")
     alone = ended(started(write_recipe(tmp_path / "tiny.toml", tiny(sources)), "-o", tmp_path / "alone"))
