@@ -219,6 +219,6 @@ def _print_table(run: Run, totals: Totals) -> None:
 
 
 def _share(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "-"
-    return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+    from cgcli.evals.report.parts import share
+
+    return share(estimate.value, (estimate.low, estimate.high)) if estimate else share(None, None)

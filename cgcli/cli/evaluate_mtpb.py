@@ -228,12 +228,14 @@ _GROUPS = {"by_category": "", "by_number_of_turns": " turns", "by_difficulty": "
 
 def _print_table(run: Run, kinds: Mapping[str, Mapping[str, Any]]) -> None:
     """A row a group, a column for each way of turns."""
-    rows = [("all", *(_share(found["pass@1"], found["interval"]) for found in kinds.values()))]
+    from cgcli.evals.report.parts import share
+
+    rows = [("all", *(share(found["pass@1"], found["interval"]) for found in kinds.values()))]
     for group, unit in _GROUPS.items():
         names = dict.fromkeys(name for found in kinds.values() for name in found[group])
         for name in names:
             told = [found[group].get(name, {"value": None, "interval": None}) for found in kinds.values()]
-            rows.append((f"{name}{unit}", *(_share(one["value"], one["interval"]) for one in told)))
+            rows.append((f"{name}{unit}", *(share(one["value"], one["interval"]) for one in told)))
     for quarter in range(max(len(found["by_perplexity_quartile"]) for found in kinds.values())):
         cells = [_quarter(found["by_perplexity_quartile"], quarter) for found in kinds.values()]
         rows.append((f"perplexity, quarter {quarter + 1}", *cells))
@@ -243,13 +245,9 @@ def _print_table(run: Run, kinds: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _quarter(quarters: Sequence[Mapping[str, Any]], number: int) -> str:
+    from cgcli.evals.report.parts import share
+
     if number >= len(quarters):
         return "-"
     one = quarters[number]
-    return f"{_share(one['value'], one['interval'])} at {one['from']:.1f} to {one['to']:.1f}"
-
-
-def _share(value: float | None, interval: Sequence[float] | None) -> str:
-    if value is None or interval is None:
-        return "-"
-    return f"{100 * value:.1f} % ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
+    return f"{share(one['value'], one['interval'])} at {one['from']:.1f} to {one['to']:.1f}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.evals.report.page import page
-from cgcli.evals.report.parts import rate
+from cgcli.evals.report.parts import rate, share
 from cgcli.evals.report.published import published
 from cgcli.evals.report.runs import read_runs
 from cgcli.evals.report.sections import sections
@@ -122,6 +122,18 @@ def test_charts_take_the_pages_colours_and_letters(html: str) -> None:
         assert "font-family" not in svg and "<text" in svg and "var(--ink)" in svg
 
 
+def test_published_perplexities_stand_only_where_there_are_some(tmp_path: Path) -> None:
+    run = read_runs([mtpb(tmp_path / "m.jsonl", model="codegen-350m-mono")], {})
+    (table,) = (
+        table
+        for section in sections(run, published(run))
+        for table in section.tables
+        if table.caption == "MTPB: mean perplexity of the prompts"
+    )
+    models = [row[0] for row in table.rows]
+    assert models == ["codegen-350m-mono", "codegen-16b-mono"]
+
+
 def test_numbers_in_the_page(html: str) -> None:
     cells = {text for tag, text in Elements(html).text if tag in {"td", "th"}}
     assert {"12.8", "published [1]", "50.0 (0.0–100.0)", "17.0", "5.8"} <= cells
@@ -148,6 +160,8 @@ def test_the_same_runs_give_the_same_page(tmp_path: Path, html: str) -> None:
 def test_an_interval_without_width_is_none() -> None:
     assert rate(0.128, (0.091, 0.169)) == "12.8 (9.1–16.9)"
     assert rate(0.0, (0.0, 0.0)) == "0.0" and rate(None) == "–"
+    assert share(0.128, (0.091, 0.169)) == "12.8 % (9.1 to 16.9)"
+    assert share(0.0, (0.0, 0.0)) == "0.0 %" and share(None, None) == "-"
 
 
 def luminance(colour: str) -> float:

@@ -32,11 +32,10 @@ _ABOUT = (
     "completion (how the paper joined them it does not say; here each is a comment of its own). A pass rate is the "
     "mean over problems. Gain is multi less single in points, over the problems that were tried both ways."
 )
-_ODD = "Some published problems are odd, and stay as they are: they are listed below the table."
-_HEADER = (
-    *("model", "quant", "temperature", "rules", "problems", "samples"),
-    *("multi", "single", "gain", "perplexity, multi", "perplexity, single"),
-)
+_ODD = "Some published problems are odd, and stay as they are: they are listed below the tables."
+_WHAT = "model", "quant", "temperature"
+_RATES = *_WHAT, "rules", "problems", "samples", "multi", "single", "gain"
+_SURPRISE = *_WHAT, "multi", "single"
 _HARDNESS = "easy", "medium", "hard"
 _QUARTERS = "lowest quarter", "second", "third", "highest quarter"
 _DIFFICULTY = (
@@ -51,40 +50,55 @@ _BY = {
 
 def sections(runs: Sequence[Run], others: Sequence[Published], sources: Sources) -> Iterator[Section]:
     """One of all runs, and one of each. runs: MTPB's. others: published numbers of any benchmark."""
-    rows: list[tuple[str, ...]] = []
+    rates, surprises = list[tuple[str, ...]](), list[tuple[str, ...]]()
     lines = []
     for own, published in beside(runs, (one for one in others if one.benchmark == "mtpb")):
         for run in own:
-            rows.append(_row(run))
+            rates.append(_rates(run))
+            surprises.append(_surprises(run))
             ways = {turns: {**way, "value": way["pass@1"]} for turns, way in run.analysis["turns"].items()}
             lines.append(Line(_name(run), _marks(ways)))
         if published:
             values = {one.measure: one.value for one in published}
             model, source = published[0].model, sources.cite(published[0].source)
-            rates = (rate(values.get(f"pass/{turns}")) for turns in TURNS)
-            surprise = (perplexity(values.get(f"perplexity/{turns}/all")) for turns in TURNS)
-            rows.append((model, f"published {source}", "", "", "", "", *rates, "", *surprise))
+            what = model, f"published {source}", ""
+            rates.append((*what, "", "", "", *(rate(values.get(f"pass/{turns}")) for turns in TURNS), ""))
+            of_prompts = [perplexity(values.get(f"perplexity/{turns}/all")) for turns in TURNS]
+            if set(of_prompts) != {NONE}:
+                surprises.append((*what, *of_prompts))
             found = ((turns, values.get(f"pass/{turns}")) for turns in TURNS)
             marks = tuple(Mark(turns, value, published=True) for turns, value in found if value is not None)
             lines.append(Line(f"{model}, published", marks))
-    table = Table("MTPB: pass rate in per cent, and mean perplexity of the prompts", _HEADER, rows, labels=4)
+    tables = (
+        Table("MTPB: pass rate in per cent", _RATES, rates, labels=4),
+        Table("MTPB: mean perplexity of the prompts", _SURPRISE, surprises, labels=3),
+    )
     about = "pass rate in several turns and in one, of each run with its interval, and as published"
     odd = oddities({problem for run in runs for problem in run.problems})
     listed = [f"#{number}: {what}" for number, what in odd.items()]
     text = (_ABOUT, _ODD) if odd else (_ABOUT,)
-    yield Section("MTPB", text, [table], [Chart("MTPB, pass rate", about, lines)], listed)
+    yield Section("MTPB", text, tables, [Chart("MTPB, pass rate", about, lines)], listed)
     for run in runs:
         yield _of(run)
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def _what(run: Run) -> tuple[str, ...]:
+    return run.label, run.identity.quant, temperature(run.identity.temperature)
+
+
+def _rates(run: Run) -> tuple[str, ...]:
     ways = [run.analysis["turns"].get(turns) for turns in TURNS]
-    samples = (count(way["n_samples"] if way else 0) for way in ways)
+    samples = " + ".join(count(way["n_samples"] if way else 0) for way in ways)
     rates = (rate(way["pass@1"], way["interval"]) if way else NONE for way in ways)
-    surprise = (perplexity(way["prompt_perplexity"]["all"]["value"]) if way else NONE for way in ways)
-    known, more = run.identity, gain(run)
-    names = run.label, known.quant, temperature(known.temperature), known.rules or NONE, count(len(run.problems))
-    return *names, " + ".join(samples), *rates, difference(more) if more else NONE, *surprise
+    more = gain(run)
+    problems = count(len(run.problems))
+    return *_what(run), run.identity.rules or NONE, problems, samples, *rates, difference(more) if more else NONE
+
+
+def _surprises(run: Run) -> tuple[str, ...]:
+    ways = [run.analysis["turns"].get(turns) for turns in TURNS]
+    found = (perplexity(way["prompt_perplexity"]["all"]["value"]) if way else NONE for way in ways)
+    return *_what(run), *found
 
 
 def _of(run: Run) -> Section:

@@ -98,6 +98,14 @@ def rate(value: float | None, interval: Sequence[float | None] | None = None) ->
     )
 
 
+def share(value: float | None, interval: Sequence[float] | None) -> str:
+    """As `rate`, to stand by itself: `12.8 % (9.1 to 16.9)`."""
+    if value is None or interval is None:
+        return "-"
+    low, high = interval
+    return f"{100 * value:.1f} %" + ("" if low == high else f" ({100 * low:.1f} to {100 * high:.1f})")
+
+
 def rate_of(found: Estimate | None) -> str:
     return rate(found.value, (found.low, found.high)) if found else NONE
 
