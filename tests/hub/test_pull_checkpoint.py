@@ -68,6 +68,20 @@ def test_another_quant_from_a_kept_original(hub: FakeHub, environment: Environme
     assert Store(environment.store).find("codegen-350m-mono").quant == "q4_k_m"
 
 
+def test_keep_where_the_model_is_there_already(hub: FakeHub, environment: Environment, progress: Recorder) -> None:
+    serve(hub)
+    name = f"hf:{REPO}:q8_0"
+    first = pull(name, environment=environment, progress=progress)
+    original = Store(environment.store).checkpoint(first.name) / WEIGHTS
+    assert not original.exists()
+    again = pull(name, environment=environment, progress=progress, keep=True)
+    assert again.manifest.sha256 == first.manifest.sha256
+    assert original.stat().st_size == (hub.root / REPO / WEIGHTS).stat().st_size
+    asked = hub.log.sent[WEIGHTS]
+    pull(name, environment=environment, progress=progress, keep=True)
+    assert hub.log.sent[WEIGHTS] == asked and "is here already" in progress.notes[-1]
+
+
 def test_another_architecture_is_refused_before_its_weights(
     hub: FakeHub, environment: Environment, progress: Recorder
 ) -> None:
