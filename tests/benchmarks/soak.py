@@ -5,8 +5,9 @@
 Shifts of load on an engine that guesses and on one that does not, in turn, both `exact`: contexts of 1 to 2,047 tokens
 of the standard library, random settings, 1 to 32 candidates, priorities, cancels, streams that are closed, scores in
 between, interrupts. After each shift every text is drawn again by a third engine, alone; what was ended early must be a
-beginning of that. Memory is what the process has beside the engines' caches, whose sizes are known and may grow. The
-last line is JSON; the exit status tells whether all held.
+beginning of that. Memory is what the process has beside the engines' caches, whose sizes are known and may grow. What a
+pass needs grows with the fullest cache there was, so the shifts of the first third are repeated to the end: the same
+load again must need no more. The last line is JSON; the exit status tells whether all held.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from cgcli.native.sample import Sampling
 from tests.conftest import TEST_HOME
 
 WINDOW = 2048
-SHIFT_S = 20.0  # of load; then the queue runs dry
+SUBMISSIONS = 4  # a shift; then the queue runs dry
 QUEUE = 48  # streams
 SLACK_MB = 48.0  # that memory may grow by after the warm-up: the heaps of C and Python are never packed
 WARM_UP = 1 / 3  # of the time
@@ -94,14 +95,16 @@ class Soak:
         for engine in (*self.engines, self.judge):
             engine.close()
 
-    def shift(self, engine: Engine, seconds: float) -> None:
-        """Load for so long, then until nothing is left to do."""
-        draw, deadline, passes = self._draw, time.perf_counter() + seconds, 0
+    def shift(self, engine: Engine, seed: int) -> None:
+        """A load that the seed says, until nothing is left to do."""
+        draw, left, passes = self._draw, SUBMISSIONS, 0
+        draw.seed(seed)
         going: list[Going] = []
         while True:
-            loading = time.perf_counter() < deadline
+            loading = left > 0
             if loading and len(going) < QUEUE and draw.random() < 0.3:
                 going += self._submit(engine, passes)
+                left -= 1
             for one in going:
                 if passes >= one.last_pass:
                     one.stream.cancel()
@@ -216,15 +219,17 @@ def same(done: Completion, alone: Completion) -> bool:
 
 
 def soak(path: Path, seconds: float, seed: int) -> bool:
-    draw = random.Random(seed)
+    shifts = 0  # that are not repeated, an even number: each has the engine that it had
     with interruptible() as interrupt:
-        run = Soak(path, draw, interrupt)
+        run = Soak(path, random.Random(), interrupt)
         started, memory = time.perf_counter(), []
-        number = 0
         while (spent := time.perf_counter() - started) < seconds:
-            run.shift(run.engines[number % 2], min(SHIFT_S, seconds - spent))
+            number = len(memory)
+            if not shifts and number and number % 2 == 0 and spent > seconds * WARM_UP:
+                shifts = number
+            number %= shifts or number + 1
+            run.shift(run.engines[number % 2], seed + number)
             run.compare()
-            number += 1
             memory.append((time.perf_counter() - started, run.memory_mb))
             tally = run.tally
             print(
@@ -235,11 +240,11 @@ def soak(path: Path, seconds: float, seed: int) -> bool:
         facts = run.facts()
         held = any(engine.cache.held for engine in run.engines)
         run.close()
-    warm = max((mb for at, mb in memory if at <= seconds * WARM_UP), default=memory[0][1])
+    warm = max(mb for _, mb in memory[: shifts or 1])
     growth = max(mb for _, mb in memory) - warm
     for wrong in run.tally.wrong[:5]:
         print(wrong, file=sys.stderr)
-    good = not run.tally.wrong and growth <= SLACK_MB and not held and run.tally.compared > 0
+    good = shifts > 0 and not run.tally.wrong and growth <= SLACK_MB and not held and run.tally.compared > 0
     counts = {name: value for name, value in vars(run.tally).items() if name != "wrong"}
     print(
         json.dumps(
@@ -247,6 +252,7 @@ def soak(path: Path, seconds: float, seed: int) -> bool:
                 "ok": good,
                 "seconds": round(time.perf_counter() - started),
                 "seed": seed,
+                "shifts": {"first": shifts, "all": len(memory)},
                 "model": path.name,
                 **counts,
                 "wrong": len(run.tally.wrong),
