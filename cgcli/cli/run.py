@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -62,7 +63,7 @@ def run(
             raise UsageError(f"there is no {path}", hint="--read and --write open what is there")
     cpu_s = Policy.cpu_s if time is None else time
     if not cpu_s > 0:
-        raise UsageError(f"--time is {cpu_s:g}, not more than 0")
+        raise UsageError(f"--time is {cpu_s:g}: a program needs more", hint="--time SECONDS")
     policy = Policy(
         unsafe=unsafe,
         cpu_s=cpu_s,
@@ -90,16 +91,21 @@ def run(
         raise Interrupted from None  # Typer would say nothing
     output.detail(f"{verdict.outcome}, {verdict.seconds:.2f} s, {verdict.cpu_s:.2f} s of processor time")
     if not verdict.passed:
-        raise _failure(name, verdict)
+        raise _failure(name, verdict, opened=bool(read or write))
 
 
-def _failure(name: str, verdict: Verdict) -> Exception:
+def _failure(name: str, verdict: Verdict, *, opened: bool) -> Exception:
+    """opened: whether it was shown some of the user's files."""
     from cgcli.core.errors import ProgramFailed
 
     hints = {
         "FileNotFoundError": "the sandbox shows it no files of yours; open some with --read PATH",
         "ModuleNotFoundError": "the sandbox has the standard library, numpy and pandas",
-        "denied": "open what it needs with --read PATH, --write PATH, --allow-net",
+        "denied": (
+            "run by root it is another user: chmod what it needs, or be no root"
+            if opened and os.geteuid() == 0
+            else "open what it needs with --read PATH, --write PATH, --allow-net"
+        ),
         "cpu time": "more with --time SECONDS",
         "wall time": "more with --time SECONDS",
         "memory": "more with --memory MB",

@@ -83,7 +83,8 @@ def load(path: Path) -> list[Problem]:
     try:
         problems = [_problem(row) for row in read(path)]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CgcliError(f"{path} is no file of MTPB's: {error!r}") from error
+        what = f"a problem without its {error}" if isinstance(error, KeyError) else str(error)
+        raise CgcliError(f"{path} is no file of MTPB's: {what}", hint="--data FILE, as published") from error
     if not problems:
         raise CgcliError(f"{path} has no problems")
     return sorted(problems, key=lambda problem: problem.id.zfill(8))

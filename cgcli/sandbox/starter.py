@@ -33,6 +33,8 @@ def main() -> None:
     module = ModuleType("__main__")
     module.__file__ = name
     sys.modules["__main__"] = module
+    # As on a terminal: what was printed is seen as it comes, also of a program that is stopped later.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     _limit(given, memory)
     _say_ready(report, given["sandbox"])
     own = os.getpid()

@@ -222,7 +222,7 @@ def soak(path: Path, seconds: float, seed: int) -> bool:
     shifts = 0  # that are not repeated, an even number: each has the engine that it had
     with interruptible() as interrupt:
         run = Soak(path, random.Random(), interrupt)
-        started, memory = time.perf_counter(), []
+        started, memory = time.perf_counter(), list[tuple[float, float]]()
         while (spent := time.perf_counter() - started) < seconds:
             number = len(memory)
             if not shifts and number and number % 2 == 0 and spent > seconds * WARM_UP:

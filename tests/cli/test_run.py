@@ -73,6 +73,21 @@ def test_what_is_named_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert done.status == 0 and (tmp_path / "data" / "out").read_text() == "made"
 
 
+def test_what_was_printed_before_it_was_stopped_is_there(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text("print('before')\nwhile True: pass\n")
+    ran = cgcli("run", "--time", "1", str(tmp_path / "hangs.py"))
+    assert (ran.status, ran.out) == (8, b"before\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's programs run as another user")
+def test_root_is_told_why_what_it_opened_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir(mode=0o755)
+    Path("writes.py").write_text("open('mine/a', 'w')\n")
+    ran = cgcli("run", "--write", "mine", "writes.py")
+    assert ran.status == 8 and "run by root it is another user: chmod" in ran.err
+
+
 def test_the_program_may_come_from_stdin() -> None:
     done = cgcli("run", "-", "x", stdin=b"import sys; print(sys.argv, repr(sys.stdin.read()))")
     assert (done.status, done.out, done.err) == (0, b"['program.py', 'x'] ''\n", "")
@@ -97,8 +112,8 @@ def test_unsafe_is_this_machine(tmp_path: Path) -> None:
     [
         (["nothing.py"], "there is no file nothing.py"),
         (["--read", "/nothing", "-"], "there is no /nothing"),
-        (["--time", "0", "-"], "--time is 0, not more than 0"),
-        (["--time", "nan", "-"], "--time is nan, not more than 0"),
+        (["--time", "0", "-"], "--time is 0: a program needs more"),
+        (["--time", "nan", "-"], "--time is nan: a program needs more"),
         (["--memory", "1", "-"], "invalid value for '--memory': '1' is less than 64"),
     ],
 )

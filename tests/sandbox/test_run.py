@@ -80,7 +80,7 @@ def test_a_traceback_shows_the_program_and_nothing_of_what_started_it(unsafe: bo
 def test_output_and_arguments_and_names(unsafe: bool) -> None:
     source = "import sys; print(sys.argv, __name__); sys.stderr.write('no'); sys.stdout.buffer.raw.write(b'\\xff\\0')"
     verdict = ran(source, "a b", "--c", unsafe=unsafe)
-    assert verdict.stdout == b"\xff\0['program.py', 'a b', '--c'] __main__\n"
+    assert verdict.stdout == b"['program.py', 'a b', '--c'] __main__\n\xff\0"
     assert verdict.stderr == b"no"
 
 
