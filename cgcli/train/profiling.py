@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,15 +55,36 @@ class Profiler:
 
 
 def summary(folder: Path) -> str:
-    """The operations of the newest trace in `folder` that took longest, with their shares of all operations' time."""
+    """The operations of the newest trace in `folder` that took longest, with their shares of all operations' time.
+
+    An operation's time is its own: a loop's is without what runs in it.
+    """
     newest = max(folder.rglob("*.xplane.pb"), key=lambda file: file.stat().st_mtime)
     spent: Counter[str] = Counter()
     for plane in jax.profiler.ProfileData.from_file(str(newest)).planes:
         for line in plane.lines:
-            for event in line.events:
-                if any(name == "hlo_op" for name, _ in event.stats):
-                    spent[event.name.rstrip("0123456789.")] += event.duration_ns
+            spent.update(
+                own(
+                    (event.name.rstrip("0123456789."), int(event.start_ns), int(event.end_ns))
+                    for event in line.events
+                    if any(name == "hlo_op" for name, _ in event.stats)
+                )
+            )
     whole = spent.total()
     return (
         ", ".join(f"{name} {100 * share / whole:.0f} %" for name, share in spent.most_common(NAMED)) or "no operations"
     )
+
+
+def own(spans: Iterable[tuple[str, int, int]]) -> Counter[str]:
+    """Each name's own nanoseconds, of one thread's (name, start, end) spans: without those of the spans inside."""
+    spent: Counter[str] = Counter()
+    open_spans: list[tuple[str, int]] = []  # name and end, the outermost first
+    for name, start, end in sorted(spans, key=lambda span: (span[1], -span[2])):
+        while open_spans and open_spans[-1][1] <= start:
+            open_spans.pop()
+        if open_spans:
+            spent[open_spans[-1][0]] -= end - start
+        spent[name] += end - start
+        open_spans.append((name, end))
+    return spent
