@@ -201,9 +201,7 @@ def _tell(run: Run, wish: Wish, data: _Data, facts: Mapping[str, object], totals
 
 
 def _print_table(run: Run, totals: Totals) -> None:
-    from cgcli.evals.humaneval import KS
-
-    ks = [k for k in KS if totals.best(k)]
+    ks = totals.ks
     rows = [
         (
             "-" if temperature is None else f"{temperature:g}",
@@ -212,7 +210,7 @@ def _print_table(run: Run, totals: Totals) -> None:
         )
         for temperature, tally in totals.sorted()
     ]
-    if len(rows) > 1:
+    if len(totals.comparable) > 1:
         best = [found[1] if (found := totals.best(k)) else None for k in ks]
         rows.append(("best", "", *map(_share, best)))
     run.output.table(("TEMPERATURE", "SAMPLES", *(f"PASS@{k}" for k in ks)), rows)
@@ -221,4 +219,4 @@ def _print_table(run: Run, totals: Totals) -> None:
 def _share(estimate: Estimate | None) -> str:
     from cgcli.evals.report.parts import share
 
-    return share(estimate.value, (estimate.low, estimate.high)) if estimate else share(None, None)
+    return share(estimate.value, estimate.interval) if estimate else share(None, None)

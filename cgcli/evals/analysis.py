@@ -54,7 +54,7 @@ def totals(results: Sequence[Result]) -> dict[str, Any]:
     found = pass_rate(results)
     return {
         "pass@1": found.value if found else None,
-        "interval": [found.low, found.high] if found else None,
+        "interval": found.interval if found else None,
         "n_problems": len({result.problem for result in results}),
         "n_samples": len(results),
         "verdicts": dict(Counter(result.outcome for result in results).most_common()),
@@ -149,7 +149,7 @@ def _mean(results: Sequence[Result], value: Callable[[Result], float]) -> Estima
 def _told(found: Estimate | None, samples: int) -> dict[str, Any]:
     if found is None:
         return {"value": None, "interval": None, "n_samples": samples}
-    return {"value": found.value, "interval": [found.low, found.high], "n_samples": samples}
+    return {"value": found.value, "interval": found.interval, "n_samples": samples}
 
 
 def _grouped(results: Iterable[Result], key: Callable[[Result], GroupT]) -> Mapping[GroupT, list[Result]]:

@@ -60,24 +60,34 @@ class Totals:
 
     def best(self, k: int) -> tuple[float | None, Estimate] | None:
         """The temperature with the highest pass@k, as the paper reports it; None where no temperature tells it."""
-        found = [(temperature, estimate) for temperature, tally in self.sorted() if (estimate := tally.pass_at(k))]
+        found = [(temperature, estimate) for temperature, tally in self.comparable if (estimate := tally.pass_at(k))]
         return max(found, key=lambda one: one[1].value, default=None)
+
+    @property
+    def ks(self) -> list[int]:
+        """Of which pass@k some temperature tells."""
+        return [k for k in KS if any(tally.pass_at(k) for tally in self.tallies.values())]
+
+    @property
+    def comparable(self) -> list[tuple[float | None, Tally]]:
+        """The temperatures that were asked every task of these: others may be better by their tasks alone."""
+        return [(temperature, tally) for temperature, tally in self.sorted() if len(tally.drawn) == self.problems]
 
     def sorted(self) -> list[tuple[float | None, Tally]]:
         return sorted(self.tallies.items(), key=lambda one: -1.0 if one[0] is None else one[0])
 
     def report(self) -> dict[str, object]:
-        """As JSON: fractions, with intervals, `best_temperature` where there are several."""
+        """As JSON: fractions, intervals (None where they say nothing), `best_temperature` where several compare."""
         facts: dict[str, object] = {"n_problems": self.problems, "n_samples": self.samples}
         intervals, best = {}, {}
         for k in KS:
             if found := self.best(k):
                 temperature, estimate = found
                 facts[f"pass@{k}"] = estimate.value
-                intervals[f"pass@{k}"] = [estimate.low, estimate.high]
+                intervals[f"pass@{k}"] = estimate.interval
                 best[f"pass@{k}"] = temperature
         facts |= {"intervals": intervals, "verdicts": self.counts}
-        if len(self.tallies) > 1:
+        if len(self.comparable) > 1:
             facts["best_temperature"] = best
         facts["temperatures"] = [_told(temperature, tally) for temperature, tally in self.sorted()]
         return facts

@@ -14,11 +14,13 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over problems; low, high: the interval that holds it at LEVEL, were other problems of the kind asked."""
+    """A mean over problems; interval: from where to where it lies at LEVEL, were other problems of the kind asked.
+
+    There is none where all are alike: problems drawn anew say nothing then.
+    """
 
     value: float
-    low: float
-    high: float
+    interval: tuple[float, float] | None
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -53,6 +55,9 @@ def estimate(clusters: Sequence[tuple[float, float]], *, seed: int = 0) -> Estim
     if not clusters:
         raise ValueError("no clusters to draw from")
     sums, sizes = np.array(clusters, dtype=np.float64).T
+    value = float(sums.sum() / sizes.sum())
+    if np.all(sums * sizes[0] == sums[0] * sizes):
+        return Estimate(value, None)
     generator = np.random.default_rng(seed)
     means = np.empty(DRAWS)
     at_once = max(1, 1_000_000 // len(clusters))  # numbers in memory
@@ -60,4 +65,4 @@ def estimate(clusters: Sequence[tuple[float, float]], *, seed: int = 0) -> Estim
         drawn = generator.integers(len(clusters), size=(min(at_once, DRAWS - begin), len(clusters)))
         means[begin : begin + at_once] = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(sums.sum() / sizes.sum()), float(low), float(high))
+    return Estimate(value, (float(low), float(high)))

@@ -31,8 +31,17 @@ def test_the_best_temperature_counts_for_each_k() -> None:
     temperatures: Any = report["temperatures"]
     assert [one["pass@1"] for one in temperatures] == [0.5, pytest.approx(0.4)]
     intervals: Any = report["intervals"]
-    assert intervals["pass@1"] == [0.0, 1.0]
+    assert intervals["pass@1"] == (0.0, 1.0)
     json.dumps(report, allow_nan=False)
+
+
+def test_the_best_is_of_the_temperatures_that_were_asked_every_task() -> None:
+    easy = [("a", 0.8, "passed")]
+    both = [(task, temperature, "exception") for task in "ab" for temperature in (0.2, 0.6)]
+    totals = total(*easy, *both)
+    best = totals.best(1)
+    assert best and best[1].value == 0 and totals.report()["best_temperature"] == {"pass@1": 0.2}
+    assert "best_temperature" not in total(*easy, ("a", 0.2, "passed"), ("b", 0.2, "passed")).report()
 
 
 def test_samples_that_tell_no_temperature_are_one_kind() -> None:

@@ -94,6 +94,13 @@ def test_speed_is_of_the_rows_that_tell_it(tmp_path: Path) -> None:
     assert not [one for one in numbers(read(humaneval(tmp_path / "h.jsonl")), []) if one.measure == "tokens/s"]
 
 
+def test_a_number_has_no_interval_where_all_problems_are_alike(tmp_path: Path) -> None:
+    rows = [problem(1, 0, "multi", "passed"), problem(2, 0, "multi", "passed"), problem(1, 0, "single", "passed")]
+    found = numbers(read(write(tmp_path / "run.jsonl", rows, rules="paper")), [])
+    for measure in ("pass/multi", "gain", "perplexity/multi/all"):
+        assert (value(found, measure).low, value(found, measure).high) == (None, None)
+
+
 def test_csv_has_each_number_in_a_line(tmp_path: Path) -> None:
     runs = read(humaneval(tmp_path / "h.jsonl"), mtpb(tmp_path / "m.jsonl"))
     found = numbers(runs, published(runs))
@@ -133,9 +140,19 @@ def test_what_to_type_again(tmp_path: Path) -> None:
         "cgcli eval humaneval -m codegen-350m-mono:q4_0 -n 4 -t 0.2 --top-p 0.95 --max-tokens 256 --seed 0 --limit 3"
     ]
     rows = [problem(7, 0, "single", "passed", top_k=40, model="/a b/m.gguf", seed=seed) for seed in (1, 2)]
-    (run,) = read(write(tmp_path / "m.jsonl", rows, rules="strict"))
-    assert list(commands(run)) == [
+    runs = read(write(tmp_path / "m.jsonl", rows, rules="strict"))
+    assert [command for run in runs for command in commands(run)] == [
         f"CGCLI_TOP_K=40 cgcli eval mtpb -m '/a b/m.gguf' -n 1 -t 0.2 --top-p 0.95 --seed {seed} "
         "--turns single --rules strict"
         for seed in (1, 2)
+    ]
+
+
+def test_temperatures_that_were_asked_otherwise_are_typed_apart(tmp_path: Path) -> None:
+    rows = [task(number, 0, "passed", temperature=heat) for number in (0, 1) for heat in (0.2, 0.6)]
+    rows += [task(0, index, "passed", temperature=0.8) for index in (0, 1)]
+    (run,) = read(write(tmp_path / "h.jsonl", rows))
+    assert [command.partition(" -n ")[2] for command in commands(run)] == [
+        "1 -t 0.2 -t 0.6 --top-p 0.95 --max-tokens 256 --seed 0 --limit 2",
+        "2 -t 0.8 --top-p 0.95 --max-tokens 256 --seed 0 --limit 1",
     ]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from cgcli.evals.passk import Estimate
 from cgcli.evals.report.page import page
-from cgcli.evals.report.parts import rate, share
+from cgcli.evals.report.parts import difference, rate, share
 from cgcli.evals.report.published import published
 from cgcli.evals.report.runs import read_runs
 from cgcli.evals.report.sections import sections
@@ -157,11 +158,25 @@ def test_the_same_runs_give_the_same_page(tmp_path: Path, html: str) -> None:
     assert made(tmp_path) == html
 
 
-def test_an_interval_without_width_is_none() -> None:
+def test_a_part_of_the_problems_is_told_to_be_one(tmp_path: Path) -> None:
+    rows = [task(number, 0, "passed") for number in range(3)] + [task(0, 0, "passed", temperature=0.8)]
+    told = next(iter(sections(read_runs([write(tmp_path / "h.jsonl", rows)], {}), []))).listed
+    assert told == [
+        "HumanEval, codegen-350m-mono: 1 to 3 of 164 problems: not to be compared with published numbers",
+        "HumanEval, codegen-350m-mono: not each temperature was asked the same problems, so only those compare that "
+        "were asked all",
+    ]
+    rows = [task(number, 0, "passed") for number in range(164)]
+    assert not next(iter(sections(read_runs([write(tmp_path / "h.jsonl", rows)], {}), []))).listed
+
+
+def test_numbers_are_written_with_their_intervals_where_they_have_one() -> None:
     assert rate(0.128, (0.091, 0.169)) == "12.8 (9.1–16.9)"
-    assert rate(0.0, (0.0, 0.0)) == "0.0" and rate(None) == "–"
+    assert rate(0.0) == "0.0" and rate(None) == "–"
+    assert difference(Estimate(0.031, (-0.002, 0.064))) == "+3.1 (−0.2 to +6.4)"
+    assert difference(Estimate(0.0, None)) == "+0.0"
     assert share(0.128, (0.091, 0.169)) == "12.8 % (9.1 to 16.9)"
-    assert share(0.0, (0.0, 0.0)) == "0.0 %" and share(None, None) == "-"
+    assert share(0.0, None) == "0.0 %" and share(None, None) == "-"
 
 
 def luminance(colour: str) -> float:

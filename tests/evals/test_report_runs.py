@@ -65,13 +65,24 @@ def test_samples_drawn_otherwise_are_another_run(tmp_path: Path, facts: dict[str
 
 def test_temperatures_of_humaneval_are_one_run_and_of_mtpb_several(tmp_path: Path) -> None:
     warm = [task(0, 0, "passed", temperature=temperature) for temperature in (0.2, 0.8)]
-    assert one(write(tmp_path / "h.jsonl", warm)).temperatures == {0.2, 0.8}
+    assert one(write(tmp_path / "h.jsonl", warm)).temperatures == [0.2, 0.8]
     warm = [problem(1, 0, "multi", "passed", temperature=temperature) for temperature in (0.2, 0.8)]
     runs = read_runs([write(tmp_path / "m.jsonl", warm, rules="paper")], {})
     assert [(run.identity.temperature, run.label) for run in runs] == [
         (0.2, "codegen-350m-mono"),
         (0.8, "codegen-350m-mono"),
     ]
+
+
+def test_seeds_are_runs_of_their_own_and_tell_them_apart(tmp_path: Path) -> None:
+    rows = [task(0, 0, "passed", seed=7), task(0, 0, "exception", seed=1)]
+    assert [run.label for run in read_runs([write(tmp_path / "h.jsonl", rows)], {})] == [
+        "codegen-350m-mono (seed 1)",
+        "codegen-350m-mono (seed 7)",
+    ]
+    rows.append(task(0, 0, "exception", seed=1, top_p=1.0))
+    labels = {run.label for run in read_runs([write(tmp_path / "h.jsonl", rows)], {})}
+    assert labels == {f"codegen-350m-mono (run {number})" for number in (1, 2, 3)}
 
 
 def test_rules_are_those_of_the_verdicts(tmp_path: Path) -> None:

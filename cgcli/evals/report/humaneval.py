@@ -30,7 +30,7 @@ _ABOUT = (
 
 def section(runs: Sequence[Run], others: Sequence[Published], sources: Sources) -> Section:
     """runs: HumanEval's. others: published numbers of any benchmark."""
-    ks = [k for k in KS if any(run.totals.best(k) for run in runs)]
+    ks = [k for k in KS if any(k in run.totals.ks for run in runs)]
     theirs = [one for one in others if one.measure == "pass@k"]
     rows: list[tuple[str, ...]] = []
     lines: dict[int, list[Line]] = {k: [] for k in ks}
@@ -58,7 +58,7 @@ def _rows(run: Run, ks: Sequence[int]) -> Iterator[tuple[str, ...]]:
     for one, tally in totals.sorted():
         rates = (rate_of(tally.pass_at(k)) for k in ks)
         yield *names, temperature(one), count(len(tally.drawn)), count(tally.samples), *rates
-    if len(totals.tallies) > 1:
+    if len(totals.comparable) > 1:
         best = (rate_of(found[1] if (found := totals.best(k)) else None) for k in ks)
         yield *names, "best for each k", count(totals.problems), count(totals.samples), *best
 
@@ -66,5 +66,5 @@ def _rows(run: Run, ks: Sequence[int]) -> Iterator[tuple[str, ...]]:
 def _lines(run: Run, k: int) -> Iterator[Line]:
     for one, tally in run.totals.sorted():
         if found := tally.pass_at(k):
-            mark = Mark(f"pass@{k}", found.value, found.low, found.high)
+            mark = Mark(f"pass@{k}", found.value, *(found.interval or ()))
             yield Line(named(run.label, run.identity.quant, one), (mark,))

@@ -136,7 +136,7 @@ def _groups(run: Run, by: str) -> Mapping[str, _Ways]:
 
 def _marks(ways: _Ways) -> tuple[Mark, ...]:
     told = ((turns, one) for turns, one in ways.items() if one["value"] is not None)
-    return tuple(Mark(turns, one["value"], *one["interval"]) for turns, one in told)
+    return tuple(Mark(turns, one["value"], *(one["interval"] or ())) for turns, one in told)
 
 
 def _table(run: Run, what: str, groups: Mapping[str, _Ways]) -> Table:

@@ -75,7 +75,6 @@ def as_json(runs: Iterable[Run], found: Iterable[Number]) -> dict[str, object]:
         {
             "label": run.label,
             **asdict(run.identity),
-            "seeds": sorted(run.seeds),
             "machines": sorted(run.machines),
             "n_problems": len(run.problems),
             "n_samples": run.samples,
@@ -92,12 +91,11 @@ def as_json(runs: Iterable[Run], found: Iterable[Number]) -> dict[str, object]:
 def _of(run: Run) -> Iterator[Number]:
     measures = _humaneval(run) if run.identity.benchmark == "humaneval" else _mtpb(run)
     for temperature, measure, k, value, interval, n in (*measures, *_speed(run)):
-        known, (low, high) = run.identity, interval
+        known, (low, high) = run.identity, interval or (None, None)
         yield Number(known.benchmark, run.label, known.quant, temperature, measure, k, value, low, high, n)
 
 
-_Measure = tuple[float | None, str, int | None, float, Sequence[float | None], int | None]
-_NO_INTERVAL = (None, None)
+_Measure = tuple[float | None, str, int | None, float, Sequence[float] | None, int | None]
 
 
 def _humaneval(run: Run) -> Iterator[_Measure]:
@@ -105,15 +103,14 @@ def _humaneval(run: Run) -> Iterator[_Measure]:
     for temperature, tally in totals.sorted():
         for k in KS:
             if found := tally.pass_at(k):
-                yield temperature, "pass@k", k, found.value, (found.low, found.high), tally.samples
-    if len(totals.tallies) > 1:
+                yield temperature, "pass@k", k, found.value, found.interval, tally.samples
+    if len(totals.comparable) > 1:
         for k in KS:
             if best := totals.best(k):
                 temperature, found = best
-                interval, n = (found.low, found.high), totals.tallies[temperature].samples
-                yield temperature, "best pass@k", k, found.value, interval, n
+                yield temperature, "best pass@k", k, found.value, found.interval, totals.tallies[temperature].samples
     for outcome, count in run.verdicts.items():
-        yield None, f"verdict/{outcome}", None, count, _NO_INTERVAL, run.samples
+        yield None, f"verdict/{outcome}", None, count, None, run.samples
 
 
 def _mtpb(run: Run) -> Iterator[_Measure]:
@@ -133,12 +130,12 @@ def _mtpb(run: Run) -> Iterator[_Measure]:
         for which, one in found["prompt_perplexity"].items():
             yield from told(f"perplexity/{turns}/{which}", one)
     if more := gain(run):
-        yield temperature, "gain", None, more.value, (more.low, more.high), run.samples
+        yield temperature, "gain", None, more.value, more.interval, run.samples
     for outcome, count in run.verdicts.items():
-        yield temperature, f"verdict/{outcome}", None, count, _NO_INTERVAL, run.samples
+        yield temperature, f"verdict/{outcome}", None, count, None, run.samples
 
 
 def _speed(run: Run) -> Iterator[_Measure]:
     if speed := run.speed:
-        yield None, "tokens/s", None, speed.tokens_per_s, _NO_INTERVAL, speed.samples
-        yield None, "samples/s", None, speed.samples_per_s, _NO_INTERVAL, speed.samples
+        yield run.identity.temperature, "tokens/s", None, speed.tokens_per_s, None, speed.samples
+        yield run.identity.temperature, "samples/s", None, speed.samples_per_s, None, speed.samples

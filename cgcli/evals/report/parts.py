@@ -88,32 +88,28 @@ class Sources:
         return f"[{self.all.index(source) + 1}]"
 
 
-def rate(value: float | None, interval: Sequence[float | None] | None = None) -> str:
-    """A part as per cent: `12.8 (9.1–16.9)`; without its interval where that has no width."""
+def rate(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """A part as per cent: `12.8 (9.1–16.9)`."""
     if value is None:
         return NONE
-    low, high = interval or (None, None)
-    return f"{100 * value:.1f}" + (
-        "" if low is None or high is None or low == high else f" ({100 * low:.1f}–{100 * high:.1f})"
-    )
+    return f"{100 * value:.1f}" + (f" ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})" if interval else "")
 
 
 def share(value: float | None, interval: Sequence[float] | None) -> str:
     """As `rate`, to stand by itself: `12.8 % (9.1 to 16.9)`."""
-    if value is None or interval is None:
+    if value is None:
         return "-"
-    low, high = interval
-    return f"{100 * value:.1f} %" + ("" if low == high else f" ({100 * low:.1f} to {100 * high:.1f})")
+    return f"{100 * value:.1f} %" + (f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else "")
 
 
 def rate_of(found: Estimate | None) -> str:
-    return rate(found.value, (found.low, found.high)) if found else NONE
+    return rate(found.value, found.interval) if found else NONE
 
 
 def difference(found: Estimate) -> str:
     """In points of per cent, with its sign: `+3.1 (−0.2 to +6.4)`."""
-    value, low, high = (f"{100 * one:+.1f}".replace("-", "−") for one in (found.value, found.low, found.high))
-    return f"{value} ({low} to {high})"
+    value, *ends = (f"{100 * one:+.1f}".replace("-", "−") for one in (found.value, *(found.interval or ())))
+    return f"{value} ({' to '.join(ends)})" if ends else value
 
 
 def perplexity(value: float | None, interval: Sequence[float] | None = None) -> str:

@@ -1,6 +1,7 @@
 """Runs of evaluations as their files tell them: samples with the verdicts beside them; several files may be one run.
 
-Rows are of one run where model, sampling and rules are the same (MTPB: and the temperature), whatever file they are in.
+Rows are of one run where model, sampling, seed and rules are the same (MTPB: and the temperature), whatever file they
+are in.
 Nothing is judged here, and no text of a sample is kept.
 """
 
@@ -21,6 +22,8 @@ from cgcli.evals.samples import Key, Row, read
 
 Benchmark = Literal["humaneval", "mtpb"]
 TITLES: Mapping[Benchmark, str] = {"humaneval": "HumanEval", "mtpb": "MTPB"}
+PROBLEMS: Mapping[Benchmark, int] = {"humaneval": 164, "mtpb": 115}
+"""How many problems were published."""
 
 # What names a row among those of its run, and which of its fields hold the text that was judged.
 _KEYS: Mapping[Benchmark, tuple[str, ...]] = {
@@ -47,6 +50,7 @@ class Identity:
     top_k: float | None
     min_p: float | None
     max_tokens: float | None
+    seed: int | None
     rules: str | None
 
     @property
@@ -72,6 +76,14 @@ class Speed:
         return self.samples / self.seconds
 
 
+@dataclass
+class Part:
+    """What there is at one temperature. problems: by name; drawn: samples of an input, by their highest number."""
+
+    problems: set[str] = field(default_factory=set)
+    drawn: int = 0
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What became of a sample. cpu_s: processor seconds; text: the hash of what was judged."""
@@ -81,12 +93,12 @@ class Verdict:
     text: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """The judged samples of one run. totals: HumanEval's; results: MTPB's.
 
-    label: the model's name, with a number where another run would have the same line in a table. drawn: samples of
-    an input, by their highest number; samples: judged ones; repeated: rows that were there already, and do not count.
+    label: the model's name, with its seed or a number where another run would have the same line in a table. parts: by
+    temperature; samples: judged ones; repeated: rows that were there already, and do not count.
     healed: the last line end of the prompts was left to the model. timed: tokens and seconds of the rows that say
     both; cpu_s: processor seconds of judging.
     """
@@ -96,12 +108,9 @@ class Run:
     totals: Totals = field(default_factory=Totals)
     results: list[analysis.Result] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
-    temperatures: set[float | None] = field(default_factory=set)
-    seeds: set[int] = field(default_factory=set)
+    parts: dict[float | None, Part] = field(default_factory=dict)
     machines: set[str] = field(default_factory=set)
-    problems: set[str] = field(default_factory=set)
     keys: set[Key] = field(default_factory=set)
-    drawn: int = 0
     samples: int = 0
     unjudged: int = 0
     repeated: int = 0
@@ -129,21 +138,29 @@ class Run:
             if _number(row, "prompt_perplexity") is None:
                 row = {**row, "prompt_perplexity": None}
             self.results.append(analysis.Result.of(row, verdict.outcome, problems.get(name)))
-        self.problems.add(name)
+        part = self.parts.setdefault(_number(row, "temperature"), Part())
+        part.problems.add(name)
+        if isinstance(index := row.get("index"), int):
+            part.drawn = max(part.drawn, index + 1)
         self.samples += 1
         self.cpu_s += verdict.cpu_s
-        self.temperatures.add(_number(row, "temperature"))
         self.healed |= row.get("healed") is True
-        if isinstance(seed := row.get("seed"), int):
-            self.seeds.add(seed)
-        if isinstance(index := row.get("index"), int):
-            self.drawn = max(self.drawn, index + 1)
         tokens, seconds = _number(row, "tokens") or 0, _number(row, "seconds")
         self.tokens += tokens
         if seconds is not None:
             self.timed.append((tokens, seconds))
         if isinstance(row.get("machine"), str):
             self.machines.add(row["machine"])
+
+    @property
+    def problems(self) -> set[str]:
+        """By name, at any temperature."""
+        return set[str]().union(*(part.problems for part in self.parts.values()))
+
+    @property
+    def temperatures(self) -> list[float | None]:
+        """The coldest first, after those that the rows do not tell."""
+        return sorted(self.parts, key=lambda one: -1.0 if one is None else one)
 
     @cached_property
     def analysis(self) -> dict[str, Any]:
@@ -240,7 +257,10 @@ def _identity(path: Path, row: Row, benchmark: Benchmark, rules: str | None) -> 
     temperature = _number(row, "temperature") if benchmark == "mtpb" else None
     model, quant, sha256 = (str(row.get(name, "")) for name in ("model", "quant", "sha256"))
     name = model or path.name.partition(".")[0]
-    return Identity(benchmark, name, quant, sha256, temperature, rules=rules, **how)
+    seed = row.get("seed")
+    return Identity(
+        benchmark, name, quant, sha256, temperature, seed=seed if isinstance(seed, int) else None, rules=rules, **how
+    )
 
 
 def _number(row: Row, name: str) -> float | None:
@@ -248,21 +268,27 @@ def _number(row: Row, name: str) -> float | None:
     return value if isinstance(value, int | float) and isfinite(value) else None
 
 
-def _order(run: Run) -> tuple[str, str, str, float, float]:
-    known = run.identity
-    hottest = max((one for one in run.temperatures if one is not None), default=-1.0)
-    return known.benchmark, known.model, known.quant, hottest, known.top_p or 0.0
+def _order(run: Run) -> tuple[str, str, str, float, float, int]:
+    known, hottest = run.identity, run.temperatures[-1]
+    return (
+        known.benchmark,
+        known.model,
+        known.quant,
+        -1.0 if hottest is None else hottest,
+        known.top_p or 0.0,
+        known.seed or 0,
+    )
 
 
 def _label(runs: Sequence[Run]) -> None:
-    """Name each by its model, and number those that would otherwise have the same line in a table."""
-    lines: dict[tuple[object, ...], set[int]] = {}
-    for number, run in enumerate(runs):
-        for temperature in run.temperatures:
-            known = run.identity
-            line = known.benchmark, Path(known.model).name, known.quant, temperature
-            lines.setdefault(line, set()).add(number)
-    alike = {number for numbers in lines.values() if len(numbers) > 1 for number in numbers}
-    for number, run in enumerate(runs):
-        name = Path(run.identity.model).name or run.identity.model  # of a model that is not in the store: its path
-        run.label = f"{name} (run {number + 1})" if number in alike else name
+    """Name each by its model; those that would have the same line in a table by their seeds, too, or by numbers."""
+    lines: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        known = run.identity
+        run.label = Path(known.model).name or known.model  # of a model that is not in the store: its path
+        lines.setdefault((known.benchmark, run.label, known.quant, known.temperature), []).append(run)
+    for alike in filter(lambda line: len(line) > 1, lines.values()):
+        seeds = {run.identity.seed for run in alike} - {None}
+        for run in alike:
+            told = f"seed {run.identity.seed}" if len(seeds) == len(alike) else f"run {runs.index(run) + 1}"
+            run.label += f" ({told})"

@@ -20,7 +20,7 @@ from cgcli.evals.report.parts import (
 )
 from cgcli.evals.report.published import Published
 from cgcli.evals.report.repeat import commands
-from cgcli.evals.report.runs import Run
+from cgcli.evals.report.runs import PROBLEMS, Run
 
 _INTERVALS = (
     f"Numbers in brackets are {100 * LEVEL:.0f} % intervals: the problems drawn anew {DRAWS:,} times, each with all "
@@ -57,7 +57,7 @@ def _runs(runs: Sequence[Run]) -> Section:
             run.identity.title,
             run.label,
             run.identity.quant or NONE,
-            ", ".join(map(temperature, sorted(run.temperatures, key=lambda one: -1.0 if one is None else one))),
+            ", ".join(map(temperature, run.temperatures)),
             count(len(run.problems)),
             count(run.samples),
             f"{100 * run.verdicts.get('passed', 0) / run.samples:.1f}",
@@ -72,6 +72,12 @@ def _runs(runs: Sequence[Run]) -> Section:
 def _gaps(run: Run) -> Iterator[str]:
     """What a reader would not see from the numbers."""
     name = f"{run.identity.title}, {run.label}"
+    counts = {len(part.problems) for part in run.parts.values()}
+    if min(counts) < (every := PROBLEMS[run.identity.benchmark]):
+        asked = " to ".join(map(str, sorted({min(counts), max(counts)})))
+        yield f"{name}: {asked} of {every} problems: not to be compared with published numbers"
+    if len(counts) > 1:
+        yield f"{name}: not each temperature was asked the same problems, so only those compare that were asked all"
     if run.unjudged:
         hint = "; ".join(f"cgcli eval {run.identity.benchmark} --judge {path}" for path in run.files)
         yield f"{name}: {plural(run.unjudged, 'sample')} without a verdict not counted; type: {hint}"
@@ -132,10 +138,10 @@ def _repeat(runs: Sequence[Run]) -> Section:
     for run in runs:
         known = run.identity
         how = (known.top_p, known.top_k, known.min_p, known.max_tokens)
-        seeds = ", ".join(map(str, sorted(run.seeds))) or NONE
+        seed = NONE if known.seed is None else str(known.seed)
         cells = (NONE if value is None else f"{value:g}" for value in how)
-        rows.append((known.title, run.label, known.sha256[:16] or NONE, seeds, *cells, known.rules or NONE))
-    header = ("benchmark", "model", "sha256", "seeds", "top-p", "top-k", "min-p", "max tokens", "rules")
+        rows.append((known.title, run.label, known.sha256[:16] or NONE, seed, *cells, known.rules or NONE))
+    header = ("benchmark", "model", "sha256", "seed", "top-p", "top-k", "min-p", "max tokens", "rules")
     typed = [command for run in runs for command in commands(run)]
     text = ("Seeds fix the draws; texts follow where the logits are the same bits, as on the same machine and build.",)
     return Section("To repeat it", text, [Table("Settings", header, rows, labels=3)], commands=typed)
