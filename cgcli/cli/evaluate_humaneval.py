@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.cli.engine import chosen
-from cgcli.cli.evaluation import Asked, Drawing, default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
+from cgcli.cli.evaluation import (
+    Asked,
+    Drawing,
+    default_file,
+    evaluating,
+    identity,
+    judge_rows,
+    only_draw,
+    tell_other_seeds,
+    try_sandbox,
+)
 from cgcli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,6 +89,7 @@ def _data(run: Run, wish: Wish) -> _Data:
 
 def _judge(run: Run, wish: Wish, data: _Data, path: Path) -> None:
     """Judge what is in a file."""
+    from cgcli.evals.humaneval import trials
     from cgcli.evals.humaneval_draw import KEY
     from cgcli.evals.samples import check_once, read
 
@@ -87,8 +98,10 @@ def _judge(run: Run, wish: Wish, data: _Data, path: Path) -> None:
 
     check_once(path, KEY)
     total = 0
+    trial = trials(data.tasks, path, unsafe=wish.unsafe)
     models: set[tuple[tuple[str, object], ...]] = set()
     for row in read(path):
+        trial(row)  # what is no sample of these is refused before anything is written
         total += wanted(row)
         models.add(tuple((name, row[name]) for name in ("model", "quant", "sha256") if name in row))
     facts: dict[str, object] = dict(models.pop()) if len(models) == 1 else {}
@@ -121,6 +134,7 @@ def _draw(run: Run, settings: Settings, wish: Wish, data: _Data) -> None:
     with Samples(path, KEY) as samples, closing(drawing.rows(run, keys, samples, wish.ray)) as new:
         check_once(path, KEY)
         check_same(path, {"sha256": model["sha256"], **protocol.facts})
+        tell_other_seeds(run, path, protocol.seed)
         if wish.generate:
             only_draw(run, "humaneval", samples, new, sum(key in samples for key in keys), len(keys))
             if wish.json:
@@ -186,6 +200,7 @@ def _places(path: Path) -> dict[str, str]:
 def _tell(run: Run, wish: Wish, data: _Data, facts: Mapping[str, object], totals: Totals) -> None:
     from cgcli.core.processor import processor_name
     from cgcli.evals.humaneval import CPU_S
+    from cgcli.evals.report.parts import plural
 
     output = run.output
     if not totals.samples:
@@ -196,7 +211,7 @@ def _tell(run: Run, wish: Wish, data: _Data, facts: Mapping[str, object], totals
     else:
         _print_table(run, totals)
     listed = ", ".join(f"{count} {name}" for name, count in totals.counts.items())
-    output.note(f"{totals.problems} of {len(data.tasks)} tasks, {totals.samples} samples: {listed}")
+    output.note(f"{totals.problems} of {len(data.tasks)} tasks, {plural(totals.samples, 'sample')}: {listed}")
     output.note(f"verdicts in {facts['results']}")
 
 

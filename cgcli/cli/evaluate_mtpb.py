@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from cgcli.cli.engine import chosen
-from cgcli.cli.evaluation import Asked, Drawing, default_file, evaluating, identity, judge_rows, only_draw, try_sandbox
+from cgcli.cli.evaluation import (
+    Asked,
+    Drawing,
+    default_file,
+    evaluating,
+    identity,
+    judge_rows,
+    only_draw,
+    tell_other_seeds,
+    try_sandbox,
+)
 from cgcli.core.errors import NetworkError, UsageError
 
 if TYPE_CHECKING:
@@ -80,10 +90,12 @@ def _problems(run: Run, wish: Wish) -> list[Problem]:
 
 def _judge(run: Run, wish: Wish, rules: Rules, path: Path) -> None:
     """Judge what is in a file."""
+    from cgcli.evals.mtpb_judge import questions
     from cgcli.evals.samples import check_once, read
 
     check_once(path, KEY)
-    rows = sum(1 for _ in read(path))
+    question = questions(path, rules)
+    rows = sum(1 for _ in map(question, read(path)))  # what is no sample is refused before anything is written
     try:
         problems = _problems(run, wish)
     except NetworkError as error:
@@ -128,6 +140,7 @@ def _draw(run: Run, settings: Settings, wish: Wish, rules: Rules) -> None:
     with Samples(path, KEY) as samples, closing(drawing.rows(run, asked, samples, wish.ray)) as new:
         check_once(path, KEY)
         check_same(path, {name: facts[name] for name in ("sha256", "top_p", "top_k", "min_p")})
+        tell_other_seeds(run, path, sampling.seed)
         if wish.generate:
             only_draw(run, "mtpb", samples, new, sum(key in samples for key in asked), len(asked))
             if wish.json:
@@ -204,6 +217,7 @@ def _tell(
     from cgcli.core.processor import processor_name
     from cgcli.evals.analysis import analysis
     from cgcli.evals.mtpb import oddities
+    from cgcli.evals.report.parts import plural
 
     output = run.output
     if not results:
@@ -219,7 +233,8 @@ def _tell(
         for number, what in odd.items():
             output.detail(f"#{number}: {what}")
     listed = ", ".join(f"{count} {name}" for name, count in found["verdicts"].items())
-    output.note(f"{found['n_problems']} problems, {found['n_samples']} samples, rules {rules.name}: {listed}")
+    counted = f"{plural(found['n_problems'], 'problem')}, {plural(found['n_samples'], 'sample')}"
+    output.note(f"{counted}, rules {rules.name}: {listed}")
     output.note(f"verdicts in {facts['results']}")
 
 

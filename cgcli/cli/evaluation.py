@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -68,6 +69,16 @@ def default_file(run: Run, benchmark: str, choice: Choice, quant: str, shard: Sh
     name = re.sub(r"[^\w.-]+", "_", choice.name)
     part = shard.suffix if shard else ""
     return run.environment.data / "evals" / f"{benchmark}-{name}-{quant}{part}.jsonl"
+
+
+def tell_other_seeds(run: Run, path: Path, seed: int) -> None:
+    """Say that a file holds samples that are not of this run."""
+    from cgcli.evals.samples import read
+
+    others = Counter(row["seed"] for row in read(path) if row.get("seed", seed) != seed)
+    if others:
+        seeds = ", ".join(map(str, sorted(others, key=str)))
+        run.output.note(f"{path} also holds {others.total()} samples of seed {seeds}, which stay and do not count here")
 
 
 def try_sandbox(policy: Policy) -> None:

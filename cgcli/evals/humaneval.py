@@ -122,11 +122,15 @@ def trials(tasks: Mapping[str, Task], path: Path, *, unsafe: bool = False) -> Ca
     policy = timed(CPU_S, unsafe=unsafe)
 
     def check(row: Row) -> Check:
-        task, completion = tasks.get(str(row.get("task_id"))), row.get("completion")
-        if task is None:
+        completion = row.get("completion")
+        if "task_id" not in row:
             raise CgcliError(
-                f"{path}: no task {row.get('task_id')!r} in the data", hint="--data FILE names other tasks"
+                f"{path}: a row without task_id and completion is no sample of HumanEval",
+                hint=f"cgcli eval mtpb --judge {path}" if "completions" in row else None,
             )
+        task = tasks.get(str(row["task_id"]))
+        if task is None:
+            raise CgcliError(f"{path}: no task {row['task_id']!r} in the data", hint="--data FILE names other tasks")
         if not isinstance(completion, str):
             raise CgcliError(f"{path}: a sample of {task.id} has no completion")
         return Check(task, completion, policy)

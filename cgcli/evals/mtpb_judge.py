@@ -89,7 +89,10 @@ def questions(path: Path, rules: Rules) -> Callable[[Row], Question]:
 
     def question(row: Row) -> Question:
         if not isinstance(row.get("completions"), str) or "gold_output" not in row or "id" not in row:
-            raise CgcliError(f"{path}: a row without id, completions and gold_output is no sample of MTPB")
+            raise CgcliError(
+                f"{path}: a row without id, completions and gold_output is no sample of MTPB",
+                hint=f"cgcli eval humaneval --judge {path}" if "task_id" in row else None,
+            )
         return Question(row["completions"], row["gold_output"], rules)
 
     return question

@@ -31,7 +31,14 @@ _CALLS = {
     "changes permissions, users or processes": "os.chmod os.chown os.setuid os.setgid os.kill os.killpg",
 }
 """What a call does -> functions, and modules all of whose functions do."""
-_METHODS = {"unlink": "deletes files", "rmdir": "deletes files", "rmtree": "deletes files"}
+_METHODS = {
+    "unlink": "deletes files",
+    "rmdir": "deletes files",
+    "rmtree": "deletes files",
+    "write_text": "writes files",
+    "write_bytes": "writes files",
+    "to_csv": "writes files",
+}
 """Of objects whose type is not known here."""
 
 

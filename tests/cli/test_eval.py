@@ -190,6 +190,31 @@ def test_wrong_words(here: Path, tiny_model: Path, words: list[str], message: st
     assert done.status == 2 and message in done.err and done.out == b""
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"id": "1", "completions": "", "gold_output": 1}', "HumanEval; type: cgcli eval mtpb --judge s.jsonl"),
+        ('{"task_id": "S/none", "completion": ""}', "s.jsonl: no task 'S/none' in the data; --data FILE names other"),
+    ],
+)
+def test_what_is_no_sample_is_named_and_nothing_is_written(here: Path, row: str, message: str) -> None:
+    write_samples(here / "s.jsonl", RIGHT)
+    with (here / "s.jsonl").open("a") as file:
+        file.write(row + "\n")
+    before = set(here.iterdir())
+    done = evaluated("--judge", "s.jsonl", "--limit", "1")
+    assert done.status == 1 and message in done.err
+    assert {path.name for path in set(here.iterdir()) - before} <= {"home"}
+
+
+def test_samples_of_another_seed_stay_and_are_told(here: Path, tiny_model: Path) -> None:
+    first = drawn(tiny_model, "-o", "s.jsonl", "--seed", "1")
+    assert "also holds" not in first.err
+    second = drawn(tiny_model, "-o", "s.jsonl", "--seed", "2")
+    assert "s.jsonl also holds 2 samples of seed 1, which stay and do not count here" in second.err
+    assert "2 of 2 tasks, 2 samples" in second.err and len((here / "s.jsonl").read_text().splitlines()) == 4
+
+
 def test_samples_of_another_model_or_other_settings_are_not_mixed(here: Path, tiny_model: Path) -> None:
     assert drawn(tiny_model, "--generate", "s.jsonl").status == 0
     done = drawn(tiny_model, "--generate", "s.jsonl", "--top-p", "0.5")

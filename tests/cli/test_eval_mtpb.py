@@ -125,7 +125,7 @@ def test_a_table_for_a_person(tmp_path: Path, data: Path) -> None:
     lines = done.out.decode().splitlines()
     assert lines[0].split() == ["PASS", "RATE", "MULTI"] and lines[1].startswith("all") and "75.0 %" in lines[1]
     assert any(line.startswith("math ") for line in lines) and any(line.startswith("2 turns ") for line in lines)
-    assert "1 problems, 4 samples, rules paper: 3 passed, 1 exception" in done.err
+    assert "1 problem, 4 samples, rules paper: 3 passed, 1 exception" in done.err
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,11 @@ def test_a_table_for_a_person(tmp_path: Path, data: Path) -> None:
 def test_wrong_words(words: tuple[str, ...], status: int, line: str, data: Path) -> None:
     done = cgcli("eval", "mtpb", "--data", str(data), *words)
     assert done.status == status and line.partition(",")[0] in done.err.splitlines()[-1]
+
+
+def test_what_is_no_sample_is_named_and_nothing_is_written(tmp_path: Path, data: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_text('{"task_id": "HumanEval/0", "completion": ""}\n')
+    done = cgcli("eval", "mtpb", "--data", str(data), "--judge", str(file))
+    assert done.status == 1 and f"type: cgcli eval humaneval --judge {file}" in done.err
+    assert not list(tmp_path.glob("*_results.jsonl"))

@@ -47,7 +47,12 @@ def test_a_program_that_fails_ends_in_8_with_its_verdict_in_a_line(tmp_path: Pat
         ("x = bytes(10**9)", ("--memory", "200"), "memory: MemoryError, line 1; more with --memory MB"),
         ("import sys; sys.exit(4)", (), "exit: status 4"),
         ("open('/usr/x', 'w')", (), "denied: OSError: [Errno 30] Read-only file system: '/usr/x', line 1; open what it "
-         "needs with --read PATH, --write PATH, --allow-net"),
+         "needs with --read PATH or --write PATH"),
+        ("import socket; socket.socket()", (), "denied: PermissionError: [Errno 1] Operation not permitted, line 1; "
+         "the sandbox has no network; open it with --allow-net"),
+        ("import urllib.request as u; u.urlopen('http://a.example')", (), "urllib.error.URLError: <urlopen error "
+         "[Errno -3] Temporary failure in name resolution>, line 1; the sandbox has no network; open "
+         "it with --allow-net"),
         ("import nothing_such", (), "ModuleNotFoundError: No module named 'nothing_such', line 1; the sandbox has the "
          "standard library, numpy and pandas"),
     ],
@@ -98,6 +103,19 @@ def test_risky_calls_are_named_before_and_not_when_quiet(tmp_path: Path) -> None
     done = ran(tmp_path, source)
     assert (done.out, done.err) == (b"1\n2\n", "prog.py, line 3: runs other programs: os.system\n")
     assert ran(tmp_path, source, options=("-q",)).err == ""
+
+
+def test_it_is_told_that_what_was_written_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o777)
+    source = "open('made', 'w').write('x')"
+    gone = "what it wrote went with the sandbox; --write PATH lets it change a file or a folder of yours\n"
+    done = ran(tmp_path, source)
+    assert (done.status, done.err) == (0, f"prog.py, line 1: writes files: open\n{gone}")
+    (tmp_path / "made").write_text("")
+    (tmp_path / "made").chmod(0o666)
+    assert gone not in ran(tmp_path, source, options=("--write", "made")).err
+    assert (tmp_path / "made").read_text() == "x"
 
 
 def test_unsafe_is_this_machine(tmp_path: Path) -> None:

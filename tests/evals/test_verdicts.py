@@ -126,7 +126,8 @@ def test_only_what_is_wanted_is_judged_and_keeps_its_number(tmp_path: Path) -> N
     [
         ({"task_id": "HumanEval/999", "completion": ""}, "no task 'HumanEval/999' in the data"),
         ({"task_id": "S/one"}, "a sample of S/one has no completion"),
-        ({"completion": ""}, "no task None"),
+        ({"completion": ""}, "a row without task_id and completion is no sample of HumanEval"),
+        ({"id": "1", "completions": ""}, "no sample of HumanEval"),
     ],
 )
 def test_what_is_no_sample_of_these_tasks(tmp_path: Path, row: dict[str, Any], message: str) -> None:

@@ -18,6 +18,7 @@ from cgcli.sandbox.risks import Risk, risks
         ("import shutil\nshutil.move('a', 'b')", "moves or overwrites files: shutil.move"),
         ("x = 1\nopen('x', 'w')", "writes files: open"),
         ("x = 1\nopen('x', mode='ab')", "writes files: open"),
+        ("from pathlib import Path\nPath('x').write_text('y')", "writes files: .write_text"),
         ("import subprocess\nsubprocess.run(['ls'])", "runs other programs: subprocess.run"),
         ("import os\nos.system('ls')", "runs other programs: os.system"),
         ("import os\nos.execvp('ls', [])", "runs other programs: os.execvp"),
