@@ -113,7 +113,7 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
                 _print_report(run, facts, session, turns, choice, verdict)
     _judge(turns)
     if verdict:
-        judge(verdict)
+        judge(verdict, wish.candidates if picks else 1)
 
 
 class _Told:

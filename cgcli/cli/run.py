@@ -43,14 +43,19 @@ def run(
     ] = None,
     allow_net: Annotated[bool, typer.Option("--allow-net", help="Let it use the network.")] = False,
     time: Annotated[
-        float | None, typer.Option("--time", metavar="SECONDS", help="Processor time; on the clock five times that.")
+        float | None,
+        typer.Option(
+            "--time", metavar="SECONDS", show_default="20", help="Processor time; on the clock five times that."
+        ),
     ] = None,
-    memory: Annotated[int | None, typer.Option("--memory", metavar="MB", min=64, help="Memory.")] = None,
+    memory: Annotated[
+        int | None, typer.Option("--memory", metavar="MB", min=64, show_default="2147", help="Memory.")
+    ] = None,
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Run it on this machine as it is, without a sandbox.")
     ] = False,
 ) -> None:
-    """Run a program in a sandbox: no network, none of your files, limits on time and memory.
+    """Run a program in a sandbox: no network, none of your files, limits on time, memory and output (16 MB).
 
     Options stand before FILE; what follows it is the program's. A relative PATH keeps its place beside the program.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
     from cgcli.program.turn import Candidate
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.verdict import Verdict
+
+
+_SHOWN = 3  # ways of failing
+_LINE = re.compile(r", line \d+$")
+"""Where it failed, which tells apart what fails alike."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,17 @@ class Trial:
         interrupt = Interrupt()
         tried = ranked(programs, self.policy, checks=self.checks, interrupted=lambda: interrupt.requested)
         passed = sum(one.verdict.passed for one in tried)
-        best = tried[0]
-        does = f"{best.alike} print the same" if best.verdict.passed else f"the most probable fails: {best.verdict}"
-        self.output.note(f"{passed} of {len(tried)} candidates run through; {does}")
-        return best.index
+        said = f"{passed} of {len(tried)} candidates {'pass the checks' if self.checks else 'run through'}"
+        if passed > 1:
+            said += f", {tried[0].alike} print the same"
+        self.output.note(said)
+        failed = Counter(_LINE.sub("", str(one.verdict)) for one in tried if not one.verdict.passed)
+        shown = failed.most_common(_SHOWN)
+        for why, count in shown:
+            self.output.note(f"{count} fail{'s' * (count == 1)}: {why}")
+        if rest := failed.total() - sum(count for _, count in shown):
+            self.output.note(f"{rest} fail{'s' * (rest == 1)} in other ways")
+        return tried[0].index
 
     def run(self, program: Program) -> Verdict:
         """Run the program, held to the checks; what it prints goes to stderr, since stdout has the program.
@@ -74,7 +88,8 @@ class Trial:
         return verdict
 
 
-def judge(verdict: Verdict) -> None:
-    """Raises ProgramFailed for a program that did not run through."""
+def judge(verdict: Verdict, tried: int) -> None:
+    """Raises ProgramFailed for a program that did not run through. tried: candidates that were run to choose it."""
     if not verdict.passed:
-        raise ProgramFailed(f"the program, when run: {verdict}", hint="another --seed, or -n 8 --pick run")
+        hint = f"more than -n {tried}, or other words" if tried > 1 else "-n 8 --pick run"
+        raise ProgramFailed(f"the program, when run: {verdict}", hint=f"another --seed, {hint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def test_a_check_picks_the_candidate_that_holds(model: tuple[str, ...]) -> None:
     assert done.status == (0 if holds else 8)
     assert facts["run"]["outcome"] == ("passed" if holds else "exception")
     assert holds, "another seed for this test: no candidate was right"
+    said = re.search(r"(\d) of 6 candidates pass the checks", done.err)
+    failed = sum(int(count) for count in re.findall(r"^(\d) fails?\b", done.err, re.MULTILINE))
+    assert said and 0 < int(said[1]) == 6 - failed < 6
+
+
+def test_where_no_candidate_holds_it_is_said_why_and_what_else_to_try(tiny_model: Path) -> None:
+    done = cgcli("gen", "x", "-n", "3", "--check", "1 == 2", "--seed", "1", "--unsafe", "-m", str(tiny_model))
+    assert done.status == 8 and "0 of 3 candidates pass the checks\n" in done.err
+    assert done.err.splitlines()[-1].endswith("; another --seed, more than -n 3, or other words")
 
 
 @pytest.mark.parametrize(

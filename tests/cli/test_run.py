@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
 import pexpect
 import pytest
 
+from cgcli.sandbox.policy import Policy
 from tests.cli.running import Ran, cgcli
 
 pytestmark = pytest.mark.usefixtures("sandbox")
@@ -123,6 +125,13 @@ def test_unsafe_is_this_machine(tmp_path: Path) -> None:
     assert ran(tmp_path, source).status == 8
     done = ran(tmp_path, source, options=("--unsafe", "-q"))
     assert (done.status, done.out.decode()) == (0, f"{Path.cwd()}\n") and (tmp_path / "made").exists()
+
+
+def test_help_tells_the_limits() -> None:
+    help_ = cgcli("run", "--help", COLUMNS="100").out.decode()
+    limits = (f"{Policy.cpu_s:g}", f"{Policy.memory_bytes // 10**6}")
+    assert re.findall(r"\[default: \(?(\d+)", help_) == list(limits)
+    assert f"({Policy.output_bytes // 1024**2} MB)" in help_
 
 
 @pytest.mark.parametrize(
