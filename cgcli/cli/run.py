@@ -55,9 +55,10 @@ def run(
         bool, typer.Option("--unsafe", help="Run it on this machine as it is, without a sandbox.")
     ] = False,
 ) -> None:
-    """Run a program in a sandbox: no network, none of your files, limits on time, memory and output (16 MB).
+    """Run a program in a sandbox: no network, none of your files, limits on time and memory.
 
     Options stand before FILE; what follows it is the program's. A relative PATH keeps its place beside the program.
+    It may print 16 MB.
 
     [dim]cgcli run prog.py
     cgcli run --read data.csv prog.py data.csv[/dim]
