@@ -39,14 +39,13 @@ def replacing(path: Path) -> Iterator[Path]:
         raise disk_error(path, error) from error
     beside = Path(name)
     try:
-        try:
-            mode = target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask()
-            os.fchmod(descriptor, mode)
-        finally:
-            os.close(descriptor)
+        os.close(descriptor)
         yield beside
         try:
+            # Last: what wrote the file may have put one of its own in its place.
+            mode = target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask()
             with beside.open("rb") as written:
+                os.fchmod(written.fileno(), mode)
                 os.fsync(written.fileno())
             beside.replace(target)
         except OSError as error:

@@ -46,6 +46,17 @@ def test_a_new_file_has_the_usual_mode(tmp_path: Path) -> None:
     assert (tmp_path / "f").stat().st_mode & 0o777 == 0o640
 
 
+def test_the_mode_is_right_whatever_the_writer_made(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "f") as beside:
+            beside.unlink()
+            beside.touch(0o600)
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o640
+
+
 def test_an_error_in_between_leaves_what_was_there(tmp_path: Path) -> None:
     file = tmp_path / "f"
     file.write_bytes(b"old")
