@@ -138,7 +138,7 @@ def _configuration(environment: Environment) -> Iterator[Finding]:
 
 def _store(environment: Environment) -> Iterator[Finding]:
     from cgcli.hub.room import free_disk_bytes
-    from cgcli.hub.store import Store
+    from cgcli.hub.store import open_store
 
     folder = environment.store
     place = next(one for one in (folder, *folder.parents) if one.exists())
@@ -149,14 +149,19 @@ def _store(environment: Environment) -> Iterator[Finding]:
     elif free < LOW_DISK_BYTES:
         hint = "free some space, or move the store: CGCLI_HOME=FOLDER"
     yield Finding("store", f"{folder}, {size(free)} free", hint, broken=not os.access(place, os.W_OK))
-    stored, broken = Store(folder).all(), Store(folder).broken()
+    store = open_store(environment)
+    stored, broken = store.all(), store.broken()
     for error in broken:
         yield _broken("pulled", error, f"remove what is broken in {folder}")
-    if not stored and not broken:
+    if all(one.boxed for one in stored) and not broken:
         yield Finding("pulled", "nothing", "cgcli pull smollm2-135m")
     for one in stored:
         fault = one.fault()
-        yield Finding("pulled", fault or f"{one.spec}, {size(one.manifest.size)}", one.remedy if fault else None)
+        yield Finding(
+            "in the box" if one.boxed else "pulled",
+            fault or f"{one.spec}, {size(one.manifest.size)}",
+            one.remedy if fault else None,
+        )
 
 
 def _hub(environment: Environment, progress: Progress, online: bool) -> Iterator[Finding]:

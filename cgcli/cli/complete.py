@@ -19,10 +19,10 @@ def catalogued(incomplete: str) -> list[str]:
 
 def pulled(incomplete: str) -> list[str]:
     """Names in the store, and behind a colon the quants that are there."""
-    from cgcli.hub.store import Store
+    from cgcli.hub.store import open_store
 
     try:
-        stored = Store(Environment.from_process().store).all()
+        stored = open_store(Environment.from_process()).all()
     except (CgcliError, OSError):
         return []
     if ":" in incomplete:

@@ -86,9 +86,9 @@ def _choose(run: Run, model: str | None) -> Choice:
     from cgcli.core.memory import memory_bytes
     from cgcli.hub.catalog import load_catalog
     from cgcli.hub.choose import choose
-    from cgcli.hub.store import Store
+    from cgcli.hub.store import open_store
 
-    return choose(model, Store(run.environment.store), load_catalog(), memory_bytes())
+    return choose(model, open_store(run.environment), load_catalog(), memory_bytes())
 
 
 @contextmanager
@@ -140,12 +140,12 @@ def pass_costs_of(run: Run, settings: Settings, choice: Choice) -> tuple[Path, s
     from cgcli.core.processor import processor_name
     from cgcli.engine.pass_costs import place
     from cgcli.engine.threads import thread_count
-    from cgcli.hub.store import Store
+    from cgcli.hub.store import open_store
 
     if not choice.stored:
         return None
     threads = settings.threads or thread_count()
-    return Store(run.environment.store).passes(choice.stored), place(processor_name(), threads, settings.gpu_layers)
+    return open_store(run.environment).passes(choice.stored), place(processor_name(), threads, settings.gpu_layers)
 
 
 def _known_costs(run: Run, settings: Settings, choice: Choice) -> PassCosts | None:

@@ -142,9 +142,9 @@ def add(
 
 
 def _store(run: Run) -> Store:
-    from cgcli.hub.store import Store
+    from cgcli.hub.store import open_store
 
-    return Store(run.environment.store)
+    return open_store(run.environment)
 
 
 def _tell_broken(run: Run) -> ExitStatus:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,15 +168,15 @@ def _init(text: str, environment: Environment) -> Path:
     """The folder of a checkpoint: the one that `text` names, or that of a pulled model."""
     from cgcli.hub.catalog import load_catalog
     from cgcli.hub.spec import parse_spec
-    from cgcli.hub.store import Store
+    from cgcli.hub.store import open_store
 
     folder = Path(text).expanduser()
     if folder.is_dir():
         return folder.absolute()
     if "/" in text or text.startswith("."):
         raise UsageError(f"--init {text}: there is no such folder")
-    store, name = Store(environment.store), parse_spec(text).name
-    checkpoint = store.checkpoint(name)
+    store, name = open_store(environment), parse_spec(text).name
+    checkpoint = store.original(name)
     if (checkpoint / "config.json").is_file():
         return checkpoint.absolute()
     if store.quants(name):
@@ -194,10 +193,8 @@ def _file(text: str) -> Path:
     path = Path(text).expanduser()
     if path.is_file():
         return path.absolute()
-    if "/" not in text and not text.endswith(".toml"):
-        published = _published() / f"{text}.toml"
-        if text in _names():
-            return published
+    if text in _names():
+        return _published() / f"{text}.toml"
     from cgcli.core.config import nearest
 
     raise UsageError(
@@ -211,6 +208,6 @@ def _names() -> list[str]:
 
 
 def _published() -> Path:
-    """models/recipes: inside the package where it is installed, beside it in a checkout that is not."""
-    installed = Path(str(files("cgcli"))) / "models" / "recipes"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "models" / "recipes"
+    from cgcli.hub.catalog import came_with
+
+    return came_with() / "recipes"

@@ -25,7 +25,7 @@ def train(
         typer.Option(
             "--init",
             metavar="NAME|DIR",
-            help="Start from these weights: a model pulled with --keep, or a checkpoint's folder.",
+            help="Start from these weights: codegen-nano, a model pulled with --keep, or a checkpoint's folder.",
             rich_help_panel=_START,
         ),
     ] = None,

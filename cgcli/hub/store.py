@@ -7,7 +7,8 @@
     STORE/NAME/work/        what a pull has not finished; worthless to the next one
     STORE/.locks/           one lock a model
 
-A linked model has a manifest only, which holds the path of a file elsewhere. Where models come from is not known here.
+A linked model has a manifest only, which holds the path of a file elsewhere. Models that came with cgcli are in a
+folder of the same form, the box, which nothing is written to. Where other models come from is not known here.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from types import NoneType
 from typing import Any
 
 from cgcli import __version__
+from cgcli.core.environment import Environment
 from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
 from cgcli.core.files import disk_error, write_atomic
 from cgcli.core.progress import Progress
-from cgcli.hub.catalog import suggest
+from cgcli.hub.catalog import came_with, suggest
 from cgcli.hub.hashing import sha256_file
 from cgcli.hub.locking import locked
 from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS
@@ -60,10 +62,11 @@ _KINDS = {"size": (int,), "revision": (str, NoneType), "licence": (str, NoneType
 
 @dataclass(frozen=True)
 class Stored:
-    """A model of the store: its manifest and where its GGUF is."""
+    """A model of the store: its manifest, where its GGUF is, and whether it came with cgcli."""
 
     manifest: Manifest
     path: Path
+    boxed: bool = False
 
     @property
     def name(self) -> str:
@@ -94,15 +97,22 @@ class Stored:
     @property
     def remedy(self) -> str:
         """What to type about a file that is not right."""
+        if self.boxed:
+            return "install cgcli again"
         again = f"cgcli models add FILE.gguf --name {self.name}" if self.linked else f"cgcli pull {self.spec}"
         return f"cgcli models rm {self.spec} && {again}"
 
 
-class Store:
-    """The models under one folder, which need not exist yet."""
+def open_store(environment: Environment) -> Store:
+    """The user's store, with the models that came with cgcli."""
+    return Store(environment.store, box=came_with())
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+
+class Store:
+    """The models under one folder, which need not exist yet, and those of the box that none there has the name of."""
+
+    def __init__(self, root: Path, box: Path | None = None) -> None:
+        self.root, self.box = root, box
 
     def folder(self, name: str) -> Path:
         return self.root / check_name(name)
@@ -112,6 +122,14 @@ class Store:
 
     def passes(self, stored: Stored) -> Path:
         return self.folder(stored.name) / f"{stored.quant}.passes"
+
+    def original(self, name: str) -> Path:
+        """The folder of the checkpoint that a model was made of, which need not be there."""
+        return (self.box / name if self.box and self.boxed(name) else self.folder(name)) / "checkpoint"
+
+    def boxed(self, name: str) -> bool:
+        """Whether it is the one that came with cgcli."""
+        return not any(self._own(name)) and any(self._in_box(name))
 
     def work(self, name: str) -> Path:
         return self.folder(name) / "work"
@@ -130,13 +148,14 @@ class Store:
         Raises ModelFileError if a manifest of it cannot be read.
         """
         order = (DEFAULT_QUANT, *QUANTS)
-        found = [self._read(file) for file in sorted(self.folder(name).glob("*.json"))]
+        found = [self._read(file) for file in self._own(name) or self._in_box(name)]
         return sorted(found, key=lambda one: order.index(one.quant) if one.quant in order else len(order))
 
     def get(self, name: str, quant: str) -> Stored | None:
         """The model if it is there; for a linked one, whether or not its file still is."""
-        file = self.folder(name) / f"{check_name(quant)}.json"
-        return self._read(file) if file.is_file() else None
+        check_name(quant)
+        files = self._own(name) or self._in_box(name)
+        return next((self._read(file) for file in files if file.stem == quant), None)
 
     def find(self, name: str, quant: str | None = None) -> Stored:
         """The model, ready to be loaded: without a quant the preferred one.
@@ -178,7 +197,7 @@ class Store:
         path = file.expanduser().absolute()
         quant = read_header(path).quant
         with locked(self.root, check_name(name), progress):
-            if self.quants(name):
+            if self._own(name):
                 raise UsageError(f"there is a model named {name} already", hint="choose another --name")
             digest = sha256_file(path, progress, f"hashing {path.name}")
             return self._publish(Manifest(name, quant, str(path), path.stat().st_size, digest, f"file:{path}"))
@@ -186,9 +205,12 @@ class Store:
     def remove(self, name: str, quant: str | None, progress: Progress) -> int:
         """Forget a model, or one quant of it, and whatever a pull of it left. Bytes freed; a linked file stays.
 
-        Works on a broken manifest too. Raises ModelNotFound if nothing of that name is there.
+        Works on a broken manifest too. Raises ModelNotFound if nothing of that name is there, UsageError for one that
+        came with cgcli.
         """
         folder = self.folder(name)
+        if self.boxed(name):
+            raise UsageError(f"{name} came with cgcli, and goes with it")
         if quant is not None and not (folder / f"{check_name(quant)}.json").is_file():
             self.find(name, quant)
         if not folder.is_dir():
@@ -229,11 +251,21 @@ class Store:
         return Stored(manifest, file.parent / manifest.file)
 
     def _scan(self) -> Iterator[Stored | ModelFileError]:
-        for file in sorted(self.root.glob("[!.]*/*.json")):
+        own = sorted(self.root.glob("[!.]*/*.json"))
+        hidden = {file.parent.name for file in own}
+        boxed = sorted(self.box.glob("*/*.json")) if self.box else []
+        for file in sorted([*own, *(file for file in boxed if file.parent.name not in hidden)], key=_place):
             try:
                 yield self._read(file)
             except ModelFileError as error:
                 yield error
+
+    def _own(self, name: str) -> list[Path]:
+        """The manifests of a model of the user's."""
+        return sorted(self.folder(name).glob("*.json"))
+
+    def _in_box(self, name: str) -> list[Path]:
+        return sorted((self.box / name).glob("*.json")) if self.box else []
 
     def _read(self, file: Path) -> Stored:
         try:
@@ -243,10 +275,14 @@ class Store:
                     raise ValueError(f"{key} is {value!r:.60}")
             if (manifest.name, manifest.quant) != (file.parent.name, file.stem):
                 raise ValueError(f"is of {manifest.name}:{manifest.quant}")
-            return Stored(manifest, file.parent / manifest.file)
+            return Stored(manifest, file.parent / manifest.file, boxed=file.parent.parent == self.box)
         except (OSError, ValueError, TypeError, RecursionError) as error:
             spec = f"{file.parent.name}:{file.stem}"
             raise ModelFileError(f"broken manifest {file}: {error}", hint=f"cgcli models rm {spec}") from error
+
+
+def _place(manifest: Path) -> tuple[str, str]:
+    return manifest.parent.name, manifest.name
 
 
 def _size(folder: Path) -> int:

@@ -29,7 +29,7 @@ from cgcli.evals.bits import bits, read_texts, xz
 from cgcli.evals.ngram import NGram
 from cgcli.hub.catalog import load_catalog
 from cgcli.hub.choose import Choice, choose
-from cgcli.hub.store import Store
+from cgcli.hub.store import open_store
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.program.languages import PYTHON
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=300_000)
     asked = parser.parse_args()
     texts = read_texts(asked.data / "held_out.jsonl", asked.bytes)
-    catalog, store = load_catalog(), Store(Environment.from_process().store)
+    catalog, store = load_catalog(), open_store(Environment.from_process())
     models = [judged(choose(name, store, catalog, memory_bytes()), texts) for name in (asked.model, asked.against)]
     ngram = NGram(read_texts(asked.data / "texts.jsonl")).bits(texts).per_byte
     packed = xz(texts).per_byte

@@ -25,7 +25,7 @@ from cgcli.core.memory import memory_bytes
 from cgcli.engine.engine import Engine
 from cgcli.hub.catalog import load_catalog
 from cgcli.hub.choose import Choice, choose
-from cgcli.hub.store import Store
+from cgcli.hub.store import open_store
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.program.languages import PYTHON
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--problems", type=int, help="the first so many; default: all")
     asked = parser.parse_args()
-    choice = choose(asked.model, Store(Environment.from_process().store), load_catalog(), memory_bytes())
+    choice = choose(asked.model, open_store(Environment.from_process()), load_catalog(), memory_bytes())
     with Engine(choice.path, interrupt=Interrupt()) as engine:
         values = perplexities(engine, choice, list(prompts_of(asked.data))[: asked.problems])
         quant = engine.model.header.quant
