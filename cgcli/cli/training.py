@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cgcli.cli.recipes import Device, Wish, wished
-from cgcli.core.errors import CgcliError, UsageError
+from cgcli.core.errors import CgcliError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from cgcli.cli.context import Run
@@ -51,17 +52,20 @@ def run_training(run: Run, wish: Wish) -> None:
         _check_free(store, wish.export, _model_file(out, wish))
     from cgcli.train.run import train
 
-    with ExitStack() as stack:
-        display = _Display(run, recipe, stack)
-        result = train(
-            recipe,
-            out,
-            progress=run.output.progress(),
-            on_start=display.start,
-            on_step=display.step,
-            profile=wish.profile,
-            processes=processes,
-        )
+    try:
+        with ExitStack() as stack:
+            display = _Display(run, recipe, stack)
+            result = train(
+                recipe,
+                out,
+                progress=run.output.progress(),
+                on_start=display.start,
+                on_step=display.step,
+                profile=wish.profile,
+                processes=processes,
+            )
+    except KeyboardInterrupt:  # where data are prepared, or at its end: steps answer Ctrl-C themselves
+        raise Interrupted(hint=f"cgcli train -o {shlex.quote(str(out))}") from None
     if not processes.first:
         return
     facts: dict[str, Any] = {**asdict(result), "export": str(result.export)}

@@ -71,7 +71,8 @@ class _Exercise:
     def _runs(self, code: str) -> bool:
         """Run a step; where it cannot be, nothing has changed but what it had done."""
         with suppress(Exception):
-            exec(code, {**self.values, "print": lambda *_: None}, self.values)
+            # Compiled before: after a Ctrl-C in the exec of a text CPython ends by signal, whoever catches it.
+            exec(compile(code, "exercise", "exec"), {**self.values, "print": lambda *_: None}, self.values)
             return True
         return False
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,6 +157,21 @@ def test_a_dry_run_of_what_does_not_fit_fails_with_what_would(tmp_path: Path) ->
     assert ran.status == 1
     assert b"memory" in ran.out
     assert "training huge so needs about" in ran.err.splitlines()[-1]
+
+
+def test_ctrl_c_while_data_are_prepared_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "list.toml").write_text(
+        '[[package]]\nname = "exercises"\nversion = "1"\nlicence = "BSD-3-Clause"\ncount = 1000000\n'
+    )
+    recipe, out = write_recipe(tmp_path / "tiny.toml", tiny(tmp_path)), tmp_path / "out"
+    text = re.sub(r"paths = .*", "paths = []", recipe.read_text())
+    recipe.write_text(text.replace('packages = ""', 'packages = "list.toml"'))
+    process = started(recipe, "-o", out)
+    while not list((out / "data").glob("*")) and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    status, _, err = ended(process)
+    assert (status, err.splitlines()[-1]) == (130, f"cgcli: interrupted; type: cgcli train -o {out}")
 
 
 @pytest.mark.long
