@@ -69,8 +69,8 @@ def test_temperatures_of_humaneval_are_one_run_and_of_mtpb_several(tmp_path: Pat
     warm = [problem(1, 0, "multi", "passed", temperature=temperature) for temperature in (0.2, 0.8)]
     runs = read_runs([write(tmp_path / "m.jsonl", warm, rules="paper")], {})
     assert [(run.identity.temperature, run.label) for run in runs] == [
-        (0.2, "codegen-350m-mono"),
-        (0.8, "codegen-350m-mono"),
+        (0.2, "codegen-350m-mono (T 0.2)"),
+        (0.8, "codegen-350m-mono (T 0.8)"),
     ]
 
 
@@ -83,6 +83,9 @@ def test_seeds_are_runs_of_their_own_and_tell_them_apart(tmp_path: Path) -> None
     rows.append(task(0, 0, "exception", seed=1, top_p=1.0))
     labels = {run.label for run in read_runs([write(tmp_path / "h.jsonl", rows)], {})}
     assert labels == {f"codegen-350m-mono (run {number})" for number in (1, 2, 3)}
+    greedy = [task(0, 0, "passed"), task(0, 0, "passed", temperature=0.0, top_p=1.0)]
+    labels = {run.label for run in read_runs([write(tmp_path / "h.jsonl", greedy)], {})}
+    assert labels == {"codegen-350m-mono (greedy)", "codegen-350m-mono (T 0.2)"}
 
 
 def test_rules_are_those_of_the_verdicts(tmp_path: Path) -> None:

@@ -123,10 +123,10 @@ def temperature(value: float | None) -> str:
 
 
 def named(label: str, quant: str, temperature: float | None) -> str:
-    """A run at a temperature, in a few words."""
+    """A run at a temperature, in a few words; once, where the label tells it."""
     warmth = f"T {temperature:g}" if temperature else "greedy" if temperature == 0 else "temperature not told"
     model = " ".join(filter(None, (clipped(label, _LETTERS), quant)))
-    return f"{model}, {warmth}"
+    return model if f"({warmth})" in label else f"{model}, {warmth}"
 
 
 def count(value: float) -> str:

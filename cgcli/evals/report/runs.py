@@ -97,7 +97,7 @@ class Verdict:
 class Run:
     """The judged samples of one run. totals: HumanEval's; results: MTPB's.
 
-    label: the model's name, with its seed or a number where another run would have the same line in a table. parts: by
+    label: the model's name, and what tells it apart where another run would have the same line in a table. parts: by
     temperature; samples: judged ones; repeated: rows that were there already, and do not count.
     healed: the last line end of the prompts was left to the model. timed: tokens and seconds of the rows that say
     both; cpu_s: processor seconds of judging.
@@ -281,14 +281,23 @@ def _order(run: Run) -> tuple[str, str, str, float, float, int]:
 
 
 def _label(runs: Sequence[Run]) -> None:
-    """Name each by its model; those that would have the same line in a table by their seeds, too, or by numbers."""
-    lines: dict[tuple[object, ...], list[Run]] = {}
+    """Name each by its model; those that would have the same line in a table by what tells them apart, too."""
+    lines: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         known = run.identity
         run.label = Path(known.model).name or known.model  # of a model that is not in the store: its path
-        lines.setdefault((known.benchmark, run.label, known.quant, known.temperature), []).append(run)
+        lines.setdefault((known.benchmark, run.label, known.quant), []).append(run)
     for alike in filter(lambda line: len(line) > 1, lines.values()):
-        seeds = {run.identity.seed for run in alike} - {None}
-        for run in alike:
-            told = f"seed {run.identity.seed}" if len(seeds) == len(alike) else f"run {runs.index(run) + 1}"
-            run.label += f" ({told})"
+        kinds = map(_seed, alike), map(_warmth, alike), (f"run {runs.index(run) + 1}" for run in alike)
+        told = next(words for words in map(list, kinds) if len(set(words)) == len(alike) and all(words))
+        for run, words in zip(alike, told, strict=True):
+            run.label += f" ({words})"
+
+
+def _seed(run: Run) -> str:
+    return "" if run.identity.seed is None else f"seed {run.identity.seed}"
+
+
+def _warmth(run: Run) -> str:
+    told = [temperature for temperature in run.temperatures if temperature is not None]
+    return "" if not told else "greedy" if told == [0] else f"T {', '.join(f'{one:g}' for one in told)}"
