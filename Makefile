@@ -18,7 +18,7 @@ say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
-.PHONY: help demo test test-long lint format tree tour bench soak bench-model bench-peers cuda clean
+.PHONY: help demo test test-long lint format tree tour bench soak bench-model bench-peers nano cuda clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ bench-model: $(VENV)/.cgcli ## make the random model that benchmarks run, of the
 
 bench-peers: $(VENV)/.dev ## measure cgcli beside llama-cpp-python, transformers, CTranslate2 (ARGS=--write-readme)
 	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
+
+nano: $(VENV)/.dev ## train codegen-nano anew, hours, and put it into models/ (an interrupted one goes on)
+	@$(BIN)/cgcli train nano -o build/nano && $(BIN)/python -m tests.box build/nano
 
 cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp and the kernels with CUDA (needs nvcc)
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --cuda) && \

@@ -32,10 +32,13 @@ FOLDERS = {
     "cgcli/core": "environment, configuration, output, errors, exit statuses",
     "kernels": "everything on the token path after the logits, in plain C; no Python, no llama.cpp headers",
     "models": "what can be pulled",
+    "models/codegen-nano": "the model in the box: its card, the checkpoint, the GGUF that is made of it",
     "models/recipes": "what `cgcli train` can train by name, and on what",
     "tests": "mirrors cgcli/ folder by folder, and benchmarks/",
 }
 ORDER = list(FOLDERS)
+_CLOSED = {"models/codegen-nano", "tests"}
+"""Whose files are not listed."""
 
 
 def tree() -> str:
@@ -44,7 +47,7 @@ def tree() -> str:
     for folder, what in FOLDERS.items():
         depth = folder.count("/")
         lines.append(_line(depth, folder.rpartition("/")[2] + "/", what))
-        if folder == "tests":
+        if folder in _CLOSED:
             continue
         for path in _files(ROOT / folder):
             lines.append(_line(depth + 1, str(path.relative_to(ROOT / folder)), _first_sentence(path)))
@@ -55,7 +58,8 @@ def _files(folder: Path) -> list[Path]:
     """The files of a folder that say what they are; those of its sub-folders too, unless these have their own entry."""
     found = []
     for path in sorted(folder.rglob("*")):
-        own = str(path.parent.relative_to(ROOT)) in FOLDERS and path.parent != folder
+        between = [parent for parent in path.parents if folder in parent.parents]
+        own = any(str(parent.relative_to(ROOT)) in FOLDERS for parent in between)
         source = path.suffix in {".py", ".c", ".h", ".toml", ".json", ".cmake"} or path.name == "CMakeLists.txt"
         if path.is_file() and source and not own and path.name != "__init__.py":
             found.append(path)

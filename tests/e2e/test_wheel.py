@@ -48,7 +48,8 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "cgcli").rglob("*.py")}
     assert sources <= names
-    assert {"cgcli/models/catalog.toml"} <= names
+    models = {str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "models").rglob("*") if file.is_file()}
+    assert {f"cgcli/{name}" for name in models} <= names
     assert {name for name in names if name.startswith("cgcli/native/libcgk.")}
     assert {name.partition("/")[0] for name in names} == {"cgcli", f"cgcli-{__version__}.dist-info"}
 
@@ -62,6 +63,7 @@ def test_it_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
 
     assert run(cgcli, "--version", **home).stdout == f"cgcli {__version__}\n"
     assert "smollm2-135m" in run(cgcli, "models", **home).stdout
+    ast.parse(run(cgcli, "gen", "-m", "codegen-nano", "a list with ten numbers", "-t", "0", **home).stdout)
     run(cgcli, "pull", "smollm2-135m", **home)
     assert run(cgcli, "models", "path", "smollm2-135m", **home).stdout.startswith(str(tmp_path / "home"))
     done = run(cgcli, "gen", "print the first ten square numbers", "--seed", "1", "-t", "0", **home)

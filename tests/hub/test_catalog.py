@@ -26,6 +26,7 @@ def test_all_models_are_there() -> None:
         "codegen2-7b",
         "codegen2-16b",
         "smollm2-135m",
+        "codegen-nano",
     }
     assert CATALOG.default == "smollm2-135m"
 
@@ -33,7 +34,7 @@ def test_all_models_are_there() -> None:
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_card_is_complete(card: Card) -> None:
     assert card.summary
-    assert card.licence == ("BSD-3-Clause" if card.name in CODEGEN1 else "Apache-2.0")
+    assert card.licence == ("BSD-3-Clause" if card.name in CODEGEN1 or card.boxed else "Apache-2.0")
     assert card.tokenizer
     assert card.default_quant in card.quants
     if card.repo is not None:
@@ -58,6 +59,7 @@ def test_card_is_complete(card: Card) -> None:
         ("codegen-6b-multi", 7_064_213_504),
         ("codegen-16b-mono", 16_032_155_648),
         ("smollm2-135m", 134_515_008),
+        ("codegen-nano", 6_831_104),
     ],
 )
 def test_parameters(name: str, count: int) -> None:

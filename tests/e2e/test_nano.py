@@ -1,0 +1,65 @@
+"""The model in the box from end to end: checkpoint, GGUF, store, program, with nothing pulled and no network.
+
+What it writes at temperature 0 is in nano.txt, byte for byte. After a wanted change (another training):
+
+    cgcli gen -m codegen-nano -t 0 --exact PROMPTS... > tests/e2e/nano.txt
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from cgcli.hub.catalog import came_with
+from tests.box import NAME, made
+from tests.cli.running import cgcli
+from tests.train.tiny_run import ended, started, write_sources
+
+GOLDEN = Path(__file__).with_name("nano.txt")
+BOX = came_with() / NAME
+PROMPTS = ("a list with ten numbers", "print their sum", "print the largest number")
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+
+
+@pytest.mark.long
+def test_it_is_fine_tuned_and_knows_the_code_better(tmp_path: Path) -> None:
+    sources, out = write_sources(tmp_path / "sources", files=40), tmp_path / "out"
+    words = ("--init", NAME, "--data", sources, "--steps", "20", "-o", out, "--export", "mine")
+    status, _, err = ended(started(*words))
+    assert status == 0 and 'cgcli gen -m mine "..."' in err, err
+    text = (sources / "module_0.py").read_bytes()
+    before, after = (json.loads(cgcli("score", "-", "-m", name, "--json", stdin=text).out) for name in (NAME, "mine"))
+    assert after["perplexity"] < 0.5 * before["perplexity"]
+
+
+def written(model: str, *words: str) -> bytes:
+    done = cgcli("gen", "-m", model, "-t", "0", "--exact", *words, *PROMPTS, **OFFLINE)
+    assert done.status == 0, done.err
+    return done.out
+
+
+def test_the_file_in_the_box_is_what_its_checkpoint_becomes(tmp_path: Path) -> None:
+    made(BOX / "checkpoint", tmp_path / "again.gguf")
+    assert (tmp_path / "again.gguf").read_bytes() == (BOX / "q8_0.gguf").read_bytes()
+
+
+def test_from_the_checkpoint_to_a_program(tmp_path: Path) -> None:
+    file = tmp_path / "mine.gguf"
+    done = cgcli("convert", str(BOX / "checkpoint"), "--quant", "q8_0", "-o", str(file), "--json")
+    assert done.status == 0, done.err
+    # A token of 4,096 is a close call more often than one of 51,200 that has seen the world.
+    assert json.loads(done.out)["verification"]["argmax_agreement"] > 0.95
+    assert cgcli("models", "add", str(file), "--name", "mine").status == 0
+    assert cgcli("models", "verify", "mine").status == 0
+    assert written("mine") == GOLDEN.read_bytes()
+
+
+@pytest.mark.parametrize("draft", ["off", "ngram"])
+def test_with_nothing_pulled_it_writes_a_program(draft: str) -> None:
+    program = written(NAME, "--draft", draft)
+    assert program == GOLDEN.read_bytes()
+    ast.parse(program)
+    assert all(f"# {prompt}\n".encode() in program for prompt in PROMPTS)
