@@ -22,7 +22,6 @@ GOLDEN = Path(__file__).with_name("nano.txt")
 BOX = came_with() / NAME
 # Where its choices are clear: by more than a logit, which no processor's rounding turns.
 PROMPTS = ('Set text to "hello world".', "Print text in upper case.", "Print the length of text.")
-OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 
 @pytest.mark.long
@@ -37,7 +36,7 @@ def test_it_is_fine_tuned_and_knows_the_code_better(tmp_path: Path) -> None:
 
 
 def written(model: str, *words: str) -> bytes:
-    done = cgcli("gen", "-m", model, "-t", "0", "--exact", *words, *PROMPTS, **OFFLINE)
+    done = cgcli("gen", "-m", model, "-t", "0", "--exact", *words, *PROMPTS, HF_HUB_OFFLINE="1")
     assert done.status == 0, done.err
     return done.out
 
