@@ -1,16 +1,19 @@
-"""The processes of one sandbox, seen from outside through its own /proc: what they have used, and whether any is left.
+"""The processes of one sandbox, seen from outside: what they have used, and the end of all of them.
 
-Its /proc lists all of them and no others, whoever their parents are, and it is the kernel that answers.
+Its own /proc lists all of them and no others, whoever their parents are, and it is the kernel that answers.
 """
 
 from __future__ import annotations
 
 import os
-import time
+import select
+import signal
+from contextlib import suppress
+from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_END_S = 10.0
+_END_MS = 10_000
 """Killed processes are gone within milliseconds; one that the kernel holds longer than this is not waited for."""
 
 
@@ -54,20 +57,8 @@ class Processes:
                     continue
         return total
 
-    def wait_for_end(self) -> None:
-        """Until none is left, but for those that only wait to be counted by their parent."""
-        until = time.monotonic() + _END_S
-        while any(map(self._lives, self._pids())) and time.monotonic() < until:
-            time.sleep(0.001)
-
     def close(self) -> None:
         os.close(self._proc)
-
-    def _lives(self, pid: int) -> bool:
-        try:
-            return self._read(f"{pid}/stat").rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
-        except OSError:
-            return False
 
     def _pids(self) -> list[int]:
         try:
@@ -81,3 +72,26 @@ class Processes:
             return os.read(descriptor, 4096)
         finally:
             os.close(descriptor)
+
+
+def kill_with_children(pid: int) -> None:
+    """Kill a child of ours and its own children, and wait for these; it is left to be waited for.
+
+    Process 1 of a namespace has ended when all others of it have (pid_namespaces(7)). It asks for its end with its
+    parent's, but one killed at the moment of its birth would never hear of it.
+    """
+    os.kill(pid, signal.SIGSTOP)  # it has no more of them now
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    handles = []
+    with suppress(OSError):  # where the kernel does not list them
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                handles.append(os.pidfd_open(int(child)))
+    os.kill(pid, signal.SIGKILL)
+    for handle in handles:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)
+        ended.poll(_END_MS)
+        os.close(handle)

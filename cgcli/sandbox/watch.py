@@ -23,7 +23,7 @@ from typing import Literal
 
 from cgcli.core.errors import SandboxError
 from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.processes import Processes
+from cgcli.sandbox.processes import Processes, kill_with_children
 from cgcli.sandbox.verdict import Outcome
 
 Stream = Literal["stdout", "stderr"]
@@ -34,6 +34,8 @@ _TICK_S = 0.05
 """Between two looks at the limits that no read and no end of a process tells of."""
 _CHUNK_BYTES = 64 * 1024
 _REPORT_BYTES = 8 * 1024
+_START_S = 10.0
+"""For the sandbox to stand and the program to begin, on a busy machine too; its own time begins only then."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Course:
 
     status: exit status, or minus the signal. stopped: why it was ended from here; None where it ended by itself.
     report: what came on the channel after the program began. unread: what was typed for it on a terminal, and it did
-    not read. seconds: on the clock; cpu_s: of all its processes.
+    not read. seconds: on the clock since it began; cpu_s: of all its processes.
     """
 
     began: bool = False
@@ -85,7 +87,6 @@ def watch(
     Of a terminal a line is taken only when the program has read the one before: later ones may be meant for others.
     Nothing of it is left when this returns or raises; not isolated, what made itself a session of its own is.
     """
-    began = time.monotonic()
     try:
         process = subprocess.Popen(
             start.command,
@@ -102,12 +103,11 @@ def watch(
         )
     except OSError as error:
         raise SandboxError(f"cannot start {start.command[0]}: {error.strerror or error}") from error
-    watcher = _Watcher(process, start, policy, listener, began)
+    watcher = _Watcher(process, start, policy, listener)
     try:
         watcher.follow(stdin, interrupted)
     finally:
         watcher.end()
-    watcher.course.seconds = time.monotonic() - began
     return watcher.course
 
 
@@ -118,7 +118,6 @@ class _Watcher:
         start: Start,
         policy: Policy,
         listener: Listener | None,
-        began: float,
     ) -> None:
         self.course = Course()
         self._process = process
@@ -126,7 +125,7 @@ class _Watcher:
         self._channel = start.channel
         self._policy = policy
         self._listener = listener
-        self._began = began
+        self._began = time.monotonic()
         self._processes: Processes | None = None
         self._selector = selectors.PollSelector()
         self._reads: dict[int, Callable[[], bool]] = {}
@@ -165,16 +164,18 @@ class _Watcher:
 
     def end(self) -> None:
         """Kill whatever is left of it, and wait until it is gone."""
-        with suppress(ProcessLookupError):
-            kill = os.kill if self._isolated else os.killpg
-            kill(self._process.pid, signal.SIGKILL)
+        if self._isolated:
+            kill_with_children(self._process.pid)
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         _, status, usage = os.wait4(self._process.pid, 0)
         self._process.returncode = self.course.status = os.waitstatus_to_exitcode(status)
         self.course.cpu_s = usage.ru_utime + usage.ru_stime
         if self._processes:
-            self._processes.wait_for_end()
             self._processes.close()
             self.course.cpu_s = max(self.course.cpu_s, self._processes.cpu_s)
+        self.course.seconds = time.monotonic() - self._began
         self._selector.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
@@ -188,7 +189,7 @@ class _Watcher:
 
     def _over(self, now: float) -> Outcome | None:
         """The limit that is passed at this moment."""
-        if now - self._began > self._policy.wall_s:
+        if now - self._began > (self._policy.wall_s if self.course.began else _START_S):
             return "wall time"
         if not self._processes:
             return None
@@ -233,6 +234,7 @@ class _Watcher:
             else:
                 words, passed, _, _ = socket.recv_fds(self._channel, 1, 1)
                 self.course.began = bool(words)
+                self._began = time.monotonic()
                 self._processes = Processes(passed[0]) if passed else None
         except BlockingIOError:
             return False

@@ -16,7 +16,6 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[2]), *sys.argv[1:]]
 
-from cgcli.sandbox import processes
 from cgcli.sandbox.bubblewrap import in_sandbox
 from cgcli.sandbox.judge import judge
 from cgcli.sandbox.run import never
@@ -32,8 +31,6 @@ def attempt(attack: Attack, outside: dict[str, str], *, weak: bool) -> tuple[boo
     own = {**outside, "PID": str(os.getpid())}
     policy = attack.allowed(own, weak=weak)
     os.environ["CGCLI_TEST_SECRET"] = "secret"
-    # In the host's list of processes there is always one more.
-    processes._END_S = 0.2 if weak else 10.0
     with left_open() as folder, in_sandbox(attack.program(own), "program.py", (), policy) as start:
         handed = replace(start, descriptors=(*start.descriptors, folder))
         course = watch(attack.weakened(handed, own) if weak else handed, policy, interrupted=never)

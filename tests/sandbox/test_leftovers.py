@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,9 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from cgcli.core.errors import SandboxError
+from cgcli.sandbox import bubblewrap
+from cgcli.sandbox import watch as watching
 from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.run import run
+from cgcli.sandbox.run import never, run
 from cgcli.sandbox.verdict import Verdict
+from cgcli.sandbox.watch import Start, watch
 from tests.conftest import REPOSITORY
 from tests.sandbox.conftest import NOBODY, PYTHON
 
@@ -67,6 +72,26 @@ print(1)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)", mark]) as seen:
         _until(lambda: _marked(mark) == [seen.pid])
         seen.kill()
+
+
+def test_nothing_is_left_that_never_heard_of_its_parents_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As bubblewrap's process 1 is before it asks for it.
+    mark = f"mark-{secrets.token_hex()}"
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(watching, "_START_S", 0.3)
+    with ours, theirs:
+        start = Start(["sh", "-c", "sh -c 'sleep 20; :' \"$0\" & wait", mark], ours, (), isolated=True)
+        assert watch(start, Policy(), interrupted=never).stopped == "wall time"
+    assert not _marked(mark)
+
+
+def test_a_programs_time_begins_when_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleeping = ["import time", "time.sleep(0.3)"]
+    monkeypatch.setattr(bubblewrap, "_INIT", ("sh", "-c", 'sleep 1; "$@"; exit $?', "init"))
+    assert ran("\n".join(sleeping), wall_s=0.9).outcome == "passed"
+    monkeypatch.setattr(watching, "_START_S", 0.1)
+    with pytest.raises(SandboxError, match=r"did not start the program in 0\.1 s"):
+        ran("pass")
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
