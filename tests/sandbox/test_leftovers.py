@@ -135,4 +135,4 @@ def test_no_descriptor_is_left_open() -> None:
         ran("pass")
         ran("import time; time.sleep(9)", wall_s=0.1)
         ran("pass", unsafe=True)
-    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before  # others of this process may have closed some
