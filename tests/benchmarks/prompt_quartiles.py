@@ -5,7 +5,8 @@
 Every prompt is read in its program so far, as the REPL's gauge reads it: the tool's own layout and prefix, turns drawn
 greedily, 128 tokens at most. Holes in prompts are filled with the problem's first input (salesforce/CodeGen
 codegen1/benchmark/mtpb_sample.py). The context's first token, which nothing predicts, is not scored. Problems are drawn
-together: other problems beside it change a context's last bits, and so, here and there, a drawn token.
+together: other problems beside it change a context's last bits, and so, here and there, a drawn
+token. A problem ends where it leaves the model's window.
 
 Prints the line for models/catalog.toml; the last line is JSON.
 """
@@ -21,6 +22,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from cgcli.core.environment import Environment
+from cgcli.core.errors import ContextError
 from cgcli.core.memory import memory_bytes
 from cgcli.engine.engine import Engine
 from cgcli.hub.catalog import load_catalog
@@ -46,9 +48,12 @@ def prompts_of(data: Path) -> Iterator[list[str]]:
 
 
 def solved(session: Session, prompts: list[str], found: list[float]) -> Generator[str, None, None]:
-    """Draw a problem's turns; the perplexity of each prompt is appended to `found`."""
+    """Draw a problem's turns; the perplexity of each prompt is appended to `found`, as far as they fit the window."""
     for prompt in prompts:
-        reading = session.read(session.plan(prompt))
+        try:
+            reading = session.read(session.plan(prompt))
+        except ContextError:
+            return
         assert reading.perplexity is not None
         found.append(reading.perplexity)
         turn = yield from session.draw(reading)

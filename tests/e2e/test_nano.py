@@ -57,7 +57,7 @@ def test_from_the_checkpoint_to_a_program(tmp_path: Path) -> None:
     assert written("mine") == GOLDEN.read_bytes()
 
 
-@pytest.mark.parametrize("draft", ["off", "ngram"])
+@pytest.mark.parametrize("draft", ["off", "ngram", NAME])
 def test_with_nothing_pulled_it_writes_a_program(draft: str) -> None:
     program = written(NAME, "--draft", draft)
     assert program == GOLDEN.read_bytes()
