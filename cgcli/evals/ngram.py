@@ -85,6 +85,7 @@ def _codes(data: bytes, order: int) -> Codes:
 def _counted(texts: Iterable[str], order: int) -> tuple[Codes, Numbers]:
     grams, counts = np.zeros(0, np.uint64), np.zeros(0)
     held: list[Codes] = []
+    size = 0
 
     def merged() -> tuple[Codes, Numbers]:
         new, times = np.unique(np.concatenate(held), return_counts=True)
@@ -93,9 +94,10 @@ def _counted(texts: Iterable[str], order: int) -> tuple[Codes, Numbers]:
 
     for text in texts:
         held.append(_codes(text.encode(), order))
-        if sum(map(len, held)) >= _PIECE:
+        size += len(held[-1])
+        if size >= _PIECE:
             grams, counts = merged()
-            held = []
+            held, size = [], 0
     return merged() if held else (grams, counts)
 
 

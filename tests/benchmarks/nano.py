@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="codegen-nano")
     parser.add_argument("--against", default="smollm2-135m")
-    parser.add_argument("--bytes", type=int, default=300_000)
+    parser.add_argument("--bytes", type=int, default=150_000)
     asked = parser.parse_args()
     texts = read_texts(asked.data / "held_out.jsonl", asked.bytes)
     catalog, store = load_catalog(), open_store(Environment.from_process())
