@@ -61,7 +61,7 @@ class Course:
 
     status: exit status, or minus the signal. stopped: why it was ended from here; None where it ended by itself.
     report: what came on the channel after the program began. unread: what was typed for it on a terminal, and it did
-    not read. seconds: on the clock since it began; cpu_s: of all its processes.
+    not read. seconds: on the clock, its start included; cpu_s: of all its processes.
     """
 
     began: bool = False
@@ -125,7 +125,7 @@ class _Watcher:
         self._channel = start.channel
         self._policy = policy
         self._listener = listener
-        self._began = time.monotonic()
+        self._started = self._began = time.monotonic()
         self._processes: Processes | None = None
         self._selector = selectors.PollSelector()
         self._reads: dict[int, Callable[[], bool]] = {}
@@ -175,7 +175,7 @@ class _Watcher:
         if self._processes:
             self._processes.close()
             self.course.cpu_s = max(self.course.cpu_s, self._processes.cpu_s)
-        self.course.seconds = time.monotonic() - self._began
+        self.course.seconds = time.monotonic() - self._started
         self._selector.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
