@@ -4,6 +4,7 @@ a reason where one is absent."""
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,11 @@ from hypothesis import settings
 # No time limit an example: the machine may be busy. The suite as a whole is timed.
 settings.register_profile("cgcli", deadline=None)
 settings.load_profile("cgcli")
+
+# What starts the tests may ignore them (nohup, a shell's &), and children inherit that.
+for _signal in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, signal.default_int_handler if _signal is signal.SIGINT else signal.SIG_DFL)
 
 REPOSITORY = Path(__file__).parents[1]
 TEST_HOME = REPOSITORY / "build" / "test-home"

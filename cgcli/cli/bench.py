@@ -8,6 +8,7 @@ import typer
 
 from cgcli.cli.context import Run
 from cgcli.cli.engine import GpuLayersOption, ModelOption, ThreadsOption
+from cgcli.core.errors import CgcliError
 
 if TYPE_CHECKING:
     from cgcli.engine.bench import Bench
@@ -48,7 +49,10 @@ def bench(
         )
     kept = pass_costs_of(run, settings, choice)
     if kept and measured.pass_costs:
-        pass_costs.store(*kept, measured.pass_costs)
+        try:
+            pass_costs.store(*kept, measured.pass_costs)
+        except CgcliError as error:
+            run.output.note(f"what wider passes cost is not kept: {error}")
     if as_json:
         run.output.json({**identified(run, choice, measured.quant), **as_numbers(measured)})
     else:

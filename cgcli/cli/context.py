@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from cgcli.core.environment import Environment
 
 
+class _Closed(io.RawIOBase):
+    """A stdout that was closed before the start: nothing can be written to it, and that is said."""
+
+    def write(self, data: object) -> int:
+        raise OSError(errno.EBADF, "stdout is closed")
+
+
 class Run:
     """One run of the command line. `debug` asks for tracebacks."""
 
@@ -28,8 +36,9 @@ class Run:
 
     @classmethod
     def from_process(cls) -> Run:
-        """The run of this process. A stream that was closed before the start swallows what it is given."""
-        stdout = io.BytesIO() if sys.stdout is None else sys.stdout.buffer
+        """The run of this process. Where stderr was closed before the start, it swallows what it is given; stdout
+        does not: that would be a program lost in silence."""
+        stdout = cast(BinaryIO, _Closed()) if sys.stdout is None else sys.stdout.buffer
         stderr = io.StringIO() if sys.stderr is None else sys.stderr
         return cls(stdout, stderr, os.environ)
 

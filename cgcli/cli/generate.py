@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cgcli.program.turn import Turn
     from cgcli.sandbox.verdict import Verdict
 
+_CUT = {"interrupted", "length", "context"}
 _LONG = 1500  # tokens; a second or more of reading on most machines
 
 
@@ -62,6 +63,9 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     _check(wish)
     code = language(wish.language) if wish.language else language_of(wish.into or wish.output or Path())
     prompts: list[str | None] = [*prompts_of(wish.prompts, wish.files)]
+    for number, prompt in enumerate(prompts, 1):
+        if prompt and not wish.raw and any("\udc80" <= letter <= "\udcff" for letter in prompt):
+            raise UsageError(f"prompt {number} is not UTF-8", hint="no language takes such a comment")
     output = run.output
     choice = chosen(run, settings)
     before = _program_so_far(output, wish)
@@ -215,7 +219,10 @@ def _print_report(
 
 
 def _say(output: Output, choice: Choice, session: Session, turns: list[Turn]) -> None:
-    """The facts of the turns on stderr: what was chosen, what was cut, the seed."""
+    """The facts of the turns on stderr: what was chosen, what was cut, what does not parse, the seed."""
+    from cgcli.program.parsing import broken_turn
+    from cgcli.program.truncate import NONE
+
     how, timings = session.generation, session.engine.timings
     for number, turn in enumerate(turns, 1):
         named, facts = f"turn {number}", turn.facts
@@ -232,6 +239,10 @@ def _say(output: Output, choice: Choice, session: Session, turns: list[Turn]) ->
             output.note(f"{named} was cut at --max-tokens {how.max_tokens}")
         if chosen.finish_reason == "context":
             output.note(f"{named} was cut where the window of {session.engine.window} tokens is full")
+    broken = broken_turn(session.program) if session.language == "python" and how.rules != NONE else None
+    if broken is not None and _ended(turns[broken]):
+        others = f"another --seed, or -n {2 * max(4, how.candidates)}" if how.sampling.temperature else "-t 0.6"
+        output.note(f"turn {broken + 1} does not parse: {others}")
     if timings.acceptance is not None:
         faster = f", {timings.speedup:.2f} times as fast as without" if timings.speedup else ""
         output.detail(f"guessed {timings.drafted} tokens ahead, {timings.acceptance:.0%} came true{faster}")
@@ -239,6 +250,11 @@ def _say(output: Output, choice: Choice, session: Session, turns: list[Turn]) ->
         f"{choice.name} {session.engine.model.header.quant}, seed {how.sampling.seed}, "
         f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} a second"
     )
+
+
+def _ended(turn: Turn) -> bool:
+    """Whether it came to its own end."""
+    return turn.accepted is not None and turn.candidates[turn.accepted].finish_reason not in _CUT
 
 
 def _judge(turns: list[Turn]) -> None:

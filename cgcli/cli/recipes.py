@@ -179,13 +179,17 @@ def _init(text: str, environment: Environment) -> Path:
     checkpoint = store.original(name)
     if (checkpoint / "config.json").is_file():
         return checkpoint.absolute()
-    if store.quants(name):
+    catalog, there = load_catalog(), store.quants(name)
+    card = catalog.get(name)
+    source = there[0].manifest.source if there and not card else name
+    if (card and card.wheel) or (source != name and (not source.startswith("hf:") or source.endswith(".gguf"))):
         raise ModelNotFound(
-            f"{name} is here, but not the checkpoint that it was made of",
-            hint=f"cgcli models rm {name} && cgcli pull {name} --keep",
+            f"{name} came as a GGUF, there is no checkpoint of it to train",
+            hint="--init codegen-nano, or the folder of a CodeGen checkpoint",
         )
-    load_catalog().require(name)
-    raise ModelNotFound(f"the checkpoint of {name} is not here", hint=f"cgcli pull {name} --keep")
+    if not there:
+        catalog.require(name)
+    raise ModelNotFound(f"the checkpoint of {name} is not here", hint=f"cgcli pull {source} --keep")
 
 
 def _file(text: str) -> Path:

@@ -24,7 +24,7 @@ _WALL = 5
 """Seconds on the clock for each of processor time."""
 _PATH = re.compile(r"\] [\w -]+: '")
 """In the words of an OSError that names a file."""
-_UNREACHED = re.compile(r"^PermissionError: \[Errno 1\] [\w ]+(, line|$)|name resolution|\[Errno 101\]")
+_UNREACHED = re.compile(r"^PermissionError: \[Errno 1\] [\w ]+(, line|$)|urlopen error|name resolution|\[Errno 101\]")
 """In the words of what meets no network: a socket not made, a name not found, a network not there."""
 
 
@@ -119,7 +119,7 @@ def _failure(name: str, verdict: Verdict, policy: Policy, *, risks: Sequence[str
     if verdict.outcome in {"denied", "exception"} and reaches_out and _UNREACHED.search(verdict.detail):
         return ProgramFailed(f"{name}: {verdict}", hint="the sandbox has no network; open it with --allow-net")
     hints = {
-        "FileNotFoundError": "the sandbox shows it no files of yours; open some with --read PATH",
+        "FileNotFoundError": "the sandbox shows it no files of yours; open some with --read PATH, or --write PATH",
         "ModuleNotFoundError": "the sandbox has the standard library, numpy and pandas",
         "denied": (
             "run by root it is another user: chmod what it needs, or be no root"

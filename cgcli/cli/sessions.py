@@ -108,7 +108,7 @@ def export(
 ) -> None:
     """Print a program as a notebook, as Markdown, or as a problem."""
     from cgcli.cli.sinks import sink_for
-    from cgcli.core.files import write_atomic
+    from cgcli.core.files import check_writable, write_atomic
     from cgcli.program.export import export as exported
     from cgcli.program.export import form_of
     from cgcli.program.program import encode
@@ -118,6 +118,7 @@ def export(
     found = _shelf(run).read(name)
     text = exported(found.history.program, found.header.language, wanted, found.history.runs)
     if output:
+        check_writable(output)
         write_atomic(output, encode(text))
         return
     sink = sink_for(run.output, "markdown" if wanted == "md" else "json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,7 +56,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Raises CgcliError if `path` could not be written now, so that long work does not find out at its end."""
+    """Raises CgcliError if `path` could not be written now, so that long work does not find out at its end.
+
+    A folder that is not there is a mistake as often as a wish: it is not made.
+    """
     target = path.resolve() if path.is_symlink() and not _special(path) else path
     if target.is_dir():
         raise CgcliError(f"cannot write {path}: it is a folder")
@@ -64,7 +68,12 @@ def check_writable(path: Path) -> None:
             if not os.access(path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return
-        folder = next(folder for folder in target.absolute().parents if folder.exists())
+        folder = target.absolute().parent
+        if not folder.exists():
+            raise CgcliError(
+                f"cannot write {path}: there is no folder {path.parent}",
+                hint=f"mkdir -p {shlex.quote(str(path.parent))}",
+            )
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise disk_error(path, error) from error

@@ -17,6 +17,7 @@ from cgcli.program.program import Program, digest
 from cgcli.program.turn import Candidate, Turn
 from cgcli.repl import running
 from cgcli.repl.candidates import choose
+from cgcli.repl.show import broken_turn
 from cgcli.repl.state import Repl
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ def _tell_end(repl: Repl, index: int, turn: Turn) -> None:
         repl.screen.note(f"cut at {repl.options.settings.max_tokens} tokens: {_go_on(repl, index)} goes on")
     elif reason == "context":
         repl.screen.note("cut where the model's window is full")
+    elif broken_turn(repl) == index:
+        repl.screen.note(f"does not parse: /retry {number}, or /code {number}")
     tell_stale(repl)
 
 

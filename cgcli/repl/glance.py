@@ -37,7 +37,8 @@ class Glance:
     def status(self) -> Status:
         repl = self.repl
         engine, program, reading = repl.loader.engine, repl.program, repl.reading
-        perplexity = reading.perplexity if reading else None
+        last = program.turns[-1].facts if program.turns else None
+        perplexity = reading.perplexity if reading else last.prompt_perplexity if last else None
         return Status(
             model=repl.choice.name,
             quant=engine.model.header.quant if engine else repl.choice.quant or "",

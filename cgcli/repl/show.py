@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cgcli.core.visible import clipped, columns
-from cgcli.program.parsing import parsed
+from cgcli.program import parsing
 from cgcli.program.program import Program
 from cgcli.program.turn import Turn
 from cgcli.repl.candidates import facts
@@ -76,10 +76,7 @@ def turn(repl: Repl, index: int) -> None:
 
 def broken_turn(repl: Repl) -> int | None:
     """The first turn with which a Python program no longer parses."""
-    if repl.language.name != "python" or parsed(repl.program.prefix) is None:
-        return None
-    text = repl.program.source()
-    return next((i for i, span in enumerate(repl.program.spans()) if parsed(text[: span.end]) is None), None)
+    return parsing.broken_turn(repl.program) if repl.language.name == "python" else None
 
 
 def _marks(turn: Turn, stale: bool, broken: bool) -> list[str]:

@@ -106,6 +106,8 @@ class Repl:
         """Let it happen, and keep it. Raises CgcliError where the disk says no: it has happened all the same."""
         opened, self.opened = self.opened, None
         self.journal.append(*([opened] if opened else []), event)
+        if self.reading and all(turn.prompt != self.reading.plan.prompt for turn in self.program.turns):
+            self.reading = self.fold = None  # undone, dropped, on another branch
 
     def session(self) -> Session:
         """The session with the model, as soon as that is loaded. Raises what loading raised, Interrupted."""

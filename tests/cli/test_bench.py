@@ -53,6 +53,13 @@ def test_json_of_a_pulled_model_and_what_later_runs_make_of_it(pulled: Path) -> 
     assert "as `cgcli bench` measured it" in drafted()[1]
 
 
+def test_what_cannot_be_kept_is_shown_all_the_same(pulled: Path) -> None:
+    pulled.mkdir()
+    ran = cgcli("bench", "-m", "mine", "--quick", "--threads", "1")
+    assert ran.status == 0 and b"prefill of 512 tokens" in ran.out
+    assert f"what wider passes cost is not kept: cannot write {pulled}" in ran.err
+
+
 def test_how_much_is_guessed_follows_what_was_measured(pulled: Path) -> None:
     place = pass_costs.place(processor_name(), 1, None)
     pass_costs.store(pulled, place, PassCosts({1: 1.0, 2: 900.0, 16: 900.0}))

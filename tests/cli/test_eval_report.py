@@ -50,7 +50,7 @@ def test_what_rows_say_does_not_drive_the_terminal(tmp_path: Path) -> None:
 
 def test_page_and_csv_and_json(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'cgcli[report]'")
-    file, html, table = humaneval(tmp_path / "h.jsonl"), tmp_path / "out" / "r.html", tmp_path / "r.csv"
+    file, html, table = humaneval(tmp_path / "h.jsonl"), tmp_path / "r.html", tmp_path / "r.csv"
     done = cgcli("eval", "report", str(file), "-o", str(html), "--csv", str(table), "--json")
     assert done.status == 0 and done.err.splitlines() == [f"{html}: 1 run", f"{table}: 1 run"]
     assert html.read_text().startswith("<!DOCTYPE html>")

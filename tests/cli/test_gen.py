@@ -175,6 +175,18 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_model_runs(tiny_m
     assert ran.status == 1 and ran.out == b"" and "it is a folder" in ran.err and ran.err.count("\n") == 1
 
 
+def test_a_folder_that_is_not_there_is_not_made(tiny_model: Path, tmp_path: Path) -> None:
+    ran = gen("x", "-o", str(tmp_path / "no" / "x.py"), model=tiny_model)
+    assert (ran.status, (tmp_path / "no").exists()) == (1, False)
+    assert ran.err.endswith(f"there is no folder {tmp_path / 'no'}; mkdir -p {tmp_path / 'no'}\n")
+
+
+def test_a_prompt_that_is_no_text_is_refused(tiny_model: Path) -> None:
+    ran = gen("x", "caf\udce9", model=tiny_model)
+    assert (ran.status, ran.out) == (2, b"") and "prompt 2 is not UTF-8" in ran.err
+    assert gen("--raw", "caf\udce9", *SHORT, model=tiny_model).status == 0
+
+
 def test_json_goes_to_a_file_that_is_checked_first(tiny_model: Path, tmp_path: Path) -> None:
     target = tmp_path / "facts.json"
     ran = gen("one", "--json", "-o", str(target), *SHORT, model=tiny_model)

@@ -146,6 +146,11 @@ def test_a_full_disk_does_not(words: list[str]) -> None:
     assert ran.err.startswith("cgcli: ") and ran.err.endswith("No space left on device\n") and ran.err.count("\n") == 1
 
 
+def test_a_stdout_that_is_closed_loses_nothing_in_silence() -> None:
+    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -m cgcli models >&-'], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"cgcli: cannot write to standard output: stdout is closed\n")
+
+
 @pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-"])
 def test_streams_may_be_closed_from_the_start(closing: str) -> None:
     shell = f'"$0" -m cgcli models path nothing {closing}'

@@ -55,6 +55,8 @@ def test_a_program_that_fails_ends_in_8_with_its_verdict_in_a_line(tmp_path: Pat
         ("import urllib.request as u; u.urlopen('http://a.example')", (), "urllib.error.URLError: <urlopen error "
          "[Errno -3] Temporary failure in name resolution>, line 1; the sandbox has no network; open "
          "it with --allow-net"),
+        ("import urllib.request as u; u.urlopen('http://10.0.0.1')", (), "urllib.error.URLError: <urlopen error "
+         "[Errno 1] Operation not permitted>, line 1; the sandbox has no network; open it with --allow-net"),
         ("import nothing_such", (), "ModuleNotFoundError: No module named 'nothing_such', line 1; the sandbox has the "
          "standard library, numpy and pandas"),
     ],

@@ -121,6 +121,7 @@ def test_fine_tuning_trains_adapters_where_it_does_not_and_says_so(checkpoint: P
         (Wish("x", full=True, lora=2), UsageError, "--full trains all weights"),
         (Wish(init="./none", data=(Path(),)), UsageError, "there is no such folder"),
         (Wish(init="codegen-350m-mono", data=(Path(),)), ModelNotFound, "cgcli pull codegen-350m-mono --keep"),
+        (Wish(init="smollm2-135m", data=(Path(),)), ModelNotFound, "came as a GGUF"),
         (Wish(init="codegen-350m-momo", data=(Path(),)), ModelNotFound, "did you mean codegen-350m-mono"),
         (Wish(init=".", data=()), UsageError, "train it on what"),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def test_from_the_checkpoint_to_a_program(tmp_path: Path) -> None:
     assert cgcli("models", "add", str(file), "--name", "mine").status == 0
     assert cgcli("models", "verify", "mine").status == 0
     assert written("mine") == GOLDEN.read_bytes()
+
+
+def test_what_does_not_parse_is_said() -> None:
+    # The card's ten programs have such turns.
+    prompts = ("read the names of the files in the current directory", "keep those that end in .py")
+    for seed in range(20):
+        done = cgcli("gen", "-m", NAME, "--seed", str(seed), *prompts)
+        said = re.search(r"turn \d does not parse: another --seed, or -n 8", done.err)
+        try:
+            ast.parse(done.out)
+        except SyntaxError:
+            assert said
+            return
+        assert not said
+    pytest.fail("all of them parse")
 
 
 @pytest.mark.parametrize("draft", ["off", "ngram", NAME])

@@ -50,6 +50,15 @@ class TestStatus:
         attempt(repl, "/edit 1 a list with two numbers")
         assert glance.status().stale == 1
 
+    def test_the_gauge_is_of_a_turn_that_is_there(self, tmp_path: Path) -> None:
+        glance, repl = look(tmp_path, "a list with ten numbers", "print their mean")
+        first, second = (turn.facts.prompt_perplexity for turn in repl.program.turns if turn.facts)
+        assert glance.status().perplexity == second and repl.reading is not None
+        attempt(repl, "/undo")
+        assert glance.status().perplexity == first and repl.reading is None
+        attempt(repl, "/undo")
+        assert glance.status().perplexity is None
+
     def test_of_a_folded_program_what_the_model_read_counts(self, tmp_path: Path) -> None:
         engine = AnsweringEngine(window=300)
         glance, repl = look(tmp_path, "/set max_tokens 60", engine=engine)

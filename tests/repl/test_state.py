@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cgcli.core.errors import UsageError
 from cgcli.program.journal import is_open
 from cgcli.repl.loop import attempt
 from cgcli.repl.state import Repl
@@ -54,6 +55,16 @@ def test_a_model_that_cannot_be_closed_keeps_no_program_locked(tmp_path: Path) -
     with pytest.raises(RuntimeError):
         repl.close()
     assert not is_open(repl.journal.path)
+
+
+@pytest.mark.parametrize("command", ["/undo", "/drop 2", "/switch other"])
+def test_a_prompt_that_is_gone_is_not_told_of(tmp_path: Path, command: str) -> None:
+    repl = begun(tmp_path, "count", "/branch other", "/switch main", "print their mean")
+    assert repl.reading is not None
+    assert attempt(repl, command) is None
+    assert repl.reading is None
+    assert isinstance(attempt(repl, "/why"), UsageError)
+    repl.close()
 
 
 def test_another_model_is_told_no_perplexity_of_the_former_one(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.files import write_atomic
+from cgcli.core.files import check_writable, write_atomic
 from cgcli.program.history import Saved
 from cgcli.program.parsing import parsed
 from cgcli.program.program import decode, digest, encode
@@ -68,6 +68,7 @@ def _write(repl: Repl, path: Path, text: str, command: str, over: str | None, kn
         if held != digest(text) and not (is_known and known is not None and known.text == held):
             what = "was changed meanwhile" if is_known else "is there already"
             raise CgcliError(f"{name} {what}, and is left as it is", hint=f"/{command} {name} over")
+    check_writable(path)
     write_atomic(path, encode(text))
     repl.screen.note(f"{name}: {counted(len(text.splitlines()), 'line')} written")
 

@@ -62,7 +62,7 @@ def why(repl: Repl) -> None:
     surprised, other words may serve better.
     """
     if repl.reading is None or not repl.reading.scores:
-        raise UsageError("the model has read no prompt yet")
+        raise UsageError("the model has read none of these prompts yet")
     scores = repl.reading.scores
     if repl.screen.colour:
         from cgcli.core.heat import heated, legend
