@@ -31,6 +31,12 @@ class TestDrawing:
         _, shown, _ = play(tmp_path, "no end", settings=Settings(seed=1, max_tokens=7))
         assert "cut at 7 tokens: /from 6 goes on" in shown
 
+    def test_what_does_not_parse_is_told_where_it_was_drawn(self, tmp_path: Path) -> None:
+        lines = "a list with ten numbers", "/retry", "/retry"  # whose third is half a list
+        _, shown, _ = play(tmp_path, *lines)
+        assert shown.count("does not parse: /retry 1, or /code 1") == 1
+        assert "does not parse" not in play(tmp_path, *lines[:2])[1]
+
     def test_a_cut_turn_that_is_not_the_last_goes_on_where_it_ends(self, tmp_path: Path) -> None:
         how = Settings(seed=1, max_tokens=7)
         lines = "no end", "print the largest", "/retry 1"
