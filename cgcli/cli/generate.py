@@ -240,9 +240,9 @@ def _say(output: Output, choice: Choice, session: Session, turns: list[Turn]) ->
         if chosen.finish_reason == "context":
             output.note(f"{named} was cut where the window of {session.engine.window} tokens is full")
     broken = broken_turn(session.program) if session.language == "python" and how.rules != NONE else None
-    if broken is not None and _ended(turns[broken]):
+    if broken is not None and _ended(turn := session.program.turns[broken]):
         others = f"another --seed, or -n {2 * max(4, how.candidates)}" if how.sampling.temperature else "-t 0.6"
-        output.note(f"turn {broken + 1} does not parse: {others}")
+        output.note(f"turn {turns.index(turn) + 1} does not parse: {others}")  # one that came out empty is a turn, too
     if timings.acceptance is not None:
         faster = f", {timings.speedup:.2f} times as fast as without" if timings.speedup else ""
         output.detail(f"guessed {timings.drafted} tokens ahead, {timings.acceptance:.0%} came true{faster}")
