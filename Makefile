@@ -81,9 +81,10 @@ $(VENV)/.python:
 	@$(PYTHON) -m venv $(VENV) && touch $@
 
 # After `make cuda` with CUDA, until `make clean`.
-$(VENV)/.llama: $(VENV)/.python pyproject.toml kernels/llama/build_wheel.py kernels/llama/no_common.cmake
+$(VENV)/.llama: $(VENV)/.python pyproject.toml kernels/llama/build_wheel.py kernels/llama/llama.cmake
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py $$(test ! -e $(VENV)/.cuda || echo --cuda)) && \
-	$(BIN)/python -m pip install --quiet "$$wheel" && touch $@
+	$(BIN)/python -m pip install --quiet "$$wheel" && \
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall "$$wheel" && touch $@ # another build, same version
 
 # An editable install: edits and new files of cgcli/ and models/ need no second one, changes of the kernels do.
 KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] $(addprefix kernels/, include/* ref/* cpu/* cuda/*))

@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NO_COMMON = HERE / "no_common.cmake"
+LLAMA_CMAKE = HERE / "llama.cmake"
 PLAIN_SECONDS = 20
 """Between two lines about the build where there is no terminal."""
 TAIL_LINES = 30
@@ -184,7 +184,7 @@ def wheel(cuda: bool) -> Path:
     required = requirement(HERE.parents[1] / "pyproject.toml")
     own = shlex.split(os.environ.get("CMAKE_ARGS", ""))
     shape = [*own, *options(cuda)]
-    name = key(required, *shape, NO_COMMON.read_text(), platform.machine(), processor(), compiler(cuda))
+    name = key(required, *shape, LLAMA_CMAKE.read_text(), platform.machine(), processor(), compiler(cuda))
     kept = cache_folder() / f"{required.replace('==', '-')}-{name}"
     say = Progress(f"building {required}{' with CUDA' if cuda else ''}, once for this machine")
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def wheel(cuda: bool) -> Path:
                 say.line(f"{say.title}: this takes some minutes")
                 made = Path(folder) / "made"
                 made.mkdir()
-                build(required, [*shape, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={NO_COMMON}"], made, say)
+                build(required, [*shape, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={LLAMA_CMAKE}"], made, say)
                 made.rename(kept)
                 say.line(f"{say.title}: done, {say.elapsed()}")
     return next(kept.glob("*.whl"))

@@ -63,3 +63,8 @@ def test_a_quantized_copy_runs_and_says_what_it_is(tiny_model: Path, tmp_path: P
 
 def test_system_info_names_a_back_end() -> None:
     assert "CPU" in system_info()
+
+
+def test_it_is_built_without_amx() -> None:
+    """GCC before 14 miscompiles ggml's AMX products: the process dies at the first of an odd shape."""
+    assert "AMX_INT8 = 1" not in system_info()

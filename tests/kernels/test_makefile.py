@@ -30,7 +30,7 @@ def checkout(tmp_path: Path) -> Path:
         "pyproject.toml",
         "kernels/CMakeLists.txt",
         "kernels/llama/build_wheel.py",
-        "kernels/llama/no_common.cmake",
+        "kernels/llama/llama.cmake",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -48,7 +48,8 @@ def installed(checkout: Path, target: str, *, status: int = 0) -> list[str]:
     os.utime(checkout / "pyproject.toml", (later, later))
     made = subprocess.run(["make", target], cwd=checkout, capture_output=True, timeout=60, check=False)
     assert made.returncode == status, made.stderr
-    return [line.split()[-1] for line in (checkout / "notes").read_text().splitlines() if line.endswith(".whl")]
+    lines = (checkout / "notes").read_text().splitlines()
+    return [line.split()[-1] for line in lines if "--force-reinstall" in line and line.endswith(".whl")]
 
 
 def test_a_wheel_with_cuda_stays_one_until_all_is_made_anew(checkout: Path) -> None:
@@ -57,6 +58,13 @@ def test_a_wheel_with_cuda_stays_one_until_all_is_made_anew(checkout: Path) -> N
     assert installed(checkout, ".venv/.cgcli") == ["cuda.whl"]
     assert installed(checkout, "clean") == []
     assert not (checkout / ".venv").exists()
+
+
+def test_another_build_of_the_same_version_replaces_the_old_one(checkout: Path) -> None:
+    """pip leaves a package alone that has the version asked for already: a change of build options would not arrive."""
+    installed(checkout, ".venv/.cgcli")
+    lines = (checkout / "notes").read_text().splitlines()
+    assert any("--no-deps --force-reinstall" in line and line.endswith("cpu.whl") for line in lines)
 
 
 def test_without_a_compiler_for_it_all_stays_as_it_was(checkout: Path) -> None:
