@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 
 _SPARE_BYTES = 32 * 1024**2
 """Address space above the limit, for telling of a MemoryError while the objects that filled the memory still live."""
@@ -39,16 +39,41 @@ def main() -> None:
     _say_ready(report, given["sandbox"])
     own = os.getpid()
     try:
-        exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
+        exec(_compiled(source, name), module.__dict__)
     except SystemExit:
         raise
     except BaseException as error:
         resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
-        traceback = error.__traceback__ and error.__traceback__.tb_next
+        traceback = error.__traceback__
+        while traceback and traceback.tb_frame.f_globals is globals():  # the starter's own
+            traceback = traceback.tb_next
         if os.getpid() == own:  # a child that the program forked comes by here, too
             _tell(report, error, _line(error, traceback, name))
         sys.excepthook(type(error), error.with_traceback(traceback), traceback)
         raise SystemExit(1) from None
+
+
+def _compiled(source: bytes, name: str) -> CodeType:
+    """The program's code. Python says MemoryError or RecursionError of source that nests deeper than it can follow."""
+    before = _address_space()
+    try:
+        return compile(source, name, "exec", dont_inherit=True)
+    except RecursionError:
+        pass
+    except MemoryError:
+        room = resource.getrlimit(resource.RLIMIT_AS)[0] - before
+        if _address_space("VmPeak") - before > room // 2:
+            raise
+    raise SyntaxError("too deeply nested")
+
+
+def _address_space(which: str = "VmSize") -> int:
+    """Bytes of this process's address space now, or at its largest (VmPeak); 0 where there is no /proc."""
+    try:
+        with open("/proc/self/status", "rb") as file:  # noqa: PTH123
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith(which.encode()))
+    except OSError:
+        return 0
 
 
 def _stand_in_for_site() -> None:

@@ -57,6 +57,9 @@ VERDICTS: list[tuple[str, Outcome, str]] = [
     ("raise PermissionError('mine')", "exception", "PermissionError: mine, line 1"),
     ("b'\\0'.decode('nonsense')", "exception", "LookupError: unknown encoding: nonsense, line 1"),
     ("print('\u00fc') # \u00fc", "passed", ""),
+    *((source, "exception", "SyntaxError: too deeply nested") for source in (
+        "x = " + "-" * 50_000 + "1", "x = " + "not " * 50_000 + "1", "x = " + "lambda: " * 50_000 + "1",
+        "x = a" + ".b" * 50_000, "x = 1" + " + 1" * 100_000, "if 1: pass\n" + "elif 1: pass\n" * 20_000)),
 ]  # fmt: skip
 
 
@@ -65,6 +68,16 @@ def test_the_verdict_and_its_words(source: str, outcome: Outcome, detail: str, u
     verdict = ran(source, unsafe=unsafe)
     assert (verdict.outcome, verdict.detail) == (outcome, detail)
     assert verdict.passed == (outcome == "passed")
+
+
+def test_source_that_fills_the_memory_is_not_said_to_nest(unsafe: bool) -> None:
+    verdict = ran("x = [" + "1, 2.0, a, " * 200_000 + "]", memory_bytes=64 * 10**6, unsafe=unsafe)
+    assert (verdict.outcome, verdict.detail) == ("memory", "MemoryError")
+
+
+def test_source_that_nests_too_deeply_has_no_traceback(unsafe: bool) -> None:
+    verdict = ran("x = " + "-" * 50_000 + "1", unsafe=unsafe)
+    assert verdict.stderr == b"SyntaxError: too deeply nested\n"
 
 
 def test_a_traceback_shows_the_program_and_nothing_of_what_started_it(unsafe: bool, tmp_path: Path) -> None:
