@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cgcli.convert.json_file import read_json, shown
+from cgcli.convert.json_file import read_json
 from cgcli.convert.safetensors_file import read_safetensors
 from cgcli.convert.tensor import StoredTensor
 from cgcli.convert.torch_file import read_torch_file
 from cgcli.core.errors import ModelFileError
+from cgcli.core.reading import shown
 
 Reader = Callable[[Path], dict[str, StoredTensor]]
 FORMATS: tuple[tuple[str, Reader], ...] = (

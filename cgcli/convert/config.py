@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cgcli.convert.json_file import read_json, shown
+from cgcli.convert.json_file import read_json
 from cgcli.core.errors import ModelFileError
+from cgcli.core.reading import shown
 
 MP_NUM = 4  # groups of the fused qkv rows: the cores of a TPU v4 that the model was trained on
 # CodeGen2 1B and 3.7B were trained on 8 cores (TPU v3). Layers and width tell them from all others.

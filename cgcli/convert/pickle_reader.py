@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cgcli.convert.json_file import shown
 from cgcli.core.errors import ModelFileError
+from cgcli.core.reading import shown
 
 STORAGES = {
     "HalfStorage": "f16", "BFloat16Storage": "bf16", "FloatStorage": "f32", "DoubleStorage": "f64",

@@ -10,9 +10,10 @@ import struct
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from cgcli.convert.json_file import parse_json, shown
+from cgcli.convert.json_file import parse_json
 from cgcli.convert.tensor import ITEM_BYTES, StoredTensor, contiguous
 from cgcli.core.errors import ModelFileError
+from cgcli.core.reading import shown
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 MAX_DIMENSIONS = 8

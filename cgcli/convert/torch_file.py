@@ -10,10 +10,10 @@ import struct
 import zipfile
 from pathlib import Path
 
-from cgcli.convert.json_file import shown
 from cgcli.convert.pickle_reader import PickledTensor, read_state_dict
 from cgcli.convert.tensor import ITEM_BYTES, StoredTensor
 from cgcli.core.errors import ModelFileError
+from cgcli.core.reading import shown
 
 MAX_PICKLE_BYTES = 16 << 20  # 16B's has some 40 kB
 MAX_DIMENSIONS = 8

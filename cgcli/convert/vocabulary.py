@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cgcli.convert.json_file import MAX_JSON_BYTES, read_json, shown
+from cgcli.convert.json_file import read_json
 from cgcli.core.errors import ModelFileError
+from cgcli.core.reading import read_text, shown, unreadable
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -94,13 +95,9 @@ def _ids(path: Path, table: dict[str, Any]) -> dict[str, int]:
 
 def _read_merges(path: Path) -> list[str]:
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ModelFileError(f"{path}: {path.stat().st_size} bytes are too many (limit {MAX_JSON_BYTES})")
-        lines = path.read_text("utf-8").split("\n")
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ModelFileError(f"{path}: not UTF-8 at byte {error.start}") from None
+        lines = read_text(path).split("\n")
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error, ModelFileError) from error
     if lines[0].startswith("#version"):
         del lines[0]
     return [line.rstrip("\r") for line in lines if line.strip()]

@@ -1,0 +1,164 @@
+"""Reads files that somebody else may have written: regular, bounded, and every fault in one line.
+
+Whatever is in the file, only OSError (it cannot be read) and ValueError (it is not what it should be) come out. A value
+that comes out can be shown, compared, copied and written again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cgcli.core.errors import CgcliError
+
+MAX_BYTES = 64 << 20  # tokenizer.json, the largest of its kind, has 3.6 MB
+MAX_TOML_BYTES = 1 << 20
+MAX_NESTING = 100
+MAX_INTEGER_BITS = 4096  # Python does not show integers of more than 4,300 digits
+MAX_SHOWN = 80  # characters
+
+_UTF8_MARK = b"\xef\xbb\xbf"
+# A key a.a.a...: tomllib's time grows with the square of its length.
+_DEEP_KEY = rb"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){%d}""" % MAX_NESTING
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read. Raises OSError, also for a pipe, a device, a socket or a folder: never waits."""
+    _check_regular(path, path.stat().st_mode)  # before it is opened: opening some devices does something
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        _check_regular(path, os.fstat(file.fileno()).st_mode)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """All of a regular file. Raises OSError, also where it has more than `limit` bytes."""
+    with open_regular(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
+    return data
+
+
+def read_text(path: Path) -> str:
+    """The text of a regular file in UTF-8; a byte order mark is dropped. Raises OSError, ValueError."""
+    return _text(read_bytes(path))
+
+
+def read_json(path: Path, error: type[CgcliError] = CgcliError) -> Any:
+    """The JSON value in a file. Raises `error`, naming the file."""
+    try:
+        return parse_json(read_bytes(path))
+    except (OSError, ValueError) as fault:
+        raise unreadable(path, fault, error) from fault
+
+
+def read_toml(path: Path, error: type[CgcliError] = CgcliError) -> dict[str, Any]:
+    """The TOML table in a file. Raises `error`, naming the file, for what is not TOML; CgcliError if it cannot be
+    read."""
+    try:
+        return parse_toml(read_bytes(path, MAX_TOML_BYTES))
+    except OSError as fault:
+        raise unreadable(path, fault) from fault
+    except ValueError as fault:
+        raise unreadable(path, fault, error) from fault
+
+
+def unreadable(path: Path, fault: OSError | ValueError, error: type[CgcliError] = CgcliError) -> CgcliError:
+    """What `fault`, met while the file was read, is to the user."""
+    if isinstance(fault, OSError):
+        return error(f"cannot read {path}: {fault.strerror or fault}")
+    return error(f"{path}: {fault}")
+
+
+def parse_json(data: bytes) -> Any:
+    """The value that JSON text stands for; a byte order mark is dropped. Raises ValueError, in one line."""
+    import json
+
+    try:
+        value = json.loads(_text(data), object_pairs_hook=_without_repeats)
+    except RecursionError:
+        raise ValueError("not JSON: nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {_words(error)}") from None
+    return _bounded(value, "JSON")
+
+
+def parse_toml(data: bytes) -> dict[str, Any]:
+    """The table that TOML text stands for; a byte order mark is dropped. Raises ValueError, in one line."""
+    import re
+    import tomllib
+
+    if re.search(_DEEP_KEY, data):
+        raise ValueError("not TOML: nested too deeply")
+    try:
+        table = tomllib.loads(_text(data))
+    except RecursionError:
+        raise ValueError("not TOML: nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"not TOML: {_words(error)}") from None
+    _bounded(table, "TOML")
+    return table
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.removeprefix(_UTF8_MARK).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}") from None
+
+
+def shown(value: object) -> str:
+    """A value from a file as an error may show it: one line, not too long, whatever it is."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
+    text = ascii(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    raise OSError(number, f"it is {kinds.get(stat.S_IFMT(mode), 'something')}, not a regular file", str(path))
+
+
+def _bounded(value: Any, language: str) -> Any:
+    """`value` itself. Raises ValueError for what Python parses, and then cannot copy, compare or show."""
+    level, depth = [value], 0
+    while level:
+        if depth > MAX_NESTING:
+            raise ValueError(f"not {language}: nested too deeply")
+        found = (
+            [one for many in level for one in (many.values() if isinstance(many, dict) else many)] if depth else level
+        )
+        if any(type(one) is int and one.bit_length() > MAX_INTEGER_BITS for one in found):
+            raise ValueError(f"not {language}: a number has too many digits")
+        level = [one for one in found if isinstance(one, dict | list)]
+        depth += 1
+    return value
+
+
+def _words(error: ValueError) -> str:
+    """Python's own words name a function of Python's."""
+    return "a number has too many digits" if "set_int_max_str_digits" in str(error) else str(error)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key is there twice")
+    return value
