@@ -18,7 +18,7 @@ say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
-.PHONY: help demo test test-long lint format tree tour bench soak bench-model bench-peers nano cuda clean
+.PHONY: help demo test test-long lint format docs tour bench soak bench-model bench-peers nano cuda clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -40,11 +40,11 @@ lint: $(VENV)/.dev ## check style and types
 format: $(VENV)/.dev ## put the code into the one format
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-tree: $(VENV)/.dev ## write the README's list of files anew
-	@$(BIN)/python -m tests.readme_tree --write
+docs: $(VENV)/.dev ## update the generated parts of README.md, CONTRIBUTING.md and docs/
+	@$(BIN)/python -m tests.docs --write
 
-tour: $(VENV)/.dev $(TEST_MODEL) ## record the README's tour of the REPL anew
-	@$(BIN)/python -m tests.e2e.tour --write-readme
+tour: $(VENV)/.dev $(TEST_MODEL) ## record the REPL's tour in docs/repl.md and the README's picture
+	@$(BIN)/python -m tests.e2e.tour --write
 
 bench: $(VENV)/.dev $(TEST_MODEL) ## run all benchmarks, half an hour (BENCH=engine ARGS="--only single" for some)
 	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; done
@@ -55,7 +55,7 @@ soak: $(VENV)/.dev $(TEST_MODEL) ## mixed load for SECONDS=1800, every text draw
 bench-model: $(VENV)/.cgcli ## make the random model that benchmarks run, of the 350M shape (SHAPE=2b for the other)
 	@$(BIN)/python -m tests.benchmarks.model --shape $(SHAPE)
 
-bench-peers: $(VENV)/.dev ## measure cgcli beside llama-cpp-python, transformers, CTranslate2 (ARGS=--write-readme)
+bench-peers: $(VENV)/.dev ## measure cgcli beside llama-cpp-python, transformers, CTranslate2 (ARGS=--write)
 	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
 
 nano: $(VENV)/.dev ## train codegen-nano anew, hours, and put it into models/ (an interrupted one goes on)

@@ -27,28 +27,23 @@ MAX_THREADS = 512
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run may be told, by flag `--top-p`, variable `CGCLI_TOP_P` or the line `top_p = 0.95` of config.toml.
+    """The settings of a run: by flag `--top-p`, variable `CGCLI_TOP_P` or the line `top_p = 0.95` of config.toml."""
 
-    temperature: 0 is greedy; top_k: 0 is off; max_tokens: of one completion; ctx: in tokens; gpu_layers: None is all
-    that fit; draft: `ngram`, `off`, or a model that guesses tokens ahead; fold: let the model read a program that is
-    too long for its window without comments and bodies of functions.
-    """
-
-    model: str | None = None
-    temperature: float = 0.2
-    top_p: float = 0.95
-    top_k: int = 0
-    min_p: float = 0.0
-    max_tokens: int = 256
-    seed: int | None = None
-    prefix: str | None = None
-    ctx: int | None = None
-    threads: int | None = None
-    gpu_layers: int | None = None
-    draft: str = "ngram"
-    exact: bool = False
-    fold: Switch = "on"
-    color: Color = "auto"
+    model: str | None = None  # the best pulled CodeGen-mono model, else SmolLM2-135M
+    temperature: float = 0.2  # 0 always takes the most likely token
+    top_p: float = 0.95  # nucleus sampling
+    top_k: int = 0  # sample from the K most likely tokens; 0 is off
+    min_p: float = 0.0  # drop tokens below this share of the most likely one; 0 is off
+    max_tokens: int = 256  # maximum tokens per completion
+    seed: int | None = None  # random seed; chosen and printed if not set
+    prefix: str | None = None  # what a new program starts with; set by the language or the model's card
+    ctx: int | None = None  # context window in tokens; what the model was trained on if not set
+    threads: int | None = None  # CPU threads; the physical cores that the process may use if not set
+    gpu_layers: int | None = None  # layers on the GPU; all that fit if not set
+    draft: str = "ngram"  # guess tokens ahead: from the text, not at all, or with a smaller model
+    exact: bool = False  # the same text for the same seed, whatever else is in the batch
+    fold: Switch = "on"  # shorten a program that exceeds the context window, for the model only
+    color: Color = "auto"  # colors on the terminal
 
     @classmethod
     def load(

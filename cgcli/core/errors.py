@@ -23,16 +23,16 @@ from typing import ClassVar
 class ExitStatus(IntEnum):
     """Exit status of the process; a contract with scripts, so numbers never change."""
 
-    OK = 0
-    FAILED = 1
-    USAGE = 2
-    NO_MODEL = 3
-    NETWORK = 4
-    MODEL_FILE = 5
-    CONTEXT = 6
-    NO_SANDBOX = 7
-    PROGRAM_FAILED = 8
-    INTERRUPTED = 130
+    OK = 0  # done
+    FAILED = 1  # failed
+    USAGE = 2  # wrong usage
+    NO_MODEL = 3  # no such model, or not pulled yet
+    NETWORK = 4  # network or download failed
+    MODEL_FILE = 5  # unreadable or unsupported model file
+    CONTEXT = 6  # does not fit the context window
+    NO_SANDBOX = 7  # no sandbox available
+    PROGRAM_FAILED = 8  # the generated program failed when run
+    INTERRUPTED = 130  # interrupted
 
 
 class CgcliError(Exception):

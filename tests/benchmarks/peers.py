@@ -1,11 +1,11 @@
 """cgcli beside the peers that can be installed: llama-cpp-python, transformers, CTranslate2.
 
-    python -m tests.benchmarks.peers [--rounds N] [--threads N] [--write-readme]
+    python -m tests.benchmarks.peers [--rounds N] [--threads N] [--write]
 
 All run one random checkpoint of the 350M shape with the same prompts, as token ids, sampling settings, threads and
 OpenMP's short spin. In each round every side gets a new process, and each measurement is taken of all sides in turn;
 one round is not counted. The peers' virtual environments and the int8 model are made in build/bench on first use.
---write-readme puts the table into the README. The last line is JSON.
+--write puts the table into docs/measurements.md. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ import numpy as np
 from cgcli.engine.threads import thread_count
 from tests.benchmarks.checkpoint import FOLDER, ROOT, SHAPES, checkpoint, prompt
 from tests.benchmarks.model import model
-from tests.benchmarks.report import machine, ratio, table, write_readme
+from tests.benchmarks.report import machine, ratio, table
+from tests.support.markdown import write_block
 
+MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements.md"
 COMMAND = "make bench-peers"
 SHAPE = SHAPES["350m"]
 CTRANSLATE2 = "ctranslate2==4.8.5"
@@ -199,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=thread_count())
-    parser.add_argument("--write-readme", action="store_true")
+    parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     columns = sides()
     draw = np.random.default_rng(0)
@@ -216,8 +218,8 @@ def main() -> None:
     head = ["", *(side.title for side in columns)]
     text = table(head, [["weights", *(side.weights for side in columns)], *rows(found)])
     print(f"{text}\n{about}")
-    if arguments.write_readme:
-        write_readme(COMMAND, f"`{COMMAND}`, {about}:\n\n{text}")
+    if arguments.write:
+        write_block(MEASUREMENTS, COMMAND, f"`{COMMAND}`, {about}:\n\n{text}")
     names = [side.title for side in columns]
     print(json.dumps({"benchmark": "peers", "sides": names, "measures": found, "about": about}))
 

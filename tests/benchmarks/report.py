@@ -1,4 +1,4 @@
-"""What benchmarks have in common when they tell of numbers: the machine, ratios, tables, their place in the README."""
+"""What benchmarks have in common when they tell of numbers: the machine, ratios, tables."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cgcli.core.processor import processor_name
-
-README = Path(__file__).parents[2] / "README.md"
-
 
 def machine() -> str:
     """Processor, CPUs, memory and system; what Linux does not tell is left out."""
@@ -36,14 +33,3 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |\n"
         for line in lines
     )
-
-
-def write_readme(command: str, text: str) -> None:
-    """Put `text` between the README's two markers of `command`."""
-    begin, end = f"<!-- {command} -->\n", f"<!-- end of {command} -->"
-    readme = README.read_text("utf-8")
-    if begin not in readme or end not in readme:
-        raise SystemExit(f"README.md has no lines {begin.strip()} and {end}: put them where the table belongs")
-    before, _, rest = readme.partition(begin)
-    after = rest.partition(end)[2]
-    README.write_text(f"{before}{begin}{text}{end}{after}", "utf-8")

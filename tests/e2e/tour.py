@@ -1,14 +1,15 @@
-"""The README's tour of the REPL: the real one, in a pseudo-terminal, with the embedded model; its screens as text.
+"""Records the tour of the REPL: the real program in a pseudo-terminal, with the embedded model.
 
-    python -m tests.e2e.tour [--write-readme]
+    python -m tests.e2e.tour [--write]
 
-Keys are sent as a person would press them, and the screen is read when it has come to rest. The program that is saved
-at the end is run.
+Keys are sent as a person would press them, and the screen is read when it has come to rest. The screens become text in
+docs/repl.md and the first one a picture, docs/session.svg. The program that is saved at the end is run.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import subprocess
 import sys
@@ -16,9 +17,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.benchmarks.report import write_readme
-from tests.conftest import TEST_HOME
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from tests.conftest import REPOSITORY, TEST_HOME
 from tests.pseudo_terminal import PseudoTerminal, pseudo_terminal
+from tests.support.markdown import write_block
 
 COLUMNS, ROWS = 80, 56
 
@@ -35,8 +40,11 @@ def enter(terminal: PseudoTerminal, line: str) -> None:
     terminal.pump(0.3)
 
 
-def screens(folder: Path) -> Iterator[str]:
-    """What stands on the screen when the program has run; below that, where candidates are chosen from; the end."""
+def screens(folder: Path, picture: Path | None) -> Iterator[str]:
+    """What stands on the screen when the program has run; below that, where candidates are chosen from; the end.
+
+    picture: where the first screen goes as SVG.
+    """
     (folder / "store").symlink_to(TEST_HOME / "store")
     command = (sys.executable, "-m", "cgcli", "repl", "--seed", "1")
     with pseudo_terminal(*command, rows=ROWS, columns=COLUMNS, CGCLI_HOME=str(folder)) as terminal:
@@ -44,6 +52,8 @@ def screens(folder: Path) -> Iterator[str]:
         terminal.pump(1.5)  # the model is loaded by then
         for line in ("a list with ten numbers", "print their mean", "print the largest", "/run"):
             enter(terminal, line)
+        if picture:
+            picture.write_text(svg(terminal), "utf-8")
         yield screen(terminal)
         for line in ("/undo", "print the largest and the smallest", "/n 4", "/set temperature 0.8"):
             enter(terminal, line)
@@ -67,11 +77,37 @@ def screen(terminal: PseudoTerminal, start: str = "") -> str:
     return "\n".join([*rows[first:], ""]).rstrip() + "\n" + toolbar
 
 
-def tour() -> str:
+def svg(terminal: PseudoTerminal) -> str:
+    """The screen with its colors, without the empty lines above the toolbar."""
+    filled = [number for number, row in enumerate(terminal.rows) if row]
+    shown = [*range(filled[-2] + 1), filled[-1]]
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    for number in shown:
+        line = Text(no_wrap=True)
+        for column in range(COLUMNS):
+            cell = terminal.screen.buffer[number][column]
+            line.append(cell.data, Style(color=_color(cell.fg), bgcolor=_color(cell.bg), bold=cell.bold, italic=cell.italics, reverse=cell.reverse))
+        console.print(line, soft_wrap=True)
+    picture = console.export_svg(title="cgcli", unique_id="session")
+    # A page with the picture would ask a server for these fonts; without them it takes the reader's own.
+    return re.sub(r"\s*@font-face \{.*?\}", "", picture, flags=re.DOTALL)
+
+
+def _color(name: str) -> str | None:
+    """A color of the terminal emulator as rich calls it; None for the terminal's own."""
+    if name == "default":
+        return None
+    if re.fullmatch(r"[0-9a-f]{6}", name):
+        return f"#{name}"
+    plain = {"brown": "yellow", "brightbrown": "bright_yellow"}.get(name, name)
+    return re.sub(r"^bright(?=[a-z])", "bright_", plain)
+
+
+def tour(picture: Path | None = None) -> str:
     """All screens, and what the saved program prints."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shown = list(screens(folder))
+        shown = list(screens(folder, picture))
         done = subprocess.run(
             [sys.executable, folder / "stats.py"], capture_output=True, text=True, timeout=20, check=True
         )
@@ -81,12 +117,12 @@ def tour() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write-readme", action="store_true")
-    text = tour()
-    if parser.parse_args().write_readme:
-        write_readme("make tour", text)
+    parser.add_argument("--write", action="store_true", help="write docs/repl.md and docs/session.svg")
+    docs = REPOSITORY / "docs"
+    if parser.parse_args().write:
+        write_block(docs / "repl.md", "make tour", tour(docs / "session.svg"))
     else:
-        print(text, end="")
+        print(tour(), end="")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,297 @@
+"""The generated parts of the documentation: commands, settings, errors, the tree of files.
+
+    python -m tests.docs [--write]
+
+prints the names of the blocks that are out of date, or writes them. `make docs` writes them; `tests/test_docs.py` fails
+where one is out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.markdown import block, write_block
+from tests.test_layers import LAYERS
+
+ROOT = Path(__file__).parents[1]
+WIDTH = 150
+
+FOLDERS = {
+    "cgcli": "the tool, in layers; imports only go down this list",
+    "cgcli/cli": "commands: parse the command line, call a function, print",
+    "cgcli/repl": "the interactive loop: commands, keys, completion, what is shown",
+    "cgcli/evals": "HumanEval and MTPB: drawing, judging, pass@k",
+    "cgcli/evals/report": "reports on evaluation runs: tables, HTML, CSV",
+    "cgcli/train": "training and fine-tuning, an optional extra (JAX)",
+    "cgcli/sandbox": "running generated code: isolation, limits, verdicts",
+    "cgcli/program": "a program: turns, truncation, versions, journal, session",
+    "cgcli/hub": "model catalog, download, local store",
+    "cgcli/convert": "CodeGen checkpoint to GGUF, verified",
+    "cgcli/engine": "decoding on llama.cpp: batches, cache, guessing, scores",
+    "cgcli/native": "ctypes bindings of kernels/",
+    "cgcli/core": "configuration, errors, files, output",
+    "kernels": "C and CUDA: everything after the logits",
+    "models": "the catalog, training recipes",
+    "models/codegen-nano": "the model that comes with cgcli",
+    "models/recipes": "what `cgcli train` can train by name",
+    "tests": "mirrors cgcli/; support/, e2e/, benchmarks/",
+    "docs": "one page per subject",
+}
+_CLOSED = {"models/codegen-nano", "tests", "docs"}
+"""Folders whose files are not listed."""
+_SHORT = [folder for folder in FOLDERS if folder.count("/") < 2 and folder not in {"models/codegen-nano"}]
+"""Folders that the README shows."""
+
+
+def blocks() -> Iterator[tuple[Path, str, str]]:
+    """File, name and text of every generated block."""
+    docs = ROOT / "docs"
+    yield ROOT / "README.md", "make docs: folders", folders()
+    yield ROOT / "CONTRIBUTING.md", "make docs: layers", layers()
+    yield docs / "architecture.md", "make docs: tree", tree()
+    yield docs / "cli.md", "make docs: commands", commands()
+    yield docs / "configuration.md", "make docs: settings", settings()
+    yield docs / "configuration.md", "make docs: statuses", statuses()
+    yield docs / "errors.md", "make docs: errors", errors()
+
+
+# --- files and folders
+
+
+def folders() -> str:
+    """One line for each folder."""
+    lines = [_line(folder.count("/"), folder.rpartition("/")[2] + "/", FOLDERS[folder], 14) for folder in _SHORT]
+    return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def layers() -> str:
+    return "```text\n" + " > ".join(reversed(LAYERS)) + "\n```\n"
+
+
+def tree() -> str:
+    """Every source file under the folders above but tests, with the first sentence of its docstring or comment."""
+    lines: list[str] = []
+    for folder, what in FOLDERS.items():
+        depth = folder.count("/")
+        lines.append(_line(depth, folder.rpartition("/")[2] + "/", what))
+        if folder in _CLOSED:
+            continue
+        for path in _files(ROOT / folder):
+            lines.append(_line(depth + 1, str(path.relative_to(ROOT / folder)), first_sentence(path)))
+    return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a folder that say what they are; those of its sub-folders too, unless these have their own entry."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        between = [parent for parent in path.parents if folder in parent.parents]
+        own = any(str(parent.relative_to(ROOT)) in FOLDERS for parent in between)
+        source = path.suffix in {".py", ".c", ".h", ".cu", ".toml", ".json", ".cmake"} or path.name == "CMakeLists.txt"
+        if path.is_file() and source and not own and path.name != "__init__.py":
+            found.append(path)
+    return found
+
+
+def _line(depth: int, name: str, what: str, width: int = 30) -> str:
+    text = f"{'  ' * depth}{name:<{width - 2 * depth}} {what}".rstrip()
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+
+
+def first_sentence(path: Path) -> str:
+    text = path.read_text("utf-8")
+    match path.suffix:
+        case ".py":
+            text = ast.get_docstring(ast.parse(text)) or ""
+        case ".c" | ".h" | ".cu":
+            comment = re.search(r"/\*(.*?)\*/", text, re.DOTALL)
+            text = re.sub(r"\n\s*\*", "\n", comment.group(1)) if comment else ""
+        case ".json":
+            title = re.search(r'"title": "(.*?)"', text)
+            text = f"JSON Schema of {title.group(1)}" if title else ""
+        case _:
+            text = re.sub(r"^# ?", "", text.partition("\n\n")[0], flags=re.MULTILINE) if text.startswith("#") else ""
+    text = " ".join(text.partition("\n\n")[0].split()).removesuffix(".")
+    return re.split(r"(?<=[\w)`\"])\. |(?<=\w): (?=[A-Z])", text, maxsplit=1)[0]
+
+
+# --- the command line
+
+
+def commands() -> str:
+    """Every command with its usage, help and options."""
+    return "".join(_section(" ".join(words), command) for words, command in every_command())
+
+
+def every_command() -> Iterator[tuple[list[str], Any]]:
+    """The words and the parsed form of every command, groups first."""
+    import typer
+
+    from cgcli.cli.main import build
+
+    def walk(words: list[str], command: Any) -> Iterator[tuple[list[str], Any]]:
+        yield words, command
+        for name, child in getattr(command, "commands", {}).items():
+            yield from walk([*words, name], child)
+
+    yield from walk(["cgcli"], typer.main.get_command(build()))
+
+
+def _section(name: str, command: Any) -> str:
+    parts = [f"## {name}\n"]
+    if command.help:
+        text = re.sub(r"\[/?dim\]", "", textwrap.dedent(command.help).strip())
+        first, _, rest = text.partition("\n\n")
+        parts.append(" ".join(first.split()) + "\n")
+        if rest:
+            parts.append("```sh\n" + rest + "\n```\n")
+    if children := getattr(command, "commands", {}):
+        rows = [
+            f"| [`{child}`](#{f'{name} {child}'.replace(' ', '-')}) | {_words(one.help)} |"
+            for child, one in children.items()
+        ]
+        parts.append("| command | |\n|---|---|\n" + "\n".join(rows) + "\n")
+    rows = [row for param in command.params if (row := _parameter(param))]
+    if rows:
+        parts.append("| option | |\n|---|---|\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts) + "\n"
+
+
+def _parameter(param: Any) -> str:
+    """One row of an options table; empty for what is hidden or the same everywhere."""
+    if getattr(param, "hidden", False) or set(getattr(param, "opts", ())) & COMMON:
+        return ""
+    metavar = getattr(param, "metavar", "") or ""
+    if param.param_type_name == "argument":
+        shown = metavar or str(param.name).upper()
+    else:
+        value = "" if getattr(param, "is_flag", False) else f" {metavar or 'TEXT'}"
+        shown = ", ".join(sorted(param.opts, key=len)) + value
+    return f"| `{shown}` | {_words(getattr(param, 'help', ''))} |".replace("`| ", "` | ").replace("\\|", "|")
+
+
+def _words(text: str | None) -> str:
+    first = (text or "").strip().partition("\n\n")[0]
+    return " ".join(first.split()).replace("|", "\\|")
+
+
+COMMON = {"--help", "--quiet", "--verbose", "--debug", "--install-completion", "--show-completion"}
+
+
+# --- configuration
+
+
+def settings() -> str:
+    """A row for each setting: its line in config.toml, its default, legal values and meaning."""
+    from cgcli.core.config import RULES, Settings
+
+    meanings = field_comments(ROOT / "cgcli" / "core" / "config.py", "Settings")
+    rows = []
+    for name, rule in RULES.items():
+        default = Settings.__dataclass_fields__[name].default
+        shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        rows.append(f"| `{name}` | {shown} | {rule.legal} | {meanings[name]} |")
+    return "| setting | default | value | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def statuses() -> str:
+    """A row for each exit status."""
+    from cgcli.core.errors import ExitStatus
+
+    meanings = field_comments(ROOT / "cgcli" / "core" / "errors.py", "ExitStatus")
+    rows = [f"| {status.value} | {meanings[status.name]} |" for status in ExitStatus]
+    return "| status | meaning |\n|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def field_comments(file: Path, name: str) -> dict[str, str]:
+    """The comment at the end of each field's line in a class."""
+    source = file.read_text("utf-8")
+    lines = source.splitlines()
+    (body,) = [node.body for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name]
+    found = {}
+    for node in body:
+        target = (
+            node.target
+            if isinstance(node, ast.AnnAssign)
+            else node.targets[0]
+            if isinstance(node, ast.Assign)
+            else None
+        )
+        if isinstance(target, ast.Name):
+            found[target.id] = lines[(node.end_lineno or 0) - 1].partition("  # ")[2]
+    return found
+
+
+# --- errors
+
+
+def errors() -> str:
+    """Every error that the code raises, by class, with its hint."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for path in sorted((ROOT / "cgcli").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
+                hint = next((one.value for one in node.keywords if one.arg == "hint"), None)
+                found.setdefault(node.func.id, set()).add((template(node.args[0]), template(hint) if hint else ""))
+    parts = []
+    for name, rows in sorted(found.items(), key=lambda one: ERRORS[one[0]]):
+        parts.append(f"## Status {ERRORS[name]}: {name}\n\n| message | next step |\n|---|---|\n")
+        parts.append("".join(f"| {_cell(message)} | {_cell(hint)} |\n" for message, hint in sorted(rows)) + "\n")
+    return "".join(parts)
+
+
+def _error_classes() -> dict[str, int]:
+    from cgcli.core import errors
+
+    kinds = [errors.CgcliError, *errors.CgcliError.__subclasses__()]
+    return {kind.__name__: int(kind.status) for kind in kinds}
+
+
+ERRORS = _error_classes()
+
+
+def template(node: ast.expr) -> str:
+    """The text of an expression that makes a message; what is filled in stands in braces."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=values):
+            return "".join(template(value) for value in values)
+        case ast.FormattedValue(value=value):
+            return "{" + ast.unparse(value).rpartition(".")[2] + "}" if _plain(value) else "{…}"
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return template(left) + template(right)
+        case ast.IfExp(body=body, orelse=orelse):
+            return f"{template(body)} / {template(orelse)}"
+        case _:
+            return "{" + ast.unparse(node).rpartition(".")[2] + "}" if _plain(node) else "{…}"
+
+
+def _plain(node: ast.expr) -> bool:
+    return isinstance(node, (ast.Name, ast.Attribute))
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def stale() -> list[str]:
+    """The names of blocks that are out of date."""
+    return [f"{file.relative_to(ROOT)}: {name}" for file, name, text in blocks() if block(file, name) != text]
+
+
+def main() -> None:
+    if "--write" in sys.argv:
+        for file, name, text in blocks():
+            write_block(file, name, text)
+    print("\n".join(stale()), end="")
+
+
+if __name__ == "__main__":
+    main()
