@@ -249,7 +249,7 @@ def errors() -> str:
 def _error_classes() -> dict[str, int]:
     from cgcli.core import errors
 
-    kinds = [errors.CgcliError, *errors.CgcliError.__subclasses__()]
+    kinds: list[type[errors.CgcliError]] = [errors.CgcliError, *errors.CgcliError.__subclasses__()]
     return {kind.__name__: int(kind.status) for kind in kinds}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cgcli.core.processor import processor_name
 
+
 def machine() -> str:
     """Processor, CPUs, memory and system; what Linux does not tell is left out."""
     memory = Path("/proc/meminfo")

@@ -86,7 +86,14 @@ def svg(terminal: PseudoTerminal) -> str:
         line = Text(no_wrap=True)
         for column in range(COLUMNS):
             cell = terminal.screen.buffer[number][column]
-            line.append(cell.data, Style(color=_color(cell.fg), bgcolor=_color(cell.bg), bold=cell.bold, italic=cell.italics, reverse=cell.reverse))
+            style = Style(
+                color=_color(cell.fg),
+                bgcolor=_color(cell.bg),
+                bold=cell.bold,
+                italic=cell.italics,
+                reverse=cell.reverse,
+            )
+            line.append(cell.data, style)
         console.print(line, soft_wrap=True)
     picture = console.export_svg(title="cgcli", unique_id="session")
     # A page with the picture would ask a server for these fonts; without them it takes the reader's own.

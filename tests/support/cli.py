@@ -30,7 +30,7 @@ def run(*arguments: str, stdin: bytes = b"", **variables: Any) -> Ran:
         fed.write(stdin)
         fed.seek(0)
         reading = io.TextIOWrapper(fed)
-        streams = {"stdin": reading, "stdout": out, "stderr": err}
+        streams: Any = {"stdin": reading, "stdout": out, "stderr": err}
         with mock.patch.multiple(sys, **streams), mock.patch.dict(os.environ, variables):
             try:
                 status = main(arguments)
