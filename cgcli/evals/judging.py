@@ -35,8 +35,11 @@ class Job(Generic[KeyT]):
 
 
 def timed(cpu_s: float, *, unsafe: bool = False) -> Policy:
-    """The safe policy with so many seconds of processor time, and WALL times that on the clock."""
-    return Policy(unsafe=unsafe, cpu_s=cpu_s, wall_s=WALL * cpu_s)
+    """The safe policy with so many seconds of processor time, and WALL times that on the clock.
+
+    A program is judged when it reaches its end, whatever of it would go on.
+    """
+    return Policy(unsafe=unsafe, cpu_s=cpu_s, wall_s=WALL * cpu_s, lingers=False)
 
 
 def worker_count() -> int:

@@ -48,6 +48,13 @@ class Run:
     errors: str = ""
     arguments: tuple[str, ...] = ()
 
+    @property
+    def words(self) -> str:
+        """What became of it, for a person. That a program ran does not say that it is right."""
+        if not self.passed:
+            return self.verdict
+        return "ran" if self.output.strip() else "ran, printed nothing"
+
 
 @dataclass(frozen=True)
 class Saved:

@@ -10,7 +10,7 @@ Each line after it is an event, with its time; done in order to the program of t
 
     {"time": "…", "event": "commit", "parent": 0, "operation": {"op": "add", "turn": {…}}}
     {"time": "…", "event": "point", "branch": "main", "version": 0}
-    {"time": "…", "event": "run", "text": "16 hexadecimal digits", "verdict": "passed", "passed": true, …}
+    {"time": "…", "event": "run", "text": "16 hexadecimal digits", "verdict": "ran", "passed": true, …}
     {"time": "…", "event": "saved", "path": "/home/me/mean.py", "text": "16 hexadecimal digits"}
 
 Versions are counted from 0, the header's own; every commit makes the next one. The other operations are `put` (index,

@@ -8,7 +8,6 @@ leaves empty are drawn again as the next candidate.
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -24,6 +23,7 @@ from cgcli.engine.stops import Chain, Cutter, Stops
 from cgcli.native.sample import Sampling
 from cgcli.program.parsing import parsed
 from cgcli.program.program import Program, digest, encode
+from cgcli.program.rank import Rank
 from cgcli.program.trim import After, TrailingSpace
 from cgcli.program.truncate import NONE, Rules, Truncator
 from cgcli.program.turn import Candidate, Facts, Turn
@@ -63,8 +63,8 @@ class Generation:
         return self.cutter(context + encode(keep)) if after.finished else after
 
 
-Prefer = Callable[[Sequence[tuple[Program, Candidate]]], int]
-"""Of candidates, each with the program that it would make: the index of the one to accept."""
+Prefer = Callable[[Sequence[tuple[Program, Rank]]], int]
+"""Of candidates, each as the program that it would make and its rank so far: the index of the one to accept."""
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ class Session:
         return drawn, None
 
     def _best(self, plan: Plan, first: int) -> Generator[str, None, Drawn]:
-        """All candidates, drawn together, then the text of the best one: see `_rank`."""
+        """All candidates, drawn together, then the text of the best one: see `Rank`."""
         wanted = self.generation.candidates
         requests = [self._request(plan, first + index) for index in range(wanted)]
         found: dict[int, Completion] = {}
@@ -293,19 +293,17 @@ class Session:
         full = [index for index, candidate in enumerate(drawn) if _usable(candidate, plan)]
         if not full:
             return drawn, None
-        best = max(full, key=lambda index: self._rank(plan, drawn[index]))
-        if self._prefer and drawn[best].finish_reason != "interrupted":
-            complete = [index for index in full if drawn[index].finish_reason != "interrupted"]
-            best = complete[self._prefer([(self._with(plan, drawn[index]), drawn[index]) for index in complete])]
+        programs = {index: self._with(plan, drawn[index]) for index in full}
+        ranks = {index: self._rank(programs[index], drawn[index]) for index in full}
+        best = max(full, key=lambda index: ranks[index])
+        if self._prefer and ranks[best].whole:
+            whole = [index for index in full if ranks[index].whole]
+            best = whole[self._prefer([(programs[index], ranks[index]) for index in whole])]
         yield drawn[best].text[len(plan.keep) :]
         return drawn, best
 
-    def _rank(self, plan: Plan, candidate: Candidate) -> tuple[bool, bool, bool, float]:
-        """What was interrupted comes last, then what was cut, then what is no Python; then the mean log-probability."""
-        parses = self.language != "python" or parsed(self._with(plan, candidate).source()) is not None
-        mean = -math.inf if candidate.mean_logprob is None else candidate.mean_logprob
-        reason = candidate.finish_reason
-        return reason != "interrupted", reason not in ("length", "context"), parses, mean
+    def _rank(self, program: Program, candidate: Candidate) -> Rank:
+        return Rank.of(candidate, parses=self.language != "python" or parsed(program.source()) is not None)
 
     def _with(self, plan: Plan, candidate: Candidate) -> Program:
         return plan.program.add(Turn(plan.prompt, candidate.text))

@@ -64,7 +64,7 @@ def facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
     if run := repl.history.runs.get(digest(text)):
         lines = run.output.split("\n")
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        told = f"prints {said}" if run.passed and said else f"run: {run.verdict}"
+        told = f"prints {said}" if run.passed and said else run.words if run.passed else f"run: {run.words}"
         known.append(clipped(visible(told), _TOLD))
     return ", ".join(known)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cgcli.core.errors import Interrupted, ProgramFailed, SandboxError, UsageError
 from cgcli.program.history import Run
+from cgcli.program.parsing import never_called
 from cgcli.program.program import Program, digest, encode
 from cgcli.repl.show import broken_turn
 from cgcli.repl.state import Repl
@@ -40,7 +41,9 @@ def run_program(repl: Repl, arguments: Sequence[str]) -> None:
         raise Interrupted(f"the program was stopped after {verdict.seconds:.2f} s")
     if not verdict.passed:
         raise ProgramFailed(f"{verdict}, after {verdict.seconds:.2f} s", hint=_next_step(repl, verdict))
-    repl.screen.say(f"ran in {verdict.seconds:.2f} s", "green")
+    repl.screen.say(f"ran in {verdict.seconds:.2f} s{', and printed nothing' * verdict.silent}", "green")
+    if words := never_called(repl.program.source()):
+        repl.screen.note(words)
 
 
 def run(
@@ -126,13 +129,23 @@ class _Shown:
 
 
 def _next_step(repl: Repl, verdict: Verdict) -> str:
-    """What to do about a failure: about the turn whose line failed, else about the last one.
+    """What to do about a failure: what opens the sandbox where that failed, else about the turn whose line failed, or
+    the last one.
 
     A syntax error is the fault of the first turn with which nothing parses, whatever line Python stumbles over.
     """
+    from cgcli.sandbox.hint import sandbox_hint
+    from cgcli.sandbox.policy import Policy
+    from cgcli.sandbox.risks import risks
+
     broken = broken_turn(repl)
     if broken is not None:
         return f"/retry {broken + 1}, or /code {broken + 1}"
+    found = [risk.what for risk in risks(encode(repl.program.source()))]
+    file = repl.known_file.path if repl.known_file else "FILE.py"
+    policy = Policy(unsafe=repl.options.unsafe)
+    if hint := sandbox_hint(verdict, policy, found, command=f"/save {file}, then cgcli run {{}} {file}"):
+        return hint
     line = re.search(r"\bline (\d+)", verdict.detail)
     number = len(repl.program.turns)
     if line:

@@ -49,7 +49,7 @@ def turns(repl: Repl) -> None:
         prompt = clipped(" ".join((turn.prompt or "").split()), max(room, 10))
         repl.screen.say(f"{head}{prompt}{'  ' + marks if marks else ''}")
     if run := repl.history.run_of(program):
-        repl.screen.note(f"last run: {run.verdict}, {run.seconds:.2f} s")
+        repl.screen.note(f"last run: {run.words}, {run.seconds:.2f} s")
 
 
 def turn(repl: Repl, index: int) -> None:

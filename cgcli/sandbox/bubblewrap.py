@@ -54,7 +54,9 @@ _VARIABLES = {
 
 
 @contextmanager
-def in_sandbox(source: bytes, name: str, arguments: Sequence[str], policy: Policy) -> Iterator[Start]:
+def in_sandbox(
+    source: bytes, name: str, arguments: Sequence[str], policy: Policy, checks: Sequence[str] = ()
+) -> Iterator[Start]:
     """The program as `name` in its home. Raises SandboxError where there is no bubblewrap or no libseccomp."""
     if sys.platform != "linux":
         raise SandboxError(f"no sandbox on {sys.platform}, only on Linux", hint="--unsafe runs it all the same")
@@ -76,7 +78,9 @@ def in_sandbox(source: bytes, name: str, arguments: Sequence[str], policy: Polic
         words = [bwrap, "--seccomp", str(calls), *_namespaces(policy), *_files(interpreter, policy)]
         words += ["--perms", "0444", "--ro-bind-data", str(text), path, "--remount-ro", "/", "--chdir", str(HOME), "--"]
         words += [*_INIT, *_user()]
-        words += command(interpreter.executable, path, Path(name).name, arguments, policy, report=report, sandbox=True)
+        words += command(
+            interpreter.executable, path, Path(name).name, arguments, policy, checks, report=report, sandbox=True
+        )
         yield Start(words, ours, (report, text, calls), isolated=True, environment=_VARIABLES)
 
 

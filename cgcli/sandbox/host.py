@@ -18,7 +18,9 @@ from cgcli.sandbox.watch import Start
 
 
 @contextmanager
-def on_host(source: bytes, name: str, arguments: Sequence[str], policy: Policy) -> Iterator[Start]:
+def on_host(
+    source: bytes, name: str, arguments: Sequence[str], policy: Policy, checks: Sequence[str] = ()
+) -> Iterator[Start]:
     """The program in the interpreter that runs cgcli, with all its packages."""
     ours, theirs = socket.socketpair()
     with ours, theirs, tempfile.TemporaryFile() as file:
@@ -26,5 +28,5 @@ def on_host(source: bytes, name: str, arguments: Sequence[str], policy: Policy) 
         file.seek(0)
         path = f"/dev/fd/{file.fileno()}"
         report = theirs.fileno()
-        words = command(Path(sys.executable), path, name, arguments, policy, report=report, sandbox=False)
+        words = command(Path(sys.executable), path, name, arguments, policy, checks, report=report, sandbox=False)
         yield Start(words, ours, (report, file.fileno()), isolated=False)

@@ -45,11 +45,21 @@ class Interpreter:
 
 
 def command(
-    executable: Path, source: str, name: str, arguments: Sequence[str], policy: Policy, *, report: int, sandbox: bool
+    executable: Path,
+    source: str,
+    name: str,
+    arguments: Sequence[str],
+    policy: Policy,
+    checks: Sequence[str] = (),
+    *,
+    report: int,
+    sandbox: bool,
 ) -> list[str]:
     """The words that start `executable` on the program in the file `source` (see starter.py)."""
     settings = {
         "report": report,
+        "checks": len(checks),
+        "lingers": int(policy.lingers),
         "sandbox": int(sandbox),
         "cpu": math.ceil(policy.cpu_s) + _LATE_S,
         "memory": policy.memory_bytes,
@@ -59,7 +69,7 @@ def command(
     }
     words = ",".join(f"{key}={value}" for key, value in settings.items())
     switches = "-IBS" if sandbox else "-IB"
-    return [str(executable), switches, "-c", _starter(), words, source, name, *arguments]
+    return [str(executable), switches, "-c", _starter(), words, source, name, *checks, *arguments]
 
 
 @cache

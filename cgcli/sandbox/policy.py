@@ -15,7 +15,7 @@ class Policy:
     wall_s: seconds on the clock, a backstop for programs that wait. memory_bytes: address space of each process and
     resident memory of all; output_bytes: of stdout and stderr together; processes: threads count, too.
     read, write: what it sees of the user's files: an absolute path where it is, another one relative to the program's
-    working folder.
+    working folder. lingers: whether what is left of a program that reached its end (threads, exit handlers) goes on.
     """
 
     unsafe: bool = False
@@ -27,3 +27,4 @@ class Policy:
     network: bool = False
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
+    lingers: bool = True

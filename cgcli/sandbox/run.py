@@ -25,6 +25,7 @@ def run(
     source: bytes,
     *,
     arguments: Sequence[str] = (),
+    checks: Sequence[str] = (),
     policy: Policy,
     interrupted: Callable[[], bool] = never,
     name: str = "program.py",
@@ -33,12 +34,13 @@ def run(
 ) -> Verdict:
     """Run a Python program to its end or to a limit of `policy`; nothing of it is left running.
 
+    checks: expressions that must hold at its end, in its own namespace (see `checked`); all of them are evaluated.
     interrupted: asked now and then, ends it. name: what the program is called in tracebacks and in its sys.argv.
     stdin: a descriptor whose bytes are its input; None: it has none. listener: is given its output as it comes.
     Raises SandboxError where no isolation works and `policy` is not unsafe.
     """
     prepared = on_host if policy.unsafe else in_sandbox
-    with prepared(source, name, arguments, policy) as start:
+    with prepared(source, name, arguments, policy, checks) as start:
         course = watch(start, policy, stdin=stdin, interrupted=interrupted, listener=listener)
     if not course.began and course.stopped != "interrupted":
         late = f" in {course.seconds:.1f} s" if course.stopped else ""
@@ -47,4 +49,4 @@ def run(
         if late:
             hint = "again, when the machine is less busy"
         raise SandboxError(f"{start.command[0]} did not start the program{late}: {said}".removesuffix(": "), hint=hint)
-    return judge(course, policy)
+    return judge(course, policy, checks)

@@ -1,9 +1,10 @@
-"""What runs first in the program's interpreter: sets the limits, says that it got so far, then becomes the program.
+"""What runs first in the program's interpreter: sets the limits, says that it got so far, and becomes the program; at
+the end tells how that went, and which checks held.
 
 Handed to the interpreter as text, so it imports nothing of cgcli, and no more of the library than it must: its start-up
 is the program's. Whatever it says after the program began may be the program's own words; see judge.py.
 
-Words of its command line: report=N,proc=0,cpu=N,... | path of the source | the program's name | its arguments.
+Words of its command line: report=N,checks=N,cpu=N,... | path of the source | the program's name | checks | arguments.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ _SPARE_BYTES = 32 * 1024**2
 
 
 def main() -> None:
-    settings, path, name, *arguments = sys.argv[1:]
+    settings, path, name, *words = sys.argv[1:]
     given = {key: int(value) for key, value in (word.split("=") for word in settings.split(","))}
+    checks, arguments = words[: given["checks"]], words[given["checks"] :]
     report, memory = given["report"], given["memory"]
     if given["sandbox"]:
+        report = _out_of_reach(report, given["files"])
         # Whoever made this process may have left descriptors open, some of them of folders outside.
         os.closerange(3, report)
         os.closerange(report + 1, os.sysconf("SC_OPEN_MAX"))
@@ -38,19 +41,48 @@ def main() -> None:
     _limit(given, memory)
     _say_ready(report, given["sandbox"])
     own = os.getpid()
+    how = "end"
     try:
         exec(_compiled(source, name), module.__dict__)
-    except SystemExit:
-        raise
+    except SystemExit as leaving:
+        if not (leaving.code is None or (isinstance(leaving.code, int) and leaving.code == 0)):
+            raise
+        how = "exit"
     except BaseException as error:
         resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
         traceback = error.__traceback__
         while traceback and traceback.tb_frame.f_globals is globals():  # the starter's own
             traceback = traceback.tb_next
         if os.getpid() == own:  # a child that the program forked comes by here, too
-            _tell(report, error, _line(error, traceback, name))
+            _tell(report, "error", *_described(error), str(_line(error, traceback, name)))
         sys.excepthook(type(error), error.with_traceback(traceback), traceback)
         raise SystemExit(1) from None
+    if os.getpid() == own:
+        _tell(report, how)
+        for number, check in enumerate(checks):
+            why = _failure(check, module)
+            if os.getpid() == own:
+                _tell(report, "check", str(number), why)
+    if not given["lingers"]:
+        os._exit(0)
+
+
+def _out_of_reach(report: int, limit: int) -> int:
+    """The channel under a number above the limit of descriptors, so that a program that closes all it has, or writes
+    to each, does not touch it."""
+    try:
+        return os.dup2(report, limit, inheritable=False)
+    except OSError:  # the limit is that low already
+        return report
+
+
+def _failure(check: str, module: ModuleType) -> str:
+    """Why an expression does not hold where the program ended; "" where it does."""
+    try:
+        return "" if eval(compile(check, "--check", "eval", dont_inherit=True), module.__dict__) else "not true"
+    except BaseException as error:
+        kind, _, message = _described(error)
+        return f"{kind}: {message}"[:200] if message else kind
 
 
 def _compiled(source: bytes, name: str) -> CodeType:
@@ -133,7 +165,8 @@ def _line(error: BaseException, traceback: TracebackType | None, name: str) -> i
     return line
 
 
-def _tell(report: int, error: BaseException, line: int) -> None:
+def _described(error: BaseException) -> tuple[str, str, str]:
+    """Its class, the number of an OSError, and the first line of its message."""
     kind = type(error)
     module = "" if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}."
     number = error.errno if isinstance(error, OSError) else None
@@ -142,8 +175,16 @@ def _tell(report: int, error: BaseException, line: int) -> None:
         message = str(error.msg if isinstance(error, SyntaxError) else error)
     except Exception:
         message = ""
-    words = (module + kind.__qualname__, str(number or 0), str(line), message[:1000])
-    os.write(report, "\0".join(words).encode("utf-8", "backslashreplace"))
+    return module + kind.__qualname__, str(number or 0), next(iter(message.splitlines()), "")[:1000]
+
+
+def _tell(report: int, *words: str) -> None:
+    """A record of its own line, whatever the program wrote before it; nothing where the program closed the channel."""
+    record = "\0".join(word.replace("\0", " ").replace("\n", " ") for word in words)
+    try:  # noqa: SIM105 (contextlib would be another import)
+        os.write(report, f"\n{record}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
 
 
 main()

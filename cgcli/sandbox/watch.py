@@ -33,7 +33,7 @@ Listener = Callable[[Stream | Literal["stdin"], bytes], None]
 _TICK_S = 0.05
 """Between two looks at the limits that no read and no end of a process tells of."""
 _CHUNK_BYTES = 64 * 1024
-_REPORT_BYTES = 8 * 1024
+_REPORT_BYTES = 64 * 1024
 _START_S = 10.0
 """For the sandbox to stand and the program to begin, on a busy machine too; its own time begins only then."""
 

@@ -36,6 +36,17 @@ VERDICTS: list[tuple[str, Outcome, str]] = [
     ("pass", "passed", ""),
     ("", "passed", ""),
     ("import sys; sys.exit(0)", "passed", ""),
+    ("import sys; sys.exit()", "passed", ""),
+    ("raise SystemExit(False)", "passed", ""),
+    ("import os; os._exit(0)", "exit", "it ended before its last line, status 0"),
+    ("import os; os.execv('/bin/true', ['true'])", "exit", "it ended before its last line, status 0"),
+    ("import os\nif os.fork() == 0: os._exit(0)\nelse: os.wait(); os._exit(0)", "exit",
+     "it ended before its last line, status 0"),
+    ("import os\nif os.fork(): os._exit(0)", "exit", "it ended before its last line, status 0"),
+    ("import sys; sys.exit(256)", "exit", "it ended before its last line, status 0"),
+    ("import sys; sys.exit(0.0)", "exit", "status 1"),
+    ("import atexit, os; atexit.register(os._exit, 0)", "passed", ""),
+    ("import atexit, os; atexit.register(os._exit, 4)", "exit", "status 4"),
     ("import sys; sys.exit(3)", "exit", "status 3"),
     ("import sys; sys.exit('no')", "exit", "status 1"),
     ("import os; os._exit(9)", "exit", "status 9"),
@@ -78,6 +89,57 @@ def test_source_that_fills_the_memory_is_not_said_to_nest(unsafe: bool) -> None:
 def test_source_that_nests_too_deeply_has_no_traceback(unsafe: bool) -> None:
     verdict = ran("x = " + "-" * 50_000 + "1", unsafe=unsafe)
     assert verdict.stderr == b"SyntaxError: too deeply nested\n"
+
+
+HELD: list[tuple[str, tuple[str, ...], Outcome, str, int]] = [
+    ("x = 2", ("x == 2",), "passed", "", 1),
+    ("x = 2", ("x == 2  # two", "x", "(y := x) == 2", "y"), "passed", "", 4),
+    ("x = 2", ("x == 3", "x == 2", "z", "x < 3"), "check", "2 of 4 checks held: check x == 3 fails", 2),
+    ("x = 2", ("z",), "check", "check z fails: NameError: name 'z' is not defined", 0),
+    ("import sys\ndef f(): return 4\nsys.exit(0)", ("False",), "check", "check False fails", 0),
+    ("import sys\ndef f(): return 4\nsys.exit()", ("f() == 4",), "passed", "", 1),
+    ("import sys\ndef f(): sys.exit(0)", ("f()", "1"), "check", "1 of 2 checks held: check f() fails: SystemExit: 0",
+     1),
+    ("import os\ndef f(): os._exit(0)", ("1", "f()"), "check", "1 of 2 checks held: check f() fails: it ended the "
+     "program", 1),
+    ("import sys; sys.exit(3)", ("True",), "exit", "it ended before the checks, status 3", 0),
+    ("import os; os._exit(0)", ("True",), "exit", "it ended before the checks, status 0", 0),
+    ("import os; os._exit(9)", ("True",), "exit", "it ended before the checks, status 9", 0),
+    ("import os; os.execv('/bin/true', ['true'])", ("True",), "exit", "it ended before the checks, status 0", 0),
+    ("import os; os.kill(os.getpid(), 11)", ("True",), "crash", "it ended before the checks, SIGSEGV", 0),
+    ("1 / 0", ("True",), "exception", "ZeroDivisionError: division by zero, line 1", 0),
+    ("import os\nif os.fork():\n    os.wait(); os._exit(0)", ("True",), "exit", "it ended before the checks, status 0",
+     0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "checks", "outcome", "detail", "held"), HELD)
+def test_checks_are_held_against_a_program_at_its_end(
+    source: str, checks: tuple[str, ...], outcome: Outcome, detail: str, held: int, unsafe: bool
+) -> None:
+    verdict = run(source.encode(), checks=checks, policy=Policy(unsafe=unsafe))
+    assert (verdict.outcome, verdict.detail, verdict.held) == (outcome, detail, held)
+    assert verdict.passed == (outcome == "passed") and verdict.ran == (outcome in {"passed", "check"})
+
+
+def test_checks_come_before_the_arguments_and_are_none_of_them(unsafe: bool) -> None:
+    source = b"import sys; given = sys.argv[1:]"
+    verdict = run(source, arguments=("a", "b"), checks=("given == ['a', 'b']", "1"), policy=Policy(unsafe=unsafe))
+    assert verdict.passed and verdict.held == 2
+
+
+def test_a_program_that_closes_all_it_has_or_writes_to_it_reaches_its_end() -> None:
+    verdict = run(b"import os\nos.closerange(3, 256)\nx = 1", checks=("x == 1",), policy=Policy())
+    assert (verdict.outcome, verdict.held) == ("passed", 1)
+    wrote = "import os\nfor fd in range(3, 256):\n    try: os.write(fd, b'end')\n    except OSError: pass\nos._exit(0)"
+    assert ran(wrote).outcome == "exit"
+
+
+def test_who_does_not_linger_ends_with_its_last_line(unsafe: bool) -> None:
+    source = "import atexit, threading, time\natexit.register(time.sleep, 60)\n"
+    source += "threading.Thread(target=time.sleep, args=(60,)).start()"
+    verdict = ran(source, unsafe=unsafe, lingers=False)
+    assert verdict.passed and verdict.seconds < 30
 
 
 def test_a_traceback_shows_the_program_and_nothing_of_what_started_it(unsafe: bool, tmp_path: Path) -> None:

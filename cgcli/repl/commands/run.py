@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cgcli.core.errors import UsageError
+from cgcli.program.parsing import parsed
+from cgcli.program.rank import Rank
 from cgcli.repl import running
 from cgcli.repl.arguments import ARGS, ON_OFF
 from cgcli.repl.candidates import cards, program_with
 from cgcli.repl.command import command
 from cgcli.repl.commands.turns import last, pick
 from cgcli.repl.state import Repl
+
+if TYPE_CHECKING:
+    from cgcli.sandbox.verdict import Verdict
 
 
 @command(ARGS)
@@ -35,19 +42,29 @@ def auto(repl: Repl, word: str | None) -> None:
 
 def _run_all(repl: Repl) -> None:
     from cgcli.native.interrupt import Interrupt
+    from cgcli.sandbox.pick import ordered, summary
 
     index = last(repl)
     turn, before = repl.program.turns[index], repl.program.until(index)
-    usable = [candidate for candidate in turn.candidates if not candidate.blank]
-    if not usable:
+    programs = {
+        number: program_with(before, turn, candidate)
+        for number, candidate in enumerate(turn.candidates)
+        if not candidate.blank
+    }
+    if not programs:
         raise UsageError("the last turn has no candidates", hint="/run")
-    with repl.progress.task("candidates run", len(usable), unit="steps") as task:
-        for candidate in usable:
-            running.run(repl, program_with(before, turn, candidate), ())
+    ran: list[tuple[int, Rank, Verdict]] = []
+    with repl.progress.task("candidates run", len(programs), unit="steps") as task:
+        for number, program in programs.items():
+            rank = Rank.of(turn.candidates[number], parses=parsed(program.source()) is not None)
+            ran.append((number, rank, running.run(repl, program, ())))
             task.advance(1)
             if Interrupt().requested:
                 break
     for card in cards(repl, before, turn):
         repl.screen.say(f"{card.title}: {card.facts}")
+    tried = ordered([rank for _, rank, _ in ran], [verdict for _, _, verdict in ran])
+    best = ran[tried[0].index][0]
+    repl.screen.note(summary(tried) + (f"; /pick {best + 1} takes the best of them" if best != turn.accepted else ""))
     if not repl.script:
         pick(repl, None)
