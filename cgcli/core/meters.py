@@ -118,9 +118,10 @@ class Bars:
 
     def print_above(self, line: str) -> bool:
         """Print a line above the bars; False where none is drawn."""
-        if self._live is None:
+        live = self._live  # which another thread may end
+        if live is None:
             return False
-        self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         return True
 
     def start(self, label: str, total: int | None, unit: Unit, done: int) -> rich.progress.TaskID:

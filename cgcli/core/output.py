@@ -141,12 +141,16 @@ class Output:
             self._bars = Bars(self.stderr, colour=self._coloured(True), note=self._say)
         return self._bars
 
+    def above(self, line: str) -> bool:
+        """Show a line above the bars of `progress`, from any thread; False where none is drawn."""
+        return self._bars is not None and self._bars.print_above(line)
+
     def _coloured(self, terminal: bool) -> bool:
         return self.color == "always" or (self.color == "auto" and terminal and not self._plain)
 
     def _say(self, message: str, head: str = "") -> None:
         line = head + one_line(message)
-        if self._bars is not None and self._bars.print_above(line):
+        if self.above(line):
             return
         # A line on the same terminal must not run on from unfinished program text.
         start = "\n" if self._column and self.stderr_is_terminal else ""

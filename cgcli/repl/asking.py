@@ -5,7 +5,8 @@ Used by a typed prompt and by every command that draws a turn again. Nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ _DIFF_LINES = 20
 def ask(repl: Repl, prompt: str) -> None:
     """Draw a new turn. Raises what `draw` does."""
     before = repl.program
-    turn = draw(repl, before, prompt)
+    with _again(repl, as_line(prompt)):
+        turn = draw(repl, before, prompt)
     repl.do(repl.history.commit(Add(turn)))
     _tell_end(repl, len(before.turns), turn)
     if not _is_part(turn):
@@ -58,7 +60,8 @@ def redraw(
     context = digest(before.source() + before.opening(wanted))
     stay = old.facts and old.facts.context == context and repl.session().draws_like(old.facts)
     earlier = old.candidates if stay else ()
-    turn = draw(repl, before, wanted, keep=keep, earlier=earlier, choosing=why != "replay")
+    with _again(repl, f"/edit {index + 1} {wanted}" if why == "edit" else ""):
+        turn = draw(repl, before, wanted, keep=keep, earlier=earlier, choosing=why != "replay")
     repl.do(repl.history.commit(Put(index, turn, why)))
     _tell_end(repl, index, turn)
     drawn_now = turn.accepted is not None and turn.accepted >= len(earlier)
@@ -66,6 +69,21 @@ def redraw(
         repl.screen.note("the same text again: other words, or a higher temperature (/set temperature 0.8)")
     if why != "replay" and not _is_part(turn):
         run_if_auto(repl)
+
+
+def as_line(prompt: str) -> str:
+    """A prompt as it is typed: a `/` that it begins with is doubled."""
+    return f"/{prompt}" if prompt.startswith("/") else prompt
+
+
+@contextmanager
+def _again(repl: Repl, line: str) -> Iterator[None]:
+    """Where the block fails, the line that asked for it stands in the next prompt, to be typed in other words."""
+    try:
+        yield
+    except BaseException:
+        repl.again = line
+        raise
 
 
 def draw(

@@ -30,22 +30,32 @@ class Dumb:
         self._screen = screen
         self._stdin = stdin.buffer
         self._variables = variables
-        self._typeahead = Typeahead(stdin.fileno())
+        self._begun = ""  # what stands in the line that is read next
+        self._typeahead = Typeahead(stdin.fileno(), queued=screen.queued)
 
     def read(self, default: str = "") -> str:
         with self._typeahead.paused():
             while True:
-                self._screen.ask(f"{self._view.status().turn} > {default}")
+                self._begun = default
                 try:
-                    text = default + read_joined(self._stdin.readline)
-                    if Interrupt().requested:  # a command asked; the terminal itself has dropped what stood there
-                        Interrupt().clear()
-                        text = text.removeprefix(default)
+                    text = read_joined(self._line)
                 except KeyboardInterrupt:
                     self._screen.say()
                     text = default = ""
                 if text.strip():
                     return text
+
+    def _line(self) -> bytes:
+        """A line that was queued, else one that is typed now behind what stands; nothing at the end of input."""
+        sign = f"{self._view.status().turn} > "
+        begun, self._begun = self._begun, ""
+        if (line := self._typeahead.next()) is not None:
+            self._screen.say(f"{sign}{line}")
+            return line.encode("utf-8", "surrogateescape") + b"\n"
+        begun = self._typeahead.half() or begun
+        self._screen.ask(f"{sign}{begun}")
+        typed = self._stdin.readline()
+        return typed and begun.encode("utf-8", "surrogateescape") + typed
 
     def reword(self, turn: int, text: str) -> str | None:
         """The words that stand are shown, and new ones take their place."""
@@ -71,8 +81,8 @@ class Dumb:
     def lent(self) -> AbstractContextManager[Lent]:
         return self._typeahead.lent()
 
-    def typed(self) -> str:
-        return self._typeahead.typed()
+    def drop(self) -> Sequence[str]:
+        return self._typeahead.drop()
 
     def choose(self, cards: Sequence[Card]) -> int | None:
         """Shows them; one is taken by a command, later."""

@@ -25,16 +25,19 @@ def loop(repl: Repl, *, debug: bool = False) -> int:
     """
     greeting(repl)
     status = int(ExitStatus.OK)
-    default = ""
-    warned = False
+    warned = interrupted = False
     while True:
         error = None
         try:
-            error, default = _next(repl, default, debug=debug)
+            if interrupted:
+                repl.screen.dropped(repl.reader.drop())
+                interrupted = False
+            error = _next(repl, debug=debug)
         except EOFError:
             repl.ended = True
         except KeyboardInterrupt:  # while a script's next line was waited for, or just before or after a prompt
-            error, default = (Interrupted() if repl.script else None), ""
+            error = Interrupted() if repl.script else None
+            interrupted = True
         if error is not None:
             status = int(error.status)
         # Who is warned that something would be lost may leave all the same.
@@ -73,11 +76,12 @@ def handle(repl: Repl, line: str) -> None:
         ask(repl, line.removeprefix("/"))
 
 
-def _next(repl: Repl, default: str, *, debug: bool) -> tuple[CgcliError | None, str]:
-    """Read a line and do what it says; returns what went wrong, which has been said, and what was typed meanwhile."""
+def _next(repl: Repl, *, debug: bool) -> CgcliError | None:
+    """Read a line and do what it says; returns what went wrong, which has been said."""
     from cgcli.native.interrupt import interruptible
 
     repl.tell_notes()
+    default, repl.again = repl.again, ""
     line = repl.reader.read(default)
     with interruptible(patient=True) as interrupt:
         with repl.reader.watching():
@@ -86,8 +90,10 @@ def _next(repl: Repl, default: str, *, debug: bool) -> tuple[CgcliError | None, 
                 error = Interrupted()
             if error is not None:
                 repl.screen.error(error, where=repl.reader.where)
+        if repl.ended or interrupt.requested or isinstance(error, Interrupted):
+            repl.screen.dropped(repl.reader.drop())
         interrupt.clear()
-        return error, repl.reader.typed()
+    return error
 
 
 def _kept(repl: Repl) -> bool:

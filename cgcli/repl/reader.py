@@ -38,9 +38,10 @@ class Reader(Protocol):
         ...
 
     def read(self, default: str = "") -> str:
-        """A prompt or a command as typed, perhaps of several lines, never blank. default: stands in the line already.
+        """A prompt or a command, perhaps of several lines, never blank: one that is queued, else as it is typed now.
 
-        Ctrl-C clears the line. Raises EOFError at the end.
+        What was typed in `watching` behind the last Enter stands in the line already, else `default`. Ctrl-C clears the
+        line. Raises EOFError at the end.
         """
         ...
 
@@ -52,15 +53,14 @@ class Reader(Protocol):
         ...
 
     def watching(self) -> AbstractContextManager[None]:
-        """While the block runs, nobody reads: what is typed stays off the screen and is kept, Ctrl-C is a SIGINT.
+        """While the block runs, nobody reads: Enter queues a line for `read`, and says so; Ctrl-C is a SIGINT.
 
         Meant to be held from one `read` to the next. `read`, `choose` and `edit` may be called in it.
         """
         ...
 
-    def typed(self) -> str:
-        """What was typed first in `watching`, and not returned yet: the `default` of the next `read`. It ends before a
-        line with a command, and a command stands alone. Empty for scripts."""
+    def drop(self) -> Sequence[str]:
+        """Forget the lines that are queued; returns them, and those that Ctrl-C in `watching` dropped."""
         ...
 
     def lent(self) -> AbstractContextManager[Lent | None]:

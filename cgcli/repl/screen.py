@@ -1,18 +1,19 @@
 """Everything that the REPL says, on one stream: lines, notes, errors, code. Knows nothing about what is said, or when.
 
 All text is shown as it is, with codes that a terminal would act on spelt out; in colour where the stream takes it. A
-screen that nobody sees any more stops nothing: the reader finds out.
+screen that nobody sees any more stops nothing: the reader finds out. Threads take turns.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.visible import visible, wrapped
+from cgcli.core.visible import clipped, visible, wrapped
 
 if TYPE_CHECKING:
     from cgcli.core.live import LiveCode
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Style = Literal["", "bold", "dim", "red", "green", "yellow", "cyan"]
 _CODES: dict[Style, str] = {"bold": "1", "dim": "90", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _OURS = "cgcli:"
+_QUEUED = 60
+"""Columns for a line that is queued, where it is only named."""
 _DIFF: dict[str, Style] = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -44,13 +47,17 @@ class Screen:
         width: Callable[[], int] | None = None,
         language: str = "python",
         quiet: bool = False,
+        above: Callable[[str], bool] = lambda line: False,
     ) -> None:
-        """quiet: show errors only."""
+        """quiet: show errors only; above: shows a line above progress that moves, where there is any (else False)."""
         self._out = out
         self._width = width or (lambda: columns_of(out))
         self._wraps = width is not None or out.isatty()
         self._quiet = quiet
         self._in_line = False  # whether the cursor stands behind text
+        self._above = above
+        self._asides: list[str] = []  # that wait for the end of a line
+        self._lock = threading.RLock()
         self.colour = colour
         self.language = language
         """Of the program; a name that Pygments knows, or its code stays plain."""
@@ -68,6 +75,20 @@ class Screen:
         """What a person may want to know, beside what was asked for."""
         for line in text.split("\n"):
             self.say("\n".join(self._wrapped(line)), "dim")
+
+    def queued(self, line: str) -> None:
+        """Note, from any thread, that a line is queued: as soon as no other line is open."""
+        with self._lock:
+            note = self.styled(f"queued: {named(line)}", "dim")
+            if not self._above(note):
+                self._asides.append(f"{note}\n")
+                self._emit("")
+
+    def dropped(self, lines: Sequence[str]) -> None:
+        """Note that lines which were queued are not done; nothing where there are none."""
+        if lines:
+            count = "1 queued line is" if len(lines) == 1 else f"{len(lines)} queued lines are"
+            self.note(f"{count} dropped: {' · '.join(map(named, lines))}")
 
     def ask(self, text: str) -> None:
         """`text`, behind which somebody types a line."""
@@ -136,6 +157,13 @@ class Screen:
             self._emit("\n")
 
     def _emit(self, text: str) -> None:
+        with self._lock:
+            self._write(text)
+            if not self._in_line:
+                asides, self._asides = self._asides, []
+                self._write("".join(asides))
+
+    def _write(self, text: str) -> None:
         if not text:
             return
         self._in_line = not text.endswith("\n")
@@ -143,6 +171,11 @@ class Screen:
         with contextlib.suppress(OSError, ValueError):
             self._out.write(text.encode(encoding, "replace").decode(encoding))
             self._out.flush()
+
+
+def named(line: str) -> str:
+    """A typed line in a few words."""
+    return clipped(visible(" ".join(line.split())), _QUEUED)
 
 
 class Stream:

@@ -59,8 +59,8 @@ class Script:
     def lent(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def typed(self) -> str:
-        return ""
+    def drop(self) -> Sequence[str]:
+        return ()
 
     def choose(self, cards: Sequence[Card]) -> int | None:
         return None

@@ -56,7 +56,8 @@ class Repl:
     opened: what a new journal is to say first; changed: called when the model is loaded, on another thread; reading: of
     the last prompt; fold: the last one; ended: whether to leave; turn: the number of the turn that a prompt is typed
     for, where it is not the next one; asked: tokens of all contexts that were asked for; stale: turns that were last
-    said to be; notes: what is to be said when nobody types, which other threads may add to.
+    said to be; again: a prompt that came to nothing, for the next line; notes: what is to be said when nobody types,
+    which other threads may add to.
     """
 
     shelf: Shelf
@@ -77,6 +78,7 @@ class Repl:
     turn: int | None = None
     asked: int = 0
     stale: tuple[int, ...] = ()
+    again: str = ""
     notes: deque[str] = field(default_factory=deque)
     loader: Loader = field(init=False)
     _session: Session | None = None

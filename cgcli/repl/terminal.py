@@ -17,7 +17,9 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition, is_searching, vi_navigation_mode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
+from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.key_binding import KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
@@ -91,22 +93,26 @@ class Terminal:
         self._history = HistoryFile(history)
         self._hint: str | None = None  # what the first one is depends on the program
         self._reworded: int | None = None  # the turn whose prompt is typed, if that stood already
-        self._typeahead = Typeahead(input.fileno(), self._brackets)
+        self._typeahead = Typeahead(input.fileno(), self._brackets, screen.queued, self._left)
         self._depth = ColorDepth.DEPTH_4_BIT if screen.colour else ColorDepth.DEPTH_1_BIT
         self._session = self._make_session()
         view.on_change = self._session.app.invalidate
 
     def read(self, default: str = "") -> str:
         with self._typeahead.paused():
-            while not (text := self._line(default)).strip():
-                default = ""
+            if (line := self._typeahead.next()) is not None:
+                self._show(line)
+                return line
+            text = self._typeahead.half() or default
+            while not (text := self._line(text)).strip():
+                text = ""
             return text
 
     def reword(self, turn: int, text: str) -> str | None:
         with self._typeahead.paused():
             self._reworded = turn
             try:
-                words = self._line(self._typeahead.typed(behind=text))
+                words = self._line(self._typeahead.behind(text))
             except EOFError:
                 return None
             finally:
@@ -119,8 +125,8 @@ class Terminal:
     def lent(self) -> AbstractContextManager[Lent]:
         return self._typeahead.lent()
 
-    def typed(self) -> str:
-        return self._typeahead.typed()
+    def drop(self) -> Sequence[str]:
+        return self._typeahead.drop()
 
     def choose(self, cards: Sequence[Card]) -> int | None:
         with self._typeahead.paused(), handler_kept():
@@ -187,6 +193,21 @@ class Terminal:
 
     def _continuation(self, width: int, line_number: int, is_soft_wrap: int) -> StyleAndTextTuples:
         return [("class:hint", ("" if is_soft_wrap else "· ").rjust(width))]
+
+    def _show(self, line: str) -> None:
+        """A queued line as it would stand there, had it been typed at the prompt."""
+        head = "".join(text for _, text, *_ in self._message())
+        self._screen.say(head + line.replace("\n", "\n" + "· ".rjust(len(head))))
+        self._session.default_buffer.reset(Document(line))
+        self._session.default_buffer.reset(append_to_history=True)
+
+    def _left(self) -> bytes:
+        """What was typed so fast behind the last line that prompt_toolkit has read it, and not used."""
+        keys = (
+            f"\x1b[200~{key.data}\x1b[201~" if key.key == Keys.BracketedPaste else key.data
+            for key in get_typeahead(self._input)
+        )
+        return "".join(keys).encode("utf-8", "surrogateescape")
 
     def _brackets(self, on: bool) -> None:
         with contextlib.suppress(OSError):

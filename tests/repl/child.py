@@ -7,6 +7,7 @@ command, /edit and /choose do what they say, all else is said back.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -64,7 +65,7 @@ def main() -> None:
     reader = terminal_reader(view, screen, sys.stdin, sys.stdout, history=history, variables=os.environ)
     while True:
         try:
-            line = reader.read(reader.typed())
+            line = reader.read()
         except EOFError:
             screen.say("bye")
             return
@@ -85,23 +86,27 @@ def main() -> None:
                     screen.say(f"got {line!r}")
         except CgcliError as error:
             screen.error(error)
+        except KeyboardInterrupt:
+            screen.note("interrupted")
+            screen.dropped(reader.drop())
 
 
 def stream(screen: Screen, seconds: float) -> None:
+    """SIGUSR1 ends it, too."""
+    ended: list[int] = []
+    signal.signal(signal.SIGUSR1, lambda number, frame: ended.append(number))
     code = screen.stream()
     code.write("# streaming\n")
     until = time.monotonic() + seconds
     number = 0
     try:
-        while time.monotonic() < until:
+        while time.monotonic() < until and not ended:
             code.write(f"value_{number} = ")
             time.sleep(0.02)
             code.write(f"{number}\n")
             number += 1
-    except KeyboardInterrupt:
+    finally:
         code.close()
-        screen.note("interrupted")
-    code.close()
 
 
 if __name__ == "__main__":

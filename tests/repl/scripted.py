@@ -96,14 +96,14 @@ class ScriptedReader:
         self.choices = list(choices)
         self.edits = list(edits)
         self.cards: list[Sequence[Card]] = []
-        self.typeahead = ""
+        self.queue: list[str] = []
         self.defaults: list[str] = []
 
     def read(self, default: str = "") -> str:
         self.defaults.append(default)
-        if not self.lines:
+        if not self.queue and not self.lines:
             raise EOFError
-        line = self.lines.pop(0)
+        line = (self.queue or self.lines).pop(0)
         number = self.repl.turn or len(self.repl.program.turns) + 1
         self.repl.screen.say(f"{number} › {line}")
         return line
@@ -121,9 +121,9 @@ class ScriptedReader:
     def lent(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def typed(self) -> str:
-        typed, self.typeahead = self.typeahead, ""
-        return typed
+    def drop(self) -> Sequence[str]:
+        dropped, self.queue = self.queue, []
+        return dropped
 
     def choose(self, cards: Sequence[Card]) -> int | None:
         self.cards.append(cards)

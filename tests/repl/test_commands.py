@@ -98,13 +98,6 @@ def test_a_failure_names_the_turn_whose_line_failed(tmp_path: Path) -> None:
 
 
 class TestLoop:
-    def test_what_is_typed_meanwhile_stands_in_the_next_prompt(self, tmp_path: Path) -> None:
-        reader = ScriptedReader(["/show", "/show"])
-        reader.typeahead = "print the"
-        repl, _ = make_repl(tmp_path, reader)
-        loop(repl)
-        assert reader.defaults == ["", "print the", ""]
-
     def test_the_line_to_edit_has_the_prompt_in_it(self, tmp_path: Path) -> None:
         reader = ScriptedReader(["a list with ten numbers", "/edit 1", "print the largest"])
         repl, _ = make_repl(tmp_path, reader)

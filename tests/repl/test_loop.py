@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,9 +31,9 @@ class PressedEngine(AnsweringEngine):
 
 
 class PressedReader(ScriptedReader):
-    """Ctrl-C is pressed before a line is read, and when the watch over what is typed ends."""
+    """Ctrl-C is pressed before a line is read, when the watch over what is typed ends, and when it drops lines."""
 
-    pressed = False
+    pressed = pressed_again = False
 
     def read(self, default: str = "") -> str:
         self.pressed = not self.pressed
@@ -46,9 +46,11 @@ class PressedReader(ScriptedReader):
         yield
         signal.raise_signal(signal.SIGINT)
 
-    def typed(self) -> str:
-        signal.raise_signal(signal.SIGINT)
-        return super().typed()
+    def drop(self) -> Sequence[str]:
+        self.pressed_again = not self.pressed_again
+        if self.pressed_again:
+            signal.raise_signal(signal.SIGINT)
+        return super().drop()
 
 
 def test_ctrl_c_ends_a_script_and_keeps_what_was_written(tmp_path: Path) -> None:
@@ -137,3 +139,65 @@ def test_an_error_names_where_its_line_stands(tmp_path: Path) -> None:
     repl, out = make_repl(tmp_path, reader)
     loop(repl)
     assert "cgcli: line 3: no command /frobnicate; /help\n" in out.getvalue()
+
+
+def test_queued_lines_run_in_order_as_if_they_were_typed(tmp_path: Path) -> None:
+    reader = ScriptedReader(["count", "print the largest"])
+    reader.queue = ["/undo", "print their mean", "/nothing", "warn"]
+    repl, out = make_repl(tmp_path, reader)
+    assert loop(repl) == 2
+    assert [turn.prompt for turn in repl.program.turns] == ["print their mean", "warn", "count", "print the largest"]
+    assert "dropped" not in out.getvalue()
+
+
+def test_ctrl_c_drops_the_queue_and_says_so(tmp_path: Path) -> None:
+    reader = ScriptedReader(["count", "warn"])
+
+    class Queueing(PressedEngine):
+        def stream(self, request: Request) -> Generator[str, None, Completion]:
+            if not self.requests:
+                reader.queue = ["/show", "print it\ntwice", "/show all"]
+            return (yield from super().stream(request))
+
+    repl, out = make_repl(tmp_path, reader, engine=Queueing(), width=200)
+    loop(repl)
+    assert [turn.prompt for turn in repl.program.turns] == ["count", "warn"]
+    assert out.getvalue().count("3 queued lines are dropped: /show · print it twice · /show all\n") == 1
+
+
+def test_who_leaves_is_told_what_is_not_done(tmp_path: Path) -> None:
+    reader = ScriptedReader([])
+    reader.queue = ["count", "/quit", "/show all"]
+    repl, out = make_repl(tmp_path, reader)
+    loop(repl)
+    assert out.getvalue().endswith("1 queued line is dropped: /show all\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "defaults"),
+    [
+        (["nothing", "/show"], ["", "nothing", ""]),
+        (["//nothing"], ["", ""]),  # it is another prompt, which yields something
+        (["/model broken", "print it", "/model tiny", "/show"], ["", "", "print it", "", ""]),
+        (["/model broken", "//x"], ["", "", "//x"]),
+        (["warn", "/edit 1 nothing", "/show"], ["", "", "/edit 1 nothing", ""]),
+        (["warn", "/edit 1", "nothing"], ["", "", "warn", "/edit 1 nothing"]),
+        (["warn", "/set", "/frobnicate", "quit", "/retry 9"], [""] * 6),
+        (["/set unsafe on", "/auto on", "shout", "/seed 1", "/retry"], [""] * 6),  # the turn is there, its run fails
+    ],
+)
+def test_a_prompt_that_comes_to_nothing_stands_in_the_line_again(
+    tmp_path: Path, lines: list[str], defaults: list[str]
+) -> None:
+    reader = ScriptedReader(lines)
+    repl, _ = make_repl(tmp_path, reader)
+    loop(repl)
+    assert reader.defaults == defaults
+    repl.close()
+
+
+def test_a_prompt_that_ctrl_c_ends_before_anything_came_stands_in_the_line_again(tmp_path: Path) -> None:
+    reader = ScriptedReader(["count"])
+    repl, _ = make_repl(tmp_path, reader, engine=AnsweringEngine(interrupt_after=0))
+    loop(repl)
+    assert reader.defaults == ["", "count"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -64,14 +65,39 @@ def test_a_prompt_that_is_reworded_says_so_and_how_to_leave(terminal: PseudoTerm
         terminal.wait(lambda: "answered" not in terminal.text)
 
 
-def test_commands_typed_while_code_streams_stand_in_prompts_of_their_own(terminal: PseudoTerminal) -> None:
-    terminal.send("/stream 1\r")
+def test_lines_typed_while_code_streams_are_queued_and_run_in_order(terminal: PseudoTerminal) -> None:
+    terminal.send("/stream 600\r")
     terminal.wait_for("value_3 = 3")
-    terminal.send("/show\r/diff\rwords\r")
-    for line in ("/show", "/diff", "words"):
-        terminal.wait(lambda line=line: terminal.line == f"1 › {line}")  # type: ignore[misc]
-        terminal.send("\r")
-        terminal.wait_for(f"got '{line}'")
+    terminal.send("/stream 0\rwor")
+    terminal.wait_for("queued: /stream 0")
+    terminal.send("ds\x1b[200~ and\rmore\x1b[201~\rha\x7falf")
+    terminal.wait_for("queued: words and more")
+    assert all(a == b for a, b in re.findall(r"^value_(\d+) = (\d+)$", terminal.text, re.M))
+    assert all(re.fullmatch(r"queued: .*|value_\d+ = \d*|value.*|# streaming|1 › .*|", row) for row in terminal.rows)
+    terminal.process.kill(signal.SIGUSR1)  # the code ends
+    terminal.wait_for("got 'words and\\nmore'")
+    terminal.wait(lambda: terminal.line == "1 › half")
+    assert "1 › /stream 0\n# streaming\n1 › words and\n  · more\ngot 'words and\\nmore'\n1 › half" in terminal.text
+    terminal.send("\x15")
+    terminal.wait(lambda: "half" not in terminal.line)
+    terminal.send("new\r")
+    terminal.wait_for("got 'new'")
+
+
+def test_ctrl_c_drops_what_was_queued_for_good(terminal: PseudoTerminal) -> None:
+    terminal.send("/stream 600\r")
+    terminal.wait_for("value_3 = 3")
+    terminal.send("/show\rprint it twice\r/show all\r")
+    terminal.wait_for("queued: /show all")
+    terminal.send("\x03")
+    terminal.wait_for("interrupted")
+    terminal.wait_for("3 queued lines are dropped: /show · print it twice · /show all")
+    terminal.wait(lambda: terminal.line.startswith("1 ›"))
+    for word in ("one", "two"):
+        terminal.send(f"{word}\r")
+        terminal.wait_for(f"got '{word}'")
+    assert terminal.sent.count("got ") == 2
+    terminal.wait(lambda: terminal.line == "1 ›")
 
 
 def test_what_is_searched_for_stands_alone_in_an_empty_line(tmp_path: Path) -> None:
@@ -122,19 +148,7 @@ def test_the_grey_rest_of_an_earlier_prompt_is_taken_with_the_arrow(terminal: Ps
     terminal.wait_for("got 'hello there'", times=2)
 
 
-def test_what_is_typed_while_code_streams_stands_in_the_next_prompt(terminal: PseudoTerminal) -> None:
-    terminal.send("/stream 1\r")
-    terminal.wait_for("value_3 = 3")
-    terminal.send("tyx\x7fped\r\x1b[Amean\twhile\x04\x1a\x1c\r")
-    terminal.wait(lambda: terminal.line == "  · meanwhile")
-    assert "1 › typed" in terminal.text and "got" not in terminal.text
-    streamed = re.findall(r"^value_(\d+) = (\d+)$", terminal.text, re.M)
-    assert len(streamed) > 10 and all(a == b for a, b in streamed)  # nothing of it was echoed in between
-    terminal.send("\r")
-    terminal.wait_for("got 'typed\\nmeanwhile'")
-
-
-def test_ctrl_c_stops_the_stream_and_loses_nothing_that_was_typed(terminal: PseudoTerminal) -> None:
+def test_ctrl_c_stops_the_stream_and_keeps_what_enter_did_not_end(terminal: PseudoTerminal) -> None:
     terminal.send("/stream 60\r")
     terminal.wait_for("value_3 = 3")
     # More than the terminal's queue holds; Ctrl-C must come through all the same.
@@ -234,10 +248,12 @@ def test_a_dumb_terminal_gets_text_and_nothing_else() -> None:
         terminal.wait_for("got 'two \\nlines'")
         terminal.send("/stream 0.6\n")
         terminal.wait_for("value_3 = 3")
-        terminal.send("typed\nmeanwhile")
-        terminal.wait(lambda: terminal.line == "meanwhile" and "1 > typed" in terminal.text)
+        terminal.send("typed \\\nin two\nmeanwhile")
+        terminal.wait_for("queued: in two")
+        terminal.wait_for("got 'typed \\nin two'")
+        terminal.wait(lambda: terminal.line == "1 > meanwhile")
         terminal.send(" and now\n")
-        terminal.wait_for("got 'typed\\nmeanwhile and now'")
+        terminal.wait_for("got 'meanwhile and now'")
         terminal.send("/choose\n")
         terminal.wait_for("took None")
         assert "def f4" in terminal.text

@@ -56,7 +56,7 @@ def test_bytes_that_are_not_utf8_survive() -> None:
 def test_nobody_is_asked() -> None:
     script = Script(io.BytesIO(b"one\n"))
     with script.watching():
-        assert script.typed() == ""
+        assert script.drop() == ()
         assert script.reword(1, "words") is None
         assert script.choose([Card("1", "", "x"), Card("2", "", "y")]) is None
         with pytest.raises(CgcliError, match="needs a terminal"):

@@ -57,6 +57,16 @@ class Typing:
         Timer(seconds, self._keyboard.send_text, [keys]).start()
         return self.terminal.read(default)
 
+    def when_shown(self, keys: str) -> None:
+        """Type the keys when the next line is there to take them."""
+        rendered = self.terminal._session.app.after_render
+
+        def type_them(_: object) -> None:
+            rendered.remove_handler(type_them)
+            self._keyboard.send_text(keys)
+
+        rendered.add_handler(type_them)
+
     @property
     def said(self) -> str:
         return self._said.getvalue()
@@ -168,18 +178,72 @@ def test_ctrl_c_is_a_flag_again_after_a_line_that_was_typed_meanwhile(typed: Typ
         time.sleep(1)
 
 
-def test_what_is_typed_meanwhile_waits_for_the_next_line(typed: Typing) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_lines_that_were_typed_meanwhile_are_read_one_by_one_and_the_rest_can_be_edited(typed: Typing) -> None:
     with typed.terminal.watching():
-        typed._keyboard.send_text("typed\rmeanwhile\r")
-        while not typed.terminal._typeahead._keys.endswith(b"while\r"):
-            pass
-        Timer(0.1, typed._keyboard.send_text, ["!\r"]).start()
+        typed._keyboard.send_text("/show\rone\x1b\rtwo\rhalf of")
+        wait_until(lambda: typed.terminal._typeahead._keys == b"half of")
+    assert typed.said == "queued: /show\nqueued: one two\n"
+    assert typed.terminal.read("put back") == "/show"
+    assert typed.terminal.read() == "one\ntwo"
+    assert typed.said.endswith("\n3 › /show\n3 › one\n  · two\n")
+    assert typed("\x17a word\r", default="put back") == "half a word"
+    assert typed("x\r") == "x"
+
+
+def test_what_was_typed_meanwhile_can_be_cleared_and_stays_away(typed: Typing) -> None:
+    with typed.terminal.watching():
+        typed._keyboard.send_text("\x1b[200~old\rlines\x1b[201~")
+        wait_until(lambda: typed.terminal._typeahead._keys.endswith(b"~"))
+    assert typed("\x03new\r") == "new"
+    assert typed("newer\r") == "newer"
+    assert typed.terminal.drop() == []
+
+
+def test_lines_that_are_typed_at_once_are_queued_before_those_that_come_later(typed: Typing) -> None:
+    """prompt_toolkit has read all of them when the first one ends."""
+    assert typed("count\r/show\r" + PASTE + "a\rb" + PASTE_END + "\rha") == "count"
+    with typed.terminal.watching():
+        typed._keyboard.send_text("lf\rlast\r")
+        wait_until(lambda: typed.said.count("queued:") == 4)
+    assert typed.terminal.drop() == ["/show", "a\nb", "half", "last"]
+    assert typed("fresh\r") == "fresh"
+
+
+def test_ctrl_c_that_is_typed_at_once_behind_a_line_stops_what_the_line_does(typed: Typing) -> None:
+    assert typed("count\r/show\r\x03") == "count"
+    with interruptible(patient=True) as interrupt, typed.terminal.watching():
+        assert interrupt.requested
+    assert typed.terminal.drop() == ["/show"]
+
+
+def test_a_line_that_was_typed_meanwhile_stands_behind_the_words_of_a_turn(typed: Typing) -> None:
+    with typed.terminal.watching():
+        typed._keyboard.send_text("typed\r/meanwhile\rhalf")
+        wait_until(lambda: typed.terminal._typeahead._keys == b"half")
+        typed.when_shown("!\r")
         assert typed.terminal.reword(1, "and ") == "and typed!"
-    assert typed.terminal.typed() == "meanwhile"
-    with typed.terminal.watching():
-        typed._keyboard.send_text("more")
-    assert typed.terminal.typed() == "more"
-    assert typed.terminal.typed() == ""
+        typed.when_shown("!\r")
+        assert typed.terminal.reword(1, "and") == "and!"
+    assert typed.terminal.read() == "/meanwhile"
+    assert typed("\r") == "half"
+
+
+def test_lines_that_were_queued_are_in_the_history(tmp_path: Path) -> None:
+    with typing_on(tmp_path / "history") as typed:
+        with typed.terminal.watching():
+            typed._keyboard.send_text("one\rtwo\r")
+            wait_until(lambda: typed.said.count("queued:") == 2)
+        typed.terminal.read()
+        typed.terminal.read()
+    kept = (tmp_path / "history").read_text().splitlines()
+    assert [line for line in kept if line.startswith("+")] == ["+one", "+two"]
 
 
 def test_the_history_is_kept_for_its_owner_alone(tmp_path: Path) -> None:

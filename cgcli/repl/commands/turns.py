@@ -78,7 +78,7 @@ def edit(repl: Repl, index: int, words: str | None) -> None:
 
 def _reworded(repl: Repl, turn: int, prompt: str) -> str | None:
     """The words that the user makes of a prompt; None where they want none."""
-    line = f"/{prompt}" if prompt.startswith("/") else prompt
+    line = asking.as_line(prompt)
     repl.turn = turn
     try:
         while (words := repl.reader.reword(turn, line)) is not None:
