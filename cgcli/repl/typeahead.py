@@ -30,6 +30,7 @@ _KEYS = re.compile(
     r"|[\x00-\x1f\x80-\x9f]|(?P<text>.)",
     re.DOTALL,
 )
+_PRINTS = re.compile(r"\x1b\[200~|\x1b[\r\n]|[^\x1b]")
 _DECIDES = re.compile(rb"[\r\n\x03]")
 """Keys that may end a line, or everything."""
 
@@ -63,7 +64,7 @@ def typed_of(keys: bytes) -> Typed:
             text, rest = [], []
         elif key["stop"]:
             dropped = [*(dropped or ()), *lines]
-            lines = []
+            lines, rest = [], [one for one in rest if _PRINTS.match(one)]  # not the beginning of a sequence
         elif key["rub"]:
             del text[-1:]
         elif key["line"] or key["word"]:

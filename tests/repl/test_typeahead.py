@@ -53,6 +53,7 @@ def test_what_keys_mean(keys: bytes, lines: list[str], text: str) -> None:
     [
         (b"/show\rhalf\x03 of it", ["/show"], [], "half of it"),
         (b"\x03", [], [], ""),
+        (b"one\x1b\rtwo\x1b\x03\rthree", [], ["one\ntwo"], "three"),
         (b"one\r\x03two\r\x1b\x03three\rfour", ["one", "two"], ["three"], "four"),
     ],
 )
