@@ -7,8 +7,9 @@ import os
 import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from cgcli.core.errors import CgcliError
 
@@ -94,6 +95,42 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise
     except OSError as error:
         raise disk_error(path, error) from error
+
+
+class LineFile:
+    """A file that grows line by line: a line is in it, whole, once `append` returns. One that does not fit leaves
+    nothing, so that the next one is never glued to it."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file, or makes it. Raises CgcliError where the disk says no."""
+        self._path = path
+        try:
+            self._file: IO[bytes] = path.open("ab", buffering=0)
+        except OSError as error:
+            raise disk_error(path, error) from error
+
+    def append(self, line: bytes) -> None:
+        """Add a line. Raises CgcliError where the disk says no."""
+        before, rest = os.fstat(self._file.fileno()).st_size, memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]  # a disk that is nearly full takes a part
+        except BaseException as error:
+            with suppress(OSError):
+                self._file.truncate(before)
+            if isinstance(error, OSError):
+                raise disk_error(self._path, error) from error
+            raise
+
+    def clear(self) -> None:
+        """Begin anew. Raises CgcliError where the disk says no."""
+        try:
+            self._file.truncate(0)
+        except OSError as error:
+            raise disk_error(self._path, error) from error
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _special(path: Path) -> bool:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.core.files import disk_error
+from cgcli.core.files import LineFile, disk_error
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -86,7 +86,7 @@ class Samples:
             if path.exists():
                 self._keys.update(filter(None, map(self._key, read(path))))
                 _mend(path)
-            self._file: IO[bytes] = path.open("ab", buffering=0)
+            self._file = LineFile(path)
         except OSError as error:
             self._lock.release()
             raise disk_error(path, error) from error
@@ -110,20 +110,12 @@ class Samples:
             raise KeyError(f"a row without one of {self.key}")
         if found in self._keys:
             raise ValueError(f"there is a row {found} already")
-        rest = memoryview(written(row))
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            raise disk_error(self.path, error) from error
+        self._file.append(written(row))
         self._keys.add(found)
 
     def clear(self) -> None:
         """Begin anew. Raises CgcliError where the disk says no."""
-        try:
-            self._file.truncate(0)
-        except OSError as error:
-            raise disk_error(self.path, error) from error
+        self._file.clear()
         self._keys.clear()
 
     def close(self) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.files import disk_error, write_atomic
+from cgcli.core.files import LineFile, write_atomic
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,13 @@ class Metrics:
     def __init__(self, path: Path, *, after: int) -> None:
         """after: the step that the run goes on from; lines of later ones go. Raises CgcliError where the disk says no,
         or where the file is no such file."""
-        self._path = path
         kept = [row for row in read(path) if row.step <= after]
         write_atomic(path, b"".join(map(_line, kept)))
-        try:
-            self._file: IO[bytes] = path.open("ab", buffering=0)
-        except OSError as error:
-            raise disk_error(path, error) from error
+        self._file = LineFile(path)
 
     def append(self, row: Row) -> None:
         """It is in the file when this returns. Raises ValueError for NaN, CgcliError where the disk says no."""
-        try:
-            self._file.write(_line(row))
-        except OSError as error:
-            raise disk_error(self._path, error) from error
+        self._file.append(_line(row))
 
     def __enter__(self) -> Self:
         return self

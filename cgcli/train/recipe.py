@@ -9,6 +9,7 @@ Defaults are the paper's where it has them (arXiv 2203.13474 as published in sal
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -160,41 +161,37 @@ def with_values(recipe: Recipe, **parts: dict[str, Any]) -> Recipe:
 
 def checked(recipe: Recipe, where: str) -> Recipe:
     """`recipe` itself. Raises UsageError for what cannot be."""
-    model, batch, optimizer, data = recipe.model, recipe.batch, recipe.optimizer, recipe.data
-    head, remainder = divmod(model.width, max(1, model.heads))
-    wrong = {
-        "[model] layers, heads, vocabulary and context must be positive": (
-            min(model.layers, model.heads, model.vocabulary, model.context) < 1
-        ),
-        f"[model] width {model.width} is not divisible by heads {model.heads}": bool(remainder),
-        f"[model] heads {model.heads} is not divisible by {MP_NUM}": bool(model.heads % MP_NUM),
-        f"[model] rotary {model.rotary} is not an even number up to {head}": (
-            model.rotary % 2 == 1 or not 2 <= model.rotary <= head
-        ),
-        f"[batch] sequences {batch.sequences} is not divisible by accumulate {batch.accumulate}": (
-            batch.accumulate < 1 or batch.sequences < 1 or bool(batch.sequences % batch.accumulate)
-        ),
-        f"[optimizer] steps {optimizer.steps} and warmup {optimizer.warmup}: a step, and a warm-up within them": (
-            not 0 <= optimizer.warmup <= optimizer.steps or optimizer.steps < 1
-        ),
-        f"[optimizer] lr {optimizer.lr:g} to {optimizer.lr_end:g}: it falls, and stays above zero": (
-            not 0 <= optimizer.lr_end <= optimizer.lr or not optimizer.lr > 0
-        ),
-        f"[compute] dtype {recipe.compute.dtype!r}: bfloat16, float16 or float32": (
-            recipe.compute.dtype not in ("bfloat16", "float16", "float32")
-        ),
-        f"[data] turns {data.turns:g} and held_out {data.held_out:g}: shares, from 0 to 1": (
-            not (0 <= data.turns <= 1 and 0 <= data.held_out < 1)
-        ),
-        f"[lora] rank {recipe.lora.rank}: 0 or more": recipe.lora.rank < 0,
-        f"[checkpoint] every {recipe.checkpoint.every}, keep {recipe.checkpoint.keep}: 1 or more": (
-            min(recipe.checkpoint.every, recipe.checkpoint.keep) < 1
-        ),
-    }
-    for message, is_wrong in wrong.items():
-        if is_wrong:
-            raise UsageError(where + message)
+    for fault in _faults(recipe):
+        raise UsageError(where + fault)
     return recipe
+
+
+def _faults(recipe: Recipe) -> Iterator[str]:
+    """What cannot be, one after the other: a check may rely on those before it."""
+    model, batch, optimizer, data = recipe.model, recipe.batch, recipe.optimizer, recipe.data
+    if min(model.layers, model.width, model.heads, model.vocabulary, model.context) < 1:
+        yield "[model] layers, width, heads, vocabulary and context must be positive"
+    if model.width % model.heads:
+        yield f"[model] width {model.width} is not divisible by heads {model.heads}"
+    if model.heads % MP_NUM:
+        yield f"[model] heads {model.heads} is not divisible by {MP_NUM}"
+    head = model.width // model.heads
+    if model.rotary % 2 or not 2 <= model.rotary <= head:
+        yield f"[model] rotary {model.rotary} is not an even number up to {head}"
+    if min(batch.accumulate, batch.sequences) < 1 or batch.sequences % batch.accumulate:
+        yield f"[batch] sequences {batch.sequences} is not divisible by accumulate {batch.accumulate}"
+    if not 0 <= optimizer.warmup <= optimizer.steps or optimizer.steps < 1:
+        yield f"[optimizer] steps {optimizer.steps} and warmup {optimizer.warmup}: a step, and a warm-up within them"
+    if not 0 <= optimizer.lr_end <= optimizer.lr or not optimizer.lr > 0:
+        yield f"[optimizer] lr {optimizer.lr:g} to {optimizer.lr_end:g}: it falls, and stays above zero"
+    if recipe.compute.dtype not in ("bfloat16", "float16", "float32"):
+        yield f"[compute] dtype {recipe.compute.dtype!r}: bfloat16, float16 or float32"
+    if not (0 <= data.turns <= 1 and 0 <= data.held_out < 1):
+        yield f"[data] turns {data.turns:g} and held_out {data.held_out:g}: shares, from 0 to 1"
+    if recipe.lora.rank < 0:
+        yield f"[lora] rank {recipe.lora.rank}: 0 or more"
+    if min(recipe.checkpoint.every, recipe.checkpoint.keep) < 1:
+        yield f"[checkpoint] every {recipe.checkpoint.every}, keep {recipe.checkpoint.keep}: 1 or more"
 
 
 def _part(kind: type[PartT], table: dict[str, Any], where: str) -> PartT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,21 @@ def test_a_torn_last_line_is_mended(tmp_path: Path) -> None:
     with Metrics(path, after=2) as metrics:
         metrics.append(row(2))
     assert list(read(path)) == [row(1), row(2)]
+
+
+def test_a_disk_that_is_full_leaves_whole_lines(tmp_path: Path, mount: Callable[..., Path]) -> None:
+    disk = mount("size=16k")
+    path = disk / "metrics.jsonl"
+    with Metrics(path, after=0) as metrics:
+        (disk / "ballast").write_bytes(bytes(8192))  # two of its four pages; a page holds no whole number of lines
+        step = 0
+        with pytest.raises(CgcliError, match=f"no space left while writing {path}"):
+            for step in range(1, 1000):
+                metrics.append(row(step))
+        assert path.read_bytes().endswith(b"\n")
+        (disk / "ballast").unlink()
+        metrics.append(row(step))
+    assert list(read(path)) == [*map(row, range(1, step + 1))]
 
 
 def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError, ExitStatus, UsageError
-from cgcli.train.recipe import Recipe, read_recipe, with_values
+from cgcli.train.recipe import ModelPart, Recipe, _faults, checked, read_recipe, with_values
 from tests.conftest import REPOSITORY
 
 RECIPES = REPOSITORY / "models" / "recipes"
@@ -41,6 +41,10 @@ def test_values_and_defaults(tmp_path: Path) -> None:
         ("[model]\nlayers = true", "layers is True, not a whole number"),
         ("[data]\npaths = [1]", "not a list of texts"),
         ("[model]\nwidth = 1000", "width 1000 is not divisible by heads 16"),
+        ("[model]\nheads = 0", "must be positive"),
+        ("[model]\nheads = -16", "must be positive"),
+        ("[model]\nwidth = 0", "must be positive"),
+        ("[batch]\naccumulate = 0", "sequences 256 is not divisible by accumulate 0"),
         ("[model]\nheads = 2", "heads 2 is not divisible by 4"),
         ("[model]\nrotary = 33", "rotary 33 is not an even number up to 64"),
         ("[batch]\nsequences = 9\naccumulate = 2", "sequences 9 is not divisible by accumulate 2"),
@@ -58,6 +62,14 @@ def test_wrong_recipes(tmp_path: Path, text: str, told: str) -> None:
         read_recipe(written(tmp_path, text))
     assert "\n" not in caught.value.message
     assert caught.value.message.startswith(str(tmp_path / "recipe.toml"))
+
+
+def test_a_check_relies_on_those_before_it() -> None:
+    """The first fault is told, and nothing behind it is looked at: `width % heads` of no heads is no number."""
+    impossible = Recipe(model=ModelPart(heads=0, rotary=3))
+    assert next(_faults(impossible)).startswith("[model] layers")
+    with pytest.raises(UsageError, match="must be positive"):
+        checked(impossible, "")
 
 
 def test_no_recipe(tmp_path: Path) -> None:
