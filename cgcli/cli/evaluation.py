@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cgcli.cli.context import Run
 from cgcli.cli.engine import chosen, identified, loaded, opened
+from cgcli.core.ending import Ended
 from cgcli.core.errors import Interrupted, ModelFileError, UsageError
 from cgcli.core.processor import processor_name
 
@@ -53,7 +54,7 @@ def evaluating(output: Path | None, generate: Path | None, judge: Path | None, *
         raise UsageError("--ray is for drawing samples, and --judge draws none", hint="leave one of them out")
     try:
         yield
-    except (KeyboardInterrupt, Interrupted):
+    except (KeyboardInterrupt, Ended, Interrupted):
         raise Interrupted(hint="the same command goes on where it was") from None
 
 

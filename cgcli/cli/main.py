@@ -15,6 +15,7 @@ import typer
 
 from cgcli.cli.context import Run
 from cgcli.cli.options import Command, Examination, Group
+from cgcli.core.ending import Ended, unwinding
 from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
 
 WRITE = "Write programs"
@@ -80,21 +81,26 @@ def build() -> typer.Typer:
 def main(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status and raises nothing."""
     run = Run.from_process()
-    try:
-        status = _invoke(run, arguments)
-    except BrokenPipeError:
-        status = ExitStatus.OK  # the reader has had what it wanted
-    except Exception as error:
-        status = _report(run, error)
-    except KeyboardInterrupt:
-        status = _report(run, Interrupted())
-    _flush(run)
-    return status
+    with unwinding() as ending:
+        try:
+            status = _invoke(run, arguments)
+        except BrokenPipeError:
+            status = ExitStatus.OK  # the reader has had what it wanted
+        except Exception as error:
+            status = _report(run, error)
+        except KeyboardInterrupt:
+            status = _report(run, Interrupted())
+        except Ended as end:
+            status = _report(run, Interrupted(f"ended by {end.name}"))
+        _flush(run)
+    return ending.status if ending.status and status == ExitStatus.INTERRUPTED else status
 
 
 def _invoke(run: Run, arguments: Sequence[str]) -> int:
     try:
         result = build()(args=list(arguments), prog_name="cgcli", standalone_mode=False, obj=run)
+    except Ended:
+        raise
     except SystemExit as stop:
         # Typer ends so after a completion, and with status 1 after a closed pipe.
         if isinstance(stop.__context__, BrokenPipeError):

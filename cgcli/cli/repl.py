@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import secrets
-import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -234,40 +233,10 @@ def _at_a_terminal(run: Run, one: Repl) -> Iterator[None]:
     """What is noted while the model loads waits for the end of the line that somebody types meanwhile."""
     run.output.aside = one.notes.append
     try:
-        with _unwinding():
-            yield
+        yield
     finally:
         run.output.aside = None
         one.tell_notes()
-
-
-@contextmanager
-def _unwinding() -> Iterator[None]:
-    """A SIGTERM or SIGHUP raises SystemExit, so that the terminal is as it was before; unless it is ignored."""
-    ending = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
-
-    def leave(number: int) -> None:
-        for one in ending:
-            signal.signal(one, signal.SIG_IGN)
-        raise SystemExit(128 + number)
-
-    def on_signal(number: int, frame: object) -> None:
-        import asyncio
-
-        try:
-            prompt = asyncio.get_running_loop()
-        except RuntimeError:
-            leave(number)
-        else:
-            prompt.call_soon_threadsafe(leave, number)  # in a task of its own it would be shown as that one's error
-
-    try:
-        for one in ending:
-            signal.signal(one, on_signal)
-        yield
-    finally:
-        for one in ending:
-            signal.signal(one, signal.SIG_DFL)
 
 
 def _screen(run: Run, script: bool, language: str) -> Screen:

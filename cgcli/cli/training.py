@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cgcli.cli.recipes import Device, Wish, wished
+from cgcli.core.ending import Ended
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def run_training(run: Run, wish: Wish) -> None:
                 profile=wish.profile,
                 processes=processes,
             )
-    except KeyboardInterrupt:  # where data are prepared, or at its end: steps answer Ctrl-C themselves
+    except (KeyboardInterrupt, Ended):  # where data are prepared, or at its end: steps answer Ctrl-C themselves
         raise Interrupted(hint=f"cgcli train -o {shlex.quote(str(out))}") from None
     if not processes.first:
         return

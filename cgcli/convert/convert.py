@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from cgcli.convert.verify import SUSPICIOUS_LOSS, Verification, kl_divergence, v
 from cgcli.convert.vocabulary import read_vocabulary
 from cgcli.convert.writer import write_gguf
 from cgcli.core.errors import ModelFileError, UsageError
-from cgcli.core.files import disk_error, replacing
+from cgcli.core.files import disk_error, replacing, temporary
 from cgcli.core.progress import Progress
 
 UNQUANTIZED = "f16"
@@ -120,12 +119,8 @@ def _beside(target: Path, result: Path, quant: str) -> Iterator[Path]:
     if quant == UNQUANTIZED:
         yield result
         return
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".f16", dir=result.parent)
-    os.close(descriptor)
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with temporary(target.resolve()) as f16:
+        yield f16
 
 
 @contextmanager

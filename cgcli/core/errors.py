@@ -8,7 +8,7 @@
     ├── ContextError (6)        does not fit the context window
     ├── SandboxError (7)        no sandbox available
     ├── ProgramFailed (8)       the generated program failed when run
-    └── Interrupted (130)       Ctrl-C
+    └── Interrupted (130)       Ctrl-C; 143 and 129 where SIGTERM or SIGHUP ended it
 
 An error is one line: it names the thing and its value, and `hint` is the next command to type.
 Only `cgcli.cli.main` turns one into text and a status.

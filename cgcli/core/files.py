@@ -7,11 +7,13 @@ import os
 import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from cgcli.core.errors import CgcliError
+
+_TEMPORARY = ".cgcli"  # how the names of temporary files end
 
 
 def disk_error(path: Path, error: OSError) -> CgcliError:
@@ -25,6 +27,29 @@ def disk_error(path: Path, error: OSError) -> CgcliError:
 
 
 @contextmanager
+def temporary(target: Path) -> Iterator[Path]:
+    """A new file beside `target` for this process alone, which is gone when the block ends.
+
+    Such files of `target` that a killed process left go, too: one that somebody works on is locked. Raises OSError
+    where the disk says no.
+    """
+    with suppress(OSError):
+        for left in target.parent.iterdir():
+            if left.name.startswith(f".{target.name}.") and left.name.endswith(_TEMPORARY):
+                _remove_unlocked(left)
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=_TEMPORARY, dir=target.parent)
+        try:
+            _lock(descriptor)
+            if os.fstat(descriptor).st_nlink:  # else another process took it for one that was left
+                yield Path(name)
+                return
+        finally:
+            Path(name).unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and goes when it does not.
 
@@ -34,14 +59,12 @@ def replacing(path: Path) -> Iterator[Path]:
     if _special(path):
         raise CgcliError(f"cannot replace {path}: it is not a regular file")
     target = path.resolve() if path.is_symlink() else path
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".new", dir=target.parent)
-    except OSError as error:
-        raise disk_error(path, error) from error
-    beside = Path(name)
-    try:
-        os.close(descriptor)
+    with ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            beside = stack.enter_context(temporary(target))
+        except OSError as error:
+            raise disk_error(path, error) from error
         yield beside
         try:
             # Last: what wrote the file may have put one of its own in its place.
@@ -52,8 +75,6 @@ def replacing(path: Path) -> Iterator[Path]:
             beside.replace(target)
         except OSError as error:
             raise disk_error(path, error) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:
@@ -136,6 +157,28 @@ class LineFile:
 def _special(path: Path) -> bool:
     """Whether there is something that is neither a regular file nor a folder, such as /dev/null, also behind a link."""
     return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file, until it is closed; False where another process has it locked, or the file system has no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):  # Windows has no such module
+        return False
+    return True
+
+
+def _remove_unlocked(path: Path) -> None:
+    """Remove a file that no process has locked."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        try:
+            if _lock(descriptor):
+                path.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _umask() -> int:

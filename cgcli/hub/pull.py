@@ -1,7 +1,7 @@
 """`pull`: from a name to a model that runs. Plan, lock, fetch, convert or quantize, hash, make visible.
 
-Killed at any moment, the next pull goes on: what was fetched stays in the model's `checkpoint` folder, what was not
-finished is in `work` and begins again, and the manifest comes last.
+Ended at any moment, the next pull goes on: what was fetched stays in the model's `checkpoint` folder, what was not
+finished is in `work` and begins again, and the manifest comes last. Then what a killed pull left for nothing goes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _EXTRA_BYTES = 8_000_000
 # Marks an original that somebody asked to keep: another quant is made of it, and it stays.
 _KEPT = ".kept"
+# Names the quant that an original has become, or is about to: once that is in the store, the original may go.
+_USED = ".used"
 
 
 def pull(
@@ -70,9 +73,12 @@ def pull(
         return None if lacks_original else there
 
     there = found()
-    if there is None:
+    if there is None or _leftovers(store, called):
         with locked(store.root, called, progress):
             there = found()
+            for left in _leftovers(store, called):
+                if there is not None or left != store.checkpoint(called):
+                    shutil.rmtree(left, ignore_errors=True)
             if there is None:
                 if card is not None and card.boxed:
                     raise UsageError(f"{spec.name} came with cgcli, and under that name", hint=f"-m {spec.name}")
@@ -118,6 +124,17 @@ def _there(store: Store, name: str, quant: str | None, spec: Spec, card: Card | 
     return None
 
 
+def _leftovers(store: Store, name: str) -> list[Path]:
+    """What a pull that was killed left: its work, and an original that has become a model."""
+    left = [store.work(name)]
+    checkpoint = store.checkpoint(name)
+    with suppress(OSError, UnicodeDecodeError):
+        used = (checkpoint / _USED).read_text("utf-8")
+        if (store.folder(name) / f"{used}.json").is_file() and not (checkpoint / _KEPT).exists():
+            left.append(checkpoint)
+    return [folder for folder in left if folder.is_dir()]
+
+
 class _Pull:
     """One pull, the lock held."""
 
@@ -130,7 +147,6 @@ class _Pull:
 
     def run(self, *, keep: bool, force: bool) -> Stored:
         try:
-            shutil.rmtree(self.work, ignore_errors=True)
             survey = self.origin.survey(self.checkpoint)
             plan = self.plan(survey)
             self.progress.note(str(plan))
@@ -138,11 +154,11 @@ class _Pull:
                 plan.check(free_disk_bytes(self.store.root), memory_bytes())
             original = self.origin.fetch(self.checkpoint, self.progress)
             self.work.mkdir(parents=True, exist_ok=True)
-            stored = self.finish(original, survey)
-            shutil.rmtree(self.work)
-            if keep:
-                (self.checkpoint / _KEPT).touch()
-            elif not (self.checkpoint / _KEPT).exists():
+            try:
+                stored = self.finish(original, survey, keep=keep)
+            finally:
+                shutil.rmtree(self.work, ignore_errors=True)
+            if not (self.checkpoint / _KEPT).exists():
                 shutil.rmtree(self.checkpoint)
         except OSError as error:
             raise disk_error(self.store.folder(self.name), error) from error
@@ -162,8 +178,8 @@ class _Pull:
         spec = f"{self.name}:{self.quant}" if self.quant else self.name
         return Plan(spec, survey.source, survey.revision, survey.download, disk, memory, at_least=self.quant is None)
 
-    def finish(self, original: Path, survey: Survey) -> Stored:
-        """Make the GGUF of it and make that visible."""
+    def finish(self, original: Path, survey: Survey, *, keep: bool) -> Stored:
+        """Make the GGUF of it and make that visible; the original is then kept, or marked as one that may go."""
         from cgcli.engine.gguf import read_header
 
         target = self.work / "model.gguf"
@@ -191,6 +207,9 @@ class _Pull:
             survey.licence,
             report=report,
         )
+        if keep:
+            (self.checkpoint / _KEPT).touch()
+        (self.checkpoint / _USED).write_text(quant, "utf-8")
         return self.store.admit(target, manifest)
 
     def convert(self, original: Path, target: Path, quant: str, survey: Survey) -> dict[str, Any]:

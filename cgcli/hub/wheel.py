@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,8 @@ def pip_download(
     command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(folder), requirement]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in filter(Path.is_dir, folder.iterdir()):  # by a pull that was killed: the caller holds a lock
+            shutil.rmtree(left, ignore_errors=True)
         # pip's own temporary folder is ours, to see how much has come, and to have it on the store's disk.
         with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
             environment = {**variables, "TMPDIR": scratch}

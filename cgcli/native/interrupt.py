@@ -11,6 +11,7 @@ import ctypes
 import signal
 from collections.abc import Iterator
 
+from cgcli.core.ending import answering
 from cgcli.native.library import library
 
 
@@ -39,12 +40,14 @@ def interruptible(*, patient: bool = False) -> Iterator[Interrupt]:
     """While the block runs, the first Ctrl-C sets the flag and raises nothing; a second one ends the process.
 
     patient: it does not, and neither do any after it. The block looks at `requested` when it can stop. Blocks nest, on
-    one thread, and the outermost one's patience holds. Without sigaction (Windows) Ctrl-C stays a KeyboardInterrupt and
-    the flag is only what `set` makes it.
+    one thread, and the outermost one's patience holds. A SIGTERM or SIGHUP (core/ending.py) sets the flag, too; in a
+    patient block, which goes on after Ctrl-C, it raises. Without sigaction (Windows) Ctrl-C stays a KeyboardInterrupt
+    and the flag is only what `set` makes it.
     """
     installed = library().cgk_interrupt_install(patient) == 0
     try:
-        yield Interrupt()
+        with answering(None if patient else Interrupt().set):
+            yield Interrupt()
     finally:
         if installed:
             library().cgk_interrupt_restore()

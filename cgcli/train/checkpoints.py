@@ -8,11 +8,13 @@ moment leaves those before it.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import jax
 import orbax.checkpoint as ocp
 
 from cgcli.core.errors import CgcliError
@@ -39,7 +41,11 @@ class Checkpoints:
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+            if jax.process_index() == 0:
+                # Orbax's own cleaning goes on in a thread, which dies with a traceback where a run ends soon.
+                for left in folder.glob("*.orbax-checkpoint-tmp*"):
+                    shutil.rmtree(left)
+            options = ocp.CheckpointManagerOptions(max_to_keep=keep)
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
         except OSError as error:
             raise disk_error(folder, error) from error

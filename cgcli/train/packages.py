@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import platform
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -32,6 +33,12 @@ from cgcli.train.sources import Source
 STDLIB = "python"  # the name in a list that stands for the standard library of the Python that runs
 EXERCISES = "exercises"  # and the one for `count` programs of `cgcli.train.exercises`, made with seed `version`
 
+_SCRATCH = ".pip-"  # how the names of pip's temporary folders begin
+# pip with its temporary files in the folder that comes first, so that they go with it where pip is killed.
+_PIP = (
+    "import os, runpy, sys; os.environ['TMPDIR'] = sys.argv.pop(1); "
+    "runpy.run_module('pip', run_name='__main__', alter_sys=True)"
+)
 _NEEDED = {STDLIB: (), EXERCISES: ("count",)}  # keys, beside those of every entry, in place of wheel and sha256
 
 
@@ -138,19 +145,21 @@ def _download(package: Package, cache: Path) -> None:
     """Have pip put the package's very wheel into `cache`, whatever Python and machine the wheel is for."""
     by_hand = f"put {package.wheel} into {cache}"
     python, abi, platforms = package.wheel.removesuffix(".whl").split("-")[-3:]
-    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--no-deps", "--only-binary", ":all:", "--ignore-requires-python"]
+    options = ["download", "--quiet", "--no-input", "--disable-pip-version-check"]
+    options += ["--no-deps", "--only-binary", ":all:", "--ignore-requires-python"]
     if platforms != "any":
-        command += ["--implementation", python[:2], "--python-version", python[2:], "--abi", abi]
-        command += [word for name in platforms.split(".") for word in ("--platform", name)]
+        options += ["--implementation", python[:2], "--python-version", python[2:], "--abi", abi]
+        options += [word for name in platforms.split(".") for word in ("--platform", name)]
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=".") as scratch:
+        for left in cache.glob(f"{_SCRATCH}*"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=_SCRATCH) as scratch:
             # The hash makes pip choose that very file among those of the version.
             requirement = Path(scratch, "requirement.txt")
             requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", "utf-8")
             pip = subprocess.run(
-                [*command, "--dest", scratch, "--requirement", str(requirement)],
+                [sys.executable, "-P", "-c", _PIP, scratch, *options, "--dest", scratch, "-r", str(requirement)],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,

@@ -15,6 +15,7 @@ import hashlib
 import json
 import platform
 import random
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -82,8 +83,11 @@ def prepare(
         counts["records"] = _pack(recipe, folder, starts, total, progress)
         counts["fingerprint"] = print_of_input
         write_atomic(folder / "data.json", json.dumps(counts, indent=2, ensure_ascii=False).encode())
-    except OSError as error:
-        raise disk_error(folder, error) from error
+    except BaseException as error:
+        _remove(folder)
+        if isinstance(error, OSError):
+            raise disk_error(folder, error) from error
+        raise
     return _prepared(folder, counts)
 
 
@@ -95,6 +99,16 @@ def prepared(out: Path) -> Prepared | None:
         if all(path.exists() for path in (there.records, there.held_out, there.texts, there.tokenizer)):
             return there
     return None
+
+
+def _remove(folder: Path) -> None:
+    """What was made of the data, which nobody goes on with: they are prepared from the beginning."""
+    made = _prepared(folder, {})
+    shutil.rmtree(made.tokenizer, ignore_errors=True)
+    for file in (made.records, made.held_out, made.texts):
+        file.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _prepared(folder: Path, counts: dict[str, Any]) -> Prepared:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import math
 import shlex
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from jax.experimental import multihost_utils
 from cgcli.convert.config import CodeGenConfig
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.core.progress import Progress
-from cgcli.native.interrupt import Interrupt, interruptible
+from cgcli.native.interrupt import interruptible
 from cgcli.train import device, estimate, hub_layout, lora
 from cgcli.train.checkpoints import Checkpoints, Facts
 from cgcli.train.distributed import ALONE, Processes, wait_for_all
@@ -71,8 +69,9 @@ def train(
     """Train what `recipe` says (its paths absolute: `folder.resolved`) in the folder `out`, or go on there.
 
     on_start: told the estimate, the step that it goes on from and the measured rate of products (operations a second)
-    before the first step; on_step: told of each step. The first Ctrl-C, and a SIGTERM, keep a checkpoint and raise
-    Interrupted. Several processes have met before (`distributed.join`), and `out` is a folder that all of them see.
+    before the first step; on_step: told of each step. The first Ctrl-C, or a SIGTERM, with which batch systems take a
+    machine back, keeps a checkpoint and raises Interrupted. Several processes have met before (`distributed.join`), and
+    `out` is a folder that all of them see.
 
     Raises CgcliError where memory does not suffice, the data are not enough, the disk says no or the loss is no number;
     UsageError where `out` has a run of another recipe; ModelFileError for an `init` that is no CodeGen checkpoint.
@@ -109,19 +108,6 @@ def train(
         export=place.export,
         counts=data.counts,
     )
-
-
-@contextmanager
-def _terminable(interrupt: Interrupt) -> Iterator[None]:
-    """While the block runs, SIGTERM, with which batch systems take a machine back, is a Ctrl-C."""
-    ours = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and threading.current_thread() is threading.main_thread()
-    if ours:
-        signal.signal(signal.SIGTERM, lambda *_: interrupt.set())
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _Run:
@@ -162,7 +148,6 @@ class _Run:
         total, every = self.recipe.optimizer.steps, self.recipe.checkpoint.every
         with ExitStack() as stack:
             interrupt = stack.enter_context(interruptible())
-            stack.enter_context(_terminable(interrupt))
             metrics = None
             if self.processes.first:
                 metrics = stack.enter_context(Metrics(self.place.metrics, after=self.step))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from cgcli.train.folder import Folder
 from cgcli.train.recipe import Recipe, read_recipe
 from tests.cli.running import cgcli
 from tests.conftest import REPOSITORY
+from tests.support.ended import ended_at
 from tests.train.tiny_run import ended, losses, started, tiny, write_recipe, write_sources
 
 PLENTY = Device("gpu", 1 << 40)
@@ -160,19 +159,27 @@ def test_a_dry_run_of_what_does_not_fit_fails_with_what_would(tmp_path: Path) ->
     assert "training huge so needs about" in ran.err.splitlines()[-1]
 
 
-def test_ctrl_c_while_data_are_prepared_says_how_to_go_on(tmp_path: Path) -> None:
-    (tmp_path / "list.toml").write_text(
-        '[[package]]\nname = "exercises"\nversion = "1"\nlicence = "BSD-3-Clause"\ncount = 1000000\n'
-    )
-    recipe, out = write_recipe(tmp_path / "tiny.toml", tiny(tmp_path)), tmp_path / "out"
-    text = re.sub(r"paths = .*", "paths = []", recipe.read_text())
-    recipe.write_text(text.replace('packages = ""', 'packages = "list.toml"'))
-    process = started(recipe, "-o", out)
-    while not list((out / "data").glob("*")) and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    status, _, err = ended(process)
-    assert (status, err.splitlines()[-1]) == (130, f"cgcli: interrupted; type: cgcli train -o {out}")
+@pytest.mark.parametrize(
+    ("step", "number", "expected"),
+    [
+        ("_keep_texts", signal.SIGINT, 130),
+        ("_pack", signal.SIGTERM, 143),
+        ("_pack", signal.SIGHUP, 129),
+    ],
+)
+def test_a_signal_while_data_are_prepared_leaves_what_the_next_run_goes_on_with(
+    step: str, number: signal.Signals, expected: int, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path / "tiny.toml", tiny(write_sources(tmp_path / "sources")))
+    out, scratch = tmp_path / "out", tmp_path / "tmp"
+    scratch.mkdir()
+    variables = {"JAX_PLATFORMS": "cpu", "TMPDIR": str(scratch)}
+    ran = ended_at(f"cgcli.train.prepare.{step}", number, "train", str(recipe), "-o", str(out), **variables)
+    assert ran.status == expected
+    assert list(scratch.iterdir()) == []
+    assert "Traceback" not in ran.err
+    assert ran.err.splitlines()[-1] == f"cgcli: interrupted; type: cgcli train -o {out}"
+    assert sorted(one.name for one in out.iterdir()) == [".lock", "checkpoints", "recipe.toml"]
 
 
 @pytest.mark.long

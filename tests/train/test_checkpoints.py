@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_arrays_that_are_given_away_at_once_are_kept_as_they_were(tmp_path: Path
     assert found[2] == FACTS
     np.testing.assert_array_equal(found[1]["a"], wanted)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["3", "4"]
+
+
+def test_opening_leaves_nothing_to_a_thread(tmp_path: Path) -> None:
+    """What a killed process left is gone at once: a run that ends soon (unusable data) leaves no thread behind."""
+    left = tmp_path / "7.orbax-checkpoint-tmp"
+    left.mkdir()
+    (left / "part").write_bytes(b"x")
+    before = set(threading.enumerate())
+    with Checkpoints(tmp_path, 2):
+        assert set(threading.enumerate()) == before
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_there_is_nothing(tmp_path: Path) -> None:

@@ -121,3 +121,21 @@ def test_nanos_list_is_permissive_and_keeps_packages_out() -> None:
     assert all(set(package.licence.replace(" OR ", " AND ").split(" AND ")) <= PERMISSIVE for package in packages)
     assert len({package.name for package in packages}) == len(packages)
     assert sum(package.held_out for package in packages) >= 5
+
+
+def test_what_a_killed_download_left_is_removed(tmp_path: Path, index: Path) -> None:
+    (tmp_path / "cache" / ".pip-12345678" / "unpacked").mkdir(parents=True)
+    fetch(read_list(written(tmp_path, index)), tmp_path / "cache", Silent())
+    assert [one.name for one in (tmp_path / "cache").iterdir()] == [PURE]
+
+
+def test_pip_keeps_its_temporary_files_beside_what_it_fetches(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They go with that folder where pip is killed."""
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "__init__.py").touch()
+    (tmp_path / "pip" / "__main__.py").write_text("import sys, tempfile; sys.exit('ERROR: ' + tempfile.gettempdir())")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(NetworkError, match=f"{tmp_path}/cache/.pip-"):
+        fetch(read_list(written(tmp_path, index)), tmp_path / "cache", Silent())
