@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _NUMBERS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _ONCE_S = 1.0  # signals within it are one: a terminal that closes, and service managers, send several
@@ -82,8 +82,8 @@ def _leave(number: int) -> None:
 
 def _event_loop() -> Callable[..., object] | None:
     """How to call a function from the event loop that this thread runs; None where it runs none."""
-    asyncio = sys.modules.get("asyncio")
-    try:
-        return asyncio and asyncio.get_running_loop().call_soon_threadsafe
-    except RuntimeError:
-        return None
+    if asyncio := sys.modules.get("asyncio"):
+        with suppress(RuntimeError):
+            call: Callable[..., object] = asyncio.get_running_loop().call_soon_threadsafe
+            return call
+    return None
