@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> int:
     """Run the command line of this process and return its exit status."""
+    _open_standard_streams()
     try:
         if sys.argv[1:] == ["--version"] and _version():
             return 0
@@ -15,6 +17,16 @@ def main() -> int:
         return run(sys.argv[1:])
     except KeyboardInterrupt:  # during an import
         return 130
+
+
+def _open_standard_streams() -> None:
+    """Cron jobs and daemons may start with 0, 1 or 2 closed: what is opened next, such as a socket, would get that
+    number and be taken for a standard stream. For Python they stay closed: sys.stdout is None."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _version() -> bool:

@@ -57,13 +57,16 @@ def run(
 
     from cgcli.cli.sources import given_bytes
     from cgcli.core.errors import Interrupted, ProgramFailed, UsageError
+    from cgcli.core.visible import visible
     from cgcli.sandbox.hint import sandbox_hint
+    from cgcli.sandbox.opened import check, links_out
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.risks import risks
     from cgcli.sandbox.run import run as run_program
 
     output = Run.of(ctx).output
     for path in (*(read or ()), *(write or ())):
+        check(path)
         if not path.exists():
             raise UsageError(f"there is no {path}", hint="--read and --write open what is there")
     cpu_s = Policy.cpu_s if time is None else time
@@ -84,6 +87,7 @@ def run(
     found = risks(source)
     for risk in found:
         output.note(f"{name}, line {risk.line}: {risk.what}")
+    before = links_out(policy.write, policy.read)
     try:
         verdict = run_program(
             source,
@@ -95,6 +99,9 @@ def run(
         )
     except KeyboardInterrupt:
         raise Interrupted from None  # Typer would say nothing
+    finally:
+        for link, target in sorted(links_out(policy.write, policy.read).items() - before.items()):
+            output.note(f"{visible(link)} is a link that leads out of what was opened, to {visible(target)}")
     output.detail(f"{verdict}, {verdict.seconds:.2f} s, {verdict.cpu_s:.2f} s of processor time")
     left_early = verdict.outcome == "exit" and verdict.status == 0  # its own choice, and no failure
     if not (verdict.passed or left_early):

@@ -3,7 +3,7 @@
 It has mount, pid, ipc, uts, cgroup and network namespaces of its own, no privileges and no way to any, and a filter of
 system calls. An ordinary caller's sandbox has a user namespace. Root's has none: the kernel binds no limit of processes
 to root, whatever its name inside, and opens root's files to it. There bubblewrap itself works as root, and the program
-becomes a user that nobody else is, before its interpreter starts.
+becomes a user that nobody else is (users.py), before its interpreter starts.
 
 Not covered: kernel memory of the files in its home (their contents are limited, their number is not), side channels,
 and bugs of the kernel.
@@ -12,7 +12,6 @@ and bugs of the kernel.
 from __future__ import annotations
 
 import os
-import random
 import re
 import shutil
 import socket
@@ -22,12 +21,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cgcli.core.errors import SandboxError
-from cgcli.sandbox import seccomp
+from cgcli.sandbox import opened, seccomp, users
 from cgcli.sandbox.interpreter import Interpreter, command
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.watch import Start
 
 HOME = Path("/home")
+_PACKAGES = Path("/packages")
 _HOME_BYTES = _TMP_BYTES = 64 * 1024**2
 _SHARED_BYTES = 32 * 1024**2
 _WHERE = "/usr/local/bin:/usr/bin:/bin"
@@ -35,8 +35,6 @@ _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """Beside /usr; on most systems links into it."""
 _ETC = ("ld.so.cache", "alternatives", "localtime")
 _ETC_NETWORK = ("resolv.conf", "hosts", "nsswitch.conf", "services", "ssl", "ca-certificates")
-_USERS = range(61184, 65520)
-"""Numbers that systemd keeps for services that exist for a moment (systemd.exec(5), DynamicUser)."""
 _INIT = ("sh", "-c", '"$@"; exit $?', "init")
 """Process 1: waits for all others, so that their processor time is known at the end. bubblewrap's own does not tell."""
 _KERNEL = (5, 14)
@@ -57,10 +55,11 @@ _VARIABLES = {
 def in_sandbox(
     source: bytes, name: str, arguments: Sequence[str], policy: Policy, checks: Sequence[str] = ()
 ) -> Iterator[Start]:
-    """The program as `name` in its home. Raises SandboxError where there is no bubblewrap or no libseccomp."""
+    """The program as `name` in its home. Raises SandboxError where there is no bubblewrap or no libseccomp, UsageError
+    where `policy` opens what no sandbox can have."""
     if sys.platform != "linux":
         raise SandboxError(f"no sandbox on {sys.platform}, only on Linux", hint="--unsafe runs it all the same")
-    if os.geteuid() != 0 and _kernel() < _KERNEL:
+    if not users.becomes_another() and _kernel() < _KERNEL:
         # Before, a limit of processes counted all that the user runs.
         raise SandboxError(
             f"no sandbox on Linux {os.uname().release}, only from 5.14 on", hint="a newer kernel, or root"
@@ -68,48 +67,69 @@ def in_sandbox(
     bwrap = shutil.which("bwrap", path=_WHERE)
     if bwrap is None:
         raise SandboxError("no sandbox: bubblewrap is not installed", hint="apt-get install bubblewrap")
+    for opening in (*policy.read, *policy.write):
+        opened.check(opening)
     interpreter = Interpreter.own()
-    path = str(HOME / Path(name).name)
+    path = str(_place(Path(name).name, policy))
     with ExitStack() as stack:
         ours, theirs = map(stack.enter_context, socket.socketpair())
         text = stack.enter_context(_held(source))
-        calls = stack.enter_context(_held(seccomp.program(policy.network)))
+        calls = stack.enter_context(_held(seccomp.program(policy.network, policy.unix_sockets)))
+        user = None
+        if users.becomes_another():
+            user = stack.enter_context(users.claimed())
+            stack.callback(opened.give_back, policy.write, user)
         report = theirs.fileno()
-        words = [bwrap, "--seccomp", str(calls), *_namespaces(policy), *_files(interpreter, policy)]
+        words = [bwrap, "--seccomp", str(calls), *_namespaces(policy, user), *_files(interpreter, policy)]
+        words += ["--perms", "0755", "--dir", str(Path(path).parent)]
         words += ["--perms", "0444", "--ro-bind-data", str(text), path, "--remount-ro", "/", "--chdir", str(HOME), "--"]
-        words += [*_INIT, *_user()]
+        words += [*_INIT, *_becoming(user)]
         words += command(
             interpreter.executable, path, Path(name).name, arguments, policy, checks, report=report, sandbox=True
         )
         yield Start(words, ours, (report, text, calls), isolated=True, environment=_VARIABLES)
 
 
+def _place(name: str, policy: Policy) -> Path:
+    """Where the program is: in its home, or elsewhere where that is a folder of the user's without such a file."""
+    for path in (*policy.read, *policy.write):
+        if _inside(path) == HOME and not (path / name).exists():
+            return _PACKAGES / name
+    return HOME / name
+
+
+def _inside(path: Path) -> Path:
+    """Where the program sees it."""
+    return Path(os.path.normpath(HOME / path))
+
+
 def _kernel() -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
 
 
-def _namespaces(policy: Policy) -> list[str]:
+def _namespaces(policy: Policy, user: int | None) -> list[str]:
     kinds = ["ipc", "pid", "uts", "cgroup-try"]
     if not policy.network:
         kinds.append("net")
-    if os.geteuid() != 0:
-        kinds.append("user")
     privileges = ["--cap-drop", "ALL"]
-    if os.geteuid() == 0:  # for `_user`, which gives them up
+    if user is not None:  # for `_becoming`, which gives them up
         privileges += [word for name in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{name}")]
+    else:
+        kinds.append("user")
+        if os.geteuid() == 0:  # nobody's root inside
+            privileges += ["--uid", str(users.USERS[0]), "--gid", str(users.USERS[0])]
     return [
         "--as-pid-1", "--die-with-parent", "--new-session", "--hostname", "sandbox", *privileges,
         *(f"--unshare-{kind}" for kind in kinds),
     ]  # fmt: skip
 
 
-def _user() -> list[str]:
-    """What root's program becomes another user by, a new one each time: limits of processes are counted by user."""
-    if os.geteuid() != 0:
+def _becoming(user: int | None) -> list[str]:
+    """What root's program becomes another user by."""
+    if user is None:
         return []
-    number = random.SystemRandom().choice(_USERS)
     return [
-        "setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", "--inh-caps=-all",
+        "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all",
         "--bounding-set=-all", "--",
     ]  # fmt: skip
 
@@ -129,10 +149,10 @@ def _files(interpreter: Interpreter, policy: Policy) -> list[str]:
         if not prefix.is_relative_to("/usr"):
             words += _seen(prefix)
     for name, place in interpreter.packages.items():
-        words += _bound("--ro-bind", place, Path("/packages", name))
+        words += _bound("--ro-bind", place, _PACKAGES / name)
     for kind, paths in (("--ro-bind", policy.read), ("--bind", policy.write)):
         for path in paths:
-            words += _bound(kind, path.absolute(), Path(os.path.normpath(HOME / path)))
+            words += _bound(kind, path.absolute(), _inside(path))
     return words
 
 

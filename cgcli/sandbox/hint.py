@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -11,12 +10,15 @@ from pathlib import Path
 
 from cgcli.core.visible import visible
 from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.users import becomes_another
 from cgcli.sandbox.verdict import Verdict
 
 _PATH = re.compile(r"\] [\w -]+: (?P<path>'[^']*'|\"[^\"]*\")")
 """In the words of an OSError that names a file."""
 _UNREACHED = re.compile(r"^PermissionError: \[Errno 1\] [\w ]+(, line|$)|urlopen error|name resolution|\[Errno 101\]")
 """In the words of what meets no network: a socket not made, a name not found, a network not there."""
+_NO_UNIX_SOCKETS = b"[Errno 94]"
+"""ESOCKTNOSUPPORT in a traceback, its own or a child's: multiprocessing's managers say no more than EOFError."""
 
 
 def sandbox_hint(verdict: Verdict, policy: Policy, risks: Sequence[str] = (), *, command: str = "") -> str | None:
@@ -36,6 +38,9 @@ def sandbox_hint(verdict: Verdict, policy: Policy, risks: Sequence[str] = (), *,
         return option("--memory MB", "more")
     if policy.unsafe:
         return None
+    if not policy.unix_sockets and _NO_UNIX_SOCKETS in verdict.stderr:
+        why = "they could reach services of this machine"
+        return f"with a folder in --read or --write, or with --allow-net, it gets no Unix sockets: {why}"
     reaches_out = not policy.network and any(what.startswith("uses the network") for what in risks)
     if verdict.outcome in {"denied", "exception"} and reaches_out and _UNREACHED.search(verdict.detail):
         return f"the sandbox has no network; {option('--allow-net')}"
@@ -48,7 +53,7 @@ def sandbox_hint(verdict: Verdict, policy: Policy, risks: Sequence[str] = (), *,
     if kind == "ModuleNotFoundError":
         return "the sandbox has the standard library, numpy and pandas"
     if verdict.outcome == "denied":
-        if (policy.read or policy.write) and os.geteuid() == 0:
+        if (policy.read or policy.write) and becomes_another():
             return "run by root it is another user: chmod what it needs, or be no root"
         names_a_file = _PATH.search(verdict.detail)
         needed = "--read PATH or --write PATH" if names_a_file else "--read PATH, --write PATH, --allow-net"

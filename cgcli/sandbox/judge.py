@@ -19,7 +19,7 @@ from cgcli.sandbox.verdict import Outcome, Verdict
 from cgcli.sandbox.watch import Course
 
 _DETAIL_WIDTH = 200  # characters
-_DENIED = {errno.EPERM, errno.EACCES, errno.EROFS}
+_DENIED = {errno.EPERM, errno.EACCES, errno.EROFS, errno.ESOCKTNOSUPPORT}
 _DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _SHELL_SIGNAL = 128
 """From the sandbox a signal is told as shells do: 128 and its number."""

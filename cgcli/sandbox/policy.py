@@ -28,3 +28,11 @@ class Policy:
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
     lingers: bool = True
+
+    @property
+    def unix_sockets(self) -> bool:
+        """Whether it may make Unix sockets: where no service of this machine can be behind one.
+
+        A socket file is reached through a read-only folder, too, and an abstract name through the machine's network.
+        """
+        return not self.network and all(path.is_file() for path in (*self.read, *self.write))

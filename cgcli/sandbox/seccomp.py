@@ -1,8 +1,9 @@
 """Which system calls a sandboxed program may not make: a filter for the kernel, compiled by libseccomp.
 
 Refused is what reaches past the namespaces (keyrings, tracing, wide kernel interfaces), makes new ones, keeps memory
-that no limit counts, or drives a terminal. The rest is left to the namespaces and the missing privileges: a list of
-what is allowed would break with every C library. A refused call fails with EPERM.
+that no limit counts, drives a terminal, or leaves files that run with their owner's rights. The rest is left to the
+namespaces and the missing privileges: a list of what is allowed would break with every C library. A refused call fails
+with EPERM, a Unix socket with ESOCKTNOSUPPORT.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 from functools import cache
 
 from cgcli.core.errors import SandboxError
@@ -28,6 +30,18 @@ _NAMESPACE_FLAGS = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 
 """CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID and NET (linux/sched.h)."""
 _TERMINAL_REQUESTS = (0x5412, 0x541C)
 """TIOCSTI types in the user's place, TIOCLINUX drives the console (asm-generic/ioctls.h)."""
+_MODE_BITS = (stat.S_ISUID, stat.S_ISGID, stat.S_ISVTX)
+_MODES = {
+    "chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "mknod": 1, "mknodat": 2, "mkdir": 1, "mkdirat": 2,
+    "creat": 1,
+}  # fmt: skip
+"""Which argument is the mode."""
+_OPENING = {"open": 1, "openat": 2}
+"""Which argument has the flags; the mode is the next, and is one only where a file may be made."""
+_MAKING = (os.O_CREAT, 0o20000000)
+"""The second is __O_TMPFILE (asm-generic/fcntl.h): O_TMPFILE without O_DIRECTORY."""
+_NUMBERS = {"fchmodat2": 452}
+"""Of calls that older versions of libseccomp do not know, the same on all processors."""
 _FAMILIES = 64
 """Numbers of socket families end well below (AF_MAX)."""
 _TYPES = 16
@@ -35,11 +49,11 @@ _TYPES = 16
 
 
 @cache
-def program(network: bool) -> bytes:
+def program(network: bool, unix_sockets: bool) -> bytes:
     """The filter in the kernel's own form. Raises SandboxError where libseccomp is missing.
 
-    network: internet sockets can be made. Others never: they reach services of this machine. Connected pairs can be,
-    of streams, since a pair of datagram sockets could be aimed elsewhere.
+    network: internet sockets can be made. unix_sockets: those of Unix, too; without them connected pairs can be, of
+    streams, since a pair of datagram sockets could be aimed elsewhere.
     """
     try:
         import pyseccomp as libseccomp  # type: ignore[import-untyped]
@@ -49,20 +63,37 @@ def program(network: bool) -> bytes:
     refuse = libseccomp.ERRNO(errno.EPERM)
     calls = libseccomp.SyscallFilter(libseccomp.ALLOW)
     calls.set_attr(libseccomp.Attr.ACT_BADARCH, libseccomp.KILL_PROCESS)  # 32-bit calls have other numbers
+
+    def add(action: object, name: str, *conditions: object) -> None:
+        """A rule, where this processor's kernels have the call."""
+        number = libseccomp.resolve_syscall(libseccomp.Arch.NATIVE, name)
+        if number >= 0 or (number := _NUMBERS.get(name, -1)) >= 0:
+            calls.add_rule(action, number, *conditions)
+
     for name in _REFUSED.split():
-        if libseccomp.resolve_syscall(libseccomp.Arch.NATIVE, name) >= 0:  # this processor's kernels have it
-            calls.add_rule(refuse, name)
+        add(refuse, name)
+    for bit in _MODE_BITS:
+        for name, mode in _MODES.items():
+            add(refuse, name, libseccomp.Arg(mode, libseccomp.MASKED_EQ, bit, bit))
+        for name, flags in _OPENING.items():
+            for flag in _MAKING:
+                making = libseccomp.Arg(flags, libseccomp.MASKED_EQ, flag, flag)
+                add(refuse, name, making, libseccomp.Arg(flags + 1, libseccomp.MASKED_EQ, bit, bit))
     for flag in _NAMESPACE_FLAGS:
         calls.add_rule(refuse, "clone", libseccomp.Arg(0, libseccomp.MASKED_EQ, flag, flag))
-    # Its flags lie in memory, where no filter looks. C libraries then use clone.
-    calls.add_rule(libseccomp.ERRNO(errno.ENOSYS), "clone3")
+    # Their flags lie in memory, where no filter looks. C libraries then use clone and openat.
+    for name in ("clone3", "openat2"):
+        add(libseccomp.ERRNO(errno.ENOSYS), name)
     for request in _TERMINAL_REQUESTS:
         calls.add_rule(refuse, "ioctl", libseccomp.Arg(1, libseccomp.MASKED_EQ, 0xFFFFFFFF, request))
-    for kind in set(range(_TYPES)) - {socket.SOCK_STREAM}:
-        calls.add_rule(refuse, "socketpair", libseccomp.Arg(1, libseccomp.MASKED_EQ, _TYPES - 1, kind))
     families = {socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK} if network else set()
-    for family in set(range(_FAMILIES)) - families:
+    for family in set(range(_FAMILIES)) - families - {socket.AF_UNIX}:
         calls.add_rule(refuse, "socket", libseccomp.Arg(0, libseccomp.EQ, family))
+    if not unix_sockets:
+        no_type = libseccomp.ERRNO(errno.ESOCKTNOSUPPORT)
+        calls.add_rule(no_type, "socket", libseccomp.Arg(0, libseccomp.EQ, socket.AF_UNIX))
+        for kind in set(range(_TYPES)) - {socket.SOCK_STREAM}:
+            calls.add_rule(refuse, "socketpair", libseccomp.Arg(1, libseccomp.MASKED_EQ, _TYPES - 1, kind))
     calls.add_rule(refuse, "socket", libseccomp.Arg(0, libseccomp.GE, _FAMILIES))
     # Names are looked up with help of routes, the only netlink there is to be.
     routes = libseccomp.Arg(2, libseccomp.NE, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -204,3 +205,44 @@ def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 130
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "2<&-", "0<&- 2<&-", "1<&-", "0<&- 1<&- 2<&-"])
+def test_streams_that_are_closed_at_the_start_are_nobodys(tmp_path: Path, closed: str) -> None:
+    """A program runs all the same, and what the process opens has other numbers, in its children, too."""
+    out = tmp_path / "out"
+    out.write_text("")
+    out.chmod(0o666)
+    (tmp_path / "prog.py").write_text(f"import sys\nopen({str(out)!r}, 'w').write(sys.stdin.read() + 'ran')\n")
+    words = ["-q", "run", "--write", str(out), str(tmp_path / "prog.py")]
+    code = (
+        "import os, subprocess, sys; from cgcli.__main__ import main; status = main()\n"
+        "streams = [os.path.realpath(f'/proc/self/fd/{n}') for n in range(3)]\n"
+        "child = subprocess.call(['sh', '-c', 'for n in 0 1 2; do test -e /proc/$$/fd/$n || exit 1; done'])\n"
+        "open(os.environ['SEEN'], 'w').write(repr((int(status), child, streams.count('/dev/null'))))"
+    )
+    seen = tmp_path / "seen"
+    with (tmp_path / "streams").open("wb") as streams:
+        subprocess.run(
+            ["sh", "-c", f'"$0" -c "$@" {closed}', sys.executable, code, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=streams,
+            stderr=streams,
+            env={**os.environ, "SEEN": str(seen)},
+            check=True,
+            timeout=60,
+        )
+    nulls = closed.count("<&-") + ("0" not in closed)
+    assert (out.read_text(), seen.read_text()) == ("ran", repr((0, 0, nulls)))
+
+
+@pytest.mark.parametrize("option", ["--read", "--write", "--allow-net"])
+def test_it_is_told_why_there_are_no_unix_sockets(tmp_path: Path, option: str) -> None:
+    source = "from multiprocessing import Manager\nif __name__ == '__main__':\n    print(dict(Manager().dict(a=1)))"
+    assert ran(tmp_path, source).out == b"{'a': 1}\n"
+    assert ran(tmp_path, source, options=("--read", str(tmp_path / "prog.py"))).out == b"{'a': 1}\n"
+    done = ran(tmp_path, source, options=(option,) if option == "--allow-net" else (option, str(tmp_path)))
+    assert done.status == 8 and done.err.splitlines()[-1] == (
+        "cgcli: prog.py: EOFError, line 3; with a folder in --read or --write, or with --allow-net, it gets no Unix "
+        "sockets: they could reach services of this machine"
+    )

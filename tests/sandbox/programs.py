@@ -7,11 +7,14 @@ _NUMBERS = {
         "add_key": 248, "clone": 56, "clone3": 435, "io_uring_setup": 425, "kcmp": 312, "keyctl": 250,
         "memfd_create": 319, "mount": 165, "msgget": 68, "name_to_handle_at": 303, "personality": 135,
         "pidfd_getfd": 438, "process_vm_readv": 310, "ptrace": 101, "shmget": 29, "unshare": 272,
+        "chmod": 90, "creat": 85, "fchmod": 91, "fchmodat": 268, "fchmodat2": 452, "mkdir": 83, "mkdirat": 258,
+        "mknod": 133, "mknodat": 259, "open": 2, "openat": 257, "openat2": 437,
     },
     "aarch64": {
         "add_key": 217, "clone": 220, "clone3": 435, "io_uring_setup": 425, "kcmp": 272, "keyctl": 219,
         "memfd_create": 279, "mount": 40, "msgget": 186, "name_to_handle_at": 264, "personality": 92,
         "pidfd_getfd": 438, "process_vm_readv": 270, "ptrace": 117, "shmget": 194, "unshare": 97,
+        "fchmod": 52, "fchmodat": 53, "fchmodat2": 452, "mkdirat": 34, "mknodat": 33, "openat": 56, "openat2": 437,
     },
 }  # fmt: skip
 """asm/unistd_64.h and asm-generic/unistd.h of Linux."""
@@ -76,6 +79,29 @@ if os.getpid() != own:
     os._exit(0)
 said = errno.errorcode.get(ctypes.get_errno())
 print(said if (result, said) == (-1, {error!r}) else f"ESCAPED {{result}} {{said}}")
+"""
+
+
+def marking() -> str:
+    """Every call that sets a mode, with each of the bits by which a file runs as its owner or its group, or stays: none
+    gets as far as its other arguments, which are wrong."""
+    return f"""
+import ctypes, errno, itertools, os, platform
+libc = ctypes.CDLL(None, use_errno=True)
+numbers = {_NUMBERS!r}[platform.machine()]
+before = dict(
+    chmod=(0,), fchmod=(-1,), fchmodat=(-1, 0), fchmodat2=(-1, 0), mkdir=(0,), mkdirat=(-1, 0), mknod=(0,),
+    mknodat=(-1, 0), creat=(0,),
+)
+calls = [(name, first) for name, first in before.items()]
+for flags in (os.O_CREAT, os.O_TMPFILE, os.O_TMPFILE & ~os.O_DIRECTORY | os.O_RDWR):
+    calls += [("open", (0, flags)), ("openat", (-1, 0, flags))]
+for (name, first), bit in itertools.product(calls, (0o4000, 0o2000, 0o1000)):
+    if name in numbers:
+        ctypes.set_errno(0)
+        result = libc.syscall(*map(ctypes.c_long, (numbers[name], *first, 0o755 | bit, 0)))
+        said = errno.errorcode.get(ctypes.get_errno())
+        print(said if (result, said) == (-1, "EPERM") else f"ESCAPED {{name}} {{bit:o}} {{result}} {{said}}")
 """
 
 

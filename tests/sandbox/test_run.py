@@ -286,6 +286,49 @@ if __name__ == "__main__":
     assert verdict.stdout.decode().split() == ["9", "[1,", "2]", "7", "mine", "/tmp/", "/home"], verdict.stderr
 
 
+def test_sockets_of_its_own_work() -> None:
+    source = """
+import asyncio, multiprocessing, os, socket
+from concurrent.futures import ProcessPoolExecutor
+async def served():
+    done = asyncio.Event()
+    async def answer(reader, writer):
+        writer.write(await reader.readline()); await writer.drain(); writer.close(); done.set()
+    async with await asyncio.start_unix_server(answer, "here"):
+        reader, writer = await asyncio.open_unix_connection("here")
+        writer.write(b"heard\\n")
+        print((await reader.readline()).decode().strip())
+        writer.close()
+        await done.wait()
+if __name__ == "__main__":
+    with multiprocessing.Manager() as manager:
+        table = manager.dict(a=1)
+        print(dict(table))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as pool:
+        print(pool.submit(abs, -5).result())
+    asyncio.run(served())
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    one.send(b"datagram")
+    print(other.recv(9))
+"""
+    assert ran(source).stdout.decode().splitlines() == ["{'a': 1}", "5", "heard", "b'datagram'"]
+
+
+def test_modes_without_special_bits_are_as_given() -> None:
+    source = """
+import os
+os.umask(0)
+os.mkdir("folder", 0o751)
+os.close(os.open("file", os.O_CREAT | os.O_WRONLY, 0o642))
+os.mkfifo("pipe", 0o604)
+print([oct(os.stat(name).st_mode & 0o7777) for name in ("folder", "file", "pipe")])
+os.chmod("file", 0o100755)
+os.close(os.open("file", os.O_RDONLY, 0o4755))
+print(oct(os.stat("file").st_mode & 0o7777))
+"""
+    assert ran(source).stdout == b"['0o751', '0o642', '0o604']\n0o755\n"
+
+
 def test_what_is_named_can_be_read_and_written_by_its_path(
     outside: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

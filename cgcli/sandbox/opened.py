@@ -1,0 +1,104 @@
+"""The files and folders that a user opens to a program: which may be opened, and what is put in order afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from cgcli.core.errors import UsageError
+from cgcli.core.visible import visible
+
+_MACHINE = tuple(map(Path, ("/proc", "/sys", "/dev")))
+_SHARED_MEMORY = Path("/dev/shm")
+"""Folders of the user's own may be in it."""
+_KERNEL_FILES = {
+    "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs", "proc", "pstore",
+    "securityfs", "sysfs", "tracefs",
+}  # fmt: skip
+"""File systems by which the kernel shows and controls the machine, wherever they are mounted."""
+
+
+def check(path: Path) -> None:
+    """Raises UsageError for what no sandbox can be given: the whole machine, its processes and its devices."""
+    real = _real(path)
+    whole = real == Path("/")
+    with suppress(OSError):  # what is not there is for others to say
+        whole = whole or path.samefile("/")
+    if whole:
+        raise _refusal(path, "is the whole machine")
+    for place in (*_MACHINE, *_kernel_mounts()):
+        if real.is_relative_to(place) and not (place == Path("/dev") and _SHARED_MEMORY in real.parents):
+            raise _refusal(path, f"belongs to the machine's {place}")
+        if place.is_relative_to(real):
+            raise _refusal(path, f"holds the machine's {place}")
+
+
+def _refusal(path: Path, why: str) -> UsageError:
+    real = _real(path)
+    shown = visible(str(path) if path == real else f"{path} ({real})")
+    hint = "--read and --write take files and folders of yours"
+    return UsageError(f"{shown} cannot be opened to a program: it {why}", hint=hint)
+
+
+def _real(path: Path) -> Path:
+    """Where it leads, as far as this process may see that."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # links of others, or in a circle
+        return Path(os.path.normpath(path.absolute()))
+
+
+def _kernel_mounts() -> Iterator[Path]:
+    """Where the kernel's own file systems are mounted (proc_pid_mountinfo(5))."""
+    for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        if after.split()[0] in _KERNEL_FILES:
+            place = before.split()[4]
+            yield Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place))
+
+
+def links_out(written: Sequence[Path], read: Sequence[Path] = ()) -> dict[str, str]:
+    """The symbolic links in `written` that lead out of all that is opened, and where they lead."""
+    roots = [_real(path) for path in (*written, *read)]
+    found = {}
+    for top in written:
+        for folder, folders, files in os.walk(top):
+            for link in filter(os.path.islink, (os.path.join(folder, name) for name in (*folders, *files))):  # noqa: PTH118
+                target = _real(Path(link))
+                if not any(target.is_relative_to(root) for root in roots):
+                    found[link] = str(target)
+    return found
+
+
+def give_back(written: Sequence[Path], user: int) -> None:
+    """Give what `user` made in these folders to the owner of the folder that it is in.
+
+    In a folder that is open to others it is made as open, so that the next program, another user, can go on with it.
+    To be called when no process of the user is left.
+    """
+    for top in written:
+        for _, folders, files, descriptor in os.fwalk(top):
+            for name in (*folders, *files):
+                with suppress(OSError):
+                    _give(descriptor, name, user)
+
+
+def _give(folder: int, name: str, user: int) -> None:
+    """All of it by a descriptor of the file itself: by its name, another one could be in its place by then."""
+    file = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        found, owner = os.fstat(file), os.fstat(folder)
+        if found.st_uid != user:
+            return
+        itself = f"/proc/self/fd/{file}"
+        os.chown(itself, owner.st_uid, owner.st_gid)
+        if not stat.S_ISLNK(found.st_mode):
+            mode = stat.S_IMODE(found.st_mode) & 0o777
+            open_to_all = owner.st_mode & stat.S_IWOTH and not owner.st_mode & stat.S_ISVTX
+            os.chmod(itself, mode | (mode >> 6 & owner.st_mode & 0o7 if open_to_all else 0))  # noqa: PTH101
+    finally:
+        os.close(file)

@@ -1,0 +1,113 @@
+"""Which user root's program becomes: no two at a time the same, and none where root is an ordinary user."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from cgcli.core.errors import SandboxError
+from cgcli.sandbox import users
+from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.run import run
+from tests.conftest import REPOSITORY
+
+CLAIM = "from cgcli.sandbox.users import claimed\nwith claimed() as one: print(one, flush=True); input()"
+
+
+def test_claims_of_one_process_and_of_others_are_all_different() -> None:
+    with ExitStack() as stack:
+        own = [stack.enter_context(users.claimed()) for _ in range(200)]
+        others = []
+        for _ in range(3):
+            other = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", CLAIM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
+                )
+            )
+            assert other.stdout
+            others.append(int(other.stdout.readline()))
+            stack.callback(other.kill)
+        assert len({*own, *others}) == 203 and {*own, *others} <= set(users.USERS)
+
+
+def test_the_last_one_is_found_a_claim_ends_and_none_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users, "USERS", range(61200, 61203))
+    with users.claimed() as one, users.claimed() as two:
+        with users.claimed() as three:
+            assert {one, two, three} == set(users.USERS)
+            with pytest.raises(SandboxError, match="all 3 users for sandboxes are taken"), users.claimed():
+                pass
+        with users.claimed() as again:
+            assert again == three
+
+
+def test_a_claim_ends_with_its_process() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CLAIM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
+    ) as other:
+        assert other.stdout
+        name = f"\0cgcli-user-{int(other.stdout.readline())}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim, pytest.raises(OSError, match="in use"):
+            claim.bind(name)
+        other.kill()
+        other.wait()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+            claim.bind(name)
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's programs become another user")
+def test_programs_side_by_side_are_different_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users, "USERS", range(61184, 61192))  # drawn at random, two of eight would soon be the same
+
+    def user(_: int) -> bytes:
+        return run(b"import os, time; print(os.getuid(), os.getgid()); time.sleep(0.5)", policy=Policy()).stdout
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(user, range(8)))) == 8
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_root_of_a_namespace_of_one_user_has_a_sandbox() -> None:
+    if subprocess.run(["unshare", "-Ur", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no user namespaces")
+    source = "import os; print(os.getuid() != 0, os.path.exists('/etc/passwd'))\nos.setuid(0)"
+    done = subprocess.run(
+        ["unshare", "-Ur", sys.executable, "-m", "cgcli", "run", "-"], input=source.encode(), capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (8, b"True False\n"), done.stderr
+    # Privileges: none, not even those of a root without its files.
+    seen = b"print([line for line in open('/proc/self/status') if line.startswith(('CapEff', 'CapBnd'))])"
+    done = subprocess.run(
+        ["unshare", "-Ur", sys.executable, "-m", "cgcli", "run", "-"], input=seen, capture_output=True, check=False
+    )
+    assert done.stdout.count(b"\\t0000000000000000\\n") == 2, done
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "setgroups", "capabilities", "becomes"),
+    [
+        ("         0          0 4294967295", "allow", "000001ffffffffff", True),
+        ("0 1000 1\n1 100000 65536", "allow", "000001ffffffffff", True),  # rootless podman
+        ("0 1000 1", "allow", "000001ffffffffff", False),
+        ("0 1000 1\n1 100000 60000", "allow", "000001ffffffffff", False),
+        ("0 0 4294967295", "deny", "000001ffffffffff", False),
+        ("0 0 4294967295", "allow", "00000000a80425fb", False),  # docker's, without SYS_ADMIN
+    ],
+)
+def test_who_becomes_another(
+    uid_map: str, setgroups: str, capabilities: str, becomes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"uid_map": uid_map, "gid_map": uid_map, "setgroups": setgroups, "status": f"CapEff:\t{capabilities}\nX:\t1"}
+    monkeypatch.setattr(users, "_of_own", own.__getitem__)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert users.becomes_another.__wrapped__() is becomes
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert users.becomes_another.__wrapped__() is False
