@@ -36,7 +36,8 @@ def run_training(run: Run, wish: Wish) -> None:
     if wish.report:
         _report(run, wish, wish.report)
         return
-    _check_installed()
+    if not wish.dry_run:
+        _check_installed()
     _before_jax()
     logging.getLogger("cgcli").propagate = False  # JAX's friends give the root logger a handler that writes on stderr
     from cgcli.train.distributed import Processes, join
@@ -46,7 +47,7 @@ def run_training(run: Run, wish: Wish) -> None:
     join(processes)  # before JAX is asked what devices there are
     recipe, out = wished(wish, run.environment, _device, run.output.note)
     if wish.dry_run:
-        _tell(run, recipe, wish)
+        _tell(run, recipe, out, wish)
         return
     store = _store(run)
     if wish.export:
@@ -114,18 +115,24 @@ class _Display:
         self._waiting, self._told = 0, time.monotonic()
 
 
-def _tell(run: Run, recipe: Recipe, wish: Wish) -> None:
-    """What a run would take. Raises CgcliError where it does not fit."""
+def _tell(run: Run, recipe: Recipe, out: Path, wish: Wish) -> None:
+    """What a run would take, its time only with JAX. Raises CgcliError where memory or the data do not suffice."""
     from cgcli.core.units import clock, size
-    from cgcli.train import device, estimate
+    from cgcli.train import estimate, prepare
 
-    found = estimate.estimate(recipe, _device().count)
-    there, rate = _device().memory_bytes, device.matmul_flops(recipe.compute.dtype)
-    seconds = found.seconds(rate)
+    there = _device()
+    found = estimate.estimate(recipe, there.count)
+    rate = seconds = name = None
+    if _has_jax():
+        from cgcli.train import device
+
+        name, rate = device.name(), device.matmul_flops(recipe.compute.dtype)
+        seconds = found.seconds(rate)
+    else:
+        run.output.note("JAX is not installed, so the time is not known; pip install 'cgcli[train]'")
     if wish.json:
-        memory = {"memory_bytes": found.memory_bytes, "available_bytes": there}
-        speed = {"device": device.name(), "matmul_flops": rate, "seconds": seconds}
-        run.output.json({**asdict(found), **memory, **speed})
+        memory = {"memory_bytes": found.memory_bytes, "available_bytes": there.memory_bytes}
+        run.output.json({**asdict(found), **memory, "device": name, "matmul_flops": rate, "seconds": seconds})
     else:
         parts = {
             "weights": found.weights_bytes,
@@ -134,18 +141,24 @@ def _tell(run: Run, recipe: Recipe, wish: Wish) -> None:
             "activations": found.activations_bytes,
         }
         batch, together = recipe.batch, recipe.batch.sequences // recipe.batch.accumulate
-        for name, value in {
+        speed = {}
+        if rate is not None and seconds is not None:
+            speed["device"] = f"{name}, {rate / 1e9:.0f} GFLOP/s of {recipe.compute.dtype} products"
+            speed["time"] = f"about {clock(seconds)} at {100 * estimate.SHARE:.0f} % of that"
+        facts = {
             "model": recipe.name,
             "parameters": f"{_count(found.parameters)}, {_count(found.trained)} trained",
             "batch": f"{batch.sequences} sequences of {recipe.model.context} tokens, {together} at once",
-            "memory": f"{size(found.memory_bytes)} a device ({_listed(parts)}), {size(there)} there",
+            "memory": f"{size(found.memory_bytes)} a device ({_listed(parts)}), {size(there.memory_bytes)} there",
             "compute": f"{found.flops_a_token / 1e9:.3g} GFLOP a token",
-            "device": f"{device.name()}, {rate / 1e9:.0f} GFLOP/s of {recipe.compute.dtype} products",
             "steps": f"{found.steps}, {_count(found.steps * found.tokens_a_step)} tokens",
-            "time": f"about {clock(seconds)} at {100 * estimate.SHARE:.0f} % of that",
-        }.items():
-            run.output.text(f"{name:12} {value}")
-    estimate.check(recipe, there, _device().count)
+            **speed,
+        }
+        for label, value in facts.items():
+            run.output.text(f"{label:12} {value}")
+    estimate.check(recipe, there.memory_bytes, there.count)
+    if prepare.prepared(out) is None:
+        prepare.check(recipe, out, None)
 
 
 def _report(run: Run, wish: Wish, page: Path) -> None:
@@ -173,7 +186,19 @@ def _listed(parts: dict[str, int]) -> str:
     return ", ".join(f"{name} {size(count)}" for name, count in parts.items())
 
 
+def _has_jax() -> bool:
+    try:
+        import jax  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def _device() -> Device:
+    if not _has_jax():
+        from cgcli.core.memory import available_bytes
+
+        return Device("cpu", available_bytes())
     from cgcli.train import device
 
     return Device(device.platform(), device.memory_bytes(), device.count())

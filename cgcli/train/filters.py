@@ -48,5 +48,5 @@ class Seen:
 def drawn(name: str, seed: int, share: float) -> bool:
     """Whether `name` is among a `share` of all names: by itself and the seed alone, so that it is whichever others come
     and go."""
-    digest = hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64

@@ -77,6 +77,10 @@ class Folder:
         from filelock import FileLock, Timeout
 
         self.check(recipe)
+        try:
+            written = toml(recipe).encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"a path of the run is no UTF-8 text: {error.object!a}", hint="rename it") from None
         lock = FileLock(self.root / ".lock")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -88,7 +92,7 @@ class Folder:
         except OSError as error:
             raise disk_error(self.root, error) from error
         try:
-            write_atomic(self.recipe, toml(recipe).encode())
+            write_atomic(self.recipe, written)
             yield
         finally:
             lock.release()

@@ -12,29 +12,39 @@ It is done again only where what it reads has changed. Memory does not grow with
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import os
 import platform
 import random
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import disk_error, write_atomic
-from cgcli.core.progress import Progress
+from cgcli.core.progress import Progress, Silent
 from cgcli.train import filters
-from cgcli.train.recipe import Recipe
+from cgcli.train.recipe import DataPart, Recipe
 from cgcli.train.records import SHORTEST, RecordWriter
-from cgcli.train.sources import Source, Tally, read, walk
+from cgcli.train.sources import MAX_BYTES, Source, Tally, read, walk
 from cgcli.train.texts import TextWriter, texts
 from cgcli.train.tokenizer import FILES, Tokenizer, keep, train
 from cgcli.train.turns import turned
 
 _FORMAT = 1  # of what is in OUT/data; another number, and it is made anew
 _BATCH_BYTES = 1 << 20  # of text, tokenized at once
+# What to do about data of which nothing is left, by why a file was dropped.
+_REMEDIES = {
+    "compressed": "unpack them first; .zip, .whl and .tar.* are read as they are",
+    "no JSON line of a text": 'each line is an object with the text: {"text": "..."}',
+    "not UTF-8": "iconv -f latin1 -t utf-8 OLD > NEW",
+    "too large": f"a text has {MAX_BYTES:,} bytes at most: cut it, or give texts as JSON lines",
+}
 
 
 @dataclass(frozen=True)
@@ -82,13 +92,54 @@ def prepare(
         total = sum(counts[kind]["bytes"] for kind in ("trained_on", "turns") if kind in counts)
         counts["records"] = _pack(recipe, folder, starts, total, progress)
         counts["fingerprint"] = print_of_input
-        write_atomic(folder / "data.json", json.dumps(counts, indent=2, ensure_ascii=False).encode())
+        write_atomic(folder / "data.json", json.dumps(counts, indent=2).encode())
     except BaseException as error:
         _remove(folder)
         if isinstance(error, OSError):
             raise disk_error(folder, error) from error
         raise
     return _prepared(folder, counts)
+
+
+def check(recipe: Recipe, base: Path, tokenizer: Path | None) -> None:
+    """Raise what `prepare` would where the recipe's paths come to less than a record. It writes nothing, and reads no
+    more than it takes to know; packages are not fetched for it."""
+    data, context = recipe.data, recipe.model.context
+    given = _tokenizer_folder(recipe, base, tokenizer)
+    if data.packages:
+        return
+    dropped, held_out, seen = Tally(), Tally(), filters.Seen()
+
+    def kept() -> Iterator[str]:
+        for source in _sources(recipe, base, base, dropped, Silent())[0]:
+            if fault := _fault(source.text, seen):
+                dropped.add(fault)
+            elif _held_out(source, data):
+                held_out.add("")
+            else:
+                yield source.text
+
+    texts = kept()
+    first = next(texts, None)
+    if first is None:
+        raise _nothing(data, held_out.files[""], dropped)
+    every = itertools.chain([first], texts)
+    if given is None or find_spec("tokenizers") is None:
+        # A token is a byte or more, and one ends each text.
+        most = 0
+        for text in every:
+            most += len(text.encode()) + 1
+            if most >= context:
+                return
+        raise _too_few(f"{most:,} tokens at most", context)
+    rows = recipe.model.vocabulary
+    coder = Tokenizer(given, rows)
+    with RecordWriter(Path(os.devnull), context, rows, coder.end_of_text) as writer:
+        for ids in (ids for batch in _batches(every) for ids in coder.encode(batch)):
+            writer.add(ids)
+            if writer.records:
+                return
+    raise _too_few(f"{writer.dropped:,} tokens", context)
 
 
 def prepared(out: Path) -> Prepared | None:
@@ -163,10 +214,9 @@ def _keep_texts(
             size = len(source.text.encode())
             task.advance(size)
             totals.add("read", size)
-            fault = filters.fault(source.text) or ("the same as another" if seen.before(source.text) else None)
-            if fault:
+            if fault := _fault(source.text, seen):
                 dropped.add(fault, size)
-            elif source.source in kept_out or filters.drawn(source.source, data.seed, data.held_out):
+            elif source.source in kept_out or _held_out(source, data):
                 held_sources.add(source.source)
                 totals.add("held_out", size)
                 held_out.add(source)
@@ -180,9 +230,7 @@ def _keep_texts(
                             totals.add("turns", len(program.encode()))
                             trained.add(replace(source, path=f"{source.path} (turns)", text=program))
     if not trained.starts:
-        kept = {"held out": totals.files["held_out"]} if totals.files["held_out"] else {}
-        why = "".join(f", {files} {reason}" for reason, files in (kept | dict(dropped.files.most_common())).items())
-        raise CgcliError(f"no text to train on is left of {totals.files['read']} files{why}")
+        raise _nothing(data, totals.files["held_out"], dropped)
     counts: dict[str, Any] = {
         **totals.table(),
         "held_out_sources": len(held_sources),
@@ -190,6 +238,37 @@ def _keep_texts(
         "licences": licences.table(),
     }
     return counts, trained.starts
+
+
+def _fault(text: str, seen: filters.Seen) -> str | None:
+    """Why a text is not trained on; None where it is."""
+    return filters.fault(text) or ("the same as another" if seen.before(text) else None)
+
+
+def _held_out(source: Source, data: DataPart) -> bool:
+    return filters.drawn(source.source, data.seed, data.held_out)
+
+
+def _nothing(data: DataPart, held_out: int, dropped: Tally) -> CgcliError:
+    """No text is left: why."""
+    reasons = {"held out": held_out, **dict(dropped.files.most_common())}
+    told = ", ".join(f"{files} {reason}" for reason, files in reasons.items() if files)
+    if not told:
+        kinds = " or ".join(data.extensions)
+        return CgcliError(
+            f"no file to train on in {', '.join(data.paths)}: none ends in {kinds}",
+            hint="name the files themselves, or set [data] extensions in a recipe",
+        )
+    hint = next((hint for reason, hint in _REMEDIES.items() if reason in reasons), None)
+    total = sum(reasons.values())
+    return CgcliError(f"no text to train on is left of {total} file{'s' * (total != 1)}: {told}", hint=hint)
+
+
+def _too_few(amount: str, context: int) -> CgcliError:
+    return CgcliError(
+        f"the data come to {amount}, not one record of {context} tokens",
+        hint=f"give more, or a smaller [model] context (texts of fewer than {SHORTEST} tokens are left out)",
+    )
 
 
 def _put_tokenizer(
@@ -224,10 +303,7 @@ def _pack(recipe: Recipe, folder: Path, starts: list[int], total: int, progress:
                 writer.add(ids)
             task.advance(sum(len(text.encode()) for text in batch))
     if not writer.records:
-        raise CgcliError(
-            f"the data come to {writer.dropped:,} tokens, not one record of {context}",
-            hint=f"give more, or a smaller [model] context (texts of fewer than {SHORTEST} tokens are left out)",
-        )
+        raise _too_few(f"{writer.dropped:,} tokens", context)
     return {"records": writer.records, "tokens": writer.tokens, "tokens_dropped": writer.dropped}
 
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from cgcli.core.errors import CgcliError
+from cgcli.core.errors import CgcliError, UsageError
 
 MAX_BYTES = 1_000_000  # of one text: what is longer is data or generated
 _MAX_LINE = 8 * MAX_BYTES  # of JSON lines: a text as JSON may be six times as long
 _LINES = (".jsonl", ".ndjson")
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
 
 @dataclass(frozen=True)
@@ -50,18 +54,19 @@ class Tally:
 
 def read(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: Tally) -> Iterator[Source]:
     """The texts that `paths` have, in order of name: of folders and archives the files with one of `extensions`, of
-    JSON lines the values of "text" or "content".
+    JSON lines the values of "text" or "content". A .json file that is named itself has JSON lines, too.
 
-    paths: relative to `base`. Raises CgcliError for a path that is not there.
+    paths: relative to `base`. Raises CgcliError for a path that is not there, UsageError for a JSON array.
     """
     from cgcli.train.archives import is_archive, members
 
     for name in paths:
+        lines = (*_LINES, ".json") if (base / Path(name).expanduser()).is_file() else _LINES
         for path, shown in walk(base, [name], extensions, dropped):
             if is_archive(path):
                 texts = members(path, extensions, dropped)
                 yield from (Source(f"{shown}/{member}", f"{shown}/{member}", text) for member, text in texts)
-            elif path.suffix in _LINES:
+            elif path.suffix in lines:
                 yield from _lines(path, shown, dropped)
             elif (text := _text(path, dropped)) is not None:
                 yield Source(shown, shown, text)
@@ -79,7 +84,8 @@ def walk(base: Path, paths: Sequence[str], extensions: Sequence[str], dropped: T
         elif top.is_file():
             yield top, top.name
         else:
-            raise CgcliError(f"no such file or folder to train on: {top}")
+            what = "neither a file nor a folder" if top.exists() else "no such file or folder"
+            raise CgcliError(f"{what} to train on: {top}")
 
 
 def decoded(data: bytes, dropped: Tally) -> str | None:
@@ -99,10 +105,14 @@ def _text(path: Path, dropped: Tally) -> str | None:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
+            data = file.read(MAX_BYTES + 1)
+            if data.startswith(_PACKED):
+                dropped.add("compressed", size)
+                return None
             if size > MAX_BYTES:
                 dropped.add("too large", size)
                 return None
-            return decoded(file.read(MAX_BYTES + 1), dropped)
+            return decoded(data, dropped)
     except OSError:
         dropped.add("unreadable")
         return None
@@ -148,9 +158,17 @@ def _files(top: Path, dropped: Tally) -> Iterator[Path]:
 def _lines(path: Path, shown: str, dropped: Tally) -> Iterator[Source]:
     try:
         with path.open("rb") as file:
-            number = 0
+            number, blank = 0, True
+            if file.peek(1).startswith(_PACKED):
+                dropped.add("compressed", os.fstat(file.fileno()).st_size)
+                return
+            if _is_array(file):
+                raise UsageError(
+                    f"{path} is a JSON array; training reads JSON lines, an object a line",
+                    hint=f"jq -c '.[]' {shlex.quote(str(path))} > {shlex.quote(path.stem)}.jsonl",
+                )
             while line := file.readline(_MAX_LINE):
-                number += 1
+                number, blank = number + 1, blank and line.isspace()
                 if len(line) == _MAX_LINE and not line.endswith(b"\n"):
                     size = len(line)
                     while (rest := file.readline(_MAX_LINE)) and not rest.endswith(b"\n"):
@@ -158,8 +176,24 @@ def _lines(path: Path, shown: str, dropped: Tally) -> Iterator[Source]:
                     dropped.add("too large", size + len(rest))
                 elif line.strip() and (source := _line(line, f"{shown}:{number}", dropped)) is not None:
                     yield source
+            if blank:
+                dropped.add("empty")
     except OSError:
         dropped.add("unreadable")
+
+
+def _is_array(file: BinaryIO) -> bool:
+    """Whether a file is one array, on one line or on many; it is then at its beginning again."""
+    line = b"\n"
+    while line.isspace():
+        line = file.readline(_MAX_LINE)
+    array = line.lstrip().removeprefix(b"\xef\xbb\xbf").startswith(b"[")
+    if array:
+        with suppress(ValueError, RecursionError):
+            json.loads(line)
+            array = not file.read(_MAX_LINE).strip()  # a line of its own among others is only no text
+    file.seek(0)
+    return array
 
 
 def _line(line: bytes, shown: str, dropped: Tally) -> Source | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from cgcli.train.folder import Folder
 from cgcli.train.recipe import Recipe, read_recipe
 from tests.cli.running import cgcli
 from tests.conftest import REPOSITORY
+from tests.convert.checkpoints import GOLDEN
+from tests.support.cli import run
 from tests.support.ended import ended_at
 from tests.train.tiny_run import ended, losses, started, tiny, write_recipe, write_sources
 
@@ -157,6 +160,45 @@ def test_a_dry_run_of_what_does_not_fit_fails_with_what_would(tmp_path: Path) ->
     assert ran.status == 1
     assert b"memory" in ran.out
     assert "training huge so needs about" in ran.err.splitlines()[-1]
+
+
+def test_a_dry_run_needs_no_jax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jax", None)  # as where it is not installed
+    words = ["train", "--init", str(GOLDEN), "--data", str(write_sources(tmp_path / "src", 40)), "--dry-run"]
+    ran = run(*words)
+    assert ran.status == 0, ran.err
+    assert ran.err == "JAX is not installed, so the time is not known; pip install 'cgcli[train]'\n"
+    assert {"model", "memory", "steps"} <= {line.split()[0] for line in ran.out.decode().splitlines()}
+    facts = json.loads(run(*words, "--json").out)
+    assert (facts["device"], facts["matmul_flops"], facts["seconds"]) == (None, None, None)
+    assert facts["memory_bytes"] > 0 and facts["available_bytes"] > 0
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("dry", [True, False])
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({}, "none ends in .py"),
+        ({"a.py": "x = 1\n"}, "the data come to 7 tokens, not one record of 512 tokens"),
+    ],
+)
+def test_data_of_less_than_one_record(data: dict[str, str], told: str, dry: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "src"
+    folder.mkdir()
+    for name, text in data.items():
+        (folder / name).write_text(text)
+    ran = run("train", "--init", str(GOLDEN), "--data", str(folder), *["--dry-run"] * dry)
+    assert ran.status == 1
+    assert told in ran.err.splitlines()[-1]
+    assert "Traceback" not in ran.err
+
+
+def test_a_path_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    folder = write_sources(Path(os.fsdecode(bytes(tmp_path / "src") + b"\xff")), 40)
+    ran = run("train", "--init", str(GOLDEN), "--data", str(folder))
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "is no UTF-8 text" in ran.err
 
 
 @pytest.mark.parametrize(

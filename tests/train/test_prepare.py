@@ -202,7 +202,7 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
         prepare_in(tmp_path)
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a.py").write_bytes(b"\0")
-    with pytest.raises(CgcliError, match="no text to train on is left of 0 files, 1 binary"):
+    with pytest.raises(CgcliError, match="no text to train on is left of 1 file: 1 binary"):
         prepare_in(tmp_path)
     (tmp_path / "src" / "a.py").write_text("x = 1\n")
     with pytest.raises(CgcliError, match="the data come to 7 tokens, not one record of 128"):
