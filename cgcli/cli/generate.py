@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.cli.engine import chosen, identified, loaded
-from cgcli.cli.sinks import File, Nowhere, Sink, sink_for
+from cgcli.cli.sinks import Bytes, File, Nowhere, Sink, sink_for
 from cgcli.cli.sources import file_bytes, prompts_of, stdin_bytes
 from cgcli.cli.trying import Trial
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
@@ -58,28 +58,27 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     """Grow a program as wished. Raises CgcliError of every kind; what was drawn before is kept."""
     from cgcli.program.languages import language, language_of
     from cgcli.program.oneshot import grow
+    from cgcli.program.program import encode
     from cgcli.program.session import Session
 
     _check(wish)
     code = language(wish.language) if wish.language else language_of(wish.into or wish.output or Path())
-    prompts: list[str | None] = [*prompts_of(wish.prompts, wish.files)]
-    for number, prompt in enumerate(prompts, 1):
-        if prompt and not wish.raw and any("\udc80" <= letter <= "\udcff" for letter in prompt):
-            raise UsageError(f"prompt {number} is not UTF-8", hint="no language takes such a comment")
+    prompts: list[str | None] = [*prompts_of(wish.prompts, wish.files, raw=wish.raw)]
     output = run.output
     choice = chosen(run, settings)
     before = _program_so_far(output, wish)
-    if not prompts and not before:
+    text = _text(wish, before)
+    if not prompts and not text:
         raise UsageError("no prompt", hint='cgcli gen "read a CSV and print the mean of each column"')
     prompts = prompts or [None]
-    program = _program(wish, settings, choice, code, before)
+    program = _program(wish, settings, choice, code, text)
     generation = _generation(wish, settings, choice, code)
     picks = wish.pick == "run"
     runs = wish.run or picks
     file = wish.into or wish.output or Path("FILE.py")
     trial = Trial.of(output, code.name, wish.checks, unsafe=wish.unsafe, file=file) if runs else None
     sink = _sink(output, wish, code, before)
-    facts = File(wish.output, Nowhere(), output) if wish.json and wish.output else None
+    facts = File(wish.output, Nowhere(), output, Bytes()) if wish.json and wish.output else None
     session: Session | None = None
     turns: list[Turn] = []
     verdict: Verdict | None = None
@@ -96,16 +95,16 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
                 progress=output.progress(),
             )
             session.reserve(prompts)
-            if _LONG < engine.count(before) < engine.window:
-                output.note(f"reading {engine.count(before)} tokens first")
-            due = "" if before and not wish.whole else program.prefix
+            if _LONG < (count := engine.count(encode(text))) < engine.window:
+                output.note(f"reading {count} tokens first")
+            due = "" if text and not wish.whole else program.prefix
             try:
                 told = _Told(output)
                 for piece in grow(session, prompts, turns, head=due, comments=wish.comments, told=told):
                     due = ""
                     sink.write(piece)
             finally:
-                if before and due:
+                if text and due:
                     sink.write(due)  # what was there comes out whatever happens: somebody may put it back
                 sink.close()
     finally:
@@ -167,12 +166,19 @@ def _program_so_far(output: Output, wish: Wish) -> bytes:
     return before
 
 
-def _program(wish: Wish, settings: Settings, choice: Choice, code: Language, before: bytes) -> Program:
-    from cgcli.program.program import RAW, Layout, Program, decode
+def _text(wish: Wish, before: bytes) -> str:
+    """The program so far as the model reads it."""
+    from cgcli.program.program import decode, from_file
+
+    return decode(before) if wish.raw else from_file(before)
+
+
+def _program(wish: Wish, settings: Settings, choice: Choice, code: Language, text: str) -> Program:
+    from cgcli.program.program import RAW, Layout, Program
 
     layout = RAW if wish.raw else Layout(code.mark)
-    if before:
-        return Program(decode(before), layout=layout)
+    if text:
+        return Program(text, layout=layout)
     if settings.prefix is not None:
         return Program(settings.prefix, layout=layout)
     card = choice.card.prefix if choice.card and code.name == "python" else None
@@ -197,14 +203,16 @@ def _generation(wish: Wish, settings: Settings, choice: Choice, code: Language) 
 
 
 def _sink(output: Output, wish: Wish, code: Language, before: bytes) -> Sink:
+    """before: the program so far, as the file that it is from has it."""
+    how = Bytes() if wish.raw else Bytes(before, begins=wish.whole)
     if wish.into:
         view = Nowhere() if wish.json else sink_for(output, code.name, quiet=True)
-        return File(wish.into, view, output, before=before)
+        return File(wish.into, view, output, how, before=before, json=wish.json)
     if wish.json:
         return Nowhere()
     if wish.output:
-        return File(wish.output, sink_for(output, code.name, quiet=True), output)
-    return sink_for(output, code.name)
+        return File(wish.output, sink_for(output, code.name, quiet=True), output, how)
+    return sink_for(output, code.name, how)
 
 
 def _print_report(

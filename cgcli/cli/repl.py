@@ -129,7 +129,7 @@ def start(
     Raises ModelNotFound, CgcliError where the program cannot be opened.
     """
     from cgcli.cli.engine import chosen
-    from cgcli.program.program import encode
+    from cgcli.program.program import for_file
     from cgcli.program.shelf import Shelf
     from cgcli.repl.glance import Glance
     from cgcli.repl.loop import loop
@@ -163,7 +163,7 @@ def start(
             one.loader.start()
             status = loop(one, debug=run.debug)
             if script or not run.output.stdout_is_terminal:
-                run.output.write(encode(one.program.source()))
+                run.output.write(for_file(one.program.source(), one.known_bytes))
         finally:
             one.close()
     _say_goodbye(one)

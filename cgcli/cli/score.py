@@ -54,13 +54,14 @@ def score(
     from cgcli.cli.sources import given_bytes
     from cgcli.core.errors import ContextError, UsageError
     from cgcli.program.languages import language, language_of
+    from cgcli.program.program import from_file
     from cgcli.program.score import report, score_program
 
     run = Run.of(ctx)
     settings = run.settings(model=model, ctx=ctx_tokens, threads=threads, gpu_layers=gpu_layers)
     code = language(lang) if lang else language_of(file)
     choice = chosen(run, settings)
-    text = given_bytes(file, hint="cgcli score FILE, or - for stdin").decode("utf-8", "replace")
+    text = from_file(given_bytes(file, hint="cgcli score FILE, or - for stdin"))
     if not text:
         raise UsageError(f"{'stdin' if str(file) == '-' else file} is empty", hint="give a program or a prompt")
     with loaded(run, settings, choice, draws=False) as engine:

@@ -6,9 +6,21 @@ from pathlib import Path
 from typing import Protocol
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.files import check_writable, write_atomic
+from cgcli.core.files import check_writable, content, locked, write_atomic
 from cgcli.core.output import Output
-from cgcli.program.program import encode
+from cgcli.program.program import encode, for_file, newline_of
+
+
+class Bytes:
+    """The bytes of a text that comes in pieces, with the line ends of the file `before` it; begins: with that file."""
+
+    def __init__(self, before: bytes = b"", *, begins: bool = False) -> None:
+        self._newline = newline_of(before)
+        self._due = before if begins else b""
+
+    def __call__(self, piece: str) -> bytes:
+        due, self._due = self._due, b""
+        return for_file(piece, due) if due else encode(piece).replace(b"\n", self._newline)
 
 
 class Sink(Protocol):
@@ -20,13 +32,14 @@ class Sink(Protocol):
 
 
 class Plain:
-    """stdout, the bytes as they are."""
+    """stdout."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, how: Bytes) -> None:
         self._output = output
+        self._how = how
 
     def write(self, text: str) -> None:
-        self._output.write(encode(text))
+        self._output.write(self._how(text))
 
     def close(self) -> None: ...
 
@@ -54,49 +67,49 @@ class Nowhere:
 
 
 class File:
-    """A file, written whole at the end; `view` shows the text as it comes. before: bytes that the file starts with.
+    """A file, written whole at the end; `view` shows the text as it comes.
 
+    before: bytes that the file starts with; None: it is written anew. json: stdout gets JSON that has the text, too.
     Raises CgcliError at once where the file could not be written. Where it cannot in the end (a full disk, a file that
     somebody else changed meanwhile), the new text goes to stdout, so that it is not lost.
     """
 
-    def __init__(self, path: Path, view: Sink, output: Output, *, before: bytes | None = None) -> None:
+    def __init__(
+        self, path: Path, view: Sink, output: Output, how: Bytes, *, before: bytes | None = None, json: bool = False
+    ) -> None:
         check_writable(path)
         self._path = path
         self._view = view
         self._output = output
-        self._before = before
-        self._new: list[str] = []
+        self._how = how
+        self._before = before or b""
+        self._found = content(path) if before is None else before
+        self._json = json
+        self._new: list[bytes] = []
 
     def write(self, text: str) -> None:
-        self._new.append(text)
+        self._new.append(self._how(text))
         self._view.write(text)
 
     def close(self) -> None:
         self._view.close()
-        new = encode("".join(self._new))
+        new = b"".join(self._new)
         if not new:
             return
         try:
-            if self._before is not None and self._read() != self._before:
-                raise CgcliError(
-                    f"{self._path} was changed meanwhile, and is left as it is", hint="add the text on stdout"
-                )
-            write_atomic(self._path, (self._before or b"") + new)
+            with locked(self._path):
+                if content(self._path) != self._found:
+                    hint = f"the new text is {'in the JSON' if self._json else 'on stdout'}"
+                    raise CgcliError(f"{self._path} was changed meanwhile, and is left as it is", hint=hint)
+                write_atomic(self._path, self._before + new)
         except CgcliError:
-            if not self._output.stdout_is_terminal:
+            if not self._json and not isinstance(self._view, Live):
                 self._output.write(new)
             raise
 
-    def _read(self) -> bytes:
-        try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
-            return b""
 
-
-def sink_for(output: Output, language: str, *, quiet: bool = False) -> Sink:
+def sink_for(output: Output, language: str, how: Bytes | None = None, *, quiet: bool = False) -> Sink:
     """stdout as it should be written: coloured on a terminal, plain elsewhere; quiet: only shown to a person."""
     if output.stdout_is_terminal and not (quiet and output.quiet):
         return Live(output, language if output.colour else None)
-    return Nowhere() if quiet else Plain(output)
+    return Nowhere() if quiet else Plain(output, how or Bytes())

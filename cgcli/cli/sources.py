@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import stat
 import sys
@@ -47,15 +48,20 @@ def given_bytes(file: Path, *, hint: str) -> bytes:
     return file_bytes(file)
 
 
-def prompts_of(arguments: Sequence[str], files: Sequence[Path]) -> list[str]:
-    """The arguments, then the files' lines that are not blank; `-` is stdin. Raises UsageError, CgcliError."""
-    prompts = list(arguments)
+def prompts_of(arguments: Sequence[str], files: Sequence[Path], *, raw: bool = False) -> list[str]:
+    """The arguments, then the files' lines that are not blank; `-` is stdin.
+
+    raw: any bytes will do; else they must be text. Raises UsageError for those that are not, CgcliError.
+    """
+    from cgcli.program.program import checked_prompt, decode
+
+    prompts = [(f"prompt {number}", prompt) for number, prompt in enumerate(arguments, 1)]
+    for what, prompt in prompts:
+        if not prompt.removeprefix("\ufeff").strip():
+            raise UsageError(f"{what} is empty", hint='cgcli gen "read a CSV and print the mean of each column"')
     for file in files:
-        text = given_bytes(file, hint="give -f a file with a prompt a line")
-        prompts += [line.strip() for line in text.decode("utf-8-sig", "replace").splitlines() if line.strip()]
-    for number, prompt in enumerate(prompts, 1):
-        if not prompt.strip():
-            raise UsageError(
-                f"prompt {number} is empty", hint='cgcli gen "read a CSV and print the mean of each column"'
-            )
-    return prompts
+        name = "stdin" if str(file) == "-" else str(file)
+        text = decode(given_bytes(file, hint="give -f a file with a prompt a line")).removeprefix("\ufeff")
+        lines = enumerate(re.split("\r?\n", text), 1)
+        prompts += [(f"{name}, line {number}", line.strip()) for number, line in lines if line.strip()]
+    return [prompt if raw else checked_prompt(prompt, what) for what, prompt in prompts]

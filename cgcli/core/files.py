@@ -6,14 +6,17 @@ import errno
 import os
 import shlex
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from cgcli.core.errors import CgcliError
+from cgcli.core.place import CLOSED, take_place
 
 _TEMPORARY = ".cgcli"  # how the names of temporary files end
+_PATIENCE_S = 30
 
 
 def disk_error(path: Path, error: OSError) -> CgcliError:
@@ -28,19 +31,21 @@ def disk_error(path: Path, error: OSError) -> CgcliError:
 
 @contextmanager
 def temporary(target: Path) -> Iterator[Path]:
-    """A new file beside `target` for this process alone, which is gone when the block ends.
+    """A new file for this process alone, which is gone when the block ends.
 
-    Such files of `target` that a killed process left go, too: one that somebody works on is locked. Raises OSError
-    where the disk says no.
+    It is beside `target`, or elsewhere where that folder takes no new file and `target` itself can be written. Those of
+    `target` that a killed process left go, too: one that somebody works on is locked. Raises OSError where the disk
+    says no.
     """
     with suppress(OSError):
         for left in target.parent.iterdir():
-            if left.name.startswith(f".{target.name}.") and left.name.endswith(_TEMPORARY):
+            if left.name.startswith(_beginning(target)) and left.name.endswith(_TEMPORARY):
                 _remove_unlocked(left)
     while True:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=_TEMPORARY, dir=target.parent)
+        descriptor, name = _new(target)
         try:
-            _lock(descriptor)
+            with suppress(OSError):
+                _lock(descriptor)
             if os.fstat(descriptor).st_nlink:  # else another process took it for one that was left
                 yield Path(name)
                 return
@@ -53,28 +58,50 @@ def temporary(target: Path) -> Iterator[Path]:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and goes when it does not.
 
-    The mode of a file that is replaced is kept. Raises CgcliError where the disk says no, or where `path` is there and
-    not a regular file; errors of the block are its own.
+    A file that is replaced keeps its owner and its mode. Raises CgcliError where the disk says no, or where `path` is
+    there and not a regular file; errors of the block are its own.
     """
     if _special(path):
         raise CgcliError(f"cannot replace {path}: it is not a regular file")
-    target = path.resolve() if path.is_symlink() else path
     with ExitStack() as stack:
         try:
+            target = _target(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             beside = stack.enter_context(temporary(target))
         except OSError as error:
             raise disk_error(path, error) from error
         yield beside
         try:
-            # Last: what wrote the file may have put one of its own in its place.
-            mode = target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask()
-            with beside.open("rb") as written:
-                os.fchmod(written.fileno(), mode)
-                os.fsync(written.fileno())
-            beside.replace(target)
+            take_place(beside, target)
         except OSError as error:
             raise disk_error(path, error) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """No other cgcli writes `path` in a block of this kind: what is compared in it is what is replaced in it.
+
+    The folder and the file themselves are locked (flock), so that nothing is left behind and it does not matter who
+    runs the other one. Without effect where the file system has no locks. Raises CgcliError where it takes too long.
+    """
+    with ExitStack() as stack:
+        if not _special(path):
+            with suppress(OSError):
+                target = _target(path)
+                for one in (target.absolute().parent, target):  # of several folders where the file has several names
+                    with suppress(OSError):
+                        descriptor = os.open(one, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                        stack.callback(os.close, descriptor)
+                        _wait_for(descriptor, path)
+        yield
+
+
+def content(path: Path) -> bytes:
+    """What a regular file holds; nothing where there is none, or it cannot be read."""
+    with suppress(OSError):
+        if path.is_file():
+            return path.read_bytes()
+    return b""
 
 
 def check_writable(path: Path) -> None:
@@ -82,21 +109,25 @@ def check_writable(path: Path) -> None:
 
     A folder that is not there is a mistake as often as a wish: it is not made.
     """
-    target = path.resolve() if path.is_symlink() and not _special(path) else path
-    if target.is_dir():
-        raise CgcliError(f"cannot write {path}: it is a folder")
     try:
-        if _special(path):
-            if not os.access(path, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            return
-        folder = target.absolute().parent
-        if not folder.exists():
-            raise CgcliError(
-                f"cannot write {path}: there is no folder {path.parent}",
-                hint=f"mkdir -p {shlex.quote(str(path.parent))}",
-            )
-        tempfile.TemporaryFile(dir=folder).close()
+        target = path if _special(path) else _target(path)
+        if target.is_dir():
+            raise CgcliError(f"cannot write {path}: it is a folder")
+        may, there = os.access(target, os.W_OK), target.exists()
+        if not _special(path):
+            folder = target.absolute().parent
+            if not folder.exists():
+                raise CgcliError(
+                    f"cannot write {path}: there is no folder {path.parent}",
+                    hint=f"mkdir -p {shlex.quote(str(path.parent))}",
+                )
+            try:
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as error:
+                if error.errno not in CLOSED or not may:
+                    raise
+        if there and not may and (_special(path) or target.stat().st_uid != os.geteuid()):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise disk_error(path, error) from error
 
@@ -160,13 +191,15 @@ def _special(path: Path) -> bool:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file, until it is closed; False where another process has it locked, or the file system has no locks."""
+    """Lock a file, until it is closed; whether no other process has it. Raises OSError where there are no locks."""
     try:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):  # Windows has no such module
+    except BlockingIOError:
         return False
+    except ImportError:  # Windows has no such module
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP)) from None
     return True
 
 
@@ -181,7 +214,35 @@ def _remove_unlocked(path: Path) -> None:
             os.close(descriptor)
 
 
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+def _wait_for(descriptor: int, path: Path) -> None:
+    """Lock a folder or a file, until it is closed. Raises CgcliError where another process does not give it back."""
+    late = time.monotonic() + _PATIENCE_S
+    while not _lock(descriptor):
+        if time.monotonic() > late:
+            raise CgcliError(f"cannot write {path}: another program has locked it", hint="try again")
+        time.sleep(0.01)
+
+
+def _target(path: Path) -> Path:
+    """The file itself, where `path` is a link to it. Raises OSError for links that go round in a circle."""
+    if not path.is_symlink():
+        return path
+    try:
+        return path.resolve()
+    except RuntimeError:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+
+
+def _beginning(target: Path) -> str:
+    """How the names of temporary files of `target` begin; its own may be as long as a name can be."""
+    return f".{target.name[:40]}."
+
+
+def _new(target: Path) -> tuple[int, str]:
+    beginning = _beginning(target)
+    try:
+        return tempfile.mkstemp(prefix=beginning, suffix=_TEMPORARY, dir=target.parent)
+    except OSError as error:
+        if error.errno not in CLOSED or not os.access(target, os.W_OK):
+            raise
+    return tempfile.mkstemp(prefix=beginning, suffix=_TEMPORARY)

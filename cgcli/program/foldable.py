@@ -14,7 +14,9 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-_CODING = re.compile(r"[ \t\f]*#.*?coding[:=]")  # PEP 263
+from cgcli.program.program import CODING
+from cgcli.program.split import lines_of
+
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _NOT_UNICODE = re.compile("[\ud800-\udfff]")
 
@@ -80,8 +82,8 @@ _Found = tuple[list[Cut], list[Body], int]
 def _head(text: str) -> int:
     """Where the comments begin that are no interpreter or coding line."""
     end = 0
-    for number, line in enumerate(text.splitlines(keepends=True)[:2]):
-        if not (number == 0 and line.startswith("#!")) and not _CODING.match(line):
+    for number, line in enumerate(lines_of(text)[:2]):
+        if not (number == 0 and line.startswith("#!")) and not CODING.match(line):
             break
         end += len(line)
     return end
@@ -89,7 +91,7 @@ def _head(text: str) -> int:
 
 def _of_lines(text: str, mark: str) -> _Found:
     comments, last, at = [], 0, 0
-    for line in text.splitlines(keepends=True):
+    for line in lines_of(text):
         if line.lstrip().startswith(mark):
             comments.append(Cut(at, at + len(line)))
         elif line.strip():

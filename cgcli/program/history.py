@@ -14,7 +14,7 @@ from pathlib import Path
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
 from cgcli.program.operations import Operation
-from cgcli.program.program import Program, digest
+from cgcli.program.program import Program, digest, encode, from_file
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,7 @@ class History:
     @property
     def unsaved(self) -> bool:
         """Whether there are turns, and no file holds the text as it is now."""
-        text = digest(self.program.source())
-        return bool(self.program.turns) and (self.saved is None or self.saved.text != text)
+        return bool(self.program.turns) and (self.saved is None or self.saved.text != self._in_a_file())
 
     def commit(self, operation: Operation) -> Commit:
         return Commit(self.at, operation)
@@ -142,7 +141,11 @@ class History:
 
     def save(self, path: Path) -> Saved:
         """The program as it is now was written to `path`."""
-        return Saved(str(path.resolve()), digest(self.program.source()))
+        return Saved(str(path.resolve()), self._in_a_file())
+
+    def _in_a_file(self) -> str:
+        """What the text is known by when it is read from a file, whatever line ends it has there."""
+        return digest(from_file(encode(self.program.source())))
 
     def apply(self, event: Event) -> None:
         """Let it have happened. Raises IndexError for an event that cannot have, and nothing has then."""

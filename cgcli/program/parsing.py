@@ -6,15 +6,15 @@ import ast
 import warnings
 from collections.abc import Iterable, Sequence
 
-from cgcli.program.program import Program
+from cgcli.program.program import Program, encode
 
 
 def parsed(text: str) -> ast.Module | None:
-    """Its syntax tree; None where it has none."""
+    """Its syntax tree, of its bytes as Python reads them in a file; None where it has none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a doubtful escape in a string is not ours to tell
-            return ast.parse(text)
+            return ast.parse(encode(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -9,10 +9,19 @@ codegen1/benchmark/mtpb_sample.py.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from cgcli.core.errors import UsageError
 from cgcli.program.turn import Turn
+
+CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*[-\w.]")
+"""A comment that names the encoding of its file, where it is one of the first two lines: PEP 263, Ruby's, too."""
+
+_BOM = re.compile(rb"\A(?:\xef\xbb\xbf)+")
+_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""What ends a line, and a comment with it, in one of the languages. A form feed does not."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,10 @@ class Program:
             return prompt
         if not self.layout.whole_prompt:
             return f"{mark} {prompt}\n"
-        return "".join(_comment_line(mark, line) + "\n" for line in prompt.splitlines() or [""])
+        lines = _LINE_END.split(prompt)
+        if len(lines) > 1 and not lines[-1]:
+            lines.pop()
+        return "".join(_comment_line(mark, line) + "\n" for line in lines)
 
     def spans(self) -> Iterator[Span]:
         """Where each turn stands in `source()`."""
@@ -138,12 +150,19 @@ class Program:
     def _opening(self, text: str, prompt: str | None, comments: bool = True) -> str:
         if prompt is None:
             return ""
-        return self._gap(text) + (self.comment(prompt) if comments else "")
+        comment = self.comment(prompt) if comments else ""
+        return self._gap(text, comment) + comment
 
-    def _gap(self, text: str) -> str:
-        """The line ends missing between `text` and a turn, so that a blank line separates them."""
-        if not text or not self.layout.tidy:
+    def _gap(self, text: str, comment: str) -> str:
+        """The line ends missing between `text` and a turn, so that a blank line separates them.
+
+        A comment that would name the encoding of the file where it begins is put on the third line.
+        """
+        if not self.layout.tidy:
             return ""
+        if not text:
+            names_encoding = self.layout.mark == "#" and any(map(CODING.match, comment.split("\n")[:2]))
+            return "\n\n" if names_encoding else ""
         ends = text[len(text.rstrip("\r\n")) :].count("\n")
         return "\n" * max(0, 2 - ends)
 
@@ -152,6 +171,20 @@ def _comment_line(mark: str, line: str) -> str:
     """A line of a prompt behind the mark. In C a backslash at its end would make the next line part of it."""
     comment = f"{mark} {line}".rstrip()
     return comment + "." * (mark == "//" and comment.endswith("\\"))
+
+
+def checked_prompt(prompt: str, what: str) -> str:
+    """A prompt without a byte order mark. what: what it is, for the error.
+
+    Raises UsageError for one that can be no comment in any language: bytes that are not UTF-8, a NUL.
+    """
+    if "\0" in prompt:
+        raise UsageError(f"{what} has a NUL character", hint="a prompt is text")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{what} is not UTF-8", hint="convert it: iconv -f latin1 -t utf8") from None
+    return prompt.removeprefix("\ufeff")
 
 
 def digest(text: str) -> str:
@@ -167,3 +200,28 @@ def encode(text: str) -> bytes:
 def decode(data: bytes) -> str:
     """The text of a program's bytes; what is not UTF-8 is kept, unseen."""
     return data.decode("utf-8", "surrogateescape")
+
+
+def from_file(data: bytes) -> str:
+    """The text of a file: LF ends its lines, and a byte order mark is no part of it."""
+    return decode(re.sub(rb"\r+\n", b"\n", _BOM.sub(b"", data)))
+
+
+def for_file(text: str, before: bytes = b"") -> bytes:
+    """The bytes of `text` for a file that held `before`: with the byte order mark and the line ends of that.
+
+    The first lines stay as they were, byte for byte, as far as they are the same: line ends may be mixed.
+    """
+    newline, mark = newline_of(before), _BOM.match(before)
+    there, then, now = _BOM.sub(b"", before).split(b"\n"), from_file(before).split("\n"), text.split("\n")
+    whole = min(len(then), len(now)) - 1
+    same = next((at for at in range(whole) if then[at] != now[at]), whole)
+    rest = encode("\n".join(now[same:]))
+    if newline != b"\n":
+        rest = re.sub(rb"\r*\n", newline, rest)
+    return (mark[0] if mark else b"") + b"\n".join([*there[:same], rest])
+
+
+def newline_of(data: bytes) -> bytes:
+    """What ends most lines of a file: CRLF or LF; LF where there are none."""
+    return b"\r\n" if 2 * data.count(b"\r\n") > data.count(b"\n") else b"\n"

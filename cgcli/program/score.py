@@ -13,8 +13,9 @@ from typing import Any
 
 from cgcli.core.progress import Progress
 from cgcli.engine.engine import Engine, perplexity
+from cgcli.engine.llama import readable
 from cgcli.engine.request import TokenScore
-from cgcli.program.program import decode
+from cgcli.program.program import decode, encode
 from cgcli.program.split import Part, split
 
 
@@ -69,7 +70,8 @@ def score_program(
 
     A token belongs to the part that its last byte lies in.
     """
-    data = text.encode()
+    data = readable(encode(text))
+    text = data.decode()
     tokens = engine.surprise(data, stride=stride, progress=progress)
     first = data[: max(0, len(data) - sum(len(score.piece) for score in tokens))]
     ends = list(accumulate((len(score.piece) for score in tokens), initial=len(first)))[1:]

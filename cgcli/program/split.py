@@ -47,7 +47,7 @@ def split(text: str, mark: str = "#") -> Parts:
     prefix: list[str] = []
     turns: list[_Lines] = []
     separated, in_comment = True, False
-    for number, line in enumerate(re.findall(r"[^\n]*\n|[^\n]+", text), 1):
+    for number, line in enumerate(lines_of(text), 1):
         is_comment = line.startswith(mark) and not (number == 1 and line.startswith("#!"))
         if is_comment and separated:
             turns.append(_Lines(number))
@@ -59,6 +59,11 @@ def split(text: str, mark: str = "#") -> Parts:
             prefix.append(line)
     parts = (Part(_prompt(turn.comment, mark), "".join(turn.comment), "".join(turn.code), turn.first) for turn in turns)
     return Parts("".join(prefix), tuple(parts))
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines with their ends, which are LF alone: a form feed ends none."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def _prompt(comment: list[str], mark: str) -> str:

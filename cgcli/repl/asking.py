@@ -14,7 +14,7 @@ from cgcli.core.drain import drain
 from cgcli.core.errors import CgcliError, Interrupted
 from cgcli.program.clarity import words
 from cgcli.program.operations import Add, Put
-from cgcli.program.program import Program, digest
+from cgcli.program.program import Program, checked_prompt, digest
 from cgcli.program.turn import Candidate, Turn
 from cgcli.repl import running
 from cgcli.repl.candidates import choose
@@ -97,9 +97,11 @@ def draw(
 ) -> Turn:
     """A turn for `prompt` behind `before`, shown while it is written; its candidates come after `earlier` ones.
 
-    Raises ContextError, what loading the model raised, Interrupted where nothing was written, CgcliError where nothing
-    usable was.
+    Raises UsageError for a prompt that is no text, ContextError, what loading the model raised, Interrupted where
+    nothing was written, CgcliError where nothing usable was.
     """
+    if prompt is not None:
+        prompt = checked_prompt(prompt, "the prompt")
     session = repl.session()
     session.program = before
     plan = session.plan(prompt, keep)

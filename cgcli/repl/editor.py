@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError
+from cgcli.program.program import encode, from_file
 
 _USUAL = ("editor", "nano", "vim", "vi", "emacs")
 
@@ -24,7 +25,7 @@ def edit(text: str, suffix: str, variables: Mapping[str, str]) -> str:
     command = _command(variables)
     with tempfile.TemporaryDirectory(prefix="cgcli-") as folder:
         file = Path(folder, f"edit{suffix}")
-        file.write_bytes(text.encode("utf-8", "surrogateescape"))
+        file.write_bytes(encode(text))
         try:
             status = subprocess.call([*command, str(file)], env=dict(variables))
         except OSError as error:
@@ -32,7 +33,7 @@ def edit(text: str, suffix: str, variables: Mapping[str, str]) -> str:
         if status:
             raise CgcliError(f"the editor {command[0]!r} ended with status {status}; nothing is changed")
         try:
-            edited = file.read_bytes().decode("utf-8", "surrogateescape")
+            edited = from_file(file.read_bytes())
         except OSError as error:
             raise CgcliError(f"the editor {command[0]!r} left no file: {error.strerror}") from error
     return edited if text.endswith("\n") else edited.removesuffix("\n")

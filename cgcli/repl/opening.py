@@ -9,7 +9,7 @@ from cgcli.core.config import Settings
 from cgcli.core.errors import CgcliError
 from cgcli.program.history import Saved
 from cgcli.program.languages import Language, language_of
-from cgcli.program.program import Layout, Program, decode, digest
+from cgcli.program.program import Layout, Program, digest, from_file
 
 if TYPE_CHECKING:
     from cgcli.hub.choose import Choice
@@ -30,7 +30,7 @@ def open_file(shelf: Shelf, path: Path, settings: Settings, choice: Choice) -> t
     A journal that last left this very text there goes on; else the text is the prefix of a new program, whose note says
     where turns are that the file once had. A file that is not there yet is one without text. Raises CgcliError.
     """
-    text = decode(bytes_of(path))
+    text = from_file(bytes_of(path))
     journal = shelf.of_file(path, text)
     if journal is not None:
         return journal, None

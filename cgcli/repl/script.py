@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
 
 from cgcli.core.errors import CgcliError
+from cgcli.program.program import decode
 from cgcli.repl.reader import Card
 
 
@@ -18,7 +20,7 @@ def read_joined(next_line: Callable[[], bytes]) -> str:
     """
     lines: list[str] = []
     while data := next_line():
-        line = data.decode("utf-8", "surrogateescape").rstrip("\r\n")
+        line = decode(data).rstrip("\r\n")
         if (len(line) - len(line.rstrip("\\"))) % 2 == 0:
             return "\n".join([*lines, line])
         lines.append(line[:-1])
@@ -48,7 +50,8 @@ class Script:
 
     def _line(self) -> bytes:
         self._lines += 1
-        return self._stdin.readline()
+        line = self._stdin.readline()
+        return line.removeprefix(codecs.BOM_UTF8) if self._lines == 1 else line
 
     def reword(self, turn: int, text: str) -> str | None:
         return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from cgcli.core.files import content
 from cgcli.core.progress import Progress, Silent
 from cgcli.program.history import Event, History, Saved
 from cgcli.program.languages import Language, language
@@ -95,6 +96,11 @@ class Repl:
     def known_file(self) -> Saved | None:
         """Where the program came from or was last saved, and what that file held then."""
         return self.opened or self.history.saved
+
+    @property
+    def known_bytes(self) -> bytes:
+        """What that file holds now; nothing where there is none."""
+        return content(Path(self.known_file.path)) if self.known_file else b""
 
     @property
     def program(self) -> Program:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from cgcli.program.program import decode, encode
 from cgcli.repl.reader import Lent, is_command
 
 _PASTE, _PASTE_END = b"\x1b[200~", b"\x1b[201~"
@@ -53,7 +54,7 @@ def typed_of(keys: bytes) -> Typed:
     dropped: list[str] | None = None
     text: list[str] = []
     rest: list[str] = []
-    for key in _KEYS.finditer(keys.decode("utf-8", "surrogateescape")):
+    for key in _KEYS.finditer(decode(keys)):
         rest += [] if key["stop"] else [key[0]]
         if key["paste"] is not None:
             text.extend(re.sub(r"\r\n?", "\n", key["paste"]))
@@ -71,11 +72,11 @@ def typed_of(keys: bytes) -> Typed:
             text = list(re.sub(r"[^\n]+\Z|\n\Z" if key["line"] else r"\S*\s*\Z", "", "".join(text), count=1))
         elif key["text"]:
             text.append(key["text"])
-    return Typed(lines, _text(text), "".join(rest).encode("utf-8", "surrogateescape"), dropped)
+    return Typed(lines, _text(text), encode("".join(rest)), dropped)
 
 
 def _text(characters: list[str]) -> str:
-    return "".join(characters).encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip("\n")
+    return decode(encode("".join(characters))).strip("\n")
 
 
 def _interrupt() -> None:

@@ -68,7 +68,7 @@ def test_only_what_is_new_is_printed_after_a_piped_program(tiny_model: Path) -> 
     before = b"import sys\r\nname = '\xff'"
     new = gen("go on", *SHORT, model=tiny_model, stdin=before)
     whole = gen("go on", *SHORT, "--whole", model=tiny_model, stdin=before)
-    assert new.out.startswith(b"\n\n# go on\n")
+    assert new.out.startswith(b"\r\n\r\n# go on\r\n")
     assert before + new.out == whole.out
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
-from collections.abc import Iterator
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.files import replacing, write_atomic
+from cgcli.core.files import check_writable, content, locked, replacing, write_atomic
+
+NOBODY = 65534
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 
 
 @pytest.fixture
@@ -94,3 +101,188 @@ def test_a_file_where_a_folder_should_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"")
     with pytest.raises(CgcliError, match="cannot write"):
         write_atomic(tmp_path / "f" / "g", b"")
+
+
+@pytest.fixture
+def meeting_place() -> Iterator[Path]:
+    """A folder that every user may write to."""
+    with tempfile.TemporaryDirectory(prefix="cgcli-test-") as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+def as_nobody(function: Callable[[], object]) -> bool:
+    """Call it as another user, in a process of its own; whether it raised no CgcliError."""
+    child = os.fork()
+    if child == 0:
+        status = 2
+        with suppress(BaseException):
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            try:
+                function()
+                status = 0
+            except CgcliError:
+                status = 1
+        os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 1)
+    return status == 0
+
+
+def checked_and_written(file: Path) -> None:
+    check_writable(file)
+    write_atomic(file, b"new")
+
+
+def owner(file: Path) -> tuple[int, int, int]:
+    found = file.stat()
+    return found.st_uid, found.st_gid, found.st_mode & 0o7777
+
+
+@root
+def test_a_file_that_root_replaces_keeps_its_owner(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    file.write_bytes(b"old")
+    os.chown(file, NOBODY, 1234)
+    file.chmod(0o640)
+    (tmp_path / "link").symlink_to("f")
+    write_atomic(tmp_path / "link", b"new")
+    assert (file.read_bytes(), owner(file)) == (b"new", (NOBODY, 1234, 0o640))
+    assert (tmp_path / "link").is_symlink()
+
+
+@root
+def test_where_the_owner_cannot_be_kept_the_file_itself_is_written(meeting_place: Path) -> None:
+    file = meeting_place / "f"
+    file.write_bytes(b"old and long")
+    file.chmod(0o666)
+    assert as_nobody(lambda: checked_and_written(file))
+    assert (file.read_bytes(), owner(file)) == (b"new", (0, 0, 0o666))
+    assert list(meeting_place.iterdir()) == [file]
+
+
+@root
+def test_a_file_of_somebody_else_that_may_not_be_written_is_left_alone(meeting_place: Path) -> None:
+    file = meeting_place / "f"
+    file.write_bytes(b"old")
+    file.chmod(0o644)
+    assert not as_nobody(lambda: check_writable(file))
+    assert not as_nobody(lambda: write_atomic(file, b"new"))
+    assert (file.read_bytes(), owner(file)) == (b"old", (0, 0, 0o644))
+    assert list(meeting_place.iterdir()) == [file]
+
+
+@root
+def test_a_file_in_a_folder_that_takes_no_new_ones_is_written(meeting_place: Path) -> None:
+    file = meeting_place / "f"
+    file.write_bytes(b"old")
+    os.chown(file, NOBODY, NOBODY)
+    meeting_place.chmod(0o755)
+    assert as_nobody(lambda: checked_and_written(file))
+    assert (file.read_bytes(), owner(file)) == (b"new", (NOBODY, NOBODY, 0o644))
+    assert not as_nobody(lambda: check_writable(meeting_place / "g"))
+
+
+def test_all_names_of_a_file_stay_names_of_it(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"old")
+    os.link(tmp_path / "f", tmp_path / "g")
+    write_atomic(tmp_path / "f", b"new and longer")
+    assert (tmp_path / "g").read_bytes() == b"new and longer"
+    write_atomic(tmp_path / "g", b"")
+    assert (tmp_path / "f").read_bytes() == b""
+
+
+def test_a_full_disk_leaves_a_file_of_two_names_as_it_was(small_disk: Path) -> None:
+    file = small_disk / "f"
+    file.write_bytes(b"old" * 5000)
+    os.link(file, small_disk / "g")
+    with pytest.raises(CgcliError, match=f"no space left while writing {file}"):
+        write_atomic(file, b"new" * 12000)  # there is room for it once, and not twice
+    assert file.read_bytes() == b"old" * 5000
+    assert sorted(small_disk.iterdir()) == [file, small_disk / "g"]
+
+
+def test_a_file_that_is_a_mount_of_its_own_is_written(tmp_path: Path, small_disk: Path) -> None:
+    """As a container has it that was given one file of its host, perhaps in a folder that is read-only."""
+    file, real = small_disk / "f", tmp_path / "real"
+    file.touch()
+    real.write_bytes(b"old")
+    subprocess.run(["mount", "--bind", real, file], check=True)
+    try:
+        write_atomic(file, b"new")
+        assert real.read_bytes() == b"new"
+        subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+        check_writable(file)
+        write_atomic(file, b"newer")
+        assert real.read_bytes() == b"newer"
+    finally:
+        subprocess.run(["umount", file], check=True)
+
+
+def test_an_access_list_is_kept(tmp_path: Path) -> None:
+    name, nobody = "system.posix_acl_access", 0xFFFFFFFF
+    entries = [(1, 6, nobody), (2, 4, 1234), (4, 4, nobody), (16, 6, nobody), (32, 0, nobody)]
+    access = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    file, plain = tmp_path / "f", tmp_path / "plain"
+    file.write_bytes(b"old")
+    plain.write_bytes(b"old")
+    try:
+        os.setxattr(file, name, access)
+        os.setxattr(tmp_path, "system.posix_acl_default", access)
+    except OSError:
+        pytest.skip("this file system has no access lists")
+    write_atomic(file, b"new")
+    assert (file.read_bytes(), os.getxattr(file, name)) == (b"new", access)
+    write_atomic(plain, b"new")
+    assert (plain.read_bytes(), name in os.listxattr(plain)) == (b"new", False)
+
+
+def test_links_in_a_circle_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(CgcliError, match="cannot write"):
+        write_atomic(tmp_path / "a", b"")
+    with pytest.raises(CgcliError, match="cannot write"):
+        check_writable(tmp_path / "a")
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    write_atomic(tmp_path / ("f" * 255), b"new")
+    assert (tmp_path / ("f" * 255)).read_bytes() == b"new"
+
+
+def test_who_looks_and_writes_under_the_lock_loses_nothing(tmp_path: Path) -> None:
+    """By two names of one file in two folders, one of them through a link; and nothing is left beside it."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    file, other, link = tmp_path / "one" / "f", tmp_path / "two" / "g", tmp_path / "link"
+    file.write_bytes(b"")
+    link.symlink_to(file)
+    threads = 6
+
+    def add(path: Path, barrier: threading.Barrier) -> None:
+        barrier.wait()
+        with locked(path):
+            write_atomic(path, content(path) + b"x")
+
+    for names in ([file, link], [file, link, other]):
+        if other in names:
+            os.link(file, other)
+        before = len(file.read_bytes())
+        barrier = threading.Barrier(threads)
+        each = [threading.Thread(target=add, args=(names[at % len(names)], barrier)) for at in range(threads)]
+        for thread in each:
+            thread.start()
+        for thread in each:
+            thread.join()
+        assert len(file.read_bytes()) == before + threads
+    assert sorted(tmp_path.rglob("*")) == sorted([file.parent, other.parent, file, other, link])
+
+
+def test_a_pipe_is_not_opened_to_be_locked(tmp_path: Path) -> None:
+    """Who opened it would be its reader: what is written then is lost."""
+    os.mkfifo(tmp_path / "pipe")
+    with locked(tmp_path / "pipe"), pytest.raises(OSError, match="No such device"):
+        os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)

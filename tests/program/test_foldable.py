@@ -113,3 +113,8 @@ def test_the_standard_library_parses_without_comments_and_bodies(name: str) -> N
     assert len(found.comments) > 10 and len(found.bodies) > 10
     assert signatures(all_out(text, found)) == signatures(text)
     ast.parse(all_out(text, found))
+
+
+def test_a_form_feed_ends_no_comment() -> None:
+    code = "a = 1\n-- one\x0ctwo\nb = 2\n"
+    assert all_out(code, of(code, "lua", "--")) == "a = 1\nb = 2\n"

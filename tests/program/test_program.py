@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.program.program import PAPER, RAW, Layout, Program
+from cgcli.core.errors import UsageError
+from cgcli.program.program import PAPER, RAW, Layout, Program, checked_prompt, for_file, from_file
 from cgcli.program.split import split
 from cgcli.program.turn import Turn
 
@@ -86,3 +89,70 @@ def test_trailing_space_never_comes_out(pieces: list[str]) -> None:
 
     space = TrailingSpace()
     assert "".join(map(space.feed, pieces)) == "".join(pieces).rstrip()
+
+
+@pytest.mark.parametrize("mark", ["#", "//"])
+def test_a_comment_is_a_line_for_each_that_some_language_has(mark: str) -> None:
+    program = Program(layout=Layout(mark))
+    assert program.comment("a\x0cb\x1cc\n") == f"{mark} a\x0cb\x1cc\n"
+    assert program.comment("a\rb\r\nc\u2028d\x85e") == "".join(f"{mark} {letter}\n" for letter in "abcde")
+
+
+@pytest.mark.parametrize("prompt", ["encoding: base64", "a\ncoding=x", "vim: set fileencoding=nothing :"])
+def test_no_comment_names_the_encoding_of_its_file(prompt: str) -> None:
+    program = Program().add(Turn(prompt, "x = 1"))
+    ast.parse(program.source().encode())
+    assert split(program.source()).turns[0].prompt == prompt
+    twice = Program().add(Turn("a", "x = 1")).add(Turn(prompt, "y = 2"))
+    assert (
+        twice.source().startswith("# a\n") and twice.drop(0).source() == program.put(0, Turn(prompt, "y = 2")).source()
+    )
+    for layout in (Layout("//"), PAPER, RAW):
+        assert Program(layout=layout).opening(prompt) == Program(layout=layout).comment(prompt)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", ""),
+        (b"\xef\xbb\xbf", ""),
+        (b"\xef\xbb\xbfa\r\nb", "a\nb"),
+        (b"a\r\nb\nc\r\n", "a\nb\nc\n"),
+        (b"a\rb\n", "a\rb\n"),
+        (b"a\rb", "a\rb"),
+        (b"x\xef\xbb\xbf\xff", "x\ufeff\udcff"),
+    ],
+)
+def test_a_file_is_read_without_its_form(data: bytes, text: str) -> None:
+    assert from_file(data) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "expected"),
+    [
+        ("a\nb\n", b"", b"a\nb\n"),
+        ("a\nb\n", b"z\r\n", b"a\r\nb\r\n"),
+        ("a\nb\n", b"\xef\xbb\xbfz", b"\xef\xbb\xbfa\nb\n"),
+        ("a\nb\nc\n", b"a\r\nb\nz\r\n", b"a\r\nb\nc\r\n"),
+        ("a\nb\nc\n", b"a\r\nb", b"a\r\nb\r\nc\r\n"),
+        ("a\nb\nc\n", b"a\nb\r\nz\n", b"a\nb\r\nc\n"),
+        ("a\r\nb\n", b"z\r\n", b"a\r\nb\r\n"),
+        ("", b"\xef\xbb\xbfa\r\n", b"\xef\xbb\xbf"),
+    ],
+)
+def test_a_file_is_written_in_the_form_that_it_had(text: str, before: bytes, expected: bytes) -> None:
+    assert for_file(text, before) == expected
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"\xef\xbb\xbf", b"a", b"\xff", b"\xc3\xa9"])).map(b"".join))
+def test_a_file_that_is_written_again_is_the_same(data: bytes) -> None:
+    text = from_file(data)
+    assert for_file(text, data) == data
+    assert from_file(for_file(text + "\nb\n", data)) == from_file((text + "\nb\n").encode("utf-8", "surrogateescape"))
+
+
+@pytest.mark.parametrize("prompt", ["caf\udce9", "\ud800", "a\0b"])
+def test_a_prompt_is_text(prompt: str) -> None:
+    with pytest.raises(UsageError, match=r"the prompt (is not UTF-8|has a NUL character)"):
+        checked_prompt(prompt, "the prompt")
+    assert checked_prompt("\ufeffa\tb", "") == "a\tb"

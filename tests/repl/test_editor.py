@@ -57,3 +57,10 @@ def test_an_editor_that_fails_is_one_line(variables: dict[str, str], words: str)
     with pytest.raises(CgcliError) as raised:
         edit("text", ".py", {"PATH": os.environ["PATH"], **variables})
     assert words in raised.value.message
+
+
+def test_an_editor_may_leave_crlf_and_a_byte_order_mark(tmp_path: Path) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nprintf '\\357\\273\\277x = 1\\r\\ny = 2\\r\\n' > \"$1\"\n")
+    editor.chmod(0o755)
+    assert edit("x = 1", ".py", {"EDITOR": str(editor), "PATH": os.environ["PATH"]}) == "x = 1\ny = 2"

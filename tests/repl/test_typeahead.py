@@ -39,7 +39,8 @@ from cgcli.repl.typeahead import Typeahead, typed_of
         (b"\x1b[200~all of it\rthat came", [], "all of it\nthat came"),
         ("é日\x7f本".encode(), [], "é本"),
         (b"a\x1b[", [], "a"),
-        (b"caf\xc3", [], "caf\ufffd"),
+        (b"caf\xc3", [], "caf\udcc3"),
+        (b"caf\xe9\r", ["caf\udce9"], ""),
     ],
 )
 def test_what_keys_mean(keys: bytes, lines: list[str], text: str) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.files import check_writable, write_atomic
+from cgcli.core.files import check_writable, content, locked, write_atomic
 from cgcli.program.history import Saved
 from cgcli.program.parsing import parsed
-from cgcli.program.program import decode, digest, encode
+from cgcli.program.program import digest, encode, for_file, from_file
+from cgcli.program.split import lines_of
 from cgcli.repl.arguments import FILE, FORMAT, OVER
 from cgcli.repl.command import command
 from cgcli.repl.commands.turns import last
@@ -33,7 +34,8 @@ def save(repl: Repl, path: Path | None, over: str | None) -> None:
     known = repl.known_file
     if path is None:
         path = Path(known.path) if known else _free(repl, repl.language.suffixes[0])
-    _write(repl, path, repl.program.source(), "save", over, known)
+    text = repl.program.source()
+    _write(repl, path, for_file(text, content(path) or repl.known_bytes), "save", over, known)
     repl.do(repl.history.save(path))
     if repl.language.name == "python" and parsed(repl.program.source()) is None:
         repl.screen.note("it is not valid Python yet")
@@ -54,23 +56,24 @@ def export(repl: Repl, form: Form, path: Path | None, over: str | None) -> None:
         known = repl.known_file
         suffix = FORMS[form].suffix
         path = Path(known.path).with_suffix(suffix) if known else _free(repl, suffix)
-    _write(repl, path, text, f"export {form}", over, None)
+    _write(repl, path, encode(text), f"export {form}", over, None)
 
 
-def _write(repl: Repl, path: Path, text: str, command: str, over: str | None, known: Saved | None) -> None:
+def _write(repl: Repl, path: Path, data: bytes, command: str, over: str | None, known: Saved | None) -> None:
     """Write a file that is new, or `known`, or to be written over. Raises CgcliError; nothing is written then."""
     name = shown(repl, path)
     if path.is_fifo():
         raise CgcliError(f"cannot write {name}: it is a pipe, and nobody may read it")
-    if path.is_file() and not over:
-        is_known = known is not None and known.path == str(path.resolve())
-        held = digest(decode(bytes_of(path)))
-        if held != digest(text) and not (is_known and known is not None and known.text == held):
-            what = "was changed meanwhile" if is_known else "is there already"
-            raise CgcliError(f"{name} {what}, and is left as it is", hint=f"/{command} {name} over")
-    check_writable(path)
-    write_atomic(path, encode(text))
-    repl.screen.note(f"{name}: {counted(len(text.splitlines()), 'line')} written")
+    with locked(path):
+        if path.is_file() and not over:
+            is_known = known is not None and known.path == str(path.resolve())
+            held = digest(from_file(bytes_of(path)))
+            if held != digest(from_file(data)) and not (is_known and known is not None and known.text == held):
+                what = "was changed meanwhile" if is_known else "is there already"
+                raise CgcliError(f"{name} {what}, and is left as it is", hint=f"/{command} {name} over")
+        check_writable(path)
+        write_atomic(path, data)
+    repl.screen.note(f"{name}: {counted(len(lines_of(from_file(data))), 'line')} written")
 
 
 def _free(repl: Repl, suffix: str) -> Path:
