@@ -174,13 +174,13 @@ def _text(wish: Wish, before: bytes) -> str:
 
 
 def _program(wish: Wish, settings: Settings, choice: Choice, code: Language, text: str) -> Program:
-    from cgcli.program.program import RAW, Layout, Program
+    from cgcli.program.program import RAW, Layout, Program, encode
 
     layout = RAW if wish.raw else Layout(code.mark)
     if text:
         return Program(text, layout=layout)
     if settings.prefix is not None:
-        return Program(settings.prefix, layout=layout)
+        return Program(_text(wish, encode(settings.prefix)), layout=layout)
     card = choice.card.prefix if choice.card and code.name == "python" else None
     return Program("" if wish.raw else card or code.prefix, layout=layout)
 

@@ -178,12 +178,12 @@ def checked_prompt(prompt: str, what: str) -> str:
 
     Raises UsageError for one that can be no comment in any language: bytes that are not UTF-8, a NUL.
     """
-    if "\0" in prompt:
-        raise UsageError(f"{what} has a NUL character", hint="a prompt is text")
     try:
         prompt.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{what} is not UTF-8", hint="convert it: iconv -f latin1 -t utf8") from None
+        raise UsageError(f"{what} is not UTF-8", hint="save it as UTF-8") from None
+    if "\0" in prompt:
+        raise UsageError(f"{what} has a NUL character", hint="a prompt is text")
     return prompt.removeprefix("\ufeff")
 
 

@@ -9,7 +9,7 @@ from cgcli.core.config import Settings
 from cgcli.core.errors import CgcliError
 from cgcli.program.history import Saved
 from cgcli.program.languages import Language, language_of
-from cgcli.program.program import Layout, Program, digest, from_file
+from cgcli.program.program import Layout, Program, digest, encode, from_file
 
 if TYPE_CHECKING:
     from cgcli.hub.choose import Choice
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def new_program(code: Language, settings: Settings, choice: Choice) -> Program:
     """A program without turns: the prefix of the settings, else of the model's card, else of the language."""
     card = choice.card.prefix if choice.card and code.name == "python" else None
-    prefix = settings.prefix if settings.prefix is not None else card or code.prefix
+    prefix = from_file(encode(settings.prefix)) if settings.prefix is not None else card or code.prefix
     return Program(prefix, layout=Layout(code.mark))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -69,6 +70,12 @@ class TestLineEnds:
         ran = gen("--raw", "--whole", "y = ", model=tiny_model, stdin=before)
         assert ran.out.startswith(before + b"y = ") and b"\r" not in ran.out[len(before) :]
 
+    def test_a_prefix_is_read_like_a_file(self, tiny_model: Path) -> None:
+        plain = gen("--prefix", "import sys\n", "a", model=tiny_model)
+        assert gen("--prefix", "\ufeffimport sys\r\n", "a", model=tiny_model).out == plain.out
+        script = run("repl", "-m", str(tiny_model), stdin=b"/show\n", CGCLI_PREFIX="\ufeffimport sys\r\n")
+        assert script.out == b"import sys\n"
+
     def test_a_byte_order_mark_alone_is_no_program(self, tiny_model: Path, tmp_path: Path) -> None:
         file = tmp_path / "x.py"
         file.write_bytes(BOM)
@@ -124,6 +131,11 @@ class TestPrompts:
         assert (marked.status, marked.out) == (0, plain.out) and b"\n# set x\n" in plain.out
         command = run("repl", "-m", str(tiny_model), stdin=BOM + b"/help\n")
         assert (command.status, command.out) == (0, b"#!/usr/bin/env python3\n\n")
+
+    def test_utf_16_is_not_utf_8(self, tiny_model: Path, tmp_path: Path) -> None:
+        (tmp_path / "prompts").write_text("set x\n", "utf-16")
+        ran = gen("-f", str(tmp_path / "prompts"), model=tiny_model)
+        assert ran.status == 2 and "line 1 is not UTF-8; save it as UTF-8" in ran.err
 
     def test_a_prompt_given_with_a_byte_order_mark(self, tiny_model: Path) -> None:
         assert gen("\ufeffset x", model=tiny_model).out == gen("set x", model=tiny_model).out
@@ -202,6 +214,35 @@ class TestTwoAtOnce:
                 thread.join()
             assert file.read_bytes().count(b"# print") == writers - len(lost) == 1
             assert all(file.read_bytes().find(text) < 0 for text in lost)
+
+    @pytest.mark.parametrize("option", ["--into", "-o", "/save"])
+    def test_nobody_else_of_us_writes_between_the_look_and_the_writing(
+        self, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+    ) -> None:
+        from cgcli.cli import sinks
+        from cgcli.repl.commands import files
+
+        file, write, asked = tmp_path / "x.py", files.write_atomic, list[bool]()
+
+        def look(path: Path, data: bytes) -> None:
+            descriptor = os.open(tmp_path, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                asked.append(True)
+            else:
+                asked.append(False)
+            finally:
+                os.close(descriptor)
+            write(path, data)
+
+        monkeypatch.setattr(files, "write_atomic", look)
+        monkeypatch.setattr(sinks, "write_atomic", look)
+        if option == "/save":
+            run("repl", "-m", str(tiny_model), stdin=f"/save {file}\n".encode())
+        else:
+            gen("print x", option, str(file), model=tiny_model)
+        assert (asked, file.is_file()) == ([True], True)
 
     @pytest.mark.parametrize("option", ["--into", "-o"])
     @pytest.mark.parametrize("json", [False, True])
