@@ -13,6 +13,7 @@ import pytest
 
 from cgcli.cli.sinks import Bytes, File, Nowhere
 from cgcli.core.errors import CgcliError
+from cgcli.core.files import write_atomic
 from cgcli.core.output import Output
 from tests.cli.running import Ran
 from tests.support.cli import run
@@ -219,10 +220,7 @@ class TestTwoAtOnce:
     def test_nobody_else_of_us_writes_between_the_look_and_the_writing(
         self, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
     ) -> None:
-        from cgcli.cli import sinks
-        from cgcli.repl.commands import files
-
-        file, write, asked = tmp_path / "x.py", files.write_atomic, list[bool]()
+        file, asked = tmp_path / "x.py", list[bool]()
 
         def look(path: Path, data: bytes) -> None:
             descriptor = os.open(tmp_path, os.O_RDONLY)
@@ -234,10 +232,10 @@ class TestTwoAtOnce:
                 asked.append(False)
             finally:
                 os.close(descriptor)
-            write(path, data)
+            write_atomic(path, data)
 
-        monkeypatch.setattr(files, "write_atomic", look)
-        monkeypatch.setattr(sinks, "write_atomic", look)
+        monkeypatch.setattr("cgcli.repl.commands.files.write_atomic", look)
+        monkeypatch.setattr("cgcli.cli.sinks.write_atomic", look)
         if option == "/save":
             run("repl", "-m", str(tiny_model), stdin=f"/save {file}\n".encode())
         else:
