@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-SECONDS = 0.2
-"""Of processor time; CLOCK times that on the clock."""
-CLOCK = 5
+SECONDS = 0.5
+"""Of processor time. There is no limit on the clock: programs that stand for one send themselves its signal."""
 
 
 class OutOfTime(Exception):
@@ -52,24 +51,29 @@ def run(program: str) -> tuple[list[tuple[Any, ...]], bool]:
     def late(*_: object) -> None:
         raise OutOfTime
 
-    limits = {(signal.SIGPROF, signal.ITIMER_PROF): SECONDS, (signal.SIGALRM, signal.ITIMER_REAL): CLOCK * SECONDS}
-    for (number, timer), seconds in limits.items():
-        signal.signal(number, late)
-        signal.setitimer(timer, seconds)
+    signal.signal(signal.SIGALRM, late)
+    signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS, SECONDS)  # again: Python drops what is raised in a callback
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             exec(printing(program), {"__name__": "__main__", "print": recording})
     except BaseException:
         return calls, False
     finally:
-        for number, timer in limits:
-            signal.setitimer(timer, 0)
-            signal.signal(number, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return calls, True
 
 
-def passes_paper(program: str, expected: Any) -> bool:
-    calls, _ = run(program)
+def verdicts(program: str, expected: list[Any]) -> list[dict[str, bool]]:
+    """What the two sets of rules say for each expected value. In a process of its own: it raises out of signals."""
+    found = []
+    for one in expected:
+        calls, ended = run(program)
+        found.append({"paper": passes_paper(calls, one), "strict": ended and passes_strictly(calls, one)})
+    return found
+
+
+def passes_paper(calls: list[tuple[Any, ...]], expected: Any) -> bool:
     try:
         return bool(_same(calls[-1][0], expected))
     except Exception:
@@ -98,10 +102,7 @@ def _same(value: Any, expected: Any) -> Any:
     return type(value) in (str, int, list, bool) and value == expected
 
 
-def passes_strictly(program: str, expected: Any) -> bool:
-    calls, ended = run(program)
-    if not ended or not calls or not calls[-1]:
-        return False
+def passes_strictly(calls: list[tuple[Any, ...]], expected: Any) -> bool:
     try:
         return bool(_as_strict(_plain(calls[-1][0]), expected))
     except Exception:

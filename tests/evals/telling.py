@@ -1,6 +1,7 @@
 """Runs many programs as the sandbox would, without one: a process of its own for each, forked after numpy is imported.
 
-Reads {"program", "kind", "seconds"}, a line each; answers with what `last_print.tell` wrote, a line each.
+Reads a line of JSON for each: {"program", "kind", "seconds"} is answered with what `last_print.tell` writes,
+{"program", "expected"} with the verdicts of `mtpb_rules`. A process that takes too long is killed, its answer empty.
 """
 
 from __future__ import annotations
@@ -8,9 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
+import select
+import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy  # noqa: F401 (the children have it then)
 
@@ -18,26 +23,43 @@ with contextlib.suppress(ImportError):
     import pandas  # type: ignore[import-untyped]  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from cgcli.evals.last_print import tell
+from cgcli.evals import last_print
+from tests.evals import mtpb_rules
+from tests.support.patience import PATIENCE_S
+
+_PROCESSOR_S = 30
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
+    last_print._CLOCK = 10**6
     for line in sys.stdin:
-        asked = json.loads(line)
         ours, theirs = os.pipe()
         child = os.fork()
         if child == 0:
-            os.dup2(theirs, 1)
-            with contextlib.suppress(SystemExit):
-                tell(asked["program"], asked["kind"], asked["seconds"], "")
-            os._exit(0)
+            answer(json.loads(line), theirs)
         os.close(theirs)
-        with os.fdopen(ours, "rb") as answer:
-            words = answer.read()
+        words = b""
+        while select.select([ours], [], [], PATIENCE_S)[0] and (more := os.read(ours, 2**16)):
+            words += more
+        os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(ours)
         sys.stdout.buffer.write(words or b"\n")
         sys.stdout.flush()
+
+
+def answer(asked: dict[str, Any], channel: int) -> NoReturn:
+    resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_S, _PROCESSOR_S))
+    if "kind" in asked:
+        os.dup2(channel, 1)
+        with contextlib.suppress(SystemExit):
+            last_print.tell(asked["program"], asked["kind"], asked["seconds"], "")
+        os._exit(0)
+    words = json.dumps(mtpb_rules.verdicts(asked["program"], asked["expected"])) + "\n"
+    with os.fdopen(channel, "w") as out:
+        out.write(words)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ from hypothesis import strategies as st
 from cgcli.evals.equality import Printed, RulesName, equal
 from tests.evals import mtpb_rules
 
-Tell = Callable[[str, Any], Printed]
-
 ENDINGS = r"""
 print(3) | 3 | x = 3 | x = print(3) | x: int = 3 | x: int | x = 0\nx += 3 | print(3)\nprint(4) | print(4)\nprint(3)
 print() | print(3)\nprint() | print(3, 4) | print(*[3, 4]) | print(3, end="") | print(3, nothing=1) | pass | [3][0]
@@ -29,11 +26,11 @@ print(3)\nif True: pass | for i in range(4): i | def f():\n    print(3)\nf() | d
 def f():\n    return 3\nf() | def f():\n    return 3\nx = f() | def print_all(): print(3)\nprint_all() | import os
 def print_all(): return 3\nprint_all() | def print_all(): return 3\nx = print_all() | print = 5\n3 | print(print(3))
 print(3)\n1 / 0 | 1 / 0\nprint(3) | print(3)\nraise SystemExit | print(3)\nimport sys\nsys.exit(1) | print(3)\n]
-print(3)\nwhile True: pass | while True: pass | print(3)\nimport time\ntime.sleep(9) | (3) | (y := 3) | return 3
+print(3)\nwhile True: pass | while True: pass | print(3)\n{limit} | {limit} | print(3)\n{clock} | (3) | (y := 3) | return 3
 print("a")\n"3" | '''3''' | x = 1, 2 | *[1, 2], 3 | f"{1 + 2}" | x = y = 3 | lambda: 3 | yield 3 | print\n(3)
 x = [1]\nprint(x)\nx.append(2) | x = [3]\nx[0] | del print\nprint(3) | import builtins\nbuiltins.print(3) | True | None
 if True:\n    print(3) | 3 # said | # nothing | assert 3 | "3"; 3 | try:\n    1 / 0\nexcept Exception:\n    print(3)
-try:\n    print(3)\n    while True: pass\nexcept Exception:\n    print(1) | await 3 | class C: x = 3\nC.x | x = (\n3\n)
+try:\n    print(3)\n    {limit}\nexcept Exception:\n    print(1) | await 3 | class C: x = 3\nC.x | x = (\n3\n)
 print("é")\nx = ("é", 3)\nx[1] | s = "a"\ns.upper() | print(3) or 4 | print(3); x = 5 | print (3) | [1, 2] | [1] + [2]
 """
 VALUES = """
@@ -60,67 +57,66 @@ EXPECTED: list[Any] = [
     [3], [1, 2], [[1, 2]], [[1, 2], [3, 4]], ["a", "b", "c"],
     {"a": [1]}, [0.1], [None], [True, 1], [{"a": 1}], 10**30, math.inf,
 ]  # fmt: skip
-RULES: dict[RulesName, Callable[[str, Any], bool]] = {
-    "paper": mtpb_rules.passes_paper,
-    "strict": mtpb_rules.passes_strictly,
-}
+RULES: tuple[RulesName, ...] = ("paper", "strict")
+# The moment at which a limit is met, without the wait for it.
+LIMITS = {"{limit}": "import signal; signal.raise_signal(signal.SIGPROF)"}
+LIMITS["{clock}"] = LIMITS["{limit}"].replace("SIGPROF", "SIGALRM")
 
 
 def told(cases: str) -> list[str]:
     """The programs of a table above; \\n stands for a line end."""
+    for name, code in LIMITS.items():
+        cases = cases.replace(name, code)
     return [case.strip().replace("\\n", "\n") for line in cases.strip().splitlines() for case in line.split(" | ")]
 
 
+class Both:
+    """A worker that both judges' programs run in."""
+
+    def __init__(self, worker: subprocess.Popen[str]) -> None:
+        self._worker = worker
+        self._tell = functools.cache(self._told)
+
+    def agree(self, program: str, *expected: Any) -> list[Any]:
+        """Fails where a verdict of cgcli's is not the reference's; the expected values that pass by the paper's rules."""
+        verdicts = json.loads(self._ask(program=program, expected=expected))
+        for one, verdict in zip(expected, verdicts, strict=True):
+            printed = self._tell(program, type(one).__name__)
+            for name in RULES:
+                assert equal(printed, one, name) == verdict[name], (name, program, one, printed)
+        return [one for one, verdict in zip(expected, verdicts, strict=True) if verdict["paper"]]
+
+    def _told(self, program: str, kind: str) -> Printed:
+        return Printed.told(self._ask(program=program, kind=kind, seconds=mtpb_rules.SECONDS).encode())
+
+    def _ask(self, **question: Any) -> str:
+        stdin, stdout = self._worker.stdin, self._worker.stdout
+        assert stdin and stdout
+        stdin.write(json.dumps(question) + "\n")
+        stdin.flush()
+        return stdout.readline()
+
+
 @pytest.fixture(scope="module")
-def tell() -> Iterator[Tell]:
-    worker = subprocess.Popen(
+def both() -> Iterator[Both]:
+    with subprocess.Popen(
         [sys.executable, Path(__file__).with_name("telling.py")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    stdin, stdout = worker.stdin, worker.stdout
-    assert stdin and stdout
-
-    @functools.cache
-    def told(program: str, kind: str) -> Printed:
-        stdin.write(json.dumps({"program": program, "kind": kind, "seconds": mtpb_rules.SECONDS}) + "\n")
-        stdin.flush()
-        return Printed.told(stdout.readline().encode())
-
-    with worker:
-        yield lambda program, expected: told(program, type(expected).__name__)
-        stdin.close()
+    ) as worker:
+        yield Both(worker)
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    import warnings
-
-    with warnings.catch_warnings():  # what programs are warned of is their own affair
-        warnings.simplefilter("ignore")
-        yield
+def test_what_counts_as_the_last_print(both: Both) -> None:
+    for program in told(ENDINGS):
+        both.agree(program, 3, [1, 2])
 
 
-def agree(tell: Tell, program: str, expected: Any) -> None:
-    printed = tell(program, expected)
-    for name, passes in RULES.items():
-        assert equal(printed, expected, name) == passes(program, expected), (name, program, expected, printed)
-
-
-def test_what_counts_as_the_last_print(tell: Tell) -> None:
-    for program, expected in itertools.product(told(ENDINGS), (3, [1, 2])):
-        agree(tell, program, expected)
-
-
-def test_every_kind_of_value_against_every_kind_of_expected_value(tell: Tell) -> None:
+def test_every_kind_of_value_against_every_kind_of_expected_value(both: Both) -> None:
     passed = set()
     for value in told(VALUES):
-        for expected in EXPECTED:
-            program = f"import numpy as np\nprint({value})"
-            agree(tell, program, expected)
-            if mtpb_rules.passes_paper(program, expected):
-                passed.add(json.dumps(expected))
+        passed |= set(map(json.dumps, both.agree(f"import numpy as np\nprint({value})", *EXPECTED)))
     assert len(passed) == len(EXPECTED) - 3  # all but the dict, None and infinity
 
 
@@ -149,19 +145,19 @@ MADE = (
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 @given(GOLD, st.sampled_from(MADE), st.one_of(st.none(), GOLD), st.sampled_from(["print({})", "{}", "x = {}"]))
 def test_whatever_is_printed_for_whatever_is_expected(
-    tell: Tell, expected: Any, made: str, other: Any, ending: str
+    both: Both, expected: Any, made: str, other: Any, ending: str
 ) -> None:
     value = made.format(repr(expected if other is None else other))
     program = f"import numpy as np\nnan, inf = np.nan, np.inf\n{ending.format(value)}"
-    agree(tell, program, expected)
+    both.agree(program, expected)
 
 
 @pytest.mark.parametrize("series", ["[1, 2]", "[1.0, 2.0 + 1e-9]", "['a']", "[1]", "[True, False]", "[]", "[1, None]"])
-def test_a_series_of_pandas(tell: Tell, series: str) -> None:
+def test_a_series_of_pandas(both: Both, series: str) -> None:
     pytest.importorskip("pandas")
-    for expected in ([1, 2], [1.0, 2.0], ["a"], 1, "a", True, [], [1, 1]):
-        agree(tell, f"import pandas as pd\nprint(pd.Series({series}))", expected)
-        agree(tell, f"import pandas as pd\npd.DataFrame({{'a': {series}}})['a']", expected)
+    expected = ([1, 2], [1.0, 2.0], ["a"], 1, "a", True, [], [1, 1])
+    both.agree(f"import pandas as pd\nprint(pd.Series({series}))", *expected)
+    both.agree(f"import pandas as pd\npd.DataFrame({{'a': {series}}})['a']", *expected)
 
 
 TOLD = """
