@@ -11,6 +11,8 @@ from typing import Any
 import pexpect
 import pyte
 
+from tests.support.patience import PATIENCE_S
+
 
 class _Emulator(pyte.Screen):
     """Answers what the program asks the terminal, such as where its cursor is."""
@@ -58,9 +60,9 @@ class PseudoTerminal:
             except pexpect.EOF:
                 return
 
-    def wait(self, condition: Callable[[], object], seconds: float = 60) -> None:
+    def wait(self, condition: Callable[[], object]) -> None:
         """Until `condition` holds; fails with the screen where it does not."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < until, self.text
             self.pump(0.02)

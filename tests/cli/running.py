@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.patience import PATIENCE_S
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -24,7 +26,7 @@ def cgcli(*arguments: str, stdin: bytes = b"", stdout: int | None = None, **vari
         stdout=subprocess.PIPE if stdout is None else stdout,
         stderr=subprocess.PIPE,
         env={**os.environ, **variables},
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     return Ran(done.returncode, done.stdout or b"", done.stderr.decode())

@@ -17,6 +17,7 @@ from cgcli.engine.drafting import PassCosts
 from cgcli.hub.store import Store
 from tests.cli.running import cgcli
 from tests.cli.test_gen import CGCLI
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_ctrl_c_ends_it_with_130(embedded_model: Path) -> None:
         assert process.stdout and process.stderr
         assert process.stderr.readline() == b"measuring \xe2\x80\xa6\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert process.wait(timeout=PATIENCE_S) == 130
         assert process.stdout.read() == b"" and process.stderr.read() == b"cgcli: interrupted\n"
 
 

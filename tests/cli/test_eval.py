@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 
 from tests.cli.running import Ran, cgcli
 from tests.evals.small import samples, write_samples, write_tasks
+from tests.support.patience import PATIENCE_S, eventually
 
 RIGHT, WRONG = ("S/one", "    return 1\n"), ("S/one", "    return 2\n")
 
@@ -89,9 +89,8 @@ def test_a_killed_run_goes_on(here: Path, tiny_model: Path) -> None:
     words = ("-n", "20", "-t", "0.8", "-o", "s.jsonl", "-m", str(tiny_model), "--max-tokens", "60", "--exact")
     command = [sys.executable, "-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    path, until = here / "s.jsonl", time.monotonic() + 30
-    while (not path.exists() or path.read_bytes().count(b"\n") < 5) and time.monotonic() < until:
-        time.sleep(0.01)
+    path = here / "s.jsonl"
+    eventually(lambda: path.exists() and path.read_bytes().count(b"\n") >= 5)
     process.kill()
     process.wait()
     there = path.read_bytes()
@@ -107,11 +106,10 @@ def test_ctrl_c_ends_it_in_a_line_and_what_was_done_is_kept(here: Path, tiny_mod
     words = ("-n", "500", "-t", "0.8", "-o", "s.jsonl", "-m", str(tiny_model), "--max-tokens", "60")
     command = [sys.executable, "-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ)
-    path, until = here / "s.jsonl", time.monotonic() + 30
-    while (not path.exists() or path.read_bytes().count(b"\n") < 5) and time.monotonic() < until:
-        time.sleep(0.01)
+    path = here / "s.jsonl"
+    eventually(lambda: path.exists() and path.read_bytes().count(b"\n") >= 5)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (130, b"")
     assert err.decode().splitlines()[-1] == "cgcli: interrupted; the same command goes on where it was"
     assert b"Traceback" not in err and path.read_bytes().endswith(b"}\n")
@@ -151,7 +149,7 @@ def test_a_cluster_needs_ray_and_has_to_be_there(here: Path, tiny_model: Path) -
     program += "from cgcli.cli.main import main; sys.exit(main(sys.argv[1:]))"
     words = ["eval", "humaneval", "--data", "tasks.jsonl", "-m", str(tiny_model), "--generate", "s.jsonl"]
     command = [sys.executable, "-c", program, *words, "--ray", "local"]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.splitlines()[-1] == b"cgcli: --ray needs the package ray; pip install 'cgcli[ray]'"
     pytest.importorskip("ray")
@@ -225,7 +223,7 @@ def test_without_a_sandbox_nothing_is_drawn_and_nothing_is_run(here: Path, tiny_
     program = "import sys; from cgcli.sandbox import bubblewrap; bubblewrap._WHERE = '/none'\n"
     program += "from cgcli.cli.main import main; sys.exit(main(sys.argv[1:]))"
     words = ["eval", "humaneval", "--data", "tasks.jsonl", "-m", str(tiny_model), "-o", "s.jsonl"]
-    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 7 and b"bubblewrap is not installed" in done.stderr
     assert not (here / "s.jsonl").exists()
 
@@ -235,7 +233,7 @@ def test_a_terminal_sees_the_score_so_far(here: Path) -> None:
 
     write_samples(here / "s.jsonl", *[("S/one", f"    return {number % 2}  # {number}\n") for number in range(40)])
     command = ["-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", "--judge", "s.jsonl"]
-    child = pexpect.spawn(sys.executable, command, encoding="utf-8", dimensions=(24, 100), timeout=30)
+    child = pexpect.spawn(sys.executable, command, encoding="utf-8", dimensions=(24, 100), timeout=PATIENCE_S)
     child.expect(r"\d+ of 40, \d+\.\d a second, \d:\d\d left, \d+\.\d % pass")
     child.expect("50.0 % pass, took")
     child.expect("40 samples: 20 passed, 20 wrong answer")

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.cli.running import Ran, cgcli
 from tests.evals.small import samples
+from tests.support.patience import eventually
 
 PREFIX = "# Import libraries.\n\nimport numpy as np\n\n"
 
@@ -106,9 +106,7 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Path, data: Path, tiny_model: P
     file = tmp_path / "samples.jsonl"
     words = ["eval", "mtpb", "--data", str(data), "-m", str(tiny_model), "-n", "60", "--generate", str(file)]
     killed = subprocess.Popen([sys.executable, "-m", "cgcli", *words], stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 60
-    while killed.poll() is None and time.monotonic() < until and (not file.exists() or file.stat().st_size < 20_000):
-        time.sleep(0.001)
+    eventually(lambda: killed.poll() is not None or (file.exists() and file.stat().st_size >= 20_000))
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     with file.open("ab") as out:

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.running import cgcli
 from tests.evals.report_files import humaneval, mtpb
 from tests.evals.small import write_tasks
+from tests.support.patience import PATIENCE_S
 
 WITHOUT = """
 import sys
@@ -77,10 +78,12 @@ def test_mtpbs_data_gives_the_categories(tmp_path: Path) -> None:
 
 def test_a_page_without_matplotlib_is_one_line(tmp_path: Path) -> None:
     words = ["eval", "report", str(humaneval(tmp_path / "h.jsonl")), "-o", str(tmp_path / "r.html")]
-    done = subprocess.run([sys.executable, "-c", WITHOUT, *words], capture_output=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", WITHOUT, *words], capture_output=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 1 and not (tmp_path / "r.html").exists()
     assert done.stderr.decode() == "cgcli: a page with plots needs matplotlib; pip install 'cgcli[report]'\n"
-    plain = subprocess.run([sys.executable, "-c", WITHOUT, *words[:3]], capture_output=True, timeout=60, check=False)
+    plain = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *words[:3]], capture_output=True, timeout=PATIENCE_S, check=False
+    )
     assert plain.returncode == 0 and b"pass@k in per cent" in plain.stdout
 
 

@@ -13,6 +13,8 @@ import sys
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
+
 # Run the command line, then print what it imported beyond a bare interpreter.
 PROBE = """
 import json, sys
@@ -57,7 +59,7 @@ HELP_OTHERS = {"typer", "annotated_doc", "shellingham", "rich", "pygments", "mar
 
 def imported(*arguments: str) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, *arguments], capture_output=True, env=os.environ, timeout=60, check=True
+        [sys.executable, "-c", PROBE, *arguments], capture_output=True, env=os.environ, timeout=PATIENCE_S, check=True
     )
     modules: list[str] = json.loads(done.stderr.decode().splitlines()[-1])
     return set(modules)
@@ -94,7 +96,9 @@ def test_a_command_does_not_import_what_only_help_and_downloads_need(command: li
 def test_a_prompt_is_typed_before_anything_heavy_is_there() -> None:
     loop = "import cgcli.repl.loop, cgcli.repl.glance, cgcli.repl.terminal, cgcli.program.shelf, cgcli.hub.choose"
     show = "import sys; sys.stderr.write(repr(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", f"{loop}; {show}"], capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{loop}; {show}"], capture_output=True, timeout=PATIENCE_S, check=True
+    )
     modules = set(ast.literal_eval(done.stderr.decode()))
     assert "prompt_toolkit" in modules
     heavy = {"rich", "pydantic", "huggingface_hub", "numpy", "gguf", "safetensors", "llama_cpp", "pygments", "typer"}

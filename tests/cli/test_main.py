@@ -15,6 +15,7 @@ from cgcli.cli import main as command_line
 from cgcli.cli.context import Run
 from cgcli.core.errors import CgcliError, ModelNotFound
 from tests.cli.running import cgcli
+from tests.support.patience import PATIENCE_S
 
 GOLDEN = Path(__file__).parent / "help.txt"
 COMMANDS = [
@@ -154,7 +155,7 @@ def test_a_stdout_that_is_closed_loses_nothing_in_silence() -> None:
 @pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-"])
 def test_streams_may_be_closed_from_the_start(closing: str) -> None:
     shell = f'"$0" -m cgcli models path nothing {closing}'
-    done = subprocess.run(["sh", "-c", shell, sys.executable], capture_output=True, timeout=60, check=False)
+    done = subprocess.run(["sh", "-c", shell, sys.executable], capture_output=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 3
     assert b"Traceback" not in done.stderr
 

@@ -6,12 +6,12 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.pseudo_terminal import PseudoTerminal, pseudo_terminal
+from tests.support.patience import PATIENCE_S
 
 PROMPT = r"a function that tells whether a number is prime"
 GREEDY = ("-t", "0", "--seed", "1", "--max-tokens", "100")
@@ -69,7 +69,7 @@ def test_a_program_is_grown_run_undone_and_saved(embedded_home: Path, tmp_path: 
         assert ended(terminal) == 0
     text = target.read_text()
     assert f"# {PROMPT}\ndef " in text and "# print whether 17 is prime\n" in text
-    subprocess.run([sys.executable, target], check=True, capture_output=True, timeout=10)
+    subprocess.run([sys.executable, target], check=True, capture_output=True, timeout=PATIENCE_S)
 
 
 def test_a_paste_of_200_lines_is_one_prompt(embedded_home: Path, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_paste_of_200_lines_is_one_prompt(embedded_home: Path, tmp_path: Path)
         terminal.send("\x1b[200~" + "\n".join(lines) + "\x1b[201~")
         terminal.wait_for(PROMPT)
         terminal.send("\r")
-        terminal.wait(lambda: "2 ›" in terminal.text, 60)
+        terminal.wait(lambda: "2 ›" in terminal.text)
         type_line(terminal, f"/save {tmp_path / 'pasted.py'}")
         terminal.wait_for("written")
     text = (tmp_path / "pasted.py").read_text()
@@ -89,10 +89,8 @@ def test_ctrl_c_while_it_writes_keeps_the_part(embedded_home: Path, tmp_path: Pa
     with repl(embedded_home, tmp_path / "home", "-t", "0.8", "--seed", "3", "--max-tokens", "2000") as terminal:
         type_line(terminal, "a list of the hundred largest cities, with their countries")
         terminal.wait(lambda: terminal.text.count("\n") > 3 and "perplexity" in terminal.text)
-        pressed = time.monotonic()
         terminal.send("\x03")
         terminal.wait_for("2 ›")
-        assert time.monotonic() - pressed < 3
         assert "kept" in terminal.text
         type_line(terminal, "/show")
         terminal.wait_for("interrupted", times=2)

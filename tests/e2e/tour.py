@@ -36,7 +36,7 @@ def enter(terminal: PseudoTerminal, line: str) -> None:
     """Type a line, and wait for the next prompt."""
     before = prompts(terminal)
     terminal.send(line + "\r")
-    terminal.wait(lambda: prompts(terminal) > before, 60)
+    terminal.wait(lambda: prompts(terminal) > before)
     terminal.pump(0.3)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from cgcli.engine.binding import system_info
 from cgcli.engine.context import Context
 from cgcli.engine.llama import Model, quantize
+from tests.support.patience import PATIENCE_S
 
 # A window larger than the one it was trained on makes llama.cpp warn.
 WARNED = """
@@ -24,19 +25,23 @@ with Model.load(Path(sys.argv[1])) as model, Context(model, n_ctx=4096):
 
 
 def test_llama_cpps_log_reaches_no_stream_by_itself(tiny_model: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", WARNED, tiny_model], capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", WARNED, tiny_model], capture_output=True, timeout=PATIENCE_S, check=True
+    )
     assert (done.stdout, done.stderr) == (b"", b"")
 
 
 def test_its_warnings_go_to_our_logger(tiny_model: Path) -> None:
     listening = f"import logging; logging.basicConfig(format='heard %(message)s')\n{WARNED}"
-    done = subprocess.run([sys.executable, "-c", listening, tiny_model], capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", listening, tiny_model], capture_output=True, timeout=PATIENCE_S, check=True
+    )
     assert done.stderr.startswith(b"heard ") and b"n_ctx" in done.stderr
 
 
 def test_importing_the_boundary_leaves_the_package_importable() -> None:
     code = "from cgcli.engine.binding import library; library(); import llama_cpp; print(llama_cpp.Llama.__name__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=PATIENCE_S, check=True)
     assert done.stdout == b"Llama\n"
 
 

@@ -14,6 +14,7 @@ from cgcli.evals.judging import Job, judge_all, timed, worker_count
 from cgcli.evals.verdicts import Result
 from cgcli.sandbox.run import run
 from tests.evals.small import ONE, TASKS, TWICE, write_tasks
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("sandbox")
 
@@ -26,21 +27,21 @@ def tasks(shared: Path) -> dict[str, Task]:
     return load(path)
 
 
-def checked(task: Task, completion: str, cpu_s: float = 3.0) -> Result:
-    check = Check(task, completion, timed(cpu_s))
+def checked(task: Task, completion: str, cpu_s: float = 20.0) -> Result:
+    check = Check(task, completion, replace(timed(cpu_s), wall_s=PATIENCE_S))
     return check.result(run(check.source, policy=check.policy))
 
 
 def all_checked(completions: dict[str, tuple[Task, str, float]]) -> dict[str, Result]:
     # Processor time decides; the clock is to be no judge of a busy machine.
-    policies = {cpu_s: replace(timed(cpu_s), wall_s=60) for _, _, cpu_s in completions.values()}
+    policies = {cpu_s: replace(timed(cpu_s), wall_s=PATIENCE_S) for _, _, cpu_s in completions.values()}
     checks = {name: Check(task, text, policies[cpu_s]) for name, (task, text, cpu_s) in completions.items()}
     jobs = [Job(name, check.source, check.policy) for name, check in checks.items()]
     return {name: checks[name].result(verdict) for name, verdict in judge_all(jobs, worker_count())}
 
 
 def test_every_solution_of_the_authors_passes(tasks: dict[str, Task]) -> None:
-    found = all_checked({name: (task, task.solution, 3.0) for name, task in tasks.items()})
+    found = all_checked({name: (task, task.solution, 20.0) for name, task in tasks.items()})
     assert len(found) == 164 and {name: result for name, result in found.items() if not result.passed} == {}
 
 
@@ -64,10 +65,10 @@ _wrong = {task.entry_point}
 
 def mutant(kind: int, task: Task) -> tuple[Task, str, float]:
     mutants = (
-        (f"    pass\n\n{task.entry_point}.__doc__ = None\n", 3.0),
-        (off_by_one(task), 3.0),
+        (f"    pass\n\n{task.entry_point}.__doc__ = None\n", 20.0),
+        (off_by_one(task), 20.0),
         ("    while True:\n        pass\n", 0.15),
-        ("    raise LookupError('mutant')\n", 3.0),
+        ("    raise LookupError('mutant')\n", 20.0),
     )
     return (task, *mutants[kind])
 

@@ -26,7 +26,8 @@ print(3)\nif True: pass | for i in range(4): i | def f():\n    print(3)\nf() | d
 def f():\n    return 3\nf() | def f():\n    return 3\nx = f() | def print_all(): print(3)\nprint_all() | import os
 def print_all(): return 3\nprint_all() | def print_all(): return 3\nx = print_all() | print = 5\n3 | print(print(3))
 print(3)\n1 / 0 | 1 / 0\nprint(3) | print(3)\nraise SystemExit | print(3)\nimport sys\nsys.exit(1) | print(3)\n]
-print(3)\nwhile True: pass | while True: pass | print(3)\n{limit} | {limit} | print(3)\n{clock} | (3) | (y := 3) | return 3
+print(3)\nwhile True: pass | while True: pass | print(3)\n{limit} | {limit} | print(3)\n{clock} | (3) | (y := 3)
+return 3
 print("a")\n"3" | '''3''' | x = 1, 2 | *[1, 2], 3 | f"{1 + 2}" | x = y = 3 | lambda: 3 | yield 3 | print\n(3)
 x = [1]\nprint(x)\nx.append(2) | x = [3]\nx[0] | del print\nprint(3) | import builtins\nbuiltins.print(3) | True | None
 if True:\n    print(3) | 3 # said | # nothing | assert 3 | "3"; 3 | try:\n    1 / 0\nexcept Exception:\n    print(3)
@@ -78,7 +79,7 @@ class Both:
         self._tell = functools.cache(self._told)
 
     def agree(self, program: str, *expected: Any) -> list[Any]:
-        """Fails where a verdict of cgcli's is not the reference's; the expected values that pass by the paper's rules."""
+        """Fails where the two judges differ; the expected values that pass by the paper's rules."""
         verdicts = json.loads(self._ask(program=program, expected=expected))
         for one, verdict in zip(expected, verdicts, strict=True):
             printed = self._tell(program, type(one).__name__)

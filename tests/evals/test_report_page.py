@@ -18,6 +18,7 @@ from cgcli.evals.report.published import published
 from cgcli.evals.report.runs import read_runs
 from cgcli.evals.report.sections import sections
 from tests.evals.report_files import humaneval, mtpb, task, write
+from tests.support.patience import PATIENCE_S
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'cgcli[report]'")
 VOID = {"meta", "br", "path", "use", "rect"}
@@ -229,5 +230,5 @@ def browse(path: Path, width: int, dark: bool) -> tuple[str, str]:
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--enable-logging=stderr"]
     options += [f"--window-size={width},900", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
     options += [f"--user-data-dir={path.parent / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    done = subprocess.run([browser, *options, path.as_uri()], capture_output=True, timeout=120, check=True)
+    done = subprocess.run([browser, *options, path.as_uri()], capture_output=True, timeout=PATIENCE_S, check=True)
     return done.stdout.decode(), done.stderr.decode()

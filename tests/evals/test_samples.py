@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.evals.samples import Samples, read, written
+from tests.support.patience import eventually
 
 KEY = ("task_id", "index")
 
@@ -143,9 +143,7 @@ def test_a_killed_writer_leaves_whole_lines_and_the_next_goes_on(tmp_path: Path)
     path = tmp_path / "samples.jsonl"
     for least in (50, 200):
         process = subprocess.Popen([sys.executable, "-c", WRITER, path])
-        until = time.monotonic() + 20
-        while (not path.exists() or path.stat().st_size < least * 600) and time.monotonic() < until:
-            time.sleep(0.005)
+        eventually(lambda: path.exists() and path.stat().st_size >= least * 600)  # noqa: B023 (at once)
         process.send_signal(signal.SIGKILL)
         process.wait()
         found = [one["index"] for one in read(path)]

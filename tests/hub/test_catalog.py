@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -129,12 +128,8 @@ def test_mistakes_in_the_file_are_refused(models: str) -> None:
         parse_catalog(f'default = "b"\n[shapes]\n[sources]\n{models}')
 
 
-def test_loading_is_quick_and_imports_little() -> None:
+def test_loading_imports_little() -> None:
     code = "import sys; from cgcli.hub.catalog import load_catalog; load_catalog(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"numpy", "huggingface_hub", "rich", "typer", "llama_cpp", "filelock", "difflib", "json"}
     assert not heavy & set(done.stdout.split())
-    load_catalog.cache_clear()
-    start = time.perf_counter()
-    load_catalog()
-    assert time.perf_counter() - start < 0.1

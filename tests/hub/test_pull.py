@@ -22,6 +22,7 @@ from cgcli.hub.store import Store
 from tests.hub.fake_hub import FakeHub
 from tests.hub.recording import Recorder
 from tests.hub.tiny import sha256, write_gguf
+from tests.support.patience import PATIENCE_S, eventually
 
 REPO = "someone/Some-Model"
 SPEC = f"hf:{REPO}/Tiny.F16.gguf"
@@ -178,7 +179,7 @@ def test_offline(hub: FakeHub, environment: Environment, progress: Recorder, dat
 
 def test_offline_in_a_process(hub: FakeHub, environment: Environment, data: bytes) -> None:
     offline = replace(environment, variables={**environment.variables, "HF_HUB_OFFLINE": "1"})
-    _, told = (process := start(offline, SPEC)).communicate(timeout=30)
+    _, told = (process := start(offline, SPEC)).communicate(timeout=PATIENCE_S)
     assert process.returncode == ExitStatus.NETWORK
     assert told.splitlines() == ["ready", "4: HF_HUB_OFFLINE is set: nothing is downloaded"]
     assert hub.log.requests == []
@@ -186,16 +187,15 @@ def test_offline_in_a_process(hub: FakeHub, environment: Environment, data: byte
 
 def test_two_at_once(hub: FakeHub, environment: Environment, tmp_path: Path) -> None:
     data = write_gguf(hub.root / REPO / "Tiny.F16.gguf", width=1024).read_bytes()
-    hub.faults.bytes_per_s = 1e6
+    hub.faults.bytes_per_s = 1e5
     first = start(environment, SPEC)
-    while not hub.log.gets("/cdn/someone/Some-Model/Tiny.F16.gguf"):
-        time.sleep(0.01)
+    eventually(lambda: hub.log.gets("/cdn/someone/Some-Model/Tiny.F16.gguf"))
     second = start(environment, SPEC)
     assert second.stderr is not None
     assert second.stderr.readline() == "ready\n"
     assert second.stderr.readline() == "another cgcli is working on tiny.f16: waiting for it\n"
     hub.faults.bytes_per_s = None
-    outs = [process.communicate(timeout=30) for process in (first, second)]
+    outs = [process.communicate(timeout=PATIENCE_S) for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], outs
     assert outs[0][0] == outs[1][0]
     assert Path(outs[0][0].strip()).read_bytes() == data
@@ -214,7 +214,8 @@ def test_killed_twenty_times(hub: FakeHub, environment: Environment, tmp_path: P
         process = start(environment, SPEC)
         assert process.stderr is not None
         assert process.stderr.readline() == "ready\n"
-        time.sleep(chance.uniform(0.0, 0.45))
+        more = sent + chance.uniform(0, 4e6)
+        eventually(lambda: hub.log.sent["Tiny.F16.gguf"] >= more or process.poll() is not None)  # noqa: B023 (at once)
         process.kill()
         process.communicate()
         assert Store(environment.store).all() == []
@@ -230,7 +231,7 @@ def test_killed_twenty_times(hub: FakeHub, environment: Environment, tmp_path: P
     assert kept < len(data), "the kills came too late"
     hub.faults.bytes_per_s = None
     process = start(environment, SPEC)
-    out, told = process.communicate(timeout=60)
+    out, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, told
     assert Path(out.strip()).read_bytes() == data
     # With whole pieces of 10 MiB nothing would ever have been kept.

@@ -19,6 +19,7 @@ from tests.hub.fake_hub import FakeHub
 from tests.hub.recording import Recorder
 from tests.hub.test_pull import start
 from tests.hub.tiny import sha256
+from tests.support.patience import PATIENCE_S
 
 REPO = "Salesforce/codegen-350M-mono"
 # Small checkpoints in the Hub's layout, wherever there are some.
@@ -124,7 +125,7 @@ def test_killed_while_converting(hub: FakeHub, environment: Environment) -> None
         for stored in store.all():
             assert sha256(stored.path.read_bytes()) == stored.manifest.sha256
     process = start(environment, f"hf:{REPO}:q8_0")
-    out, told = process.communicate(timeout=60)
+    out, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, told
     stored = store.find("codegen-350m-mono")
     assert stored.path == Path(out.strip())

@@ -16,6 +16,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
+
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "kernels" / "llama" / "build_wheel.py"
 
@@ -71,7 +73,7 @@ def surroundings(tmp_path: Path, script: ModuleType) -> dict[str, str]:
 
 def run(surroundings: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SCRIPT)]
-    return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def kept(tmp_path: Path) -> list[Path]:
@@ -124,7 +126,7 @@ def test_two_at_once_are_one_build_and_one_wait(surroundings: dict[str, str], sc
         assert "waiting for it" in waiting.stderr.readline()
         time.sleep(0.1)
         assert waiting.poll() is None
-    out, _ = waiting.communicate(timeout=60)
+    out, _ = waiting.communicate(timeout=PATIENCE_S)
     assert Path(out.strip()) == wheel
 
 

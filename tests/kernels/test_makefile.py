@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
+
 REPOSITORY = Path(__file__).parents[2]
 PYTHON = """#!/bin/sh
 echo "$@" >> notes
@@ -46,7 +48,7 @@ def installed(checkout: Path, target: str, *, status: int = 0) -> list[str]:
     for mark in (checkout / ".venv").glob(".[lc]*"):
         os.utime(mark, (later - 1, later - 1))
     os.utime(checkout / "pyproject.toml", (later, later))
-    made = subprocess.run(["make", target], cwd=checkout, capture_output=True, timeout=60, check=False)
+    made = subprocess.run(["make", target], cwd=checkout, capture_output=True, timeout=PATIENCE_S, check=False)
     assert made.returncode == status, made.stderr
     lines = (checkout / "notes").read_text().splitlines()
     return [line.split()[-1] for line in lines if "--force-reinstall" in line and line.endswith(".whl")]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.native.test_checker import FLAGS, SANITIZERS
+from tests.support.patience import PATIENCE_S
 
 # What is broken: what stands in draft.c, what takes its place.
 BREAKS = {
@@ -56,5 +57,5 @@ def test_a_broken_index_fails(what: str, compiler: str, kernels: Path, tmp_path:
     source = tmp_path / "draft.c"
     source.write_text(text.replace(before, after))
     checker = build(compiler, kernels, tmp_path / "checker", source)
-    run = subprocess.run([checker], capture_output=True, timeout=60, check=False)
+    run = subprocess.run([checker], capture_output=True, timeout=PATIENCE_S, check=False)
     assert run.returncode != 0, run.stdout

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from cgcli.native.interrupt import interruptible
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no sigaction on Windows")
 
@@ -24,7 +25,7 @@ def run(code: str, *wrapper: str) -> subprocess.CompletedProcess[str]:
     before = "import os, signal, sys\nfrom cgcli.native.interrupt import interruptible\n"
     before += "press = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
     command = [*wrapper, sys.executable, "-c", before + code]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_the_first_interrupt_sets_the_flag_and_raises_nothing() -> None:
@@ -87,7 +88,9 @@ def test_a_second_interrupt_ends_a_process_that_hangs() -> None:
 def test_a_second_interrupt_ends_a_process_that_hangs_in_c() -> None:
     code = "import ctypes, subprocess\n"
     code += "with interruptible():\n"
-    code += "    subprocess.Popen(['sh', '-c', 'sleep 0.2; kill -INT $0; sleep 0.2; kill -INT $0', str(os.getpid())])\n"
+    asleep = "sleep 0.2; until grep -q State:.S /proc/$0/status; do sleep 0.1; done; "
+    press = f"{asleep} kill -INT $0; " * 2
+    code += f"    subprocess.Popen(['sh', '-c', {press!r}, str(os.getpid())])\n"
     code += "    ctypes.PyDLL(None).sleep(20); print('once', flush=True)\n"  # PyDLL keeps the interpreter locked
     code += "    ctypes.PyDLL(None).sleep(20); print('twice', flush=True)\n"
     done = run(code)

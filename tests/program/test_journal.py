@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from cgcli.program.program import Program
 from cgcli.program.turn import Turn
 from tests.conftest import REPOSITORY
 from tests.program.steps import Step, event, programs, steps
+from tests.support.patience import PATIENCE_S
 
 
 def begun(folder: Path, *prompts: str) -> Journal:
@@ -166,7 +166,7 @@ def test_two_processes_on_one_program(tmp_path: Path) -> None:
     first = worker(tmp_path, 1)
     assert first.stdout and first.stdout.readline() == b"open\n" and first.stdout.readline() == b"1\n"
     second = worker(tmp_path, 2)
-    _, said = second.communicate(timeout=60)
+    _, said = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 1 and b"is open in another cgcli" in said
     first.kill()
     first.communicate()
@@ -181,11 +181,14 @@ def test_a_process_that_is_killed_loses_nothing_that_append_returned_for(tmp_pat
     for seed in range(8):
         process = worker(tmp_path, seed)
         assert process.stdout and process.stdout.readline() == b"open\n"
-        time.sleep(chance.random() * 0.15)
+        said: list[bytes] = []
+        for _ in range(chance.randint(1, 6)):
+            said.append(process.stdout.readline())
+        time.sleep(chance.random() * 0.02)
         process.kill()
-        said = process.stdout.read().split()
+        said += process.stdout.read().split()
         process.communicate()
-        told = int(said[-1]) if said else kept
+        told = int(said[-1])
         files = set(tmp_path.glob("*.jsonl"))
         if files:
             (path,) = files
@@ -261,11 +264,12 @@ def test_what_somebody_else_has_written_is_left_as_it_is(tmp_path: Path) -> None
     journal.close()
 
 
-def test_who_only_looks_keeps_nobody_from_opening_it(tmp_path: Path) -> None:
+def test_who_only_looks_keeps_nobody_from_opening_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = begun(tmp_path, "read")
     journal.close()
     looking = hold(journal.path)
-    threading.Timer(0.02, looking.release).start()
+    monkeypatch.setattr("cgcli.program.journal._GLANCE_S", PATIENCE_S)
+    monkeypatch.setattr("time.sleep", lambda seconds: looking.release())  # while the second waits
     Journal.open(journal.path).close()
 
 

@@ -1,7 +1,7 @@
 """A REPL of a few commands around the real reader, for the tests that need a real terminal; run in a pseudo-terminal.
 
-/stream SECONDS streams lines of code, /load SECONDS says for so long that it loads, /ask asks for other words within a
-command, /edit and /choose do what they say, all else is said back.
+/stream streams lines of code and /load says that it loads, until SIGUSR1 ends it; /stream 0 streams none. /ask asks for
+other words within a command, /edit and /choose do what they say, all else is said back.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ class FakeView:
         )
         self.on_change: Callable[[], None] = lambda: None
 
-    def load(self, seconds: float) -> None:
+    def load(self, until: threading.Event) -> None:
         self.now = replace(self.now, state="loading…")
 
         def loaded() -> None:
+            until.wait()
             self.now = replace(self.now, state="")
             self.on_change()
 
-        threading.Timer(seconds, loaded).start()
+        threading.Thread(target=loaded, daemon=True).start()
 
     def status(self) -> Status:
         return self.now
@@ -59,6 +60,8 @@ CARDS = [Card(f"{n} of 4", f"log-probability -{n}.5", f"def f{n}():\n    return 
 
 def main() -> None:
     view = FakeView()
+    enough = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: enough.set())
     plain = bool(os.environ.get("NO_COLOR")) or os.environ["TERM"] == "dumb"
     screen = Screen(sys.stdout, colour=not plain)
     history = Path(os.environ["HISTORY"]) if "HISTORY" in os.environ else None
@@ -69,12 +72,16 @@ def main() -> None:
         except EOFError:
             screen.say("bye")
             return
+        if line in ("/stream", "/load"):
+            enough.clear()
+        elif line == "/stream 0":
+            enough.set()
         try:
             with reader.watching():
                 if line.startswith("/load"):
-                    view.load(float(line.split()[1]))
+                    view.load(enough)
                 elif line.startswith("/stream"):
-                    stream(screen, float(line.split()[1]))
+                    stream(screen, enough)
                 elif line == "/ask":
                     with interruptible(patient=True) as interrupt:
                         screen.say(f"answered {reader.reword(1, 'old')!r}, interrupted {interrupt.requested}")
@@ -91,16 +98,12 @@ def main() -> None:
             screen.dropped(reader.drop())
 
 
-def stream(screen: Screen, seconds: float) -> None:
-    """SIGUSR1 ends it, too."""
-    ended: list[int] = []
-    signal.signal(signal.SIGUSR1, lambda number, frame: ended.append(number))
+def stream(screen: Screen, until: threading.Event) -> None:
     code = screen.stream()
     code.write("# streaming\n")
-    until = time.monotonic() + seconds
     number = 0
     try:
-        while time.monotonic() < until and not ended:
+        while not until.is_set():
             code.write(f"value_{number} = ")
             time.sleep(0.02)
             code.write(f"{number}\n")

@@ -17,6 +17,11 @@ from tests.pseudo_terminal import PseudoTerminal, pseudo_terminal
 TOOLBAR = "tiny q4_0 · turn 1 · ▰▰▰▰▱▱▱▱▱▱ 812/2048 tokens · ▮▮▯ fair 12.3"
 
 
+def enough(terminal: PseudoTerminal) -> None:
+    """End what streams or loads in child.py."""
+    terminal.process.kill(signal.SIGUSR1)
+
+
 def start(**settings: str | int) -> AbstractContextManager[PseudoTerminal]:
     variables = {"PYTHONPATH": str(REPOSITORY), **settings}
     return pseudo_terminal(sys.executable, str(REPOSITORY / "tests/repl/child.py"), **variables)  # type: ignore[arg-type]
@@ -66,7 +71,7 @@ def test_a_prompt_that_is_reworded_says_so_and_how_to_leave(terminal: PseudoTerm
 
 
 def test_lines_typed_while_code_streams_are_queued_and_run_in_order(terminal: PseudoTerminal) -> None:
-    terminal.send("/stream 600\r")
+    terminal.send("/stream\r")
     terminal.wait_for("value_3 = 3")
     terminal.send("/stream 0\rwor")
     terminal.wait_for("queued: /stream 0")
@@ -74,7 +79,7 @@ def test_lines_typed_while_code_streams_are_queued_and_run_in_order(terminal: Ps
     terminal.wait_for("queued: words and more")
     assert all(a == b for a, b in re.findall(r"^value_(\d+) = (\d+)$", terminal.text, re.M))
     assert all(re.fullmatch(r"queued: .*|value_\d+ = \d*|value.*|# streaming|1 › .*|", row) for row in terminal.rows)
-    terminal.process.kill(signal.SIGUSR1)  # the code ends
+    enough(terminal)
     terminal.wait_for("got 'words and\\nmore'")
     terminal.wait(lambda: terminal.line == "1 › half")
     assert "1 › /stream 0\n# streaming\n1 › words and\n  · more\ngot 'words and\\nmore'\n1 › half" in terminal.text
@@ -85,7 +90,7 @@ def test_lines_typed_while_code_streams_are_queued_and_run_in_order(terminal: Ps
 
 
 def test_ctrl_c_drops_what_was_queued_for_good(terminal: PseudoTerminal) -> None:
-    terminal.send("/stream 600\r")
+    terminal.send("/stream\r")
     terminal.wait_for("value_3 = 3")
     terminal.send("/show\rprint it twice\r/show all\r")
     terminal.wait_for("queued: /show all")
@@ -126,8 +131,9 @@ def test_commands_complete_as_they_are_typed_prompts_on_tab(terminal: PseudoTerm
 
 
 def test_the_toolbar_follows_what_changes_behind_it(terminal: PseudoTerminal) -> None:
-    terminal.send("/load 0.7\r")
+    terminal.send("/load\r")
     terminal.wait_for("loading… · tiny")
+    enough(terminal)
     terminal.wait(lambda: "loading" not in terminal.text)
 
 
@@ -149,7 +155,7 @@ def test_the_grey_rest_of_an_earlier_prompt_is_taken_with_the_arrow(terminal: Ps
 
 
 def test_ctrl_c_stops_the_stream_and_keeps_what_enter_did_not_end(terminal: PseudoTerminal) -> None:
-    terminal.send("/stream 60\r")
+    terminal.send("/stream\r")
     terminal.wait_for("value_3 = 3")
     # More than the terminal's queue holds; Ctrl-C must come through all the same.
     terminal.send("\x1b[200~" + "pasted text\n" * 1000 + "\x1b[201~")
@@ -172,11 +178,12 @@ def test_a_paste_of_200_lines_is_one_input(terminal: PseudoTerminal) -> None:
 def test_a_resize_while_code_streams_and_at_the_prompt() -> None:
     with start(rows=120) as terminal:
         terminal.wait_for("1 ›")
-        terminal.send("/stream 1.2\r")
+        terminal.send("/stream\r")
         for columns in (60, 100, 30, 80):
             seen = terminal.text.count("value_")
             terminal.wait(lambda seen=seen: terminal.text.count("value_") > seen + 3)  # type: ignore[misc]
             terminal.resize(120, columns)
+        enough(terminal)
         terminal.wait(lambda: terminal.line == "1 ›")
         numbers = [int(n) for n in re.findall(r"^value_(\d+) = \1$", terminal.text, re.M)]
         assert numbers == list(range(len(numbers))) and len(numbers) > 15
@@ -211,21 +218,21 @@ def test_the_chooser_leaves_nothing_behind(columns: int) -> None:
 
 def test_an_editor_edits_the_line_and_a_failing_one_is_one_line(tmp_path: Path) -> None:
     editor = tmp_path / "editor"
-    editor.write_text('#!/bin/sh\nprintf "%s" "$(cat "$1") edited\nmore" > "$1"\nread answer; echo "read $answer"\n')
+    editor.write_text('#!/bin/sh\nprintf "%s" "$(cat "$1") edited\nmore" > "$1"\necho ready; read answer; echo "read $answer"\n')
     editor.chmod(0o755)
     with start(VISUAL=str(editor)) as terminal:
         terminal.wait_for("1 ›")
         terminal.send("a line")
         terminal.wait_for("1 › a line")
         terminal.send("\x18\x05")
-        terminal.pump(0.5)
+        terminal.wait(lambda: terminal.sent.count("ready") == 1)
         terminal.send("words\n")  # the terminal is the editor's: echo, line editing
         terminal.wait_for("read words")
         terminal.wait(lambda: terminal.line == "  · more")
         terminal.send("\r")
         terminal.wait_for("got 'a line edited\\nmore'")
         terminal.send("/edit\r")
-        terminal.pump(0.5)
+        terminal.wait(lambda: terminal.sent.count("ready") == 2)
         terminal.send("again\n")
         terminal.wait_for("edited 'old edited\\nmore'")
     with start(EDITOR="false") as terminal:
@@ -246,10 +253,11 @@ def test_a_dumb_terminal_gets_text_and_nothing_else() -> None:
         terminal.wait(lambda: terminal.line == "1 >" and "ab" in terminal.text)
         terminal.send("two \\\nlines\n")
         terminal.wait_for("got 'two \\nlines'")
-        terminal.send("/stream 0.6\n")
+        terminal.send("/stream\n")
         terminal.wait_for("value_3 = 3")
         terminal.send("typed \\\nin two\nmeanwhile")
         terminal.wait_for("queued: in two")
+        enough(terminal)
         terminal.wait_for("got 'typed \\nin two'")
         terminal.wait(lambda: terminal.line == "1 > meanwhile")
         terminal.send(" and now\n")
@@ -257,7 +265,7 @@ def test_a_dumb_terminal_gets_text_and_nothing_else() -> None:
         terminal.send("/choose\n")
         terminal.wait_for("took None")
         assert "def f4" in terminal.text
-        terminal.send("/stream 60\n")
+        terminal.send("/stream\n")
         terminal.wait_for("value_3 = 3", times=2)
         terminal.send("\x03")
         terminal.wait_for("interrupted")
@@ -284,8 +292,9 @@ def test_a_dumb_terminal_gets_text_and_nothing_else() -> None:
 def test_no_colour_where_none_is_wanted() -> None:
     with start(NO_COLOR="1") as terminal:
         terminal.wait_for(TOOLBAR)
-        terminal.send("/stream 0.1\r")
+        terminal.send("/stream\r")
         terminal.wait_for("value_1")
+        enough(terminal)
         terminal.wait(lambda: terminal.line == "1 ›")
         terminal.send("/s")
         terminal.wait_for("/stats")

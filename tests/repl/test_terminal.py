@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
+from threading import Thread
 
 import pytest
 from prompt_toolkit.input import PipeInput, create_pipe_input
@@ -20,6 +20,7 @@ from cgcli.repl.reader import Card
 from cgcli.repl.screen import Screen
 from cgcli.repl.terminal import Terminal
 from cgcli.repl.view import Status, Suggestion
+from tests.support.patience import PATIENCE_S, eventually
 
 PASTE, PASTE_END = "\x1b[200~", "\x1b[201~"
 UP = "\x1b[A"
@@ -52,10 +53,26 @@ class Typing:
         self._keyboard.send_text(keys)
         return self.terminal.read(default)
 
-    def slowly(self, keys: str, seconds: float = 0.1, default: str = "") -> str:
-        """The keys when the line has stood there for a while: earlier prompts are loaded behind it."""
-        Timer(seconds, self._keyboard.send_text, [keys]).start()
-        return self.terminal.read(default)
+    def slowly(self, *keys: str) -> str:
+        """Each of the keys when the line stands there, and earlier prompts are loaded behind it."""
+        buffer = self.terminal._session.default_buffer
+        known = {buffer._load_history_task}
+
+        def loaded() -> bool:
+            task = buffer._load_history_task
+            return task is not None and task not in known and task.done()
+
+        def press() -> None:
+            for some in keys:
+                eventually(loaded)
+                known.add(buffer._load_history_task)
+                self._keyboard.send_text(some)
+
+        pressing = Thread(target=press)
+        pressing.start()
+        text = self.terminal.read()
+        pressing.join()
+        return text
 
     def when_shown(self, keys: str) -> None:
         """Type the keys when the next line is there to take them."""
@@ -154,8 +171,7 @@ def test_earlier_prompts_come_back_and_are_found(typed: Typing) -> None:
         typed(prompt + "\r")
     assert typed.slowly(UP + UP + "\r") == "plot it"
     assert typed.slowly("\x12fi\r\r") == "read a file"
-    Timer(0.1, typed._keyboard.send_text, ["half\x03"]).start()
-    assert typed.slowly(UP + "\r", 0.3) == "read a file"
+    assert typed.slowly("half\x03", UP + "\r") == "read a file"
 
 
 def test_keys_of_vi(typed: Typing) -> None:
@@ -175,20 +191,13 @@ def test_ctrl_c_is_a_flag_again_after_a_line_that_was_typed_meanwhile(typed: Typ
         assert interrupt.requested
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.005)
+        time.sleep(PATIENCE_S)
 
 
 def test_lines_that_were_typed_meanwhile_are_read_one_by_one_and_the_rest_can_be_edited(typed: Typing) -> None:
     with typed.terminal.watching():
         typed._keyboard.send_text("/show\rone\x1b\rtwo\rhalf of")
-        wait_until(lambda: typed.terminal._typeahead._keys == b"half of")
+        eventually(lambda: typed.terminal._typeahead._keys == b"half of")
     assert typed.said == "queued: /show\nqueued: one two\n"
     assert typed.terminal.read("put back") == "/show"
     assert typed.terminal.read() == "one\ntwo"
@@ -200,7 +209,7 @@ def test_lines_that_were_typed_meanwhile_are_read_one_by_one_and_the_rest_can_be
 def test_what_was_typed_meanwhile_can_be_cleared_and_stays_away(typed: Typing) -> None:
     with typed.terminal.watching():
         typed._keyboard.send_text("\x1b[200~old\rlines\x1b[201~")
-        wait_until(lambda: typed.terminal._typeahead._keys.endswith(b"~"))
+        eventually(lambda: typed.terminal._typeahead._keys.endswith(b"~"))
     assert typed("\x03new\r") == "new"
     assert typed("newer\r") == "newer"
     assert typed.terminal.drop() == []
@@ -211,7 +220,7 @@ def test_lines_that_are_typed_at_once_are_queued_before_those_that_come_later(ty
     assert typed("count\r/show\r" + PASTE + "a\rb" + PASTE_END + "\rha") == "count"
     with typed.terminal.watching():
         typed._keyboard.send_text("lf\rlast\r")
-        wait_until(lambda: typed.said.count("queued:") == 4)
+        eventually(lambda: typed.said.count("queued:") == 4)
     assert typed.terminal.drop() == ["/show", "a\nb", "half", "last"]
     assert typed("fresh\r") == "fresh"
 
@@ -226,7 +235,7 @@ def test_ctrl_c_that_is_typed_at_once_behind_a_line_stops_what_the_line_does(typ
 def test_a_line_that_was_typed_meanwhile_stands_behind_the_words_of_a_turn(typed: Typing) -> None:
     with typed.terminal.watching():
         typed._keyboard.send_text("typed\r/meanwhile\rhalf")
-        wait_until(lambda: typed.terminal._typeahead._keys == b"half")
+        eventually(lambda: typed.terminal._typeahead._keys == b"half")
         typed.when_shown("!\r")
         assert typed.terminal.reword(1, "and ") == "and typed!"
         typed.when_shown("!\r")
@@ -239,7 +248,7 @@ def test_lines_that_were_queued_are_in_the_history(tmp_path: Path) -> None:
     with typing_on(tmp_path / "history") as typed:
         with typed.terminal.watching():
             typed._keyboard.send_text("one\rtwo\r")
-            wait_until(lambda: typed.said.count("queued:") == 2)
+            eventually(lambda: typed.said.count("queued:") == 2)
         typed.terminal.read()
         typed.terminal.read()
     kept = (tmp_path / "history").read_text().splitlines()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from cgcli.native.interrupt import interruptible
 from cgcli.repl.typeahead import Typeahead, typed_of
+from tests.support.patience import PATIENCE_S, eventually
 
 
 @pytest.mark.parametrize(
@@ -119,18 +120,11 @@ def pair() -> Iterator[Pair]:
     os.close(terminal)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def test_nothing_is_echoed_and_all_is_kept(pair: Pair) -> None:
     typeahead = Typeahead(pair.terminal)
     with typeahead.watching():
         os.write(pair.keyboard, b"abc\rd\x13\x11\x16e")
-        wait_until(lambda: typeahead._keys.endswith(b"e"))
+        eventually(lambda: typeahead._keys.endswith(b"e"))
         os.write(pair.terminal, b"shown")
         assert os.read(pair.keyboard, 100) == b"shown"
     assert all_of(typeahead) == ([], ["abc"], "de")
@@ -142,9 +136,9 @@ def test_each_line_is_told_when_it_is_queued(pair: Pair) -> None:
     typeahead = Typeahead(pair.terminal, queued=told.append)
     with typeahead.watching():
         os.write(pair.keyboard, b"/show\r\r\x1b[200~a\r/b\x1b[201~\r/di")
-        wait_until(lambda: len(told) == 2)
+        eventually(lambda: len(told) == 2)
         os.write(pair.keyboard, b"ff\rhalf")
-        wait_until(lambda: len(told) == 3)
+        eventually(lambda: len(told) == 3)
     assert told == ["/show", "a\n/b", "/diff"]
     assert all_of(typeahead) == ([], told, "half")
 
@@ -153,8 +147,8 @@ def test_ctrl_c_drops_what_was_queued_before_it_and_keeps_what_comes_after(pair:
     typeahead = Typeahead(pair.terminal)
     with interruptible(patient=True) as interrupt, typeahead.watching():
         os.write(pair.keyboard, b"/show\rprint it twice\rha\x03lf\x7f\x7flf\r/show all\r")
-        wait_until(lambda: interrupt.requested)
-        wait_until(lambda: not typeahead._keys and len(typeahead._queue) == 2)
+        eventually(lambda: interrupt.requested)
+        eventually(lambda: not typeahead._keys and len(typeahead._queue) == 2)
         interrupt.clear()
     assert typeahead.drop() == ["/show", "print it twice"]
     assert all_of(typeahead) == ([], ["half", "/show all"], "")
@@ -164,7 +158,7 @@ def test_all_lines_are_dropped_where_ctrl_c_was_not_typed(pair: Pair) -> None:
     typeahead = Typeahead(pair.terminal)
     with typeahead.watching():
         os.write(pair.keyboard, b"one\rtwo\rhalf")
-        wait_until(lambda: typeahead._keys == b"half")
+        eventually(lambda: typeahead._keys == b"half")
     assert typeahead.drop() == ["one", "two"]
     assert typeahead.drop() == []
     assert typeahead.half() == "half"
@@ -174,9 +168,9 @@ def test_ctrl_c_is_no_part_of_a_paste_that_never_ends(pair: Pair) -> None:
     typeahead = Typeahead(pair.terminal)
     with interruptible(patient=True) as interrupt, typeahead.watching():
         os.write(pair.keyboard, b"\x1b[200~cut off\r")
-        wait_until(lambda: typeahead._keys.endswith(b"\r"))
+        eventually(lambda: typeahead._keys.endswith(b"\r"))
         os.write(pair.keyboard, b"\x03")
-        wait_until(lambda: interrupt.requested)
+        eventually(lambda: interrupt.requested)
     assert typeahead.drop() == []
     assert typeahead.half() == "cut off"
 
@@ -186,7 +180,7 @@ def test_keys_that_were_read_and_not_used_come_first(pair: Pair) -> None:
     typeahead = Typeahead(pair.terminal, left=lambda: left.pop() if left else b"")
     with typeahead.watching():
         os.write(pair.keyboard, b"o\rthree")
-        wait_until(lambda: typeahead._keys == b"three")
+        eventually(lambda: typeahead._keys == b"three")
     assert all_of(typeahead) == ([], ["one", "two"], "three")
 
 
@@ -236,7 +230,8 @@ def test_what_is_typed_at_the_last_moment_is_kept(pair: Pair) -> None:
     assert typeahead.half() == "".join(map(str, range(50)))
 
 
-def test_the_rest_of_a_paste_is_waited_for(pair: Pair) -> None:
+def test_the_rest_of_a_paste_is_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cgcli.repl.typeahead._PASTE_SECONDS", PATIENCE_S)
     typeahead = Typeahead(pair.terminal)
 
     def paste() -> None:
@@ -247,7 +242,7 @@ def test_the_rest_of_a_paste_is_waited_for(pair: Pair) -> None:
     thread = threading.Thread(target=paste)
     with typeahead.watching():
         thread.start()
-        wait_until(lambda: len(typeahead._keys) > 0)
+        eventually(lambda: len(typeahead._keys) > 0)
     assert typeahead.half() == "one\ntwo\nthree"
     thread.join()
 

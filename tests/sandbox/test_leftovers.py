@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from cgcli.sandbox.verdict import Verdict
 from cgcli.sandbox.watch import Start, watch
 from tests.conftest import REPOSITORY
 from tests.sandbox.conftest import NOBODY, PYTHON
+from tests.support.patience import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.usefixtures("sandbox")
 
@@ -42,13 +41,6 @@ def _marked(mark: str) -> list[int]:
     return found
 
 
-def _until(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 15
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def test_nothing_is_left_running() -> None:
     mark = f"mark-{secrets.token_hex()}"
     daemon = """
@@ -56,21 +48,21 @@ import os, time
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        time.sleep(20)
+        time.sleep(600)
     os._exit(0)
 os.wait()
 print(1)
 """
     assert ran(daemon, mark).stdout == b"1\n"
-    assert ran(daemon + "\ntime.sleep(9)", mark, wall_s=0.5).outcome == "wall time"
+    assert ran(daemon + "\ntime.sleep(600)", mark, wall_s=0.5).outcome == "wall time"
     assert not _marked(mark)
     # Thirty that hold memory take a moment to die.
     many = "import os, time\nfor _ in range(30):\n    if os.fork() == 0:\n        held = b'x' * 2**24\n        break\n"
-    many += "time.sleep(9)"
+    many += "time.sleep(600)"
     assert ran(many, mark, wall_s=1.0).outcome == "wall time"
     assert not _marked(mark)
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)", mark]) as seen:
-        _until(lambda: _marked(mark) == [seen.pid])
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", mark]) as seen:
+        eventually(lambda: _marked(mark) == [seen.pid])
         seen.kill()
 
 
@@ -80,15 +72,16 @@ def test_nothing_is_left_that_never_heard_of_its_parents_end(monkeypatch: pytest
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(watching, "_START_S", 0.3)
     with ours, theirs:
-        start = Start(["sh", "-c", "sh -c 'sleep 20; :' \"$0\" & wait", mark], ours, (), isolated=True)
+        start = Start(["sh", "-c", "sh -c 'sleep 600; :' \"$0\" & wait", mark], ours, (), isolated=True)
         assert watch(start, Policy(), interrupted=never).stopped == "wall time"
     assert not _marked(mark)
 
 
 def test_a_programs_time_begins_when_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    sleeping = ["import time", "time.sleep(0.3)"]
-    monkeypatch.setattr(bubblewrap, "_INIT", ("sh", "-c", 'sleep 1; "$@"; exit $?', "init"))
-    assert ran("\n".join(sleeping), wall_s=0.9).outcome == "passed"
+    monkeypatch.setattr(watching, "_START_S", PATIENCE_S)
+    monkeypatch.setattr(bubblewrap, "_INIT", ("sh", "-c", 'sleep 4; "$@"; exit $?', "init"))
+    assert ran("pass", wall_s=3.5).outcome == "passed"
+    monkeypatch.setattr(bubblewrap, "_INIT", ("sh", "-c", "sleep 600; :", "init"))
     monkeypatch.setattr(watching, "_START_S", 0.1)
     with pytest.raises(SandboxError, match=r"did not start the program in 0\.1 s"):
         ran("pass")
@@ -103,7 +96,7 @@ def test_nothing_is_left_where_its_caller_dies(kill: signal.Signals, caller: str
     code = (
         f"import sys; sys.path[:0] = {folders}\n"
         "from cgcli.sandbox.run import run; from cgcli.sandbox.policy import Policy\n"
-        "run(b'import time; time.sleep(20)', arguments=[sys.argv[1]], policy=Policy())"
+        "run(b'import time; time.sleep(600)', arguments=[sys.argv[1]], policy=Policy())"
     )
     other = caller == "user" and os.geteuid() == 0
     with subprocess.Popen(
@@ -112,9 +105,9 @@ def test_nothing_is_left_where_its_caller_dies(kill: signal.Signals, caller: str
         cwd="/",
         user=NOBODY if other else None,
     ) as process:
-        _until(lambda: len(_marked(mark)) >= 3)
+        eventually(lambda: len(_marked(mark)) >= 3)
         process.send_signal(kill)
-    _until(lambda: not _marked(mark))
+    eventually(lambda: not _marked(mark))
 
 
 def test_nothing_is_left_where_its_listener_has_had_enough() -> None:
@@ -124,7 +117,7 @@ def test_nothing_is_left_where_its_listener_has_had_enough() -> None:
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        run(b"import time\nprint(1, flush=True)\ntime.sleep(20)", arguments=[mark], policy=Policy(), listener=closed)
+        run(b"import time\nprint(1, flush=True)\ntime.sleep(600)", arguments=[mark], policy=Policy(), listener=closed)
     assert not _marked(mark)
 
 
@@ -133,6 +126,6 @@ def test_no_descriptor_is_left_open() -> None:
     before = sum(1 for _ in Path("/proc/self/fd").iterdir())
     for _ in range(3):
         ran("pass")
-        ran("import time; time.sleep(9)", wall_s=0.1)
+        ran("import time; time.sleep(600)", wall_s=0.1)
         ran("pass", unsafe=True)
     assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before  # others of this process may have closed some

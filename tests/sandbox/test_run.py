@@ -6,7 +6,6 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -165,18 +164,20 @@ def test_what_is_written_last_is_read(unsafe: bool) -> None:
 
 
 def test_output_is_cut_at_the_limit_and_heard_as_it_comes(unsafe: bool) -> None:
-    heard: list[tuple[str, bytes, float]] = []
-    source = b"import time\nprint('first', flush=True)\ntime.sleep(0.5)\nprint('x' * 10_000)"
-    verdict = run(
-        source,
-        policy=Policy(unsafe=unsafe, output_bytes=1000),
-        listener=lambda stream, chunk: heard.append((stream, chunk, time.monotonic())),
-    )
+    heard: list[tuple[str, bytes]] = []
+    reader, writer = os.pipe()
+
+    def hear(stream: str, chunk: bytes) -> None:
+        if not heard:
+            os.close(writer)  # it waits for that
+        heard.append((stream, chunk))
+
+    source = b"import sys\nprint('first', flush=True)\nsys.stdin.read()\nprint('x' * 10_000)"
+    verdict = run(source, policy=Policy(unsafe=unsafe, output_bytes=1000), stdin=reader, listener=hear)
+    os.close(reader)
     assert verdict.outcome == "output limit" and len(verdict.stdout) == 1000
-    assert b"".join(chunk for _, chunk, _ in heard) == verdict.stdout and {stream for stream, _, _ in heard} == {
-        "stdout"
-    }
-    assert heard[0][1] == b"first\n" and heard[1][2] - heard[0][2] > 0.3
+    assert b"".join(chunk for _, chunk in heard) == verdict.stdout and {stream for stream, _ in heard} == {"stdout"}
+    assert heard[0][1] == b"first\n"
 
 
 def test_input_is_relayed(unsafe: bool) -> None:
@@ -193,7 +194,7 @@ def test_input_is_relayed(unsafe: bool) -> None:
 def test_input_that_nobody_reads_keeps_nothing(unsafe: bool) -> None:
     with Path("/dev/zero").open("rb") as endless:
         verdict = run(b"import time; time.sleep(0.3)", policy=Policy(unsafe=unsafe), stdin=endless.fileno())
-    assert verdict.passed and verdict.seconds < 5
+    assert verdict.passed
 
 
 @pytest.mark.parametrize(
@@ -226,24 +227,26 @@ def test_no_input_is_an_empty_one(unsafe: bool) -> None:
 
 
 def test_it_is_interrupted_when_asked(unsafe: bool) -> None:
-    began = time.monotonic()
+    heard: list[bytes] = []
     verdict = run(
-        b"import time; time.sleep(20)",
-        policy=Policy(unsafe=unsafe),
-        interrupted=lambda: time.monotonic() - began > 0.4,
+        b"import time; print('begun', flush=True); time.sleep(10**6)",
+        policy=Policy(unsafe=unsafe, wall_s=10**6),
+        listener=lambda _, chunk: heard.append(chunk),
+        interrupted=lambda: bool(heard),
     )
-    assert verdict.outcome == "interrupted" and verdict.seconds < 5
+    assert verdict.outcome == "interrupted"
 
 
 def test_it_may_be_interrupted_before_it_began(unsafe: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cgcli.sandbox.watch._TICK_S", 0.0)
-    assert run(b"pass", policy=Policy(unsafe=unsafe), interrupted=lambda: True).outcome == "interrupted"
+    endless = b"import time; time.sleep(10**6)"
+    assert run(endless, policy=Policy(unsafe=unsafe), interrupted=lambda: True).outcome == "interrupted"
 
 
 def test_processor_time_of_all_its_processes_is_known() -> None:
     burn = "import os, time\nif os.fork() == 0:\n    while time.process_time() < 0.4: pass\n    os._exit(0)\nos.wait()"
     verdict = ran(burn)
-    assert verdict.passed and 0.4 < verdict.cpu_s < 2
+    assert verdict.passed and verdict.cpu_s > 0.4
 
 
 def test_processor_time_decides_even_where_nobody_looked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,11 +356,11 @@ def test_a_fork_bomb(trying: Attempt) -> None:
     held, seen = trying(gate)
     if not held:
         pytest.fail(f"sixty forks were not stopped, so no bomb is tried: {seen}")
-    verdict = ran("import os\nwhile True:\n    os.fork()", processes=32, cpu_s=2, wall_s=10)
+    verdict = ran("import os\nwhile True:\n    os.fork()", processes=32, cpu_s=2)
     assert verdict.outcome == "processes"
     deaf = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
-    verdict = ran(deaf, processes=32, cpu_s=1, wall_s=10)
-    assert verdict.outcome in {"cpu time", "wall time"} and verdict.seconds < 15
+    verdict = ran(deaf, processes=32, cpu_s=1)
+    assert verdict.outcome == "cpu time"
 
 
 def test_without_bubblewrap_nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
