@@ -218,7 +218,9 @@ def test_the_chooser_leaves_nothing_behind(columns: int) -> None:
 
 def test_an_editor_edits_the_line_and_a_failing_one_is_one_line(tmp_path: Path) -> None:
     editor = tmp_path / "editor"
-    editor.write_text('#!/bin/sh\nprintf "%s" "$(cat "$1") edited\nmore" > "$1"\necho ready; read answer; echo "read $answer"\n')
+    editor.write_text(
+        '#!/bin/sh\nprintf "%s" "$(cat "$1") edited\nmore" > "$1"\necho ready; read answer; echo "read $answer"\n'
+    )
     editor.chmod(0o755)
     with start(VISUAL=str(editor)) as terminal:
         terminal.wait_for("1 ›")
