@@ -156,7 +156,7 @@ def test_whatever_is_printed_for_whatever_is_expected(
 @pytest.mark.parametrize("series", ["[1, 2]", "[1.0, 2.0 + 1e-9]", "['a']", "[1]", "[True, False]", "[]", "[1, None]"])
 def test_a_series_of_pandas(both: Both, series: str) -> None:
     pytest.importorskip("pandas")
-    expected = ([1, 2], [1.0, 2.0], ["a"], 1, "a", True, [], [1, 1])
+    expected: tuple[Any, ...] = ([1, 2], [1.0, 2.0], ["a"], 1, "a", True, [], [1, 1])
     both.agree(f"import pandas as pd\nprint(pd.Series({series}))", *expected)
     both.agree(f"import pandas as pd\npd.DataFrame({{'a': {series}}})['a']", *expected)
 
