@@ -41,7 +41,7 @@ def convert(
 
     run = Run.of(ctx)
     settings = run.settings(threads=threads)
-    if not source.is_dir():
+    if not source.exists():
         raise UsageError(f"there is no folder {source}", hint="cgcli convert --help")
     check_writable(output)
     report = convert_checkpoint(
@@ -70,6 +70,8 @@ def _facts(report: Report, output: Path) -> list[str]:
             f"logits differ by at most {check.largest_logit_difference:.2g}, "
             f"{100 * check.argmax_agreement:.4g} % the same best token"
         )
+    if report.texts_compared is not None:
+        lines.append(f"{report.texts_compared} texts have the same ids in the checkpoint's own tokenizer")
     if report.kl_divergence is not None:
         lines.append(f"mean KL divergence from f16: {report.kl_divergence:.2g} nats")
     return lines

@@ -7,22 +7,25 @@ from typing import Any
 
 from cgcli.core import reading
 from cgcli.core.errors import ModelFileError
+from cgcli.core.file_kinds import check_kind
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in `path`. Raises ModelFileError for anything else."""
-    return _object(reading.read_json(path, ModelFileError), str(path))
+    try:
+        data = reading.read_bytes(path)
+    except OSError as error:
+        raise reading.unreadable(path, error, ModelFileError) from error
+    return parse_json(data, str(path))
 
 
 def parse_json(data: bytes, name: str) -> dict[str, Any]:
     """The object in `data`; `name` is what errors call it."""
     try:
-        return _object(reading.parse_json(data), name)
+        value = reading.parse_json(data)
     except ValueError as error:
+        check_kind(name, data, "text", "empty")
         raise ModelFileError(f"{name}: {error}") from None
-
-
-def _object(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelFileError(f"{name}: a JSON {type(value).__name__}, not an object")
     return value

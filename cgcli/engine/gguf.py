@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cgcli.core.errors import ModelFileError
+from cgcli.core.file_kinds import HEAD_BYTES, check_kind
 from cgcli.engine.ggml_types import FILE_TYPES, KIND_NAMES, TENSOR_TYPES
 
 Scalar = int | float | bool | str
@@ -131,9 +132,10 @@ def read_header(path: Path) -> Header:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for a writer
             raise _error(path, "not a regular file")
-        if status.st_size < MIN_FILE_BYTES:
-            raise _error(path, f"{status.st_size} bytes are too few for a GGUF")
         with path.open("rb") as file:
+            check_kind(path, file.read(HEAD_BYTES), "gguf")
+            if status.st_size < MIN_FILE_BYTES:
+                raise _error(path, f"{status.st_size} bytes are too few for a GGUF")
             length = min(status.st_size, MAX_HEADER_BYTES)
             with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ) as data:
                 header = _Reader(path, data, status.st_size).read()

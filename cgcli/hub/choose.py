@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from cgcli.core.errors import ModelFileError, ModelNotFound
+from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
 from cgcli.hub.catalog import Card, Catalog, check_quant, suggest
 from cgcli.hub.sizes import QUANTS
 from cgcli.hub.spec import parse_spec
@@ -25,7 +26,7 @@ class Choice:
 
 
 def choose(model: str | None, store: Store, catalog: Catalog, memory_bytes: int) -> Choice:
-    """The model that `NAME[:QUANT]` or `FILE.gguf` names; for None the best pulled CodeGen-mono that fits into
+    """The model that `NAME[:QUANT]` or the path of a file names; for None the best pulled CodeGen-mono that fits into
     `memory_bytes`, else the embedded default.
 
     Raises ModelNotFound with the command that gets it, UsageError for a quant that does not exist, ModelFileError if
@@ -52,15 +53,20 @@ def choose(model: str | None, store: Store, catalog: Catalog, memory_bytes: int)
 
 
 def _asked(model: str, store: Store, catalog: Catalog) -> Choice:
-    if model.lower().endswith(".gguf") and not model.startswith("hf:"):
-        file = Path(model).expanduser()
-        if not file.exists():
-            raise ModelNotFound(f"no file {model}", hint="`cgcli models` lists what is pulled")
-        return Choice(file.stem, file)
-    spec = parse_spec(model)
+    file = Path(model).expanduser()
+    if _is_path(model, file):
+        return _file(model, file)
+    try:
+        spec = parse_spec(model)
+    except UsageError:
+        if model.startswith("hf:") or not file.is_file():
+            raise
+        return _file(model, file)
     card = catalog.get(spec.name)
     pulled = [stored.quant for stored in store.quants(spec.name)]
     if not pulled and card is None and spec.repo is None:
+        if file.is_file() or (file / "config.json").is_file():
+            return _file(model, file)
         known = sorted({*catalog.cards, *(stored.name for stored in store.all())})
         raise ModelNotFound(f"no model named {spec.name!r}", hint=suggest(spec.name, known))
     if spec.quant is not None and spec.quant not in pulled:
@@ -68,6 +74,23 @@ def _asked(model: str, store: Store, catalog: Catalog) -> Choice:
     if not pulled:
         raise ModelNotFound(f"{spec.name} is not pulled yet", hint=f"cgcli pull {model}")
     return _choice(store.find(spec.name, spec.quant), catalog)
+
+
+def _is_path(model: str, file: Path) -> bool:
+    """Whether it can be nothing else: no name has a slash in it, or begins with a dot."""
+    if model.startswith("hf:"):
+        return False
+    return model.lower().endswith(".gguf") or model.startswith((".", "/", "~")) or ("/" in model and file.exists())
+
+
+def _file(model: str, file: Path) -> Choice:
+    if not file.exists():
+        raise ModelNotFound(f"no file {model}", hint="`cgcli models` lists what is pulled")
+    if file.is_dir():
+        made = f"cgcli convert {shlex.quote(model)} -o {shlex.quote(file.resolve().name + '.gguf')}"
+        checkpoint = (file / "config.json").is_file()
+        raise UsageError(f"{model} is a folder, not a GGUF file", hint=made if checkpoint else None)
+    return Choice(file.stem, file)
 
 
 def _mono(store: Store, catalog: Catalog, memory_bytes: int) -> list[Choice]:

@@ -61,10 +61,10 @@ def pull(
 
     Raises UsageError, ModelNotFound, NetworkError, ModelFileError, or CgcliError where the machine has no room.
     """
-    spec = parse_spec(text)
+    spec = parse_spec(text, name)
     card = (catalog or load_catalog()).require(spec.name) if spec.repo is None else None
     quant = _quant(spec, card)
-    called = check_name(name.lower()) if name else spec.name
+    called = spec.name if name is None else check_name(name.lower())
     store = open_store(environment)
 
     def found() -> Stored | None:

@@ -6,6 +6,7 @@ Only words are parsed here; nothing is looked up.
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -34,22 +35,26 @@ class Spec:
         return f"hf:{self.repo}/{self.file}" if self.file else f"hf:{self.repo}"
 
 
-def check_name(name: str) -> str:
+def check_name(name: str, *, hint: str | None = None) -> str:
     """The name itself if it can be a folder of the store, whatever the file system; raises UsageError."""
     if not _NAME.fullmatch(name) or name.endswith("."):
         raise UsageError(
-            f"{name!r} cannot be a model's name", hint="use small letters, digits, dots, dashes and underscores"
+            f"{name!r} cannot be a model's name",
+            hint=hint or "use small letters, digits, dots, dashes and underscores",
         )
     return name
 
 
-def parse_spec(text: str) -> Spec:
+def parse_spec(text: str, name: str | None = None) -> Spec:
     """`NAME[@REVISION][:QUANT]` or `hf:OWNER/REPO[/FILE.gguf][@REVISION][:QUANT]`; names and quants in any case.
 
-    Raises UsageError. The name of a place on the Hub is its last part in small letters, without `.gguf`.
+    name: the store's name for a place on the Hub, where it is not to be the place's last part in small letters,
+    without `.gguf`. Raises UsageError.
     """
     match = _HUB.fullmatch(text) if text.startswith("hf:") else _PLAIN.fullmatch(text)
     if match is None:
+        if text.startswith((".", "/", "~")):
+            raise UsageError(f"{text!r} names no model", hint="cgcli models add FILE.gguf --name NAME")
         if _HUB.fullmatch(f"hf:{text}"):
             raise UsageError(f"{text!r} names no model", hint=f"cgcli pull hf:{text}")
         raise UsageError(
@@ -65,5 +70,9 @@ def parse_spec(text: str) -> Spec:
         raise UsageError(f"{text!r}: only a .gguf file can be pulled by itself", hint=f"cgcli pull hf:{parts['repo']}")
     if file is not None and quant is not None:
         raise UsageError(f"{text!r}: a ready GGUF is stored as it is", hint=f"cgcli pull {text.rpartition(':')[0]}")
-    name = PurePosixPath(file).stem if file else parts["repo"].partition("/")[2]
-    return Spec(check_name(name.lower()), quant, parts["revision"], parts["repo"], file)
+    if name is None:
+        last = PurePosixPath(file).stem if file else parts["repo"].partition("/")[2]
+        called = check_name(last.lower(), hint=f"cgcli pull {shlex.quote(text)} --name NAME")
+    else:
+        called = check_name(name.lower())
+    return Spec(called, quant, parts["revision"], parts["repo"], file)

@@ -1,0 +1,88 @@
+"""What a file is, by its first bytes, where something else was expected.
+
+A clone without git-lfs, a login page saved as a model, a format of years ago: an error names it and says what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cgcli.core.errors import ModelFileError
+
+HEAD_BYTES = 512  # what `check_kind` looks at
+
+_AGAIN = "download it again"
+_CONVERT = "cgcli convert FOLDER -o FILE.gguf"
+_UNPACK = "unpack it first"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """name: by which a reader says that it takes this kind; what: the predicate of an error."""
+
+    name: str
+    what: str
+    hint: str | None = None
+
+
+_LFS = Kind("pointer", "is a git-lfs pointer, not the file itself", "run `git lfs pull` in its folder")
+_ANNEX = Kind("pointer", "is a git-annex pointer, not the file itself", "run `git annex get` in its folder")
+_HTML = Kind("page", "is an HTML page, not the file itself", _AGAIN)
+_XML = Kind("page", "is an XML page, not the file itself", _AGAIN)
+
+# By the first bytes. The old formats of llama.cpp wrote their magic as a little-endian number.
+_MAGICS: tuple[tuple[bytes, Kind], ...] = (
+    (b"version https://git-lfs.", _LFS),
+    (b"version https://hawser.", _LFS),
+    (b"/annex/objects/", _ANNEX),
+    (b"GGUF", Kind("gguf", "is a GGUF already", "cgcli models add FILE.gguf --name NAME")),
+    *(
+        (magic, Kind("ggml", f"is a file of the old {name} format, from before GGUF", "pull or convert the model anew"))
+        for magic, name in ((b"lmgg", "ggml"), (b"fmgg", "ggmf"), (b"tjgg", "ggjt"), (b"algg", "ggla"))
+    ),
+    (b"PK\x03\x04", Kind("zip", "is a zip, as PyTorch's weights are", _CONVERT)),
+    (b"\x80\x02", Kind("pickle", "is a pickle, as PyTorch's weights are", _CONVERT)),
+    (b"\x1f\x8b", Kind("packed", "is compressed with gzip", _UNPACK)),
+    (b"\x28\xb5\x2f\xfd", Kind("packed", "is compressed with zstd", _UNPACK)),
+    (b"\xfd7zXZ\x00", Kind("packed", "is compressed with xz", _UNPACK)),
+)
+_PAGES: tuple[tuple[bytes, Kind], ...] = (
+    (b"<!doctype html", _HTML),
+    (b"<html", _HTML),
+    (b"<head", _HTML),
+    (b"<!--", _HTML),
+    (b"<?xml", _XML),
+    (b"<error", _XML),
+)
+
+
+def kind_of(head: bytes) -> Kind | None:
+    """The kind of the file that begins with `head`, if it is one of those that end up in the place of others."""
+    for magic, kind in _MAGICS:
+        if head.startswith(magic):
+            return kind
+    if not head:
+        return Kind("empty", "is empty", _AGAIN)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    for start, kind in _PAGES:
+        if text[: len(start)].lower() == start:
+            return kind
+    if head[8:9] == b"{" and head[5:8] == b"\0\0\0":  # the length of a header, eight bytes
+        return Kind("safetensors", "is a safetensors file", _CONVERT)
+    return _text(text)
+
+
+def check_kind(name: Path | str, head: bytes, *expected: str) -> None:
+    """Raise ModelFileError where `head` begins a file of a known kind that is not one of the `expected`."""
+    kind = kind_of(head[:HEAD_BYTES])
+    if kind is not None and kind.name not in expected:
+        raise ModelFileError(f"{name}: {kind.what}", hint=kind.hint)
+
+
+def _text(text: bytes) -> Kind | None:
+    """A line of words, such as a server's `Entry not found`."""
+    line = text.split(b"\n")[0].strip()[:60]
+    if len(line) < 8 or not all(0x20 <= byte < 0x7F for byte in line):
+        return None
+    return Kind("text", f"is a text, beginning with {line.decode()!a}", _AGAIN)
