@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgcli.convert.json_file import read_json
+from cgcli.convert.names import published_names
 from cgcli.convert.safetensors_file import read_safetensors
 from cgcli.convert.tensor import StoredTensor
 from cgcli.convert.torch_file import read_torch_file
@@ -19,11 +20,13 @@ from cgcli.core.errors import ModelFileError
 from cgcli.core.reading import shown
 
 Reader = Callable[[Path], dict[str, StoredTensor]]
+Contents = tuple[tuple[Path, ...], dict[str, StoredTensor]]
 FORMATS: tuple[tuple[str, Reader], ...] = (
     ("model.safetensors", read_safetensors),
     ("pytorch_model.bin", read_torch_file),
 )
 MAX_SHARDS = 1024
+EMBEDDING, HEAD = "transformer.wte.weight", "lm_head.weight"
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,43 @@ class Checkpoint:
         """The weight of that name. Raises ModelFileError where it is missing or has another shape."""
         found = self.tensors.get(name)
         if found is None:
-            raise ModelFileError(f"{self.folder}: has no tensor {name}")
+            whole = "save the whole CodeGenForCausalLM, not its body alone" if name.startswith("lm_head.") else None
+            raise ModelFileError(f"{self.folder}: has no tensor {name}", hint=whole)
         found.check_weight(shape)
         return found
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
-    """Find and check the weight files in `folder`; no weight is read yet. Raises ModelFileError."""
+def open_checkpoint(folder: Path, *, tied: bool = False) -> Checkpoint:
+    """Find and check the weight files in `folder`; no weight is converted yet.
+
+    tied: config.json says that the head's matrix is the embedding (tie_word_embeddings). Raises ModelFileError.
+    """
+    files, tensors = _read(folder)
+    tensors = published_names(folder, tensors)
+    if tied:
+        _tie(folder, tensors)
+    return Checkpoint(folder, files, tensors)
+
+
+def _read(folder: Path) -> Contents:
     for name, reader in FORMATS:
         index = folder / f"{name}.index.json"
         if (folder / name).is_file():
-            return Checkpoint(folder, (folder / name,), reader(folder / name))
+            return (folder / name,), reader(folder / name)
         if index.is_file():
-            return _open_shards(folder, index, reader)
+            return _read_shards(folder, index, reader)
     raise ModelFileError(f"{folder}: has no weights ({' or '.join(name for name, _ in FORMATS)})")
+
+
+def _tie(folder: Path, tensors: dict[str, StoredTensor]) -> None:
+    """Give the head the embedding's matrix. Raises ModelFileError where it has another: transformers up to 4 puts the
+    embedding in its place, transformers 5 keeps it."""
+    embedding, head = tensors[EMBEDDING], tensors.setdefault(HEAD, tensors[EMBEDDING])
+    if head is not embedding and not head.equals(embedding):
+        raise ModelFileError(
+            f"{folder}: tie_word_embeddings is true in config.json, but {HEAD} is not {EMBEDDING}",
+            hint="set it to false if the head was trained by itself, or remove the head",
+        )
 
 
 def sha256_of(path: Path) -> str:
@@ -63,7 +89,7 @@ def sha256_of(path: Path) -> str:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _open_shards(folder: Path, index: Path, reader: Reader) -> Checkpoint:
+def _read_shards(folder: Path, index: Path, reader: Reader) -> Contents:
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise ModelFileError(f"{index}: has no weight_map")
@@ -80,4 +106,4 @@ def _open_shards(folder: Path, index: Path, reader: Reader) -> Checkpoint:
         if tensor not in shards[file]:
             raise ModelFileError(f"{folder / file}: has no tensor {shown(tensor)}, which {index.name} says it has")
         tensors[tensor] = shards[file][tensor]
-    return Checkpoint(folder, tuple(folder / name for name in names), tensors)
+    return tuple(folder / name for name in names), tensors

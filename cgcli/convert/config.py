@@ -11,6 +11,7 @@ from typing import Any
 
 from cgcli.convert.json_file import read_json
 from cgcli.core.errors import ModelFileError
+from cgcli.core.file_kinds import HEAD_BYTES, check_kind
 from cgcli.core.reading import shown
 
 MP_NUM = 4  # groups of the fused qkv rows: the cores of a TPU v4 that the model was trained on
@@ -23,7 +24,16 @@ MAX_VOCAB = 1 << 20
 MAX_POSITIONS = 1 << 20
 MAX_NAME = 256  # characters
 
-GGML_MAGICS = {b"lmgg": "ggml", b"fmgg": "ggmf", b"tjgg": "ggjt"}
+# transformers' CodeGenConfig: what a key that is left out means, where the weights do not tell; other names of keys.
+DEFAULTS = {
+    "n_positions": 2048, "n_head": 16, "rotary_dim": 64, "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new",
+}  # fmt: skip
+OTHER_NAMES = {
+    "max_position_embeddings": "n_positions",
+    "hidden_size": "n_embd",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,8 @@ class CodeGenConfig:
     """Hyper-parameters of a CodeGen checkpoint.
 
     width: n_embd; hidden: of the feed-forward layer; rotary: rotary dimensions of a head;
-    mp_num: groups into which the rows of qkv_proj are dealt, each [q | v | k].
+    mp_num: groups into which the rows of qkv_proj are dealt, each [q | v | k];
+    tied: the head's matrix is the embedding.
     """
 
     n_layer: int
@@ -44,6 +55,7 @@ class CodeGenConfig:
     epsilon: float
     mp_num: int
     name: str | None
+    tied: bool = False
 
     @property
     def head(self) -> int:
@@ -59,13 +71,12 @@ def read_config(folder: Path, mp_num: int | None = None) -> CodeGenConfig:
     _say_what_it_is(folder)
     path = folder / "config.json"
     config = read_json(path)
-    kind = config.get("model_type")
-    if kind != "codegen":
-        architectures = config.get("architectures")
-        first = architectures[0] if isinstance(architectures, list) and architectures else None
+    kind, architectures = config.get("model_type"), config.get("architectures")
+    first = architectures[0] if isinstance(architectures, list) and architectures else None
+    if kind != "codegen" and (kind, first) != (None, "CodeGenForCausalLM"):
         known = f" ({shown(first)})" if first else ""
         raise _error(path, f"is of model_type {shown(kind)}{known}, not a CodeGen checkpoint")
-    values = _Values(path, config)
+    values = _Values(path, _with_defaults(path, config))
     n_layer = values.integer("n_layer", 1, MAX_LAYERS)
     width = values.integer("n_embd", 1, MAX_WIDTH)
     n_head = values.integer("n_head", 1, width)
@@ -79,7 +90,6 @@ def read_config(folder: Path, mp_num: int | None = None) -> CodeGenConfig:
     if groups < 1 or n_head % groups:
         raise _error(path, f"n_head {n_head} is not divisible by mp_num {groups}")
     values.exactly("activation_function", "gelu_new")
-    values.exactly("tie_word_embeddings", False, default=False)
     values.exactly("scale_attn_weights", True, default=True)
     name = config.get("_name_or_path")
     return CodeGenConfig(
@@ -92,12 +102,21 @@ def read_config(folder: Path, mp_num: int | None = None) -> CodeGenConfig:
         n_positions=values.integer("n_positions", 1, MAX_POSITIONS),
         epsilon=values.number("layer_norm_epsilon", 1e-12, 1e-2),
         mp_num=groups,
+        tied=values.truth("tie_word_embeddings", default=False),
         name=name if isinstance(name, str) and name and name.isprintable() and len(name) <= MAX_NAME else None,
     )
 
 
 def _error(path: Path, what: str) -> ModelFileError:
     return ModelFileError(f"{path}: {what}")
+
+
+def _with_defaults(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    named = dict(config)
+    for other, key in OTHER_NAMES.items():
+        if other in config and named.setdefault(key, config[other]) != config[other]:
+            raise _error(path, f"{key} is {shown(named[key])}, but {other} is {shown(config[other])}")
+    return DEFAULTS | named
 
 
 class _Values:
@@ -117,6 +136,12 @@ class _Values:
             raise _error(self.path, f"{key} is {shown(value)}, not a number from {low:g} to {high:g}")
         return float(value)
 
+    def truth(self, key: str, default: bool) -> bool:
+        value = self.config.get(key, default)
+        if not isinstance(value, bool):
+            raise _error(self.path, f"{key} is {shown(value)}, not true or false")
+        return value
+
     def exactly(self, key: str, wanted: object, default: object = None) -> None:
         value = self.config.get(key, default)
         if value != wanted or type(value) is not type(wanted):
@@ -126,7 +151,9 @@ class _Values:
 def _say_what_it_is(folder: Path) -> None:
     """Raises ModelFileError for what is not a folder with a config.json."""
     if folder.is_file():
-        raise _error(folder, f"is {_kind_of_file(folder)}; a checkpoint is the folder that has config.json")
+        with folder.open("rb") as file:
+            check_kind(folder, file.read(HEAD_BYTES), "safetensors", "zip", "pickle", "text")
+        raise _error(folder, "is a file; a checkpoint is the folder that has config.json")
     if not folder.is_dir():
         raise ModelFileError(f"{folder}: no such folder")
     if (folder / "config.json").is_file():
@@ -141,13 +168,3 @@ def _say_what_it_is(folder: Path) -> None:
             hint=f"cgcli models add {ggufs[0]} --name NAME",
         )
     raise _error(folder, "has no config.json: not a checkpoint in the Hub's layout")
-
-
-def _kind_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(16)
-    if head[:4] == b"GGUF":
-        return "a GGUF already"
-    if head[:4] in GGML_MAGICS:
-        return f"a file of the old {GGML_MAGICS[head[:4]]} format, which nothing converts"
-    return "a file"

@@ -16,11 +16,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cgcli.convert.agreement import check_ids
 from cgcli.convert.checkpoint import open_checkpoint, sha256_of
 from cgcli.convert.config import read_config
 from cgcli.convert.provenance import Provenance
+from cgcli.convert.tokenizer_files import read_tokenizer_files
 from cgcli.convert.verify import SUSPICIOUS_LOSS, Verification, kl_divergence, verify
-from cgcli.convert.vocabulary import read_vocabulary
+from cgcli.convert.vocabulary import make_vocabulary
 from cgcli.convert.writer import write_gguf
 from cgcli.core.errors import ModelFileError, UsageError
 from cgcli.core.files import disk_error, replacing, temporary
@@ -32,7 +34,9 @@ NO_SPACE_BYTES = 1 << 20  # a disk with less than this left is why a write faile
 
 @dataclass(frozen=True)
 class Report:
-    """What a conversion did. `kl_divergence` is in nats, None for f16; `verification` None where it was turned off."""
+    """What a conversion did. `kl_divergence` is in nats, None for f16; `verification` None where it was turned off;
+    `texts_compared`: those whose ids are the same in the checkpoint's own tokenizer, None where it could not be asked.
+    """
 
     source: str
     revision: str | None
@@ -41,6 +45,7 @@ class Report:
     mp_num: int
     source_sha256: dict[str, str]
     verification: Verification | None
+    texts_compared: int | None
     kl_divergence: float | None
     size_bytes: int
     seconds: float
@@ -75,8 +80,9 @@ def convert(
         raise UsageError(f"unknown quant {quant!r}", hint=f"one of {', '.join(QUANTS)}")
     started = time.monotonic()
     config = read_config(source, mp_num)
-    vocabulary = read_vocabulary(source, config.n_vocab)
-    checkpoint = open_checkpoint(source)
+    files = read_tokenizer_files(source)
+    vocabulary = make_vocabulary(files, config.n_vocab)
+    checkpoint = open_checkpoint(source, tied=config.tied)
     hashes = {path.name: provenance.sha256.get(path.name) or sha256_of(path) for path in checkpoint.files}
     provenance = replace(provenance, sha256=hashes)
     verification: Verification | None = None
@@ -86,6 +92,7 @@ def convert(
             with _full_disk(target):
                 write_gguf(f16, checkpoint, config, vocabulary, provenance, progress)
             read_header(f16)
+            compared = check_ids(f16, files)
             if verify_result:
                 verification, logits = verify(f16, checkpoint, config, progress, threads=threads)
                 if verification.loss > SUSPICIOUS_LOSS:
@@ -107,6 +114,7 @@ def convert(
         mp_num=config.mp_num,
         source_sha256=hashes,
         verification=verification,
+        texts_compared=compared,
         kl_divergence=divergence,
         size_bytes=size,
         seconds=time.monotonic() - started,

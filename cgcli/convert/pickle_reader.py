@@ -7,7 +7,8 @@ name is refused. What the opcodes mean: CPython's Lib/pickletools.py. It knows n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cgcli.core.errors import ModelFileError
@@ -19,7 +20,11 @@ STORAGES = {
     "ShortStorage": "i16", "IntStorage": "i32", "LongStorage": "i64",
 }  # fmt: skip
 ORDERED_DICT = ("collections", "OrderedDict")
+# A name that PyTorch gives to the storage of another type, complex or untyped, or to such a type (torch/storage.py).
+OTHER_STORAGE = re.compile(r"[A-Z][A-Za-z0-9]{0,30}Storage")
+OTHER_TYPE = re.compile(r"(float|complex|bits|u?int)[0-9]{1,3}[a-z0-9_]{0,20}")
 REBUILD_TENSOR = ("torch._utils", "_rebuild_tensor_v2")
+REBUILD_OTHER = ("torch._utils", "_rebuild_tensor_v3")  # of a type without a storage of its own
 REBUILD_PARAMETER = ("torch._utils", "_rebuild_parameter")
 
 
@@ -160,10 +165,11 @@ class _Machine:
             table[key] = value
 
     def name(self, module: Any, name: Any) -> Name:
-        known = {ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER}
+        known = {ORDERED_DICT, REBUILD_TENSOR, REBUILD_OTHER, REBUILD_PARAMETER}
         if not isinstance(module, str) or not isinstance(name, str):
             raise self.fail("the pickle asks for something that has no name: refused")
-        if (module, name) not in known and not (module == "torch" and name in STORAGES):
+        of_torch = module in ("torch", "torch.storage") and OTHER_STORAGE.fullmatch(name)
+        if (module, name) not in known and not of_torch and not (module == "torch" and OTHER_TYPE.fullmatch(name)):
             raise self.refuse(module, name)
         return Name(module, name)
 
@@ -172,9 +178,9 @@ class _Machine:
 
     def storage(self, identity: Any) -> Storage:
         match identity:
-            case ("storage", Name(module="torch", name=kind), str(key), str(), int(size)) if kind in STORAGES:
+            case ("storage", Name(name=kind), str(key), str(), int(size)) if kind.endswith("Storage"):
                 if size >= 0 and key.isascii() and key.isalnum():
-                    return Storage(key, STORAGES[kind], size)
+                    return Storage(key, STORAGES.get(kind, kind.removesuffix("Storage")), size)
         raise self.fail("the pickle refers to something outside of it that is not a storage")
 
     def build(self, function: Any, arguments: Any) -> Any:
@@ -185,6 +191,8 @@ class _Machine:
             case Name(name="_rebuild_tensor_v2"), (Storage() as storage, int(offset), tuple(shape), tuple(strides), *_):
                 if _whole_numbers((offset, *shape, *strides)) and len(shape) == len(strides):
                     return PickledTensor(storage, offset, shape, strides)
+            case Name(name="_rebuild_tensor_v3"), (Storage() as storage, offset, shape, strides, _, _, Name(name=kind)):
+                return self.build(Name(*REBUILD_TENSOR), (replace(storage, dtype=kind), offset, shape, strides))
             case Name(name="_rebuild_parameter"), (PickledTensor() as tensor, *_):
                 return tensor
         raise self.fail(f"the pickle calls {_kind(function)} with arguments that make no tensor")

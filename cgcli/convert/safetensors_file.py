@@ -6,17 +6,18 @@ The format: 8 bytes of header length, a JSON header, the data without gaps
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from cgcli.convert.json_file import parse_json
 from cgcli.convert.tensor import ITEM_BYTES, StoredTensor, contiguous
 from cgcli.core.errors import ModelFileError
+from cgcli.core.file_kinds import HEAD_BYTES, check_kind
 from cgcli.core.reading import shown
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 MAX_DIMENSIONS = 8
+MAX_DTYPE = 32  # characters of a type's name
 TYPES = {
     "F16": "f16", "BF16": "bf16", "F32": "f32", "F64": "f64",
     "U8": "u8", "I8": "i8", "BOOL": "bool", "I16": "i16", "I32": "i32", "I64": "i64",
@@ -28,9 +29,13 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
-            if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-                raise _error(path, f"is not a safetensors file: {length} bytes of header in a file of {size}")
+            head = file.read(HEAD_BYTES)
+            check_kind(path, head, "safetensors", "empty")
+            length = int.from_bytes(head[:8], "little")
+            if len(head) < 10 or not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
+                said = f"{length} bytes of header in a file of {size}" if len(head) >= 10 else f"it has {size} bytes"
+                raise _error(path, f"is not a safetensors file: {said}")
+            file.seek(8)
             header = parse_json(file.read(length), str(path))
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
@@ -44,7 +49,7 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
         elements = 1
         for dimension in shape:
             elements *= dimension
-        if end - begin != elements * ITEM_BYTES[dtype]:
+        if dtype in ITEM_BYTES and end - begin != elements * ITEM_BYTES[dtype]:
             raise _error(path, f"{label} lies at {begin}..{end}, which is not its size")
         found[name] = StoredTensor(name, dtype, shape, contiguous(shape), path, data + begin)
         extents.append((begin, end, label))
@@ -60,16 +65,17 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
 
 def _entry(path: Path, label: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     """Type, shape, begin and end of one entry of the header."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
+    dtype = entry.get("dtype") if isinstance(entry, dict) else None
+    if not isinstance(dtype, str):
         raise _error(path, f"{label} has no dtype")
-    if entry["dtype"] not in TYPES:
-        raise _error(path, f"{label} has the unknown dtype {shown(entry['dtype'])}")
+    if not dtype.isidentifier() or len(dtype) > MAX_DTYPE:
+        raise _error(path, f"{label} has the unknown dtype {shown(dtype)}")
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
     if not _whole_numbers(shape) or len(shape) > MAX_DIMENSIONS:
         raise _error(path, f"{label} has the shape {shown(shape)}")
     if not _whole_numbers(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise _error(path, f"{label} has the data_offsets {shown(offsets)}")
-    return TYPES[entry["dtype"]], tuple(shape), offsets[0], offsets[1]
+    return TYPES.get(dtype, dtype), tuple(shape), offsets[0], offsets[1]
 
 
 def _whole_numbers(value: Any) -> TypeGuard[list[int]]:

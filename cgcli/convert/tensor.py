@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Bytes of each number type. The float types can be weights; the rest occur as attention masks, which are dropped.
+# Bytes of each number type that can be checked against a file. The float types can be weights; the rest occur as
+# attention masks, which are dropped. A tensor of any other type is kept by its name in the file, for an error to tell.
 ITEM_BYTES = {"f16": 2, "bf16": 2, "f32": 4, "f64": 8, "u8": 1, "i8": 1, "bool": 1, "i16": 2, "i32": 4, "i64": 8}
-WEIGHT_TYPES = ("f16", "bf16", "f32")
+WEIGHT_TYPES = ("f16", "bf16", "f32", "f64")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class StoredTensor:
         if self.shape != shape:
             raise ModelFileError(f"{self.path}: {self.name} has shape {list(self.shape)[:8]}, not {list(shape)}")
         if self.dtype not in WEIGHT_TYPES:
-            raise ModelFileError(f"{self.path}: {self.name} is {self.dtype}; weights are {', '.join(WEIGHT_TYPES)}")
+            raise ModelFileError(
+                f"{self.path}: {self.name} is {self.dtype}; weights are {', '.join(WEIGHT_TYPES)}",
+                hint="save the model in one of these, not quantized",
+            )
 
     def read(self, dtype: type[np.float16 | np.float32]) -> NDArray[np.float16 | np.float32]:
         """The values, as float16 or float32: a mapped view where that is what the file has, else a copy.
@@ -66,6 +70,22 @@ class StoredTensor:
             raise ModelFileError(f"{self.path}: {self.name} has a value that is not finite as {np.dtype(dtype)}")
         return values
 
+    def equals(self, other: StoredTensor) -> bool:
+        """Whether the other has the same shape and values, whatever their types; both are weights."""
+        import numpy as np
+
+        if self.shape != other.shape or not self.shape:
+            return False
+        self.check_weight(other.shape)
+        other.check_weight(self.shape)
+        if (self.path, self.start, self.strides, self.dtype) == (other.path, other.start, other.strides, other.dtype):
+            return True
+        step = max(1, (1 << 20) // max(1, self.size // max(1, self.shape[0])))
+        pieces = ((first, min(first + step, self.shape[0])) for first in range(0, self.shape[0], step))
+        return all(
+            np.array_equal(self.rows(*piece).read(np.float32), other.rows(*piece).read(np.float32)) for piece in pieces
+        )
+
     def rows(self, first: int, last: int) -> StoredTensor:
         """The part from row `first` to before row `last`."""
         step = self.strides[0] * ITEM_BYTES[self.dtype]
@@ -75,7 +95,7 @@ class StoredTensor:
     def _map(self) -> NDArray[Any]:
         import numpy as np
 
-        kinds = {"f16": np.float16, "bf16": np.uint16, "f32": np.float32}
+        kinds = {"f16": np.float16, "bf16": np.uint16, "f32": np.float32, "f64": np.float64}
         extent = 1 + sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
         try:
             flat = np.memmap(self.path, kinds[self.dtype], "r", self.start, (extent,))

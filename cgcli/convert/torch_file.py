@@ -13,6 +13,7 @@ from pathlib import Path
 from cgcli.convert.pickle_reader import PickledTensor, read_state_dict
 from cgcli.convert.tensor import ITEM_BYTES, StoredTensor
 from cgcli.core.errors import ModelFileError
+from cgcli.core.file_kinds import HEAD_BYTES, check_kind
 from cgcli.core.reading import shown
 
 MAX_PICKLE_BYTES = 16 << 20  # 16B's has some 40 kB
@@ -41,6 +42,7 @@ def _read(path: Path) -> dict[str, StoredTensor]:
         if head == LEGACY_HEAD or head[:1] == b"\x80":
             raise _error(path, "was written by a PyTorch older than 1.6 (not a zip): save it again with a newer one")
         if head[:2] != b"PK":
+            check_kind(path, head + file.read(HEAD_BYTES), "zip")
             raise _error(path, f"is not a PyTorch file (it begins with {shown(head[:4])})")
         with zipfile.ZipFile(file) as archive:
             entries: dict[str, zipfile.ZipInfo] = {}
@@ -88,8 +90,8 @@ def _read(path: Path) -> dict[str, StoredTensor]:
 def _stored(path: Path, name: str, tensor: PickledTensor, start: int, length: int) -> StoredTensor:
     """Check a view against its storage, and the storage against its zip entry."""
     storage = tensor.storage
-    item = ITEM_BYTES[storage.dtype]
-    if storage.size * item != length:
+    item = ITEM_BYTES.get(storage.dtype, 0)  # 0: a type that no weight can have, never read
+    if item and storage.size * item != length:
         raise _error(path, f"{shown(name)}: a storage of {storage.size} {storage.dtype} has {length} bytes")
     if len(tensor.shape) > MAX_DIMENSIONS:
         raise _error(path, f"{shown(name)} has {len(tensor.shape)} dimensions")

@@ -58,7 +58,7 @@ DTYPES = {"float16": np.float16, "float32": np.float32}
 def load(folder: Path) -> tuple[CodeGenConfig, Params]:
     """The shape and the weights, float32, of the checkpoint in `folder`. Raises ModelFileError for what is none."""
     config = read_config(folder)
-    checkpoint = open_checkpoint(folder)
+    checkpoint = open_checkpoint(folder, tied=config.tied)
 
     def read(name: str, shape: tuple[int, ...], kind: str) -> Floats:
         stored = checkpoint.tensor(name, shape[::-1] if kind == "T" else shape)

@@ -20,8 +20,12 @@ from cgcli.convert.tensor import WEIGHT_TYPES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoint"
 TEXTS = ("config.json", "vocab.json", "merges.txt", "added_tokens.json")
-TORCH_STORAGES = {"f16": "HalfStorage", "f32": "FloatStorage", "bf16": "BFloat16Storage", "bool": "BoolStorage"}
-SAFETENSORS_TYPES = {"f16": "F16", "f32": "F32", "bf16": "BF16"}
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+TORCH_STORAGES = {
+    "f16": "HalfStorage", "f32": "FloatStorage", "f64": "DoubleStorage", "bf16": "BFloat16Storage",
+    "bool": "BoolStorage",
+}  # fmt: skip
+SAFETENSORS_TYPES = {"f16": "F16", "f32": "F32", "f64": "F64", "bf16": "BF16"}
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -49,7 +53,7 @@ def encode(values: NDArray[np.float32], dtype: str) -> bytes:
     """The values as they lie in a file. bf16 cuts off: the golden weights are f16, three more bits."""
     if dtype == "bf16":
         return (values.view(np.uint32) >> 16).astype(np.uint16).tobytes()
-    return values.astype({"f16": np.float16, "f32": np.float32}[dtype]).tobytes()
+    return values.astype({"f16": np.float16, "f32": np.float32, "f64": np.float64}[dtype]).tobytes()
 
 
 def write_safetensors(path: Path, weights: Weights, dtype: str = "f16") -> None:

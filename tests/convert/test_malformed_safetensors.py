@@ -34,7 +34,7 @@ def safetensors_parts() -> tuple[dict[str, Any], bytes]:
 LENGTH = sum(2 * values.size for values in make.golden_weights().values())
 NAME = "transformer.wte.weight"
 SAFETENSORS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "an unknown dtype": (lambda header: header[NAME].update(dtype="F8"), "unknown dtype 'F8'"),
+    "an unknown dtype": (lambda header: header[NAME].update(dtype="F8"), "wte.weight is F8; weights are"),
     "a dtype as a number": (lambda header: header[NAME].update(dtype=1), "no dtype"),
     "no dtype": (lambda header: header[NAME].pop("dtype"), "no dtype"),
     "no shape": (lambda header: header[NAME].pop("shape"), "the shape None"),
@@ -61,7 +61,7 @@ SAFETENSORS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a tensor missing, its data there": (lambda header: header.pop(NAME), "gap or an overlap"),
     "a tensor over another": (lambda header: header.update(x=dict(header[NAME])), "gap or an overlap"),
     "a name with control characters": (
-        lambda header: header.update({"\x1b[2J\n": {"dtype": "F8"}}), r"'\\x1b\[2J\\n' has the unknown"),
+        lambda header: header.update({"\x1b[2J\n": {"dtype": "F 8"}}), r"'\\x1b\[2J\\n' has the unknown"),
     "another name": (lambda header: header.update(y=header.pop(NAME)), "no tensor transformer.wte.weight"),
 }  # fmt: skip
 

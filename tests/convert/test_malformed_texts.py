@@ -63,7 +63,8 @@ CONFIGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "CodeGen in GPT-J's clothes": (fields(model_type="gptj", architectures=["GPTJForCausalLM"]), "'gptj'"),
     "CodeGen2.5": (fields(model_type="llama", architectures=["LlamaForCausalLM"]), "'llama'"),
     "MOSS": (fields(model_type="moss"), "'moss'"),
-    "no model_type": (fields(model_type=None), "model_type None"),
+    "no model_type": (fields(model_type=None, architectures=None), "model_type None"),
+    "no model_type, a body alone": (fields(model_type=None, architectures=["CodeGenModel"]), "CodeGenModel"),
     "a model_type with a line end": (fields(model_type="a\nb\x1b[2J"), r"'a\\nb\\x1b"),
     "a model_type as an object": (fields(model_type={"a": 1}), "an object"),
     "0 layers": (fields(n_layer=0), "n_layer is 0"),
@@ -119,7 +120,7 @@ def fast_tokenizer(**changes: object) -> Callable[[Path], object]:
         table = json.loads((folder / "vocab.json").read_text())
         merges = (folder / "merges.txt").read_text().splitlines()[1:]
         model = {"type": "BPE", "vocab": table, "merges": merges} | dict(changes.get("model", {}))  # type: ignore[call-overload]
-        content: dict[str, object] = {"added_tokens": []} | changes
+        content: dict[str, object] = {"added_tokens": [], "pre_tokenizer": make.BYTE_LEVEL} | changes
         content["model"] = model if isinstance(changes.get("model", {}), dict) else changes["model"]
         without("vocab.json", "merges.txt", "added_tokens.json")(folder)
         (folder / "tokenizer.json").write_text(json.dumps(content))

@@ -192,7 +192,8 @@ VIEWS: dict[str, tuple[bytes, str]] = {
     "a storage that is not there": (view(("HalfStorage", "1", 32), 0, (1,), (1,)), "has no 'archive/data/1'"),
     "a storage up a folder": (view(("HalfStorage", "../data.pkl", 32), 0, (1,), (1,)), "not a storage"),
     "a storage of negative size": (view(("HalfStorage", "0", -1), 0, (1,), (1,)), "not a storage"),
-    "a storage on a complex type": (view(("ComplexFloatStorage", "0", 8), 0, (1,), (1,)), "torch.ComplexFloatStorage"),
+    "a storage on a complex type": (
+        view(("ComplexFloatStorage", "0", 8), 0, (384, 64), (0, 0)), "not within its storage of 8"),
 }  # fmt: skip
 
 
@@ -237,10 +238,11 @@ def patched(old: bytes, new: bytes) -> Callable[[Path], None]:
 
 TABLE = view(HALF, 0, (4, 8), (8, 1))
 ZIPS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "not a zip": (lambda path: path.write_bytes(b"hello, world"), "not a PyTorch file"),
-    "empty": (lambda path: path.write_bytes(b""), "not a PyTorch file"),
+    "not a zip": (lambda path: path.write_bytes(b"hello, world"), "is a text, beginning with 'hello, world'"),
+    "binary": (lambda path: path.write_bytes(bytes(64)), "not a PyTorch file"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "a git LFS pointer": (
-        lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "not a PyTorch file"),
+        lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "is a git-lfs pointer"),
     "written by an old PyTorch": (legacy, "older than 1.6"),
     "a bare pickle": (lambda path: path.write_bytes(pickle.dumps({}, 2)), "older than 1.6"),
     "only the beginning of a zip": (lambda path: path.write_bytes(b"PK\3\4" + bytes(100)), "damaged zip"),
