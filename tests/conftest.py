@@ -9,9 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from cgcli.native.interrupt import Interrupt
 
 # No time limit an example: the machine may be busy. The suite as a whole is timed.
 settings.register_profile("cgcli", deadline=None)
@@ -48,6 +52,15 @@ def no_interrupt_left() -> Iterator[None]:
         from cgcli.native.interrupt import Interrupt
 
         Interrupt().clear()
+
+
+@pytest.fixture
+def interrupt() -> Iterator[Interrupt]:
+    """Ctrl-C as a flag that an engine looks at."""
+    from cgcli.native.interrupt import interruptible
+
+    with interruptible() as flag:
+        yield flag
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from cgcli.cli.context import Run
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
     from cgcli.engine.drafting import PassCosts
-    from cgcli.engine.engine import Engine
+    from cgcli.engine.engine import LlamaEngine
     from cgcli.hub.choose import Choice
     from cgcli.native.interrupt import Interrupt
 
@@ -93,29 +93,29 @@ def _choose(run: Run, model: str | None) -> Choice:
 
 @contextmanager
 def loaded(
-    run: Run, settings: Settings, choice: Choice, *, draws: bool = True, apart: bool = False
-) -> Iterator[Engine]:
+    run: Run, settings: Settings, choice: Choice, *, draws: bool = True, many: bool = False
+) -> Iterator[LlamaEngine]:
     """The engine with the chosen model; Ctrl-C ends what it does.
 
-    draws: whether it will draw tokens, so that guesses are of use; apart: many texts at a time.
+    draws: whether it will draw tokens, so that guesses are of use; many: whether it will draw many texts at a time.
     """
     from cgcli.native.interrupt import interruptible
 
-    with interruptible() as interrupt, opened(run, settings, choice, interrupt, draws=draws, apart=apart) as engine:
+    with interruptible() as interrupt, opened(run, settings, choice, interrupt, draws=draws, many=many) as engine:
         yield engine
 
 
 def opened(
-    run: Run, settings: Settings, choice: Choice, interrupt: Interrupt, *, draws: bool = True, apart: bool = False
-) -> Engine:
-    """The engine with the chosen model, to be closed; says how it runs. draws, apart: as in `loaded`.
+    run: Run, settings: Settings, choice: Choice, interrupt: Interrupt, *, draws: bool = True, many: bool = False
+) -> LlamaEngine:
+    """The engine with the chosen model, to be closed; says how it runs. draws, many: as in `loaded`.
 
     Raises as `chosen`, and ModelFileError, CgcliError.
     """
-    from cgcli.engine.engine import Engine
+    from cgcli.engine.engine import LlamaEngine
 
     guesser = _choose(run, settings.draft).path if draws and settings.draft not in ("ngram", "off") else None
-    engine = Engine(
+    engine = LlamaEngine(
         choice.path,
         interrupt=interrupt,
         ctx=settings.ctx,
@@ -124,7 +124,7 @@ def opened(
         draft=guesser,
         speculate=draws and settings.draft != "off",
         exact=settings.exact,
-        apart=apart,
+        separate=many and not settings.exact and guesser is None,
         costs=_known_costs(run, settings, choice),
     )
     on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"

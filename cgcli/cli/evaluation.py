@@ -19,7 +19,7 @@ from cgcli.core.processor import processor_name
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
-    from cgcli.engine.engine import Engine
+    from cgcli.engine.protocol import Engine
     from cgcli.evals.samples import Key, Row, Samples
     from cgcli.evals.shard import Shard
     from cgcli.evals.verdicts import Judge, Judged
@@ -113,7 +113,7 @@ class Drawing(Generic[ItemT]):
 
     @contextmanager
     def _here(self, run: Run, missing: Mapping[Key, ItemT]) -> Iterator[Iterator[Row]]:
-        with loaded(run, self.settings, self.choice, apart=True) as engine:
+        with loaded(run, self.settings, self.choice, many=True) as engine:
             yield timed(self.draw(engine, missing.values()))
 
     @contextmanager
@@ -145,7 +145,7 @@ class Drawing(Generic[ItemT]):
                 f"{choice.path} there is another model than here", hint="pull the same on each machine"
             )
         settings = replace(self.settings, threads=self.settings.threads or min(cpus, thread_count()))
-        engine = opened(run, settings, choice, Interrupt(), apart=True)
+        engine = opened(run, settings, choice, Interrupt(), many=True)
         return lambda wanted: timed(self.draw(engine, wanted))
 
 

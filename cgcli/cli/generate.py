@@ -221,7 +221,7 @@ def _print_report(
     from cgcli.core.output import json_text
     from cgcli.program.report import report
 
-    identity = identified(run, choice, session.engine.model.header.quant)
+    identity = identified(run, choice, session.engine.quant)
     ran = None
     if verdict:
         ran = {"outcome": verdict.outcome, "detail": verdict.detail, "seconds": round(verdict.seconds, 4)}
@@ -262,7 +262,7 @@ def _say(output: Output, choice: Choice, session: Session, turns: list[Turn]) ->
         faster = f", {timings.speedup:.2f} times as fast as without" if timings.speedup else ""
         output.detail(f"guessed {timings.drafted} tokens ahead, {timings.acceptance:.0%} came true{faster}")
     output.note(
-        f"{choice.name} {session.engine.model.header.quant}, seed {how.sampling.seed}, "
+        f"{choice.name} {session.engine.quant}, seed {how.sampling.seed}, "
         f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} a second"
     )
 

@@ -36,7 +36,7 @@ from cgcli.cli.sampling import (
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
-    from cgcli.engine.engine import Engine
+    from cgcli.engine.protocol import Engine
     from cgcli.hub.choose import Choice
     from cgcli.program.history import Saved
     from cgcli.program.journal import Journal

@@ -79,7 +79,7 @@ def score(
     if as_json:
         run.output.json(
             {
-                **identified(run, choice, engine.model.header.quant),
+                **identified(run, choice, engine.quant),
                 **report(scored, engine, stride=stride, tokens=tokens),
             }
         )
@@ -91,7 +91,7 @@ def score(
         _print_tokens(run.output, scored)
     perplexity = _number(scored.whole).strip()
     of = f"{scored.whole.tokens} of {len(scored.pieces)} tokens"  # but for the first, if nothing predicts it
-    run.output.note(f"{choice.name} {engine.model.header.quant}, perplexity {perplexity} over {of}")
+    run.output.note(f"{choice.name} {engine.quant}, perplexity {perplexity} over {of}")
 
 
 def _print_turns(output: Output, scored: ProgramScore) -> None:

@@ -73,7 +73,7 @@ def convert(
     full. In each case `target` is as it was.
     """
     from cgcli.engine.gguf import read_header
-    from cgcli.engine.llama import QUANTS
+    from cgcli.engine.model import QUANTS
     from cgcli.engine.quantizing import quantize
 
     if quant not in QUANTS:

@@ -164,7 +164,7 @@ def run(
     import numpy as np
 
     from cgcli.engine.context import Context
-    from cgcli.engine.llama import Model
+    from cgcli.engine.model import Model
     from cgcli.native.interrupt import interruptible
 
     outputs: dict[int, Floats] = {}

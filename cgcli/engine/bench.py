@@ -1,6 +1,6 @@
 """What a model does on this machine: rates, what wider passes cost, what guesses are worth, how near the limit it is.
 
-It continues source code of this package with the paper's sampling, and no end of text ends a completion. What it
+It continues a fixed text, Python source, with the paper's sampling, and no end of text ends a completion. What it
 measures more than once it measures in turn; numbers are medians. It prints nothing.
 """
 
@@ -17,19 +17,21 @@ from cgcli.core.memory import peak_bytes
 from cgcli.core.progress import Progress
 from cgcli.engine import pass_costs
 from cgcli.engine.bandwidth import bytes_per_s
+from cgcli.engine.detokenizer import Detokenizer
 from cgcli.engine.drafting import PassCosts, by_ngrams
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.gguf import Tensor
 from cgcli.engine.healing import split_blanks
-from cgcli.engine.reader import Reader
+from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Request, Timings
 from cgcli.engine.scheduler import Scheduler
 from cgcli.engine.stops import Stops
 from cgcli.engine.vocabulary import Vocabulary
-from cgcli.engine.writer import Writer
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Draw, Sampled, Sampler, Sampling
 
+TEXT = Path(__file__).with_name("bench.txt")
+"""Never changed, so that the numbers of two versions compare."""
 PREFILL = 512  # tokens
 CONTEXT = 128  # tokens before a completion
 GUESSED_CONTEXT = 256  # where guesses come from, and where passes of several rows are timed
@@ -118,8 +120,10 @@ def bench(
     gpu_layers: int | None = None,
 ) -> Bench:
     """Measure the model in a file. Raises Interrupted after Ctrl-C, and what loading a model does."""
-    Engine(path, interrupt=interrupt, threads=threads, gpu_layers=gpu_layers).close()  # the system then has the file
-    with Engine(path, interrupt=interrupt, threads=threads, gpu_layers=gpu_layers) as engine:
+    LlamaEngine(
+        path, interrupt=interrupt, threads=threads, gpu_layers=gpu_layers
+    ).close()  # the system then has the file
+    with LlamaEngine(path, interrupt=interrupt, threads=threads, gpu_layers=gpu_layers) as engine:
         return _Measuring(engine, effort, interrupt, progress).everything()
 
 
@@ -147,7 +151,7 @@ class _Drawn:
 class _Measuring:
     """An engine's model and cache under measurement."""
 
-    def __init__(self, engine: Engine, effort: Effort, interrupt: Interrupt, progress: Progress) -> None:
+    def __init__(self, engine: LlamaEngine, effort: Effort, interrupt: Interrupt, progress: Progress) -> None:
         self.engine = engine
         self.effort = effort
         self.cache = engine.cache
@@ -157,8 +161,8 @@ class _Measuring:
         self.progress = progress
         # As long as the window allows, beside what is drawn after them.
         self.longest = min(PREFILL, engine.window // 2)
-        widest = min(CONTEXT, self.longest) + max(effort.streams) * (effort.tokens + self.cache.PADDING)
-        self.cache.reserve(max(widest, 2 * self.longest + effort.guessed_tokens) + self.cache.PADDING)
+        widest = min(CONTEXT, self.longest) + max(effort.streams) * (effort.tokens + self.cache.spare_cells)
+        self.cache.reserve(max(widest, 2 * self.longest + effort.guessed_tokens) + self.cache.spare_cells)
 
     def everything(self) -> Bench:
         effort, model = self.effort, self.engine.model
@@ -205,9 +209,8 @@ class _Measuring:
         )
 
     def texts(self, tokens: int, count: int) -> Iterator[bytes]:
-        """Pieces of this package's source, each of so many tokens."""
-        files = sorted(Path(__file__).parent.glob("*.py"))
-        ids = self.vocabulary.tokens(b"".join(file.read_bytes() for file in files)[: 64 * tokens * count])
+        """Pieces of the text, each of so many tokens."""
+        ids = self.vocabulary.tokens(TEXT.read_bytes())
         for at in range(0, tokens * count, tokens):
             yield split_blanks(b"".join(map(self.vocabulary.piece, ids[at : at + tokens])))[0]
 
@@ -236,17 +239,17 @@ class _Measuring:
         timings, sampler = Timings(), _TimedSampler(self.engine.model.n_vocab)
         scheduler = Scheduler(
             self.cache,
-            Reader(self.cache, self.interrupt, timings),
+            Prefill(self.cache, self.interrupt, timings),
             sampler,
             self.interrupt,
             timings,
             sequences=len(contexts),
-            costs=costs or PassCosts.usual(self.engine.model.header.quant),
+            costs=costs or PassCosts.usual(self.engine.quant),
             make_drafter=by_ngrams if costs else None,
         )
         for candidate, context in enumerate(contexts):
             request = Request(context, Sampling(), Stops, max_tokens=tokens, candidate=candidate)
-            scheduler.submit(request, self.vocabulary.tokens(context), Writer(request, self.vocabulary, tokens))
+            scheduler.submit(request, self.vocabulary.tokens(context), Detokenizer(request, self.vocabulary, tokens))
         while scheduler.step():
             pass
         if self.interrupt.requested:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from cgcli.core.errors import CgcliError
 from cgcli.engine.binding import library
 from cgcli.engine.capture import Capture, capturing
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 from cgcli.engine.threads import thread_count
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ class Context:
         sequences: int = 1,
         threads: int | None = None,
         exact: bool = False,
-        apart: bool = False,
+        separate: bool = False,
         abort: int | None = None,
         capture: Capture | None = None,
         capture_names: Collection[str] = (),
     ) -> None:
         """n_batch: rows of a pass at most; exact: a row's bits do not depend on the other rows (CPU only).
-        apart: each sequence has its share of the cells, and attends over no others.
+        separate: each sequence has its share of the cells, and attends over no others.
 
         abort: address of a C function `bool (*)(void *)` asked between the steps of a pass (CPU only).
         capture: sees the tensors named in `capture_names` (`l_out-3` is what layer 3 puts out) during a pass.
@@ -69,21 +69,21 @@ class Context:
         self.model = model
         self.n_batch = n_batch
         self.exact = exact
-        self.apart = apart
+        self.separate = separate
         self.pointer = None
         params = lib.api.llama_context_default_params()
         params.n_ctx = n_ctx
         params.n_batch = n_batch
         params.n_ubatch = n_batch
         params.n_seq_max = sequences
-        params.kv_unified = not apart
+        params.kv_unified = not separate
         params.n_threads = params.n_threads_batch = threads or thread_count()
         params.no_perf = True
         if exact:
             params.flash_attn_type, params.type_k, params.type_v = _ON, _F16, _BF16
         elif model.gpu_layers == 0:
             params.flash_attn_type = _OFF
-            attended = n_ctx // sequences if apart else n_ctx
+            attended = n_ctx // sequences if separate else n_ctx
             params.n_ubatch = max(64, min(n_batch, _SCORES // (4 * attended * max(1, model.n_head))))
         # llama.cpp keeps the addresses of both callbacks: they live as long as the context.
         self._capture = (
@@ -162,7 +162,7 @@ class Context:
 
         No values are copied, but where sequences lie apart: then start is 0, and the target has nothing else.
         """
-        if self.apart:  # llama.cpp copies whole sequences only
+        if self.separate:  # llama.cpp copies whole sequences only
             library().api.llama_memory_seq_cp(self.memory, source, target, -1, -1)
             self.remove(target, end)
         else:

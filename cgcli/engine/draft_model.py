@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cgcli.core.errors import ContextError, UsageError
-from cgcli.engine.cache import Branch, Cache, Step
+from cgcli.engine.cache import Branch, KVCache, Step
 from cgcli.engine.drafting import MAX_DRAFT, Prospect, Rate
-from cgcli.engine.llama import Model
-from cgcli.engine.reader import Reader
+from cgcli.engine.model import Model
+from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Request, Timings
+from cgcli.engine.shared_cache import SharedCache
 from cgcli.engine.vocabulary import Vocabulary
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampler
@@ -26,7 +27,7 @@ _USUAL = 0.7  # share of guesses that come true, before any was made
 class DraftModel:
     """The model and its cache, one for all streams. Close it."""
 
-    def __init__(self, path: Path, guessed: Cache, *, interrupt: Interrupt, threads: int) -> None:
+    def __init__(self, path: Path, guessed: KVCache, *, interrupt: Interrupt, threads: int) -> None:
         """guessed: the cache of the model that it guesses for. Raises UsageError where the vocabularies differ,
         ModelFileError, CgcliError."""
         target = guessed.model
@@ -40,8 +41,9 @@ class DraftModel:
                 hint="--draft ngram, or a smaller model of the same family",
             )
         self.guessed = guessed
-        self.cache = Cache(self.model, threads=threads, abort=interrupt.callback_address, sequences=guessed.sequences)
-        self.reader = Reader(self.cache, interrupt, Timings())
+        abort, sequences = interrupt.callback_address, guessed.sequences
+        self.cache = SharedCache(self.model, threads=threads, abort=abort, sequences=sequences)
+        self.prefill = Prefill(self.cache, interrupt, Timings())
         self.sampler = Sampler(self.model.n_vocab)
         self.banned = Vocabulary(self.model).banned
         # A pass of few rows takes as long as reading the weights.
@@ -76,8 +78,9 @@ class ModelDrafter:
             branch = self._read()
         except ContextError:  # no memory for guesses
             return []
-        assert branch.logits is not None
         try:
+            if branch.logits is None:
+                return []
             guesses = [self._draw(ctypes.addressof(branch.logits), 0)]
             while len(guesses) < count:
                 cache.make_room(1)
@@ -101,16 +104,16 @@ class ModelDrafter:
 
     def _read(self) -> Branch:
         """The branch of this stream, brought up to its tokens and held. Raises ContextError, Interrupted."""
-        cache, reader = self._guesser.cache, self._guesser.reader
-        cells = len(self._tokens) + MAX_DRAFT + cache.PADDING
+        cache, prefill = self._guesser.cache, self._guesser.prefill
+        cells = len(self._tokens) + MAX_DRAFT + cache.spare_cells
         if cells > cache.size:
             # As many as the streams have that are guessed for.
             cache.reserve(max(2 * cells, self._guesser.guessed.size), least=cells)
         branch = self._branch
         if branch and branch in cache.branches:
-            reader.extend(branch, self._tokens)
+            prefill.extend(branch, self._tokens)
             return branch
-        self._branch = reader.read(self._tokens)
+        self._branch = prefill.read(self._tokens)
         return self._branch
 
     def _draw(self, logits: int, ahead: int) -> int:

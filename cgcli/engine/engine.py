@@ -6,40 +6,38 @@ It continues bytes and scores them; it does not know what a prompt or a program 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Self
 
 from cgcli.core.errors import ContextError, UsageError
 from cgcli.core.progress import Progress, Silent
-from cgcli.engine import state
-from cgcli.engine.apart import Apart
-from cgcli.engine.aside import aside
+from cgcli.engine import protocol, state
 from cgcli.engine.binding import without_tiles
-from cgcli.engine.cache import Cache
+from cgcli.engine.cache import KVCache
+from cgcli.engine.detokenizer import Detokenizer
 from cgcli.engine.draft_model import DraftModel, ModelDrafter
 from cgcli.engine.drafting import PassCosts, by_ngrams
 from cgcli.engine.healing import split_blanks
-from cgcli.engine.llama import Model, readable
-from cgcli.engine.reader import Reader
+from cgcli.engine.model import Model, readable
+from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Completion, Request, Timings, TokenScore
 from cgcli.engine.scheduler import MakeDrafter, Scheduler, Stream
+from cgcli.engine.separate_cache import SeparateCache
+from cgcli.engine.shared_cache import SharedCache
 from cgcli.engine.threads import thread_count
 from cgcli.engine.vocabulary import Vocabulary
-from cgcli.engine.writer import Writer
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.logprob import details
 from cgcli.native.sample import Sampler
 
 
-class Engine:
-    """A loaded model that completes text. Close it, or use it as a context manager.
-
-    window: tokens that a context and its completion may have together.
-    """
+class LlamaEngine:
+    """An `engine.protocol.Engine` on llama.cpp, in this process. Close it, or use it as a context manager."""
 
     def __init__(
         self,
@@ -52,16 +50,20 @@ class Engine:
         draft: Path | None = None,
         speculate: bool = True,
         exact: bool = False,
-        apart: bool = False,
+        separate: bool = False,
         sequences: int = 16,
         costs: PassCosts | None = None,
     ) -> None:
-        """ctx: a window other than the one the model was trained on; sequences: streams that are drawn together.
+        """Load the model in `path`.
 
-        speculate: guess tokens ahead, from the text itself or by a smaller model in the file `draft`; costs: what wider
-        passes cost this model here. exact: a text depends on its context and draws alone, not on what is drawn beside
-        it, nor on guesses, nor on what the cache held (on the CPU). apart: texts that are drawn together have caches of
-        their own: faster where they are many, and more memory (see `apart`; with neither `exact` nor `draft`).
+        ctx: a window other than the one the model was trained on
+        speculate: guess tokens ahead, from the text itself or with a smaller model in the file `draft`
+        exact: a text depends on its context and draws alone, not on what is drawn beside it (on the CPU)
+        separate: texts that are drawn together have caches of their own: faster where they are many and long, and more
+            memory; not with `exact`, `draft` or a recurrent model
+        sequences: streams that are drawn together
+        costs: what wider passes cost this model here
+
         Raises ModelFileError, UsageError, CgcliError.
         """
         started = time.perf_counter()
@@ -69,105 +71,109 @@ class Engine:
         self.threads = threads or thread_count()
         if exact:
             if gpu_layers:
-                raise UsageError(f"--exact holds on the CPU, not with --gpu-layers {gpu_layers}", hint="--gpu-layers 0")
+                raise UsageError(f"--exact needs the CPU, but --gpu-layers is {gpu_layers}", hint="--gpu-layers 0")
             gpu_layers = 0
             without_tiles()
-        self.sequences = sequences
-        self.model = Model.load(path, gpu_layers=gpu_layers, cancelled=lambda: interrupt.requested)
-        self.window = ctx or self.model.n_ctx_train
-        self.vocabulary = Vocabulary(self.model)
         self.exact = exact
-        abort = interrupt.callback_address
-        self.cache = (
-            Apart(self.model, threads=self.threads, abort=abort, sequences=sequences)
-            if apart and not exact and not draft and not self.model.recurrent
-            else Cache(self.model, threads=self.threads, exact=exact, abort=abort, sequences=2 * sequences + 32)
-        )
-        self._reader = Reader(self.cache, interrupt, self.timings)
-        try:
-            self._guesser = (
-                DraftModel(draft, self.cache, interrupt=interrupt, threads=self.threads)
-                if draft and speculate
-                else None
+        self.sequences = sequences
+        with ExitStack() as opened:
+            self.model = Model.load(path, gpu_layers=gpu_layers, cancelled=lambda: interrupt.requested)
+            opened.callback(self.model.close)
+            self.window = ctx or self.model.n_ctx_train
+            self.vocabulary = Vocabulary(self.model)
+            self.cache = self._make_cache(interrupt, separate=separate, drafted=draft is not None)
+            opened.callback(self.cache.close)
+            self._prefill = Prefill(self.cache, interrupt, self.timings)
+            self._guesser: DraftModel | None = None
+            if draft and speculate:
+                self._guesser = DraftModel(draft, self.cache, interrupt=interrupt, threads=self.threads)
+                opened.callback(self._guesser.close)
+            costs = costs or PassCosts.usual(self.quant)
+            self.scheduler = Scheduler(
+                self.cache,
+                self._prefill,
+                Sampler(self.model.n_vocab),
+                interrupt,
+                self.timings,
+                sequences=sequences,
+                costs=costs.padded(self.quant) if exact else costs,
+                make_drafter=self._drafting() if speculate and not self.model.recurrent else None,
             )
-        except BaseException:
-            self.model.close()
-            raise
-        costs = costs or PassCosts.usual(self.model.header.quant)
-        self.scheduler = Scheduler(
-            self.cache,
-            self._reader,
-            Sampler(self.model.n_vocab),
-            interrupt,
-            self.timings,
-            sequences=sequences,
-            costs=costs.padded(self.model.header.quant) if exact else costs,
-            make_drafter=self._drafting() if speculate and not self.model.recurrent else None,
-        )
+            self._opened = opened.pop_all()
         self.timings.load_s = time.perf_counter() - started
+
+    def _make_cache(self, interrupt: Interrupt, *, separate: bool, drafted: bool) -> KVCache:
+        abort = interrupt.callback_address
+        if not separate:
+            sequences = 2 * self.sequences + 32
+            return SharedCache(self.model, threads=self.threads, exact=self.exact, abort=abort, sequences=sequences)
+        if self.exact or drafted or self.model.recurrent:
+            raise UsageError("separate caches do not go with exact texts, a draft model or a recurrent model")
+        return SeparateCache(self.model, threads=self.threads, abort=abort, sequences=self.sequences)
 
     def _drafting(self) -> MakeDrafter:
         return functools.partial(ModelDrafter, self._guesser) if self._guesser else by_ngrams
 
-    def submit(self, request: Request, *, priority: int = 0) -> Stream:
-        """Put a request into the queue. Raises ContextError where its context leaves no room for a token."""
-        tokens = self._tokens(split_blanks(request.context, line_ends=request.goes_on)[0])
+    @property
+    def quant(self) -> str:
+        return self.model.header.quant
+
+    # Drawing
+
+    def submit(self, request: Request) -> Stream:
+        tokens = self._tokens(split_blanks(request.context, line_ends=request.continues_code)[0])
         room = min(request.max_tokens, self.window - len(tokens))
-        return self.scheduler.submit(request, tokens, Writer(request, self.vocabulary, room), priority=priority)
+        return self.scheduler.submit(request, tokens, Detokenizer(request, self.vocabulary, room))
+
+    def wait(self, streams: Iterable[protocol.Stream]) -> list[protocol.Stream]:
+        streams = list(streams)
+        while not (done := [stream for stream in streams if stream.completion]):
+            self.scheduler.step()
+            if any(stream.fresh for stream in streams):
+                return [stream for stream in streams if stream.completion]
+        return done
+
+    def cancel(self, streams: Iterable[protocol.Stream]) -> None:
+        for stream in streams:
+            if isinstance(stream, Stream):
+                stream.cancel()
+        self.scheduler.sweep()
 
     def stream(self, request: Request) -> Generator[str, None, Completion]:
-        """Draw one completion; yields its text as soon as it is certain, returns the whole of it.
-
-        Ctrl-C ends it early, with what was drawn. Raises ContextError where the context leaves no room for a token.
-        """
         stream = self.submit(request)
         try:
             while stream.completion is None:
-                self.scheduler.step()
+                self.wait([stream])
                 if text := stream.take():
                     yield text
         finally:
-            stream.cancel()
-            self.scheduler.sweep()
+            self.cancel([stream])
         return stream.completion
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
-        """Draw many completions together; yields each, with its index in `requests`, when it is done.
-
-        Ctrl-C ends those that are not, early. Raises ContextError as `submit`, before anything is drawn; and where
-        memory has no room for one of them, which ends the others as interrupted.
-        """
-        going: dict[int, Stream] = {}
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        source = enumerate(requests)
+        most = 2 * self.sequences  # as many wait as are drawn, so that a place is never empty
+        going: dict[protocol.Stream, int] = {}
         try:
-            for index, request in enumerate(requests):
-                going[index] = self.submit(request)
-            while going:
-                self.scheduler.step()
-                for index, stream in list(going.items()):
+            while True:
+                for index, request in itertools.islice(source, most - len(going)):
+                    going[self.submit(request)] = index
+                if not going:
+                    return
+                for stream in self.wait(going):
                     if stream.completion:
-                        del going[index]
-                        yield index, stream.completion
+                        yield going.pop(stream), stream.completion
         finally:
-            for stream in going.values():
-                stream.cancel()
-            self.scheduler.sweep()
+            self.cancel(going)
+
+    # Scoring
 
     def score(self, text: bytes, start: int) -> list[TokenScore]:
-        """How the model takes the tokens of a context that reach beyond byte `start`: see `surprise`.
-
-        The blanks at its end, which a completion says again, are left out. The cache then holds what `stream` needs.
-        """
         return self.surprise(split_blanks(text)[0], start)
 
     def surprise(
         self, text: bytes, start: int = 0, *, stride: int | None = None, progress: Progress | None = None
     ) -> list[TokenScore]:
-        """How the model takes the tokens of `text` that reach beyond byte `start`, each given all before it.
-
-        A text's very first token, which nothing predicts, is not scored. A text longer than the window is read in
-        windows, each beginning `stride` tokens after the last (1 to window - 1); a token then is given window - stride
-        tokens at least. Raises ContextError where it is longer and there is no stride.
-        """
         tokens = self._tokens(text, room=0) if stride is None else self.vocabulary.tokens(text)
         start = len(readable(text[:start]))
         end, first = 0, len(tokens)
@@ -198,15 +204,11 @@ class Engine:
                 scores.append(TokenScore(token, piece, found.logprob, found.rank, found.entropy))
 
         self.reserve(len(tokens))
-        self.cache.release(self._reader.read(tokens, score_from=first, gather=gather))
+        self.cache.release(self._prefill.read(tokens, score_from=first, gather=gather))
         return scores
 
-    def aside(self, begun: bytes) -> AbstractContextManager[None]:
-        """While the block runs, what is scored is forgotten again, so that no later text depends on it.
-
-        begun: how later contexts begin; what is read of that may stay, where it makes no difference.
-        """
-        return aside(self.cache, self.vocabulary.tokens(begun) if begun else [])
+    def scratch(self, begun: bytes) -> AbstractContextManager[None]:
+        return self.cache.scratch(self.vocabulary.tokens(begun) if begun else [])
 
     def save_state(self, text: bytes, path: Path, *, model: str) -> bool:
         """Keep what the cache knows of the beginning of `text` in a file; False where that is not worth it.
@@ -234,36 +236,31 @@ class Engine:
         if tokens >= self.window:
             return 0
         self.reserve(tokens)
-        if self.cache.left([]) < tokens + self.cache.PADDING:
+        if self.cache.left([]) < tokens + self.cache.spare_cells:
             return 0
-        self.cache.make_room(tokens + self.cache.PADDING)
+        self.cache.make_room(tokens + self.cache.spare_cells)
         self.cache.release(self.cache.adopt(known.tokens, known.data))
         return tokens
 
     def reserve(self, cells: int, *, texts: int = 1) -> None:
-        """Make room for so many tokens of contexts and completions, of so many texts in all, before they come.
-
-        The cache starts small, since clearing 8,192 cells takes as long as loading a small model; one that must grow
-        later is empty again. Raises ContextError where a whole window does not fit into memory.
-        """
-        cells = self.cache.share(cells, texts)
-        least = min(cells, self.window) + self.cache.PADDING
+        # The cache starts small, since clearing 8,192 cells takes as long as loading a small model. One that must grow
+        # later is empty again.
+        cells = self.cache.cells_for(cells, texts)
+        least = min(cells, self.window) + self.cache.spare_cells
         if not self.cache.held:
-            self.cache.reserve(max(cells + self.cache.PADDING, least), least=least)
+            self.cache.reserve(max(cells + self.cache.spare_cells, least), least=least)
+
+    def tokens(self, text: bytes) -> list[int]:
+        return self.vocabulary.tokens(text)
 
     def count(self, text: bytes) -> int:
-        """Tokens that `text` takes of the window. Raises ContextError for one that cannot fit."""
         return len(self._tokens(text, room=None))
 
     def check(self, context: bytes) -> None:
-        """Raises ContextError, as `submit` would, where a context leaves no room for a token."""
         self._tokens(split_blanks(context)[0])
 
     def close(self) -> None:
-        if self._guesser:
-            self._guesser.close()
-        self.cache.close()
-        self.model.close()
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
+from cgcli.native.sample import Mask
+
 _BLANKS = b" \t"
 _LINE_ENDS = b"\r\n"
 
@@ -26,26 +28,24 @@ def split_blanks(text: bytes, *, line_ends: bool = False) -> tuple[bytes, bytes]
     return head, text[len(head) :]
 
 
-class Healing:
-    """What is left to say again of the bytes that were taken off, while tokens are drawn.
+def healing_mask(owed: bytes, pieces: Sequence[bytes], banned: Mask) -> Mask:
+    """uint8 [n_vocab], nonzero where a token may not come next: it neither spells `owed` nor goes beyond it.
 
     pieces: the bytes of every token, [n_vocab]; banned: ids that are never drawn, uint8 [n_vocab].
     """
+    mask: Mask = type(banned)()
+    ctypes.memset(mask, 1, len(banned))
+    for token, piece in enumerate(pieces):
+        if piece and (owed.startswith(piece) or piece.startswith(owed)):
+            mask[token] = banned[token]
+    return mask
 
-    def __init__(self, owed: bytes, pieces: Sequence[bytes], banned: ctypes.Array[ctypes.c_uint8]) -> None:
+
+class Healing:
+    """What is left to say again of the bytes that were taken off, while tokens are drawn."""
+
+    def __init__(self, owed: bytes) -> None:
         self.owed = owed
-        self._pieces = pieces
-        self._banned = banned
-
-    def mask(self) -> ctypes.Array[ctypes.c_uint8]:
-        """uint8 [n_vocab], 1 where a token may not come next: it neither spells owed bytes nor goes beyond them."""
-        if not self.owed:
-            return self._banned
-        mask = type(self._banned)(*([1] * len(self._banned)))
-        for token, piece in enumerate(self._pieces):
-            if piece and (self.owed.startswith(piece) or piece.startswith(self.owed)):
-                mask[token] = self._banned[token]
-        return mask
 
     def accept(self, piece: bytes) -> bytes:
         """Take note of a drawn token; returns what it says beyond the owed bytes."""

@@ -14,19 +14,19 @@ from pathlib import Path
 
 from cgcli.core.errors import CgcliError, Interrupted
 from cgcli.engine.binding import gpu_devices
-from cgcli.engine.cache import Cache, Step
+from cgcli.engine.cache import KVCache, Step
 from cgcli.engine.drafting import PassCosts
 
 ROWS = (1, 2, 3, 4, 6, 8, 16)
 
 
-def measure(cache: Cache, tokens: list[int], *, rounds: int) -> PassCosts:
+def measure(cache: KVCache, tokens: list[int], *, rounds: int) -> PassCosts:
     """Passes over `tokens`, the last of them again and again in rows of every number, in turn.
 
     A cost is the median of ratios, each of two passes of one round. Raises Interrupted, ContextError.
     """
     context, following = tokens[: -max(ROWS)], tokens[-max(ROWS) :]
-    cache.make_room(len(tokens) + cache.PADDING)
+    cache.make_room(len(tokens) + cache.spare_cells)
     branch = cache.fork(None, 0)
     try:
         seconds(cache, Step(branch, context, [len(context) - 1]))
@@ -45,7 +45,7 @@ def measure(cache: Cache, tokens: list[int], *, rounds: int) -> PassCosts:
     return PassCosts(dict(zip(ROWS, accumulate(ratios, max), strict=True)))
 
 
-def seconds(cache: Cache, step: Step) -> float:
+def seconds(cache: KVCache, step: Step) -> float:
     """Of a pass until its logits are there. Raises Interrupted."""
     started = time.perf_counter()
     if not cache.run([step]):

@@ -41,13 +41,13 @@ def quantize(source: Path, target: Path, quant: str, *, threads: int, allow_requ
 
 def main() -> int:
     """The child."""
-    from cgcli.engine import llama
+    from cgcli.engine.model import quantize as quantize_here
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_watch_parent, daemon=True).start()
     source, target, quant, threads, requantize = sys.argv[1:]
     try:
-        llama.quantize(Path(source), Path(target), quant, threads=int(threads), allow_requantize=bool(requantize))
+        quantize_here(Path(source), Path(target), quant, threads=int(threads), allow_requantize=bool(requantize))
     except CgcliError as error:
         sys.stderr.write(f"{error.message}\n")
         return int(error.status)

@@ -17,20 +17,15 @@ interrupted: Ctrl-C."""
 
 @dataclass(frozen=True)
 class Request:
-    """One completion of `context`. (turn, candidate) select its stream of draws under `sampling.seed`.
-
-    cutter: makes the automaton that ends the text; max_tokens: tokens drawn at most. Raises UsageError for none.
-    goes_on: the context is unfinished code, so the line ends it ends in are left to the first tokens drawn, too (see
-    healing.py).
-    """
+    """One completion of a context. Raises UsageError where it asks for no token."""
 
     context: bytes
-    sampling: Sampling
-    cutter: Callable[[], Cutter]
+    sampling: Sampling  # its seed, with turn and candidate, selects the stream of draws
+    cutter: Callable[[], Cutter]  # makes the automaton that ends the text
     max_tokens: int = 256
     turn: int = 0
     candidate: int = 0
-    goes_on: bool = False
+    continues_code: bool = False  # unfinished code: line ends at its end are left to the first tokens, see healing.py
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -39,55 +34,42 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """A finished completion. tokens: how many were drawn, the one that ended it included.
-
-    mean_logprob: their mean log-probability under the model itself (temperature 1, whole vocabulary), in nats;
-    None where no token was drawn.
-    """
+    """A finished completion."""
 
     text: str
-    tokens: int
-    mean_logprob: float | None
+    tokens: int  # drawn, the one that ended it included
+    mean_logprob: float | None  # in nats, of the model itself (temperature 1, whole vocabulary); None without tokens
     finish_reason: FinishReason
     candidate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TokenScore:
-    """How the model takes a token of a text, given all before it.
-
-    piece: its bytes, which may be a part of a character; logprob: in nats, at temperature 1 over the whole vocabulary;
-    rank: how many tokens it thought likelier, 0 for its first choice; entropy: of its distribution there, in nats.
-    """
+    """How the model takes a token of a text, given all before it."""
 
     token: int
-    piece: bytes
-    logprob: float
-    rank: int
-    entropy: float
+    piece: bytes  # which may be a part of a character
+    logprob: float  # in nats, at temperature 1 over the whole vocabulary
+    rank: int  # how many tokens the model found more likely; 0 is its first choice
+    entropy: float  # of the distribution there, in nats
 
 
 @dataclass
 class Timings:
-    """Seconds and tokens spent so far, load included; mutable, one an engine.
-
-    decode_tokens: tokens drawn; streams: completions begun, whose first tokens came with the prefill; drafted and kept:
-    tokens guessed, and those of them that came true; passes: decoding passes, however many streams they served;
-    single_…: of passes for one stream; plain_…: of those without guesses.
-    """
+    """Seconds and tokens spent so far, load included; mutable, one per engine."""
 
     load_s: float = 0.0
     prefill_s: float = 0.0
     decode_s: float = 0.0
     prefill_tokens: int = 0
-    decode_tokens: int = 0
-    streams: int = 0
-    passes: int = 0
-    drafted: int = 0
-    kept: int = 0
-    plain_passes: int = 0
+    decode_tokens: int = 0  # drawn
+    streams: int = 0  # completions begun, whose first tokens came with the prefill
+    passes: int = 0  # of decoding, however many streams they served
+    drafted: int = 0  # tokens guessed
+    kept: int = 0  # guessed tokens that came true
+    plain_passes: int = 0  # passes for one stream, without guesses
     plain_s: float = 0.0
-    single_tokens: int = 0
+    single_tokens: int = 0  # drawn in passes for one stream
     single_s: float = 0.0
 
     def passed(self, seconds: float, streams: int, guesses: int, drawn: int) -> None:

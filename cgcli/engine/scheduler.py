@@ -1,7 +1,7 @@
 """Continuous batching: each pass over the weights carries the next token of every live stream, and its guesses.
 
 A context is read once and shared by all that continue it. A stream that ends gives its place to the next one waiting.
-It knows tokens and passes; what a text is, it leaves to `writer`.
+It knows tokens and passes; what a text is, it leaves to `detokenizer`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cgcli.core.errors import Interrupted
-from cgcli.engine.cache import Branch, Cache, Step
+from cgcli.engine.cache import Branch, KVCache, Logits, Step
+from cgcli.engine.detokenizer import Detokenizer
 from cgcli.engine.drafting import Drafter, PassCosts, Prospect, allot
-from cgcli.engine.reader import Reader
+from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Completion, Request, Timings
-from cgcli.engine.writer import Writer
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Draw, Sampled, Sampler
 
@@ -31,28 +31,28 @@ _IDLE = 256
 
 @dataclass(eq=False)
 class Stream:
-    """A request on its way. completion: None until it is done.
-
-    tokens: the context and all that was drawn; the last of them is not in the cache yet.
-    """
+    """A request that was submitted."""
 
     request: Request
-    priority: int
-    number: int
-    writer: Writer
-    tokens: list[int]
-    branch: Branch | None = None
+    text: Detokenizer
+    tokens: list[int]  # the context and all that was drawn; the last of them is not in the cache yet
+    branch: Branch | None = None  # where it lies in the cache; None while it waits and when it is done
     drafter: Drafter | None = None
-    draft: list[int] = field(default_factory=list)
+    draft: list[int] = field(default_factory=list)  # tokens guessed for the next pass
     cancelled: bool = False
 
     @property
     def completion(self) -> Completion | None:
-        return self.writer.completion
+        return self.text.completion
+
+    @property
+    def fresh(self) -> bool:
+        """Whether `take` has text."""
+        return self.text.fresh
 
     def take(self) -> str:
         """The text that became certain since the last call."""
-        return self.writer.take()
+        return self.text.take()
 
     def cancel(self) -> None:
         """It ends before the next pass, as interrupted, with what was drawn."""
@@ -60,8 +60,8 @@ class Stream:
 
     def draw(self, logits: int, ahead: int = 0) -> Draw:
         """The draw of the next token, or of the one that would come `ahead` tokens later."""
-        request, writer = self.request, self.writer
-        return Draw(logits, request.sampling, request.turn, request.candidate, writer.drawn + ahead, writer.mask)
+        request, text = self.request, self.text
+        return Draw(logits, request.sampling, request.turn, request.candidate, text.drawn + ahead, text.mask)
 
 
 class Scheduler:
@@ -69,8 +69,8 @@ class Scheduler:
 
     def __init__(
         self,
-        cache: Cache,
-        reader: Reader,
+        cache: KVCache,
+        prefill: Prefill,
         sampler: Sampler,
         interrupt: Interrupt,
         timings: Timings,
@@ -81,7 +81,7 @@ class Scheduler:
     ) -> None:
         """sequences: live streams at most; make_drafter: None draws without guesses."""
         self._cache = cache
-        self._reader = reader
+        self._prefill = prefill
         self._sampler = sampler
         self._interrupt = interrupt
         self._timings = timings
@@ -90,14 +90,12 @@ class Scheduler:
         self._make_drafter = make_drafter
         self._waiting: list[Stream] = []
         self._live: list[Stream] = []
-        self._number = 0
+        self._full = False  # the first that waits has no room until a stream ends
 
-    def submit(self, request: Request, tokens: list[int], writer: Writer, *, priority: int = 0) -> Stream:
-        """Put a request into the queue: higher priorities first, then in their order. tokens: of its context."""
-        self._number += 1
-        stream = Stream(request, priority, self._number, writer, list(tokens))
+    def submit(self, request: Request, tokens: list[int], text: Detokenizer) -> Stream:
+        """Put a request at the end of the queue. tokens: of its context."""
+        stream = Stream(request, text, list(tokens))
         self._waiting.append(stream)
-        self._waiting.sort(key=lambda waiting: (-waiting.priority, waiting.number))
         return stream
 
     def step(self) -> bool:
@@ -130,7 +128,7 @@ class Scheduler:
             self._end(stream)
 
     def _end(self, stream: Stream) -> None:
-        stream.writer.end("interrupted")
+        stream.text.end("interrupted")
         self._retire(stream)
 
     def _retire(self, stream: Stream) -> None:
@@ -141,24 +139,25 @@ class Scheduler:
         if stream.branch:
             self._cache.release(stream.branch)
             stream.branch = None
+        self._full = False
 
     # Admission
 
     def _admit(self) -> bool:
         """Whether any was. One context is read at most, so that what is live can be shown and cancelled in between."""
         admitted = read = False
-        while self._waiting and len(self._live) < self._sequences and not read:
+        while self._waiting and len(self._live) < self._sequences and not read and not self._full:
             stream = self._waiting[0]
             if not self._live:
-                self._cache.plan([(one.tokens, self._room(one)) for one in self._waiting], self._sequences)
+                wanted = [(one.tokens, self._room(one)) for one in self._waiting]
+                self._cache.ensure_capacity(wanted, self._sequences)
             elif not self._cache.fits(stream.tokens, self._room(stream), [self._room(one) for one in self._live]):
+                self._full = True
                 break
             before = self._timings.prefill_tokens
-            self._read(stream)
+            logits = self._read(stream)
             self._cache.forget(_IDLE)
             read = self._timings.prefill_tokens > before
-            logits = stream.branch.logits if stream.branch else None
-            assert logits is not None
             self._waiting.remove(stream)
             self._live.append(stream)
             sampled = self._sampler.sample_rows([stream.draw(ctypes.addressof(logits))])
@@ -169,27 +168,31 @@ class Scheduler:
 
     def _room(self, stream: Stream) -> int:
         """Cells that a stream may still take."""
-        return stream.writer.left + self._cache.PADDING
+        return stream.text.left + self._cache.spare_cells
 
-    def _read(self, stream: Stream) -> None:
-        """Give a stream a branch of its own with its context."""
-        trunk = self._reader.read(stream.tokens)
+    def _read(self, stream: Stream) -> Logits:
+        """Give a stream a branch of its own with its context; returns the logits of its first token."""
+        trunk = self._prefill.read(stream.tokens)
         try:
-            stream.branch = self._cache.seat(trunk, len(stream.tokens))
+            stream.branch = self._cache.place(trunk, len(stream.tokens))
         finally:
             self._cache.release(trunk)
+        if stream.branch.logits is None:
+            raise RuntimeError("a context was read without the logits that follow it")
+        return stream.branch.logits
 
     # Passes
 
     def _pass(self) -> None:
         started = time.perf_counter()
         self._draft()
-        live = self._lined_up()
-        self._cache.make_room(sum(1 + len(stream.draft) for stream in live) + self._cache.PADDING)
-        steps = []
-        for stream in live:
-            assert stream.branch
-            steps.append(Step(stream.branch, [stream.tokens[-1], *stream.draft], range(1 + len(stream.draft))))
+        live = self._in_order()
+        self._cache.make_room(sum(1 + len(stream.draft) for stream in live) + self._cache.spare_cells)
+        steps = [
+            Step(stream.branch, [stream.tokens[-1], *stream.draft], range(1 + len(stream.draft)))
+            for stream in live
+            if stream.branch
+        ]
         if not self._cache.run(steps):
             raise Interrupted
         address, size = self._cache.context.logits_address(0), 4 * self._sampler.n_vocab
@@ -205,20 +208,20 @@ class Scheduler:
         guesses = sum(len(step.tokens) for step in steps) - len(steps)
         self._timings.passed(time.perf_counter() - started, len(steps), guesses, drawn)
 
-    def _lined_up(self) -> list[Stream]:
+    def _in_order(self) -> list[Stream]:
         """The live streams in the order in which a pass takes them."""
         branches = [stream.branch for stream in self._live if stream.branch]
-        return [self._live[index] for index in self._cache.line_up(branches)]
+        return [self._live[index] for index in self._cache.pass_order(branches)]
 
     def _draft(self) -> None:
         prospects = [_NOTHING] * len(self._live)
-        guess = self._cache.UNEVEN or len(self._live) == 1
+        guess = self._cache.ragged_passes or len(self._live) == 1
         for index, stream in enumerate(self._live):
-            if guess and stream.drafter and stream.writer.free:
+            if guess and stream.drafter and stream.text.free:
                 prospect = stream.drafter.prospect()
                 # The last token that is wanted need not be guessed: the draw after a guess comes free.
-                prospects[index] = Prospect(prospect.chances[: stream.writer.left - 1], prospect.cost)
-        most = self._cache.context.n_batch - self._cache.PADDING
+                prospects[index] = Prospect(prospect.chances[: stream.text.left - 1], prospect.cost)
+        most = self._cache.context.n_batch - self._cache.spare_cells
         for stream, count in zip(self._live, allot(prospects, self._costs, most), strict=True):
             stream.draft = stream.drafter.draft(count) if stream.drafter and count else []
 
@@ -230,7 +233,7 @@ class Scheduler:
         going = True
         for index, one in enumerate(sampled):
             stream.tokens.append(one.token)
-            going = stream.writer.accept(one)
+            going = stream.text.accept(one)
             if not going or index == len(draft) or draft[index] != one.token:
                 break
         taken = len(stream.tokens) - before
@@ -243,6 +246,6 @@ class Scheduler:
             self._retire(stream)
         elif stream.drafter:
             stream.drafter.extend(stream.tokens[before:])
-        elif self._make_drafter and stream.writer.left > 1:
+        elif self._make_drafter and stream.text.left > 1:
             stream.drafter = self._make_drafter(stream.tokens, stream.request)
         return taken

@@ -18,7 +18,7 @@ from pathlib import Path
 from cgcli.core.errors import CgcliError
 from cgcli.core.files import write_atomic
 from cgcli.engine.binding import library
-from cgcli.engine.cache import Branch, Cache
+from cgcli.engine.cache import Branch, KVCache
 
 _MAGIC = b"cgcli state 2\n"
 WORTH = 64
@@ -43,7 +43,7 @@ class State:
     data: ctypes.Array[ctypes.c_uint8]
 
 
-def save(cache: Cache, branch: Branch, path: Path, model: str) -> None:
+def save(cache: KVCache, branch: Branch, path: Path, model: str) -> None:
     """Write the state of a branch. model: sha256 of the GGUF file. Raises CgcliError where the disk says no."""
     api, pointer = library().api, cache.context.pointer
     size = api.llama_state_seq_get_size(pointer, branch.sequence)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.progress import Progress, Silent
-from cgcli.engine.engine import Engine
+from cgcli.engine.protocol import Engine
 
 
 @dataclass(frozen=True)

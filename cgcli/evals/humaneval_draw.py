@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from cgcli.engine.engine import Engine
+from cgcli.core.errors import Interrupted
+from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Request
-from cgcli.evals.drawing import draw_all
 from cgcli.evals.humaneval import Task
 from cgcli.evals.samples import Key, Row
 from cgcli.native.sample import Sampling
@@ -76,7 +76,7 @@ def request(task: Task, protocol: Protocol, temperature: float, index: int, *, h
     generation, prompt = protocol.generation, encode(task.prompt)
     sampling = replace(generation.sampling, temperature=temperature)
     cutter = functools.partial(generation.cutter, prompt)
-    return Request(prompt, sampling, cutter, generation.max_tokens, 0, index, goes_on=heal)
+    return Request(prompt, sampling, cutter, generation.max_tokens, 0, index, continues_code=heal)
 
 
 def heals(engine: Engine) -> bool:
@@ -87,7 +87,7 @@ def heals(engine: Engine) -> bool:
     completes nothing, where line end and indentation as one token have 0.99. For them the last line end is left to the
     first token drawn; the text is the same.
     """
-    tokens = engine.vocabulary.tokens
+    tokens = engine.tokens
     prompt, following = b'def f():\n    """Say 1."""\n', b"    return 1\n"
     alone = tokens(prompt)
     return tokens(prompt + following)[: len(alone)] != alone
@@ -101,8 +101,17 @@ def draw(
     Raises Interrupted after Ctrl-C, ContextError for a prompt that does not fit.
     """
     heal = heals(engine)
-    requests = ((key, request(tasks[str(key[0])], protocol, *_of(key), heal=heal)) for key in keys)
-    for key, completion in draw_all(engine, requests):
+    taken: list[Key] = []
+
+    def requests() -> Iterator[Request]:
+        for key in keys:
+            taken.append(key)
+            yield request(tasks[str(key[0])], protocol, *_of(key), heal=heal)
+
+    for index, completion in engine.complete(requests()):
+        if completion.finish_reason == "interrupted":
+            raise Interrupted
+        key = taken[index]
         yield {
             "task_id": key[0],
             "completion": completion.text,

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cgcli.core.errors import ContextError, Interrupted
-from cgcli.engine.engine import Engine, perplexity
+from cgcli.engine.engine import perplexity
+from cgcli.engine.protocol import Engine, Stream
 from cgcli.engine.request import Completion, Request, TokenScore
-from cgcli.engine.scheduler import Stream
 from cgcli.evals.mtpb import LAYOUT, PREFIX, Case, Turns
 from cgcli.evals.samples import Row
 from cgcli.program.program import Program, encode
@@ -86,7 +86,7 @@ def draw(engine: Engine, wanted: Iterable[Wanted], generation: Generation) -> It
     """
     kept = functools.lru_cache(maxsize=_SCORES_KEPT)(lambda text, start: tuple(engine.score(text, start)))
     waiting = (_Growing(one, generation, engine, kept) for one in wanted)
-    going: list[_Growing] = []
+    going: dict[Stream, _Growing] = {}
     ready: deque[_Growing] = deque()
     try:
         while True:
@@ -95,21 +95,18 @@ def draw(engine: Engine, wanted: Iterable[Wanted], generation: Generation) -> It
                     ready.append(one)
                 else:
                     yield one.sample()
-            while ready and _submitted(ready[0], alone=not going):
-                going.append(ready.popleft())
+            while ready and (stream := _submitted(ready[0], alone=not going)):
+                going[stream] = ready.popleft()
             if not going and not ready:
                 return
-            engine.scheduler.step()
-            for one in [one for one in going if one.stream and one.stream.completion]:
-                going.remove(one)
+            for stream in engine.wait(going):
+                one = going.pop(stream)
                 if one.finished():
                     yield one.sample()
                 else:
                     ready.append(one)
     finally:
-        for one in going:
-            one.cancel()
-        engine.scheduler.sweep()
+        engine.cancel(going)
 
 
 def draw_rows(
@@ -125,15 +122,14 @@ def draw_rows(
         yield {**sample.row(), **facts}
 
 
-def _submitted(one: _Growing, *, alone: bool) -> bool:
-    """Whether the next turn is under way; not where others have the room that reading its prompt takes."""
+def _submitted(one: _Growing, *, alone: bool) -> Stream | None:
+    """Its next turn, under way; None where others have the room that reading its prompt takes."""
     try:
-        one.submit()
+        return one.submit()
     except ContextError:
         if alone:
             raise
-        return False
-    return True
+        return None
 
 
 def cells(engine: Engine, wanted: Iterable[Wanted]) -> int:
@@ -161,7 +157,7 @@ class _Growing:
     scores: list[TokenScore] = field(default_factory=list)
     full: bool = False
 
-    def submit(self) -> None:
+    def submit(self) -> Stream:
         """Have the next prompt read and its completion drawn. Raises ContextError where the cache has no room."""
         prompts, most = self.wanted.case.problem.asked(self.wanted.case, self.wanted.turns)
         turn = len(self.program.turns)
@@ -172,10 +168,12 @@ class _Growing:
         sampling = self.generation.sampling
         self.stream = self.engine.submit(Request(context, sampling, cutter, most, turn, self.wanted.index))
         self.scores += scores
+        return self.stream
 
     def finished(self) -> bool:
         """Take what was drawn; whether that was the last turn. Raises Interrupted where it was not drawn to its end."""
-        assert self.stream and self.stream.completion
+        if not (self.stream and self.stream.completion):
+            raise RuntimeError("the turn is not done")
         prompts, _ = self.wanted.case.problem.asked(self.wanted.case, self.wanted.turns)
         completion, self.stream = self.stream.completion, None
         if completion.finish_reason == "interrupted":
@@ -206,7 +204,3 @@ class _Growing:
             len(self.scores),
             perplexity([score.logprob for score in self.scores]),
         )
-
-    def cancel(self) -> None:
-        if self.stream:
-            self.stream.cancel()

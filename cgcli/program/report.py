@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from cgcli.engine.engine import Engine
+from cgcli.engine.protocol import Engine
 from cgcli.program.session import Generation
 from cgcli.program.turn import Candidate, Turn
 

@@ -12,8 +12,9 @@ from itertools import accumulate
 from typing import Any
 
 from cgcli.core.progress import Progress
-from cgcli.engine.engine import Engine, perplexity
-from cgcli.engine.llama import readable
+from cgcli.engine.engine import perplexity
+from cgcli.engine.model import readable
+from cgcli.engine.protocol import Engine
 from cgcli.engine.request import TokenScore
 from cgcli.program.program import decode, encode
 from cgcli.program.split import Part, split

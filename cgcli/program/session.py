@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from cgcli.core.drain import drain
 from cgcli.core.progress import Progress, Silent
 from cgcli.engine.cache import common_prefix
-from cgcli.engine.engine import Engine, perplexity
+from cgcli.engine.engine import perplexity
+from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.engine.stops import Chain, Cutter, Stops
 from cgcli.native.sample import Sampling
@@ -160,7 +161,7 @@ class Session:
 
     @property
     def _quant(self) -> str:
-        return self.engine.model.header.quant
+        return self.engine.quant
 
     def plan(self, prompt: str | None, keep: str = "") -> Plan:
         """What the model would read for `prompt`; it reads nothing yet.
@@ -202,7 +203,7 @@ class Session:
     def aside(self) -> Iterator[None]:
         """What the block reads is only looked at: the turns to come are drawn as they would be without."""
         known = self._known
-        with self.engine.aside(encode(self.program.source())):
+        with self.engine.scratch(encode(self.program.source())):
             yield
         self._known = known
 
@@ -322,8 +323,10 @@ class Session:
     def _request(self, plan: Plan, draw: int) -> Request:
         how = self.generation
         cutter = functools.partial(how.cutter, plan.before + plan.opening, plan.keep)
-        goes_on = plan.prompt is None or bool(plan.keep)
-        return Request(plan.context, how.sampling, cutter, how.max_tokens, len(plan.program.turns), draw, goes_on)
+        continues_code = plan.prompt is None or bool(plan.keep)
+        return Request(
+            plan.context, how.sampling, cutter, how.max_tokens, len(plan.program.turns), draw, continues_code
+        )
 
     def _candidate(self, plan: Plan, completion: Completion) -> Candidate:
         text = plan.keep + completion.text

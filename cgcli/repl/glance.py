@@ -41,7 +41,7 @@ class Glance:
         perplexity = reading.perplexity if reading else last.prompt_perplexity if last else None
         return Status(
             model=repl.choice.name,
-            quant=engine.model.header.quant if engine else repl.choice.quant or "",
+            quant=engine.quant if engine else repl.choice.quant or "",
             turn=repl.turn or len(program.turns) + 1,
             tokens=min(self._tokens(), reading.plan.tokens) if reading and reading.plan.fold else self._tokens(),
             window=engine.window if engine else 0,

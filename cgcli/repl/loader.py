@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cgcli.core.errors import Interrupted
 
 if TYPE_CHECKING:
-    from cgcli.engine.engine import Engine
+    from cgcli.engine.protocol import Engine
 
 
 class Loader:

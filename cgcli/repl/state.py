@@ -23,7 +23,7 @@ from cgcli.repl.opening import new_program, open_file
 from cgcli.repl.options import Options
 
 if TYPE_CHECKING:
-    from cgcli.engine.engine import Engine
+    from cgcli.engine.protocol import Engine
     from cgcli.hub.choose import Choice
     from cgcli.program.folding import Fold
     from cgcli.program.journal import Journal

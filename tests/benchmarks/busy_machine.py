@@ -28,7 +28,7 @@ MEASURE = """
 import sys, time
 from pathlib import Path
 from cgcli.engine.context import Context
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 with Model.load(Path(sys.argv[1])) as model, Context(model, n_ctx=1024) as context:
     context.decode(model.tokenize(b"def add(a, b):"))
     at = context.length

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.evals import humaneval, humaneval_draw, mtpb, mtpb_draw
 from cgcli.evals.samples import Row
 from cgcli.evals.shard import Shard
@@ -40,7 +40,7 @@ SIDES: dict[str, dict[str, Any]] = {"side by side": {"apart": True}, "one at a t
 SAMPLES = 5
 SAMPLING = Sampling(temperature=0.2, top_p=0.95)
 TaskT = TypeVar("TaskT")
-Draw = Callable[[Engine], Iterator[Row]]
+Draw = Callable[[LlamaEngine], Iterator[Row]]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def measured(name: str, draw: Draw, model: Path, rounds: int) -> dict[str, list[
 
 
 def once(name: str, side: str, draw: Draw, model: Path, rates: list[Rate]) -> float:
-    with Engine(model, interrupt=Interrupt(), **SIDES[side]) as engine:
+    with LlamaEngine(model, interrupt=Interrupt(), **SIDES[side]) as engine:
         began = time.perf_counter()
         rows = list(draw(engine))
         rate = Rate(len(rows), sum(row["tokens"] for row in rows), time.perf_counter() - began)

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from cgcli.core.environment import Environment
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.evals.bits import bits
 from cgcli.hub.store import open_store
 from cgcli.native.interrupt import Interrupt
@@ -47,7 +47,7 @@ def tuned(texts: list[str], steps: int, folder: Path) -> Path:
 
 
 def per_byte(model: Path, texts: list[str]) -> float:
-    with Engine(model, interrupt=Interrupt()) as engine:
+    with LlamaEngine(model, interrupt=Interrupt()) as engine:
         return bits(engine, texts).per_byte
 
 

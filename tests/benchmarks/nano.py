@@ -24,7 +24,7 @@ from pathlib import Path
 
 from cgcli.core.environment import Environment
 from cgcli.core.memory import memory_bytes
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.evals.bits import bits, read_texts, xz
 from cgcli.evals.ngram import NGram
 from cgcli.hub.catalog import load_catalog
@@ -72,8 +72,8 @@ class Judged:
 
 
 def judged(choice: Choice, texts: Sequence[str]) -> Judged:
-    with Engine(choice.path, interrupt=Interrupt()) as engine:
-        name = f"{choice.name} {engine.model.header.quant}"
+    with LlamaEngine(choice.path, interrupt=Interrupt()) as engine:
+        name = f"{choice.name} {engine.quant}"
         found = bits(engine, texts)
         seeds = itertools.count(1)
         programs: list[str] = []
@@ -89,7 +89,7 @@ def judged(choice: Choice, texts: Sequence[str]) -> Judged:
     return Judged(name, found.per_byte, parsing, sum(map(len, TURNS)), programs)
 
 
-def drawn(engine: Engine, choice: Choice, program: Program, prompt: str, seed: int) -> Program | None:
+def drawn(engine: LlamaEngine, choice: Choice, program: Program, prompt: str, seed: int) -> Program | None:
     """The program with a turn more; None where the completion came out blank."""
     stops = choice.card.stop if choice.card else ()
     generation = Generation(Sampling(seed=seed), MAX_TOKENS, PYTHON.rules, stops)

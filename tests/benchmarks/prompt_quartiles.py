@@ -24,7 +24,7 @@ from pathlib import Path
 from cgcli.core.environment import Environment
 from cgcli.core.errors import ContextError
 from cgcli.core.memory import memory_bytes
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.hub.catalog import load_catalog
 from cgcli.hub.choose import Choice, choose
 from cgcli.hub.store import open_store
@@ -61,7 +61,7 @@ def solved(session: Session, prompts: list[str], found: list[float]) -> Generato
             session.program = session.program.add(turn)
 
 
-def perplexities(engine: Engine, choice: Choice, problems: list[list[str]]) -> list[float]:
+def perplexities(engine: LlamaEngine, choice: Choice, problems: list[list[str]]) -> list[float]:
     """Of all prompts. Each pass over the weights that one problem asks for carries the others' tokens, too."""
     card = choice.card
     program = Program((card.prefix if card else None) or PYTHON.prefix)
@@ -90,9 +90,9 @@ def main() -> None:
     parser.add_argument("--problems", type=int, help="the first so many; default: all")
     asked = parser.parse_args()
     choice = choose(asked.model, open_store(Environment.from_process()), load_catalog(), memory_bytes())
-    with Engine(choice.path, interrupt=Interrupt()) as engine:
+    with LlamaEngine(choice.path, interrupt=Interrupt()) as engine:
         values = perplexities(engine, choice, list(prompts_of(asked.data))[: asked.problems])
-        quant = engine.model.header.quant
+        quant = engine.quant
     quartiles = [round(value, 2) for value in statistics.quantiles(values, n=4, method="inclusive")]
     print(f"prompt_perplexity = {quartiles} # {len(values)} prompts of MTPB, {quant}")
     about = {"model": choice.name, "quant": quant, "prompts": len(values), "quartiles": quartiles}

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from cgcli.engine.binding import library
 from cgcli.engine.context import Context
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 from cgcli.native.library import tier
 from cgcli.native.logprob import logprobs
 from cgcli.native.sample import Draw, Sampler, Sampling

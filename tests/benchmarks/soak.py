@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cgcli.core.errors import ContextError
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.scheduler import Stream
 from cgcli.engine.stops import Stops
@@ -82,7 +82,7 @@ class Going:
 
 class Soak:
     def __init__(self, path: Path, draw: random.Random, interrupt: Interrupt) -> None:
-        make = functools.partial(Engine, path, interrupt=interrupt, ctx=WINDOW, exact=True)
+        make = functools.partial(LlamaEngine, path, interrupt=interrupt, ctx=WINDOW, exact=True)
         self.engines = [make(speculate=True), make(speculate=False)]
         self.judge = make(speculate=False, sequences=1)
         self.tally = Tally()
@@ -95,7 +95,7 @@ class Soak:
         for engine in (*self.engines, self.judge):
             engine.close()
 
-    def shift(self, engine: Engine, seed: int) -> None:
+    def shift(self, engine: LlamaEngine, seed: int) -> None:
         """A load that the seed says, until nothing is left to do."""
         draw, left, passes = self._draw, SUBMISSIONS, 0
         draw.seed(seed)
@@ -138,12 +138,12 @@ class Soak:
         for candidate in range(draw.choice([1, 1, 1, 2, 3, 5, 8, 16, 32])):
             yield Request(context, sampling, cutter, max_tokens, turn, candidate)
 
-    def _submit(self, engine: Engine, passes: int) -> list[Going]:
-        draw, priority = self._draw, self._draw.choice([0, 0, 0, 1, 2])
+    def _submit(self, engine: LlamaEngine, passes: int) -> list[Going]:
+        draw = self._draw
         going = []
         for request in self._requests():
             try:
-                stream = engine.submit(request, priority=priority)
+                stream = engine.submit(request)
             except ContextError:
                 self.tally.too_long += 1
                 break
@@ -162,7 +162,7 @@ class Soak:
         self._drawn.append((stream.request, done))
         return True
 
-    def _aside(self, engine: Engine) -> None:
+    def _aside(self, engine: LlamaEngine) -> None:
         """A stream that is closed after a piece, or a score, between the passes of the others."""
         request = next(self._requests())
         try:

@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cgcli.engine.drafting import by_ngrams
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.scheduler import MakeDrafter
 from cgcli.engine.stops import Stops
@@ -46,7 +46,7 @@ class Truth:
         return [Sampled(self.tokens[min(draw.index, len(self.tokens) - 1)], 0.0, 1) for draw in draws]
 
 
-def halves(engine: Engine, count: int, tokens: int) -> list[tuple[bytes, list[int]]]:
+def halves(engine: LlamaEngine, count: int, tokens: int) -> list[tuple[bytes, list[int]]]:
     """A context, and the tokens that really follow it, of so many files."""
     found = []
     files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
@@ -64,7 +64,7 @@ def halves(engine: Engine, count: int, tokens: int) -> list[tuple[bytes, list[in
     return found
 
 
-def run(engine: Engine, request: Request, guess: MakeDrafter | None, truth: Sequence[int] | None) -> Completion:
+def run(engine: LlamaEngine, request: Request, guess: MakeDrafter | None, truth: Sequence[int] | None) -> Completion:
     scheduler = engine.scheduler
     scheduler._make_drafter = guess
     scheduler._sampler = Truth(truth) if truth else Sampler(engine.model.n_vocab)  # type: ignore[assignment]
@@ -85,7 +85,7 @@ def main() -> None:
     kept: dict[str, list[float]] = {mode: [] for mode in modes}
     with (
         interruptible() as interrupt,
-        Engine(arguments.model, interrupt=interrupt, threads=arguments.threads) as engine,
+        LlamaEngine(arguments.model, interrupt=interrupt, threads=arguments.threads) as engine,
     ):
         engine.reserve(4 * (CONTEXT + arguments.tokens))
         ends, engine.vocabulary.ends = engine.vocabulary.ends, set()  # every run has the same length

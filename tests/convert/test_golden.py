@@ -18,7 +18,7 @@ from cgcli.convert.provenance import Provenance
 from cgcli.convert.reference import Reference, log_softmax
 from cgcli.core.progress import Silent
 from cgcli.engine.context import Context
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 from tests.convert.checkpoints import GOLDEN
 
 LOGIT_TOLERANCE = 0.02

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cgcli.core.errors import CgcliError
 from cgcli.engine.context import Context
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 
 
 def attempt(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,18 +15,12 @@ from cgcli.engine import pass_costs
 from cgcli.engine.bandwidth import bytes_per_s
 from cgcli.engine.bench import QUICK, Bench, _Measuring, bench, weight_bytes
 from cgcli.engine.drafting import PassCosts
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.gguf import Tensor, read_header
-from cgcli.native.interrupt import Interrupt, interruptible
+from cgcli.native.interrupt import Interrupt
 from tests.tiny_model import write_tiny_model
 
 BRIEF = replace(QUICK, rounds=1, tokens=8, streams=(1, 3), pass_rounds=3, texts=1, guessed_tokens=16)
-
-
-@pytest.fixture
-def interrupt() -> Iterator[Interrupt]:
-    with interruptible() as interrupt:
-        yield interrupt
 
 
 @pytest.fixture
@@ -67,7 +60,7 @@ def test_no_end_of_text_ends_a_completion(interrupt: Interrupt, tmp_path: Path) 
     kinds = gguf.GGUFReader(path, "r+").fields["tokenizer.ggml.token_type"]
     for index in kinds.data[97:123]:  # the letters
         kinds.parts[index][0] = gguf.TokenType.CONTROL
-    with Engine(path, interrupt=interrupt, threads=1) as engine:
+    with LlamaEngine(path, interrupt=interrupt, threads=1) as engine:
         drawn = _Measuring(engine, BRIEF, interrupt, Silent()).draw([b"12"] * 3, 20)
     assert drawn.timings.decode_tokens == 60 and drawn.timings.passes == 19
 
@@ -89,7 +82,7 @@ def test_memory_is_read_at_a_possible_speed() -> None:
 
 
 def test_costs_of_passes_never_fall_and_leave_the_cache_as_it_was(tiny_model: Path, interrupt: Interrupt) -> None:
-    with Engine(tiny_model, interrupt=interrupt, threads=1) as engine:
+    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as engine:
         engine.reserve(64)
         costs = pass_costs.measure(engine.cache, list(range(97, 113)) * 4, rounds=3)
         assert engine.cache.branches == []

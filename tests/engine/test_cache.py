@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from cgcli.core.errors import CgcliError, ContextError, Interrupted
 from cgcli.engine import cache as cache_module
 from cgcli.engine.binding import without_tiles
-from cgcli.engine.cache import Branch, Cache, Step, common_prefix
+from cgcli.engine.cache import Branch, Step, common_prefix
 from cgcli.engine.context import Context
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
+from cgcli.engine.shared_cache import SharedCache
 from cgcli.native.interrupt import interruptible
 
 CELLS = 1024
-PADDING = Cache.PADDING
+PADDING = SharedCache.spare_cells
 Operation = tuple[str, int, int]
 
 
@@ -46,20 +47,20 @@ def alone(model: Model) -> Iterator[Callable[[list[int]], NDArray[np.float32]]]:
         yield logits
 
 
-def make(model: Model, *, exact: bool = True, sequences: int = 8, cells: int = CELLS) -> Cache:
-    cache = Cache(model, threads=1, exact=exact, sequences=sequences)
+def make(model: Model, *, exact: bool = True, sequences: int = 8, cells: int = CELLS) -> SharedCache:
+    cache = SharedCache(model, threads=1, exact=exact, sequences=sequences)
     cache.reserve(cells)
     return cache
 
 
-def add(cache: Cache, branch: Branch, tokens: list[int]) -> None:
+def add(cache: SharedCache, branch: Branch, tokens: list[int]) -> None:
     """Append tokens, in passes that the context takes."""
     for at in range(0, len(tokens), cache.context.n_batch):
         piece = tokens[at : at + cache.context.n_batch]
         assert cache.run([Step(branch, piece, [len(piece) - 1])])
 
 
-def following(cache: Cache, branch: Branch, tokens: list[int]) -> NDArray[np.float32]:
+def following(cache: SharedCache, branch: Branch, tokens: list[int]) -> NDArray[np.float32]:
     """The logits after a branch and some tokens, which are taken off again."""
     length = len(branch.tokens)
     assert cache.run([Step(branch, tokens, [len(tokens) - 1])])
@@ -165,19 +166,19 @@ class Play:
             if cache.exact:
                 assert branch.cells == sorted(branch.cells)
         used = {cell for branch in cache.branches for cell in branch.cells}
-        assert len(cache._free) + cache._dead + len(used) == CELLS and not used.intersection(cache._free)
+        assert cache.counts()[0] + cache.counts()[1] + len(used) == CELLS and not used.intersection(cache._free)
 
     def fill(self) -> None:
         """The free cells are as many as the books say: no fewer (the pass works), and no more (one more row fails)."""
         branch = self.cache.fork(None, 0) if len(self.held) < 6 else self.held[0]
-        while free := len(self.cache._free):
+        while free := self.cache.counts()[0]:
             step = [97] * min(free, 256)
             if self.cache.exact and len(step) % 2:  # an odd pass takes a row more
                 step = step[:-1] or step
             if len(step) == 1:
                 break
             assert self.cache.run([Step(branch, step, ())])
-        if not self.cache._free:
+        if not self.cache.counts()[0]:
             with pytest.raises(CgcliError, match="could not decode"):
                 self.cache.run([Step(branch, [97, 97], ())])
 
@@ -220,7 +221,7 @@ def test_whatever_was_done_every_branch_is_what_its_tokens_are_alone(
         for branch in play.cache.branches:
             branch.holders += 1
         for branch in play.cache.branches:
-            if len(play.cache._free) >= 2 + PADDING:
+            if play.cache.counts()[0] >= 2 + PADDING:
                 logits = following(play.cache, branch, [98, 99])
                 assert np.array_equal(logits, alone([*branch.tokens, 98, 99]))
         play.check()
@@ -241,10 +242,10 @@ def test_without_exact_the_tokens_are_the_same_and_the_logits_nearly(
         for operation in operations:
             play.do(operation)
         for branch in play.cache.branches:
-            if len(play.cache._free) >= 2:
+            if play.cache.counts()[0] >= 2:
                 logits = following(play.cache, branch, [98, 99])
                 assert np.allclose(logits, alone([*branch.tokens, 98, 99]), atol=0.2)
-        assert not play.cache._dead
+        assert not play.cache.counts()[1]
         play.fill()
     finally:
         play.close()
@@ -284,7 +285,7 @@ def test_a_branch_gives_its_place_to_a_new_one_where_none_is_left(model: Model) 
 
 
 def test_memory_is_asked_before_the_context_is_made(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = Cache(model, threads=1)
+    cache = SharedCache(model, threads=1)
     monkeypatch.setattr(cache_module, "available_bytes", lambda: 3000 * model.cell_bytes)
     with pytest.raises(ContextError, match="the cache of 2700 tokens takes") as caught:
         cache.reserve(9000, least=2700)
@@ -310,7 +311,7 @@ def test_a_context_that_cannot_be_made_leaves_nothing_behind(model: Model, monke
         raise CgcliError("no memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(cache, "_make", refuse)
+        patched.setattr(cache, "_make_context", refuse)
         with pytest.raises(CgcliError, match="no memory"):
             cache.reserve(4000)
     assert cache.longest([97] * 9) == (None, 0)
@@ -328,11 +329,11 @@ def test_cells_of_nobody_come_back_when_what_is_held_is_read_again(model: Model)
     shared = cache.fork(right, 250)
     add(cache, shared, [99] * 50)
     cache.trim(left, 100)  # the cells of 200 tokens lie before others
-    assert cache._dead == 200 and len(cache._free) == CELLS - 650
+    assert cache.counts()[1] == 200 and cache.counts()[0] == CELLS - 650
     before = [list(branch.tokens) for branch in (left, right, shared)]
     cache.make_room(CELLS - 450)
     assert [branch.tokens for branch in (left, right, shared)] == before
-    assert (cache._dead, cache.reread) == (0, 100 + 300 + 50) and right.cells[:250] == shared.cells[:250]
+    assert (cache.counts()[1], cache.reread) == (0, 100 + 300 + 50) and right.cells[:250] == shared.cells[:250]
     cache.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.engine.drafting import MAX_DRAFT, NgramDrafter, PassCosts, Prospect, Rate, allot
-from cgcli.engine.engine import Engine
-from cgcli.engine.llama import QUANTS
+from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.model import QUANTS
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
-from cgcli.native.interrupt import Interrupt, interruptible
+from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from tests.tiny_model import write_tiny_model
 
@@ -125,17 +125,11 @@ def test_ngrams_that_come_true_are_trusted_more_and_those_that_do_not_less() -> 
 # A second model.
 
 
-@pytest.fixture
-def interrupt() -> Iterator[Interrupt]:
-    with interruptible() as interrupt:
-        yield interrupt
-
-
 FREE = PassCosts({1: 1.0, 2: 1.001})  # every guess is worth it, so that all are made
 REQUEST = Request(b"def abc", Sampling(temperature=0.8, seed=3), Stops, max_tokens=40)
 
 
-def finish(engine: Engine, *requests: Request) -> list[Completion]:
+def finish(engine: LlamaEngine, *requests: Request) -> list[Completion]:
     found = dict(engine.complete(requests))
     return [found[index] for index in range(len(requests))]
 
@@ -150,9 +144,9 @@ def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_model_that_guesses_for_itself_is_always_right(tiny_model: Path, interrupt: Interrupt) -> None:
-    with Engine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
+    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
         expected = finish(plain, REQUEST)
-    with Engine(tiny_model, interrupt=interrupt, threads=1, draft=tiny_model, costs=FREE, exact=True) as engine:
+    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, draft=tiny_model, costs=FREE, exact=True) as engine:
         engine._guesser.cost = 0.0  # type: ignore[union-attr]
         assert finish(engine, REQUEST) == expected
         timings = engine.timings
@@ -165,10 +159,10 @@ def test_a_model_guesses_for_many_streams_and_changes_no_text(tiny_model: Path, 
         replace(REQUEST, context=b"abc" * (1 + 7 * index), candidate=index, sampling=Sampling(temperature, seed=index))
         for index, temperature in itertools.product(range(4), (0.0, 0.9))
     ]
-    with Engine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
+    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
         expected = finish(plain, *requests)
     other = write_tiny_model(tiny_model.parent / "other.gguf", seed=1)
-    with Engine(tiny_model, interrupt=interrupt, threads=1, draft=other, costs=FREE, exact=True) as engine:
+    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, draft=other, costs=FREE, exact=True) as engine:
         engine._guesser.cost = 0.0  # type: ignore[union-attr]
         assert finish(engine, *requests) == expected
         assert engine.timings.drafted > engine.timings.kept
@@ -178,9 +172,9 @@ def test_guesses_end_where_the_window_of_their_model_does(
     tiny_model: Path, smaller: Path, interrupt: Interrupt
 ) -> None:
     request = replace(REQUEST, context=b"abcdefgh" * 30, max_tokens=60)  # from 240 tokens to 300
-    with Engine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
+    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
         expected = finish(plain, request)
-    with Engine(tiny_model, interrupt=interrupt, threads=1, draft=smaller, costs=FREE, exact=True) as engine:
+    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, draft=smaller, costs=FREE, exact=True) as engine:
         engine._guesser.cost = 0.0  # type: ignore[union-attr]
         assert finish(engine, request) == expected
         assert 0 < engine.timings.drafted <= 16 and engine.timings.acceptance == 1.0
@@ -192,7 +186,7 @@ def test_another_vocabulary_is_refused(tiny_model: Path, interrupt: Interrupt, t
     first, second = names.parts[names.data[97]], names.parts[names.data[98]]
     first[0], second[0] = second[0], first[0]
     with pytest.raises(UsageError, match=r"swapped.gguf cannot draft for tiny.gguf: their vocab") as caught:
-        Engine(tiny_model, interrupt=interrupt, threads=1, draft=path)
+        LlamaEngine(tiny_model, interrupt=interrupt, threads=1, draft=path)
     assert caught.value.hint and "--draft ngram" in caught.value.hint
 
 
@@ -200,7 +194,7 @@ def test_another_vocabulary_is_refused(tiny_model: Path, interrupt: Interrupt, t
 def test_what_goes_wrong_while_guessing_leaves_nothing_held(
     tiny_model: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch, trouble: CgcliError
 ) -> None:
-    with Engine(tiny_model, interrupt=interrupt, threads=1, draft=tiny_model, costs=FREE) as engine:
+    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, draft=tiny_model, costs=FREE) as engine:
         guesser = engine._guesser
         assert guesser
         guesser.cost = 0.0
@@ -209,7 +203,7 @@ def test_what_goes_wrong_while_guessing_leaves_nothing_held(
         engine.scheduler.step()
         place: tuple[object, str] = (guesser.sampler, "sample")
         if isinstance(trouble, Interrupted):
-            place = (guesser.reader, "_read")
+            place = (guesser.prefill, "_read")
 
         def fail(*_: object, **__: object) -> None:
             raise trouble

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from cgcli.core.errors import ContextError, Interrupted, ModelFileError, UsageError
+from cgcli.engine import engine as engine_module
 from cgcli.engine.binding import gpu_devices
 from cgcli.engine.context import Context
-from cgcli.engine.engine import Engine, perplexity
-from cgcli.engine.llama import Model
+from cgcli.engine.engine import LlamaEngine, perplexity
+from cgcli.engine.model import Model
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt, interruptible
@@ -25,8 +26,8 @@ HOT = Sampling(temperature=1.0, top_p=0.95, seed=11)
 
 
 @pytest.fixture
-def engine(tiny_model: Path) -> Iterator[Engine]:
-    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, threads=1) as engine:
+def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as engine:
         yield engine
 
 
@@ -47,7 +48,7 @@ def drain(pieces: Generator[str, None, Completion]) -> tuple[list[str], Completi
             return said, stop.value
 
 
-def test_the_pieces_are_the_text_and_the_seed_fixes_it(engine: Engine) -> None:
+def test_the_pieces_are_the_text_and_the_seed_fixes_it(engine: LlamaEngine) -> None:
     said, first = drain(engine.stream(request(b"abc")))
     assert "".join(said) == first.text and first.tokens == 24 and first.finish_reason == "length"
     assert drain(engine.stream(request(b"abc")))[1] == first
@@ -55,7 +56,7 @@ def test_the_pieces_are_the_text_and_the_seed_fixes_it(engine: Engine) -> None:
     assert drain(engine.stream(request(b"abc", sampling=replace(HOT, seed=12))))[1].text != first.text
 
 
-def test_a_draw_is_the_reference_samplers(engine: Engine, tiny_model: Path) -> None:
+def test_a_draw_is_the_reference_samplers(engine: LlamaEngine, tiny_model: Path) -> None:
     """Token by token: llama.cpp's logits through the NumPy reference give the text that the engine gave."""
     _, completion = drain(engine.stream(request(b"abc", max_tokens=8, turn=3, candidate=2)))
     drawn: list[int] = []
@@ -73,18 +74,18 @@ def test_a_draw_is_the_reference_samplers(engine: Engine, tiny_model: Path) -> N
         assert completion.mean_logprob == pytest.approx(total / 8, abs=1e-4)
 
 
-def test_padding_is_never_drawn_though_it_is_likeliest(engine: Engine) -> None:
+def test_padding_is_never_drawn_though_it_is_likeliest(engine: LlamaEngine) -> None:
     text = drain(engine.stream(request(b"abc", sampling=Sampling(temperature=0, seed=1))))[1].text
     assert "PAD" not in text and text
 
 
-def test_end_of_text_ends_the_text(engine: Engine, tiny_model: Path) -> None:
+def test_end_of_text_ends_the_text(engine: LlamaEngine, tiny_model: Path) -> None:
     engine.vocabulary.ends = set(range(VOCABULARY))
     said, completion = drain(engine.stream(request(b"abc")))
     assert (said, completion.tokens, completion.finish_reason) == ([], 1, "stop")
 
 
-def test_only_what_differs_is_read_again(engine: Engine) -> None:
+def test_only_what_differs_is_read_again(engine: LlamaEngine) -> None:
     drain(engine.stream(request(b"a" * 300)))
     before = engine.timings.prefill_tokens
     drain(engine.stream(request(b"a" * 300)))
@@ -95,23 +96,23 @@ def test_only_what_differs_is_read_again(engine: Engine) -> None:
     assert engine.timings.prefill_tokens == before + 20 + 1
 
 
-def test_every_candidate_starts_from_the_same_bits(engine: Engine) -> None:
+def test_every_candidate_starts_from_the_same_bits(engine: LlamaEngine) -> None:
     """Nothing is read again for the second one, so the first draws differ by their candidate number alone."""
     first = drain(engine.stream(request(b"a" * 700, sampling=Sampling(temperature=0), max_tokens=1)))[1]
     again = drain(engine.stream(request(b"a" * 700, sampling=Sampling(temperature=0), max_tokens=1, candidate=1)))[1]
     assert again == replace(first, candidate=1)
 
 
-def test_a_cache_that_was_reused_gives_the_text_of_a_fresh_one(engine: Engine, tiny_model: Path) -> None:
+def test_a_cache_that_was_reused_gives_the_text_of_a_fresh_one(engine: LlamaEngine, tiny_model: Path) -> None:
     """The last token is read again alone, not with those before it: the last bits differ, the draws here do not."""
     drain(engine.stream(request(b"abcdefgh" * 10)))
     reused = drain(engine.stream(request(b"abcdefgh" * 5)))[1]
-    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, threads=1) as fresh:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as fresh:
         anew = drain(fresh.stream(request(b"abcdefgh" * 5)))[1]
     assert anew.text == reused.text and anew.mean_logprob == pytest.approx(reused.mean_logprob, abs=1e-3)
 
 
-def test_scores_are_the_log_softmax_of_every_position(engine: Engine, tiny_model: Path) -> None:
+def test_scores_are_the_log_softmax_of_every_position(engine: LlamaEngine, tiny_model: Path) -> None:
     text = b"abc\n# def xyz"
     scores = logprobs(engine.score(text, 4))
     with Model.load(tiny_model) as model, Context(model, n_ctx=256, threads=1) as context:
@@ -125,43 +126,43 @@ def test_scores_are_the_log_softmax_of_every_position(engine: Engine, tiny_model
     assert perplexity(scores) == pytest.approx(np.exp(-np.mean(expected)), rel=1e-3)
 
 
-def test_the_first_token_of_all_is_not_scored(engine: Engine) -> None:
+def test_the_first_token_of_all_is_not_scored(engine: LlamaEngine) -> None:
     assert len(engine.score(b"abcd", 0)) == 3
     assert engine.score(b"a", 0) == [] and perplexity([]) is None
 
 
-def test_a_long_text_is_scored_across_passes(engine: Engine) -> None:
+def test_a_long_text_is_scored_across_passes(engine: LlamaEngine) -> None:
     text = bytes(97 + i % 26 for i in range(700))
     whole = logprobs(engine.score(text, 100))
     assert len(whole) == 600
     assert logprobs(engine.score(text, 650)) == pytest.approx(whole[550:], abs=0.05)
 
 
-def test_scoring_and_drawing_share_the_cache(engine: Engine) -> None:
+def test_scoring_and_drawing_share_the_cache(engine: LlamaEngine) -> None:
     engine.score(b"a" * 200, 150)
     before = engine.timings.prefill_tokens
     drain(engine.stream(request(b"a" * 200)))
     assert engine.timings.prefill_tokens == before
 
 
-def test_a_context_as_long_as_the_window_is_refused(engine: Engine) -> None:
+def test_a_context_as_long_as_the_window_is_refused(engine: LlamaEngine) -> None:
     with pytest.raises(ContextError, match="2048"):
         drain(engine.stream(request(b"x" * 2048)))
     _, completion = drain(engine.stream(request(b"x" * 2040, sampling=replace(HOT, temperature=2.0))))
     assert (completion.tokens, completion.finish_reason) == (8, "context")
 
 
-def test_nothing_at_all_starts_from_end_of_text(engine: Engine) -> None:
+def test_nothing_at_all_starts_from_end_of_text(engine: LlamaEngine) -> None:
     assert drain(engine.stream(request(b"")))[1].tokens == 24
 
 
-def test_blanks_at_the_end_are_not_repeated(engine: Engine) -> None:
+def test_blanks_at_the_end_are_not_repeated(engine: LlamaEngine) -> None:
     """What comes out continues the blanks; the tokens that spelt them again are not part of it."""
     _, completion = drain(engine.stream(request(b"abc\n  ", max_tokens=8)))
     assert completion.tokens == 8 and len(completion.text.encode()) < 8
 
 
-def test_an_interrupt_keeps_what_was_drawn_and_a_sound_cache(engine: Engine) -> None:
+def test_an_interrupt_keeps_what_was_drawn_and_a_sound_cache(engine: LlamaEngine) -> None:
     pieces = engine.stream(request(b"abc"))
     kept = [next(pieces) for _ in range(5)]
     Interrupt().set()
@@ -172,14 +173,14 @@ def test_an_interrupt_keeps_what_was_drawn_and_a_sound_cache(engine: Engine) -> 
     assert whole.startswith(completion.text) and len(whole) > len(completion.text)
 
 
-def test_an_interrupt_before_the_start_draws_nothing(engine: Engine) -> None:
+def test_an_interrupt_before_the_start_draws_nothing(engine: LlamaEngine) -> None:
     Interrupt().set()
     _, completion = drain(engine.stream(request(b"abc")))
     assert (completion.text, completion.tokens, completion.mean_logprob) == ("", 0, None)
     Interrupt().clear()
 
 
-def test_utf8_is_never_split(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_utf8_is_never_split(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes of one character come as one piece; bytes that are none become U+FFFD, and half a one is dropped."""
     script = iter([*"é€".encode(), 0xFF, *b"a", *"🐍".encode()[:3]])
     monkeypatch.setattr(engine.vocabulary, "piece", lambda token: bytes([next(script)]))
@@ -192,7 +193,7 @@ def test_an_interrupt_stops_the_loading(tiny_model: Path) -> None:
     with interruptible() as interrupt:
         interrupt.set()
         with pytest.raises(Interrupted):
-            Engine(tiny_model, interrupt=interrupt)
+            LlamaEngine(tiny_model, interrupt=interrupt)
         interrupt.clear()
 
 
@@ -210,3 +211,23 @@ def test_special_tokens_are_never_parsed_out_of_text(tiny_model: Path) -> None:
     with Model.load(tiny_model) as model:
         tokens = model.tokenize(b"a<|endoftext|>")
         assert END_OF_TEXT not in tokens and b"".join(map(model.piece, tokens)) == b"a<|endoftext|>"
+
+
+def test_a_model_whose_engine_cannot_be_made_is_closed(
+    tiny_model: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Model] = []
+    close = Model.close
+
+    def noted(model: Model) -> None:
+        closed.append(model)
+        close(model)
+
+    monkeypatch.setattr(Model, "close", noted)
+    for part in ("Vocabulary", "SharedCache", "Prefill", "Sampler", "Scheduler"):
+        closed.clear()
+        with monkeypatch.context() as broken:
+            broken.setattr(engine_module, part, lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                LlamaEngine(tiny_model, interrupt=interrupt, threads=1)
+        assert len(closed) == 1, part

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cgcli.engine.llama import QUANTS, quantize
+from cgcli.engine.model import QUANTS, quantize
 from tests.conftest import REPOSITORY
 from tests.tiny_model import write_tiny_model
 

@@ -19,7 +19,7 @@ import pytest
 
 from cgcli.core.errors import ExitStatus, ModelFileError
 from cgcli.engine.gguf import MAX_ENTRIES, read_header
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 from tests.engine import gguf_bytes as g
 from tests.engine.gguf_bytes import ARRAY, BOOL, F32, F64, I32, STRING, U16, U32, Array, File, Tensor, tiny
 from tests.support.patience import PATIENCE_S

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from cgcli.engine.healing import Healing, split_blanks
+from cgcli.engine import vocabulary as vocabulary_module
+from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.healing import Healing, healing_mask, split_blanks
+from cgcli.engine.request import Request
+from cgcli.engine.stops import Stops
+from cgcli.native.interrupt import interruptible
+from cgcli.native.sample import Mask, Sampling
 
 PIECES = [b"", b" ", b"  ", b"    ", b"    return", b"  x", b"y", b"\t", b" \n"]
 BANNED = (ctypes.c_uint8 * len(PIECES))(*[0] * len(PIECES))
 
 
-def allowed(healing: Healing) -> set[bytes]:
-    return {piece for piece, banned in zip(PIECES, healing.mask(), strict=True) if not banned}
+def allowed(owed: bytes, never: Mask = BANNED) -> set[bytes]:
+    return {piece for piece, banned in zip(PIECES, healing_mask(owed, PIECES, never), strict=True) if not banned}
 
 
 @pytest.mark.parametrize(
@@ -30,14 +38,29 @@ def test_blanks_at_the_end_are_split_off(text: bytes, head: bytes, blanks: bytes
 
 
 def test_tokens_must_spell_what_is_owed_and_may_go_beyond() -> None:
-    healing = Healing(b"  ", PIECES, BANNED)
-    assert allowed(healing) == {b" ", b"  ", b"    ", b"    return", b"  x"}
+    healing = Healing(b"  ")
+    assert allowed(healing.owed) == {b" ", b"  ", b"    ", b"    return", b"  x"}
     assert healing.accept(b" ") == b""
-    assert allowed(healing) == {b" ", b"  ", b"    ", b"    return", b"  x", b" \n"}
+    assert allowed(healing.owed) == {b" ", b"  ", b"    ", b"    return", b"  x", b" \n"}
     assert healing.accept(b"    return") == b"   return"
-    assert allowed(healing) == set(PIECES)
+    assert healing.owed == b""
 
 
 def test_banned_ids_stay_banned() -> None:
     banned = (ctypes.c_uint8 * len(PIECES))(*[piece == b"  x" for piece in PIECES])
-    assert b"  x" not in allowed(Healing(b"  ", PIECES, banned))
+    assert b"  x" not in allowed(b"  ", banned)
+
+
+def test_candidates_share_their_masks(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making one reads the bytes of every token."""
+    made: list[bytes] = []
+
+    def counted(owed: bytes, pieces: Sequence[bytes], banned: Mask) -> Mask:
+        made.append(owed)
+        return healing_mask(owed, pieces, banned)
+
+    monkeypatch.setattr(vocabulary_module, "healing_mask", counted)
+    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as engine:
+        requests = [Request(b"ab ", Sampling(0.9, seed=1), Stops, max_tokens=2, candidate=n) for n in range(16)]
+        assert len(dict(engine.complete(requests))) == 16
+    assert made == [b" "]

@@ -10,7 +10,7 @@ import numpy as np
 
 from cgcli.engine.binding import system_info
 from cgcli.engine.context import Context
-from cgcli.engine.llama import Model, quantize
+from cgcli.engine.model import Model, quantize
 from tests.support.patience import PATIENCE_S
 
 # A window larger than the one it was trained on makes llama.cpp warn.
@@ -18,7 +18,7 @@ WARNED = """
 import sys
 from pathlib import Path
 from cgcli.engine.context import Context
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 with Model.load(Path(sys.argv[1])) as model, Context(model, n_ctx=4096):
     pass
 """

@@ -8,12 +8,13 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine import cache as cache_module
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.scheduler import Stream
 from cgcli.engine.stops import Stops
@@ -25,18 +26,18 @@ from cgcli.program.session import Generation, Session
 from tests.tiny_model import VOCABULARY
 
 HOT = Sampling(temperature=0.9, top_p=0.95, seed=4)
-Make = Callable[..., Engine]
+Make = Callable[..., LlamaEngine]
 
 
 @pytest.fixture
 def make(tiny_model: Path) -> Iterator[Make]:
     """Engines on the tiny model, closed at the end."""
     with interruptible() as interrupt:
-        engines: list[Engine] = []
+        engines: list[LlamaEngine] = []
 
-        def make(**options: object) -> Engine:
+        def make(**options: object) -> LlamaEngine:
             options = {"exact": True, "threads": 1, "interrupt": interrupt} | options
-            engines.append(Engine(tiny_model, **options))  # type: ignore[arg-type]
+            engines.append(LlamaEngine(tiny_model, **options))  # type: ignore[arg-type]
             return engines[-1]
 
         yield make
@@ -64,17 +65,17 @@ def mixed(count: int, seed: int = 0, longest: int = 300) -> list[Request]:
     ]
 
 
-def finish(engine: Engine, requests: list[Request]) -> list[Completion]:
+def finish(engine: LlamaEngine, requests: list[Request]) -> list[Completion]:
     found = dict(engine.complete(requests))
     return [found[index] for index in range(len(requests))]
 
 
-def run(engine: Engine, *streams: Stream) -> None:
+def run(engine: LlamaEngine, *streams: Stream) -> None:
     while any(stream.completion is None for stream in streams):
         engine.scheduler.step()
 
 
-def sound(engine: Engine) -> bool:
+def sound(engine: LlamaEngine) -> bool:
     """Nothing is held or left in the queue."""
     return not engine.cache.held and not engine.scheduler.step()
 
@@ -114,16 +115,22 @@ def test_more_streams_than_llama_cpp_has_sequences(make: Make) -> None:
     assert len(texts) == 300 and all(one.tokens == 3 for one in texts)
 
 
-def test_higher_priorities_go_first_then_the_older(make: Make) -> None:
-    engine = make(sequences=1)
-    streams = [
-        engine.submit(request(b"abc", candidate=index, max_tokens=3), priority=priority)
-        for index, priority in enumerate([0, 5, 0, 9, 5])
-    ]
-    ended: list[int] = []
-    while engine.scheduler.step() or len(ended) < len(streams):
-        ended += [index for index, one in enumerate(streams) if one.completion and index not in ended]
-    assert ended == [3, 1, 4, 0, 2]
+def test_room_is_looked_for_again_only_when_a_stream_has_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It means a look at every cell that is held, which no pass should wait for."""
+    requests = mixed(12, longest=500)
+    engine = make()
+    looks = 0
+    fits = engine.cache.fits
+
+    def counted(*words: Any) -> bool:
+        nonlocal looks
+        looks += 1
+        return fits(*words)
+
+    monkeypatch.setattr(engine.cache, "fits", counted)
+    monkeypatch.setattr(cache_module, "available_bytes", lambda: (1300 - engine.cache.size) * engine.model.cell_bytes)
+    finish(engine, requests)
+    assert engine.timings.passes > 2 * looks and looks <= 3 * len(requests)
 
 
 def test_a_stream_that_is_cancelled_leaves_the_others_their_texts(make: Make) -> None:
@@ -209,14 +216,14 @@ def test_an_error_inside_a_pass_leaves_the_engine_usable(make: Make) -> None:
     streams = [engine.submit(one) for one in requests]
     engine.scheduler.step()
     spoilt = next(stream for stream in streams if stream.completion is None)
-    spoilt.writer._vocabulary = replace_banned(engine, nothing)
+    spoilt.text._vocabulary = replace_banned(engine, nothing)
     with pytest.raises(CgcliError, match="no token is left to sample"):
         run(engine, *streams)
     assert all(stream.completion for stream in streams) and sound(engine)
     assert finish(engine, requests) == expected
 
 
-def replace_banned(engine: Engine, banned: Mask) -> Vocabulary:
+def replace_banned(engine: LlamaEngine, banned: Mask) -> Vocabulary:
     """The engine's vocabulary with another set of tokens that are never drawn."""
     vocabulary = Vocabulary(engine.model)
     vocabulary.banned = banned
@@ -258,7 +265,7 @@ def test_a_text_is_the_same_beside_any_others(
     requests = mixed(20, seed=1)
     alone = [finish(make(speculate=False), [one])[0] for one in requests]
     engine = make(sequences=sequences, speculate=speculate)
-    engine.reserve(cells - engine.cache.PADDING)
+    engine.reserve(cells - engine.cache.spare_cells)
     monkeypatch.setattr(cache_module, "available_bytes", lambda: 0)
     assert finish(engine, requests) == alone
     assert engine.cache.size == cells and sound(engine)
@@ -327,14 +334,14 @@ def test_a_queue_has_cells_for_the_largest_of_those_waiting(tiny_model: Path) ->
     """The cache grows only while nothing is live, which in a long queue is never again."""
     short = [Request(b"a" * 10, HOT, Stops, max_tokens=8, candidate=index) for index in range(4)]
     long = [Request(bytes([97 + index]) * 300, HOT, Stops, max_tokens=8) for index in range(12)]
-    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, threads=1, sequences=4) as engine:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1, sequences=4) as engine:
         assert len(dict(engine.complete([*short, *long]))) == 16
         assert engine.cache.size >= 4 * 308 and engine.timings.passes < 16 / 4 * 8 * 2
 
 
 def test_idle_cells_are_given_up_where_a_stream_begins(tiny_model: Path) -> None:
     """Each pass attends over all cells up to the highest that is used, whosever they are."""
-    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, threads=1, sequences=16) as engine:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1, sequences=16) as engine:
         requests = [Request(b"abc", HOT, Stops, max_tokens=60, candidate=index) for index in range(16)]
         dict(engine.complete(requests))
         assert len({cell for branch in engine.cache.branches for cell in branch.cells}) > 800
@@ -345,6 +352,6 @@ def test_idle_cells_are_given_up_where_a_stream_begins(tiny_model: Path) -> None
 def test_exact_on_a_machine_with_a_gpu_is_the_cpus(tiny_model: Path) -> None:
     with interruptible() as interrupt:
         with pytest.raises(UsageError, match="--exact"):
-            Engine(tiny_model, interrupt=interrupt, gpu_layers=1, exact=True)
-        with Engine(tiny_model, interrupt=interrupt, threads=1, exact=True) as engine:
+            LlamaEngine(tiny_model, interrupt=interrupt, gpu_layers=1, exact=True)
+        with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, exact=True) as engine:
             assert engine.model.gpu_layers == 0

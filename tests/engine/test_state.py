@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import interruptible
@@ -20,8 +20,8 @@ HASH = "ab" * 32
 
 
 @pytest.fixture
-def engine(tiny_model: Path) -> Iterator[Engine]:
-    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, threads=1, exact=True) as engine:
+def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1, exact=True) as engine:
         yield engine
 
 
@@ -29,7 +29,7 @@ def engine(tiny_model: Path) -> Iterator[Engine]:
 def kept(tiny_model: Path, tmp_path: Path) -> Path:
     """The state of TEXT, kept by another engine."""
     path = tmp_path / "state"
-    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, threads=1, exact=True) as other:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1, exact=True) as other:
         other.score(TEXT, 0)
         # A second branch shares cells with the first: they are kept all the same.
         complete(other, TEXT)
@@ -37,12 +37,12 @@ def kept(tiny_model: Path, tmp_path: Path) -> Path:
     return path
 
 
-def complete(engine: Engine, text: bytes) -> str:
+def complete(engine: LlamaEngine, text: bytes) -> str:
     request = Request(text, Sampling(temperature=1.0, seed=5), Stops, max_tokens=20)
     return dict(engine.complete([request]))[0].text
 
 
-def test_what_was_read_is_not_read_again(engine: Engine, kept: Path) -> None:
+def test_what_was_read_is_not_read_again(engine: LlamaEngine, kept: Path) -> None:
     fresh = complete(engine, TEXT)
     engine.cache.restart()
     before = engine.timings.prefill_tokens
@@ -52,7 +52,7 @@ def test_what_was_read_is_not_read_again(engine: Engine, kept: Path) -> None:
     assert engine.timings.prefill_tokens == before + 1
 
 
-def test_a_program_goes_on_from_it(engine: Engine, kept: Path) -> None:
+def test_a_program_goes_on_from_it(engine: LlamaEngine, kept: Path) -> None:
     engine.load_state(kept, model=HASH)
     before = engine.timings.prefill_tokens
     longer = complete(engine, TEXT + b"abc")
@@ -61,19 +61,19 @@ def test_a_program_goes_on_from_it(engine: Engine, kept: Path) -> None:
     assert complete(engine, TEXT + b"abc") == longer
 
 
-def test_another_model_is_refused(engine: Engine, kept: Path, tiny_model: Path) -> None:
+def test_another_model_is_refused(engine: LlamaEngine, kept: Path, tiny_model: Path) -> None:
     with pytest.raises(CgcliError, match="another model"):
         engine.load_state(kept, model="cd" * 32)
     with (
         interruptible() as interrupt,
-        Engine(tiny_model, interrupt=interrupt, threads=1) as other,
+        LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as other,
         pytest.raises(CgcliError, match="another model"),
     ):
         other.load_state(kept, model=HASH)
 
 
 @pytest.mark.parametrize("place", [0, 20, 400, -1])
-def test_a_damaged_one_is_refused(engine: Engine, kept: Path, place: int) -> None:
+def test_a_damaged_one_is_refused(engine: LlamaEngine, kept: Path, place: int) -> None:
     data = bytearray(kept.read_bytes())
     data[place] ^= 0x10
     kept.write_bytes(data)
@@ -82,13 +82,13 @@ def test_a_damaged_one_is_refused(engine: Engine, kept: Path, place: int) -> Non
     assert complete(engine, TEXT)
 
 
-def test_half_a_one_is_refused(engine: Engine, kept: Path) -> None:
+def test_half_a_one_is_refused(engine: LlamaEngine, kept: Path) -> None:
     kept.write_bytes(kept.read_bytes()[:-100])
     with pytest.raises(CgcliError, match="damaged"):
         engine.load_state(kept, model=HASH)
 
 
-def test_a_short_text_is_not_worth_a_file(engine: Engine, tmp_path: Path) -> None:
+def test_a_short_text_is_not_worth_a_file(engine: LlamaEngine, tmp_path: Path) -> None:
     engine.score(TEXT[:30], 0)
     assert not engine.save_state(TEXT[:30], tmp_path / "state", model=HASH)
     assert not (tmp_path / "state").exists()

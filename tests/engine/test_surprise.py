@@ -12,7 +12,7 @@ from cgcli.convert.convert import convert
 from cgcli.convert.provenance import Provenance
 from cgcli.core.errors import ContextError
 from cgcli.core.progress import Silent
-from cgcli.engine.engine import Engine, perplexity
+from cgcli.engine.engine import LlamaEngine, perplexity
 from cgcli.engine.request import TokenScore
 from cgcli.native.interrupt import interruptible
 from tests.convert.checkpoints import GOLDEN
@@ -22,8 +22,8 @@ PASS_TOLERANCE = 0.05  # passes of another shape, in float16
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_model: Path) -> Iterator[Engine]:
-    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, ctx=64, threads=1) as engine:
+def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, ctx=64, threads=1) as engine:
         yield engine
 
 
@@ -42,7 +42,7 @@ def test_a_golden_text_has_the_references_losses(name: str, request: pytest.Fixt
     convert(source, tmp_path / "f16.gguf", quant="f16", provenance=Provenance(name), progress=Silent(), threads=2)
     expected = np.load(source / "expected.npz")
     text = (source / "prompt.txt").read_bytes()
-    with interruptible() as interrupt, Engine(tmp_path / "f16.gguf", interrupt=interrupt, threads=2) as engine:
+    with interruptible() as interrupt, LlamaEngine(tmp_path / "f16.gguf", interrupt=interrupt, threads=2) as engine:
         scores = engine.surprise(text)
     assert [score.token for score in scores] == expected["ids"].tolist()[1:]
     assert text.endswith(b"".join(score.piece for score in scores))
@@ -57,19 +57,19 @@ def test_a_golden_text_has_the_references_losses(name: str, request: pytest.Fixt
     assert [score.entropy for score in scores] == pytest.approx(entropies.tolist(), abs=2 * NLL_TOLERANCE)
 
 
-def test_score_is_its_logprobs_without_the_blanks_at_the_end(engine: Engine) -> None:
+def test_score_is_its_logprobs_without_the_blanks_at_the_end(engine: LlamaEngine) -> None:
     expected = pytest.approx(logprobs(engine.surprise(b"abc", 1)), abs=PASS_TOLERANCE)
     assert logprobs(engine.score(b"abc\n  ", 1)) == expected
     assert len(engine.surprise(b"abc\n  ", 1)) > len(engine.score(b"abc\n  ", 1))
 
 
-def test_what_nothing_predicts_is_not_scored(engine: Engine) -> None:
+def test_what_nothing_predicts_is_not_scored(engine: LlamaEngine) -> None:
     assert engine.surprise(b"") == engine.surprise(b"a") == engine.surprise(b"", stride=3) == []
     assert [score.piece for score in engine.surprise(b"abc")] == [b"b", b"c"]
     assert engine.surprise(b"abc", 3) == []
 
 
-def test_a_text_may_fill_the_window_and_not_more(engine: Engine) -> None:
+def test_a_text_may_fill_the_window_and_not_more(engine: LlamaEngine) -> None:
     assert len(engine.surprise(letters(64))) == 63
     with pytest.raises(ContextError, match="65"):
         engine.surprise(letters(65))
@@ -79,7 +79,7 @@ def test_a_text_may_fill_the_window_and_not_more(engine: Engine) -> None:
 @pytest.mark.parametrize("stride", [1, 24, 63])
 @pytest.mark.parametrize("start", [0, 1, 100])
 def test_windows_score_every_token_once_given_what_their_window_has(
-    engine: Engine, length: int, stride: int, start: int
+    engine: LlamaEngine, length: int, stride: int, start: int
 ) -> None:
     text = letters(length)
     scores = engine.surprise(text, start, stride=stride)
@@ -91,7 +91,7 @@ def test_windows_score_every_token_once_given_what_their_window_has(
         assert logprobs(alone) == pytest.approx([scores[at - first].logprob], abs=PASS_TOLERANCE)
 
 
-def test_a_stride_changes_nothing_where_the_text_fits(engine: Engine) -> None:
+def test_a_stride_changes_nothing_where_the_text_fits(engine: LlamaEngine) -> None:
     strode, whole = engine.surprise(letters(60), stride=7), engine.surprise(letters(60))
     assert [score.token for score in strode] == [score.token for score in whole]
     assert [score.logprob for score in strode] == pytest.approx([score.logprob for score in whole], abs=0.01)

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import ContextError, Interrupted, UsageError
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Request
-from cgcli.evals.drawing import draw_all
 from cgcli.evals.humaneval import Task
 from cgcli.evals.humaneval_draw import KEY, PRESETS, Protocol, draw, heals, request
 from cgcli.evals.samples import Row, Samples, check_same, read
-from cgcli.native.interrupt import Interrupt, interruptible
+from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.program.session import Generation
 from cgcli.program.truncate import CODEGEN
@@ -28,24 +27,17 @@ FACTS = {"model": "tiny", "quant": "f16", "sha256": "00"}
 
 
 @pytest.fixture
-def interrupt() -> Iterator[Interrupt]:
-    with interruptible() as flag:
-        yield flag
-        flag.clear()
-
-
-@pytest.fixture
-def engine(tiny_model: Path, interrupt: Interrupt) -> Iterator[Engine]:
-    with Engine(tiny_model, interrupt=interrupt, threads=1, sequences=4, exact=True) as engine:
+def engine(tiny_model: Path, interrupt: Interrupt) -> Iterator[LlamaEngine]:
+    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, sequences=4, exact=True) as engine:
         yield engine
 
 
-def drawn(engine: Engine, path: Path, protocol: Protocol = PROTOCOL) -> list[dict[str, object]]:
+def drawn(engine: LlamaEngine, path: Path, protocol: Protocol = PROTOCOL) -> list[dict[str, object]]:
     """What a file lacks of them, drawn into it."""
     return list(drawing(engine, path, protocol))
 
 
-def drawing(engine: Engine, path: Path, protocol: Protocol = PROTOCOL) -> Iterator[Row]:
+def drawing(engine: LlamaEngine, path: Path, protocol: Protocol = PROTOCOL) -> Iterator[Row]:
     with Samples(path, KEY) as samples:
         missing = [key for key in protocol.keys(list(TASKS)) if key not in samples]
         for row in draw(engine, missing, TASKS, protocol, FACTS):
@@ -53,7 +45,7 @@ def drawing(engine: Engine, path: Path, protocol: Protocol = PROTOCOL) -> Iterat
             yield row
 
 
-def test_all_that_are_wanted_are_drawn_once(engine: Engine, tmp_path: Path) -> None:
+def test_all_that_are_wanted_are_drawn_once(engine: LlamaEngine, tmp_path: Path) -> None:
     rows = drawn(engine, tmp_path / "s.jsonl")
     assert list(read(tmp_path / "s.jsonl")) == rows
     keys = [tuple(row[name] for name in KEY) for row in rows]
@@ -63,13 +55,13 @@ def test_all_that_are_wanted_are_drawn_once(engine: Engine, tmp_path: Path) -> N
 
 def test_each_prompt_is_read_once(tiny_model: Path, interrupt: Interrupt, tmp_path: Path) -> None:
     # Not exact: then what is idle is soon given up.
-    with Engine(tiny_model, interrupt=interrupt, threads=1, sequences=4) as engine:
+    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, sequences=4) as engine:
         assert len(drawn(engine, tmp_path / "s.jsonl")) == 40
         prompts = sum(engine.count(task.prompt.encode()) for task in TASKS.values())
         assert engine.timings.prefill_tokens <= prompts
 
 
-def test_a_run_that_was_ended_goes_on_to_the_same_samples(engine: Engine, tmp_path: Path) -> None:
+def test_a_run_that_was_ended_goes_on_to_the_same_samples(engine: LlamaEngine, tmp_path: Path) -> None:
     whole = drawn(engine, tmp_path / "whole.jsonl")
     part = tmp_path / "part.jsonl"
     rows = drawing(engine, part)
@@ -83,14 +75,14 @@ def test_a_run_that_was_ended_goes_on_to_the_same_samples(engine: Engine, tmp_pa
     assert drawn(engine, part) == []
 
 
-def test_more_samples_are_those_that_a_larger_run_would_have(engine: Engine, tmp_path: Path) -> None:
+def test_more_samples_are_those_that_a_larger_run_would_have(engine: LlamaEngine, tmp_path: Path) -> None:
     few = drawn(engine, tmp_path / "s.jsonl", replace(PROTOCOL, n=2))
     more = drawn(engine, tmp_path / "s.jsonl")
     assert (len(few), len(more)) == (16, 24)
     assert sorted(map(str, [*few, *more])) == sorted(map(str, drawn(engine, tmp_path / "whole.jsonl")))
 
 
-def test_a_sample_is_what_the_engine_says_to_its_prompt(engine: Engine, tmp_path: Path) -> None:
+def test_a_sample_is_what_the_engine_says_to_its_prompt(engine: LlamaEngine, tmp_path: Path) -> None:
     row = next(row for row in drawn(engine, tmp_path / "s.jsonl") if row["index"] == 4 and row["temperature"] == 0.8)
     task = TASKS[str(row["task_id"])]
     how = replace(PROTOCOL.generation.sampling, temperature=0.8)
@@ -98,22 +90,24 @@ def test_a_sample_is_what_the_engine_says_to_its_prompt(engine: Engine, tmp_path
     assert "".join(engine.stream(alone)) == row["completion"]
 
 
-def test_few_requests_wait_at_a_time(engine: Engine) -> None:
+def test_few_requests_wait_at_a_time(engine: LlamaEngine) -> None:
     taken = 0
 
-    def requests() -> Iterator[tuple[int, Request]]:
+    def requests() -> Iterator[Request]:
         nonlocal taken
         for taken in range(1, 201):
-            yield taken, request(TASKS["T/0"], PROTOCOL, 0.8, taken, heal=False)
+            yield request(TASKS["T/0"], PROTOCOL, 0.8, taken, heal=False)
 
-    found = draw_all(engine, requests())
+    found = engine.complete(requests())
     for count, _ in enumerate(islice(found, 50), 1):
         assert taken <= count + 2 * engine.sequences
     found.close()  # type: ignore[attr-defined]
     assert engine.scheduler.step() is False  # nothing is left
 
 
-def test_ctrl_c_keeps_what_was_done_and_no_half_sample(engine: Engine, interrupt: Interrupt, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_was_done_and_no_half_sample(
+    engine: LlamaEngine, interrupt: Interrupt, tmp_path: Path
+) -> None:
     path = tmp_path / "s.jsonl"
     rows = drawing(engine, path)
     next(rows)
@@ -126,23 +120,23 @@ def test_ctrl_c_keeps_what_was_done_and_no_half_sample(engine: Engine, interrupt
 
 def test_a_prompt_that_does_not_fit_is_an_error(tiny_model: Path, interrupt: Interrupt, tmp_path: Path) -> None:
     with (
-        Engine(tiny_model, interrupt=interrupt, threads=1, ctx=64) as engine,
+        LlamaEngine(tiny_model, interrupt=interrupt, threads=1, ctx=64) as engine,
         pytest.raises(ContextError),
     ):
         drawn(engine, tmp_path / "s.jsonl")
 
 
 def test_a_line_end_is_left_to_the_first_token_where_a_tokenizer_merges_it(
-    engine: Engine, embedded_model: Path, interrupt: Interrupt
+    engine: LlamaEngine, embedded_model: Path, interrupt: Interrupt
 ) -> None:
     assert not heals(engine)
-    with Engine(embedded_model, interrupt=interrupt) as smol:
+    with LlamaEngine(embedded_model, interrupt=interrupt) as smol:
         assert heals(smol)
         asked = request(TASKS["T/0"], PROTOCOL, 0.0, 0, heal=True)
         assert "".join(smol.stream(asked)).startswith("    ")
 
 
-def test_samples_drawn_otherwise_are_not_mixed(engine: Engine, tmp_path: Path) -> None:
+def test_samples_drawn_otherwise_are_not_mixed(engine: LlamaEngine, tmp_path: Path) -> None:
     drawn(engine, tmp_path / "s.jsonl", replace(PROTOCOL, n=1))
     check_same(tmp_path / "s.jsonl", {"sha256": "00", **PROTOCOL.facts})
     with pytest.raises(UsageError, match="samples with sha256 00, not 11"):

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from cgcli.core.errors import Interrupted
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.evals.mtpb import PREFIX, Problem, Turns
 from cgcli.evals.mtpb_draw import Sample, Wanted, cells, draw
 from cgcli.native.interrupt import Interrupt
@@ -37,12 +37,12 @@ def wanted(n: int = 2) -> list[Wanted]:
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_model: Path) -> Iterator[Engine]:
-    with Engine(tiny_model, interrupt=Interrupt(), exact=True, sequences=4) as engine:
+def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
+    with LlamaEngine(tiny_model, interrupt=Interrupt(), exact=True, sequences=4) as engine:
         yield engine
 
 
-def alone(engine: Engine, one: Wanted) -> tuple[str, float]:
+def alone(engine: LlamaEngine, one: Wanted) -> tuple[str, float]:
     """The program and the perplexity of its prompts, drawn turn by turn by a session."""
     prompts, most = one.case.problem.asked(one.case, one.turns)
     how = Generation(GENERATION.sampling, most, CODEGEN, redraws=0)
@@ -61,7 +61,7 @@ def alone(engine: Engine, one: Wanted) -> tuple[str, float]:
     return session.program.source(), math.exp(-sum(logprobs) / len(logprobs))
 
 
-def test_side_by_side_is_one_after_the_other(engine: Engine) -> None:
+def test_side_by_side_is_one_after_the_other(engine: LlamaEngine) -> None:
     asked = wanted()
     drawn = list(draw(engine, asked, GENERATION))
     assert len(drawn) == len(asked) and all(any(one.wanted is other for other in asked) for one in drawn)
@@ -72,7 +72,7 @@ def test_side_by_side_is_one_after_the_other(engine: Engine) -> None:
         assert one.prompt_perplexity == pytest.approx(perplexity, rel=1e-6)
 
 
-def test_a_row_is_as_the_papers_sampler_writes_it(engine: Engine) -> None:
+def test_a_row_is_as_the_papers_sampler_writes_it(engine: LlamaEngine) -> None:
     multi, single = (next(draw(engine, [one], GENERATION)).row() for one in wanted(1)[-2:])
     assert multi["prompts_completions"][:2] == [PREFIX, "# Two\nlines.\n"]
     assert single["prompts_completions"][:2] == [PREFIX, "# Two\nlines.\n# Print.\n"]
@@ -85,14 +85,14 @@ def test_a_row_is_as_the_papers_sampler_writes_it(engine: Engine) -> None:
 
 
 def test_a_program_that_fills_the_window_ends_there(tiny_model: Path) -> None:
-    with Engine(tiny_model, interrupt=Interrupt(), ctx=80, sequences=2) as small:
+    with LlamaEngine(tiny_model, interrupt=Interrupt(), ctx=80, sequences=2) as small:
         (case, _) = PROBLEMS[0].cases()
         (one,) = draw(small, [Wanted(case, "multi", 0)], GENERATION)
     assert one.finish_reasons[-1] == "context" and 1 <= len(one.program.turns) < 3
 
 
 def test_prompts_that_fill_the_window_are_a_sample_without_code(tiny_model: Path) -> None:
-    with Engine(tiny_model, interrupt=Interrupt(), ctx=50, sequences=2) as small:
+    with LlamaEngine(tiny_model, interrupt=Interrupt(), ctx=50, sequences=2) as small:
         drawn = list(draw(small, wanted(1), GENERATION))
     assert len(drawn) == len(wanted(1)) and all(one.finish_reasons == ("context",) for one in drawn)
     assert {one.program.source() for one in drawn} == {PREFIX} and drawn[0].row()["prompt_perplexity"] is None
@@ -102,7 +102,7 @@ def test_ctrl_c_gives_up_what_is_not_done(tiny_model: Path) -> None:
     interrupt = Interrupt()
     found: list[Sample] = []
     asked = [one for one in wanted(4) if one.turns == "single"]
-    with Engine(tiny_model, interrupt=interrupt, sequences=2) as engine:
+    with LlamaEngine(tiny_model, interrupt=interrupt, sequences=2) as engine:
         with pytest.raises(Interrupted):
             for one in draw(engine, asked, GENERATION):
                 found.append(one)
@@ -111,7 +111,7 @@ def test_ctrl_c_gives_up_what_is_not_done(tiny_model: Path) -> None:
     assert not any("interrupted" in one.finish_reasons for one in found)
 
 
-def test_there_is_room_for_what_is_drawn_together(engine: Engine) -> None:
+def test_there_is_room_for_what_is_drawn_together(engine: LlamaEngine) -> None:
     asked = wanted(1)
     least = min(sum(len(prompt) for prompt in one.case.prompts) for one in asked)
     assert cells(engine, asked) > engine.sequences * (len(PREFIX) // 2 + least // 2)

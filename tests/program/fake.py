@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 from cgcli.core.errors import ContextError
 from cgcli.engine.request import Completion, FinishReason, Request, Timings, TokenScore
-
-
-@dataclass(frozen=True)
-class ScriptedHeader:
-    quant: str = "q8_0"
-
-
-@dataclass(frozen=True)
-class ScriptedModel:
-    header: ScriptedHeader = ScriptedHeader()
 
 
 class ScriptedEngine:
@@ -34,12 +23,12 @@ class ScriptedEngine:
         self.width = width
         self.interrupt_after = interrupt_after
         self.window = window
-        self.model = ScriptedModel()
         self.timings = Timings()
         self.asides: list[bytes] = []
         self.open = 0  # streams that were begun and not ended
 
     sequences = 16
+    quant = "q8_0"
 
     def reserve(self, cells: int) -> None:
         pass
@@ -96,7 +85,7 @@ class ScriptedEngine:
         self.timings.prefill_tokens += len(text) - start
         return [TokenScore(byte, bytes([byte]), -1.0, 0, 1.0) for byte in text[start:]]
 
-    def aside(self, begun: bytes) -> AbstractContextManager[None]:
+    def scratch(self, begun: bytes) -> AbstractContextManager[None]:
         self.asides.append(begun)
         return nullcontext()
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.engine.engine import Engine
+from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, Request
 from cgcli.native.sample import Sampling
 from cgcli.program.oneshot import grow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.engine.engine import Engine, perplexity
+from cgcli.engine.engine import LlamaEngine, perplexity
 from cgcli.native.interrupt import interruptible
 from cgcli.program.score import Measure, score_program
 
@@ -16,13 +16,13 @@ TEXT = HEAD + "".join(FIRST + SECOND)
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_model: Path) -> Iterator[Engine]:
+def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
     """One whose tokens are bytes."""
-    with interruptible() as interrupt, Engine(tiny_model, interrupt=interrupt, threads=1) as engine:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as engine:
         yield engine
 
 
-def test_every_token_belongs_to_one_part(engine: Engine) -> None:
+def test_every_token_belongs_to_one_part(engine: LlamaEngine) -> None:
     scored = score_program(engine, TEXT, "#")
     assert scored.first == b"i" and [piece for piece, _ in scored.pieces[:2]] == [b"i", b"m"]
     assert b"".join(piece for piece, _ in scored.pieces) == TEXT.encode()
@@ -35,7 +35,7 @@ def test_every_token_belongs_to_one_part(engine: Engine) -> None:
     assert scored.code.tokens == first.code.tokens + second.code.tokens
 
 
-def test_the_perplexities_are_those_of_the_parts(engine: Engine) -> None:
+def test_the_perplexities_are_those_of_the_parts(engine: LlamaEngine) -> None:
     scored = score_program(engine, TEXT, "#")
     logprobs = [score.logprob for score in scored.tokens]
     begin = len(HEAD) - 1
@@ -47,7 +47,7 @@ def test_the_perplexities_are_those_of_the_parts(engine: Engine) -> None:
     assert scored.whole.perplexity == perplexity(logprobs)
 
 
-def test_a_token_across_two_parts_belongs_to_the_later(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_across_two_parts_belongs_to_the_later(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine.model, "tokenize", lambda text: list(b"#ab"))
     monkeypatch.setattr(engine.model, "piece", {35: b"# a", 97: b"\nx ", 98: b"= 1\n"}.__getitem__)
     (turn,) = score_program(engine, "# a\nx = 1\n", "#").turns
@@ -55,11 +55,11 @@ def test_a_token_across_two_parts_belongs_to_the_later(engine: Engine, monkeypat
     assert turn.prompt == Measure(0, None)
 
 
-def test_a_program_without_prompts_is_all_prefix(engine: Engine) -> None:
+def test_a_program_without_prompts_is_all_prefix(engine: LlamaEngine) -> None:
     scored = score_program(engine, "x = 1\n", "#")
     assert scored.turns == () and scored.prefix == scored.whole and scored.prompts == Measure(0, None)
 
 
-def test_one_token_alone_has_no_perplexity(engine: Engine) -> None:
+def test_one_token_alone_has_no_perplexity(engine: LlamaEngine) -> None:
     scored = score_program(engine, "x", "#")
     assert scored.first == b"x" and scored.whole == Measure(0, None) and scored.pieces == [(b"x", None)]

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from cgcli.core.errors import ContextError
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.program.program import RAW, Program, digest
@@ -23,7 +23,7 @@ HOW = Generation(Sampling(seed=7), rules=CODEGEN, max_tokens=20)
 
 
 def session(engine: ScriptedEngine, prefix: str = "", how: Generation = HOW) -> Session:
-    return Session(cast(Engine, engine), Program(prefix), how, model="scripted")
+    return Session(cast(LlamaEngine, engine), Program(prefix), how, model="scripted")
 
 
 def drain(pieces: Generator[str, None, Turn]) -> tuple[str, Turn]:
@@ -166,8 +166,8 @@ def test_without_folding_a_program_that_is_too_long_is_refused() -> None:
 
 
 @pytest.fixture
-def engine(embedded_model: Path) -> Iterator[Engine]:
-    with Engine(embedded_model, interrupt=Interrupt(), threads=2) as engine:
+def engine(embedded_model: Path) -> Iterator[LlamaEngine]:
+    with LlamaEngine(embedded_model, interrupt=Interrupt(), threads=2) as engine:
         yield engine
 
 
@@ -175,7 +175,7 @@ TASKS = ("read numbers from a list", "print the largest", "print their sum", "so
          "print the mean", "square each", "print the squares", "reverse the list", "print the longest run")  # fmt: skip
 
 
-def test_on_turn_10_only_the_new_prompt_is_decoded(engine: Engine) -> None:
+def test_on_turn_10_only_the_new_prompt_is_decoded(engine: LlamaEngine) -> None:
     """All that is read is the prompt, the token before it (which predicts its first), and what the last one drawn and
     the end of the completion before became: a few line ends."""
     one = Session(engine, Program("import sys\n\n"), Generation(Sampling(seed=3), 12, CODEGEN))
@@ -193,7 +193,7 @@ def test_on_turn_10_only_the_new_prompt_is_decoded(engine: Engine) -> None:
     assert engine.timings.prefill_tokens == before
 
 
-def test_a_closed_drawing_leaves_the_engine_as_it_was(engine: Engine) -> None:
+def test_a_closed_drawing_leaves_the_engine_as_it_was(engine: LlamaEngine) -> None:
     one = Session(engine, Program("import sys\n\n"), Generation(Sampling(seed=3), 24, CODEGEN))
     reading = one.read(one.plan(TASKS[0]))
     whole, _ = drain(one.draw(reading))
@@ -224,7 +224,7 @@ def test_candidates_that_ctrl_c_kept_from_beginning_are_none() -> None:
 @pytest.mark.parametrize(
     ("prefix", "kept"), [("import sys\n\n", 0), ("".join(f"value_{n} = {n}\n" for n in range(70)) + "\n", 512)]
 )
-def test_what_is_only_looked_at_changes_no_later_turn(engine: Engine, prefix: str, kept: int) -> None:
+def test_what_is_only_looked_at_changes_no_later_turn(engine: LlamaEngine, prefix: str, kept: int) -> None:
     """To the last bit of the scores; the full passes of a long program need not be read again."""
 
     def scores(looks: bool) -> tuple[list[float], int]:

@@ -16,7 +16,7 @@ from cgcli.convert.provenance import Provenance
 from cgcli.core.errors import ModelFileError
 from cgcli.core.progress import Silent
 from cgcli.engine.context import Context
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 from cgcli.train import model
 from cgcli.train.hub_layout import TOKENIZER_FILES, load, save
 from cgcli.train.recipe import ModelPart

@@ -14,7 +14,7 @@ from cgcli.convert.provenance import Provenance
 from cgcli.convert.vocabulary import UNUSED, read_vocabulary
 from cgcli.core.errors import CgcliError, ModelFileError, UsageError
 from cgcli.core.progress import Silent
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 from cgcli.train.tokenizer import RUNS, Tokenizer, keep, train
 from tests.convert.checkpoints import GOLDEN, change_config, copy_texts, golden_weights, write_safetensors
 

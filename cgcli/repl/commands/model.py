@@ -110,7 +110,7 @@ def stats(repl: Repl) -> None:
     engine = repl.session().engine
     timings = engine.timings
     rows = {
-        "model": f"{repl.choice.name} {engine.model.header.quant}, loaded in {timings.load_s:.2f} s",
+        "model": f"{repl.choice.name} {engine.quant}, loaded in {timings.load_s:.2f} s",
         "drawn": f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} a second, in {timings.passes} passes",
     }
     if timings.acceptance is not None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from tests.benchmarks.cases.common import (
     Figure,
     Texts,
@@ -28,7 +28,7 @@ from tests.benchmarks.report import ratio
 CANDIDATES, PROMPT, TOKENS = 16, 128, 64
 
 
-def ours(one: Engine, context: bytes, temperature: float) -> int:
+def ours(one: LlamaEngine, context: bytes, temperature: float) -> int:
     """Tokens that were really drawn."""
     forget(one)
     requests = [request(context, TOKENS, temperature, candidate) for candidate in range(CANDIDATES)]
@@ -43,7 +43,7 @@ def theirs(llama: Any, context: list[int], temperature: float) -> int:
 
 def of_model(name: str, path: Path, rounds: int, goal: float) -> list[Figure]:
     figures = []
-    with engine(path, speculate=False) as one, engine(path, speculate=False, apart=True) as parted:
+    with engine(path, speculate=False) as one, engine(path, speculate=False, separate=True) as parted:
         llama, texts = peer(path, one.threads), Texts(one.model, path)
         for temperature in (0.2, 0.8):
             found = []

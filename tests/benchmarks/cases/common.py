@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.healing import split_blanks
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt
@@ -69,8 +69,8 @@ def is_random(path: Path) -> bool:
     return "random" in path.name
 
 
-def engine(path: Path, **options: Any) -> Engine:
-    return Engine(path, interrupt=Interrupt(), **options)
+def engine(path: Path, **options: Any) -> LlamaEngine:
+    return LlamaEngine(path, interrupt=Interrupt(), **options)
 
 
 def peer(path: Path, threads: int) -> Any:
@@ -110,7 +110,7 @@ def request(context: bytes, tokens: int, temperature: float = 0.2, candidate: in
     return Request(context, sampling, Stops, max_tokens=tokens, candidate=candidate)
 
 
-def drain(one: Engine, wanted: Request) -> Completion:
+def drain(one: LlamaEngine, wanted: Request) -> Completion:
     stream = one.stream(wanted)
     while True:
         try:
@@ -133,7 +133,7 @@ def in_turn(number: int, calls: Sequence[Callable[[], float]]) -> list[float]:
     return [found[index] for index in range(len(calls))]
 
 
-def forget(one: Engine, *, but: bytes | None = None) -> None:
+def forget(one: LlamaEngine, *, but: bytes | None = None) -> None:
     """Let an engine's cache be empty, so that the next side reads its contexts itself. but: a context that stays."""
     kept = None if but is None else one.vocabulary.tokens(but)
     for branch in [branch for branch in one.cache.branches if branch.tokens != kept]:

@@ -14,7 +14,7 @@ from typing import Any
 from cgcli.engine import pass_costs
 from cgcli.engine.cache import Step
 from cgcli.engine.drafting import MAX_DRAFT
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from tests.benchmarks.cases.common import Figure, Texts, engine, in_own_process, request, say
 from tests.benchmarks.checkpoint import SHAPES
 from tests.benchmarks.model import model
@@ -32,7 +32,7 @@ def text(guess: bool) -> str:
         return completion.text
 
 
-def pass_s(one: Engine, ids: list[int]) -> float:
+def pass_s(one: LlamaEngine, ids: list[int]) -> float:
     """Seconds of a pass of one row."""
     branch = one.cache.fork(None, 0)
     pass_costs.seconds(one.cache, Step(branch, ids[:-1], [len(ids) - 2]))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Completion, Request
 from tests.benchmarks.cases.common import EMBEDDED, Figure, Texts, engine, in_own_process, request, say
 
@@ -35,7 +35,7 @@ def drawn() -> list[Any]:
         return [differ, guessing.timings.kept, guessing.timings.drafted]
 
 
-def alone(plain: Engine, wanted: Request) -> Completion:
+def alone(plain: LlamaEngine, wanted: Request) -> Completion:
     ((_, completion),) = plain.complete([wanted])
     return completion
 

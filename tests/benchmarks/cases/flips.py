@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cgcli.engine.cache import common_prefix
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Request
 from tests.benchmarks.cases.common import EMBEDDED, Figure, Texts, engine, forget, in_own_process, request, say
 
@@ -23,7 +23,7 @@ CONTEXT, TOKENS = 600, 64
 CONTEXTS, CANDIDATES = 4, 4
 
 
-def drawn(one: Engine, requests: Sequence[Request]) -> tuple[list[list[int]], float]:
+def drawn(one: LlamaEngine, requests: Sequence[Request]) -> tuple[list[list[int]], float]:
     """The tokens of each, contexts included, and tokens a second of decoding."""
     before, spent = one.timings.decode_tokens, one.timings.decode_s
     streams = [one.submit(wanted) for wanted in requests]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cgcli.engine.engine import Engine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Request
 from tests.benchmarks.cases.common import (
     Figure,
@@ -37,15 +37,15 @@ REQUESTS, ALL = 40, 200
 SAMPLES = 5
 
 
-def together(one: Engine, requests: Sequence[Request]) -> int:
+def together(one: LlamaEngine, requests: Sequence[Request]) -> int:
     return sum(completion.tokens for _, completion in one.complete(requests))
 
 
-def one_by_one(one: Engine, requests: Sequence[Request]) -> int:
+def one_by_one(one: LlamaEngine, requests: Sequence[Request]) -> int:
     return sum(drain(one, wanted).tokens for wanted in requests)
 
 
-def theirs(llama: Any, one: Engine, requests: Sequence[Request]) -> int:
+def theirs(llama: Any, one: LlamaEngine, requests: Sequence[Request]) -> int:
     drawn = 0
     for wanted in requests:
         ids = one.vocabulary.tokens(wanted.context)
@@ -55,7 +55,7 @@ def theirs(llama: Any, one: Engine, requests: Sequence[Request]) -> int:
     return drawn
 
 
-def from_nothing(one: Engine, call: Callable[[], int]) -> float:
+def from_nothing(one: LlamaEngine, call: Callable[[], int]) -> float:
     """Tokens a second, contexts included."""
     forget(one)
     return timed(call)
@@ -70,7 +70,7 @@ def mixed(texts: Texts, draw: np.random.Generator, count: int) -> list[Request]:
 
 
 def of_model(name: str, path: Path, rounds: int, count: int) -> list[Figure]:
-    with engine(path, speculate=False, apart=True) as many, engine(path, speculate=False) as one:
+    with engine(path, speculate=False, separate=True) as many, engine(path, speculate=False) as one:
         llama, texts, draw = peer(path, one.threads), Texts(one.model, path), np.random.default_rng(1)
         for either in (many, one):
             together(either, [request(texts.next(16), 8)])  # warm-up

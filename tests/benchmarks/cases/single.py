@@ -16,8 +16,8 @@ from typing import Any
 
 from cgcli.engine.binding import library
 from cgcli.engine.context import Context
-from cgcli.engine.engine import Engine
-from cgcli.engine.llama import Model
+from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.model import Model
 from tests.benchmarks.cases.common import (
     Figure,
     Texts,
@@ -37,7 +37,7 @@ CELLS = 2048
 IDLE = 1000  # tokens
 
 
-def ours(one: Engine, context: bytes, idle: bytes | None = None) -> float:
+def ours(one: LlamaEngine, context: bytes, idle: bytes | None = None) -> float:
     """Tokens a second after the first. idle: a context that the cache may keep."""
     timings = one.timings
     forget(one, but=idle)
@@ -88,7 +88,7 @@ def of_model(name: str, path: Path, rounds: int) -> list[Figure]:
         llama, texts = peer(path, plain.threads), Texts(plain.model, path)
         idle = texts.next(IDLE)
         for one in (plain, guessing, crowded):
-            one.reserve(CELLS - one.cache.PADDING)
+            one.reserve(CELLS - one.cache.spare_cells)
         ours(crowded, idle)
         with (
             Context(plain.model, n_ctx=CELLS, threads=plain.threads) as same,

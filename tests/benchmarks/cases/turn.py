@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cgcli.engine.context import Context
+from cgcli.engine.engine import LlamaEngine
 from cgcli.native.sample import Sampling
 from cgcli.program.program import Program, decode
 from cgcli.program.session import Generation, Session
@@ -26,14 +27,14 @@ REPEATS = 5  # of the last turn
 PROMPT = "print the sum of all numbers in the list, without the largest one"
 
 
-def first_token_s(session: Session, program: int) -> float:
+def first_token_s(session: Session, engine: LlamaEngine, program: int) -> float:
     """Seconds from a typed prompt to its first draw, its perplexity included.
 
     program: tokens of what is before it; an earlier reading of the prompt is forgotten, and what was tokenized.
     """
     for text in (b"a", b"b", b"c", b"d"):
         session.engine.count(text)
-    cache = session.engine.cache
+    cache = engine.cache
     for branch in [branch for branch in cache.branches if len(branch.tokens) > program]:
         cache.drop(branch)
     started = time.perf_counter()
@@ -72,7 +73,7 @@ def of_model(name: str, path: Path, rounds: int) -> list[Figure]:
             for at in range(0, len(ids), bare.n_batch):
                 bare.decode(ids[at : at + bare.n_batch], at=at)
             calls = (
-                partial(first_token_s, session, one.count(plan.before)),
+                partial(first_token_s, session, one, one.count(plan.before)),
                 partial(bare_s, bare, ids, new, None),
                 partial(bare_s, bare, ids, new, range(new)),
             )

@@ -1,11 +1,12 @@
-"""Branches that lie apart, against what they stand for: whatever was done, each gives the logits that its tokens give
-alone, and a pass of several is one pass over the weights."""
+"""Branches with cells of their own, against what they stand for: whatever was done, each gives the logits that its
+tokens give alone, and a pass of several is one pass over the weights."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cgcli.core.errors import CgcliError, ContextError
-from cgcli.engine import apart as apart_module
-from cgcli.engine.apart import Apart
+from cgcli.core.errors import CgcliError, ContextError, UsageError
+from cgcli.engine import cache as cache_module
 from cgcli.engine.cache import Branch, Step
 from cgcli.engine.context import Context
-from cgcli.engine.engine import Engine
-from cgcli.engine.llama import Model
+from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.model import Model
 from cgcli.engine.request import Completion, Request
+from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.stops import Stops
-from cgcli.native.interrupt import interruptible
+from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Sampling
 
 CELLS, PLACES = 512, 4
@@ -49,16 +50,16 @@ def alone(model: Model) -> Iterator[Alone]:
 
 
 @pytest.fixture
-def cache(model: Model) -> Iterator[Apart]:
-    cache = Apart(model, threads=1, sequences=PLACES)
+def cache(model: Model) -> Iterator[SeparateCache]:
+    cache = SeparateCache(model, threads=1, sequences=PLACES)
     cache.reserve(CELLS)
     yield cache
     cache.close()
 
 
-def add(cache: Apart, *branches: Branch, tokens: list[int]) -> list[NDArray[np.float32]]:
+def add(cache: SeparateCache, *branches: Branch, tokens: list[int]) -> list[NDArray[np.float32]]:
     """One pass that adds as many tokens to each; the logits that follow, in the order of `branches`."""
-    order = cache.line_up(branches)
+    order = cache.pass_order(branches)
     steps = [Step(branches[index], tokens, [len(tokens) - 1]) for index in order]
     assert cache.run(steps)
     rows = [cache.context.logits(at * len(tokens) + len(tokens) - 1).copy() for at in range(len(steps))]
@@ -69,7 +70,7 @@ class Play:
     """Operations on a cache, as the reader and the scheduler do them, each followed by what must hold."""
 
     def __init__(self, model: Model) -> None:
-        self.cache = Apart(model, threads=1, sequences=PLACES)
+        self.cache = SeparateCache(model, threads=1, sequences=PLACES)
         self.cache.reserve(CELLS)
         self.live: list[Branch] = []
         self.expected: dict[int, list[int]] = {}
@@ -95,7 +96,7 @@ class Play:
         tokens = draw.choices(range(97, 105), k=size)
         add(self.cache, trunk, tokens=tokens)
         whole = list(trunk.tokens)
-        self.live.append(branch := self.cache.seat(trunk, len(trunk.tokens)))
+        self.live.append(branch := self.cache.place(trunk, len(trunk.tokens)))
         self.cache.release(trunk)
         self.expected[id(branch)] = whole
 
@@ -146,22 +147,22 @@ def test_whatever_was_done_every_branch_is_what_its_tokens_are_alone(
         play.cache.close()
 
 
-def test_places_between_others_are_filled_by_the_last(cache: Apart) -> None:
+def test_places_between_others_are_filled_by_the_last(cache: SeparateCache) -> None:
     trunk = cache.fork(None, 0)
     add(cache, trunk, tokens=[97, 98, 99])
-    live = [cache.seat(trunk, 3) for _ in range(PLACES)]
+    live = [cache.place(trunk, 3) for _ in range(PLACES)]
     assert [branch.sequence for branch in live] == [0, 1, 2, 3]
     first, second, third, fourth = live
     cache.release(first)
     cache.release(third)
-    assert cache.line_up([second, fourth]) == [1, 0]
+    assert cache.pass_order([second, fourth]) == [1, 0]
     assert (fourth.sequence, second.sequence) == (0, 1)
     assert cache.context.length(0) == 3 and cache.context.length(3) == 0
     assert first not in cache.branches and third in cache.branches  # one gave up its place, the other is idle
-    assert cache.seat(trunk, 2).sequence == 2
+    assert cache.place(trunk, 2).sequence == 2
 
 
-def test_a_text_that_has_no_room(cache: Apart) -> None:
+def test_a_text_that_has_no_room(cache: SeparateCache) -> None:
     branch = cache.fork(None, 0)
     add(cache, branch, tokens=[97] * 300)
     with pytest.raises(ContextError, match="512 tokens"):
@@ -170,7 +171,7 @@ def test_a_text_that_has_no_room(cache: Apart) -> None:
     assert cache.fits([97] * 400, 112, [400]) and not cache.fits([97] * 400, 113, [])
 
 
-def test_the_oldest_idle_context_goes_first_and_a_held_one_never(cache: Apart) -> None:
+def test_the_oldest_idle_context_goes_first_and_a_held_one_never(cache: SeparateCache) -> None:
     first, second, third, fourth = (cache.fork(None, 0) for _ in range(4))
     with pytest.raises(CgcliError, match="4 texts"):
         cache.fork(None, 0)
@@ -183,19 +184,19 @@ def test_the_oldest_idle_context_goes_first_and_a_held_one_never(cache: Apart) -
 
 
 def test_memory_is_planned(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = Apart(model, threads=1, sequences=PLACES)
-    monkeypatch.setattr(apart_module, "available_bytes", lambda: 8 * 1000 * model.cell_bytes)
-    with pytest.raises(ContextError, match="8 caches of 1000 tokens") as caught:
-        cache.plan([([97] * 900, 100)], 4)
+    cache = SeparateCache(model, threads=1, sequences=PLACES)
+    monkeypatch.setattr(cache_module, "available_bytes", lambda: 8 * 1000 * model.cell_bytes)
+    with pytest.raises(ContextError, match="1000 tokens for each of 8 texts") as caught:
+        cache.ensure_capacity([([97] * 900, 100)], 4)
     assert caught.value.hint == "--ctx 768" and cache.size == 0  # an eighth is left to others
-    cache.plan([([97] * 500, 100), ([97] * 900, 100)], 4)  # the first fits
+    cache.ensure_capacity([([97] * 500, 100), ([97] * 900, 100)], 4)  # the first fits
     assert cache.size == 768
     cache.close()
 
 
-def texts(tiny_model: Path, requests: list[Request], **options: object) -> tuple[list[str], Engine]:
+def texts(tiny_model: Path, requests: list[Request], **options: Any) -> tuple[list[str], LlamaEngine]:
     with interruptible() as interrupt:
-        engine = Engine(tiny_model, interrupt=interrupt, threads=1, **options)  # type: ignore[arg-type]
+        engine = LlamaEngine(tiny_model, interrupt=interrupt, threads=1, **options)
         found: dict[int, Completion] = dict(engine.complete(requests))
         engine.close()
     return [found[index].text for index in range(len(requests))], engine
@@ -214,7 +215,7 @@ def test_texts_drawn_apart_are_those_drawn_one_by_one(tiny_model: Path) -> None:
         )
         for index in range(24)
     ]
-    together, engine = texts(tiny_model, requests, apart=True, sequences=PLACES)
+    together, engine = texts(tiny_model, requests, separate=True, sequences=PLACES)
     one_by_one, _ = texts(tiny_model, requests, sequences=1, speculate=False)
     assert together == one_by_one
     assert engine.timings.passes < sum(request.max_tokens for request in requests) / 2
@@ -224,12 +225,13 @@ def test_candidates_read_their_context_once(tiny_model: Path) -> None:
     requests = [
         Request(b"abc" * 60, Sampling(0.9, seed=1), Stops, max_tokens=9, candidate=index) for index in range(12)
     ]
-    found, engine = texts(tiny_model, requests, apart=True, sequences=PLACES)
+    found, engine = texts(tiny_model, requests, separate=True, sequences=PLACES)
     assert engine.timings.prefill_tokens == 180 and len(set(found)) == 12
     assert engine.timings.passes == 3 * 8
 
 
-@pytest.mark.parametrize("options", [{"exact": True}, {"sequences": 1, "exact": True}])
-def test_what_needs_the_shared_cache_has_it(tiny_model: Path, options: dict[str, object]) -> None:
-    _, engine = texts(tiny_model, [Request(b"abc", Sampling(0.9, seed=1), Stops, max_tokens=3)], apart=True, **options)
-    assert not isinstance(engine.cache, Apart)
+def test_it_does_not_go_with_exact_texts_or_a_draft_model(tiny_model: Path, interrupt: Interrupt) -> None:
+    refused: tuple[dict[str, Any], ...] = ({"exact": True}, {"draft": tiny_model})
+    for options in refused:
+        with pytest.raises(UsageError, match="separate caches"):
+            LlamaEngine(tiny_model, interrupt=interrupt, threads=1, separate=True, **options)

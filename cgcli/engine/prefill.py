@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from cgcli.core.errors import Interrupted
-from cgcli.engine.cache import Branch, Cache, Logits, Step, common_prefix
+from cgcli.engine.cache import Branch, KVCache, Logits, Step, common_prefix
 from cgcli.engine.request import Timings
 from cgcli.native.interrupt import Interrupt
 
@@ -15,10 +15,10 @@ Gather = Callable[[int, Sequence[int]], None]
 """Called with the address of logits, float32 [rows, n_vocab], and the indices of the tokens that they predict."""
 
 
-class Reader:
+class Prefill:
     """Reads contexts into a cache, one at a time."""
 
-    def __init__(self, cache: Cache, interrupt: Interrupt, timings: Timings) -> None:
+    def __init__(self, cache: KVCache, interrupt: Interrupt, timings: Timings) -> None:
         self._cache = cache
         self._interrupt = interrupt
         self._timings = timings
@@ -67,7 +67,7 @@ class Reader:
                 if score_from is not None:
                     rows = range(max(score_from - 1 - at, 0), min(len(piece), len(tokens) - 1 - at))
                 last = len(piece) - 1
-                cache.make_room(len(piece) + cache.PADDING)
+                cache.make_room(len(piece) + cache.spare_cells)
                 if self._interrupt.requested or not cache.run([Step(branch, piece, {*rows, last})]):
                     raise Interrupted
                 if gather and rows:

@@ -10,7 +10,7 @@ from cgcli.engine.vocabulary import Vocabulary
 from cgcli.native.sample import Mask, Sampled
 
 
-class Writer:
+class Detokenizer:
     """One completion while it is written. room: tokens that may still be drawn, by the request and the window."""
 
     def __init__(self, request: Request, vocabulary: Vocabulary, room: int) -> None:
@@ -21,8 +21,8 @@ class Writer:
         self._vocabulary = vocabulary
         self._cutter = request.cutter()
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        _, owed = split_blanks(request.context, line_ends=request.goes_on)
-        self._healing = Healing(owed, vocabulary.pieces, vocabulary.banned) if owed else None
+        _, owed = split_blanks(request.context, line_ends=request.continues_code)
+        self._healing = Healing(owed) if owed else None
         self._logprob = 0.0
         self._text: list[str] = []
         self._new: list[str] = []
@@ -30,7 +30,7 @@ class Writer:
     @property
     def mask(self) -> Mask:
         """What the next token may not be: uint8 [n_vocab], nonzero is banned."""
-        return self._healing.mask() if self._healing else self._vocabulary.banned
+        return self._vocabulary.mask(self._healing.owed if self._healing else b"")
 
     @property
     def free(self) -> bool:
@@ -66,6 +66,11 @@ class Writer:
             self._say(self._cutter.finish())
         mean = self._logprob / self.drawn if self.drawn else None
         self.completion = Completion("".join(self._text), self.drawn, mean, reason, self.request.candidate)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether `take` has text."""
+        return bool(self._new)
 
     def take(self) -> str:
         """The text that became certain since the last call."""
