@@ -45,7 +45,7 @@ def check_ids(model_path: Path, files: TokenizerFiles) -> int | None:
         import tokenizers  # noqa: F401
     except ImportError:
         return None
-    from cgcli.engine.llama import Model
+    from cgcli.engine.model import Model
 
     own = _own(files)
     found = texts(files)

@@ -19,7 +19,7 @@ from cgcli.core.errors import CgcliError, ModelFileError
 
 
 def quantize(source: Path, target: Path, quant: str, *, threads: int, allow_requantize: bool = False) -> None:
-    """`engine.llama.quantize` in a child, which does not outlive this process, nor a KeyboardInterrupt of it.
+    """`engine.model.quantize` in a child, which does not outlive this process, nor a KeyboardInterrupt of it.
 
     Raises ModelFileError where llama.cpp refuses or crashes.
     """

@@ -218,7 +218,7 @@ class TestTerminal:
 LOADS_LATE = """
 import sys, time
 from pathlib import Path
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 load, may = Model.load, Path(sys.argv.pop(1))
 def late(*words, **options):
     while not may.exists():

@@ -17,7 +17,7 @@ from cgcli.convert.tokenizer_files import read_tokenizer_files
 from cgcli.convert.vocabulary import CONTROL, USER_DEFINED, Vocabulary, read_vocabulary
 from cgcli.core.errors import ModelFileError
 from cgcli.core.progress import Silent
-from cgcli.engine.llama import Model
+from cgcli.engine.model import Model
 from tests.convert import checkpoints as make
 from tests.convert.refusal import match, refused
 
