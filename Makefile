@@ -13,6 +13,8 @@ TEST_MODEL := $(TEST_HOME)/store/smollm2-135m/q8_0.json
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 # These take every core for long: terminals beside them would be too slow to be tested.
 HEAVY := tests/train tests/cli/test_train.py tests/evals/test_ray_cluster.py tests/evals/test_report_page.py
+# Errors alone: pip's warnings, such as of folders of wheels that are not there, would fill what `make demo` says.
+PIP := $(BIN)/python -m pip install --quiet --quiet
 CGK_CUDA := -C cmake.define.CGK_CUDA=ON
 say = @echo "make: $(1)" >&2
 
@@ -63,14 +65,21 @@ nano: $(VENV)/.dev ## train codegen-nano anew, hours, and put it into models/ (a
 
 cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp and the kernels with CUDA (needs nvcc)
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --cuda) && \
-	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall "$$wheel" && \
-	$(BIN)/python -m pip install --quiet --no-deps --editable . $(CGK_CUDA) && touch $(VENV)/.cuda
+	$(PIP) --no-deps --force-reinstall "$$wheel" && \
+	$(PIP) --no-deps --editable . $(CGK_CUDA) && touch $(VENV)/.cuda
 
 clean: ## remove all that was made here (built wheels of llama.cpp stay in the user's cache)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Set-up, each step done again only when what it reads has changed.
+# Set-up, each step done again only when what it reads has changed, or what it installed is no longer there.
+
+# What cgcli requires is there: all of it for '', without its extras for '|extra'.
+REQUIRED := import re, sys, importlib.metadata as m; \
+[m.version(re.match("[a-zA-Z0-9._-]+", one)[0]) for one in m.requires("cgcli") if not re.search("sys_platform" + sys.argv[1], one)]
+uninstalled = $(shell test ! -e $(VENV)/$(1) || $(BIN)/python -c '$(REQUIRED)' '$(2)' 2>/dev/null || rm -f $(VENV)/$(1) $(3))
+$(call uninstalled,.cgcli,|extra,$(VENV)/.llama)
+$(call uninstalled,.dev,)
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -83,19 +92,19 @@ $(VENV)/.python:
 # After `make cuda` with CUDA, until `make clean`.
 $(VENV)/.llama: $(VENV)/.python pyproject.toml kernels/llama/build_wheel.py kernels/llama/llama.cmake
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py $$(test ! -e $(VENV)/.cuda || echo --cuda)) && \
-	$(BIN)/python -m pip install --quiet "$$wheel" && \
-	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall "$$wheel" && touch $@ # another build, same version
+	$(PIP) "$$wheel" && \
+	$(PIP) --no-deps --force-reinstall "$$wheel" && touch $@ # another build, same version
 
 # An editable install: edits and new files of cgcli/ and models/ need no second one, changes of the kernels do.
 KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] $(addprefix kernels/, include/* ref/* cpu/* cuda/*))
 $(VENV)/.cgcli: $(VENV)/.llama pyproject.toml $(KERNELS)
 	$(call say,installing cgcli and what it needs)
-	@$(BIN)/python -m pip install --quiet --editable . $$(test ! -e $(VENV)/.cuda || echo $(CGK_CUDA)) && touch $@
+	@$(PIP) --editable . $$(test ! -e $(VENV)/.cuda || echo $(CGK_CUDA)) && touch $@
 
 # What only developers need: training, plots, a cluster, checkers.
 $(VENV)/.dev: $(VENV)/.cgcli
 	$(call say,installing what the tests need)
-	@$(BIN)/python -m pip install --quiet --editable '.[dev]' $$(test ! -e $(VENV)/.cuda || echo $(CGK_CUDA)) && touch $@
+	@$(PIP) --editable '.[dev]' $$(test ! -e $(VENV)/.cuda || echo $(CGK_CUDA)) && touch $@
 
 $(TEST_MODEL): | $(VENV)/.cgcli
 	$(call say,getting the embedded model for the tests)

@@ -120,11 +120,41 @@ def rm(ctx: typer.Context, name: Name, json: Json = False) -> None:
     from cgcli.hub.spec import parse_spec
 
     run = Run.of(ctx)
-    spec = parse_spec(name)
-    freed = _store(run).remove(spec.name, spec.quant, run.output.progress())
+    store, spec = _store(run), parse_spec(name)
+    linked = _linked_files(store, spec.name, spec.quant)
+    freed = store.remove(spec.name, spec.quant, run.output.progress())
     if json:
-        run.output.json({"model": spec.name, "quant": spec.quant, "freed_bytes": freed})
+        run.output.json({"model": spec.name, "quant": spec.quant, "freed_bytes": freed, "kept": [*map(str, linked)]})
     run.output.note(f"removed {name}: {size(freed)} freed")
+    for file in linked:
+        run.output.note(_still_there(file))
+    original = store.checkpoint(spec.name)
+    if original.is_dir() and not store.quants(spec.name):
+        run.output.note(f"its original stays in {original}; type: cgcli models rm {spec.name}")
+
+
+def _linked_files(store: Store, name: str, quant: str | None) -> list[Path]:
+    """The files elsewhere that a model is; none where its manifests cannot be read."""
+    from cgcli.core.errors import ModelFileError
+
+    try:
+        found = store.quants(name)
+    except ModelFileError:
+        return []
+    return [one.path for one in found if one.linked and quant in (None, one.quant) and one.path.is_file()]
+
+
+def _still_there(file: Path) -> str:
+    """What is left of a linked model: its file, or all of the training run that made it."""
+    import shlex
+
+    from cgcli.core.units import size
+    from cgcli.train.folder import Folder
+
+    folder = shlex.quote(str(file.parent))
+    if held := Folder(file.parent).held_bytes:
+        return f"its training run still holds {size(held)}: rm -r {folder}, or go on: cgcli train -o {folder}"
+    return f"{file} stays: {size(file.stat().st_size)}"
 
 
 def add(

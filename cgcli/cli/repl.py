@@ -139,6 +139,7 @@ def start(
     choice = chosen(run, settings)
     shelf = Shelf(run.environment.data / "programs")
     journal, opened = _program(shelf, settings, choice, file, resume)
+    new = not journal.id
     if settings.seed is None:
         settings = replace(settings, seed=_seed(journal))
     script = not is_interactive(run)
@@ -166,6 +167,8 @@ def start(
                 run.output.write(for_file(one.program.source(), one.known_bytes))
         finally:
             one.close()
+    if script and new and one.journal is journal and journal.id and one.history.saved in (None, opened):
+        shelf.remove(journal.id)  # the program is on stdout, and the script can be run again
     _say_goodbye(one)
     return status if script else 0
 

@@ -56,6 +56,13 @@ class Folder:
     def profile(self) -> Path:
         return self.root / "profile"
 
+    @property
+    def held_bytes(self) -> int:
+        """What the run holds on this disk; 0 where there is none."""
+        if not self.recipe.is_file() or not self.checkpoints.is_dir():
+            return 0
+        return sum(file.lstat().st_size for file in self.root.rglob("*") if file.is_file())
+
     def check(self, recipe: Recipe) -> None:
         """Raises UsageError where another recipe has checkpoints here, naming what differs."""
         if not self.recipe.is_file() or not any(self.checkpoints.glob("[0-9]*")):

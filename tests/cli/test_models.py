@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from cgcli.hub.catalog import load_catalog
 from tests.cli.running import cgcli
+from tests.support.cli import run
 
 
 @pytest.fixture
@@ -92,9 +94,35 @@ def test_verify_finds_a_flipped_bit(added: Path) -> None:
 def test_rm_leaves_a_linked_file_alone(added: Path) -> None:
     ran = cgcli("models", "rm", "tiny", "--json")
     assert ran.status == 0 and json.loads(ran.out)["model"] == "tiny"
+    assert json.loads(ran.out)["kept"] == [str(added)]
+    assert ran.err.splitlines()[1].startswith(f"{added} stays: ")
     assert added.exists()
     assert cgcli("models", "path", "tiny").status == 3
     assert cgcli("models", "rm", "tiny").status == 3
+
+
+def test_rm_of_a_trained_model_says_what_its_run_still_holds(tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a run"
+    (out / "checkpoints" / "20").mkdir(parents=True)
+    (out / "checkpoints" / "20" / "state").write_bytes(bytes(5_000_000))
+    (out / "recipe.toml").touch()
+    (out / "mine.f16.gguf").write_bytes(tiny_model.read_bytes())
+    assert run("models", "add", str(out / "mine.f16.gguf"), "--name", "mine").status == 0
+    ran = run("models", "rm", "mine:f16")
+    held = f"'{out}'"
+    assert re.fullmatch(
+        r"its training run still holds 5\.\d MB: rm -r (.*), or go on: cgcli train -o (.*)", ran.err.splitlines()[1]
+    ).groups() == (held, held)  # type: ignore[union-attr]
+
+
+def test_rm_of_the_last_quant_says_that_the_original_stays(tiny_model: Path, tmp_path: Path) -> None:
+    model = tmp_path / "home" / "store" / "mine"
+    assert run("models", "add", str(tiny_model), "--name", "mine").status == 0
+    (model / "checkpoint").mkdir()
+    ran = run("models", "rm", "mine:f16")
+    assert ran.err.splitlines()[-1] == f"its original stays in {model / 'checkpoint'}; type: cgcli models rm mine"
+    assert run("models", "rm", "mine").status == 0
+    assert not model.exists()
 
 
 def test_add_refuses_what_is_no_gguf_and_a_name_that_is_taken(added: Path, tmp_path: Path) -> None:

@@ -128,17 +128,18 @@ class TestPrograms:
         assert ran.err.startswith(f"cgcli: cannot read {tmp_path / broken}: ")
         assert ran.err.count("\n") == 1
 
-    def test_a_session_that_goes_on_has_its_seed(self, tiny_model: Path) -> None:
+    def test_a_session_that_goes_on_has_its_seed(self, tiny_model: Path, tmp_path: Path) -> None:
         def seed(*arguments: str) -> str:
-            ran = cgcli("repl", "-m", str(tiny_model), "--max-tokens", "8", *arguments, stdin=b"first\n")
+            typed = f"first\n/save {tmp_path / 'x.py'}\n".encode()
+            ran = cgcli("repl", "-m", str(tiny_model), "--max-tokens", "8", *arguments, stdin=typed)
             return ran.err.partition("\n")[0]
 
         assert seed() == seed("--resume") == seed("--resume")
         assert seed("--resume", "--seed", "5").endswith("seed 5")
 
     def test_resume_goes_on_with_the_last_one_or_the_one_named(self, tiny_model: Path, tmp_path: Path) -> None:
-        script(tiny_model, "first\n")
-        script(tiny_model, "second\n")
+        script(tiny_model, f"first\n/save {tmp_path / 'first.py'}\n")
+        script(tiny_model, f"second\n/save {tmp_path / 'second.py'}\n")
         first, second = sorted(Shelf(tmp_path / "home" / "data" / "programs").ids())
         assert b"# second" in script(tiny_model, "", "--resume").out
         assert b"# first" in script(tiny_model, "", "--resume", first).out
@@ -149,6 +150,21 @@ class TestPrograms:
         assert (ran.status, ran.err) == (2, "cgcli: there is no session to resume; type: cgcli repl\n")
         ran = script(tiny_model, "", "--resume", "20")
         assert (ran.status, ran.err) == (2, "cgcli: no program '20'; type: cgcli sessions\n")
+
+    def test_a_script_leaves_no_session(self, tiny_model: Path, tmp_path: Path) -> None:
+        file = tmp_path / "x.py"
+        file.write_text("x = 1\n")
+        for arguments in ([], [str(file)]):
+            assert b"# first" in script(tiny_model, "first\nsecond\n", *arguments).out
+            assert script(tiny_model, "first\n/nothing\n", *arguments).status != 0
+        assert Shelf(tmp_path / "home" / "data" / "programs").list() == ()
+
+    def test_a_script_keeps_the_session_that_it_saves_or_goes_on_with(self, tiny_model: Path, tmp_path: Path) -> None:
+        shelf = Shelf(tmp_path / "home" / "data" / "programs")
+        script(tiny_model, "first\n/save\n", str(tmp_path / "x.py"))
+        script(tiny_model, "second\n", "--resume")
+        script(tiny_model, "third\n/save\n", str(tmp_path / "y.py"))
+        assert [(one.turns, one.title) for one in shelf.list()] == [(1, "third"), (2, "first")]
 
     def test_a_second_one_on_the_same_session_is_told(self, tiny_model: Path, tmp_path: Path) -> None:
         file = tmp_path / "x.py"

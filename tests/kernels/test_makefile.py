@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,44 @@ def test_without_a_compiler_for_it_all_stays_as_it_was(checkout: Path) -> None:
     (checkout / "no-nvcc").touch()
     assert installed(checkout, "cuda", status=2) == ["cpu.whl"]
     assert installed(checkout, ".venv/.cgcli") == ["cpu.whl"]
+
+
+def planned(checkout: Path, python: str, *stamps: str) -> str:
+    """What `make demo` would do where these steps were taken before, and `python` is the environment's."""
+    (checkout / ".venv/bin/python").write_text(f'#!/bin/sh\nexec {python} "$@"\n')
+    for name in (".python", ".llama", ".cgcli", *stamps):
+        (checkout / ".venv" / name).touch()
+    made = subprocess.run(
+        ["make", "-n", "demo", *(f".venv/{name}" for name in stamps)],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return made.stdout
+
+
+def test_what_was_uninstalled_is_installed_again(checkout: Path) -> None:
+    there = f"{sys.executable} -P"
+    assert "pip install" not in planned(checkout, there)
+    assert "pip install" not in planned(checkout, there, ".dev")
+    gone = f"{sys.executable} -I -S"  # sees no package: as after `pip uninstall cgcli`, or of what it requires
+    assert "--editable ." in planned(checkout, gone)
+    assert "--force-reinstall" in planned(checkout, gone)
+    assert "--editable '.[dev]'" in planned(checkout, gone, ".dev")
+
+
+def test_pip_says_errors_alone(checkout: Path) -> None:
+    """Its warnings, such as of folders of wheels that are not there, would fill what `make demo` says."""
+    for line in (checkout / "Makefile").read_text().splitlines():
+        assert "pip install" not in line or "--quiet --quiet" in line
+    missing = {**os.environ, "PIP_FIND_LINKS": str(checkout / "nowhere"), "PIP_NO_INDEX": "1"}
+    command = planned(checkout, f"{sys.executable} -I -S").partition(" -m pip install ")[2].split()
+    flags = [word for word in command if word == "--quiet"]
+    words = [sys.executable, "-m", "pip", "install", "--dry-run", "no-such-package"]
+    said = [
+        subprocess.run([*words, *more], env=missing, capture_output=True, text=True, timeout=60, check=False).stderr
+        for more in (["--quiet"], flags[:2])
+    ]
+    assert "WARNING" in said[0] and "WARNING" not in said[1]
