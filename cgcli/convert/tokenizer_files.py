@@ -114,9 +114,11 @@ def _unite(files: TokenizerFiles, path: Path, content: dict[str, Any]) -> None:
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             raise ModelFileError(f"{path}: has the merge {shown(merge)}")
         merges.append(" ".join(pair))
-    if files.merges and files.merges != merges:
-        raise ModelFileError(f"{path}: its merges are not those of merges.txt")
-    files.merges = merges
+    shorter, longer = sorted((files.merges, merges), key=len)
+    ranks = iter(longer)
+    if not all(merge in ranks for merge in shorter):
+        raise ModelFileError(f"{path}: its merges are not those of merges.txt, or in another order")
+    files.merges = longer
     ids: set[int] = set()
     for entry in _list(path, content, "added_tokens"):
         if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):

@@ -118,9 +118,17 @@ def marked(folder: Path) -> None:
         (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
 
 
+def to_fast_with_merges_left_out(folder: Path) -> None:
+    """As where merges that begin with # were taken for comments."""
+    to_fast(folder)
+    content = read(folder, "tokenizer.json")
+    del content["model"]["merges"][::7]
+    write(folder, "tokenizer.json", content)
+
+
 PLACES = (
-    to_fast, to_fast_alone, to_fast_without_merges, to_fast_without_type, to_config, dealt_out, into_the_vocabulary,
-    marked,
+    to_fast, to_fast_alone, to_fast_without_merges, to_fast_without_type, to_fast_with_merges_left_out, to_config,
+    dealt_out, into_the_vocabulary, marked,
 )  # fmt: skip
 
 
