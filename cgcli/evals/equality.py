@@ -74,6 +74,8 @@ def equal(printed: Printed, expected: Any, rules: RulesName) -> bool:
 
 def _as_paper(printed: Printed, expected: Any) -> Any:
     value = printed.cast
+    if value is _MISSING:
+        return False  # also before numpy, which takes it for a scalar, equal to every array without items
     if printed.series:
         import numpy as np
 

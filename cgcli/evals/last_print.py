@@ -146,7 +146,8 @@ def _told(printed: list[tuple[Any, ...]], kind: str) -> dict[str, Any]:
         told["type"] = type(value).__name__
         series = str(type(value)) == "<class 'pandas.core.series.Series'>" or _is_series(value)
         value = _normalised(value, series)
-        told["value"] = _plain(value.tolist() if series else value)
+        # tolist makes numbers of dates
+        told["value"] = _plain((list(value) if value.dtype.kind in "Mm" else value.tolist()) if series else value)
         told["series"] = series
         told["cast"] = _plain(value if series else _cast(value, kind))
     except Exception:
@@ -207,7 +208,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {"dict": [[_plain(key), _plain(item)] for key, item in value.items()]}
     dtype: Any = getattr(value, "dtype", None)
-    if type(value).__module__ == "numpy" and dtype is not None and (dtype.kind in _PLAIN_ARRAYS or not value.size):
-        code = dtype.str if value.size else "<f8"  # of no items any kind will do
+    plain = dtype is not None and (dtype.kind in _PLAIN_ARRAYS or (dtype.kind == "O" and not value.size))
+    if type(value).__module__ == "numpy" and plain:
+        code = dtype.str if dtype.kind in _PLAIN_ARRAYS else "<f8"  # an empty Series was of floats before pandas 2
         return {"array": value.tobytes().hex(), "dtype": code, "shape": list(value.shape)}
     return {"other": type(value).__name__}

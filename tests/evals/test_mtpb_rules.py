@@ -53,6 +53,13 @@ __import__("decimal").Decimal("nan") | [__import__("decimal").Decimal("nan")]
 __import__("collections").OrderedDict(a=[1]) | __import__("collections").deque([1, 2])
 [__import__("collections").Counter(a=1)]
 """
+SERIES = """
+["a", "b"] | ["a"] | [] | [], dtype=object | [], dtype=float | [], dtype="datetime64[ns]" | [[1], [2, 3]] | [[1]]
+pd.to_datetime(["2020-01-01", "2020-01-02"]) | pd.to_datetime(["2020-01-01"]) | pd.to_timedelta([1, 2]) | [None] | [{}]
+["a", "b"], dtype="category" | ["a", "b"], dtype=object | [1, "a"] | [1, None], dtype="Int64" | [3], dtype="Int64"
+[1, 2] | [3] | [1.0, 2.0] | [True, 1.0] | [True] | [float("nan")] | [(1, 2)] | [object()] | [3 + 0j] | [10**30]
+pd.period_range("2020", periods=2) | [1, 2], dtype=object | ["3"] | [b"a"] | [pd.NaT] | [pd.NA]
+"""
 EXPECTED: list[Any] = [
     0.0, 3, 1, 3.0, 0.1, "3", "abc", "", True, False, None, [],
     [3], [1, 2], [[1, 2]], [[1, 2], [3, 4]], ["a", "b", "c"],
@@ -119,6 +126,21 @@ def test_every_kind_of_value_against_every_kind_of_expected_value(both: Both) ->
     for value in told(VALUES):
         passed |= set(map(json.dumps, both.agree(f"import numpy as np\nprint({value})", *EXPECTED)))
     assert len(passed) == len(EXPECTED) - 3  # all but the dict, None and infinity
+
+
+def test_every_kind_of_series_against_every_kind_of_expected_value(tell: Tell) -> None:
+    pytest.importorskip("pandas")
+    for value, expected in itertools.product(told(SERIES), EXPECTED):
+        agree(tell, f"import pandas as pd\nprint(pd.Series({value}))", expected)
+
+
+@pytest.mark.parametrize(
+    "value", ["pd.DataFrame({'a': []})", "pd.Index([])", "[pd.Series(['a'])]", "pd.Series([1]).items()", "pd.NA"]
+)
+def test_other_values_of_pandas_against_every_kind_of_expected_value(tell: Tell, value: str) -> None:
+    pytest.importorskip("pandas")
+    for expected in EXPECTED:
+        agree(tell, f"import pandas as pd\nprint({value})", expected)
 
 
 def test_there_are_enough_of_them() -> None:
