@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cgcli.engine.drafting import PassCosts
     from cgcli.engine.engine import LlamaEngine
     from cgcli.hub.choose import Choice
+    from cgcli.program.languages import Language
     from cgcli.native.interrupt import Interrupt
 
 MODEL_PANEL = "The model"
@@ -162,6 +163,16 @@ def _known_costs(run: Run, settings: Settings, choice: Choice) -> PassCosts | No
     if known:
         run.output.detail("guesses go by what passes cost here, as `cgcli bench` measured it")
     return known
+
+
+def first_prefix(settings: Settings, choice: Choice, code: Language, *, raw: bool = False) -> str:
+    """What a program that starts from nothing starts with, as the model reads it."""
+    from cgcli.program.program import encode, from_file
+
+    if settings.prefix is not None:
+        return settings.prefix if raw else from_file(encode(settings.prefix))
+    card = choice.card.prefix if choice.card and code.name == "python" else None
+    return "" if raw else card or code.prefix
 
 
 def identified(run: Run, choice: Choice, quant: str) -> dict[str, str]:

@@ -214,6 +214,7 @@ def _tell(
     problems: Sequence[Problem],
     results: Sequence[Result],
 ) -> None:
+    from cgcli.core.output import finite
     from cgcli.core.processor import processor_name
     from cgcli.evals.analysis import analysis
     from cgcli.evals.mtpb import oddities
@@ -227,7 +228,7 @@ def _tell(
     if wish.json:
         how = {"rules": rules.name, "cpu_s": rules.seconds, "sandbox": not wish.unsafe, "machine": processor_name()}
         part = {"shard": str(_shard(wish))} if wish.shard else {}
-        output.json({"benchmark": "mtpb", **facts, **part, **how, **found, "oddities": odd})
+        output.json({"benchmark": "mtpb", **facts, **part, **how, **finite(found), "oddities": odd})
     else:
         _print_table(run, found["turns"])
         for number, what in odd.items():

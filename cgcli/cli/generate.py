@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgcli.cli.engine import chosen, identified, loaded
+from cgcli.cli.engine import chosen, first_prefix, identified, loaded
 from cgcli.cli.sinks import Bytes, File, Nowhere, Sink, sink_for
 from cgcli.cli.sources import file_bytes, prompts_of, stdin_bytes
 from cgcli.cli.trying import Trial
@@ -174,15 +174,12 @@ def _text(wish: Wish, before: bytes) -> str:
 
 
 def _program(wish: Wish, settings: Settings, choice: Choice, code: Language, text: str) -> Program:
-    from cgcli.program.program import RAW, Layout, Program, encode
+    from cgcli.program.program import RAW, Layout, Program
 
     layout = RAW if wish.raw else Layout(code.mark)
     if text:
         return Program(text, layout=layout)
-    if settings.prefix is not None:
-        return Program(_text(wish, encode(settings.prefix)), layout=layout)
-    card = choice.card.prefix if choice.card and code.name == "python" else None
-    return Program("" if wish.raw else card or code.prefix, layout=layout)
+    return Program(first_prefix(settings, choice, code, raw=wish.raw), layout=layout)
 
 
 def _generation(wish: Wish, settings: Settings, choice: Choice, code: Language) -> Generation:

@@ -50,12 +50,14 @@ def score(
     [dim]cgcli score prog.py
     echo "# sort a list of words by length" | cgcli score -[/dim]
     """
-    from cgcli.cli.engine import chosen, identified, loaded
+    from cgcli.cli.engine import chosen, first_prefix, identified, loaded
     from cgcli.cli.sources import given_bytes
     from cgcli.core.errors import ContextError, UsageError
     from cgcli.program.languages import language, language_of
-    from cgcli.program.program import from_file
+    from cgcli.program.clarity import words
+    from cgcli.program.program import Layout, Program, from_file
     from cgcli.program.score import report, score_program
+    from cgcli.program.split import only_prompts, split
 
     run = Run.of(ctx)
     settings = run.settings(model=model, ctx=ctx_tokens, threads=threads, gpu_layers=gpu_layers)
@@ -64,6 +66,11 @@ def score(
     text = from_file(given_bytes(file, hint="cgcli score FILE, or - for stdin"))
     if not text:
         raise UsageError(f"{'stdin' if str(file) == '-' else file} is empty", hint="give a program or a prompt")
+    before = ""
+    if asks := only_prompts(split(text, code.mark)):  # what gen would make of them
+        text = text.strip("\n") + "\n"
+        program = Program(first_prefix(settings, choice, code), layout=Layout(code.mark))
+        before = program.source() + program.opening("").removesuffix(program.comment(""))
     with loaded(run, settings, choice, draws=False) as engine:
         if stride and stride >= engine.window:
             raise UsageError(
@@ -71,7 +78,7 @@ def score(
             )
         progress = run.output.progress() if stride else None
         try:
-            scored = score_program(engine, text, code.mark, stride=stride, progress=progress)
+            scored = score_program(engine, text, code.mark, before=before, stride=stride, progress=progress)
         except ContextError as error:
             if stride:
                 raise
@@ -91,7 +98,10 @@ def score(
         _print_tokens(run.output, scored)
     perplexity = _number(scored.whole).strip()
     of = f"{scored.whole.tokens} of {len(scored.pieces)} tokens"  # but for the first, if nothing predicts it
-    run.output.note(f"{choice.name} {engine.quant}, perplexity {perplexity} over {of}")
+    clarity = words(scored.whole.perplexity, choice.card) if asks else None
+    gauge = f" · {clarity}" if clarity else ""
+    after = ", read after the prefix as by gen" if before else ""
+    run.output.note(f"{choice.name} {engine.quant}, perplexity {perplexity}{gauge} over {of}{after}")
 
 
 def _print_turns(output: Output, scored: ProgramScore) -> None:

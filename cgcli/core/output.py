@@ -8,8 +8,9 @@ the reader has had enough, and `cgcli.cli.main` ends the run quietly. A stderr t
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.progress import Progress, Silent
@@ -25,6 +26,15 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 def one_line(text: str) -> str:
     """`text` on one line, with control characters spelt out: names from files and the network reach the terminal."""
     return " ".join(text.splitlines()).translate(_CONTROL)
+
+
+def finite(value: Any) -> Any:
+    """`value` with null for each number that JSON does not have: NaN, and infinity, which a perplexity can be."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def json_text(value: object) -> str:

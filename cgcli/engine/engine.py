@@ -289,5 +289,10 @@ class LlamaEngine:
 
 
 def perplexity(logprobs: Sequence[float]) -> float | None:
-    """exp of minus the mean log-probability; None where nothing was scored."""
-    return math.exp(-sum(logprobs) / len(logprobs)) if logprobs else None
+    """exp of minus the mean log-probability, infinity where that is too large; None where nothing was scored."""
+    if not logprobs:
+        return None
+    try:
+        return math.exp(-sum(logprobs) / len(logprobs))
+    except OverflowError:
+        return math.inf

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import LineFile, disk_error
+from cgcli.core.output import finite
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -44,8 +45,8 @@ def read(path: Path) -> Iterator[Row]:
 
 
 def written(row: Mapping[str, object]) -> bytes:
-    """A row as its line; characters that are none come out as escapes."""
-    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
+    """A row as its line; characters that are none come out as escapes, numbers that JSON does not have as null."""
+    return json.dumps(finite(row), ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def check_same(path: Path, facts: Mapping[str, object]) -> None:

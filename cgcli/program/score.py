@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any
 
+from cgcli.core.output import finite
 from cgcli.core.progress import Progress
 from cgcli.engine.engine import perplexity
 from cgcli.engine.model import readable
@@ -65,17 +66,25 @@ class ProgramScore:
 
 
 def score_program(
-    engine: Engine, text: str, mark: str, *, stride: int | None = None, progress: Progress | None = None
+    engine: Engine,
+    text: str,
+    mark: str,
+    *,
+    before: str = "",
+    stride: int | None = None,
+    progress: Progress | None = None,
 ) -> ProgramScore:
     """Score a program whose comments begin with `mark`. See `Engine.surprise` for stride, and for what is raised.
 
-    A token belongs to the part that its last byte lies in.
+    A token belongs to the part that its last byte lies in. before: what the model reads first, which is not scored.
     """
     data = readable(encode(text))
     text = data.decode()
-    tokens = engine.surprise(data, stride=stride, progress=progress)
-    first = data[: max(0, len(data) - sum(len(score.piece) for score in tokens))]
-    ends = list(accumulate((len(score.piece) for score in tokens), initial=len(first)))[1:]
+    read = readable(encode(before))
+    tokens = engine.surprise(read + data, len(read), stride=stride, progress=progress)
+    begin = len(data) - sum(len(score.piece) for score in tokens)
+    first = data[: max(0, begin)]
+    ends = list(accumulate((len(score.piece) for score in tokens), initial=begin))[1:]
 
     def within(begin: int, end: int) -> list[TokenScore]:
         return tokens[bisect_right(ends, begin) : bisect_right(ends, end)]
@@ -97,7 +106,7 @@ def score_program(
 
 def report(scored: ProgramScore, engine: Engine, *, stride: int | None, tokens: bool) -> dict[str, Any]:
     """The scores as plain JSON values, log-probabilities and entropies in nats. tokens: with those of every token."""
-    return {
+    found = {
         "window": engine.window,
         "stride": stride,
         **asdict(scored.whole),
@@ -108,6 +117,7 @@ def report(scored: ProgramScore, engine: Engine, *, stride: int | None, tokens: 
         "turns": [_turn(turn) for turn in scored.turns],
         "pieces": [{**asdict(score), "piece": decode(score.piece)} for score in scored.tokens] if tokens else None,
     }
+    return {name: finite(value) for name, value in found.items()}
 
 
 def _turn(turn: TurnScore) -> dict[str, Any]:

@@ -66,6 +66,12 @@ def lines_of(text: str) -> list[str]:
     return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
+def only_prompts(parts: Parts) -> bool:
+    """Whether there is nothing but prompts, and one at least."""
+    texts = (parts.prefix, *(turn.code for turn in parts.turns))
+    return bool(parts.turns) and not any(text.strip() for text in texts)
+
+
 def _prompt(comment: list[str], mark: str) -> str:
     """The words of a comment: the inverse of `Program.comment`."""
     return "\n".join(line.rstrip("\r\n").removeprefix(mark).removeprefix(" ") for line in comment)

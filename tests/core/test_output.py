@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.output import Output, one_line
+from cgcli.core.output import Output, finite, one_line
 from cgcli.core.progress import Silent
 from cgcli.core.visible import columns
 
@@ -113,6 +113,11 @@ def test_a_table_gives_where_a_terminal_is_narrow(monkeypatch: pytest.MonkeyPatc
         )
         assert ("…" in "".join(lines)) == (widest == 30)
         assert columns(lines[2].rpartition("x")[0]) == columns(lines[0].rpartition("FILE")[0])
+
+
+def test_numbers_that_json_does_not_have_are_null() -> None:
+    value = {"a": [1.5, float("inf"), (float("-inf"),)], "b": {"c": float("nan"), 3: "inf"}, "d": None}
+    assert finite(value) == {"a": [1.5, None, [None]], "b": {"c": None, 3: "inf"}, "d": None}
 
 
 def test_json_is_json() -> None:

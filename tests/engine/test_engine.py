@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +130,11 @@ def test_scores_are_the_log_softmax_of_every_position(engine: LlamaEngine, tiny_
 def test_the_first_token_of_all_is_not_scored(engine: LlamaEngine) -> None:
     assert len(engine.score(b"abcd", 0)) == 3
     assert engine.score(b"a", 0) == [] and perplexity([]) is None
+
+
+def test_a_perplexity_too_large_for_a_number_is_infinite() -> None:
+    assert perplexity([-709.0]) < math.inf and perplexity([-710.0]) == perplexity([-1e300, 0.0]) == math.inf  # type: ignore[operator]
+    assert perplexity([-math.inf]) == math.inf
 
 
 def test_a_long_text_is_scored_across_passes(engine: LlamaEngine) -> None:
