@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from cgcli.engine.drafting import PassCosts
     from cgcli.engine.engine import LlamaEngine
     from cgcli.hub.choose import Choice
-    from cgcli.program.languages import Language
     from cgcli.native.interrupt import Interrupt
+    from cgcli.program.languages import Language
 
 MODEL_PANEL = "The model"
 

@@ -28,7 +28,7 @@ from cgcli.cli.eval_options import (
     UnsafeOption,
     WorkersOption,
 )
-from cgcli.cli.sampling import SAMPLING_PANEL, MaxTokensOption, TopPOption
+from cgcli.cli.sampling import SAMPLING_PANEL, MaxTokensOption, TopKOption, TopPOption
 
 
 def humaneval(
@@ -65,6 +65,7 @@ def humaneval(
         ),
     ] = None,
     top_p: TopPOption = None,
+    top_k: TopKOption = None,
     max_tokens: MaxTokensOption = None,
     seed: FixedSeedOption = None,
     model: ModelOption = None,
@@ -88,6 +89,9 @@ def humaneval(
 
     Samples and verdicts are kept as they come: the same command goes on after Ctrl-C, and with a larger -n.
 
+    --preset paper samples as the paper says, without top-k. Salesforce's published sampler had one of 50 all
+    the same, transformers' default: add --top-k 50 to sample like it.
+
     [dim]cgcli eval humaneval -n 5 --json
     cgcli eval humaneval --preset paper -m codegen-350m-mono
     cgcli eval humaneval --judge samples.jsonl[/dim]
@@ -98,6 +102,7 @@ def humaneval(
     settings = run.settings(
         model=model,
         top_p=top_p,
+        top_k=top_k,
         max_tokens=max_tokens,
         seed=seed,
         ctx=ctx_tokens,
@@ -111,6 +116,7 @@ def humaneval(
         n=n,
         temperatures=tuple(temperature or ()),
         top_p=top_p,
+        top_k=top_k,
         output=output,
         generate=generate,
         judge=judge,

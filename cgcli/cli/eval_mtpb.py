@@ -24,7 +24,7 @@ from cgcli.cli.eval_options import (
     UnsafeOption,
     WorkersOption,
 )
-from cgcli.cli.sampling import SAMPLING_PANEL, TemperatureOption, TopPOption
+from cgcli.cli.sampling import SAMPLING_PANEL, TemperatureOption, TopKOption, TopPOption
 
 
 def mtpb(
@@ -51,6 +51,7 @@ def mtpb(
     ] = None,
     temperature: TemperatureOption = None,
     top_p: TopPOption = None,
+    top_k: TopKOption = None,
     seed: FixedSeedOption = None,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,
@@ -93,6 +94,7 @@ def mtpb(
         model=model,
         temperature=temperature,
         top_p=top_p,
+        top_k=top_k,
         seed=seed,
         ctx=ctx_tokens,
         threads=threads,

@@ -45,6 +45,7 @@ class Wish(Asked):
     n: int | None = None
     temperatures: tuple[float, ...] = ()
     top_p: float | None = None
+    top_k: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ def _draw(run: Run, settings: Settings, wish: Wish, data: _Data) -> None:
     def wanted(row: Row) -> bool:
         return row.get("task_id") in data.chosen and protocol.wants(row)
 
+    if wish.preset == "paper" and not protocol.generation.sampling.top_k:
+        run.output.note("no top-k, as in the paper; Salesforce's published sampler also had a top-k of 50: --top-k 50")
     facts = {**model, "seed": protocol.seed, "n": protocol.n, **protocol.facts}
     keys = {key: key for key in protocol.keys(list(data.chosen))}
     of_keys = partial(draw, tasks=data.chosen, protocol=protocol, facts=model)
@@ -162,8 +165,11 @@ def _protocol(settings: Settings, wish: Wish, choice: Choice) -> Protocol:
             f"no preset {wish.preset!r}{nearest(wish.preset, PRESETS)}", hint=f"--preset {', '.join(PRESETS)}"
         )
     top_p = preset.sampling.top_p if wish.top_p is None else wish.top_p
+    top_k = preset.sampling.top_k if wish.top_k is None else wish.top_k
     temperatures = tuple(dict.fromkeys(wish.temperatures or preset.temperatures))
-    sampling = replace(preset.sampling, top_p=top_p, temperature=max(temperatures), seed=settings.seed or 0)
+    sampling = replace(
+        preset.sampling, top_p=top_p, top_k=top_k, temperature=max(temperatures), seed=settings.seed or 0
+    )
     stops = choice.card.stop if choice.card else ()
     generation = Generation(sampling, settings.max_tokens, rules=CODEGEN, stops=stops)
     return Protocol(wish.n or preset.n, temperatures, generation)
@@ -173,9 +179,11 @@ def _judging(run: Run, wish: Wish, data: _Data, path: Path, wanted: Callable[[Ro
     from cgcli.evals.humaneval import trials
     from cgcli.evals.judging import worker_count
     from cgcli.evals.verdicts import Judge
+    from cgcli.sandbox.interpreter import interpreter_facts
 
     trial = trials(data.tasks, path, unsafe=wish.unsafe)
-    return Judge(path, trial, workers=wish.workers or worker_count(), wanted=wanted)
+    facts = interpreter_facts(unsafe=wish.unsafe)
+    return Judge(path, trial, workers=wish.workers or worker_count(), wanted=wanted, facts=facts)
 
 
 def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int) -> Totals:
@@ -201,13 +209,15 @@ def _tell(run: Run, wish: Wish, data: _Data, facts: Mapping[str, object], totals
     from cgcli.core.processor import processor_name
     from cgcli.evals.humaneval import CPU_S
     from cgcli.evals.report.parts import plural
+    from cgcli.sandbox.interpreter import interpreter_facts
 
     output = run.output
     if not totals.samples:
         raise UsageError(f"{facts['samples']} has no samples of these tasks")
     if wish.json:
         how = {"data_sha256": data.sha256, "cpu_s": CPU_S, "sandbox": not wish.unsafe, "machine": processor_name()}
-        output.json({"benchmark": "humaneval", **facts, **data.facts, **how, **totals.report()})
+        ran = interpreter_facts(unsafe=wish.unsafe)
+        output.json({"benchmark": "humaneval", **facts, **data.facts, **how, **ran, **totals.report()})
     else:
         _print_table(run, totals)
     listed = ", ".join(f"{count} {name}" for name, count in totals.counts.items())

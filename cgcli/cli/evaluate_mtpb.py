@@ -184,8 +184,9 @@ def _judging(run: Run, wish: Wish, rules: Rules, path: Path, wanted: Any) -> Jud
     from cgcli.evals.judging import worker_count
     from cgcli.evals.mtpb_judge import questions
     from cgcli.evals.verdicts import Judge
+    from cgcli.sandbox.interpreter import interpreter_facts
 
-    asked, facts = questions(path, rules), {"rules": rules.name}
+    asked, facts = questions(path, rules), {"rules": rules.name, **interpreter_facts(unsafe=wish.unsafe)}
     return Judge(path, asked, workers=wish.workers or worker_count(), wanted=wanted, facts=facts)
 
 
@@ -219,6 +220,7 @@ def _tell(
     from cgcli.evals.analysis import analysis
     from cgcli.evals.mtpb import oddities
     from cgcli.evals.report.parts import plural
+    from cgcli.sandbox.interpreter import interpreter_facts
 
     output = run.output
     if not results:
@@ -227,8 +229,9 @@ def _tell(
     odd = oddities(result.problem for result in results)
     if wish.json:
         how = {"rules": rules.name, "cpu_s": rules.seconds, "sandbox": not wish.unsafe, "machine": processor_name()}
+        ran = interpreter_facts(unsafe=wish.unsafe)
         part = {"shard": str(_shard(wish))} if wish.shard else {}
-        output.json({"benchmark": "mtpb", **facts, **part, **how, **finite(found), "oddities": odd})
+        output.json({"benchmark": "mtpb", **facts, **part, **how, **ran, **finite(found), "oddities": odd})
     else:
         _print_table(run, found["turns"])
         for number, what in odd.items():

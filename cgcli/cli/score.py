@@ -53,8 +53,8 @@ def score(
     from cgcli.cli.engine import chosen, first_prefix, identified, loaded
     from cgcli.cli.sources import given_bytes
     from cgcli.core.errors import ContextError, UsageError
-    from cgcli.program.languages import language, language_of
     from cgcli.program.clarity import words
+    from cgcli.program.languages import language, language_of
     from cgcli.program.program import Layout, Program, from_file
     from cgcli.program.score import report, score_program
     from cgcli.program.split import only_prompts, split

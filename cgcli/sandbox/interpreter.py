@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,22 @@ class Interpreter:
             if folder.name in {"site-packages", "dist-packages"}:
                 found = {name: folder / name for name in PACKAGES if (folder / name).exists()} | found
         return cls(executable, prefixes, found)
+
+
+def interpreter_facts(*, unsafe: bool) -> dict[str, str | None]:
+    """What programs are run with, since verdicts depend on it: the Python, and the versions of numpy and pandas, None
+    where programs cannot import them."""
+    from importlib.metadata import PackageNotFoundError, version
+    from importlib.util import find_spec
+
+    facts: dict[str, str | None] = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
+    for name in ("numpy", "pandas"):
+        there = find_spec(name) is not None if unsafe else name in Interpreter.own().packages
+        try:
+            facts[name] = version(name) if there else None
+        except PackageNotFoundError:
+            facts[name] = "unknown version"
+    return facts
 
 
 def command(
