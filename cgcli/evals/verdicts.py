@@ -158,7 +158,7 @@ class Judge:
         judged: dict[object, object] = {}
         otherwise = False
         for row in read(self.path):
-            otherwise |= any(row.get(name) != value for name, value in self._facts.items())
+            otherwise |= any(name in row and row[name] != value for name, value in self._facts.items())
             program = row.get("program")  # another tool's results have none
             judged[row.get("sample")] = program
             self._verdicts[str(program)] = Result(str(row.get("outcome")), str(row.get("detail")), row.get("cpu_s", 0))
