@@ -2,7 +2,8 @@
 
 Where this process may not give it those, where the file has several names, or where it cannot be renamed to (a mount of
 its own, a folder that is read-only), what was written is copied into the file that is there instead, once the disk has
-room for all of it.
+room for all of it. One that is somebody else's and may not be written is replaced all the same, where the folder lets
+anybody (a store that several people share); `check_writable` says no to it before, where it is a user's own choice.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def take_place(beside: Path, target: Path) -> None:
             os.fchmod(descriptor, 0o666 & ~_umask())
             alike = True
         os.fsync(descriptor)
-    if alike:
+    if alike or not os.access(target, os.W_OK):
         try:
             beside.replace(target)
             return
