@@ -187,11 +187,7 @@ def _listed(parts: dict[str, int]) -> str:
 
 
 def _has_jax() -> bool:
-    try:
-        import jax  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return find_spec("jax") is not None
 
 
 def _device() -> Device:

@@ -206,7 +206,7 @@ def test_a_terminal_is_not_the_programs_and_is_asked_all_the_same(tmp_path: Path
 
 
 def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
-    terminal = _on_terminal(tmp_path, "import time\nprint('begun', flush=True)\ntime.sleep(20)")
+    terminal = _on_terminal(tmp_path, "import time\nprint('begun', flush=True)\ntime.sleep(600)")
     terminal.expect_exact("begun")
     terminal.sendintr()
     terminal.expect_exact("cgcli: interrupted")
@@ -238,7 +238,7 @@ def test_streams_that_are_closed_at_the_start_are_nobodys(tmp_path: Path, closed
             stderr=streams,
             env={**os.environ, "SEEN": str(seen)},
             check=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
     nulls = closed.count("<&-") + ("0" not in closed)
     assert (out.read_text(), seen.read_text()) == ("ran", repr((0, 0, nulls)))

@@ -24,6 +24,7 @@ from rich.text import Text
 from tests.conftest import REPOSITORY, TEST_HOME
 from tests.pseudo_terminal import PseudoTerminal, pseudo_terminal
 from tests.support.markdown import write_block
+from tests.support.patience import PATIENCE_S
 
 COLUMNS, ROWS = 80, 56
 
@@ -116,7 +117,7 @@ def tour(picture: Path | None = None) -> str:
         folder = Path(name)
         shown = list(screens(folder, picture))
         done = subprocess.run(
-            [sys.executable, folder / "stats.py"], capture_output=True, text=True, timeout=20, check=True
+            [sys.executable, folder / "stats.py"], capture_output=True, text=True, timeout=PATIENCE_S, check=True
         )
     parts = [f"```text\n{text.rstrip()}\n```\n" for text in shown]
     return "\n".join([*parts, f"```console\n$ python3 stats.py\n{done.stdout}```\n"])

@@ -191,7 +191,7 @@ def test_ctrl_c_and_a_machine_killed_midway_and_nothing_is_lost(cluster: Any, tm
 
     first = begun(50)
     first.send_signal(signal.SIGINT)
-    out, err = first.communicate(timeout=120)
+    out, err = first.communicate(timeout=240)
     assert (first.returncode, out) == (130, ""), err
     assert err.splitlines()[-1] == "cgcli: interrupted; the same command goes on where it was"
     there = path.read_bytes()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from threading import Barrier
 
 import pytest
 
@@ -16,6 +17,7 @@ from cgcli.sandbox import users
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 from tests.conftest import REPOSITORY
+from tests.support.patience import PATIENCE_S
 
 CLAIM = "from cgcli.sandbox.users import claimed\nwith claimed() as one: print(one, flush=True); input()"
 
@@ -66,8 +68,14 @@ def test_a_claim_ends_with_its_process() -> None:
 def test_programs_side_by_side_are_different_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(users, "USERS", range(61184, 61192))  # drawn at random, two of eight would soon be the same
 
+    all_there = Barrier(8, timeout=PATIENCE_S)
+
+    def wait(stream: str, chunk: bytes) -> None:
+        all_there.wait()
+
     def user(_: int) -> bytes:
-        return run(b"import os, time; print(os.getuid(), os.getgid()); time.sleep(0.5)", policy=Policy()).stdout
+        source = b"import os; print(os.getuid(), os.getgid())"
+        return run(source, policy=Policy(wall_s=PATIENCE_S), listener=wait).stdout
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(user, range(8)))) == 8
