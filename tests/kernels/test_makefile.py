@@ -86,7 +86,7 @@ def planned(checkout: Path, python: str, *stamps: str) -> str:
         cwd=checkout,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=True,
     )
     return made.stdout
@@ -111,7 +111,9 @@ def test_pip_says_errors_alone(checkout: Path) -> None:
     flags = [word for word in command if word == "--quiet"]
     words = [sys.executable, "-m", "pip", "install", "--dry-run", "no-such-package"]
     said = [
-        subprocess.run([*words, *more], env=missing, capture_output=True, text=True, timeout=60, check=False).stderr
+        subprocess.run(
+            [*words, *more], env=missing, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        ).stderr
         for more in (["--quiet"], flags[:2])
     ]
     assert "WARNING" in said[0] and "WARNING" not in said[1]
