@@ -59,9 +59,12 @@ def report(
     if output:
         from cgcli.evals.report.page import page
 
-        write_atomic(output, page(sections(found, others), "How often the programs are right").encode())
+        write_atomic(
+            output,
+            page(sections(found, others), "How often the programs are right").encode("utf-8", "backslashreplace"),
+        )
     if csv:
-        write_atomic(csv, as_csv(numbers(found, others)).encode())
+        write_atomic(csv, as_csv(numbers(found, others)).encode("utf-8", "backslashreplace"))
     if to_json:
         run.output.json(as_json(found, numbers(found, others)))
     elif not output and not csv:

@@ -6,6 +6,7 @@ The format: 8 bytes of header length, a JSON header, the data without gaps
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -13,7 +14,7 @@ from cgcli.convert.json_file import parse_json
 from cgcli.convert.tensor import ITEM_BYTES, StoredTensor, contiguous
 from cgcli.core.errors import ModelFileError
 from cgcli.core.file_kinds import HEAD_BYTES, check_kind
-from cgcli.core.reading import shown
+from cgcli.core.reading import open_regular, shown, unreadable
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 MAX_DIMENSIONS = 8
@@ -27,8 +28,8 @@ TYPES = {
 def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     """The tensors in `path` by name. Raises ModelFileError for a file that is not what its header says."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             head = file.read(HEAD_BYTES)
             check_kind(path, head, "safetensors", "empty")
             length = int.from_bytes(head[:8], "little")
@@ -38,7 +39,7 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
             file.seek(8)
             header = parse_json(file.read(length), str(path))
     except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+        raise unreadable(path, error, ModelFileError) from error
     header.pop("__metadata__", None)
     data = 8 + length
     found: dict[str, StoredTensor] = {}

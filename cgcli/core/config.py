@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cgcli.core.environment import Environment
-from cgcli.core.errors import CgcliError, UsageError
+from cgcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from cgcli.core.output import Color
@@ -94,13 +94,13 @@ class Rule:
         try:
             return self.of_value(self.kind(text), where)
         except ValueError:
-            raise UsageError(f"{where} is {text!r}, not {self.legal}") from None
+            raise UsageError(f"{where} is {text!r:.80}, not {self.legal}") from None
 
     def of_value(self, value: object, where: str) -> object:
         if self.kind is float and type(value) is int:
             value = float(value)
         if type(value) is not self.kind or not self.admits(value):
-            raise UsageError(f"{where} is {value!r}, not {self.legal}")
+            raise UsageError(f"{where} is {value!r:.80}, not {self.legal}")
         return value
 
 
@@ -132,21 +132,16 @@ assert list(RULES) == [field.name for field in fields(Settings)]
 def _read(environment: Environment) -> dict[str, object]:
     """config.toml as a mapping of known settings; nothing where there is no file."""
     path = environment.config_file
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except OSError as error:
-        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
-    import tomllib  # only where there is a file
+    from cgcli.core.reading import read_toml  # only where there is a file
 
-    try:
-        values = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from error
+    values = read_toml(path, UsageError)
     for name in values:
         if name not in RULES:
-            raise UsageError(f"{path}: no setting {name!r}{nearest(name, RULES)}", hint=f"settings: {', '.join(RULES)}")
+            raise UsageError(
+                f"{path}: no setting {name!r:.80}{nearest(name, RULES)}", hint=f"settings: {', '.join(RULES)}"
+            )
     return values
 
 

@@ -33,15 +33,15 @@ def finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
+        return {finite(key): finite(item) for key, item in value.items()}
     return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def json_text(value: object) -> str:
-    """`value` as indented JSON; what was not UTF-8 when it was read comes out as escapes. Raises ValueError."""
+    """`value` as indented JSON; what was not UTF-8 when it was read comes out as escapes, NaN and infinity as null."""
     import json
 
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -121,7 +121,7 @@ class Output:
             self.text(f"\x1b[1m{line}\x1b[0m" if number == 0 and self.colour else line)
 
     def json(self, value: object) -> None:
-        """`value` as JSON on stdout. Raises ValueError for numbers that JSON does not have (NaN, infinity)."""
+        """`value` as JSON on stdout."""
         self.text(json_text(value))
 
     def note(self, message: str) -> None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from cgcli.core.errors import CgcliError
 
 MAX_BYTES = 64 << 20  # tokenizer.json, the largest of its kind, has 3.6 MB
 MAX_TOML_BYTES = 1 << 20
 MAX_NESTING = 100
-MAX_INTEGER_BITS = 4096  # Python does not show integers of more than 4,300 digits
+MAX_INTEGER_BITS = 1000  # longer ones are no float, and Python does not show those of more than 4,300 digits
 MAX_SHOWN = 80  # characters
 
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -44,6 +45,14 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
     return data
+
+
+def lines(file: IO[bytes], limit: int = MAX_BYTES) -> Iterator[bytes]:
+    """The lines of an open file with their ends. Raises ValueError for one of more than `limit` bytes."""
+    while line := file.readline(limit + 1):
+        if len(line) > limit:
+            raise ValueError(f"a line has more than {limit} bytes")
+        yield line
 
 
 def read_text(path: Path) -> str:

@@ -10,7 +10,7 @@ Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and `gguf_init
 from __future__ import annotations
 
 import mmap
-import stat
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from cgcli.core.errors import ModelFileError
 from cgcli.core.file_kinds import HEAD_BYTES, check_kind
+from cgcli.core.reading import open_regular, unreadable
 from cgcli.engine.ggml_types import FILE_TYPES, KIND_NAMES, TENSOR_TYPES
 
 Scalar = int | float | bool | str
@@ -129,18 +130,15 @@ def read_header(path: Path) -> Header:
     from cgcli.engine.hyperparameters import check
 
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for a writer
-            raise _error(path, "not a regular file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             check_kind(path, file.read(HEAD_BYTES), "gguf")
-            if status.st_size < MIN_FILE_BYTES:
-                raise _error(path, f"{status.st_size} bytes are too few for a GGUF")
-            length = min(status.st_size, MAX_HEADER_BYTES)
-            with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ) as data:
-                header = _Reader(path, data, status.st_size).read()
+            if size < MIN_FILE_BYTES:
+                raise _error(path, f"{size} bytes are too few for a GGUF")
+            with mmap.mmap(file.fileno(), min(size, MAX_HEADER_BYTES), access=mmap.ACCESS_READ) as data:
+                header = _Reader(path, data, size).read()
     except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+        raise unreadable(path, error, ModelFileError) from error
     check(header)
     return header
 
@@ -232,7 +230,10 @@ class _Reader:
         if kind == _ARRAY:
             self.array(key)
         elif kind == _STRING:
-            self.metadata[key] = self.string(key, MAX_STRING_BYTES).decode("utf-8", "replace")
+            raw = self.string(key, MAX_STRING_BYTES)
+            if b"\0" in raw:  # llama.cpp reads up to there, and so another value than was checked
+                raise self.fail(f"key {printable(key)} has a text with a NUL byte")
+            self.metadata[key] = raw.decode("utf-8", "replace")
             self.kinds[key] = "string"
         elif kind in _SCALARS:
             (self.metadata[key],) = self.unpack(_SCALARS[kind], key)
@@ -258,19 +259,29 @@ class _Reader:
         self.arrays[key] = Array(KIND_NAMES[kind], count)
 
     def strings(self, key: str, count: int) -> None:
-        """Step over strings; only their lengths are looked at."""
-        unpack, data, at = _U64.unpack_from, self.data, self.at
+        """Step over strings; only their lengths are looked at, and whether llama.cpp would read all of each."""
+        unpack, data, at, begin = _U64.unpack_from, self.data, self.at, self.at
+        short = True  # whether each length is from 1 to 255, and so has seven NUL bytes itself
         try:
             for _ in repeat(None, count):
-                at += 8 + unpack(data, at)[0]
+                length = unpack(data, at)[0]
+                at += 8 + length
+                if not 0 < length < 256:
+                    short = False
         except (struct.error, OverflowError):
             at = self.end + 1
         if at > self.end:
             raise self.fail(f"a string of array {printable(key)} does not end within the header")
+        if not short or len(data[begin:at].translate(None, b"\0")) != at - begin - 7 * count:
+            while begin < at:
+                first, begin = begin + 8, begin + 8 + unpack(data, begin)[0]
+                if data.find(b"\0", first, begin) >= 0:
+                    raise self.fail(f"a string of array {printable(key)} has a NUL byte")
         self.at = at
 
     def tokens(self, count: int) -> None:
-        """Step over the vocabulary. llama.cpp aborts where two tokens have the same text, so it is collected."""
+        """Step over the vocabulary. llama.cpp aborts where two tokens have the same text, so it is collected; it reads
+        texts up to a NUL byte."""
         unpack, data, at = _U64.unpack_from, self.data, self.at
         try:
             texts = {data[at + 8 : (at := at + 8 + unpack(data, at)[0])] for _ in repeat(None, count)}
@@ -278,6 +289,8 @@ class _Reader:
             at = self.end + 1
         if at > self.end:
             raise self.fail("the vocabulary does not end within the header")
+        if b"\0" in b"".join(texts):
+            raise self.fail("a token of the vocabulary has a NUL byte")
         empty = self.count_empty(count) if b"" in texts else 0
         texts.discard(b"")
         if len(texts) + empty != count:

@@ -65,7 +65,7 @@ def load(file: Path, place: str) -> PassCosts | None:
     """What the file has of this place; None where it has none. Raises CgcliError for a damaged file."""
     try:
         known = _read(file)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CgcliError(f"{file} is damaged: {error}", hint="cgcli bench") from error
     return PassCosts(known[place]) if place in known else None
 
@@ -78,7 +78,7 @@ def store(file: Path, place: str, costs: PassCosts) -> None:
 
     try:
         known = dict(_read(file))
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError):
         known = {}
     known[place] = {rows: round(cost, 3) for rows, cost in costs.measured.items()}
     write_atomic(file, json.dumps(known, indent=2).encode() + b"\n")
@@ -88,9 +88,11 @@ def _read(file: Path) -> Mapping[str, Mapping[int, float]]:
     """Nothing where there is no such file. Raises what is wrong with its bytes."""
     if not file.exists():
         return {}
-    import json
+    from cgcli.core.reading import parse_json, read_bytes
+    from cgcli.core.typed import typed
 
-    return {place: dict(_checked(costs)) for place, costs in json.loads(file.read_bytes()).items()}
+    known = typed(dict[str, dict[str, float]], parse_json(read_bytes(file)), "it")
+    return {place: dict(_checked(costs)) for place, costs in known.items()}
 
 
 def _checked(costs: Mapping[str, float]) -> Iterator[tuple[int, float]]:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.files import write_atomic
+from cgcli.core.reading import open_regular, parse_json, unreadable
+from cgcli.core.typed import typed
 from cgcli.engine.binding import library
 from cgcli.engine.cache import Branch, KVCache
 
@@ -58,9 +60,10 @@ def save(cache: KVCache, branch: Branch, path: Path, model: str) -> None:
 def load(path: Path, model: str, *, exact: bool) -> State:
     """The state of a file. Raises CgcliError where it is damaged, or of another model, llama.cpp or way of decoding."""
     try:
-        content = memoryview(path.read_bytes())
+        with open_regular(path) as file:
+            content = memoryview(file.read())
     except OSError as error:
-        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
     start = len(_MAGIC) + 4
     if content[: len(_MAGIC)] != _MAGIC:
         raise CgcliError(f"{path} is not a state of cgcli", hint=f"delete it: rm {path}")
@@ -68,10 +71,15 @@ def load(path: Path, model: str, *, exact: bool) -> State:
     if len(body) < 4 or content[len(_MAGIC) : start] != struct.pack("<I", zlib.crc32(body)):
         raise CgcliError(f"{path}: the state is damaged", hint=f"delete it: rm {path}")
     end = 4 + int.from_bytes(body[:4], "little")
-    header = _Header(**json.loads(bytes(body[4:end])))
+    try:
+        header: _Header = typed(_Header, parse_json(bytes(body[4:end])), "header")
+    except ValueError as error:
+        raise CgcliError(f"{path}: the state is damaged: {error}", hint=f"delete it: rm {path}") from error
     if (header.model, header.llama, header.exact) != (model, _llama(), exact):
         raise CgcliError(f"{path}: the state is of another model or version", hint="it is made anew: nothing to do")
     data = end + 4 * header.tokens
+    if not end <= data <= len(body):
+        raise CgcliError(f"{path}: the state is damaged", hint=f"delete it: rm {path}")
     tokens = array("i", bytes(body[end:data])).tolist()
     return State(tokens, (ctypes.c_uint8 * (len(body) - data)).from_buffer_copy(body, data))
 

@@ -5,16 +5,18 @@ The fewer, the better; 8 is knowing nothing. It knows texts and an engine, not w
 
 from __future__ import annotations
 
-import json
 import lzma
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.progress import Progress, Silent
+from cgcli.core.reading import lines, open_regular, parse_json, unreadable
+from cgcli.core.typed import typed
 from cgcli.engine.protocol import Engine
 
 
@@ -59,10 +61,12 @@ def read_texts(path: Path, size: int | None = None, seed: int = 0) -> list[str]:
     size: bytes that are enough: whole texts, drawn by `seed`, the one that goes beyond it left out.
     """
     try:
-        texts = [json.loads(line)["text"] for line in path.read_text("utf-8").splitlines()]
+        with open_regular(path) as file:
+            rows = [typed(dict[str, Any], parse_json(line), "line") for line in lines(file)]
+        texts = [typed(str, row.get("text"), "text") for row in rows]
     except OSError as error:
-        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
         raise CgcliError(f'{path} is not JSON lines with a "text"') from error
     if size is None:
         return texts

@@ -82,7 +82,7 @@ def load(path: Path) -> list[Problem]:
     """The problems of a file in MTPB's form, in the order of their numbers. Raises UsageError, CgcliError."""
     try:
         problems = [_problem(row) for row in read(path)]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         what = f"a problem without its {error}" if isinstance(error, KeyError) else str(error)
         raise CgcliError(f"{path} is no file of MTPB's: {what}", hint="--data FILE, as published") from error
     if not problems:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
+import zlib
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from types import NoneType, TracebackType
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import LineFile, disk_error
 from cgcli.core.output import finite
+from cgcli.core.reading import lines, open_regular, parse_json, shown, unreadable
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -24,24 +27,34 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Key = tuple[Hashable, ...]
 
+# What the fields that somebody asks for must be, where they are there: whoever wrote the file.
+_FIELDS = (
+    (("temperature", "top_p", "top_k", "min_p", "max_tokens", "tokens", "seconds", "cpu_s", "prompt_perplexity"),
+     (float, int, NoneType), "a number"),
+    (("seed", "index", "sample", "number_of_turns"), (int, NoneType), "a whole number"),
+    (("task_id", "id", "case"), (str, int, NoneType), "a name or a whole number"),
+    (("turns", "model", "quant", "sha256", "machine", "program", "rules", "outcome", "detail"),
+     (str, NoneType), "text"),
+)  # fmt: skip
+
 
 def read(path: Path) -> Iterator[Row]:
     """The rows of a file, plain or .gz, one after the other; a last line whose writing was cut off is no row.
 
-    Raises UsageError where there is no such file, CgcliError for a line that is no JSON object.
+    Raises UsageError where there is no such file, CgcliError naming the line that is no JSON object, or has a field of
+    another kind.
     """
     try:
-        with _opened(path) as file:
-            for number, line in enumerate(file, 1):
-                row = _row(line)
-                if row is not None:
+        with open_regular(path) as plain, _unpacked(path, plain) as file:
+            for number, line in enumerate(lines(file), 1):
+                if row := _row(line, f"{path}: line {number}"):
                     yield row
-                elif line.strip() and line.endswith(b"\n"):
-                    raise CgcliError(f"{path}: line {number} is not a JSON object")
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}") from None
-    except (OSError, EOFError) as error:  # gzip raises both
+    except (OSError, EOFError, zlib.error) as error:  # gzip raises all of them
         raise CgcliError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except ValueError as error:
+        raise unreadable(path, error) from error
 
 
 def written(row: Mapping[str, object]) -> bytes:
@@ -140,16 +153,27 @@ def _named(row: Mapping[str, object], key: tuple[str, ...]) -> Key | None:
     return None if None in found else found
 
 
-def _opened(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+def _unpacked(path: Path, file: BinaryIO) -> IO[bytes]:
+    return gzip.open(file) if path.suffix == ".gz" else file  # type: ignore[return-value]
 
 
-def _row(line: bytes) -> Row | None:
+def _row(line: bytes, where: str = "") -> Row | None:
+    """None for a blank line, and one whose writing was cut off. Raises CgcliError for one that is no row."""
     try:
-        row = json.loads(line)
-    except ValueError:
+        row = parse_json(line)
+        if not isinstance(row, dict):
+            raise ValueError(f"it is {shown(row)}")
+    except ValueError as error:
+        if line.strip() and line.endswith(b"\n"):
+            raise CgcliError(f"{where} is not a JSON object: {error}") from None
         return None
-    return row if isinstance(row, dict) else None
+    for names, kinds, what in _FIELDS:
+        for name in names:
+            if type(value := row.get(name)) not in kinds:
+                raise CgcliError(f"{where}: {name} is {shown(value)}, not {what}")
+            if isinstance(value, float) and not math.isfinite(value):
+                row[name] = None
+    return row
 
 
 def _mend(path: Path) -> None:

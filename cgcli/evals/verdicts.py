@@ -161,7 +161,9 @@ class Judge:
             otherwise |= any(name in row and row[name] != value for name, value in self._facts.items())
             program = row.get("program")  # another tool's results have none
             judged[row.get("sample")] = program
-            self._verdicts[str(program)] = Result(str(row.get("outcome")), str(row.get("detail")), row.get("cpu_s", 0))
+            self._verdicts[str(program)] = Result(
+                str(row.get("outcome")), str(row.get("detail")), row.get("cpu_s") or 0
+            )
         for number, row in enumerate(samples):
             if number in judged and self._trial(row).program == judged[number]:
                 del judged[number]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cgcli.core.errors import ModelNotFound, UsageError
+from cgcli.core.errors import CgcliError, ModelNotFound, UsageError
+from cgcli.core.reading import parse_toml, read_text, shown, unreadable
+from cgcli.core.typed import typed
 from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, Shape, memory_bytes, parameters
 
 
@@ -117,40 +119,55 @@ def check_quant(name: str, quant: str, allowed: Iterable[str]) -> None:
         raise UsageError(f"unknown quant {quant!r} for {name}", hint=f"choose one of {', '.join(choices)}")
 
 
+_WHEEL_KEYS = {"wheel": "requirement", "file": "path", "file_bytes": "size", "sha256": "sha256"}
+
+
 @functools.cache
 def load_catalog() -> Catalog:
     """The catalog that came with this cgcli."""
-    return parse_catalog((came_with() / "catalog.toml").read_text("utf-8"))
+    file = came_with() / "catalog.toml"
+    try:
+        return parse_catalog(read_text(file))
+    except (OSError, ValueError) as error:
+        fault = unreadable(file, error)
+        raise CgcliError(fault.message, hint="install cgcli again") from error
 
 
 def parse_catalog(text: str) -> Catalog:
-    """A catalog from TOML. A field that `Card` does not have, or lacks, is a TypeError: the file is ours."""
-    import tomllib
-
-    tables = tomllib.loads(text)
-    shapes = {name: Shape(**fields) for name, fields in tables["shapes"].items()}
-    cards = [_card(entry, shapes, tables["sources"]) for entry in tables["models"]]
+    """A catalog from TOML. Raises ValueError that says what is wrong with it."""
+    tables = typed(dict[str, Any], parse_toml(text.encode()), "catalog")
+    if missing := {"shapes", "sources", "models", "default"} - tables.keys():
+        raise ValueError(f"no {', '.join(sorted(missing))}")
+    shapes = typed(dict[str, Shape], tables["shapes"], "shapes")
+    for name, shape in shapes.items():
+        if not all(0 < value < 1 << 31 for value in vars(shape).values() if type(value) is int):
+            raise ValueError(f"the shape {shown(name)} has a size that is not positive")
+    sources = typed(dict[str, str], tables["sources"], "sources")
+    cards = [_card(entry, shapes, sources) for entry in typed(list, tables["models"], "models")]
     by_name = {card.name: card for card in cards}
-    if len(by_name) != len(cards) or tables["default"] not in by_name:
-        raise ValueError("catalog.toml: a name appears twice, or the default has no card")
-    return Catalog(by_name, tables["default"])
+    default = typed(str, tables["default"], "default")
+    if len(by_name) != len(cards) or default not in by_name:
+        raise ValueError("a name appears twice, or the default has no card")
+    return Catalog(by_name, default)
 
 
-def _card(entry: dict[str, Any], shapes: Mapping[str, Shape], sources: Mapping[str, str]) -> Card:
-    fields = dict(entry)
-    if "wheel" in fields:
-        fields["wheel"] = WheelFile(*(fields.pop(key) for key in ("wheel", "file", "file_bytes", "sha256")))
-    if "shape" in fields:
-        fields["shape"] = shapes[fields["shape"]]
-    if "human_eval" in fields:
-        score = fields["human_eval"]
-        fields["human_eval"] = Score(score["pass_at_1"], sources[score["source"]])
-    for key in ("languages", "quants", "stop", "prompt_perplexity"):
-        if key in fields:
-            fields[key] = tuple(fields[key])
-    card = Card(**fields)
+def _card(entry: object, shapes: Mapping[str, Shape], sources: Mapping[str, str]) -> Card:
+    """A card; what it names elsewhere in the file is put in its place."""
+    fields: dict[str, Any] = dict(typed(dict[str, Any], entry, "model"))
+    wheel = {ours: fields.pop(key) for key, ours in _WHEEL_KEYS.items() if key in fields}
+    if wheel:
+        fields["wheel"] = wheel
+    shape = typed(str | None, fields.pop("shape", None), "shape")
+    if score := fields.get("human_eval"):
+        source = typed(dict[str, Any], score, "human_eval").get("source")
+        fields["human_eval"] = {**score, "source": sources.get(typed(str, source, "source"))}
+    card: Card = replace(typed(Card, fields, "model"), shape=None if shape is None else shapes.get(shape))
+    if shape is not None and card.shape is None:
+        raise ValueError(f"{card.name}: no shape {shown(shape)}")
     if [card.repo is not None, card.wheel is not None, card.boxed].count(True) != 1:
-        raise ValueError(f"catalog.toml: {card.name} needs one of repo, wheel and boxed")
+        raise ValueError(f"{card.name} needs one of repo, wheel and boxed")
+    if not card.quants or (card.prompt_perplexity is not None and len(card.prompt_perplexity) != 3):
+        raise ValueError(f"{card.name}: quants or prompt_perplexity")
     return card
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from cgcli.core.errors import NetworkError
 from cgcli.core.files import disk_error, write_atomic
 from cgcli.core.progress import Progress, Task
+from cgcli.core.reading import parse_json, read_bytes
 from cgcli.hub.hashing import Hash, hash_file
 from cgcli.hub.remote import Hub, RemoteFile
 
@@ -87,7 +88,7 @@ def _record(file: RemoteFile, folder: Path) -> None:
 
 def _recorded(file: RemoteFile, folder: Path) -> bool:
     try:
-        fields = json.loads(_record_file(file, folder).read_bytes())
+        fields = parse_json(read_bytes(_record_file(file, folder)))
         return (fields["etag"], fields["size"]) == (file.etag, file.size)
     except (OSError, ValueError, KeyError, TypeError):
         return False

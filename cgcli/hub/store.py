@@ -16,11 +16,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 from cgcli import __version__
@@ -28,6 +28,8 @@ from cgcli.core.environment import Environment
 from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
 from cgcli.core.files import disk_error, write_atomic
 from cgcli.core.progress import Progress
+from cgcli.core.reading import parse_json, read_bytes, shown
+from cgcli.core.typed import typed
 from cgcli.hub.catalog import came_with, suggest
 from cgcli.hub.hashing import sha256_file
 from cgcli.hub.locking import locked
@@ -54,10 +56,6 @@ class Manifest:
     tool_version: str = __version__
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     report: dict[str, Any] | None = None
-
-
-# What the fields of a manifest are in JSON; those not named here are text.
-_KINDS = {"size": (int,), "revision": (str, NoneType), "licence": (str, NoneType), "report": (dict, NoneType)}
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,12 @@ class Stored:
 
     def fault(self) -> str | None:
         """What is wrong with the file at first sight; None where it is there and as long as it was."""
-        if not self.path.is_file():
-            return f"{self.spec}: {self.path} is gone"
-        size = self.path.stat().st_size
+        try:
+            if not self.path.is_file():
+                return f"{self.spec}: {self.path} is gone"
+            size = self.path.stat().st_size
+        except OSError as error:
+            return f"{self.spec}: cannot read {self.path}: {error.strerror or error}"
         if size != self.manifest.size:
             return f"{self.spec}: {self.path} has {size} bytes, should have {self.manifest.size}"
         return None
@@ -203,7 +204,8 @@ class Store:
             return self._publish(Manifest(name, quant, str(path), path.stat().st_size, digest, f"file:{path}"))
 
     def remove(self, name: str, quant: str | None, progress: Progress) -> int:
-        """Forget a model, or one quant of it, and whatever a pull of it left. Bytes freed; a linked file stays.
+        """Forget a model, or one quant of it, and whatever a pull of it left. Bytes freed; a linked file stays, and so
+        does every file that is not the store's.
 
         Works on a broken manifest too. Raises ModelNotFound if nothing of that name is there, UsageError for one that
         came with cgcli.
@@ -216,21 +218,31 @@ class Store:
         if not folder.is_dir():
             self.find(name)
         with locked(self.root, name, progress):
-            before = _size(folder)
             try:
+                if folder.is_symlink():
+                    if quant is not None:
+                        raise UsageError(
+                            f"{folder} is a link to {folder.readlink()}, whose files are not the store's",
+                            hint=f"cgcli models rm {name} removes the link",
+                        )
+                    folder.unlink()
+                    return 0
+                before = _size(folder)
+                # Manifests first: a removal that is cut off leaves nothing visible that does not work.
+                quants = [quant] if quant else sorted({file.stem for file in folder.glob("*.json")} | {*QUANTS})
+                for suffix in ("json", "gguf", "passes"):
+                    for one in quants:
+                        (folder / f"{one}.{suffix}").unlink(missing_ok=True)
                 if quant is None:
-                    # Manifests first: a removal that is cut off leaves nothing visible that does not work.
-                    for manifest in folder.glob("*.json"):
-                        manifest.unlink()
-                    shutil.rmtree(folder)
-                else:
-                    for suffix in ("json", "gguf", "passes"):
-                        (folder / f"{quant}.{suffix}").unlink(missing_ok=True)
-                    if not any(folder.iterdir()):
-                        folder.rmdir()
+                    for below in (self.checkpoint(name), self.work(name)):
+                        below.unlink() if below.is_symlink() else shutil.rmtree(below, ignore_errors=not below.exists())
+                if not (left := sorted(file.name for file in folder.iterdir())):
+                    folder.rmdir()
+                elif quant is None:
+                    progress.note(f"{folder} is kept, since it holds other files: {', '.join(left[:5])}")
             except OSError as error:
                 raise disk_error(folder, error) from error
-            return before - _size(folder)
+            return before - (_size(folder) if folder.exists() else 0)
 
     def verify(self, stored: Stored, progress: Progress) -> str | None:
         """Hash a model's file again: None where every byte is as it was, else one line that says what is wrong."""
@@ -269,16 +281,20 @@ class Store:
 
     def _read(self, file: Path) -> Stored:
         try:
-            manifest = Manifest(**json.loads(file.read_bytes()))
-            for key, value in vars(manifest).items():
-                if type(value) not in _KINDS.get(key, (str,)):
-                    raise ValueError(f"{key} is {value!r:.60}")
+            manifest: Manifest = typed(Manifest, parse_json(read_bytes(file)), "manifest")
             if (manifest.name, manifest.quant) != (file.parent.name, file.stem):
                 raise ValueError(f"is of {manifest.name}:{manifest.quant}")
-            return Stored(manifest, file.parent / manifest.file, boxed=file.parent.parent == self.box)
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+            path = Path(manifest.file)
+            # A store's own file has the name that `remove` knows it by.
+            if b"\0" in os.fsencode(path) or not (path.is_absolute() or manifest.file == f"{manifest.quant}.gguf"):
+                raise ValueError(f"file is {shown(manifest.file)}")
+            if not 0 <= manifest.size < 1 << 63:
+                raise ValueError(f"size is {shown(manifest.size)}")
+            return Stored(manifest, file.parent / path, boxed=file.parent.parent == self.box)
+        except (OSError, ValueError) as error:
             spec = f"{file.parent.name}:{file.stem}"
-            raise ModelFileError(f"broken manifest {file}: {error}", hint=f"cgcli models rm {spec}") from error
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise ModelFileError(f"broken manifest {file}: {reason}", hint=f"cgcli models rm {spec}") from error
 
 
 def _place(manifest: Path) -> tuple[str, str]:
@@ -286,4 +302,6 @@ def _place(manifest: Path) -> tuple[str, str]:
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    """Bytes of the regular files in it, not of what links lead to."""
+    found = (file.lstat() for file in folder.rglob("*"))
+    return sum(one.st_size for one in found if stat.S_ISREG(one.st_mode))

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Self
 from cgcli import __version__
 from cgcli.core.errors import CgcliError
 from cgcli.core.files import disk_error, write_atomic
+from cgcli.core.reading import read_bytes, unreadable
 from cgcli.program import records
 from cgcli.program.history import Event, History
 from cgcli.program.program import Program
@@ -29,6 +30,9 @@ from cgcli.program.records import FORMAT, Entry, Header
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
+
+MAX_BYTES = 1 << 28
+"""Of a file: weeks of work."""
 
 _GLANCE_S = 0.05
 """Who only looks whether a program is open (`is_open`) has its lock for less than this."""
@@ -168,9 +172,9 @@ class Journal:
 def read(path: Path) -> Recording:
     """What a file holds, open elsewhere or not. Raises CgcliError where it is damaged or cannot be read."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, MAX_BYTES)
     except OSError as error:
-        raise CgcliError(f"cannot read {path}: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     first, *rest = data.split(b"\n")
     torn = len(rest.pop()) if rest else 0
     try:

@@ -24,11 +24,11 @@ misread by what read it before.
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import cache
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
+from cgcli.core.reading import parse_json, shown
+from cgcli.core.typed import typed, word
 from cgcli.program.history import Commit, Event, Point, Run, Saved
 from cgcli.program.operations import Add, Drop, Move, Put
 from cgcli.program.program import Layout, Program
@@ -83,24 +83,20 @@ def header(data: bytes) -> Header:
     """The first line as a value. Raises ValueError that says what is wrong with it."""
     record = _object(data)
     if record.get("format") != FORMAT:
-        raise ValueError(f"format is {record.get('format')!r:.40}, and this cgcli reads {FORMAT}")
-    found: Header = _value(Header, record, "header")
+        raise ValueError(f"format is {shown(record.get('format'))}, and this cgcli reads {FORMAT}")
+    found: Header = typed(Header, record, "header", _TAGS)
     return found
 
 
 def entry(data: bytes) -> Entry:
     """A later line as a value. Raises ValueError that says what is wrong with it."""
     record = _object(data)
-    time = _value(str, record.pop("time", None), "time")
-    return Entry(time, _value(Event, record, "line"))
+    time = typed(str, record.pop("time", None), "time")
+    return Entry(time, typed(Event, record, "line", _TAGS))
 
 
 def _object(data: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(data.decode())
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    found: dict[str, Any] = _expect(value, dict, "line")
+    found: dict[str, Any] = typed(dict[str, Any], parse_json(data), "line")
     return found
 
 
@@ -110,67 +106,5 @@ def _record(value: Any) -> Any:
         return [_record(one) for one in value]
     if not is_dataclass(value):
         return value
-    tag = {_TAGS[type(value)]: _word(type(value))} if type(value) in _TAGS else {}
+    tag = {_TAGS[type(value)]: word(type(value))} if type(value) in _TAGS else {}
     return tag | {field.name: _record(getattr(value, field.name)) for field in fields(value)}
-
-
-def _value(kind: Any, value: Any, name: str) -> Any:
-    """The value of type `kind` that a JSON value stands for. name: of the place, for the error."""
-    if type(value) is kind:
-        return value
-    if kind is float:
-        return _expect(value, (float, int), name)
-    if is_dataclass(kind):
-        return _instance(kind, value, name)
-    arguments = get_args(kind)
-    if get_origin(kind) is tuple:
-        return tuple(_value(arguments[0], one, f"{name}[{at}]") for at, one in enumerate(_expect(value, list, name)))
-    if get_origin(kind) is Literal:
-        if value not in arguments:
-            raise ValueError(f"{name} is {value!r:.40}, none of {', '.join(arguments)}")
-        return value
-    if isinstance(kind, UnionType):
-        if value is None and NoneType in arguments:
-            return None
-        kinds = [one for one in arguments if one is not NoneType]
-        return _value(kinds[0] if len(kinds) == 1 else _member(kinds, value, name), value, name)
-    return _expect(value, kind, name)
-
-
-def _instance(kind: Any, value: Any, name: str) -> Any:
-    given = dict(_expect(value, dict, name))
-    given.pop(_TAGS.get(kind), None)
-    kinds = _kinds(kind)
-    if unknown := given.keys() - kinds.keys():
-        raise ValueError(f"{name} has {', '.join(sorted(unknown))}, which nobody knows")
-    needed = {field.name for field in fields(kind) if field.default is field.default_factory is MISSING}
-    if missing := needed - given.keys():
-        raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
-    return kind(**{key: _value(kinds[key], one, key) for key, one in given.items()})
-
-
-def _member(kinds: list[Any], value: Any, name: str) -> Any:
-    """Which of tagged classes a JSON value says that it is."""
-    key = _TAGS[kinds[0]]
-    said = _expect(value, dict, name).get(key)
-    found = next((kind for kind in kinds if _word(kind) == said), None)
-    if found is None:
-        raise ValueError(f"{key} is {said!r:.40}, none of {', '.join(map(_word, kinds))}")
-    return found
-
-
-def _expect(value: Any, kind: Any, name: str) -> Any:
-    """The value, if it is of exactly that type: true is no number."""
-    if type(value) not in (kind if isinstance(kind, tuple) else (kind,)):
-        raise ValueError(f"{name} is {value!r:.40}")
-    return value
-
-
-def _word(kind: type) -> str:
-    return kind.__name__.lower()
-
-
-@cache
-def _kinds(kind: type) -> dict[str, Any]:
-    """The types of a class's fields."""
-    return get_type_hints(kind)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from cgcli.core.config import nearest
 from cgcli.core.errors import CgcliError, UsageError
+from cgcli.core.reading import read_bytes
 from cgcli.program.history import Saved
-from cgcli.program.journal import Journal, Recording, forget, is_open, read
+from cgcli.program.journal import MAX_BYTES, Journal, Recording, forget, is_open, read
 from cgcli.program.program import Program, digest
 
 
@@ -79,7 +80,10 @@ class Shelf:
         for one in self.ids():
             try:
                 # Most files need not be understood: they do not name the text.
-                found = saved.text.encode() in self._path(one).read_bytes() and read(self._path(one)).history.saved
+                found = (
+                    saved.text.encode() in read_bytes(self._path(one), MAX_BYTES)
+                    and read(self._path(one)).history.saved
+                )
             except (OSError, CgcliError):
                 continue
             if found == saved:

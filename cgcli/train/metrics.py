@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.files import LineFile, write_atomic
+from cgcli.core.reading import lines, open_regular, parse_json, unreadable
+from cgcli.core.typed import typed
 
 
 @dataclass(frozen=True)
@@ -35,25 +37,33 @@ class Row:
 
 
 _NAMES = frozenset(one.name for one in fields(Row))
+_MOST = 1e100  # no run measures more, and sums of these are numbers still
 
 
 def read(path: Path) -> Iterator[Row]:
     """The rows of a file; a last line that was cut off is none. Raises CgcliError for a line that is no row."""
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        with open_regular(path) as file:
+            for number, line in enumerate(lines(file), 1):
+                if not line.endswith(b"\n"):
+                    return
+                yield _row(line, f"{path}: line {number}")
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
-    for number, line in enumerate(lines, 1):
-        if not line.endswith(b"\n"):
-            return
-        try:
-            values = json.loads(line)
-            row = Row(**{name: value for name, value in values.items() if name in _NAMES})
-        except (ValueError, TypeError, AttributeError):
-            raise CgcliError(f"{path}: line {number} is not a step's") from None
-        yield row
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
+def _row(line: bytes, where: str) -> Row:
+    try:
+        values = typed(dict[str, Any], parse_json(line), "line")
+        row: Row = typed(Row, {name: value for name, value in values.items() if name in _NAMES}, "line")
+        for name, value in asdict(row).items():
+            if value is not None and not -_MOST < value < _MOST:  # false for a NaN too
+                raise ValueError(f"{name} is {value}")
+    except ValueError as error:
+        raise CgcliError(f"{where} is not a step's: {error}") from None
+    return row
 
 
 class Metrics:

@@ -10,23 +10,26 @@ from __future__ import annotations
 import hashlib
 import io
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import tokenize
-import tomllib
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from cgcli.core.config import nearest
 from cgcli.core.errors import CgcliError, NetworkError, UsageError
 from cgcli.core.files import disk_error
 from cgcli.core.progress import Progress
+from cgcli.core.reading import read_toml, shown
+from cgcli.core.typed import typed
 from cgcli.train.exercises import exercises
 from cgcli.train.sources import Source
 
@@ -40,6 +43,9 @@ _PIP = (
     "runpy.run_module('pip', run_name='__main__', alter_sys=True)"
 )
 _NEEDED = {STDLIB: (), EXERCISES: ("count",)}  # keys, beside those of every entry, in place of wheel and sha256
+
+
+_WHEEL = re.compile(r"[\w.!+]+(-[\w.!+]+){4,5}\.whl", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -65,17 +71,15 @@ class Package:
 
 def read_list(path: Path) -> tuple[Package, ...]:
     """The packages of the list `path`; its own `exclude` holds for each. Raises UsageError for what is wrong in it."""
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no TOML file: {error}") from error
-    entries = table.get("package", [])
-    common = tuple(table.get("exclude", ()))
+    table = read_toml(path, UsageError)
     for key in table:
         if key not in ("package", "exclude"):
-            raise UsageError(f"{path}: no such key: {key}{nearest(key, ('package', 'exclude'))}")
+            raise UsageError(f"{path}: no such key: {key:.80}{nearest(key, ('package', 'exclude'))}")
+    try:
+        entries = typed(list, table.get("package", []), "package")
+        common = typed(tuple[str, ...], table.get("exclude", []), "exclude")
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
     return tuple(_package(entry, common, f"{path}: package {number}") for number, entry in enumerate(entries, 1))
 
 
@@ -124,21 +128,24 @@ def fetch(packages: tuple[Package, ...], cache: Path, progress: Progress) -> dic
     return {package.wheel: cache / package.wheel for package in wanted}
 
 
-def _package(entry: dict[str, object], common: tuple[str, ...], where: str) -> Package:
-    kinds = {"held_out": bool, "exclude": list, "count": int}
+def _package(entry: Any, common: tuple[str, ...], where: str) -> Package:
     names = [field.name for field in fields(Package)]
-    for key, value in entry.items():
+    for key in entry if isinstance(entry, dict) else ():
         if key not in names:
-            raise UsageError(f"{where}: no such key: {key}{nearest(key, names)}")
-        if type(value) is not kinds.get(key, str):
-            raise UsageError(f"{where}: {key} is {value!r}")
-    needed = ["name", "version", "licence", *_NEEDED.get(str(entry.get("name")), ("wheel", "sha256"))]
-    if missing := [key for key in needed if not entry.get(key)]:
-        raise UsageError(f"{where}: no {missing[0]}")
-    patterns = entry.get("exclude", [])
-    assert isinstance(patterns, list)
-    values = {**entry, "exclude": (*common, *patterns)}
-    return Package(**values)  # type: ignore[arg-type]
+            raise UsageError(f"{where}: no such key: {key:.80}{nearest(key, names)}")
+    try:
+        given: dict[str, Any] = typed(dict[str, Any], entry, "it")
+        needed = ["name", "version", "licence", *_NEEDED.get(str(given.get("name")), ("wheel", "sha256"))]
+        if missing := [key for key in needed if not given.get(key)]:
+            raise ValueError(f"no {missing[0]}")
+        package: Package = typed(Package, entry, "it")
+        if package.wheel and not _WHEEL.fullmatch(package.wheel):
+            raise ValueError(f"wheel is {shown(package.wheel)}")
+        if package.name == EXERCISES and not package.version.isdecimal():
+            raise ValueError(f"version is {shown(package.version)}, not a seed")
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from None
+    return replace(package, exclude=(*common, *package.exclude))
 
 
 def _download(package: Package, cache: Path) -> None:

@@ -28,6 +28,8 @@ from typing import Any
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import disk_error, write_atomic
 from cgcli.core.progress import Progress, Silent
+from cgcli.core.reading import parse_json, read_bytes
+from cgcli.core.typed import typed
 from cgcli.train import filters
 from cgcli.train.recipe import DataPart, Recipe
 from cgcli.train.records import SHORTEST, RecordWriter
@@ -146,7 +148,8 @@ def prepared(out: Path) -> Prepared | None:
     """What was prepared in `out`, whatever its sources have become since; None where nothing was, or not to its end."""
     folder = out / "data"
     with suppress(OSError, ValueError):
-        there = _prepared(folder, json.loads((folder / "data.json").read_bytes()))
+        counts = typed(dict[str, Any], parse_json(read_bytes(folder / "data.json")), "data.json")
+        there = _prepared(folder, {"fingerprint": None} | counts)
         if all(path.exists() for path in (there.records, there.held_out, there.texts, there.tokenizer)):
             return there
     return None

@@ -8,7 +8,7 @@ Defaults are the paper's where it has them (arXiv 2203.13474 as published in sal
 
 from __future__ import annotations
 
-import tomllib
+import math
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -16,7 +16,9 @@ from typing import Any, TypeVar, get_type_hints
 
 from cgcli.convert.config import CodeGenConfig
 from cgcli.core.config import nearest
-from cgcli.core.errors import CgcliError, UsageError
+from cgcli.core.errors import UsageError
+from cgcli.core.reading import read_toml, shown
+from cgcli.core.typed import typed
 
 PartT = TypeVar("PartT")
 MP_NUM = 4  # groups of qkv_proj's rows in what is exported: as the published checkpoints
@@ -144,12 +146,7 @@ class Recipe:
 def read_recipe(path: Path) -> Recipe:
     """The recipe in the TOML file `path`. Raises UsageError naming the key that is unknown, of the wrong kind or out of
     its bounds, with the nearest right one."""
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no TOML file: {error}") from error
+    table = read_toml(path, UsageError)
     return checked(_part(Recipe, table, f"{path}: "), f"{path}: ")
 
 
@@ -200,7 +197,7 @@ def _part(kind: type[PartT], table: dict[str, Any], where: str) -> PartT:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in names:
-            raise UsageError(f"{where}no such key: {key}{nearest(key, names)}")
+            raise UsageError(f"{where}no such key: {key:.80}{nearest(key, names)}")
         wanted = hints[key]
         if names[key].default is MISSING:
             if not isinstance(value, dict):
@@ -212,13 +209,19 @@ def _part(kind: type[PartT], table: dict[str, Any], where: str) -> PartT:
 
 
 def _value(wanted: Any, value: Any, where: str) -> Any:
-    if wanted is float and type(value) is int:
-        return float(value)
-    if wanted == tuple[str, ...]:
-        if isinstance(value, list) and all(isinstance(one, str) for one in value):
-            return tuple(value)
-        raise UsageError(f"{where} is {value!r}, not a list of texts")
-    if type(value) is not wanted:
-        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-        raise UsageError(f"{where} is {value!r}, not {words[wanted]}")
-    return value
+    words = {
+        int: "a whole number of 64 bits",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+        tuple[str, ...]: "a list of texts",
+    }
+    try:
+        found = typed(wanted, value, where)
+        if (wanted is int and not -(1 << 63) <= found < 1 << 63) or (wanted is float and not math.isfinite(found)):
+            raise ValueError
+        if wanted in (str, tuple[str, ...]) and "\0" in "".join(found):
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"{where} is {shown(value)}, not {words[wanted]}") from None
+    return found

@@ -119,6 +119,14 @@ MALFORMED: dict[str, tuple[Change, str]] = {
     "key with a line end": (lambda file: file.keys.append(("a\nb", U32, 1)), r"'a\\nb'"),
     "key that is not ASCII": (lambda file: file.keys.append((b"\xff\xfe", U32, 1)), "called"),
     "key of a type that is none": (lambda file: file.keys.append(("x", 13, b"\0\0\0\0")), "unknown type 13"),
+    # llama.cpp reads texts up to a NUL byte: another value than the one that was checked
+    "text with a NUL": (key("general.architecture", STRING, "phi2\0x"), "NUL byte"),
+    "token with a NUL": (tokens(lambda texts: texts.__setitem__(20, "odd\0")), "NUL byte"),
+    "tokens that differ after a NUL": (
+        tokens(lambda texts: texts.__setitem__(slice(20, 22), ["odd\0a", "odd\0b"])), "NUL byte"),
+    "token that is a NUL": (tokens(lambda texts: texts.__setitem__(20, "\0")), "NUL byte"),
+    "merge with a NUL": (key("tokenizer.ggml.merges", ARRAY, Array(STRING, ["a b", "a\0 c"])), "NUL byte"),
+    "long text with a NUL in an array": (key("x", ARRAY, Array(STRING, ["", 300 * "a", "b" * 300 + "\0"])), "NUL"),
     "array of arrays": (lambda file: file.keys.append(("x", ARRAY, Array(ARRAY, [], 1))), "unknown type 9"),
     "array beyond the file": (key("x", ARRAY, Array(U32, [1], 1 << 40)), "more than"),
     "array of strings beyond the file": (key("x", ARRAY, Array(STRING, ["a"], 1 << 60)), "more than"),

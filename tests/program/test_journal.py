@@ -116,12 +116,12 @@ def test_a_line_that_was_being_written_is_cut_off_and_said(data: st.DataObject) 
 @pytest.mark.parametrize(
     ("number", "line", "said", "hint"),
     [
-        (1, b"junk", "Expecting value: line 1 column 1 (char 0)", "sessions rm"),
+        (1, b"junk", "not JSON: Expecting value: line 1 column 1 (char 0)", "sessions rm"),
         (1, b'{"format": 9}', "format is 9, and this cgcli reads 1", "another version"),
-        (2, b"", "Expecting value: line 1 column 1 (char 0)", "head -n 1 "),
+        (2, b"", "not JSON: Expecting value: line 1 column 1 (char 0)", "head -n 1 "),
         (3, b'{"time": "now", "event": "point", "branch": "main", "version": 9}', "no version 9", "head -n 2 "),
         (3, b'{"time": "now", "event": "dance"}', "event is 'dance', none of", "head -n 2 "),
-        (4, b"\xff", "'utf-8' codec can't decode", "head -n 3 "),
+        (4, b"\xff", "not JSON: not UTF-8 at byte 0", "head -n 3 "),
     ],
 )
 def test_damage_is_named_by_file_and_line(tmp_path: Path, number: int, line: bytes, said: str, hint: str) -> None:

@@ -180,15 +180,15 @@ PUT = {"op": "put", "index": 0, "turn": {"prompt": "p", "completion": "c"}, "why
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({**POINT, "colour": 1, "age": 2}, "line has age, colour, which nobody knows"),
+        ({**POINT, "colour": 1, "age": 2}, "line has 'age', 'colour', which nobody knows"),
         ({"time": "now", "event": "point"}, "line lacks branch, version"),
         ({**POINT, "version": True}, "version is True"),
         ({**POINT, "version": 1.5}, "version is 1.5"),
         ({**POINT, "branch": None}, "branch is None"),
         ({**POINT, "time": 5}, "time is 5"),
         ({**POINT, "event": "dance"}, "event is 'dance', none of commit, point, run, saved"),
-        ({**POINT, "event": ["point"]}, "event is ['point'], none of commit"),
-        ([], "line is []"),
+        ({**POINT, "event": ["point"]}, "event is a list of 1, none of commit"),
+        ([], "line is a list of 0"),
         ({"time": "now", "event": "commit", "parent": 0, "operation": {"op": "fly"}}, "op is 'fly', none of add, put"),
         ({"time": "now", "event": "commit", "parent": 0, "operation": None}, "operation is None"),
         (

@@ -54,7 +54,7 @@ def test_values_and_defaults(tmp_path: Path) -> None:
         ("[data]\nturns = 2", "turns 2 and held_out 0"),
         ("[lora]\nrank = -1", "rank -1"),
         ("[checkpoint]\nkeep = 0", "keep 0"),
-        ("[model", "is no TOML file"),
+        ("[model", "not TOML"),
     ],
 )
 def test_wrong_recipes(tmp_path: Path, text: str, told: str) -> None:

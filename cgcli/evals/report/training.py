@@ -28,7 +28,7 @@ def training(rows: Sequence[Row], title: str) -> Section:
         ("steps", count(last.step)),
         ("tokens", count(last.tokens)),
         ("time", clock(last.seconds)),
-        ("tokens a second", count(last.tokens / last.seconds)),
+        ("tokens a second", count(last.tokens / last.seconds if last.seconds > 0 else 0)),
         ("share of the device's products a second", f"{100 * fmean(row.peak_share for row in rows):.0f} %"),
         ("last loss" if size == 1 else f"loss, mean of the last {size} steps", f"{fmean(row.loss for row in end):.4f}"),
     )
