@@ -47,7 +47,8 @@ def read(path: Path) -> Iterator[Row]:
     try:
         with open_regular(path) as plain, _unpacked(path, plain) as file:
             for number, line in enumerate(lines(file), 1):
-                if row := _row(line, f"{path}: line {number}"):
+                row = _row(line, f"{path}: line {number}")
+                if row is not None:
                     yield row
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}") from None
