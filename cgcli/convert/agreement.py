@@ -25,6 +25,7 @@ GPT2: dict[str, Any] = {
     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
     "model": {"type": "BPE"},
 }
+PARTS = ("normalizer", "pre_tokenizer", "post_processor", "model")  # of tokenizer.json, for the ids
 RANDOM_TEXTS = 200
 MAX_TOKENS = 64  # added ones that texts are made with
 
@@ -86,9 +87,10 @@ def _own(files: TokenizerFiles) -> tokenizers.Tokenizer:
     """
     import tokenizers
 
-    content = dict(files.content or GPT2)
+    found = files.content or GPT2
+    content = {"version": "1.0"} | {part: found.get(part) for part in PARTS}
     ids = files.base | {token.text: token.id for token in files.added.values()}
-    content["model"] = content["model"] | {"vocab": ids, "merges": files.merges}
+    content["model"] = found["model"] | {"vocab": ids, "merges": files.merges}
     content["added_tokens"] = [
         {
             "id": token.id, "content": token.text, "normalized": token.normalized, "special": not token.in_text,
@@ -100,7 +102,5 @@ def _own(files: TokenizerFiles) -> tokenizers.Tokenizer:
         own: tokenizers.Tokenizer = tokenizers.Tokenizer.from_str(json.dumps(content))
     except Exception as error:  # the library raises nothing more special
         raise ModelFileError(f"{files.place}: is no tokenizer that `tokenizers` reads: {shown(str(error))}") from None
-    own.no_truncation()
-    own.no_padding()
     own.encode_special_tokens = True  # a special token that a text spells is text
     return own

@@ -131,7 +131,7 @@ def _read_tokenizer_config(files: TokenizerFiles, path: Path, content: dict[str,
         if content.get(key) not in (None, False):
             raise ModelFileError(f"{path}: {key} is {shown(content[key])}; {_ONLY}, without it")
     kind = content.get("tokenizer_class")
-    if files.content is None and kind is not None and kind not in CLASSES:
+    if files.content is None and kind is not None and not (isinstance(kind, str) and kind in CLASSES):
         raise ModelFileError(f"{path}: tokenizer_class is {shown(kind)}; {_ONLY}")
     table = content.get("added_tokens_decoder") or {}
     if not isinstance(table, dict):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cgcli.convert import agreement
 from cgcli.convert.convert import Report, convert
@@ -225,6 +228,7 @@ OTHERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "words without merges": (part(model={"ignore_merges": True}), "ignore_merges True"),
     "WordPiece": (part(model={"type": "WordPiece"}), "is not a BPE tokenizer .*'WordPiece'"),
     "another class": (config(tokenizer_class="CLIPTokenizer"), "tokenizer_class is 'CLIPTokenizer'"),
+    "a class that is a list": (config(tokenizer_class=[]), "tokenizer_class is a list of 0"),
     "white space that takes more of it": (
         lambda folder: fast(folder, [entry("\n\n\n", FREE, rstrip=True)]), r"'\\n\\n\\n' has rstrip"),
     "whole words": (lambda folder: fast(folder, [entry("foo", FREE, single_word=True)]), "'foo' has single_word"),
@@ -341,6 +345,43 @@ def test_added_tokens_that_llama_cpp_finds_in_another_order_are_refused(folder: 
 def test_without_tokenizers_nothing_is_compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     assert converted(folder).texts_compared is None
+
+
+JUNK = st.sampled_from(
+    [None, True, -1, 0.5, 10**30, "", "x", "\0", [], [[]], {}, {"type": []}, ["a b"], {"content": "x"}]
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, part in list(inner)[:12] for place in places(part, (*path, key)))]
+
+
+@given(st.data())
+def test_junk_anywhere_in_the_files_is_one_error_or_a_vocabulary(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = make.copy_texts(Path(name))
+        bos = {"type": "Sequence", "processors": [make.BYTE_LEVEL]}
+        fast(folder, [entry("<x>", FREE)], post_processor=bos, normalizer={"type": "Sequence", "normalizers": []})
+        table = {str(FREE): entry("<x>"), "381": entry("<y>")}
+        write(folder, "tokenizer_config.json", {"tokenizer_class": "CodeGenTokenizer", "added_tokens_decoder": table})
+        file = data.draw(
+            st.sampled_from(["tokenizer.json", "tokenizer_config.json", "added_tokens.json", "vocab.json"])
+        )
+        content: Any = read(folder, file)
+        *way, last = data.draw(st.sampled_from(places(content)[1:]))
+        holder = content
+        for key in way:
+            holder = holder[key]
+        holder[last] = data.draw(JUNK)
+        write(folder, file, content)
+        if data.draw(st.booleans()):
+            (folder / "tokenizer.json").unlink()
+        try:
+            read_vocabulary(folder, N_VOCAB)
+            agreement._own(read_tokenizer_files(folder))
+        except ModelFileError as error:
+            assert error.message.isprintable()
 
 
 def test_codegens_own_files(shared: Path) -> None:
