@@ -347,7 +347,7 @@ def test_without_tokenizers_nothing_is_compared(folder: Path, monkeypatch: pytes
     assert converted(folder).texts_compared is None
 
 
-JUNK = st.sampled_from(
+JUNK: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, -1, 0.5, 10**30, "", "x", "\0", [], [[]], {}, {"type": []}, ["a b"], {"content": "x"}]
 )
 
