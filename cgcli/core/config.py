@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from cgcli.core.environment import Environment
@@ -126,7 +126,6 @@ RULES = {
     "fold": Rule(str, "on or off", {"on", "off"}.__contains__),
     "color": Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
 }
-assert list(RULES) == [field.name for field in fields(Settings)]
 
 
 def _read(environment: Environment) -> dict[str, object]:

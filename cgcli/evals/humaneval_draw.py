@@ -127,5 +127,6 @@ def draw(
 
 def _of(key: Key) -> tuple[float, int]:
     _, temperature, _, index = key
-    assert isinstance(temperature, float) and isinstance(index, int)
+    if not (isinstance(temperature, float) and isinstance(index, int)):
+        raise TypeError(f"{key!r} is not the key of a sample")
     return temperature, index

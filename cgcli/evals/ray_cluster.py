@@ -138,7 +138,8 @@ class _Driver(Generic[ItemT]):
         except self.ray.exceptions.RayError:
             self.lose(member)
             return
-        assert rows or not member.held, "a worker drew nothing"
+        if member.held and not rows:
+            raise RuntimeError("a worker drew nothing")
         member.ready = True
         for row in rows:
             del member.held[tuple(row[name] for name in self.fields)]

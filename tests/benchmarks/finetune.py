@@ -19,9 +19,9 @@ from pathlib import Path
 
 from cgcli.core.environment import Environment
 from cgcli.engine.engine import LlamaEngine
-from cgcli.evals.bits import bits
 from cgcli.hub.store import open_store
 from cgcli.native.interrupt import Interrupt
+from tests.benchmarks.bits import bits
 from tests.benchmarks.report import machine, table
 
 KEPT_BACK = 5

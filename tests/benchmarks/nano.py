@@ -25,8 +25,6 @@ from pathlib import Path
 from cgcli.core.environment import Environment
 from cgcli.core.memory import memory_bytes
 from cgcli.engine.engine import LlamaEngine
-from cgcli.evals.bits import bits, read_texts, xz
-from cgcli.evals.ngram import NGram
 from cgcli.hub.catalog import load_catalog
 from cgcli.hub.choose import Choice, choose
 from cgcli.hub.store import open_store
@@ -36,6 +34,8 @@ from cgcli.program.languages import PYTHON
 from cgcli.program.parsing import parsed
 from cgcli.program.program import Program
 from cgcli.program.session import Generation, Session
+from tests.benchmarks.bits import bits, read_texts, xz
+from tests.benchmarks.ngram import NGram
 from tests.benchmarks.report import machine, table
 
 MAX_TOKENS = 128

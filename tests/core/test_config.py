@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.core.config import Settings, nearest, variable
+from cgcli.core.config import RULES, Settings, nearest, variable
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, UsageError
 
@@ -146,3 +146,7 @@ def test_a_switch_is_a_word(tmp_path: Path) -> None:
     ]
     with pytest.raises(UsageError, match="CGCLI_EXACT is 'maybe', not true or false"):
         load(tmp_path, **with_variable("exact", "maybe"))
+
+
+def test_each_setting_has_a_rule() -> None:
+    assert list(RULES) == [field.name for field in fields(Settings)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cgcli.native.draft import CAPACITY_MAX, Draft, NgramIndex
-from cgcli.native.reference_draft import propose
+from tests.native.reference_draft import propose
 
 tokens = st.lists(st.one_of(st.integers(0, 2), st.sampled_from([-1, 51199, 2**31 - 1, -(2**31)])), max_size=12)
 

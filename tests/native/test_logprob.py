@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cgcli.core.errors import CgcliError
-from cgcli.native import reference
 from cgcli.native.logprob import details, logprob, logprobs, top
+from tests.native import reference
 
 LOGPROB_TOLERANCE = 5e-7
 ENTROPY_TOLERANCE = 1e-5

@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.native import reference
 from cgcli.native.library import library
 from cgcli.native.sample import Draw, Mask, Sampled, Sampler, Sampling
+from tests.native import reference
 
 Floats = NDArray[np.float32]
 

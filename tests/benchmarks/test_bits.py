@@ -14,9 +14,9 @@ import pytest
 
 from cgcli.core.errors import CgcliError
 from cgcli.engine.engine import LlamaEngine
-from cgcli.evals.bits import Bits, bits, read_texts, xz
-from cgcli.evals.ngram import NGram
 from cgcli.native.interrupt import interruptible
+from tests.benchmarks.bits import Bits, bits, read_texts, xz
+from tests.benchmarks.ngram import NGram
 
 TEXT = "for x in numbers:\n    print(x)\nfor y in others:\n    print(y, x)\n"
 
@@ -83,7 +83,7 @@ def test_its_probabilities_sum_to_one() -> None:
 def test_in_pieces_it_counts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [TEXT[begin : begin + 9] for begin in range(0, len(TEXT), 9)]
     whole = NGram(texts).bits([TEXT])
-    monkeypatch.setattr("cgcli.evals.ngram._PIECE", 10)
+    monkeypatch.setattr("tests.benchmarks.ngram._PIECE", 10)
     assert NGram(texts).bits([TEXT]) == whole
     assert whole.per_byte < xz([TEXT]).per_byte
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cgcli.evals.bits import Bits
+from tests.benchmarks.bits import Bits
 
 Codes = np.ndarray[Any, np.dtype[np.uint64]]  # of n-grams or contexts, ascending
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
