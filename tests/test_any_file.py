@@ -27,7 +27,7 @@ from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError
 from cgcli.engine import pass_costs
 from cgcli.engine.gguf import read_header
-from cgcli.evals import bits, humaneval, mtpb, samples
+from cgcli.evals import humaneval, mtpb, samples
 from cgcli.evals.report.numbers import as_csv, as_json, numbers
 from cgcli.evals.report.page import page
 from cgcli.evals.report.runs import read_runs
@@ -39,6 +39,7 @@ from cgcli.program.shelf import Shelf
 from cgcli.train import metrics, prepare
 from cgcli.train.packages import read_list
 from cgcli.train.recipe import read_recipe
+from tests.benchmarks import bits
 from tests.convert import checkpoints
 from tests.convert.checkpoints import GOLDEN
 from tests.engine.gguf_bytes import STRING, Array, File, string, tiny
