@@ -109,6 +109,7 @@ def _machine() -> Iterator[Finding]:
 
 
 def _sandbox() -> Iterator[Finding]:
+    from cgcli.sandbox.groups import unbound
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.run import run
 
@@ -119,6 +120,8 @@ def _sandbox() -> Iterator[Finding]:
         return
     if verdict.passed:
         yield Finding("sandbox", f"bubblewrap, an empty program took {1000 * verdict.seconds:.0f} ms")
+        what = unbound()
+        yield Finding("sandbox limits", f"no control group, so not counted: {what}" if what else "in a control group")
     else:
         yield Finding("sandbox", f"an empty program: {verdict}", "report it, it is a bug of cgcli", broken=True)
 

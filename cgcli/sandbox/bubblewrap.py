@@ -5,8 +5,7 @@ system calls. An ordinary caller's sandbox has a user namespace. Root's has none
 to root, whatever its name inside, and opens root's files to it. There bubblewrap itself works as root, and the program
 becomes a user that nobody else is (users.py), before its interpreter starts.
 
-Not covered: kernel memory of the files in its home (their contents are limited, their number is not), side channels,
-and bugs of the kernel.
+Not covered: without a control group (groups.py) some memory of the kernel's own, side channels, and bugs of the kernel.
 """
 
 from __future__ import annotations
@@ -22,14 +21,15 @@ from pathlib import Path
 
 from cgcli.core.errors import SandboxError
 from cgcli.sandbox import opened, seccomp, users
+from cgcli.sandbox.groups import control_group
 from cgcli.sandbox.interpreter import Interpreter, command
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.watch import Start
 
 HOME = Path("/home")
 _PACKAGES = Path("/packages")
-_HOME_BYTES = _TMP_BYTES = 64 * 1024**2
-_SHARED_BYTES = 32 * 1024**2
+_IN_MEMORY = {HOME: 64 * 1024**2, Path("/tmp"): 64 * 1024**2, Path("/dev/shm"): 32 * 1024**2}
+"""Its own folders, and how many bytes the files in each may have."""
 _WHERE = "/usr/local/bin:/usr/bin:/bin"
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """Beside /usr; on most systems links into it."""
@@ -87,7 +87,15 @@ def in_sandbox(
         words += command(
             interpreter.executable, path, Path(name).name, arguments, policy, checks, report=report, sandbox=True
         )
-        yield Start(words, ours, (report, text, calls), isolated=True, environment=_VARIABLES)
+        yield Start(
+            words,
+            ours,
+            (report, text, calls),
+            isolated=True,
+            environment=_VARIABLES,
+            memory_folders=_memory_folders(policy),
+            group=stack.enter_context(control_group(policy.memory_bytes, policy.processes)),
+        )
 
 
 def _place(name: str, policy: Policy) -> Path:
@@ -135,8 +143,8 @@ def _becoming(user: int | None) -> list[str]:
 
 
 def _files(interpreter: Interpreter, policy: Policy) -> list[str]:
-    words = _tmpfs(HOME, _HOME_BYTES) + _tmpfs(Path("/tmp"), _TMP_BYTES)
-    words += ["--proc", "/proc", "--dev", "/dev", *_tmpfs(Path("/dev/shm"), _SHARED_BYTES), "--remount-ro", "/dev"]
+    words = ["--proc", "/proc", "--dev", "/dev"]
+    words += [word for path, size in _IN_MEMORY.items() for word in _tmpfs(path, size)] + ["--remount-ro", "/dev"]
     words += _seen(Path("/usr"))
     for folder in (Path("/", name) for name in _SYSTEM):
         if folder.is_symlink():
@@ -154,6 +162,12 @@ def _files(interpreter: Interpreter, policy: Policy) -> list[str]:
         for path in paths:
             words += _bound(kind, path.absolute(), _inside(path))
     return words
+
+
+def _memory_folders(policy: Policy) -> tuple[str, ...]:
+    """Its own folders, but for those that the user's stand over."""
+    over = {_inside(path) for path in (*policy.read, *policy.write)}
+    return tuple(str(path.relative_to("/")) for path in _IN_MEMORY.keys() - over)
 
 
 def _seen(path: Path) -> list[str]:

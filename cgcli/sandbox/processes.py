@@ -5,10 +5,13 @@ Its own /proc lists all of them and no others, whoever their parents are, and it
 
 from __future__ import annotations
 
+import mmap
 import os
 import select
 import signal
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -17,18 +20,26 @@ _END_MS = 10_000
 """Killed processes are gone within milliseconds; one that the kernel holds longer than this is not waited for."""
 
 
-class Processes:
-    """proc: a descriptor of the folder, ours to close. cpu_s: processor seconds up to the last look."""
+_INODE_BYTES = 1536
+"""What the kernel keeps for a file in memory beside its contents."""
 
-    def __init__(self, proc: int) -> None:
+
+class Processes:
+    """proc: a descriptor of the folder, ours to close; memory_folders: those of the sandbox that lie in memory.
+
+    cpu_s: processor seconds up to the last look; most_bytes: no less than `memory_bytes` was then.
+    """
+
+    def __init__(self, proc: int, memory_folders: Sequence[str] = ()) -> None:
         self._proc = proc
         self._own_s: dict[int, float] = {}
+        self._folders = list(self._opened(memory_folders))
         self.cpu_s = 0.0
-        self.resident_bytes = 0
+        self.most_bytes = 0
 
     def look(self) -> None:
-        """Bring `cpu_s` and `resident_bytes` up to date."""
-        tree_s, resident = 0.0, 0
+        """Bring `cpu_s` and `most_bytes` up to date."""
+        tree_s, most = 0.0, self._in_files()
         for pid in self._pids():
             try:
                 fields = self._read(f"{pid}/stat").rpartition(b")")[2].split()
@@ -37,41 +48,106 @@ class Processes:
             own, waited = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
             tree_s += (own + waited) / _TICKS_PER_S
             self._own_s[pid] = max(self._own_s.get(pid, 0.0), own / _TICKS_PER_S)
-            resident += int(fields[21]) * _PAGE_BYTES
+            most += int(fields[20]) + len(self._listed(f"{pid}/fd")) * socket_bytes()
         # A child that its parent does not wait for (SIGCHLD ignored) is in nobody's sum once it has ended. One that
         # lived between two looks is missed: there the clock is the limit.
         self.cpu_s = max(self.cpu_s, tree_s, sum(self._own_s.values()))
-        self.resident_bytes = resident
+        self.most_bytes = most
 
     def memory_bytes(self) -> int:
-        """Resident memory, each shared page counted once; slow. What does not tell counts in full."""
-        total = 0
+        """Memory of the processes, their files and sockets; slow. What does not tell counts in full.
+
+        Resident memory, each shared page once; shared mappings by their size, since their pages stay where no process
+        has them resident; sockets by what can be in them; files with what the kernel keeps for each.
+        """
+        total = self._in_files()
+        shared: dict[int, int] = {}
+        sockets: set[str] = set()
         for pid in self._pids():
+            total += self._resident(pid)
+            for inode, size in self._shared_mappings(pid):
+                shared[inode] = max(size, shared.get(inode, 0))
+            for name in self._listed(f"{pid}/fd"):
+                with suppress(OSError):
+                    sockets.add(os.readlink(f"{pid}/fd/{name}", dir_fd=self._proc))
+        return total + sum(shared.values()) + socket_bytes() * sum(one.startswith("socket:") for one in sockets)
+
+    def _resident(self, pid: int) -> int:
+        """Without pages that are shared as files in memory are: these are counted otherwise."""
+        try:
+            lines = dict(line.split(b":", 1) for line in self._read(f"{pid}/smaps_rollup").splitlines()[1:])
+            kilobytes = [int(lines[name].split()[0]) for name in (b"Pss", b"Pss_Shmem")]
+            return 1024 * (kilobytes[0] - kilobytes[1])
+        except (OSError, KeyError):
             try:
-                rollup = self._read(f"{pid}/smaps_rollup")
-                total += next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith(b"Pss:"))
-            except (OSError, StopIteration):
-                try:
-                    total += int(self._read(f"{pid}/statm").split()[1]) * _PAGE_BYTES
-                except OSError:
-                    continue
+                return int(self._read(f"{pid}/statm").split()[1]) * _PAGE_BYTES
+            except OSError:
+                return 0
+
+    def _shared_mappings(self, pid: int) -> Iterator[tuple[int, int]]:
+        """The inodes of shared memory without a file, and the size that is mapped."""
+        with suppress(OSError):
+            for line in self._read(f"{pid}/maps").splitlines():
+                addresses, permissions, offset, device, inode = line.split(None, 5)[:5]
+                if permissions[3:4] == b"s" and device == _shared_device():
+                    start, end = (int(address, 16) for address in addresses.split(b"-"))
+                    yield int(inode), end - start + int(offset, 16)
+
+    def _in_files(self) -> int:
+        """Memory of the files in the sandbox's own folders."""
+        total = 0
+        for folder in self._folders:
+            found = os.fstatvfs(folder)
+            total += (found.f_blocks - found.f_bfree) * found.f_frsize
+            total += (found.f_files - found.f_ffree) * _INODE_BYTES
         return total
 
+    def _opened(self, folders: Sequence[str]) -> Iterator[int]:
+        for folder in folders:
+            with suppress(OSError):
+                yield os.open(f"1/root/{folder}", os.O_PATH | os.O_DIRECTORY, dir_fd=self._proc)
+
     def close(self) -> None:
-        os.close(self._proc)
+        for descriptor in (self._proc, *self._folders):
+            os.close(descriptor)
 
     def _pids(self) -> list[int]:
+        return [int(name) for name in self._listed(".") if name.isdecimal()]
+
+    def _listed(self, name: str) -> list[str]:
+        """What is in a folder of /proc; nothing where it is gone."""
         try:
-            return [int(name) for name in os.listdir(self._proc) if name.isdecimal()]  # noqa: PTH208 (a descriptor)
+            descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._proc)
         except OSError:
             return []
-
-    def _read(self, name: str) -> bytes:
-        descriptor = os.open(name, os.O_RDONLY, dir_fd=self._proc)
         try:
-            return os.read(descriptor, 4096)
+            return os.listdir(descriptor)  # noqa: PTH208 (a descriptor)
+        except OSError:
+            return []
         finally:
             os.close(descriptor)
+
+    def _read(self, name: str) -> bytes:
+        with os.fdopen(os.open(name, os.O_RDONLY, dir_fd=self._proc), "rb") as file:
+            return file.read()
+
+
+@cache
+def socket_bytes() -> int:
+    """What can wait in one socket: the largest buffer that may be asked for, which the kernel doubles (socket(7))."""
+    try:
+        return 2 * int(Path("/proc/sys/net/core/wmem_max").read_text())
+    except (OSError, ValueError):
+        return 2 * 212992
+
+
+@cache
+def _shared_device() -> bytes:
+    """The device that the kernel names for shared memory without a file, the same for all."""
+    with mmap.mmap(-1, _PAGE_BYTES) as shared:
+        shared.flush()
+        lines = Path("/proc/self/maps").read_bytes().splitlines()
+    return next(line.split()[3] for line in lines if line.endswith(b"/dev/zero (deleted)"))
 
 
 def kill_with_children(pid: int) -> None:

@@ -22,6 +22,7 @@ from functools import partial
 from typing import Literal
 
 from cgcli.core.errors import SandboxError
+from cgcli.sandbox.groups import Group
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.processes import Processes, kill_with_children
 from cgcli.sandbox.verdict import Outcome
@@ -44,7 +45,8 @@ class Start:
 
     channel: our end of the socket on which it says that the program begins, and how it ended; descriptors: what it
     inherits, under the same numbers. isolated: all its processes end with it, and it shows them on the channel.
-    user: become this user and this group first.
+    user: become this user and this group first. memory_folders: those of the sandbox whose files lie in memory. group:
+    begin in it.
     """
 
     command: Sequence[str]
@@ -53,6 +55,8 @@ class Start:
     isolated: bool
     user: int | None = None
     environment: dict[str, str] | None = None
+    memory_folders: tuple[str, ...] = ()
+    group: Group | None = None
 
 
 @dataclass
@@ -89,7 +93,7 @@ def watch(
     """
     try:
         process = subprocess.Popen(
-            start.command,
+            [*(start.group.joining if start.group else ()), *start.command],
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -123,6 +127,8 @@ class _Watcher:
         self._process = process
         self._isolated = start.isolated
         self._channel = start.channel
+        self._memory_folders = start.memory_folders
+        self._group = start.group
         self._policy = policy
         self._listener = listener
         self._started = self._began = time.monotonic()
@@ -175,6 +181,8 @@ class _Watcher:
         if self._processes:
             self._processes.close()
             self.course.cpu_s = max(self.course.cpu_s, self._processes.cpu_s)
+        if self._group and self.course.stopped != "interrupted" and self._group.ran_out:
+            self.course.stopped = "memory"
         self.course.seconds = time.monotonic() - self._started
         self._selector.close()
         if self._pidfd is not None:
@@ -197,7 +205,7 @@ class _Watcher:
         if self._processes.cpu_s > self._policy.cpu_s:
             return "cpu time"
         limit = self._policy.memory_bytes
-        if self._processes.resident_bytes > limit and self._processes.memory_bytes() > limit:
+        if self._processes.most_bytes > limit and self._processes.memory_bytes() > limit:
             return "memory"
         return None
 
@@ -235,7 +243,7 @@ class _Watcher:
                 words, passed, _, _ = socket.recv_fds(self._channel, 1, 1)
                 self.course.began = bool(words)
                 self._began = time.monotonic()
-                self._processes = Processes(passed[0]) if passed else None
+                self._processes = Processes(passed[0], self._memory_folders) if passed else None
         except BlockingIOError:
             return False
         except ConnectionResetError:

@@ -21,7 +21,10 @@ from tests.sandbox.programs import (
     burning_grandchild,
     calling,
     connecting,
+    empty_files,
+    filled_sockets,
     filling,
+    held_by_another,
     in_namespace,
     marking,
     on_terminal,
@@ -213,6 +216,7 @@ CALLS = (
 )  # fmt: skip
 
 _SMALL = {"memory_bytes": 256 * 10**6}
+_LARGE = {"memory_bytes": 1 << 32}
 _OUTPUT = {"output_bytes": 100_000}
 _CPU = {"cpu_s": 0.6}
 _WALL = {"wall_s": 0.7}
@@ -224,6 +228,19 @@ LIMITS = (
            "        held = b'x' * (60 << 20)\n        os.write(writer, b'.')\n        time.sleep(600)\n"
            "for _ in range(6):\n    os.read(reader, 1)\ntime.sleep(2)\nprint('ESCAPED')",
            ("memory",), lax={"memory_bytes": 1 << 31}, policy=_SMALL),
+    Attack("keep memory in shared mappings whose pages are given back",
+           "import mmap, time\nheld = []\nfor _ in range(20):\n    held.append(mmap.mmap(-1, 20 << 20))\n"
+           "    held[-1].write(bytes(20 << 20))\n    held[-1].madvise(mmap.MADV_DONTNEED)\nprint('ESCAPED')",
+           ("memory",), lax=_LARGE, policy=_SMALL),
+    Attack("keep memory in shared mappings that others fill", held_by_another(4, 90), ("memory",), lax=_LARGE,
+           policy=_SMALL),
+    Attack("keep memory in sockets", filled_sockets(4, 60), ("memory",), lax=_LARGE, policy=_SMALL),
+    Attack("keep memory in empty files", empty_files(60_000), ("memory",), lax=_LARGE,
+           policy={"memory_bytes": 64 * 10**6}),
+    Attack("keep memory in files",
+           "import time\nfor name in ('/home/a', '/tmp/a', '/dev/shm/a'):\n    with open(name, 'wb') as file:\n"
+           "        for _ in range(30):\n            file.write(bytes(1 << 20))\ntime.sleep(1)\nprint('ESCAPED')",
+           ("memory",), lax=_LARGE, policy={"memory_bytes": 80 * 10**6}),
     Attack("print without end", "for _ in range(300):\n    print('x' * 1000)\nprint('ESCAPED')", ("output limit",),
            lax={"output_bytes": 1 << 20}, policy=_OUTPUT),
     Attack("print without end on stderr",

@@ -160,3 +160,57 @@ for _ in range({count}):
         pass
 print("ESCAPED")
 """
+
+
+def held_by_another(count: int, megabytes: int) -> str:
+    """Shared mappings that one child fills and unmaps, while another has them mapped and never looks at them."""
+    return f"""
+import mmap, os, time
+for _ in range({count}):
+    shared = mmap.mmap(-1, {megabytes} << 20)
+    if os.fork() == 0:
+        for _ in range({megabytes}):
+            shared.write(bytes(1 << 20))
+        os._exit(0)
+    os.wait()
+    if os.fork() == 0:
+        time.sleep(3)
+        os._exit(0)
+    shared.close()
+time.sleep(1)
+print("ESCAPED")
+"""
+
+
+def filled_sockets(processes: int, pairs: int) -> str:
+    return f"""
+import os, socket, time
+for _ in range({processes}):
+    if os.fork() == 0:
+        held = [one for _ in range({pairs}) for one in socket.socketpair()]
+        for one in held:
+            one.setblocking(False)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
+            try:
+                while True:
+                    one.send(bytes(1 << 16))
+            except BlockingIOError:
+                pass
+        time.sleep(4)
+        os._exit(0)
+time.sleep(2)
+print("ESCAPED")
+"""
+
+
+def empty_files(count: int) -> str:
+    return f"""
+import os, time
+for number in range({count}):
+    if number % 1000 == 0:
+        os.mkdir(f"{{number}}")
+        os.chdir(f"{{number}}")
+    os.mknod(f"{{number}}x")
+time.sleep(1)
+print("ESCAPED")
+"""

@@ -1,0 +1,187 @@
+"""A control group of its own for a sandbox, where root makes it: there the kernel counts what no process shows.
+
+That is memory of files, shared mappings, sockets and the kernel's own tables, beside that of the processes. Version 1
+has a tree of folders for each controller, version 2 one for all (cgroups(7)).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from cgcli.sandbox.users import becomes_another
+
+_PREFIX = "cgcli-"
+_OWN_BYTES = 64 * 1024**2
+"""Beyond the program's limit: for bubblewrap, and for what its processes tell before the kernel acts."""
+_OWN_PROCESSES = 8
+"""Beyond the program's own: bubblewrap, process 1 of the sandbox and what they start with."""
+_GONE_S = 2.0
+"""A group can be removed moments after its last process has ended."""
+_LIMITS: dict[int, dict[str, tuple[str, ...]]] = {
+    1: {"memory": ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.kmem.tcp.limit_in_bytes"),
+        "pids": ("pids.max",)},
+    2: {"memory": ("memory.max",), "pids": ("pids.max",)},
+}  # fmt: skip
+"""The first file of each must be there."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """folders: its folder in each tree."""
+
+    folders: tuple[Path, ...]
+
+    @property
+    def joining(self) -> list[str]:
+        """Words before a command that make it begin in this group."""
+        joins = [f'echo 0 >"${number}"' for number in range(1, len(self.folders) + 1)]
+        script = " && ".join([*joins, f"shift {len(joins)}", 'exec "$@"'])
+        # A thread that moves itself does not wait for all processors, as whole processes do.
+        entries = (next(filter(Path.exists, (folder / "tasks", folder / "cgroup.procs"))) for folder in self.folders)
+        return ["sh", "-c", script, "join", *map(str, entries)]
+
+    @property
+    def ran_out(self) -> bool:
+        """Whether the kernel has ended a process because the group's memory was full."""
+        for folder in self.folders:
+            for name in ("memory.oom_control", "memory.events"):
+                with suppress(OSError):
+                    for line in (folder / name).read_text().splitlines():
+                        if line.startswith("oom_kill ") and line.split()[1] != "0":
+                            return True
+        return False
+
+
+@contextmanager
+def control_group(memory_bytes: int, processes: int) -> Iterator[Group | None]:
+    """A group with these limits; None where none can be made. It is gone afterwards, if its processes are."""
+    sizes = {"memory": memory_bytes + _OWN_BYTES, "pids": processes + _OWN_PROCESSES}
+    with ExitStack() as stack:
+        try:
+            group = Group(tuple(_made(folder, version, sizes, stack) for folder, version in places()))
+        except OSError:
+            stack.close()
+            group = Group(())
+        yield group if group.folders else None
+
+
+def unbound() -> str:
+    """What the limits of a sandbox do not count on this machine; "" where a control group counts it, too."""
+    with control_group(2**30, 1) as group:
+        if group:
+            return ""
+    what = "what is left of shared mappings unmapped in part, and the kernel's tables (locks, page tables)"
+    own_root = os.geteuid() == 0 and not becomes_another()
+    return what + ", and the number of processes, if this user is the machine's root" * own_root
+
+
+@cache
+def places() -> tuple[tuple[Path, int], ...]:
+    """The folders in which this process makes groups, each with its version; none where memory or processes would not
+    be limited. What processes that were killed left there is removed."""
+    found: set[tuple[Path, int]] = set()
+    with suppress(OSError):
+        mounts, own = _mounts(), _own_groups()
+        for controller in ("memory", "pids"):
+            place = _place(controller, mounts, own)
+            if place is None or os.geteuid() != 0:
+                return ()
+            found.add(place)
+        for folder, _ in found:
+            for left in folder.glob(f"{_PREFIX}*"):
+                _remove_if_left(left)
+    return tuple(sorted(found))
+
+
+def _place(controller: str, mounts: list[tuple[str, Path, str]], own: dict[str, str]) -> tuple[Path, int] | None:
+    """mounts: root, place and controllers of each tree ("" for all, in version 2); own: our group in each."""
+    for root, mounted, controllers in mounts:
+        if controller in controllers.split(","):
+            return _below(root, mounted, own.get(controller, "/")), 1
+    for root, mounted, controllers in mounts:
+        if not controllers:
+            folder = _below(root, mounted, own.get("", "/"))
+            for above in (folder, *folder.parents):
+                control = above / "cgroup.subtree_control"
+                if above.is_relative_to(mounted) and controller in control.read_text().split():
+                    return above, 2
+    return None
+
+
+def _below(root: str, mounted: Path, own: str) -> Path:
+    """A group's folder, where the tree is seen from `root` on."""
+    folder = mounted / os.path.relpath(own, root)
+    return folder if ".." not in folder.parts and folder.is_dir() else mounted
+
+
+def _mounts() -> list[tuple[str, Path, str]]:
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split()[:3]
+        if kind in {"cgroup", "cgroup2"}:
+            root, place = before.split()[3:5]
+            found.append((root, Path(place), options if kind == "cgroup" else ""))
+    return found
+
+
+def _own_groups() -> dict[str, str]:
+    lines = Path("/proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines()
+    groups = [line.split(":", 2) for line in lines]
+    return {controller: path for _, controllers, path in groups for controller in controllers.split(",")}
+
+
+def _made(parent: Path, version: int, sizes: dict[str, int], stack: ExitStack) -> Path:
+    """A new folder, locked while this process has it."""
+    folder = parent / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+    folder.mkdir()
+    stack.callback(_remove, folder)
+    lock = os.open(folder, os.O_RDONLY)
+    stack.callback(os.close, lock)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    for controller, (needed, *others) in _LIMITS[version].items():
+        if version == 1 and not (folder / needed).exists():
+            continue  # another tree's
+        (folder / needed).write_text(str(sizes[controller]))
+        for name in others:
+            with suppress(OSError):
+                (folder / name).write_text(str(sizes[controller]))
+    if version == 2:
+        for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
+            with suppress(OSError):
+                (folder / name).write_text(value)
+    return folder
+
+
+def _remove(folder: Path) -> None:
+    until = time.monotonic() + _GONE_S
+    while True:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            if time.monotonic() > until:
+                return  # the next process removes it
+            time.sleep(0.002)
+        else:
+            return
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Whoever made it holds a lock on it, and has processes in it or soon will."""
+    with suppress(OSError):
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.rmdir()
+        finally:
+            os.close(lock)
