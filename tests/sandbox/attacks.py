@@ -24,7 +24,9 @@ from tests.sandbox.programs import (
     empty_files,
     filled_sockets,
     filling,
+    given_back,
     held_by_another,
+    held_by_children,
     in_namespace,
     marking,
     on_terminal,
@@ -169,11 +171,11 @@ NETWORK = (
 PROCESSES = (
     Attack("fork sixty times",
            "import os, time\nfor _ in range(60):\n    if os.fork() == 0:\n        time.sleep(600)\n"
-           "print('ESCAPED')", ("processes",), setting("processes", 200), policy={"processes": 32}),
+           "print('ESCAPED')", ("processes",), lax={"processes": 200}, policy={"processes": 32}),
     Attack("start sixty threads",
            "import threading, time\nfor _ in range(60):\n"
            "    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\nprint('ESCAPED')",
-           ("processes",), setting("processes", 200), policy={"processes": 32}),
+           ("processes",), lax={"processes": 200}, policy={"processes": 32}),
     Attack("see other processes",
            "import os; print('ESCAPED' if sum(map(str.isdecimal, os.listdir('/proc'))) > 3 else '')",
            weaker=host_processes),
@@ -228,13 +230,11 @@ LIMITS = (
            "        held = b'x' * (60 << 20)\n        os.write(writer, b'.')\n        time.sleep(600)\n"
            "for _ in range(6):\n    os.read(reader, 1)\ntime.sleep(2)\nprint('ESCAPED')",
            ("memory",), lax={"memory_bytes": 1 << 31}, policy=_SMALL),
-    Attack("keep memory in shared mappings whose pages are given back",
-           "import mmap, time\nheld = []\nfor _ in range(20):\n    held.append(mmap.mmap(-1, 20 << 20))\n"
-           "    held[-1].write(bytes(20 << 20))\n    held[-1].madvise(mmap.MADV_DONTNEED)\nprint('ESCAPED')",
+    Attack("keep memory in shared mappings whose pages are given back", held_by_children(4, given_back(90)),
            ("memory",), lax=_LARGE, policy=_SMALL),
     Attack("keep memory in shared mappings that others fill", held_by_another(4, 90), ("memory",), lax=_LARGE,
            policy=_SMALL),
-    Attack("keep memory in sockets", filled_sockets(4, 60), ("memory",), lax=_LARGE, policy=_SMALL),
+    Attack("keep memory in sockets", held_by_children(4, filled_sockets(60)), ("memory",), lax=_LARGE, policy=_SMALL),
     Attack("keep memory in empty files", empty_files(60_000), ("memory",), lax=_LARGE,
            policy={"memory_bytes": 64 * 10**6}),
     Attack("keep memory in files",

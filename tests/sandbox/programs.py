@@ -123,12 +123,14 @@ print(said if said == "EPERM" else f"ESCAPED {{said}}")
 def burning_grandchild() -> str:
     return f"""{BURN}
 import os
+reader, writer = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         burn(1.2)
     os._exit(0)
-time.sleep(3)
+os.close(writer)
+os.read(reader, 1)  # until it has ended
 print("ESCAPED")
 """
 
@@ -182,25 +184,42 @@ print("ESCAPED")
 """
 
 
-def filled_sockets(processes: int, pairs: int) -> str:
+def held_by_children(count: int, take: str) -> str:
+    """Children that take memory and keep it until they are killed; ESCAPED when all have it."""
+    lines = "\n        ".join(take.splitlines())
     return f"""
-import os, socket, time
-for _ in range({processes}):
+import mmap, os, socket, time
+reader, writer = os.pipe()
+for _ in range({count}):
     if os.fork() == 0:
-        held = [one for _ in range({pairs}) for one in socket.socketpair()]
-        for one in held:
-            one.setblocking(False)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
-            try:
-                while True:
-                    one.send(bytes(1 << 16))
-            except BlockingIOError:
-                pass
-        time.sleep(4)
-        os._exit(0)
-time.sleep(2)
+        {lines}
+        os.write(writer, b".")
+        time.sleep(60)
+for _ in range({count}):
+    os.read(reader, 1)
+time.sleep(1.5)
 print("ESCAPED")
 """
+
+
+def given_back(megabytes: int) -> str:
+    """A shared mapping whose pages no process has resident."""
+    return f"""shared = mmap.mmap(-1, {megabytes} << 20)
+for _ in range({megabytes}):
+    shared.write(bytes(1 << 20))
+shared.madvise(mmap.MADV_DONTNEED)"""
+
+
+def filled_sockets(pairs: int) -> str:
+    return f"""held = [one for _ in range({pairs}) for one in socket.socketpair()]
+for one in held:
+    one.setblocking(False)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
+    try:
+        while True:
+            one.send(bytes(1 << 16))
+    except BlockingIOError:
+        pass"""
 
 
 def empty_files(count: int) -> str:
