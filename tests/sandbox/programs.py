@@ -207,7 +207,7 @@ def given_back(megabytes: int) -> str:
     return f"""shared = mmap.mmap(-1, {megabytes} << 20)
 for _ in range({megabytes}):
     shared.write(bytes(1 << 20))
-shared.madvise(mmap.MADV_DONTNEED)"""
+    shared.madvise(mmap.MADV_DONTNEED)"""
 
 
 def filled_sockets(pairs: int) -> str:
