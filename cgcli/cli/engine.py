@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,9 +107,18 @@ def loaded(
 
 
 def opened(
-    run: Run, settings: Settings, choice: Choice, interrupt: Interrupt, *, draws: bool = True, many: bool = False
+    run: Run,
+    settings: Settings,
+    choice: Choice,
+    interrupt: Interrupt,
+    *,
+    cancelled: Callable[[], bool] | None = None,
+    draws: bool = True,
+    many: bool = False,
 ) -> LlamaEngine:
     """The engine with the chosen model, to be closed; says how it runs. draws, many: as in `loaded`.
+
+    cancelled: what ends the loading, where that is not `interrupt`.
 
     Raises as `chosen`, and ModelFileError, CgcliError.
     """
@@ -119,6 +128,7 @@ def opened(
     engine = LlamaEngine(
         choice.path,
         interrupt=interrupt,
+        cancelled=cancelled,
         ctx=settings.ctx,
         threads=settings.threads,
         gpu_layers=settings.gpu_layers,

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cgcli.sandbox.verdict import Verdict
 
 _CUT = {"interrupted", "length", "context"}
-_LONG = 1500  # tokens; a second or more of reading on most machines
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,6 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
                 progress=output.progress(),
             )
             session.reserve(prompts)
-            if _LONG < (count := engine.count(encode(text))) < engine.window:
-                output.note(f"reading {count} tokens first")
             due = "" if text and not wish.whole else program.prefix
             try:
                 told = _Told(output)

@@ -6,7 +6,7 @@ import hashlib
 import io
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -65,16 +65,17 @@ def repl(
     exact: ExactOption = None,
     fold: FoldOption = None,
     n: Annotated[
-        int,
+        int | None,
         typer.Option(
             "-n",
             "--candidates",
             metavar="N",
             min=1,
             help="Draw N completions a turn, to choose from.",
+            show_default="1",
             rich_help_panel=SAMPLING_PANEL,
         ),
-    ] = 1,
+    ] = None,
     temperature: TemperatureOption = None,
     top_p: TopPOption = None,
     top_k: TopKOption = None,
@@ -90,28 +91,30 @@ def repl(
     cgcli repl < prompts.txt > prog.py[/dim]
     """
     run = Run.of(ctx)
-    settings = run.settings(
-        model=model,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        max_tokens=max_tokens,
-        seed=seed,
-        ctx=ctx_tokens,
-        threads=threads,
-        gpu_layers=gpu_layers,
-        draft=draft,
-        exact=exact,
-        fold=fold,
-    )
+    flags = {
+        "model": model,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "ctx": ctx_tokens,
+        "threads": threads,
+        "gpu_layers": gpu_layers,
+        "draft": draft,
+        "exact": exact,
+        "fold": fold,
+    }
+    own = {"candidates": n, "unsafe": unsafe or None}
     return start(
         run,
-        settings,
+        run.settings(**flags),
+        given=frozenset(name for name, value in (flags | own).items() if value is not None),
         file=None if resume else file,
         resume=(str(file) if file else "") if resume else None,
         unsafe=unsafe,
-        candidates=n,
+        candidates=n or 1,
     )
 
 
@@ -123,8 +126,11 @@ def start(
     resume: str | None = None,
     unsafe: bool = False,
     candidates: int = 1,
+    given: frozenset[str] = frozenset(),
 ) -> int:
     """Run a REPL to its end; returns the exit status. resume: the id of a session, empty for the last one.
+
+    given: the settings that the user asked for, which stand where a session that goes on had others.
 
     Raises ModelNotFound, CgcliError where the program cannot be opened.
     """
@@ -158,6 +164,7 @@ def start(
         script,
         opened,
         view.changed,
+        given=given,
     )
     with nullcontext() if script else _at_a_terminal(run, one):
         try:
@@ -194,11 +201,11 @@ class _Models:
 
         return chosen(self._run, replace(self._settings, model=name))
 
-    def open(self, choice: Choice) -> Engine:
+    def open(self, choice: Choice, cancelled: Callable[[], bool]) -> Engine:
         from cgcli.cli.engine import opened
         from cgcli.native.interrupt import Interrupt
 
-        engine = opened(self._run, self._settings, choice, Interrupt())
+        engine = opened(self._run, self._settings, choice, Interrupt(), cancelled=cancelled)
         engine.reserve(engine.window)
         return engine
 

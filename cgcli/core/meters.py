@@ -160,7 +160,9 @@ class Bars:
                     how = facts(int(task.completed), None, None, unit, state)
                     return Text(f"{how}{', ' * bool(how)}took {clock(task.elapsed or 0)}")
                 total = None if task.total is None else int(task.total)
-                return Text(facts(int(task.completed), total, task.speed, unit, state))
+                how = facts(int(task.completed), total, task.speed, unit, state)
+                # Something moves before the first step is done, too.
+                return Text(how if task.speed else f"{how}{', ' * bool(how)}{clock(task.elapsed or 0)}")
 
         console = Console(file=self._stderr, force_terminal=True, no_color=not self._colour)
         label = TextColumn("{task.description}", markup=False)

@@ -7,7 +7,7 @@ that the two agree wherever their distributions nearly do.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cgcli.core.errors import ContextError, UsageError
@@ -27,13 +27,13 @@ _USUAL = 0.7  # share of guesses that come true, before any was made
 class DraftModel:
     """The model and its cache, one for all streams. Close it."""
 
-    def __init__(self, path: Path, guessed: KVCache, *, interrupt: Interrupt, threads: int) -> None:
-        """guessed: the cache of the model that it guesses for. Raises UsageError where the vocabularies differ,
-        ModelFileError, CgcliError."""
+    def __init__(
+        self, path: Path, guessed: KVCache, *, interrupt: Interrupt, cancelled: Callable[[], bool], threads: int
+    ) -> None:
+        """guessed: the cache of the model that it guesses for; cancelled: ends the loading. Raises UsageError where the
+        vocabularies differ, ModelFileError, CgcliError."""
         target = guessed.model
-        self.model = Model.load(
-            path, gpu_layers=None if target.gpu_layers else 0, cancelled=lambda: interrupt.requested
-        )
+        self.model = Model.load(path, gpu_layers=None if target.gpu_layers else 0, cancelled=cancelled)
         if self.model.n_vocab != target.n_vocab or self.model.pieces != target.pieces:
             self.model.close()
             raise UsageError(

@@ -9,7 +9,7 @@ import functools
 import itertools
 import math
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Self
@@ -44,6 +44,7 @@ class LlamaEngine:
         path: Path,
         *,
         interrupt: Interrupt,
+        cancelled: Callable[[], bool] | None = None,
         ctx: int | None = None,
         threads: int | None = None,
         gpu_layers: int | None = None,
@@ -56,6 +57,7 @@ class LlamaEngine:
     ) -> None:
         """Load the model in `path`.
 
+        cancelled: ends the loading, where `interrupt` is not to
         ctx: a window other than the one the model was trained on
         speculate: guess tokens ahead, from the text itself or with a smaller model in the file `draft`
         exact: a text depends on its context and draws alone, not on what is drawn beside it (on the CPU)
@@ -76,8 +78,9 @@ class LlamaEngine:
             without_tiles()
         self.exact = exact
         self.sequences = sequences
+        cancelled = cancelled or (lambda: interrupt.requested)
         with ExitStack() as opened:
-            self.model = Model.load(path, gpu_layers=gpu_layers, cancelled=lambda: interrupt.requested)
+            self.model = Model.load(path, gpu_layers=gpu_layers, cancelled=cancelled)
             opened.callback(self.model.close)
             self.window = ctx or self.model.n_ctx_train
             self.vocabulary = Vocabulary(self.model)
@@ -86,7 +89,9 @@ class LlamaEngine:
             self._prefill = Prefill(self.cache, interrupt, self.timings)
             self._guesser: DraftModel | None = None
             if draft and speculate:
-                self._guesser = DraftModel(draft, self.cache, interrupt=interrupt, threads=self.threads)
+                self._guesser = DraftModel(
+                    draft, self.cache, interrupt=interrupt, cancelled=cancelled, threads=self.threads
+                )
                 opened.callback(self._guesser.close)
             costs = costs or PassCosts.usual(self.quant)
             self.scheduler = Scheduler(
@@ -168,11 +173,17 @@ class LlamaEngine:
 
     # Scoring
 
-    def score(self, text: bytes, start: int) -> list[TokenScore]:
-        return self.surprise(split_blanks(text)[0], start)
+    def score(self, text: bytes, start: int, *, progress: Progress | None = None) -> list[TokenScore]:
+        return self.surprise(split_blanks(text)[0], start, reading=progress)
 
     def surprise(
-        self, text: bytes, start: int = 0, *, stride: int | None = None, progress: Progress | None = None
+        self,
+        text: bytes,
+        start: int = 0,
+        *,
+        stride: int | None = None,
+        progress: Progress | None = None,
+        reading: Progress | None = None,
     ) -> list[TokenScore]:
         tokens = self._tokens(text, room=0) if stride is None else self.vocabulary.tokens(text)
         start = len(readable(text[:start]))
@@ -188,12 +199,12 @@ class LlamaEngine:
             for begin in begins:
                 part = tokens[begin : begin + self.window]
                 if begin + len(part) > first:
-                    scores += self._scored(part, first - begin)
+                    scores += self._scored(part, first - begin, reading)
                     first = begin + len(part)
                 task.advance(1)
         return scores
 
-    def _scored(self, tokens: list[int], first: int) -> list[TokenScore]:
+    def _scored(self, tokens: list[int], first: int, reading: Progress | None) -> list[TokenScore]:
         """The tokens from index `first` (1 at least), each given those before it."""
         scores: list[TokenScore] = []
 
@@ -204,7 +215,7 @@ class LlamaEngine:
                 scores.append(TokenScore(token, piece, found.logprob, found.rank, found.entropy))
 
         self.reserve(len(tokens))
-        self.cache.release(self._prefill.read(tokens, score_from=first, gather=gather))
+        self.cache.release(self._prefill.read(tokens, score_from=first, gather=gather, progress=reading))
         return scores
 
     def scratch(self, begun: bytes) -> AbstractContextManager[None]:

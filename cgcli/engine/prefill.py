@@ -7,9 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from cgcli.core.errors import Interrupted
+from cgcli.core.progress import Progress, Silent
 from cgcli.engine.cache import Branch, KVCache, Logits, Step, common_prefix
 from cgcli.engine.request import Timings
 from cgcli.native.interrupt import Interrupt
+
+_LONG = 256
+"""Tokens that take long enough to be read for somebody to want to see that it goes on."""
 
 Gather = Callable[[int, Sequence[int]], None]
 """Called with the address of logits, float32 [rows, n_vocab], and the indices of the tokens that they predict."""
@@ -23,10 +27,17 @@ class Prefill:
         self._interrupt = interrupt
         self._timings = timings
 
-    def read(self, tokens: list[int], *, score_from: int | None = None, gather: Gather | None = None) -> Branch:
+    def read(
+        self,
+        tokens: list[int],
+        *,
+        score_from: int | None = None,
+        gather: Gather | None = None,
+        progress: Progress | None = None,
+    ) -> Branch:
         """A branch of just these tokens, held once more, with the logits that follow them.
 
-        score_from: index (1 at least) of the first token whose prediction `gather` is to see.
+        score_from: index (1 at least) of the first token whose prediction `gather` is to see; progress: of a long one.
         Raises ContextError where there is no room, and Interrupted; what was read stays in the cache.
         """
         cache = self._cache
@@ -39,7 +50,7 @@ class Prefill:
             source, keep = None, 0
         branch = cache.fork(source, keep)
         try:
-            self._read(branch, tokens, score_from, gather)
+            self._read(branch, tokens, score_from, gather, progress)
         except BaseException:
             cache.release(branch)
             raise
@@ -55,23 +66,33 @@ class Prefill:
             self._cache.release(branch)
             raise
 
-    def _read(self, branch: Branch, tokens: list[int], score_from: int | None, gather: Gather | None) -> None:
+    def _read(
+        self,
+        branch: Branch,
+        tokens: list[int],
+        score_from: int | None,
+        gather: Gather | None,
+        progress: Progress | None = None,
+    ) -> None:
         started = time.perf_counter()
         cache = self._cache
         keep, n_batch = len(branch.tokens), cache.context.n_batch
         last = 0
+        shown = progress if progress and len(tokens) - keep > _LONG else Silent()
         try:
-            for at in range(keep, len(tokens), n_batch):
-                piece = tokens[at : at + n_batch]
-                rows = range(0)
-                if score_from is not None:
-                    rows = range(max(score_from - 1 - at, 0), min(len(piece), len(tokens) - 1 - at))
-                last = len(piece) - 1
-                cache.make_room(len(piece) + cache.spare_cells)
-                if self._interrupt.requested or not cache.run([Step(branch, piece, {*rows, last})]):
-                    raise Interrupted
-                if gather and rows:
-                    gather(cache.context.logits_address(rows[0]), range(at + rows[0] + 1, at + rows[-1] + 2))
+            with shown.task("reading", len(tokens) - keep, unit="steps") as task:
+                for at in range(keep, len(tokens), n_batch):
+                    piece = tokens[at : at + n_batch]
+                    rows = range(0)
+                    if score_from is not None:
+                        rows = range(max(score_from - 1 - at, 0), min(len(piece), len(tokens) - 1 - at))
+                    last = len(piece) - 1
+                    cache.make_room(len(piece) + cache.spare_cells)
+                    if self._interrupt.requested or not cache.run([Step(branch, piece, {*rows, last})]):
+                        raise Interrupted
+                    if gather and rows:
+                        gather(cache.context.logits_address(rows[0]), range(at + rows[0] + 1, at + rows[-1] + 2))
+                    task.advance(len(piece))
             branch.logits = self._copy(cache.context.logits_address(last))
         finally:
             self._timings.prefill_s += time.perf_counter() - started

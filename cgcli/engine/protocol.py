@@ -82,10 +82,11 @@ class Engine(Protocol):
         """
         ...
 
-    def score(self, text: bytes, start: int) -> list[TokenScore]:
+    def score(self, text: bytes, start: int, *, progress: Progress | None = None) -> list[TokenScore]:
         """How the model takes the tokens of a context that reach beyond byte `start`: see `surprise`.
 
         Blanks at its end, which a completion repeats, are left out. The cache then holds what `stream` needs.
+        progress: of the reading, where it is long.
         """
         ...
 

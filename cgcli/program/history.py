@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
-from cgcli.program.operations import Operation
+from cgcli.program.operations import Add, Operation, Put
 from cgcli.program.program import Program, digest, encode, from_file
 
 
@@ -64,7 +64,15 @@ class Saved:
     text: str
 
 
-Event = Commit | Point | Run | Saved
+@dataclass(frozen=True)
+class Setting:
+    """From now on this is set, at whatever version. value: as a person would type it."""
+
+    key: str
+    value: str
+
+
+Event = Commit | Point | Run | Saved | Setting
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,7 @@ class History:
     branch: str = "main"
     runs: dict[str, Run] = field(default_factory=dict)
     saved: Saved | None = None
+    settings: dict[str, str] = field(default_factory=dict)
     _forward: dict[tuple[str, int], int] = field(default_factory=dict)  # where redo goes from a version of a branch
 
     @classmethod
@@ -99,6 +108,21 @@ class History:
     @property
     def program(self) -> Program:
         return self.versions[self.at].program
+
+    @property
+    def drawn(self) -> int | None:
+        """The index of the turn of the current program that was drawn last; None where none of its turns was."""
+        since: list[Operation] = []
+        version = self.versions[self.at]
+        while version.parent is not None and version.operation is not None:
+            index = _drawn_by(version)
+            for operation in reversed(since):
+                index = None if index is None else operation.follow(index)
+            if index is not None:
+                return index
+            since.append(version.operation)
+            version = self.versions[version.parent]
+        return None
 
     def run_of(self, program: Program) -> Run | None:
         """What the program did when its text was last run, at whatever version."""
@@ -168,6 +192,8 @@ class History:
                 self.runs[event.text] = event
             case Saved():
                 self.saved = event
+            case Setting(key, value):
+                self.settings[key] = value
 
     def _keep_undone(self) -> None:
         """Name what was undone here, before something else is built in its place."""
@@ -185,3 +211,13 @@ class History:
         while at is not None and at > ancestor:
             at = self.versions[at].parent
         return at == ancestor
+
+
+def _drawn_by(version: Version) -> int | None:
+    """The index of the turn that was drawn to make a version; None where none was."""
+    match version.operation:
+        case Add(turn) if turn.candidates:
+            return len(version.program.turns) - 1
+        case Put(index, _, why) if why not in ("pick", "code"):
+            return index
+    return None

@@ -1,6 +1,7 @@
 """What can be done to a program: each operation is a value that makes of one program the next.
 
 A journal keeps operations, not programs; `Operation.apply` is all that is needed to have the programs again.
+`Operation.follow` says at which index a turn is afterwards, None where it is gone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ class Add:
     def apply(self, program: Program) -> Program:
         return program.add(self.turn)
 
+    def follow(self, index: int) -> int:
+        return index
+
     def __str__(self) -> str:
         return "a new turn"
 
@@ -36,6 +40,9 @@ class Put:
     def apply(self, program: Program) -> Program:
         return program.put(self.index, self.turn)
 
+    def follow(self, index: int) -> int:
+        return index
+
     def __str__(self) -> str:
         return f"{self.why} of turn {self.index + 1}"
 
@@ -48,6 +55,9 @@ class Drop:
 
     def apply(self, program: Program) -> Program:
         return program.drop(self.index)
+
+    def follow(self, index: int) -> int | None:
+        return None if index == self.index else index - (index > self.index)
 
     def __str__(self) -> str:
         return f"drop of turn {self.index + 1}"
@@ -62,6 +72,11 @@ class Move:
 
     def apply(self, program: Program) -> Program:
         return program.move(self.index, self.to)
+
+    def follow(self, index: int) -> int:
+        if index == self.index:
+            return self.to
+        return index - (index > self.index) + (self.to <= index - (index > self.index))
 
     def __str__(self) -> str:
         return f"move of turn {self.index + 1} to {self.to + 1}"

@@ -12,6 +12,7 @@ Each line after it is an event, with its time; done in order to the program of t
     {"time": "…", "event": "point", "branch": "main", "version": 0}
     {"time": "…", "event": "run", "text": "16 hexadecimal digits", "verdict": "ran", "passed": true, …}
     {"time": "…", "event": "saved", "path": "/home/me/mean.py", "text": "16 hexadecimal digits"}
+    {"time": "…", "event": "setting", "key": "temperature", "value": "0.8"}
 
 Versions are counted from 0, the header's own; every commit makes the next one. The other operations are `put` (index,
 turn, why), `drop` (index) and `move` (index, to), with turns counted from 0. The keys are the names of the fields in
@@ -29,7 +30,7 @@ from typing import Any
 
 from cgcli.core.reading import parse_json, shown
 from cgcli.core.typed import typed, word
-from cgcli.program.history import Commit, Event, Point, Run, Saved
+from cgcli.program.history import Commit, Event, Point, Run, Saved, Setting
 from cgcli.program.operations import Add, Drop, Move, Put
 from cgcli.program.program import Layout, Program
 from cgcli.program.turn import Turn
@@ -38,7 +39,7 @@ FORMAT = 1
 
 # What tells members of a union apart: under which key each has the name of its class, in small letters.
 _TAGS: dict[type, str] = {
-    **dict.fromkeys((Commit, Point, Run, Saved), "event"),
+    **dict.fromkeys((Commit, Point, Run, Saved, Setting), "event"),
     **dict.fromkeys((Add, Put, Drop, Move), "op"),
 }
 
@@ -77,6 +78,11 @@ def line(value: Header | Entry) -> bytes:
         record = {"time": value.time, **record["event"]}
     # What is no number of JSON's (an infinite perplexity) is written as JavaScript has it: better than a lost turn.
     return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def spelt(text: str) -> bytes:
+    """A text as it stands in a line."""
+    return json.dumps(text, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def header(data: bytes) -> Header:

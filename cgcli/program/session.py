@@ -129,8 +129,8 @@ class Session:
     ) -> None:
         """model: its name, for the facts; fold: whether a program that is too long may be (one in a raw layout is not).
 
-        prefer: chooses among usable candidates; None: the most probable one. progress: of candidates that are drawn
-        together, of which nothing is seen before they are done.
+        prefer: chooses among usable candidates; None: the most probable one. progress: of what is long to read, and of
+        candidates that are drawn together, of which nothing is seen before they are done.
         """
         self.engine = engine
         self.program = program
@@ -203,9 +203,11 @@ class Session:
     def aside(self) -> Iterator[None]:
         """What the block reads is only looked at: the turns to come are drawn as they would be without."""
         known = self._known
-        with self.engine.scratch(encode(self.program.source())):
-            yield
-        self._known = known
+        try:
+            with self.engine.scratch(encode(self.program.source())):
+                yield
+        finally:
+            self._known = known
 
     def read(self, plan: Plan) -> Reading:
         """Let the model read the program and the prompt, and score that.
@@ -218,7 +220,7 @@ class Session:
         tokens = engine.count(begun) - self._count(plan.before)
         engine.reserve(plan.tokens + self._room(1))
         # Always, also where nobody asked: what a pass reads decides its last bits, so looking must not change the text.
-        scores = [] if plan.prompt is None else engine.score(begun, len(plan.before))
+        scores = [] if plan.prompt is None else engine.score(begun, len(plan.before), progress=self._progress)
         self._known = begun
         read = engine.timings.prefill_tokens - before
         return Reading(plan, tokens, tuple(scores), read, time.perf_counter() - started)

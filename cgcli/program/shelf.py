@@ -14,6 +14,7 @@ from cgcli.core.reading import read_bytes
 from cgcli.program.history import Saved
 from cgcli.program.journal import MAX_BYTES, Journal, Recording, forget, is_open, read
 from cgcli.program.program import Program, digest
+from cgcli.program.records import spelt
 
 
 @dataclass(frozen=True)
@@ -76,31 +77,28 @@ class Shelf:
 
         Raises CgcliError where it is open elsewhere.
         """
-        saved = Saved(str(path.resolve()), digest(text))
-        for one in self.ids():
-            try:
-                # Most files need not be understood: they do not name the text.
-                found = (
-                    saved.text.encode() in read_bytes(self._path(one), MAX_BYTES)
-                    and read(self._path(one)).history.saved
-                )
-            except (OSError, CgcliError):
-                continue
-            if found == saved:
+        wanted = Saved(str(path.resolve()), digest(text))
+        for one, saved in self._saved(wanted.path, wanted.text):
+            if saved == wanted:
                 return self.open(one)
         return None
 
     def wrote(self, path: Path) -> str | None:
         """The id of the program that was last saved to a file, whatever that holds now; None where there is none."""
         name = str(path.resolve())
+        return next((one for one, saved in self._saved(name) if saved.path == name), None)
+
+    def _saved(self, *words: str) -> Iterator[tuple[str, Saved]]:
+        """Ids, and where the program was last saved, of those whose file has these words: no other is understood."""
+        marks = [spelt(word) for word in words]
         for one in self.ids():
             try:
-                saved = read(self._path(one)).history.saved
+                data = read_bytes(self._path(one), MAX_BYTES)
+                saved = read(self._path(one)).history.saved if all(mark in data for mark in marks) else None
             except (OSError, CgcliError):
                 continue
-            if saved and saved.path == name:
-                return one
-        return None
+            if saved:
+                yield one, saved
 
     def list(self) -> tuple[Summary, ...]:
         """Every program, the one that something was last done to first; a damaged one with what is wrong with it."""

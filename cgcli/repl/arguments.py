@@ -43,17 +43,25 @@ def _turns(repl: Repl, _typed: str) -> Iterator[Offer]:
 
 
 def _candidate(repl: Repl, word: str) -> int:
-    candidates = repl.program.turns[-1].candidates if repl.program.turns else ()
+    turn = _drawn(repl)
     number = whole_number(word, "candidate")
-    if number > len(candidates):
-        there = f"the last turn has {len(candidates)}" if repl.program.turns else "there is no turn yet"
+    if turn is None or number > len(repl.program.turns[turn].candidates):
+        count = 0 if turn is None else len(repl.program.turns[turn].candidates)
+        there = "there is no turn yet" if turn is None else f"turn {turn + 1} has {count}"
         raise UsageError(f"no candidate {number}, {there}", hint="/show")
     return number - 1
 
 
 def _candidates(repl: Repl, _typed: str) -> Iterator[Offer]:
-    for number, one in enumerate(repl.program.turns[-1].candidates if repl.program.turns else (), 1):
+    turn = _drawn(repl)
+    for number, one in enumerate(() if turn is None else repl.program.turns[turn].candidates, 1):
         yield str(number), one.text.partition("\n")[0]
+
+
+def _drawn(repl: Repl) -> int | None:
+    """The index of the turn whose candidates are meant."""
+    drawn = repl.history.drawn
+    return len(repl.program.turns) - 1 if drawn is None and repl.program.turns else drawn
 
 
 def _one_of(what: str, words: Callable[[Repl], Iterable[str]]) -> Callable[[Repl, str], str]:
@@ -147,4 +155,4 @@ ON_OFF = Argument("on|off", _one_of("the switch", lambda _: ["on", "off"]), _eac
 NAME = Argument("NAME", _command, _commands)
 WORDS = Argument("WORDS", whole=True)
 ALTERNATIVES = Argument("A | B", whole=True)
-ARGS = Argument("ARGS", many=True, is_optional=True)
+ARGS = Argument("ARGS", offer=_each(lambda _: ["all"]), many=True, is_optional=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from cgcli.core.errors import UsageError
-from cgcli.core.visible import clipped, visible
+from cgcli.core.visible import clipped, columns, visible
 from cgcli.program.parsing import parsed
 from cgcli.program.program import Program, digest
 from cgcli.program.turn import Candidate, Turn
 from cgcli.repl.reader import Card
 from cgcli.repl.state import Repl
 
-_TOLD = 60
-"""Columns for what a candidate did when it was run."""
+_TOLD = 100
+"""Columns for what a candidate did when it was run: three rows of the narrowest card hold them."""
+_TOLD_END = 30
+"""Columns of its end, where an error tells its line."""
 
 
 def choose(repl: Repl, before: Program, turn: Turn) -> Turn | None:
@@ -19,7 +21,7 @@ def choose(repl: Repl, before: Program, turn: Turn) -> Turn | None:
     choices = cards(repl, before, turn)
     while (index := repl.reader.choose(choices)) is not None:
         try:
-            return take(turn, index)
+            return take(turn, choices[index].number - 1)
         except UsageError as error:
             repl.screen.error(error)
     return None
@@ -33,40 +35,56 @@ def take(turn: Turn, index: int) -> Turn:
 
 
 def cards(repl: Repl, before: Program, turn: Turn) -> list[Card]:
-    """What there is to choose from; `*` marks what stands."""
-    count = len(turn.candidates)
-    return [
-        Card(
-            f"{index + 1} of {count}{' *' * (index == turn.accepted)}",
-            facts(repl, before, turn, index),
-            candidate.text,
-            index == turn.accepted,
-        )
-        for index, candidate in enumerate(turn.candidates)
-    ]
+    """What there is to choose from, each text once, by the number of the first candidate that has it; `*` marks what
+    stands, by its own number."""
+    alike: dict[str, list[int]] = {}
+    for index, candidate in enumerate(turn.candidates):
+        alike.setdefault(candidate.text, []).append(index)
+    found = []
+    for indices in alike.values():
+        stands = turn.accepted in indices
+        index = turn.accepted if stands and turn.accepted is not None else indices[0]
+        title = f"{index + 1} of {len(turn.candidates)}"
+        title += f", drawn {'twice' if len(indices) == 2 else f'{len(indices)} times'}" * (len(indices) > 1)
+        text = turn.candidates[index].text
+        found.append(Card(title + " *" * stands, facts(repl, before, turn, index), text, stands, index + 1))
+    return found
+
+
+def same_as(turn: Turn, index: int) -> int | None:
+    """The index of an earlier candidate with the same text; None where there is none, or no text."""
+    text = turn.candidates[index].text
+    first = next(number for number, other in enumerate(turn.candidates) if other.text == text)
+    return first if text and first < index else None
 
 
 def facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
-    """What is known of a candidate, in a line: log-probability a token, whether it parses, what it did when run.
-
-    Of one with the same text as an earlier one only that is said.
-    """
+    """What is known of a candidate, in a line: what it did when run, log-probability a token, whether it parses."""
     candidate = turn.candidates[index]
-    same = next(number for number, other in enumerate(turn.candidates) if other.text == candidate.text)
-    if candidate.text and same < index:
-        return f"the same as {same + 1}"
-    known = [] if candidate.mean_logprob is None else [f"log-probability {candidate.mean_logprob:.2f}"]
-    if candidate.finish_reason in ("interrupted", "empty"):
-        known.append(candidate.finish_reason)
     text = program_with(before, turn, candidate).source()
-    if repl.language.name == "python" and candidate.text:
-        known.append("parses" if parsed(text) else "does not parse")
+    known = []
     if run := repl.history.runs.get(digest(text)):
         lines = run.output.split("\n")
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
         told = f"prints {said}" if run.passed and said else run.words if run.passed else f"run: {run.words}"
-        known.append(clipped(visible(told), _TOLD))
+        known.append(_shortened(visible(told)))
+    if candidate.mean_logprob is not None:
+        known.append(f"log-probability {candidate.mean_logprob:.2f}")
+    if candidate.finish_reason in ("interrupted", "empty"):
+        known.append(candidate.finish_reason)
+    if repl.language.name == "python" and candidate.text:
+        known.append("parses" if parsed(text) else "does not parse")
     return ", ".join(known)
+
+
+def _shortened(told: str) -> str:
+    """Without its middle, where it is too long: an error begins with its kind and ends with its line."""
+    if columns(told) <= _TOLD:
+        return told
+    end = len(told)
+    while columns(told[end - 1 :]) <= _TOLD_END:
+        end -= 1
+    return clipped(told, _TOLD - _TOLD_END) + told[end:]
 
 
 def program_with(before: Program, turn: Turn, candidate: Candidate) -> Program:

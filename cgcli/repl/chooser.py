@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _NARROWEST = 38
 """Columns that a candidate needs for its code to be read."""
 _MOST_FACTS = 3
-"""Rows of them, so that there is room for code."""
+"""Rows of them in the narrowest, so that there is room for code."""
+_ON = "· "
+"""Before the rest of a line of code that is too wide."""
 _BETWEEN = " │ "
 _KEYS = "← → or its number: another · ↑ ↓ scroll · Enter take it · q leave"
 
@@ -30,7 +32,9 @@ def side_by_side(cards: Sequence[Card], width: int) -> list[str]:
     share = _share(beside, width)
     lines: list[str] = []
     for first in range(0, len(cards), beside):
-        row = [[visible(card.title), *_facts(card, share), *_code(card)] for card in cards[first : first + beside]]
+        row = [
+            [visible(card.title), *_facts(card, share), *_code(card, share)] for card in cards[first : first + beside]
+        ]
         lines += [""] * bool(lines) + _joined(row, share)
     return lines
 
@@ -45,11 +49,31 @@ def _share(beside: int, width: int) -> int:
 
 
 def _facts(card: Card, share: int) -> list[str]:
-    return textwrap.wrap(visible(card.facts), share, max_lines=_MOST_FACTS, placeholder="…")
+    most = max(_MOST_FACTS, -(-_MOST_FACTS * _NARROWEST // share))
+    text = visible(card.facts)
+    rows = textwrap.wrap(text, share)
+    if len(rows) > most:  # words as they fill the rows
+        rows = _rows(text, share)
+        rows[most - 1 :] = [clipped("".join(rows[most - 1 :]), share)]
+    return rows
 
 
-def _code(card: Card) -> list[str]:
-    return [visible(line) for line in card.code.strip("\n").split("\n")]
+def _code(card: Card, share: int) -> list[str]:
+    """All of it: a line that is too wide goes on in the next row."""
+    lines = (visible(line).expandtabs() for line in card.code.strip("\n").split("\n"))
+    return [row for line in lines for row in _rows(line, share, _ON if share > 2 * len(_ON) else "")]
+
+
+def _rows(line: str, share: int, on: str = "") -> list[str]:
+    """A line in rows of so many columns, each but the first behind `on`."""
+    rows, width = [""], 0
+    for character in line:
+        if rows[-1] and width + columns(character) > share:
+            rows.append(on)
+            width = columns(on)
+        rows[-1] += character
+        width += columns(character)
+    return rows
 
 
 def _joined(row: Sequence[Sequence[str]], share: int) -> list[str]:
@@ -77,6 +101,11 @@ class Chooser:
             self.at = to
             self._top = 0
 
+    def move_to_number(self, number: int) -> None:
+        numbers = [card.number or place for place, card in enumerate(self.cards, 1)]
+        if number in numbers:
+            self.move(numbers.index(number))
+
     def scroll(self, by: int) -> None:
         self._top = max(0, self._top + min(by, self._hidden))
 
@@ -87,7 +116,7 @@ class Chooser:
         first = self.at // beside * beside
         page = self.cards[first : first + beside]
         facts = _joined([_facts(card, share) for card in page], share)
-        code = _joined([_code(card) for card in page], share)
+        code = _joined([_code(card, share) for card in page], share)
         room = max(1, height - 3 - len(facts))  # beside the titles and the keys, one row stays free
         seen = code[self._top : self._top + room]
         self._hidden = len(code) - self._top - len(seen)
@@ -133,7 +162,7 @@ def choose(
 
         @keys.add(digit)
         def _(event: KeyPressEvent) -> None:
-            chooser.move(int(event.data) - 1)
+            chooser.move_to_number(int(event.data))
 
     for key, lines in (("up", -1), ("k", -1), ("down", 1), ("j", 1), ("pageup", -10), ("pagedown", 10)):
 

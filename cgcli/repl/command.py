@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cgcli.core.config import nearest
@@ -49,11 +49,12 @@ class Argument:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: `/name` and its arguments."""
+    """A command: `/name` and its arguments. forms: first words that make another thing of it, and what they do."""
 
     name: str
     arguments: tuple[Argument, ...]
     run: Callable[..., None]
+    forms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def usage(self) -> str:
@@ -62,6 +63,12 @@ class Command:
     @property
     def summary(self) -> str:
         return self.help.partition("\n")[0]
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """Its lines in `/help`: how it is typed, and what it does."""
+        forms = ((f"/{self.name} {word}", about) for word, about in self.forms.items())
+        return [(self.usage, self.summary), *forms]
 
     @property
     def help(self) -> str:
@@ -97,12 +104,14 @@ COMMANDS: dict[str, Command] = {}
 """By name, in the order of `/help`; filled by `cgcli.repl.commands`."""
 
 
-def command(*arguments: Argument) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    *arguments: Argument, forms: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A function becomes the command of its name."""
 
     def register(run: Callable[..., None]) -> Callable[..., None]:
         name = run.__name__.rstrip("_")
-        COMMANDS[name] = Command(name, arguments, run)
+        COMMANDS[name] = Command(name, arguments, run, forms or {})
         return run
 
     return register

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 
 class Loader:
-    """open: returns the loaded engine, or raises; changed: called on the loader's thread when that is over."""
+    """open: returns the loaded engine, or raises; Interrupted, soon after the function that it is given says that it is
+    not wanted any more. changed: called on the loader's thread when that is over."""
 
-    def __init__(self, open: Callable[[], Engine], changed: Callable[[], None]) -> None:
+    def __init__(self, open: Callable[[Callable[[], bool]], Engine], changed: Callable[[], None]) -> None:
         self._open = open
         self._changed = changed
+        self._closed = threading.Event()
+        self._waited = threading.Event()  # so that Ctrl-C is meant for what loads
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
         self.engine: Engine | None = None
@@ -43,7 +46,11 @@ class Loader:
         if self._thread is None or isinstance(self._error, Interrupted):
             self.start()
         if self._thread is not None:
-            self._thread.join()
+            self._waited.set()
+            try:
+                self._thread.join()
+            finally:
+                self._waited.clear()
         if self._error is not None:
             raise self._error
         assert self.engine is not None  # nobody waits for a loader that was closed
@@ -51,24 +58,21 @@ class Loader:
 
     def close(self) -> None:
         """Give the model back; one that is still loading is given up."""
-        if self.loading:
-            from cgcli.native.interrupt import Interrupt
-
-            Interrupt().set()  # what loads looks at it, as after Ctrl-C
-            self._join()
-            Interrupt().clear()
-        self._join()
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
         if self.engine is not None:
             self.engine.close()
             self.engine = None
 
-    def _join(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
+    def _cancelled(self) -> bool:
+        from cgcli.native.interrupt import Interrupt
+
+        return self._closed.is_set() or (self._waited.is_set() and Interrupt().requested)
 
     def _load(self) -> None:
         try:
-            self.engine = self._open()
+            self.engine = self._open(self._cancelled)
         except Exception as error:  # raised again in `wait`, where somebody listens
             self._error = error
         self._changed()

@@ -10,12 +10,16 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Card:
-    """A candidate as the chooser shows it: its title, one line of facts, its code; whether it stands already."""
+    """A candidate as the chooser shows it: its title, one line of facts, its code; whether it stands already.
+
+    number: that it is chosen by; 0 for its place among the others.
+    """
 
     title: str
     facts: str
     code: str
     stands: bool = False
+    number: int = 0
 
 
 @dataclass

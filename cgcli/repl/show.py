@@ -8,7 +8,7 @@ from cgcli.core.visible import clipped, columns
 from cgcli.program import parsing
 from cgcli.program.program import Program
 from cgcli.program.turn import Turn
-from cgcli.repl.candidates import facts
+from cgcli.repl.candidates import facts, same_as
 from cgcli.repl.state import Repl
 
 
@@ -63,7 +63,9 @@ def turn(repl: Repl, index: int) -> None:
     before = repl.program.until(index)
     for number in range(len(one.candidates)):
         mark = "*" if number == one.accepted else " "
-        repl.screen.say(f"{mark} candidate {number + 1}: {facts(repl, before, one, number)}")
+        same = same_as(one, number)
+        known = facts(repl, before, one, number) if same is None else f"the same as {same + 1}"
+        repl.screen.say(f"{mark} candidate {number + 1}: {known}")
     if how := one.facts:
         perplexity = "" if how.prompt_perplexity is None else f", perplexity {how.prompt_perplexity:.1f}"
         folded = f", {how.folded} tokens of the program folded" if how.folded else ""
@@ -72,6 +74,11 @@ def turn(repl: Repl, index: int) -> None:
             f"{how.model} {how.quant}, seed {how.seed}, temperature {how.temperature:g}, top_p {how.top_p:g}, "
             f"{how.seconds:.1f} s"
         )
+
+
+def tell_turn(repl: Repl, index: int) -> None:
+    """Which turn is meant: its number, and the first line of its prompt."""
+    repl.screen.note(f"turn {index + 1}, {(repl.program.turns[index].prompt or '').partition(chr(10))[0]}")
 
 
 def broken_turn(repl: Repl) -> int | None:

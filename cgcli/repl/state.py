@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from cgcli.core.errors import UsageError
 from cgcli.core.files import content
 from cgcli.core.progress import Progress, Silent
-from cgcli.program.history import Event, History, Saved
+from cgcli.program.history import Commit, Event, History, Point, Saved, Setting
 from cgcli.program.languages import Language, language
 from cgcli.program.program import Program
 from cgcli.repl.loader import Loader
 from cgcli.repl.opening import new_program, open_file
-from cgcli.repl.options import Options
+from cgcli.repl.options import KEYS, Options
 
 if TYPE_CHECKING:
     from cgcli.engine.protocol import Engine
@@ -40,8 +41,11 @@ class Models(Protocol):
         """The model called so; the one of the settings for None. Raises ModelNotFound and others of its kind."""
         ...
 
-    def open(self, choice: Choice) -> Engine:
-        """Load it. Called on another thread; nothing may be shown. Raises ModelFileError, UsageError, CgcliError."""
+    def open(self, choice: Choice, cancelled: Callable[[], bool]) -> Engine:
+        """Load it. Called on another thread; nothing may be shown. cancelled: whether nobody wants it any more.
+
+        Raises ModelFileError, UsageError, CgcliError, Interrupted.
+        """
         ...
 
     def names(self) -> Iterable[str]:
@@ -58,7 +62,7 @@ class Repl:
     the last prompt; fold: the last one; ended: whether to leave; turn: the number of the turn that a prompt is typed
     for, where it is not the next one; asked: tokens of all contexts that were asked for; stale: turns that were last
     said to be; again: a prompt that came to nothing, for the next line; notes: what is to be said when nobody types,
-    which other threads may add to.
+    which other threads may add to; given: settings that were asked for when it was started.
     """
 
     shelf: Shelf
@@ -81,12 +85,15 @@ class Repl:
     stale: tuple[int, ...] = ()
     again: str = ""
     notes: deque[str] = field(default_factory=deque)
+    given: frozenset[str] = frozenset()
     loader: Loader = field(init=False)
     _session: Session | None = None
 
     def __post_init__(self) -> None:
         self.loader = self._new_loader()
         self._own_colour = self.screen.colour
+        self._set: dict[str, str] = {}  # by commands, here or in the session that goes on
+        self._recall()
 
     @property
     def history(self) -> History:
@@ -113,9 +120,15 @@ class Repl:
     def do(self, event: Event) -> None:
         """Let it happen, and keep it. Raises CgcliError where the disk says no: it has happened all the same."""
         opened, self.opened = self.opened, None
-        self.journal.append(*([opened] if opened else []), event)
-        if self.reading and all(turn.prompt != self.reading.plan.prompt for turn in self.program.turns):
+        self.journal.append(*([opened] if opened else []), *self._unwritten(), event)
+        if isinstance(event, Commit | Point) and self.reading and not self._is_of_the_last_drawn(self.reading):
             self.reading = self.fold = None  # undone, dropped, on another branch
+
+    def _is_of_the_last_drawn(self, reading: Reading) -> bool:
+        index, plan = self.history.drawn, reading.plan
+        if index is None or self.program.turns[index].prompt != plan.prompt:
+            return False
+        return self.program.until(index).source() == plan.program.source()
 
     def session(self) -> Session:
         """The session with the model, as soon as that is loaded. Raises what loading raised, Interrupted."""
@@ -163,6 +176,7 @@ class Repl:
         """Go on with the program of a file (see `open_file`). Raises CgcliError; the program stays then."""
         self.journal.flush()
         self._take(*open_file(self.shelf, path, self.options.settings, self.choice))
+        self._recall()
 
     def clear(self) -> None:
         """A new program in the same language. Raises CgcliError where the former one could not be kept; it stays."""
@@ -171,10 +185,36 @@ class Repl:
         self._take(self.shelf.new(new_program(code, self.options.settings, self.choice), code.name), None)
 
     def set(self, key: str, text: str) -> None:
-        """Change an option. Raises UsageError."""
+        """Change an option; it is the session's, and comes back with it. Raises UsageError, CgcliError like `do`."""
         self.options = self.options.told(key, text)
         color = self.options.settings.color
         self.screen.colour = self._own_colour if color == "auto" else color == "always"
+        self._set[key] = self.options.shown(key)
+        if self.journal.id:  # else with the first event: a program in which nothing was done leaves no trace
+            self.journal.append(*self._unwritten())
+
+    def _unwritten(self) -> list[Event]:
+        """What was set, and the journal does not know."""
+        return [Setting(key, value) for key, value in self._set.items() if self.history.settings.get(key) != value]
+
+    def _recall(self) -> None:
+        """Set what was set in the session that goes on; what was asked for at the start stands."""
+        back = []
+        for key, value in tuple(self.history.settings.items()):
+            if key in self.given or key in self._set:
+                self._set[key] = self.options.shown(key)
+            elif key == "unsafe":
+                if value == "on" and not self.options.unsafe:
+                    self.notes.append("unsafe is off again: /set unsafe on")
+            elif key in KEYS and self.options.shown(key) != value:
+                try:
+                    self.set(key, value)
+                except UsageError as error:  # another version of cgcli wrote it
+                    self.notes.append(f"{error.line}: not set again")
+                else:
+                    back.append(f"{key} {value}")
+        if back:
+            self.notes.append(f"set again: {', '.join(back)}")
 
     def close(self) -> None:
         """Give back the model, and the program's file; Ctrl-C does not keep it from that."""

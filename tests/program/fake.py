@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from cgcli.core.errors import ContextError
+from cgcli.core.progress import Progress
 from cgcli.engine.request import Completion, FinishReason, Request, Timings, TokenScore
 
 
@@ -79,7 +80,7 @@ class ScriptedEngine:
             else:
                 yield index, Completion("", 0, None, "interrupted", request.candidate)
 
-    def score(self, text: bytes, start: int) -> list[TokenScore]:
+    def score(self, text: bytes, start: int, *, progress: Progress | None = None) -> list[TokenScore]:
         """Every byte has a log-probability of -1."""
         self.check(text)
         self.timings.prefill_tokens += len(text) - start

@@ -204,3 +204,22 @@ def test_runs_are_of_texts_and_saved_until_the_text_changes(tmp_path: Path) -> N
     assert history.run_of(history.program) is None
     history.apply(history.undo())
     assert history.run_of(history.program) is ran and not history.unsaved
+
+
+def test_the_turn_that_was_drawn_last_is_no_other_s_number() -> None:
+    history = grown("a", "b", "c")
+    assert history.drawn == 2
+    history.apply(history.commit(Put(0, replace(history.program.turns[0], completion="new"), "retry")))
+    assert history.drawn == 0
+    history.apply(history.commit(Move(0, 2)))
+    assert history.drawn == 2
+    history.apply(history.commit(Drop(0)))
+    assert history.drawn == 1
+    history.apply(history.commit(Put(0, history.program.turns[0].rewrite("by hand"), "code")))
+    assert history.drawn == 1
+    history.apply(history.commit(Drop(1)))
+    assert history.drawn == 0  # c, which was drawn before it
+    for _ in range(5):
+        history.apply(history.undo())
+    assert history.drawn == 2
+    assert History.of(Program("x = 1\n")).drawn is None

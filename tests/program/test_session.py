@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import pytest
 
-from cgcli.core.errors import ContextError
+from cgcli.core.errors import ContextError, Interrupted
+from cgcli.core.progress import Progress, Silent, Unit
 from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.request import TokenScore
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.program.program import RAW, Program, digest
@@ -247,3 +249,50 @@ def test_what_is_only_looked_at_changes_no_later_turn(engine: LlamaEngine, prefi
     (plain, read), (looked, read_again) = scores(looks=False), scores(looks=True)
     assert looked == plain
     assert read_again == read - kept
+
+
+def test_what_was_known_is_known_again_though_a_look_was_interrupted() -> None:
+    """Else the next fold would tell a wrong number of tokens that are read again."""
+
+    class Pressed(ScriptedEngine):
+        def score(self, text: bytes, start: int, *, progress: Progress | None = None) -> list[TokenScore]:
+            if text.endswith(b"stop\n"):
+                raise Interrupted
+            return super().score(text, start)
+
+    one = session(Pressed(["x = 1\n"]), "import os\n")
+    drain(one.add("first"))
+    known = one._known
+    with pytest.raises(Interrupted), one.aside():
+        one.read(one.plan("other words"))
+        assert one._known != known
+        one.read(one.plan("stop"))
+    assert one._known == known
+
+
+class Watched(Silent):
+    """Progress, and how far it came."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[str, int | None, list[int]]] = []
+
+    def task(self, label: str, total: int | None, *, unit: Unit = "bytes", done: int = 0) -> Self:
+        self.tasks.append((label, total, []))
+        return self
+
+    def advance(self, amount: int) -> None:
+        self.tasks[-1][2].append(amount)
+
+
+def test_something_moves_while_a_long_prompt_is_read(engine: LlamaEngine) -> None:
+    engine.cache.restart()
+    progress = Watched()
+    program = Program("".join(f"value_{n} = {n}\n" for n in range(120)))
+    one = Session(engine, program, Generation(Sampling(), 4, CODEGEN), progress=progress)
+    reading = one.read(one.plan("add them"))
+    [(label, total, steps)] = progress.tasks
+    assert (label, total, sum(steps)) == ("reading", reading.read, reading.read)
+    assert len(steps) > 1
+    drain(one.draw(reading))
+    one.read(one.plan("multiply them"))
+    assert len(progress.tasks) == 1  # the program is known: there is little to read

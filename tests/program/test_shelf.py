@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
+from cgcli.program.journal import Recording, read
 from cgcli.program.operations import Add
 from cgcli.program.program import Program
 from cgcli.program.shelf import Shelf
@@ -137,3 +138,26 @@ def test_removing(shelf: Shelf) -> None:
         shelf.remove("20261123-0415")
     assert shelf.remove("0415") == "20261123-0415"
     assert shelf.list() == () and not (shelf.folder / ".locks" / "20261123-0415.lock").exists()
+
+
+@pytest.mark.parametrize("name", ["new.py", "caf\udce9.py", 'a"b\n.py'])
+def test_a_file_that_no_session_wrote_makes_nobody_read_the_journals(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    text = ""
+    for number in range(3):
+        text = shelf.read(kept(shelf, f"one-{number}", "read", file=tmp_path / f"{number}.py")).history.program.source()
+    parsed: list[Path] = []
+
+    def reading(path: Path) -> Recording:
+        parsed.append(path)
+        return read(path)
+
+    monkeypatch.setattr("cgcli.program.shelf.read", reading)
+    assert shelf.of_file(tmp_path / name, text) is None and shelf.wrote(tmp_path / name) is None
+    assert not parsed
+    kept(shelf, "its", "read", file=tmp_path / name)
+    assert shelf.wrote(tmp_path / name) == "its"
+    with shelf.of_file(tmp_path / name, text) or pytest.fail() as journal:
+        assert journal.id == "its"
+    assert {path.stem for path in parsed} == {"its"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -73,7 +73,7 @@ class OneModel:
             raise ModelNotFound("no model named 'gone'", hint="`cgcli models` lists all")
         return Choice(name or "tiny", Path("tiny.gguf"), "q8_0")
 
-    def open(self, choice: Choice) -> AnsweringEngine:
+    def open(self, choice: Choice, cancelled: Callable[[], bool]) -> AnsweringEngine:
         if choice.name == "broken":
             raise CgcliError("broken.gguf is no model", hint="/model NAME")
         return self.engine

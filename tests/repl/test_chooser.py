@@ -90,6 +90,44 @@ def test_facts_that_are_too_long_for_a_line_have_two() -> None:
     assert [line.split(" │ ")[0].rstrip() for line in shown.split("\n")][:-1] == one_two
 
 
+def test_a_line_of_code_that_is_too_wide_goes_on_below() -> None:
+    """So that candidates are told apart which differ there only."""
+    codes = [f'print(f"the largest of all values is {{max({name})}}")\n\ty = 1\n' for name in ("numbers", "values")]
+    cards = [Card(f"{n} of 2", "", code) for n, code in enumerate(codes, 1)]
+    shown = "".join(text for _, text, *_ in Chooser(cards).fragments(80, 24)).split("\n")
+    for lines in (side_by_side(cards, 80), shown[:-1]):
+        first, second = zip(*((part.rstrip() for part in f"{line} │ ".split(" │ ")[:2]) for line in lines), strict=True)
+        assert first == ("1 of 2", 'print(f"the largest of all values is {', '· max(numbers)}")', "        y = 1")
+        assert second == ("2 of 2", 'print(f"the largest of all values is {', '· max(values)}")', "        y = 1")
+
+
+@given(st.text(st.sampled_from("ab 日\t"), max_size=120), st.integers(1, 60))
+def test_nothing_of_a_line_of_code_is_cut(line: str, width: int) -> None:
+    rows = [row.removeprefix("·") for row in side_by_side([Card("1", "", f"x{line}x")], max(width, 2))[1:]]
+    assert "".join(rows).replace(" ", "") == f"x{line}x".expandtabs().replace(" ", "")
+
+
+def test_a_candidate_is_taken_by_its_number_where_others_are_alike() -> None:
+    cards = [Card("1", "", "x", number=1), Card("2, drawn twice", "", "y", number=2), Card("4", "", "z", number=4)]
+    for keys, taken in (("4\r", 2), ("2\r", 1), ("3\r", 0), ("23\r", 1)):
+        with create_pipe_input() as pipe:
+            pipe.send_text(keys)
+            assert choose(cards, input=pipe, output=DummyOutput()) == taken
+
+
+@pytest.mark.parametrize("width", [20, 30, 38, 80])
+def test_what_a_candidate_did_is_never_cut(width: int) -> None:
+    told = "run: ModuleNotFoundError: " + "no_module_of_this_name_here " * 2 + "line 7, "
+    assert len(told) < 100
+    cards = [Card("1 of 2", told + "log-probability -0.52, parses, and more " * 9, "x = 1\n")] * 2
+    for lines in (
+        side_by_side(cards, width),
+        "".join(text for _, text, *_ in Chooser(cards).fragments(width, 40)).split("\n"),
+    ):
+        text = "".join(line.split(" │ ")[0].strip() for line in lines)
+        assert told.replace(" ", "") in text.replace(" ", "")
+
+
 def test_facts_leave_room_for_the_code() -> None:
     cards = [Card("1 of 2", "log-probability -0.52, prints " + "z" * 3000, "x = 1\n"), CARDS[0]]
     shown = "".join(text for _, text, *_ in Chooser(cards).fragments(80, 24)).split("\n")

@@ -49,15 +49,16 @@ class TestRunning:
         run = repl.history.run_of(repl.program)
         assert run is not None
         assert (run.output, run.errors) == ("42\n", "careful")
-        assert "parses, prints 42\n" in shown
+        assert "candidate 1: prints 42, log-probability -0.50, parses\n" in shown
         assert json.loads((tmp_path / "work" / "x.json").read_text())["outputs"] == [42]
 
     def test_what_a_candidate_prints_is_told_in_a_line(self, tmp_path: Path) -> None:
         _, shown, _ = play(tmp_path, "/set unsafe on", "/n 2", "shout", "/run all", "/show 1")
-        assert "parses, prints zzzz" in shown
-        told = [line for line in shown.splitlines() if "parses, " in line and "zzz" in line]
+        told = [line for line in shown.splitlines() if ", parses" in line and "zzz" in line]
         assert len(told) == 6  # of both: after the runs, in the chooser, by /show
-        assert all(len(line) < 110 and line.rstrip("]").endswith("…") for line in told)
+        assert all(len(line) < 160 for line in told)
+        assert any(": prints zzzz" in line and "z…z" in line for line in told)
+        assert any(": run: ValueError: zzzz" in line and "z…, line 4, log" in line for line in told)
 
 
 class TestScripts:

@@ -9,7 +9,8 @@ import pytest
 
 from cgcli.core.config import Settings
 from cgcli.program.program import digest
-from tests.repl.scripted import AnsweringEngine, play
+from cgcli.repl.loop import attempt
+from tests.repl.scripted import AnsweringEngine, ScriptedReader, make_repl, play
 
 
 class TestDrawing:
@@ -183,3 +184,53 @@ class TestDrawing:
         assert told == ["the window of 400 tokens has room for 65 more, not for 100"]
         assert shown.index("range(50)") < shown.index("room for") < shown.index("print(max(numbers))")
         assert status == 0
+
+
+class TestTheTurnDrawnLast:
+    """/pick, /diff I and /run all are about it, and say which it is."""
+
+    def test_it_is_picked_from_wherever_it_stands(self, tmp_path: Path) -> None:
+        lines = "a list with ten numbers", "print their mean", "/retry 1", "/pick 1"
+        repl, shown, _ = play(tmp_path, *lines)
+        assert repl.program.turns[0].completion == "numbers = list(range(10))"
+        assert repl.program.turns[1].completion == "print(sum(numbers) / len(numbers))"
+        assert "› /pick 1\nturn 1 is candidate 1 of 2 now\nnumbers = list(range(10))\n" in shown
+
+    def test_it_is_named_before_one_is_chosen(self, tmp_path: Path) -> None:
+        lines = "a list with ten numbers", "print their mean", "/retry 1", "/pick"
+        _, shown, _ = play(tmp_path, *lines, choices=[0])
+        assert "› /pick\nturn 1, a list with ten numbers\n[1 of 2: " in shown
+
+    def test_errors_name_it(self, tmp_path: Path) -> None:
+        _, shown, _ = play(tmp_path, "a list with ten numbers", "print their mean", "/retry 1", "/pick 3")
+        assert "no candidate 3, turn 1 has 2" in shown
+
+    def test_its_candidates_are_compared_in_the_whole_program(self, tmp_path: Path) -> None:
+        _, shown, _ = play(tmp_path, "a list with ten numbers", "print their mean", "/retry 1", "/diff 1")
+        assert "-numbers = [1, 2, 3]\n+numbers = list(range(10))\n" in shown
+        assert "-print(" not in shown
+
+    def test_all_of_its_candidates_are_run(self, tmp_path: Path) -> None:
+        lines = "/set unsafe on", "/n 2", "two lines", "/n 1", "count", "/retry 1", "/run all"
+        _, shown, _ = play(tmp_path, *lines)
+        assert shown.count("› /run all\nturn 1, two lines\n") == 1
+        assert "1 of 3: run: ZeroDivisionError: division by zero, line 5, log-probability" in shown
+
+    def test_it_is_known_in_a_session_that_goes_on(self, tmp_path: Path) -> None:
+        repl, _, _ = play(tmp_path, "a list with ten numbers", "print their mean", "/retry 1")
+        repl, out = make_repl(tmp_path, ScriptedReader([]))
+        repl.journal = repl.shelf.latest() or pytest.fail()
+        assert attempt(repl, "/pick 1") is None
+        assert out.getvalue() == "turn 1 is candidate 1 of 2 now\nnumbers = list(range(10))\nstale: turn 2 (/replay)\n"
+        repl.close()
+
+
+def test_equal_texts_are_one_card_and_run_once(tmp_path: Path) -> None:
+    repl, _, _ = play(tmp_path, "/set unsafe on", "/n 4", "a list with ten numbers", "/run all", choices=[2, 2])
+    cards = repl.reader.cards[0]  # type: ignore[attr-defined]
+    titles = ["1 of 4 *", "2 of 4", "3 of 4, drawn twice"]
+    assert [(card.title, card.number) for card in cards] == list(zip(titles, (1, 2, 3), strict=True))
+    assert repl.program.turns[0].accepted == 2
+    assert len(repl.history.runs) == 3
+    chosen = repl.reader.cards[1]  # type: ignore[attr-defined]
+    assert [card.title for card in chosen] == ["1 of 4", "2 of 4", "3 of 4, drawn twice *"]

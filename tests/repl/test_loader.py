@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.repl.scripted import AnsweringEngine
 
 
 class Opening:
-    """Loads when it is told to, or fails as told; gives up after Ctrl-C as llama.cpp does."""
+    """Loads when it is told to, or fails as told; gives up when nobody wants it any more, as llama.cpp does."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
@@ -22,10 +23,10 @@ class Opening:
         self.engine: Any = AnsweringEngine()  # a stand-in for Engine
         self.begun = 0
 
-    def __call__(self) -> Any:
+    def __call__(self, cancelled: Callable[[], bool]) -> Any:
         self.begun += 1
         while not self.may_end.wait(0.005):
-            if Interrupt().requested:
+            if cancelled():
                 raise Interrupted
         if self.failures:
             raise self.failures.pop(0)
@@ -90,6 +91,48 @@ def test_one_that_still_loads_is_given_up_at_the_end() -> None:
     assert loader.engine is None
     assert not loader.loading
     assert not Interrupt().requested
+
+
+@pytest.mark.parametrize("pressed", [False, True])
+def test_one_that_is_given_up_leaves_ctrl_c_as_it_was(pressed: bool) -> None:
+    """Whoever else looks at it meanwhile is not told that it was pressed, nor that it was not."""
+    seen: list[bool] = []
+
+    def open(cancelled: Callable[[], bool]) -> Any:
+        while not cancelled():
+            pass
+        seen.append(Interrupt().requested)
+        raise Interrupted
+
+    loader = Loader(open, lambda: None)
+    loader.start()
+    if pressed:
+        Interrupt().set()
+    loader.close()
+    assert (seen, Interrupt().requested) == ([pressed], pressed)
+    Interrupt().clear()
+
+
+def test_ctrl_c_for_something_else_does_not_end_the_loading() -> None:
+    asked = threading.Event()
+    answers: list[bool] = []
+    go_on = threading.Event()
+
+    def open(cancelled: Callable[[], bool]) -> Any:
+        go_on.wait()
+        answers.append(cancelled())
+        asked.set()
+        return AnsweringEngine()
+
+    loader = Loader(open, lambda: None)
+    loader.start()
+    Interrupt().set()
+    go_on.set()
+    asked.wait()
+    Interrupt().clear()
+    assert answers == [False]
+    loader.wait()
+    loader.close()
 
 
 def test_nothing_to_close_is_no_error() -> None:

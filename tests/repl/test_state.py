@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cgcli.core.errors import UsageError
+from cgcli.core.config import Settings
+from cgcli.program.history import Setting
 from cgcli.program.journal import is_open
+from cgcli.program.session import Reading
 from cgcli.repl.loop import attempt
+from cgcli.repl.options import KEYS, Options
+from cgcli.repl.screen import Screen
 from cgcli.repl.state import Repl
 from tests.repl.scripted import AnsweringEngine, ScriptedReader, make_repl
 
@@ -62,7 +68,8 @@ def test_a_prompt_that_is_gone_is_not_told_of(tmp_path: Path, command: str) -> N
     assert repl.reading is not None
     assert attempt(repl, command) is None
     assert repl.reading is None
-    assert isinstance(attempt(repl, "/why"), UsageError)
+    assert attempt(repl, "/why") is None
+    assert reading_of(repl).plan.prompt == "count"
     repl.close()
 
 
@@ -80,4 +87,116 @@ def test_nobody_waits_for_a_pipe(tmp_path: Path, command: str) -> None:
     os.mkfifo(tmp_path / "work" / "pipe")
     error = attempt(repl, command)  # one that waits is ended by the limit of every test
     assert error is not None and "pipe: it is" in error.message
+    repl.close()
+
+
+def reading_of(repl: Repl) -> Reading:
+    assert repl.reading is not None
+    return repl.reading
+
+
+def resumed(repl: Repl, given: frozenset[str] = frozenset(), **settings: float) -> tuple[Repl, io.StringIO]:
+    """The session of a REPL that is closed, in another one that was started with these settings."""
+    repl.close()
+    reader, out = ScriptedReader([]), io.StringIO()
+    journal = repl.shelf.latest()
+    assert journal is not None
+    options = Options(replace(Settings(seed=1), **settings))  # type: ignore[arg-type]
+    screen = Screen(out, colour=False, width=lambda: 80)
+    again = Repl(repl.shelf, journal, repl.models, repl.choice, options, reader, screen, repl.folder, given=given)
+    reader.repl = again
+    return again, out
+
+
+def test_why_reads_again_what_was_drawn_last_in_a_session_that_goes_on(tmp_path: Path) -> None:
+    repl, out = resumed(begun(tmp_path, "count", "print their mean", "/retry 1"))
+    assert repl.reading is None
+    session = repl.session()
+    known = session._known
+    assert attempt(repl, "/why") is None
+    assert out.getvalue().startswith("turn 1, count\nperplexity 2.7\n")
+    assert "37 %  'o'" in out.getvalue()
+    reading = reading_of(repl)
+    assert (reading.plan.prompt, reading.plan.program.turns) == ("count", ())
+    assert session._known == known and len(repl.loader.wait().asides) == 1  # type: ignore[attr-defined]
+    assert attempt(repl, "/why") is None
+    assert out.getvalue().count("perplexity") == 1  # it is known now
+    repl.close()
+
+
+def test_why_after_a_switch_is_about_that_branch(tmp_path: Path) -> None:
+    """Also where the branches share the prompt, behind another program."""
+    lines = "count", "print their mean", "/branch other", "/edit 1 warn", "/retry 2"
+    repl = begun(tmp_path, *lines)
+    assert reading_of(repl).plan.program.turns[0].prompt == "warn"
+    assert attempt(repl, "/switch main") is None
+    assert attempt(repl, "/why") is None
+    assert reading_of(repl).plan.prompt == "print their mean"
+    assert reading_of(repl).plan.program.turns[0].prompt == "count"
+    repl.close()
+
+
+def test_why_without_a_prompt_says_what_to_do(tmp_path: Path) -> None:
+    repl = begun(tmp_path)
+    error = attempt(repl, "/why")
+    assert error is not None
+    assert error.line == "there is no prompt yet; type what the program should do first"
+    repl.close()
+
+
+CHANGED = {"temperature": "0.8", "top_p": "0.5", "top_k": "7", "min_p": "0.1", "max_tokens": "99", "seed": "12345",
+           "candidates": "3", "fold": "off", "auto": "on", "vi": "on", "color": "never"}  # fmt: skip
+
+
+def test_what_was_set_comes_back_with_the_session(tmp_path: Path) -> None:
+    assert {*CHANGED, "unsafe"} == set(KEYS)
+    repl = begun(tmp_path, "/set temperature 0.3", "/set temperature 0.8", "/seed 12345", "/n 3", "count")
+    for key, value in CHANGED.items():
+        assert attempt(repl, f"/set {key} {value}") is None
+    for _ in range(2):
+        repl, out = resumed(repl)
+        assert {key: repl.options.shown(key) for key in CHANGED} == CHANGED
+        repl.tell_notes()
+        assert "set again: temperature 0.8, seed 12345, candidates 3, top_p 0.5" in " ".join(out.getvalue().split())
+    repl.close()
+
+
+def test_what_was_asked_for_at_the_start_stands(tmp_path: Path) -> None:
+    repl = begun(tmp_path, "count", "/set temperature 0.8", "/set top_k 7")
+    repl, _ = resumed(repl, frozenset({"temperature"}), temperature=0.5)
+    assert (repl.options.shown("temperature"), repl.options.shown("top_k")) == ("0.5", "7")
+    assert attempt(repl, "warn") is None
+    repl, _ = resumed(repl)
+    assert (repl.options.shown("temperature"), repl.options.shown("top_k")) == ("0.5", "7")
+    repl.close()
+
+
+def test_no_sandbox_is_asked_for_anew(tmp_path: Path) -> None:
+    repl, out = resumed(begun(tmp_path, "count", "/set unsafe on"))
+    repl.tell_notes()
+    assert not repl.options.unsafe
+    assert out.getvalue() == "unsafe is off again: /set unsafe on\n"
+    repl.close()
+
+
+def test_what_is_set_alone_makes_no_session_and_goes_with_the_next_one(tmp_path: Path) -> None:
+    repl = begun(tmp_path, "/set temperature 0.8")
+    assert repl.shelf.ids() == ()
+    assert attempt(repl, "count") is None
+    assert attempt(repl, "/clear") is None
+    assert attempt(repl, "warn") is None
+    repl, _ = resumed(repl)
+    assert (repl.program.turns[0].prompt, repl.options.shown("temperature")) == ("warn", "0.8")
+    repl.close()
+
+
+def test_settings_that_this_version_does_not_know_are_told_and_left(tmp_path: Path) -> None:
+    repl = begun(tmp_path, "count")
+    repl.do(Setting("heat", "9"))
+    repl.do(Setting("temperature", "hot"))
+    repl.do(Setting("top_k", "7"))
+    repl, out = resumed(repl)
+    repl.tell_notes()
+    assert repl.options.shown("top_k") == "7"
+    assert "temperature is 'hot', not a number from 0: not set again" in " ".join(out.getvalue().split())
     repl.close()

@@ -26,7 +26,7 @@ def help_(repl: Repl, wanted: Command | None) -> None:
         text = wanted.help.partition("\n")[2].strip() or wanted.summary
         repl.screen.say("\n".join(textwrap.wrap(text, min(repl.screen.width, _READABLE))))
         return
-    cells = [f"{one.usage:<{_USAGE}} {one.summary}" for one in COMMANDS.values()]
+    cells = [f"{usage:<{_USAGE}} {summary}" for one in COMMANDS.values() for usage, summary in one.lines]
     half = -(-len(cells) // 2)
     for left, right in zip(cells[:half], [*cells[half:], ""], strict=False):
         repl.screen.say(f"{left:<{_CELL}}{right}".rstrip())

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from cgcli.core.errors import UsageError
 from cgcli.program.clarity import words
 from cgcli.repl.arguments import ALTERNATIVES, KEY, MODEL, SEED, VALUE
-from cgcli.repl.asking import tell_fold
+from cgcli.repl.asking import gauge, tell_fold
 from cgcli.repl.command import command
 from cgcli.repl.options import KEYS
+from cgcli.repl.show import tell_turn
 from cgcli.repl.state import Repl
+
+if TYPE_CHECKING:
+    from cgcli.program.session import Reading
 
 _TOKENS_SHOWN = 60
 
@@ -33,7 +38,8 @@ def set_(repl: Repl, key: str | None, value: str | None) -> None:
 
     Sets KEY to VALUE from the next prompt on; without VALUE it shows it, without KEY it lists all: temperature, top_p,
     top_k, min_p, max_tokens and seed of what is drawn, candidates for a prompt, fold (what is too long for the model),
-    unsafe (run without a sandbox), auto (run after each turn), vi (keys), color.
+    unsafe (run without a sandbox), auto (run after each turn), vi (keys), color. They come back with --resume, but for
+    unsafe.
     """
     if key is not None and value is not None:
         repl.set(key, value)
@@ -61,9 +67,9 @@ def why(repl: Repl) -> None:
     Shows the last prompt token by token: how probable each was to the model, given all before it. Where it is
     surprised, other words may serve better.
     """
-    if repl.reading is None or not repl.reading.scores:
-        raise UsageError("the model has read none of these prompts yet")
-    scores = repl.reading.scores
+    scores = (repl.reading or _read_again(repl)).scores
+    if not scores:
+        raise UsageError("nothing in this prompt is predicted: the program begins with it")
     if repl.screen.colour:
         from cgcli.core.heat import heated, legend
 
@@ -74,6 +80,29 @@ def why(repl: Repl) -> None:
         repl.screen.say(f"{_per_cent(score.logprob):>8}  {score.piece.decode('utf-8', 'replace')!r}")
     if len(scores) > _TOKENS_SHOWN:
         repl.screen.note(f"… {len(scores) - _TOKENS_SHOWN} tokens more")
+
+
+def _read_again(repl: Repl) -> Reading:
+    """Let the model read the prompt of the turn that was drawn last, as it did then. Raises UsageError without one."""
+    turns = repl.program.turns
+    index = repl.history.drawn
+    if index is None or turns[index].prompt is None:
+        index = max((number for number, turn in enumerate(turns) if turn.prompt is not None), default=None)
+    if index is None:
+        raise UsageError("there is no prompt yet", hint="type what the program should do first")
+    prompt = turns[index].prompt or ""
+    tell_turn(repl, index)
+    session = repl.session()
+    session.program = repl.program.until(index)
+    with session.aside():
+        plan = session.plan(prompt)
+        if plan.fold:
+            tell_fold(repl, plan, plan.fold)
+        repl.asked += plan.tokens
+        reading = session.read(plan)
+    repl.reading, repl.fold = reading, plan.fold
+    gauge(repl, reading)
+    return reading
 
 
 @command(ALTERNATIVES)

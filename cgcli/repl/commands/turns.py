@@ -9,6 +9,7 @@ from cgcli.repl.arguments import CANDIDATE, COUNT, LINE, PLACE, TURN, WORDS
 from cgcli.repl.candidates import choose, take
 from cgcli.repl.command import command
 from cgcli.repl.reader import is_command
+from cgcli.repl.show import tell_turn
 from cgcli.repl.state import Repl
 
 
@@ -19,12 +20,18 @@ def last(repl: Repl) -> int:
     return len(repl.program.turns) - 1
 
 
+def drawn(repl: Repl) -> int:
+    """The index of the turn that was drawn last; of the last one where none was. Raises UsageError without turns."""
+    index = repl.history.drawn
+    return last(repl) if index is None else index
+
+
 @command(TURN.optional)
 def retry(repl: Repl, index: int | None) -> None:
     """draw it again
 
     Draws the last turn, or turn N, once more, with the next draws under the same seed. The earlier candidates stay:
-    /pick I takes one of the last turn's.
+    /pick takes one of them.
     """
     asking.redraw(repl, last(repl) if index is None else index, "retry")
 
@@ -45,17 +52,27 @@ def n(repl: Repl, count: int | None) -> None:
 def pick(repl: Repl, choice: int | None) -> None:
     """another candidate
 
-    Takes candidate I of the last turn; without I they are shown to choose from.
+    Takes candidate I of the turn that was drawn last; without I they are shown to choose from.
     """
-    index = last(repl)
+    index = drawn(repl)
+    if choice is None and repl.program.turns[index].candidates:
+        tell_turn(repl, index)
+    take_another(repl, index, choice)
+
+
+def take_another(repl: Repl, index: int, choice: int | None) -> None:
+    """Another candidate of a turn stands: that one, or the one that the user chooses. Raises UsageError."""
     turn = repl.program.turns[index]
-    if not turn.candidates:
-        raise UsageError("the last turn has no candidates", hint="/retry")
+    number, count = index + 1, len(turn.candidates)
+    if not count:
+        raise UsageError(f"turn {number} has no candidates", hint=f"/retry {number}")
     taken = choose(repl, repl.program.until(index), turn) if choice is None else take(turn, choice)
-    if taken is None:
-        raise UsageError("none was taken", hint=f"/pick I, from 1 to {len(turn.candidates)}")
+    if taken is None or taken.accepted is None:
+        raise UsageError("none was taken", hint=f"/pick I, from 1 to {count}")
     repl.do(repl.history.commit(Put(index, taken, "pick")))
+    repl.screen.note(f"turn {number} is candidate {taken.accepted + 1} of {count} now")
     repl.screen.code(repl.program.turns[index].completion)
+    asking.tell_stale(repl)
 
 
 @command(TURN, WORDS.optional)

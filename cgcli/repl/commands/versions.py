@@ -9,9 +9,8 @@ from cgcli.core.errors import UsageError
 from cgcli.program.history import Version
 from cgcli.program.operations import Add
 from cgcli.repl.arguments import BRANCH, CANDIDATE_OR_FOLD, NEW_NAME
-from cgcli.repl.candidates import program_with
 from cgcli.repl.command import command
-from cgcli.repl.commands.turns import last
+from cgcli.repl.commands.turns import drawn
 from cgcli.repl.show import counted
 from cgcli.repl.state import Repl
 
@@ -47,8 +46,8 @@ def _said(version: Version) -> str:
 def diff(repl: Repl, choice: int | Literal["fold"] | None) -> None:
     """what has changed
 
-    Shows what the last operation changed; with I, how candidate I of the last turn differs from the one that stands;
-    with fold, what the model was not given of a program that is too long for it.
+    Shows what the last operation changed; with I, how candidate I of the turn that was drawn last differs from the one
+    that stands; with fold, what the model was not given of a program that is too long for it.
     """
     if choice == "fold":
         if repl.fold is None:
@@ -57,9 +56,9 @@ def diff(repl: Repl, choice: int | Literal["fold"] | None) -> None:
         return
     now = repl.program.source()
     if choice is not None:
-        index = last(repl)
+        index = drawn(repl)
         turn = repl.program.turns[index]
-        before, now = now, program_with(repl.program.until(index), turn, turn.candidates[choice]).source()
+        before, now = now, repl.program.put(index, turn.choose(choice)).source()
     else:
         parent = repl.history.versions[repl.history.at].parent
         before = now if parent is None else repl.history.versions[parent].program.source()
