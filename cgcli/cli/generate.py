@@ -57,7 +57,6 @@ def generate(run: Run, settings: Settings, wish: Wish) -> None:
     """Grow a program as wished. Raises CgcliError of every kind; what was drawn before is kept."""
     from cgcli.program.languages import language, language_of
     from cgcli.program.oneshot import grow
-    from cgcli.program.program import encode
     from cgcli.program.session import Session
 
     _check(wish)

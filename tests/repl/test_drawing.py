@@ -221,7 +221,7 @@ class TestTheTurnDrawnLast:
         repl, out = make_repl(tmp_path, ScriptedReader([]))
         repl.journal = repl.shelf.latest() or pytest.fail()
         assert attempt(repl, "/pick 1") is None
-        assert out.getvalue() == "turn 1 is candidate 1 of 2 now\nnumbers = list(range(10))\nstale: turn 2 (/replay)\n"
+        assert out.getvalue() == "turn 1 is candidate 1 of 2 now\nnumbers = list(range(10))\n"
         repl.close()
 
 
