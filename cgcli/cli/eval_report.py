@@ -106,7 +106,7 @@ def _print(output: Output, section: Section) -> None:
     from cgcli.core.visible import visible, wrapped
 
     bold = "\x1b[1m{}\x1b[0m" if output.colour else "{}"
-    output.text(bold.format(visible(section.title.upper())))
+    output.styled(bold.format(visible(section.title.upper())))
     for text in section.text:
         for line in wrapped(text, _COLUMNS):
             output.text(line)

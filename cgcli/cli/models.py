@@ -82,7 +82,7 @@ def path(ctx: typer.Context, name: Name, json: Json = False) -> None:
     if json:
         run.output.json({"model": found.name, "quant": found.quant, "path": str(found.path)})
     else:
-        run.output.text(str(found.path))
+        run.output.styled(str(found.path))  # for scripts: the very path
 
 
 def verify(

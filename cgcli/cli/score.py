@@ -149,4 +149,4 @@ def _print_heated(output: Output, scored: ProgramScore) -> None:
 
     shown = "".join(heated(scored.pieces))
     output.write(shown.encode())
-    output.text(("" if shown.endswith("\n") else "\n") + "\n" + legend())
+    output.styled(("" if shown.endswith("\n") else "\n") + "\n" + legend())

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 Color = Literal["auto", "always", "never"]
 
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-
 
 def one_line(text: str) -> str:
-    """`text` on one line, with control characters spelt out: names from files and the network reach the terminal."""
-    return " ".join(text.splitlines()).translate(_CONTROL)
+    """`text` on one line that cannot drive a terminal: names from files and the network reach it."""
+    line = " ".join(text.splitlines())
+    if line.isprintable():
+        return line
+    from cgcli.core.visible import visible
+
+    return visible(line).replace("\t", "\\x09")
 
 
 def finite(value: Any) -> Any:
@@ -38,11 +41,11 @@ def finite(value: Any) -> Any:
 
 
 def json_text(value: object) -> str:
-    """`value` as indented JSON; what was not UTF-8 when it was read comes out as escapes, NaN and infinity as null."""
+    """`value` as indented JSON: characters that cannot be printed, or are none, as escapes; NaN, infinity as null."""
     import json
 
     text = json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 class Output:
@@ -97,16 +100,23 @@ class Output:
             self._column = self.stdout_is_terminal and not data.endswith(b"\n")
 
     def text(self, line: str = "") -> None:
-        """A line of an answer that was asked for (a table, a path) on stdout."""
-        self.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        """A line of an answer that was asked for on stdout, as it cannot drive a terminal; tabs stay."""
+        from cgcli.core.visible import visible
+
+        self.styled(visible(line))
+
+    def styled(self, lines: str) -> None:
+        """Lines of an answer as they are, with our own colours; what is not ours in them is visible already."""
+        self.write(lines.encode("utf-8", "backslashreplace") + b"\n")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], *, give: str = "") -> None:
         """Rows under a header, in columns as wide as their widest cell.
 
         give: the column that is clipped, down to ten columns, where a terminal is too narrow for all of them.
         """
-        from cgcli.core.visible import clipped, columns
+        from cgcli.core.visible import clipped, columns, visible
 
+        header, *rows = [[visible(cell) for cell in row] for row in (header, *rows)]
         widths = [max(map(columns, column)) for column in zip(header, *rows, strict=True)]
         if give and self.stdout_is_terminal:
             import shutil
@@ -118,11 +128,11 @@ class Output:
             cells = [clipped(cell, width) for cell, width in zip(row, widths, strict=True)]
             padded = (cell + " " * (width - columns(cell)) for cell, width in zip(cells, widths, strict=True))
             line = "  ".join(padded).rstrip()
-            self.text(f"\x1b[1m{line}\x1b[0m" if number == 0 and self.colour else line)
+            self.styled(f"\x1b[1m{line}\x1b[0m" if number == 0 and self.colour else line)
 
     def json(self, value: object) -> None:
         """`value` as JSON on stdout."""
-        self.text(json_text(value))
+        self.styled(json_text(value))
 
     def note(self, message: str) -> None:
         """A line that a person may want to know."""

@@ -11,18 +11,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cgcli import __version__
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, ModelNotFound, NetworkError, UsageError
 from cgcli.core.progress import Progress
+from cgcli.core.reading import MAX_BYTES, parse_json
+from cgcli.core.typed import typed
 
 if TYPE_CHECKING:
     import httpx2
 
 Result = TypeVar("Result")
 
+_HINT = "check HF_ENDPOINT, and the network"
+_PIECE = 1 << 16
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -30,12 +34,15 @@ _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 class Patience:
     """How often a request that failed is made again, and how long to wait before (doubled each time, in seconds).
 
-    longest_s: a server that asks for more than this is not waited for.
+    longest_s: a server that asks for more than this is not waited for. An answer of the Hub's API that takes more than
+    `silent_s` seconds is told, and one that takes more than `answer_s` is given up.
     """
 
     tries: int = 6
     first_s: float = 1.0
     longest_s: float = 600.0
+    silent_s: float = 5.0
+    answer_s: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -79,15 +86,28 @@ class Hub:
 
     def snapshot(self, repo: str, revision: str | None) -> Snapshot:
         """The commit that a revision (None: the main branch) is now, and what it holds. Raises ModelNotFound."""
-        from huggingface_hub import HfApi
+        from urllib.parse import quote
 
-        api = HfApi(endpoint=self._endpoint, token=self._token, library_name="cgcli", library_version=__version__)
-        info = self._patiently(f"hf:{repo}", lambda: api.model_info(repo, revision=revision, timeout=_timeout()))
-        if info.sha is None:
-            raise NetworkError(f"the Hub does not say which commit hf:{repo} is at")
-        licence = info.card_data.get("license") if info.card_data else None
-        paths = tuple(sibling.rfilename for sibling in info.siblings or ())
-        return Snapshot(repo, info.sha, paths, licence if isinstance(licence, str) else None)
+        from huggingface_hub import constants
+        from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+        def listing() -> Any:
+            validate_repo_id(repo)
+            at = f"/revision/{quote(revision, safe='')}" if revision is not None else ""
+            url = f"{self._endpoint or constants.ENDPOINT}/api/models/{repo}{at}"
+            return parse_json(self._whole(url, self._headers(), f"hf:{repo}: the list of its files"))
+
+        info = self._patiently(f"hf:{repo}", listing)
+        try:
+            known: dict[str, Any] = typed(dict[str, Any], info, "it")
+            commit = typed(str, known.get("sha"), "sha")
+            files = typed(list, known.get("siblings") or [], "siblings")
+            paths = tuple(typed(str, typed(dict, one, "a sibling").get("rfilename"), "rfilename") for one in files)
+        except ValueError as error:
+            raise NetworkError(f"hf:{repo}: the Hub's list of its files is not one: {error}", hint=_HINT) from error
+        card = known.get("cardData")
+        licence = card.get("license") if isinstance(card, dict) else None
+        return Snapshot(repo, commit, paths, licence if isinstance(licence, str) else None)
 
     def file(self, snapshot: Snapshot, path: str) -> RemoteFile:
         """Size and hash of a file. Raises ModelNotFound if there is none, NetworkError if the Hub gives no hash."""
@@ -103,11 +123,8 @@ class Hub:
     def read(self, file: RemoteFile) -> bytes:
         """The whole of a small file, not checked."""
 
-        def whole() -> bytes:
-            with self._open(file, 0) as (_, pieces):
-                return b"".join(pieces)
-
-        return self._patiently(f"hf:{file.repo}/{file.path}", whole)
+        what = f"hf:{file.repo}/{file.path}"
+        return self._patiently(what, lambda: self._whole(file.url, self._plain_headers(), what))
 
     def stream(self, file: RemoteFile, take: Callable[[int, Iterator[bytes]], None], have: Callable[[], int]) -> None:
         """Feed `take(position, pieces)` until `have()` is the file's size, going on after every cut.
@@ -150,6 +167,8 @@ class Hub:
                 if error.response.status_code not in _PASSING:
                     raise _refusal(what, error) from error
                 problem, asked = _refusal(what, error), _retry_after(error.response)
+            except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
+                raise _translated(what, error) from error  # led to file://, or what is no address: no try helps
             except httpx2.TransportError as error:
                 problem, asked = _unreached(what, error), None
                 if isinstance(error, httpx2.ConnectError) and not self._reached:
@@ -168,14 +187,41 @@ class Hub:
         """The bytes of a file from `start` on, and where the server really begins."""
         from huggingface_hub import get_session, hf_raise_for_status
 
-        # Compressed, a range would mean something else.
-        headers = {**self._headers(), "Accept-Encoding": "identity"}
+        headers = self._plain_headers()
         if start:
             headers["Range"] = f"bytes={start}-"
         # The address of the repository each time, not where it redirects to: signed addresses expire.
         with get_session().stream("GET", file.url, headers=headers, timeout=_timeout()) as response:
             hf_raise_for_status(response)
             yield _position(response), response.iter_bytes()
+
+    def _whole(self, url: str, headers: dict[str, str], what: str) -> bytes:
+        """All of an answer, unpacked: bounded in bytes and in time, whatever the server sends."""
+        from threading import Timer
+
+        from huggingface_hub import get_session, hf_raise_for_status
+
+        waiting = Timer(self._patience.silent_s, lambda: self._progress.note(f"{what}: waiting for the Hub"))
+        waiting.daemon = True
+        until = time.monotonic() + self._patience.answer_s
+        found = bytearray()
+        waiting.start()
+        try:
+            with get_session().stream("GET", url, headers=headers, timeout=_timeout()) as response:
+                hf_raise_for_status(response)
+                for piece in response.iter_bytes(_PIECE):
+                    found += piece
+                    if len(found) > MAX_BYTES:
+                        raise NetworkError(f"{what} has more than {MAX_BYTES} bytes", hint=_HINT)
+                    if time.monotonic() > until:
+                        raise NetworkError(f"{what} did not come within {self._patience.answer_s:g} s", hint=_HINT)
+        finally:
+            waiting.cancel()
+        return bytes(found)
+
+    def _plain_headers(self) -> dict[str, str]:
+        """Compressed, a range would mean something else."""
+        return {**self._headers(), "Accept-Encoding": "identity"}
 
     def _headers(self) -> dict[str, str]:
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
@@ -273,4 +319,4 @@ def _translated(what: str, error: Exception) -> CgcliError:
     if isinstance(error, errors.HFValidationError):
         return UsageError(f"{what} cannot be a repository's name", hint="write hf:OWNER/REPO")
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return NetworkError(f"{what}: {line}", hint="check HF_ENDPOINT, and the network")
+    return NetworkError(f"{what}: {line}", hint=_HINT)

@@ -202,3 +202,29 @@ def test_bars_on_a_terminal_with_notes_above_them() -> None:
     assert shown[1].startswith("first") and "4.0 MB, took 0:00" in shown[1]
     assert shown[2].startswith("sec\\x1b[2Jond") and "2, took 0:00" in shown[2]
     assert shown[3:] == ["after"]
+
+
+# What would turn text around, move the cursor, colour, or hide: as no name of a file or a model may.
+ODD = "a\u202egpj.exe \x9b1mb\x1b[2J\u200bc\u2066d\U000e0041"
+
+
+def test_no_name_drives_the_terminal_wherever_it_is_told() -> None:
+    assert one_line(ODD).isprintable() and one_line("tab\t").isprintable()
+    sink = output()
+    sink.verbose = True
+    sink.note(ODD)
+    sink.detail(ODD)
+    sink.error(CgcliError(ODD, hint=ODD))
+    sink.text(ODD)
+    sink.table(["NAME", ODD], [[ODD, "x\ny"]])
+    sink.json({ODD: [ODD]})
+    out, err = (text.decode() if isinstance(text, bytes) else text for text in written(sink))
+    assert all(line.isprintable() for line in (out + err).split("\n"))
+    assert err.count("\\u202egpj") == 4 and out.count("\\u202egpj") == 5
+
+
+def test_json_says_the_same_with_what_cannot_be_printed_as_escapes() -> None:
+    sink = output()
+    sink.json({ODD: [ODD, "é\n"]})
+    assert json.loads(written(sink)[0]) == {ODD: [ODD, "é\n"]}
+    assert "é".encode() in written(sink)[0]

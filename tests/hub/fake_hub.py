@@ -42,6 +42,8 @@ class Faults:
     token: str | None = None  # the only token that is let in
     bytes_per_s: float | None = None
     etag: str | None = None  # another etag than the right one
+    listing: tuple[bytes, dict[str, str]] | None = None  # instead of the list of a repository's files
+    held: threading.Event | None = None  # what that list waits for
     short: int = 0  # GETs that end, politely, half way
 
 
@@ -157,7 +159,11 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             return True
 
         def info(self, repo: str, revision: str) -> None:
-            if self.known(repo, revision):
+            if hub.faults.held is not None:
+                hub.faults.held.wait(60)
+            if hub.faults.listing is not None:
+                self.send(200, *hub.faults.listing)
+            elif self.known(repo, revision):
                 body = {
                     "id": repo,
                     "sha": hub.commit(repo),

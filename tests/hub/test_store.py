@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,41 @@ def test_manifest_fields_are_what_is_promised(store: Store) -> None:
     fields = json.loads((store.root / "m" / "f16.json").read_bytes())
     promised = "name quant file size sha256 source revision licence tool_version created report"
     assert list(fields) == promised.split()
+
+
+def test_removal_through_a_link_leaves_what_is_not_the_stores(store: Store, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    put(Store(tmp_path / "other"), "m", "f16")
+    (tmp_path / "other" / "m").rename(elsewhere)
+    (elsewhere / "notes.txt").write_text("mine")
+    store.root.mkdir(exist_ok=True)
+    (store.root / "m").symlink_to(elsewhere)
+    there = sorted(file.name for file in elsewhere.iterdir())
+    with pytest.raises(UsageError, match="is a link to"):
+        store.remove("m", "f16", Silent())
+    assert store.remove("m", None, Silent()) == 0
+    assert not (store.root / "m").is_symlink()
+    assert sorted(file.name for file in elsewhere.iterdir()) == there
+
+
+def test_removal_unlinks_links_inside_and_keeps_other_files(store: Store, tmp_path: Path) -> None:
+    put(store, "m", "f16")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "weights").write_text("mine")
+    store.checkpoint("m").symlink_to(outside)
+    (store.root / "m" / "notes.txt").write_text("mine")
+    progress = Recorder()
+    store.remove("m", None, progress)
+    assert (outside / "weights").read_text() == "mine"
+    assert [file.name for file in (store.root / "m").iterdir()] == ["notes.txt"]
+    assert any("notes.txt" in note for note in progress.notes)
+    assert store.all() == []
+
+
+def test_a_manifest_that_is_a_pipe_is_refused_at_once(store: Store) -> None:
+    put(store, "m", "f16")
+    (store.root / "m" / "f16.json").unlink()
+    os.mkfifo(store.root / "m" / "f16.json")
+    (told,) = store.broken()
+    assert "it is a pipe, not a regular file" in told.message
