@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -324,3 +325,22 @@ def test_no_command_ends_in_an_internal_error(content: bytes, tmp_path: Path) ->
         assert "internal error" not in done.err and "Traceback" not in done.err
         assert done.err.count("\n") <= 2
         file.unlink()
+
+
+def test_no_command_waits_for_what_a_pipe_may_bring(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for file, command in _places(home):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(file)
+        assert "it is a pipe, not a regular file" in run(*command).err
+        file.unlink()
+    pipe = tmp_path / "p.gguf"
+    os.mkfifo(pipe)
+    for command in (
+        ("models", "add", str(pipe), "--name", "a"),
+        ("gen", "-m", str(pipe), "x"),
+        ("gen", "-m", "codegen-nano", "--into", str(pipe), "x"),
+        ("eval", "report", str(pipe)),
+    ):
+        done = run(*command)
+        assert done.status in (1, 5) and "it is a pipe, not a regular file" in done.err

@@ -147,7 +147,9 @@ def _check(wish: Wish) -> None:
 
 def _program_so_far(output: Output, wish: Wish) -> bytes:
     if wish.into:
-        return file_bytes(wish.into)
+        from cgcli.core.reading import bytes_if_there
+
+        return bytes_if_there(wish.into)  # a pipe or a device is nothing to add to
     if not wish.read_stdin or Path("-") in wish.files:
         return b""
     before = stdin_bytes(waiting=lambda: output.note("reading stdin (--no-stdin leaves it alone)"))

@@ -47,6 +47,16 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     return data
 
 
+def bytes_if_there(path: Path) -> bytes:
+    """All of a regular file; nothing where there is none. Raises CgcliError."""
+    try:
+        return read_bytes(path)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def lines(file: IO[bytes], limit: int = MAX_BYTES) -> Iterator[bytes]:
     """The lines of an open file with their ends. Raises ValueError for one of more than `limit` bytes."""
     while line := file.readline(limit + 1):

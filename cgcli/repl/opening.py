@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.core.config import Settings
-from cgcli.core.errors import CgcliError
+from cgcli.core.reading import bytes_if_there
 from cgcli.program.history import Saved
 from cgcli.program.languages import Language, language_of
 from cgcli.program.program import Layout, Program, digest, encode, from_file
@@ -30,7 +30,7 @@ def open_file(shelf: Shelf, path: Path, settings: Settings, choice: Choice) -> t
     A journal that last left this very text there goes on; else the text is the prefix of a new program, whose note says
     where turns are that the file once had. A file that is not there yet is one without text. Raises CgcliError.
     """
-    text = from_file(bytes_of(path))
+    text = from_file(bytes_if_there(path))
     journal = shelf.of_file(path, text)
     if journal is not None:
         return journal, None
@@ -42,15 +42,3 @@ def open_file(shelf: Shelf, path: Path, settings: Settings, choice: Choice) -> t
             f"it was changed since session {former} wrote it, whose turns are there: cgcli repl --resume {former}"
         )
     return new, Saved(str(path.resolve()), digest(text))
-
-
-def bytes_of(path: Path) -> bytes:
-    """What a file holds; nothing where there is none. Raises CgcliError; nobody waits for what a pipe may bring."""
-    if path.is_fifo() or path.is_char_device():
-        raise CgcliError(f"cannot read {path}: it is not a regular file")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise CgcliError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.files import check_writable, content, locked, write_atomic
+from cgcli.core.reading import bytes_if_there
 from cgcli.program.history import Saved
 from cgcli.program.parsing import parsed
 from cgcli.program.program import digest, encode, for_file, from_file
@@ -15,7 +16,6 @@ from cgcli.program.split import lines_of
 from cgcli.repl.arguments import FILE, FORMAT, OVER
 from cgcli.repl.command import command
 from cgcli.repl.commands.turns import last
-from cgcli.repl.opening import bytes_of
 from cgcli.repl.show import counted
 from cgcli.repl.state import Repl
 
@@ -67,7 +67,7 @@ def _write(repl: Repl, path: Path, data: bytes, command: str, over: str | None, 
     with locked(path):
         if path.is_file() and not over:
             is_known = known is not None and known.path == str(path.resolve())
-            held = digest(from_file(bytes_of(path)))
+            held = digest(from_file(bytes_if_there(path)))
             if held != digest(from_file(data)) and not (is_known and known is not None and known.text == held):
                 what = "was changed meanwhile" if is_known else "is there already"
                 raise CgcliError(f"{name} {what}, and is left as it is", hint=f"/{command} {name} over")
