@@ -11,7 +11,20 @@ import pytest
 from tests.conftest import REPOSITORY
 
 # Each may import those before it.
-LAYERS = ("core", "native", "engine", "convert", "hub", "program", "sandbox", "train", "evals", "repl", "cli")
+LAYERS = (
+    "core",
+    "terminal",
+    "native",
+    "engine",
+    "convert",
+    "hub",
+    "program",
+    "sandbox",
+    "train",
+    "evals",
+    "repl",
+    "cli",
+)
 DOORS = {
     "llama_cpp": {"engine/binding.py"},
     "typer": {"cli"},

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
-from cgcli.core.output import Output
+from cgcli.terminal.output import Output
 
 if TYPE_CHECKING:
     import typer

@@ -20,7 +20,7 @@ def doctor(
     """
     from cgcli.cli.checks import findings
     from cgcli.core.errors import ExitStatus
-    from cgcli.core.output import one_line
+    from cgcli.terminal.text import one_line
 
     run = Run.of(ctx)
     found = findings(run.environment, run.output.progress(), online=online)

@@ -12,9 +12,9 @@ from cgcli.cli.context import Run
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cgcli.core.output import Output
     from cgcli.evals.mtpb import Problem
     from cgcli.evals.report.parts import Section
+    from cgcli.terminal.output import Output
 
 _COLUMNS = 88
 """Of paragraphs."""
@@ -103,9 +103,9 @@ def _problems(run: Run, data: Path | None) -> Mapping[str, Problem]:
 
 def _print(output: Output, section: Section) -> None:
     """What a page would show, without its plots."""
-    from cgcli.core.visible import visible, wrapped
+    from cgcli.terminal.text import visible, wrapped
 
-    bold = "\x1b[1m{}\x1b[0m" if output.colour else "{}"
+    bold = "\x1b[1m{}\x1b[0m" if output.stdout_color else "{}"
     output.styled(bold.format(visible(section.title.upper())))
     for text in section.text:
         for line in wrapped(text, _COLUMNS):
@@ -115,7 +115,7 @@ def _print(output: Output, section: Section) -> None:
         output.text(table.caption)
         give = "MODEL" if "model" in table.header else ""
         rows = [list(map(visible, row)) for row in table.rows]
-        output.table([visible(name.upper()) for name in table.header], rows, give=give)
+        output.table([visible(name.upper()) for name in table.header], rows, clip=give)
     for line in (*section.listed, *section.commands):
         output.text(visible(line))
     output.text()

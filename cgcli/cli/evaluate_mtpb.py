@@ -215,12 +215,12 @@ def _tell(
     problems: Sequence[Problem],
     results: Sequence[Result],
 ) -> None:
-    from cgcli.core.output import finite
     from cgcli.core.processor import processor_name
     from cgcli.evals.analysis import analysis
     from cgcli.evals.mtpb import oddities
     from cgcli.evals.report.parts import plural
     from cgcli.sandbox.interpreter import interpreter_facts
+    from cgcli.terminal.text import json_safe
 
     output = run.output
     if not results:
@@ -231,7 +231,7 @@ def _tell(
         how = {"rules": rules.name, "cpu_s": rules.seconds, "sandbox": not wish.unsafe, "machine": processor_name()}
         ran = interpreter_facts(unsafe=wish.unsafe)
         part = {"shard": str(_shard(wish))} if wish.shard else {}
-        output.json({"benchmark": "mtpb", **facts, **part, **how, **ran, **finite(found), "oddities": odd})
+        output.json({"benchmark": "mtpb", **facts, **part, **how, **ran, **json_safe(found), "oddities": odd})
     else:
         _print_table(run, found["turns"])
         for number, what in odd.items():

@@ -16,13 +16,13 @@ from cgcli.core.errors import CgcliError, Interrupted, UsageError
 if TYPE_CHECKING:
     from cgcli.cli.context import Run
     from cgcli.core.config import Settings
-    from cgcli.core.output import Output
     from cgcli.hub.choose import Choice
     from cgcli.program.languages import Language
     from cgcli.program.program import Program
     from cgcli.program.session import Generation, Plan, Session
     from cgcli.program.turn import Turn
     from cgcli.sandbox.verdict import Verdict
+    from cgcli.terminal.output import Output
 
 _CUT = {"interrupted", "length", "context"}
 
@@ -213,8 +213,8 @@ def _sink(output: Output, wish: Wish, code: Language, before: bytes) -> Sink:
 def _print_report(
     run: Run, file: File | None, session: Session, turns: list[Turn], choice: Choice, verdict: Verdict | None
 ) -> None:
-    from cgcli.core.output import json_text
     from cgcli.program.report import report
+    from cgcli.terminal.text import json_text
 
     identity = identified(run, choice, session.engine.quant)
     ran = None

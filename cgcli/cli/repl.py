@@ -254,10 +254,10 @@ def _screen(run: Run, script: bool, language: str) -> Screen:
     from cgcli.repl.screen import Screen
 
     if not script and run.output.stdout_is_terminal:
-        return Screen(sys.stdout, colour=run.output.colour, language=language, above=run.output.above)
+        return Screen(sys.stdout, colour=run.output.stdout_color, language=language, above=run.output.above)
     return Screen(
         run.output.stderr,
-        colour=run.output.stderr_colour,
+        colour=run.output.stderr_color,
         language=language,
         quiet=script and run.output.quiet,
         above=run.output.above,

@@ -11,8 +11,8 @@ import typer
 from cgcli.cli.context import Run
 
 if TYPE_CHECKING:
-    from cgcli.core.output import Output
     from cgcli.sandbox.watch import Stream
+    from cgcli.terminal.output import Output
 
 _WALL = 5
 """Seconds on the clock for each of processor time."""
@@ -57,12 +57,12 @@ def run(
 
     from cgcli.cli.sources import given_bytes
     from cgcli.core.errors import Interrupted, ProgramFailed, UsageError
-    from cgcli.core.visible import visible
     from cgcli.sandbox.hint import sandbox_hint
     from cgcli.sandbox.opened import check, links_out
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.risks import risks
     from cgcli.sandbox.run import run as run_program
+    from cgcli.terminal.text import visible
 
     output = Run.of(ctx).output
     for path in (*(read or ()), *(write or ())):
@@ -120,7 +120,7 @@ class _Shown:
         self._decoders = {"stdout": decoder("surrogateescape"), "stderr": decoder("surrogateescape")}
 
     def __call__(self, stream: Stream | Literal["stdin"], chunk: bytes) -> None:
-        from cgcli.core.visible import visible
+        from cgcli.terminal.text import visible
 
         if stream == "stdin":
             return

@@ -11,8 +11,8 @@ from cgcli.cli.context import Run
 from cgcli.cli.engine import GpuLayersOption, ModelOption, ThreadsOption, WindowOption
 
 if TYPE_CHECKING:
-    from cgcli.core.output import Output
     from cgcli.program.score import Measure, ProgramScore
+    from cgcli.terminal.output import Output
 
 _PROMPT_WIDTH = 40  # characters of a prompt in the table
 
@@ -92,7 +92,7 @@ def score(
         )
     elif not tokens:
         _print_turns(run.output, scored)
-    elif run.output.colour:
+    elif run.output.stdout_color:
         _print_heated(run.output, scored)
     else:
         _print_tokens(run.output, scored)
@@ -124,7 +124,7 @@ def _number(measure: Measure) -> str:
 
 
 def _brief(prompt: str) -> str:
-    from cgcli.core.output import one_line
+    from cgcli.terminal.text import one_line
 
     line = one_line(prompt)
     return line if len(line) <= _PROMPT_WIDTH else f"{line[: _PROMPT_WIDTH - 1]}…"
@@ -145,8 +145,8 @@ def _spelt(piece: bytes) -> str:
 
 
 def _print_heated(output: Output, scored: ProgramScore) -> None:
-    from cgcli.core.heat import heated, legend
+    from cgcli.terminal.color import colored_by_probability, probability_legend
 
-    shown = "".join(heated(scored.pieces))
+    shown = "".join(colored_by_probability(scored.pieces))
     output.write(shown.encode())
-    output.styled(("" if shown.endswith("\n") else "\n") + "\n" + legend())
+    output.styled(("" if shown.endswith("\n") else "\n") + "\n" + probability_legend())

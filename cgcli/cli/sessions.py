@@ -42,7 +42,7 @@ def sessions(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", he
         run.output.json([_listed(one) for one in found])
     elif found:
         header = ("ID", "LAST CHANGED", "TURNS", "STATE", "TITLE", "FILE")
-        run.output.table(header, [_row(one) for one in found], give="TITLE")
+        run.output.table(header, [_row(one) for one in found], clip="TITLE")
     else:
         run.output.note("no programs yet; type: cgcli repl")
     for one in found:
@@ -133,7 +133,7 @@ def _shelf(run: Run) -> Shelf:
 
 
 def _row(one: Summary) -> tuple[str, ...]:
-    from cgcli.core.visible import clipped, visible
+    from cgcli.terminal.text import clipped, visible
 
     return (
         visible(one.id),
@@ -166,8 +166,8 @@ def _listed(one: Summary) -> dict[str, object]:
 
 def _versions(history: History) -> list[tuple[str, ...]]:
     """A row a version: the one it was made from, what was done, and the branches that end there, * the current one."""
-    from cgcli.core.visible import clipped, visible
     from cgcli.program.operations import Add
+    from cgcli.terminal.text import clipped, visible
 
     rows: list[tuple[str, ...]] = []
     for number, version in enumerate(history.versions):

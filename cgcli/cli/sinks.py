@@ -7,8 +7,8 @@ from typing import Protocol
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.files import check_writable, content, locked, write_atomic
-from cgcli.core.output import Output
 from cgcli.program.program import encode, for_file, newline_of
+from cgcli.terminal.output import Output
 
 
 class Bytes:
@@ -48,7 +48,7 @@ class Live:
     """A terminal: codes that would drive it are spelt out; in colour if `language` is given."""
 
     def __init__(self, output: Output, language: str | None) -> None:
-        from cgcli.core.live import LiveCode
+        from cgcli.terminal.color import LiveCode
 
         self._code = LiveCode(lambda text: output.write(text.encode("utf-8", "replace")), language)
 
@@ -111,5 +111,5 @@ class File:
 def sink_for(output: Output, language: str, how: Bytes | None = None, *, quiet: bool = False) -> Sink:
     """stdout as it should be written: coloured on a terminal, plain elsewhere; quiet: only shown to a person."""
     if output.stdout_is_terminal and not (quiet and output.quiet):
-        return Live(output, language if output.colour else None)
+        return Live(output, language if output.stdout_color else None)
     return Nowhere() if quiet else Plain(output, how or Bytes())

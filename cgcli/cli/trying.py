@@ -13,11 +13,11 @@ from cgcli.core.errors import ProgramFailed, UsageError
 from cgcli.program.program import encode
 
 if TYPE_CHECKING:
-    from cgcli.core.output import Output
     from cgcli.program.program import Program
     from cgcli.program.rank import Rank
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.verdict import Verdict
+    from cgcli.terminal.output import Output
 
 
 _SHOWN = 3  # ways of failing

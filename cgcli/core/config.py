@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from cgcli.core.environment import Environment
 from cgcli.core.errors import UsageError
 
-if TYPE_CHECKING:
-    from cgcli.core.output import Color
-
+Color = Literal["auto", "always", "never"]
 Switch = Literal["on", "off"]
 SEED_LIMIT = 2**64
 MAX_CONTEXT = 2**30

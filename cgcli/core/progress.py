@@ -1,6 +1,6 @@
 """How long work reports itself, without knowing where the report goes.
 
-Library code takes a `Progress`; the command line gives one that draws on stderr (`cgcli.core.output`), tests give
+Library code takes a `Progress`; the command line gives one that draws on stderr (`cgcli.terminal.output`), tests give
 `Silent` or a recorder.
 """
 

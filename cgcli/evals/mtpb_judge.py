@@ -99,7 +99,7 @@ def questions(path: Path, rules: Rules) -> Callable[[Row], Question]:
 
 
 def _visible(text: str) -> str:
-    from cgcli.core.visible import visible
+    from cgcli.terminal.text import visible
 
     return visible(text[:200])
 

@@ -18,8 +18,8 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import LineFile, disk_error
-from cgcli.core.output import finite
 from cgcli.core.reading import lines, open_regular, parse_json, shown, unreadable
+from cgcli.terminal.text import json_safe
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -60,7 +60,7 @@ def read(path: Path) -> Iterator[Row]:
 
 def written(row: Mapping[str, object]) -> bytes:
     """A row as its line; characters that are none come out as escapes, numbers that JSON does not have as null."""
-    return json.dumps(finite(row), ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
+    return json.dumps(json_safe(row), ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def check_same(path: Path, facts: Mapping[str, object]) -> None:

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
-from cgcli.core.output import json_text
 from cgcli.program.history import Run
 from cgcli.program.program import Program, digest
+from cgcli.terminal.text import json_text
 
 Form = Literal["ipynb", "md", "mtpb"]
 

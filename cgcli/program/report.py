@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from cgcli.core.output import finite
 from cgcli.engine.protocol import Engine
 from cgcli.program.session import Generation
 from cgcli.program.turn import Candidate, Turn
+from cgcli.terminal.text import json_safe
 
 
 def report(engine: Engine, generation: Generation, turns: Iterable[Turn]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _turn(turn: Turn) -> dict[str, Any]:
         "prompt": turn.prompt,
         "completion": turn.completion,
         "prompt_tokens": facts.prompt_tokens,
-        "prompt_perplexity": finite(facts.prompt_perplexity),
+        "prompt_perplexity": json_safe(facts.prompt_perplexity),
         "folded_tokens": facts.folded,
         "accepted": turn.accepted,
         "candidates": [_candidate(candidate) for candidate in turn.candidates],

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any
 
-from cgcli.core.output import finite
 from cgcli.core.progress import Progress
 from cgcli.engine.engine import perplexity
 from cgcli.engine.model import readable
@@ -19,6 +18,7 @@ from cgcli.engine.protocol import Engine
 from cgcli.engine.request import TokenScore
 from cgcli.program.program import decode, encode
 from cgcli.program.split import Part, split
+from cgcli.terminal.text import json_safe
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def report(scored: ProgramScore, engine: Engine, *, stride: int | None, tokens: 
         "turns": [_turn(turn) for turn in scored.turns],
         "pieces": [{**asdict(score), "piece": decode(score.piece)} for score in scored.tokens] if tokens else None,
     }
-    return {name: finite(value) for name, value in found.items()}
+    return {name: json_safe(value) for name, value in found.items()}
 
 
 def _turn(turn: TurnScore) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from cgcli.core.errors import UsageError
-from cgcli.core.visible import clipped, columns, visible
 from cgcli.program.parsing import parsed
 from cgcli.program.program import Program, digest
 from cgcli.program.turn import Candidate, Turn
 from cgcli.repl.reader import Card
 from cgcli.repl.state import Repl
+from cgcli.terminal.text import clipped, columns, visible
 
 _TOLD = 100
 """Columns for what a candidate did when it was run: three rows of the narrowest card hold them."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from cgcli.core.visible import clipped, columns, visible
 from cgcli.repl.reader import Card
+from cgcli.terminal.text import clipped, columns, visible
 
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples

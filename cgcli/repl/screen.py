@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.visible import clipped, visible, wrapped
+from cgcli.terminal.text import clipped, visible, wrapped
 
 if TYPE_CHECKING:
-    from cgcli.core.live import LiveCode
+    from cgcli.terminal.color import LiveCode
 
 Style = Literal["", "bold", "dim", "red", "green", "yellow", "cyan"]
 _CODES: dict[Style, str] = {"bold": "1", "dim": "90", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
@@ -114,9 +114,9 @@ class Screen:
 
     def code(self, text: str, first: int | None = None) -> None:
         """Program text; with line numbers from `first` if that is given."""
-        from cgcli.core.live import Colours
+        from cgcli.terminal.color import Highlighter
 
-        colours = Colours(self.language if self.colour else None)
+        colours = Highlighter(self.language if self.colour else None)
         lines = text.removesuffix("\n").split("\n")
         shown = [colours.line(visible(line)) for line in lines]
         if first is not None:
@@ -134,7 +134,7 @@ class Screen:
 
     def stream(self) -> Stream:
         """Program text as it comes, from a line of its own on; to be closed."""
-        from cgcli.core.live import LiveCode
+        from cgcli.terminal.color import LiveCode
 
         self._fresh_line()
         return Stream(LiveCode(self._emit, self.language if self.colour else None, self._width), self._fresh_line)

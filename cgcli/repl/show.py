@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cgcli.core.visible import clipped, columns
 from cgcli.program import parsing
 from cgcli.program.program import Program
 from cgcli.program.turn import Turn
 from cgcli.repl.candidates import facts, same_as
 from cgcli.repl.state import Repl
+from cgcli.terminal.text import clipped, columns
 
 
 def greeting(repl: Repl) -> None:

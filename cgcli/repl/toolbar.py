@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cgcli.core.visible import clipped, columns, visible
 from cgcli.repl.view import Status
+from cgcli.terminal.text import clipped, columns, visible
 
 _CELLS = 10
 """Of the context's bar."""

@@ -8,10 +8,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from cgcli.core.visible import visible
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.users import becomes_another
 from cgcli.sandbox.verdict import Verdict
+from cgcli.terminal.text import visible
 
 _PATH = re.compile(r"\] [\w -]+: (?P<path>'[^']*'|\"[^\"]*\")")
 """In the words of an OSError that names a file."""

@@ -13,10 +13,10 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cgcli.core.visible import visible
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.verdict import Outcome, Verdict
 from cgcli.sandbox.watch import Course
+from cgcli.terminal.text import visible
 
 _DETAIL_WIDTH = 200  # characters
 _DENIED = {errno.EPERM, errno.EACCES, errno.EROFS, errno.ESOCKTNOSUPPORT}

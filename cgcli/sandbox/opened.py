@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cgcli.core.errors import UsageError
-from cgcli.core.visible import visible
+from cgcli.terminal.text import visible
 
 _MACHINE = tuple(map(Path, ("/proc", "/sys", "/dev")))
 _SHARED_MEMORY = Path("/dev/shm")

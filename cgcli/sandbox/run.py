@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from cgcli.core.errors import SandboxError
-from cgcli.core.visible import visible
 from cgcli.sandbox.bubblewrap import in_sandbox
 from cgcli.sandbox.host import on_host
 from cgcli.sandbox.judge import judge
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.verdict import Verdict
 from cgcli.sandbox.watch import Listener, watch
+from cgcli.terminal.text import visible
 
 
 def never() -> bool:

@@ -51,7 +51,9 @@ HELP_OWN = {
     "cgcli.cli",
     *(f"cgcli.cli.{name}" for name in {"main", "context", "engine", "options", *COMMANDS}),
     "cgcli.core",
-    *(f"cgcli.core.{name}" for name in ("ending", "environment", "errors", "output", "progress")),
+    *(f"cgcli.core.{name}" for name in ("ending", "environment", "errors", "progress")),
+    "cgcli.terminal",
+    *(f"cgcli.terminal.{name}" for name in ("output", "text")),
 }
 # shellingham, annotated_doc: Typer's; the others: rich's (attr only where it is installed, as by jsonschema).
 HELP_OTHERS = {"typer", "annotated_doc", "shellingham", "rich", "pygments", "markdown_it", "mdurl", "attr"}

@@ -14,7 +14,7 @@ import pytest
 from cgcli.cli.sinks import Bytes, File, Nowhere
 from cgcli.core.errors import CgcliError
 from cgcli.core.files import write_atomic
-from cgcli.core.output import Output
+from cgcli.terminal.output import Output
 from tests.cli.running import Ran
 from tests.support.cli import run
 

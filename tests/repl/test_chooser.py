@@ -9,9 +9,9 @@ from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from cgcli.core.visible import columns
 from cgcli.repl.chooser import Chooser, choose, side_by_side
 from cgcli.repl.reader import Card
+from cgcli.terminal.text import columns
 
 CARDS = [Card(f"candidate {n}", f"log-probability -{n}.0 · parses", "x = 1\n" * n) for n in range(1, 6)]
 TEXT = st.text(max_size=60)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.core.visible import columns
 from cgcli.repl.toolbar import toolbar
 from cgcli.repl.view import Status
+from cgcli.terminal.text import columns
 
 FULL = Status(
     model="codegen-350m-mono",

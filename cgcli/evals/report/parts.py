@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cgcli.core.visible import clipped
 from cgcli.evals.passk import Estimate
+from cgcli.terminal.text import clipped
 
 NONE = "–"
 """In a cell that has no number."""

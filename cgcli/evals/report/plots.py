@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.visible import clipped, visible
 from cgcli.evals.report.parts import Chart, Curve, Line
+from cgcli.terminal.text import clipped, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -71,10 +71,10 @@ def why(repl: Repl) -> None:
     if not scores:
         raise UsageError("nothing in this prompt is predicted: the program begins with it")
     if repl.screen.colour:
-        from cgcli.core.heat import heated, legend
+        from cgcli.terminal.color import colored_by_probability, probability_legend
 
-        repl.screen.painted("".join(heated((score.piece, score.logprob) for score in scores)))
-        repl.screen.painted(legend())
+        repl.screen.painted("".join(colored_by_probability((score.piece, score.logprob) for score in scores)))
+        repl.screen.painted(probability_legend())
         return
     for score in scores[:_TOKENS_SHOWN]:
         repl.screen.say(f"{_per_cent(score.logprob):>8}  {score.piece.decode('utf-8', 'replace')!r}")

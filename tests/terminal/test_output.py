@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.output import Output, finite, one_line
 from cgcli.core.progress import Silent
-from cgcli.core.visible import columns
+from cgcli.terminal.output import Output
+from cgcli.terminal.text import columns, json_safe, one_line
 
 
 class Terminal(io.StringIO):
@@ -81,7 +81,7 @@ def test_colour(terminal: bool, variables: dict[str, str], color: str, coloured:
     sink.error(CgcliError("bad"))
     sink.table(["A"], [["b"]])
     out, err = written(sink)
-    assert (sink.colour, "\x1b" in err, b"\x1b" in out) == (coloured,) * 3
+    assert (sink.stdout_color, "\x1b" in err, b"\x1b" in out) == (coloured,) * 3
 
 
 def test_a_note_begins_a_line_of_its_own_behind_unfinished_program_text() -> None:
@@ -106,7 +106,7 @@ def test_a_table_gives_where_a_terminal_is_narrow(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("COLUMNS", "30")
     rows = [["a", "what it is, at length", "file.py"], ["b", "日本語のタイトル、長い", "x"]]
     for sink, widest in ((output(terminal=True, variables={"NO_COLOR": "1"}), 30), (output(), 40)):
-        sink.table(["ID", "TITLE", "FILE"], rows, give="TITLE")
+        sink.table(["ID", "TITLE", "FILE"], rows, clip="TITLE")
         lines = written(sink)[0].decode().splitlines()
         assert max(map(columns, lines)) <= widest and all(
             line.split()[-1] in ("FILE", "file.py", "x") for line in lines
@@ -117,7 +117,7 @@ def test_a_table_gives_where_a_terminal_is_narrow(monkeypatch: pytest.MonkeyPatc
 
 def test_numbers_that_json_does_not_have_are_null() -> None:
     value = {"a": [1.5, float("inf"), (float("-inf"),)], "b": {"c": float("nan"), 3: "inf"}, "d": None}
-    assert finite(value) == {"a": [1.5, None, [None]], "b": {"c": None, 3: "inf"}, "d": None}
+    assert json_safe(value) == {"a": [1.5, None, [None]], "b": {"c": None, 3: "inf"}, "d": None}
 
 
 def test_json_is_json() -> None:

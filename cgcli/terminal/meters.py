@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self, TextIO
 
-from cgcli.core.output import one_line
 from cgcli.core.progress import Task, Unit
 from cgcli.core.units import clock, size
+from cgcli.terminal.text import one_line
 
 if TYPE_CHECKING:
     import rich.progress
@@ -104,9 +104,9 @@ class _LineTask:
 class Bars:
     """Progress as bars that are redrawn in place; what stays is printed above them."""
 
-    def __init__(self, stderr: TextIO, *, colour: bool, note: Callable[[str], None]) -> None:
+    def __init__(self, stderr: TextIO, *, colored: bool, note: Callable[[str], None]) -> None:
         self._stderr = stderr
-        self._colour = colour
+        self._colored = colored
         self._note = note
         self._live: rich.progress.Progress | None = None
 
@@ -164,7 +164,7 @@ class Bars:
                 # Something moves before the first step is done, too.
                 return Text(how if task.speed else f"{how}{', ' * bool(how)}{clock(task.elapsed or 0)}")
 
-        console = Console(file=self._stderr, force_terminal=True, no_color=not self._colour)
+        console = Console(file=self._stderr, force_terminal=True, no_color=not self._colored)
         label = TextColumn("{task.description}", markup=False)
         # A step of training may take minutes; within rich's 30 s there would be no speed, and no time left.
         period_s = 1800

@@ -1,7 +1,8 @@
-"""Code on a terminal while it is written, as a terminal emulator then shows it."""
+"""Highlighted code as a terminal emulator shows it while it is written, and text colored by probability."""
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pyte
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cgcli.core.live import Colours, LiveCode
+from cgcli.terminal.color import Highlighter, LiveCode, colored_by_probability, probability_legend
 
 PROGRAM = (
     'import os\n\n\ndef f(x):\n    """Two\n    lines."""\n\treturn "é" + \'日本\'  # why\n'
@@ -84,7 +85,7 @@ def test_a_language_that_nobody_knows_stays_plain() -> None:
 
 def test_the_time_for_a_line_does_not_grow_with_the_program() -> None:
     """What is lexed again at a line's end are the lines of its string, not the program so far."""
-    colours = Colours("python")
+    colours = Highlighter("python")
     longest = 0
     for number in range(400):
         colours.line(f"value_{number} = [{number}, 'text']  # note")
@@ -108,3 +109,45 @@ def test_a_resize_while_a_line_is_written_leaves_it_whole(before: int, after: in
             code.write(piece)
             plain_stream.feed(piece.replace("\n", "\r\n"))
     assert rows(screen) == rows(plain)
+
+
+def shown(*pieces: tuple[bytes, float | None]) -> str:
+    return "".join(colored_by_probability(pieces))
+
+
+@pytest.mark.parametrize(
+    ("probability", "expected"),
+    [
+        (1.0, "x"),
+        (0.5, "x"),
+        (0.499, "\x1b[36mx\x1b[0m"),
+        (0.101, "\x1b[36mx\x1b[0m"),
+        (0.099, "\x1b[35mx\x1b[0m"),
+        (0.0101, "\x1b[35mx\x1b[0m"),
+        (0.0099, "\x1b[31mx\x1b[0m"),
+        (0.000101, "\x1b[31mx\x1b[0m"),
+        (0.000099, "\x1b[7;31mx\x1b[0m"),
+        (0.0, "\x1b[7;31mx\x1b[0m"),
+        (None, "\x1b[90mx\x1b[0m"),
+    ],
+)
+def test_the_less_probable_the_hotter(probability: float | None, expected: str) -> None:
+    logprob = probability and math.log(probability + 1e-12)
+    assert shown((b"x", -math.inf if probability == 0 else logprob)) == expected
+
+
+def test_white_space_that_surprises_can_be_seen() -> None:
+    assert shown((b"a\n\n  ", -0.1)) == "a\n\n  "
+    assert shown((b"a\n  ", -6)) == "\x1b[31ma⏎\x1b[0m\n\x1b[4;31m  \x1b[0m"
+
+
+def test_a_character_across_tokens_comes_whole() -> None:
+    assert shown((b"\xc3", -0.1), (b"\xa9b", -3)) == "\x1b[35méb\x1b[0m"
+
+
+def test_nothing_drives_the_terminal() -> None:
+    assert shown((b"\x1b]0;x\x07", -0.1), (b"\r", -9.9)) == "\\x1b]0;x\\x07\x1b[4;7;31m\\x0d\x1b[0m"
+
+
+def test_the_legend_has_every_color() -> None:
+    assert all(f"\x1b[{color}m" in probability_legend() for color in ("36", "35", "31", "7;31", "90"))

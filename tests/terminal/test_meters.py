@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cgcli.core.meters import Lines, facts
+from cgcli.terminal.meters import Lines, facts
 
 
 class Clock:

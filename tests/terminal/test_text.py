@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.core.visible import clipped, columns, visible, wrapped
+from cgcli.terminal.text import clipped, columns, visible, wrapped
 
 TEXT = st.text(st.sampled_from("ab 1\té日本\u0301…\x1b\n\udce9"), max_size=30).map(visible)
 
