@@ -191,7 +191,7 @@ def _checkpoint_file(name: str) -> Callable[[Path, bytes], None]:
         if name == "tokenizer.json":
             (folder / "vocab.json").unlink()
         (folder / name).write_bytes(data)
-        read_vocabulary(folder, read_config(folder).n_vocab)
+        read_vocabulary(folder, read_config(folder).shape.vocabulary)
 
     return write_and_read
 

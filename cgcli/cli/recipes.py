@@ -11,7 +11,7 @@ from cgcli.core.errors import ModelNotFound, UsageError
 
 if TYPE_CHECKING:
     from cgcli.core.environment import Environment
-    from cgcli.train.recipe import ModelPart, Recipe
+    from cgcli.train.recipe import Recipe
 
 LORA_RANK = 8
 # Fine-tuning where no recipe says otherwise. The rate for all weights, and no decay: CodeGen's own example
@@ -112,15 +112,16 @@ def _with_flags(wish: Wish, recipe: Recipe, init: Path | None) -> Recipe:
 def _tuning(wish: Wish, recipe: Recipe, init: Path, device: Device, note: Callable[[str], None]) -> Recipe:
     """A recipe to fine-tune `init` with: all weights where memory carries that, else adapters; as many sequences at
     once as fit."""
+    from cgcli.convert.config import read_config
     from cgcli.core.units import size
     from cgcli.train.estimate import estimate, fits
     from cgcli.train.recipe import with_values
 
-    shape = _shape(init)
+    shape = read_config(init).shape
     dtype = "float32" if device.platform == "cpu" else "bfloat16"
     recipe = replace(
         recipe,
-        model=replace(shape, context=min(CONTEXT, shape.context)),
+        model=replace(shape, context=min(CONTEXT, shape.context), feed_forward=None),
         batch=replace(recipe.batch, sequences=SEQUENCES, accumulate=SEQUENCES),
         compute=replace(recipe.compute, dtype=dtype),
     )
@@ -147,21 +148,6 @@ def _tuning(wish: Wish, recipe: Recipe, init: Path, device: Device, note: Callab
         if fits(larger, device.memory_bytes, device.count):
             return larger
     return recipe
-
-
-def _shape(folder: Path) -> ModelPart:
-    from cgcli.convert.config import read_config
-    from cgcli.train.recipe import ModelPart
-
-    found = read_config(folder)
-    return ModelPart(
-        layers=found.n_layer,
-        width=found.width,
-        heads=found.n_head,
-        rotary=found.rotary,
-        vocabulary=found.n_vocab,
-        context=found.n_positions,
-    )
 
 
 def _init(text: str, environment: Environment) -> Path:

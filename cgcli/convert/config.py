@@ -15,6 +15,7 @@ from cgcli.core.file_kinds import HEAD_BYTES, check_kind
 from cgcli.core.reading import shown
 
 MP_NUM = 4  # groups of the fused qkv rows: the cores of a TPU v4 that the model was trained on
+EPSILON = 1e-5  # of LayerNorm
 # CodeGen2 1B and 3.7B were trained on 8 cores (TPU v3). Layers and width tell them from all others.
 MP_NUM_OF_SHAPE = {(16, 2048): 8, (16, 4096): 8}
 
@@ -26,8 +27,12 @@ MAX_NAME = 256  # characters
 
 # transformers' CodeGenConfig: what a key that is left out means, where the weights do not tell; other names of keys.
 DEFAULTS = {
-    "n_positions": 2048, "n_head": 16, "rotary_dim": 64, "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new",
-}  # fmt: skip
+    "n_positions": 2048,
+    "n_head": 16,
+    "rotary_dim": 64,
+    "layer_norm_epsilon": EPSILON,
+    "activation_function": "gelu_new",
+}
 OTHER_NAMES = {
     "max_position_embeddings": "n_positions",
     "hidden_size": "n_embd",
@@ -37,30 +42,44 @@ OTHER_NAMES = {
 
 
 @dataclass(frozen=True)
-class CodeGenConfig:
-    """Hyper-parameters of a CodeGen checkpoint.
+class Shape:
+    """The sizes of a decoder. The defaults describe CodeGen's block; the catalog also has models of Llama's."""
 
-    width: n_embd; hidden: of the feed-forward layer; rotary: rotary dimensions of a head;
-    mp_num: groups into which the rows of qkv_proj are dealt, each [q | v | k];
-    tied: the head's matrix is the embedding.
-    """
+    layers: int
+    width: int  # of the hidden states
+    heads: int
+    vocabulary: int  # rows of the embedding, padding included
+    context: int  # tokens
+    rotary: int = 0  # dimensions of a head that the rotary embedding turns; 0: not known
+    key_value_heads: int | None = None  # None: as many as heads
+    feed_forward: int | None = None  # None: 4 * width
+    gated: bool = False  # the feed-forward layer has a gate matrix, as Llama's
+    tied: bool = False  # the output layer is the token embedding, as in Llama
 
-    n_layer: int
-    n_head: int
-    width: int
-    hidden: int
-    rotary: int
-    n_vocab: int
-    n_positions: int
-    epsilon: float
-    mp_num: int
-    name: str | None
-    tied: bool = False
+    @property
+    def inner(self) -> int:
+        """Width of the feed-forward layer."""
+        return self.feed_forward or 4 * self.width
 
     @property
     def head(self) -> int:
         """Size of one head."""
-        return self.width // self.n_head
+        return self.width // self.heads
+
+    @property
+    def key_value_width(self) -> int:
+        return self.head * (self.key_value_heads or self.heads)
+
+
+@dataclass(frozen=True)
+class CodeGenConfig:
+    """A CodeGen checkpoint: its shape, and what else its config.json says."""
+
+    shape: Shape
+    mp_num: int = MP_NUM  # groups into which the rows of qkv_proj are dealt, each [q | v | k]
+    epsilon: float = EPSILON
+    name: str | None = None
+    tied: bool = False  # the file has no lm_head.weight: it is the embedding's
 
 
 def read_config(folder: Path, mp_num: int | None = None) -> CodeGenConfig:
@@ -85,23 +104,26 @@ def read_config(folder: Path, mp_num: int | None = None) -> CodeGenConfig:
     rotary = values.integer("rotary_dim", 2, width // n_head)
     if rotary % 2:
         raise _error(path, f"rotary_dim {rotary} is odd")
-    hidden = 4 * width if config.get("n_inner") is None else values.integer("n_inner", 1, 16 * MAX_WIDTH)
+    inner = 4 * width if config.get("n_inner") is None else values.integer("n_inner", 1, 16 * MAX_WIDTH)
     groups = mp_num or MP_NUM_OF_SHAPE.get((n_layer, width), MP_NUM)
     if groups < 1 or n_head % groups:
         raise _error(path, f"n_head {n_head} is not divisible by mp_num {groups}")
     values.exactly("activation_function", "gelu_new")
     values.exactly("scale_attn_weights", True, default=True)
     name = config.get("_name_or_path")
-    return CodeGenConfig(
-        n_layer=n_layer,
-        n_head=n_head,
+    shape = Shape(
+        layers=n_layer,
         width=width,
-        hidden=hidden,
+        heads=n_head,
+        vocabulary=values.integer("vocab_size", 1, MAX_VOCAB),
+        context=values.integer("n_positions", 1, MAX_POSITIONS),
         rotary=rotary,
-        n_vocab=values.integer("vocab_size", 1, MAX_VOCAB),
-        n_positions=values.integer("n_positions", 1, MAX_POSITIONS),
-        epsilon=values.number("layer_norm_epsilon", 1e-12, 1e-2),
+        feed_forward=None if inner == 4 * width else inner,
+    )
+    return CodeGenConfig(
+        shape,
         mp_num=groups,
+        epsilon=values.number("layer_norm_epsilon", 1e-12, 1e-2),
         tied=values.truth("tie_word_embeddings", default=False),
         name=name if isinstance(name, str) and name and name.isprintable() and len(name) <= MAX_NAME else None,
     )

@@ -81,7 +81,7 @@ def convert(
     started = time.monotonic()
     config = read_config(source, mp_num)
     files = read_tokenizer_files(source)
-    vocabulary = make_vocabulary(files, config.n_vocab)
+    vocabulary = make_vocabulary(files, config.shape.vocabulary)
     checkpoint = open_checkpoint(source, tied=config.tied)
     hashes = {path.name: provenance.sha256.get(path.name) or sha256_of(path) for path in checkpoint.files}
     provenance = replace(provenance, sha256=hashes)

@@ -41,7 +41,7 @@ def qkv_rows(config: CodeGenConfig) -> NDArray[np.intp]:
     """
     import numpy as np
 
-    rows = np.arange(3 * config.width).reshape(config.mp_num, 3, config.width // config.mp_num)
+    rows = np.arange(3 * config.shape.width).reshape(config.mp_num, 3, config.shape.width // config.mp_num)
     q, v, k = (rows[:, part].reshape(-1) for part in range(3))
     return np.stack([q, k, v])
 
@@ -54,10 +54,11 @@ def half_split(config: CodeGenConfig) -> NDArray[np.intp]:
     """
     import numpy as np
 
-    head = np.arange(config.head)
-    rotary = head[: config.rotary]
-    order = np.concatenate([rotary[0::2], rotary[1::2], head[config.rotary :]])
-    return np.asarray((np.arange(config.n_head)[:, None] * config.head + order).reshape(-1))
+    shape = config.shape
+    head = np.arange(shape.head)
+    rotary = head[: shape.rotary]
+    order = np.concatenate([rotary[0::2], rotary[1::2], head[shape.rotary :]])
+    return np.asarray((np.arange(shape.heads)[:, None] * shape.head + order).reshape(-1))
 
 
 def fused_qkv(weights: Weights, config: CodeGenConfig) -> Weights:
@@ -72,7 +73,7 @@ def target_tensors(checkpoint: Checkpoint, config: CodeGenConfig) -> Iterator[Ta
     """Every tensor of the GGUF, in the order of the file. Raises ModelFileError where the checkpoint lacks a source."""
     import numpy as np
 
-    width, hidden, n_vocab = config.width, config.hidden, config.n_vocab
+    width, inner, vocabulary = config.shape.width, config.shape.inner, config.shape.vocabulary
 
     def copy(name: str, source: str, *shape: int) -> TargetTensor:
         stored = checkpoint.tensor(source, shape)
@@ -83,8 +84,8 @@ def target_tensors(checkpoint: Checkpoint, config: CodeGenConfig) -> Iterator[Ta
         stored = checkpoint.tensor(source, (3 * width, width))
         return TargetTensor(name, stored.shape, lambda: fused_qkv(stored.read(np.float16), config))
 
-    yield copy("token_embd.weight", "transformer.wte.weight", n_vocab, width)
-    for layer in range(config.n_layer):
+    yield copy("token_embd.weight", "transformer.wte.weight", vocabulary, width)
+    for layer in range(config.shape.layers):
         block, source = f"blk.{layer}.", f"transformer.h.{layer}."
         yield copy(f"{block}attn_norm.weight", f"{source}ln_1.weight", width)
         yield copy(f"{block}attn_norm.bias", f"{source}ln_1.bias", width)
@@ -92,11 +93,11 @@ def target_tensors(checkpoint: Checkpoint, config: CodeGenConfig) -> Iterator[Ta
         yield copy(f"{block}attn_output.weight", f"{source}attn.out_proj.weight", width, width)
         # CodeGen's attention has no bias; phi2 wants one.
         yield TargetTensor(f"{block}attn_output.bias", (width,), lambda: np.zeros(width, np.float32))
-        yield copy(f"{block}ffn_up.weight", f"{source}mlp.fc_in.weight", hidden, width)
-        yield copy(f"{block}ffn_up.bias", f"{source}mlp.fc_in.bias", hidden)
-        yield copy(f"{block}ffn_down.weight", f"{source}mlp.fc_out.weight", width, hidden)
+        yield copy(f"{block}ffn_up.weight", f"{source}mlp.fc_in.weight", inner, width)
+        yield copy(f"{block}ffn_up.bias", f"{source}mlp.fc_in.bias", inner)
+        yield copy(f"{block}ffn_down.weight", f"{source}mlp.fc_out.weight", width, inner)
         yield copy(f"{block}ffn_down.bias", f"{source}mlp.fc_out.bias", width)
     yield copy("output_norm.weight", "transformer.ln_f.weight", width)
     yield copy("output_norm.bias", "transformer.ln_f.bias", width)
-    yield copy("output.weight", "lm_head.weight", n_vocab, width)
-    yield copy("output.bias", "lm_head.bias", n_vocab)
+    yield copy("output.weight", "lm_head.weight", vocabulary, width)
+    yield copy("output.bias", "lm_head.bias", vocabulary)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgcli.convert.checkpoint import Checkpoint
-from cgcli.convert.config import CodeGenConfig
+from cgcli.convert.config import CodeGenConfig, Shape
 
 Floats = NDArray[np.float32]
 
@@ -30,9 +30,13 @@ class Reference:
     checkpoint: Checkpoint
     config: CodeGenConfig
 
+    @property
+    def shape(self) -> Shape:
+        return self.config.shape
+
     def embed(self, tokens: Sequence[int]) -> Floats:
         """Hidden states [T, width] before the first layer."""
-        table = self.checkpoint.tensor("transformer.wte.weight", (self.config.n_vocab, self.config.width))
+        table = self.checkpoint.tensor("transformer.wte.weight", (self.shape.vocabulary, self.shape.width))
         return np.concatenate([table.rows(token, token + 1).read(np.float32) for token in tokens])
 
     def layer(self, index: int, hidden: Floats) -> Floats:
@@ -44,37 +48,37 @@ class Reference:
     def logits(self, hidden: Floats) -> Floats:
         """Logits [T, n_vocab] from the hidden states after the last layer."""
         normed = self.norm("transformer.ln_f", hidden)
-        return self.linear("lm_head.weight", normed, self.config.n_vocab) + self.vector(
-            "lm_head.bias", self.config.n_vocab
+        return self.linear("lm_head.weight", normed, self.shape.vocabulary) + self.vector(
+            "lm_head.bias", self.shape.vocabulary
         )
 
     def forward(self, tokens: Sequence[int]) -> Floats:
         """Logits [T, n_vocab] after each token."""
         hidden = self.embed(tokens)
-        for index in range(self.config.n_layer):
+        for index in range(self.shape.layers):
             hidden = self.layer(index, hidden)
         return self.logits(hidden)
 
     def attention(self, name: str, normed: Floats) -> Floats:
-        config, length = self.config, len(normed)
-        fused = self.linear(f"{name}.qkv_proj.weight", normed, 3 * config.width)
-        groups = fused.reshape(length, config.mp_num, 3, config.width // config.mp_num)
+        shape, mp_num, length = self.shape, self.config.mp_num, len(normed)
+        fused = self.linear(f"{name}.qkv_proj.weight", normed, 3 * shape.width)
+        groups = fused.reshape(length, mp_num, 3, shape.width // mp_num)
         # Within a group the order is query, value, key.
-        query, value, key = (groups[:, :, part].reshape(length, config.n_head, config.head) for part in range(3))
-        query, key = rotate(query, config.rotary), rotate(key, config.rotary)
-        scores = np.einsum("qhd,khd->hqk", query, key) / np.float32(math.sqrt(config.head))
+        query, value, key = (groups[:, :, part].reshape(length, shape.heads, shape.head) for part in range(3))
+        query, key = rotate(query, shape.rotary), rotate(key, shape.rotary)
+        scores = np.einsum("qhd,khd->hqk", query, key) / np.float32(math.sqrt(shape.head))
         scores = np.where(np.tri(length, dtype=np.bool_), scores, np.float32(-np.inf))
-        mixed = np.einsum("hqk,khd->qhd", softmax(scores), value).reshape(length, config.width)
-        return self.linear(f"{name}.out_proj.weight", mixed, config.width)
+        mixed = np.einsum("hqk,khd->qhd", softmax(scores), value).reshape(length, shape.width)
+        return self.linear(f"{name}.out_proj.weight", mixed, shape.width)
 
     def feed_forward(self, name: str, normed: Floats) -> Floats:
-        width, hidden = self.config.width, self.config.hidden
-        up = self.linear(f"{name}.fc_in.weight", normed, hidden) + self.vector(f"{name}.fc_in.bias", hidden)
+        width, inner = self.shape.width, self.shape.inner
+        up = self.linear(f"{name}.fc_in.weight", normed, inner) + self.vector(f"{name}.fc_in.bias", inner)
         return self.linear(f"{name}.fc_out.weight", gelu(up), width) + self.vector(f"{name}.fc_out.bias", width)
 
     def norm(self, name: str, hidden: Floats) -> Floats:
         """Layer normalization over the last axis."""
-        width = self.config.width
+        width = self.shape.width
         centred = hidden - hidden.mean(axis=-1, keepdims=True)
         variance = (centred * centred).mean(axis=-1, keepdims=True)
         scaled = centred / np.sqrt(variance + np.float32(self.config.epsilon))

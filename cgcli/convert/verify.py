@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.convert.checkpoint import Checkpoint
-from cgcli.convert.config import CodeGenConfig
+from cgcli.convert.config import CodeGenConfig, Shape
 from cgcli.core.errors import Interrupted, ModelFileError
 from cgcli.core.progress import Progress
 
@@ -87,12 +87,13 @@ def verify(
 
     from cgcli.convert.reference import Reference, log_softmax
 
-    layers = layers_to_check(config)
-    last = config.n_layer - 1
+    shape = config.shape
+    layers = layers_to_check(shape)
+    last = shape.layers - 1
     wanted = {*layers, *(layer - 1 for layer in layers if layer), last}
     tokens, logits, outputs = run(path, threads=threads, capture=wanted)
     for layer in wanted:
-        if outputs.get(layer, logits[:0]).shape != (len(tokens), config.width):
+        if outputs.get(layer, logits[:0]).shape != (len(tokens), shape.width):
             raise ModelFileError(f"{path}: llama.cpp gave no whole output of layer {layer}")
     reference = Reference(checkpoint, config)
     errors: dict[int, float] = {}
@@ -102,7 +103,7 @@ def verify(
             expected = reference.layer(layer, before)
             errors[layer] = relative_error(outputs[layer], expected, expected - before)
             if not errors[layer] <= LAYER_TOLERANCE:
-                raise _mismatch(checkpoint, f"layer {layer} of {config.n_layer}", errors[layer], LAYER_TOLERANCE)
+                raise _mismatch(checkpoint, f"layer {layer} of {shape.layers}", errors[layer], LAYER_TOLERANCE)
             task.advance(1)
         expected = reference.logits(outputs[last])
         error = relative_error(logits, expected, expected)
@@ -113,7 +114,7 @@ def verify(
     losses = -log_softmax(logits[:-1])[np.arange(len(tokens) - 1), tokens[1:]]
     found = Verification(
         prompt_tokens=len(tokens),
-        layers=config.n_layer,
+        layers=shape.layers,
         layers_checked=len(layers),
         worst_layer=worst,
         worst_layer_error=errors[worst],
@@ -142,11 +143,11 @@ def kl_divergence(path: Path, logits: Floats, *, threads: int) -> float:
     return max(mean, 0.0)
 
 
-def layers_to_check(config: CodeGenConfig) -> list[int]:
+def layers_to_check(shape: Shape) -> list[int]:
     """All layers, or as many as MAX_CHECKED_WEIGHTS allows, evenly spaced from first to last, at least two."""
-    weights = config.width * (4 * config.width + 2 * config.hidden)
-    count = min(config.n_layer, max(2, MAX_CHECKED_WEIGHTS // weights))
-    return sorted({round(step * (config.n_layer - 1) / max(1, count - 1)) for step in range(count)})
+    weights = shape.width * (4 * shape.width + 2 * shape.inner)
+    count = min(shape.layers, max(2, MAX_CHECKED_WEIGHTS // weights))
+    return sorted({round(step * (shape.layers - 1) / max(1, count - 1)) for step in range(count)})
 
 
 def relative_error(found: Floats, expected: Floats, scale: Floats) -> float:

@@ -61,14 +61,15 @@ def write_gguf(
 
 
 def _add_hyperparameters(writer: GGUFWriter, config: CodeGenConfig) -> None:
-    writer.add_context_length(config.n_positions)
-    writer.add_embedding_length(config.width)
-    writer.add_feed_forward_length(config.hidden)
-    writer.add_block_count(config.n_layer)
-    writer.add_head_count(config.n_head)
-    writer.add_head_count_kv(config.n_head)
+    shape = config.shape
+    writer.add_context_length(shape.context)
+    writer.add_embedding_length(shape.width)
+    writer.add_feed_forward_length(shape.inner)
+    writer.add_block_count(shape.layers)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.heads)
     writer.add_layer_norm_eps(config.epsilon)
-    writer.add_rope_dimension_count(config.rotary)
+    writer.add_rope_dimension_count(shape.rotary)
     writer.add_file_type(MOSTLY_F16)
     writer.add_quantization_version(QUANTIZATION_VERSION)
 

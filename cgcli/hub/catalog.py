@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cgcli.convert.config import Shape
 from cgcli.core.errors import CgcliError, ModelNotFound, UsageError
 from cgcli.core.reading import parse_toml, read_text, shown, unreadable
 from cgcli.core.typed import typed
-from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, Shape, memory_bytes, parameters
+from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, memory_bytes, parameters
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ def parse_catalog(text: str) -> Catalog:
         raise ValueError(f"no {', '.join(sorted(missing))}")
     shapes = typed(dict[str, Shape], tables["shapes"], "shapes")
     for name, shape in shapes.items():
-        if not all(0 < value < 1 << 31 for value in vars(shape).values() if type(value) is int):
+        sizes = {field: value for field, value in vars(shape).items() if type(value) is int}
+        if not all(0 < value < 1 << 31 or (field, value) == ("rotary", 0) for field, value in sizes.items()):
             raise ValueError(f"the shape {shown(name)} has a size that is not positive")
     sources = typed(dict[str, str], tables["sources"], "sources")
     cards = [_card(entry, shapes, sources) for entry in typed(list, tables["models"], "models")]

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from cgcli.convert.config import Shape, read_config
 from cgcli.core.errors import ModelFileError
-from cgcli.hub.sizes import Shape
 
 CONFIG = "config.json"
 # The tokenizer, in either form.
@@ -46,23 +46,12 @@ def checkpoint_files(source: str, files: Sequence[str]) -> list[str]:
 
 def config_shape(source: str, config: bytes, mp_num: int | None) -> Shape:
     """The shape that a config.json describes. Raises ModelFileError if it is not CodeGen's, or not one to convert."""
-    from cgcli.convert.config import read_config
-
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / CONFIG).write_bytes(config)
         try:
-            found = read_config(Path(folder), mp_num)
+            return read_config(Path(folder), mp_num).shape
         except ModelFileError as error:
             raise ModelFileError(error.message.replace(folder, source), hint=error.hint) from error
-    return Shape(
-        layers=found.n_layer,
-        width=found.width,
-        heads=found.n_head,
-        vocabulary=found.n_vocab,
-        context=found.n_positions,
-        rotary=found.rotary,
-        feed_forward=found.hidden,
-    )
 
 
 def _ready(source: str, files: Sequence[str]) -> str | None:

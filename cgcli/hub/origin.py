@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from cgcli.convert.config import Shape
 from cgcli.core.errors import ModelFileError, UsageError
 from cgcli.core.progress import Progress
 from cgcli.hub.catalog import Card
@@ -19,7 +20,6 @@ from cgcli.hub.checkpoint import CONFIG, checkpoint_files, config_shape
 from cgcli.hub.download import download, present_bytes
 from cgcli.hub.hashing import sha256_file
 from cgcli.hub.remote import Hub, RemoteFile
-from cgcli.hub.sizes import Shape
 from cgcli.hub.spec import Spec
 from cgcli.hub.wheel import extract, pip_download
 

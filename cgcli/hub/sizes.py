@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cgcli.convert.config import Shape
+
 DEFAULT_QUANT = "q4_k_m"
 BATCH = 512
 """Rows of one pass that llama.cpp reserves its compute buffer for."""
@@ -39,34 +41,6 @@ _BITS = {
 }
 QUANTS: tuple[str, ...] = tuple(_BITS)
 """Quantizations that can be pulled, smallest loss first (the engine's own list)."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The hyper-parameters of a decoder that sizes follow from. CodeGen's block is the default: `feed_forward` is
-    4·width, every head has its own keys and values, and the output layer is a matrix of its own.
-
-    gated: the MLP has a gate matrix; tied: the output layer is the token embedding (both as in Llama).
-    """
-
-    layers: int
-    width: int
-    heads: int
-    vocabulary: int
-    context: int
-    rotary: int | None = None
-    key_value_heads: int | None = None
-    feed_forward: int | None = None
-    gated: bool = False
-    tied: bool = False
-
-    @property
-    def inner(self) -> int:
-        return self.feed_forward or 4 * self.width
-
-    @property
-    def key_value_width(self) -> int:
-        return self.width // self.heads * (self.key_value_heads or self.heads)
 
 
 def parameters(shape: Shape) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.units import size
-from cgcli.hub.sizes import Shape, parameters
+from cgcli.hub.sizes import parameters
 from cgcli.train.recipe import Recipe, with_values
 
 FLOAT = 4  # bytes of masters, gradients and moments
@@ -57,7 +57,7 @@ def flops_a_token(recipe: Recipe) -> int:
 def estimate(recipe: Recipe, devices: int = 1) -> Estimate:
     """devices: how many a step is spread over, those of `model_parallel` included."""
     batch, compute = recipe.batch, recipe.compute
-    whole, adapters = parameters(_shape(recipe)), _adapters(recipe)
+    whole, adapters = parameters(recipe.model), _adapters(recipe)
     trained = adapters or whole
     split = compute.model_parallel
     number = _bytes(recipe)
@@ -136,11 +136,6 @@ def _activations(recipe: Recipe, data_parallel: int) -> int:
     working = 2 * layer + 3 * scores * min(QUERIES, model.context)
     logits = 3 * min(LOSS_PIECE, tokens * model.vocabulary * FLOAT)
     return (kept + working) // recipe.compute.model_parallel + logits
-
-
-def _shape(recipe: Recipe) -> Shape:
-    model = recipe.model
-    return Shape(model.layers, model.width, model.heads, model.vocabulary, model.context)
 
 
 def _bytes(recipe: Recipe) -> int:

@@ -17,13 +17,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import disk_error, write_atomic
-from cgcli.train.recipe import Recipe, read_recipe
+from cgcli.train.recipe import Recipe, as_table, read_recipe
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Folder:
 
 def digest(recipe: Recipe) -> str:
     """Of everything in a recipe that a checkpoint depends on."""
-    return hashlib.sha256(json.dumps(asdict(_same_run(recipe)), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(as_table(_same_run(recipe)), sort_keys=True).encode()).hexdigest()
 
 
 def resolved(recipe: Recipe, base: Path) -> Recipe:
@@ -130,23 +130,18 @@ def resolved(recipe: Recipe, base: Path) -> Recipe:
 def toml(recipe: Recipe) -> str:
     """The recipe as the TOML file that `read_recipe` takes."""
     lines = []
-    for part in sorted(fields(recipe), key=lambda one: is_dataclass(getattr(recipe, one.name))):
-        value = getattr(recipe, part.name)
-        if is_dataclass(value):
-            lines += [
-                "",
-                f"[{part.name}]",
-                *(f"{one.name} = {_toml(getattr(value, one.name))}" for one in fields(value)),
-            ]
+    for name, value in sorted(as_table(recipe).items(), key=lambda item: isinstance(item[1], dict)):
+        if isinstance(value, dict):
+            lines += ["", f"[{name}]", *(f"{key} = {_toml(one)}" for key, one in value.items())]
         else:
-            lines.append(f"{part.name} = {_toml(value)}")
+            lines.append(f"{name} = {_toml(value)}")
     return "\n".join(lines) + "\n"
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:
     """Every value by its name: {"name": ..., "model.layers": ...}."""
     found: dict[str, Any] = {}
-    for name, value in asdict(recipe).items():
+    for name, value in as_table(recipe).items():
         found.update({f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value})
     return found
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgcli.convert.checkpoint import open_checkpoint
-from cgcli.convert.config import CodeGenConfig, read_config
+from cgcli.convert.config import CodeGenConfig, Shape, read_config
 from cgcli.convert.json_file import read_json
 from cgcli.convert.mapping import qkv_rows
 from cgcli.convert.vocabulary import END_OF_TEXT
@@ -68,10 +68,10 @@ def load(folder: Path) -> tuple[CodeGenConfig, Params]:
             return values[qkv_rows(config)].transpose(2, 0, 1)
         return values.T if kind == "T" else values
 
-    shapes = _shapes(config)
+    shapes = _shapes(config.shape)
     blocks = {
         key: jnp.asarray(
-            np.stack([read(f"transformer.h.{i}.{name}", shapes[key], kind) for i in range(config.n_layer)])
+            np.stack([read(f"transformer.h.{i}.{name}", shapes[key], kind) for i in range(config.shape.layers)])
         )
         for key, (name, kind) in LAYER.items()
     }
@@ -107,7 +107,7 @@ def _named(config: CodeGenConfig, params: Params) -> Any:
 
     def published(values: Floats, kind: str) -> Floats:
         if kind == "qkv":
-            rows = np.empty((3 * config.width, config.width), np.float32)
+            rows = np.empty((3 * config.shape.width, config.shape.width), np.float32)
             rows[qkv_rows(config)] = values.transpose(1, 2, 0)
             return rows
         return np.ascontiguousarray(values.T) if kind == "T" else values
@@ -129,17 +129,17 @@ def _exact(name: str, values: Floats, dtype: str) -> NDArray[Any]:
     return stored
 
 
-def _shapes(config: CodeGenConfig) -> dict[str, tuple[int, ...]]:
+def _shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
     """Of each array here; qkv as published."""
-    width, hidden, vocabulary = config.width, config.hidden, config.n_vocab
+    width, inner, vocabulary = shape.width, shape.inner, shape.vocabulary
     return {
         "ln_scale": (width,),
         "ln_bias": (width,),
         "qkv": (3 * width, width),
         "out": (width, width),
-        "fc_in": (width, hidden),
-        "fc_in_bias": (hidden,),
-        "fc_out": (hidden, width),
+        "fc_in": (width, inner),
+        "fc_in_bias": (inner,),
+        "fc_out": (inner, width),
         "fc_out_bias": (width,),
         "wte": (vocabulary, width),
         "ln_f_scale": (width,),
@@ -161,6 +161,7 @@ def _end_of_text(tokenizer: Path) -> int:
 
 def _described(config: CodeGenConfig, end_of_text: int, dtype: str) -> dict[str, Any]:
     """config.json, as transformers' CodeGenConfig has it."""
+    shape = config.shape
     return {
         "architectures": ["CodeGenForCausalLM"],
         "model_type": "codegen",
@@ -171,13 +172,13 @@ def _described(config: CodeGenConfig, end_of_text: int, dtype: str) -> dict[str,
         "resid_pdrop": 0.0,
         "initializer_range": 0.02,
         "layer_norm_epsilon": config.epsilon,
-        "n_ctx": config.n_positions,
-        "n_positions": config.n_positions,
-        "n_embd": config.width,
-        "n_head": config.n_head,
-        "n_inner": None if config.hidden == 4 * config.width else config.hidden,
-        "n_layer": config.n_layer,
-        "rotary_dim": config.rotary,
+        "n_ctx": shape.context,
+        "n_positions": shape.context,
+        "n_embd": shape.width,
+        "n_head": shape.heads,
+        "n_inner": shape.feed_forward,
+        "n_layer": shape.layers,
+        "rotary_dim": shape.rotary,
         "scale_attn_weights": True,
         "tie_word_embeddings": False,
         "bos_token_id": end_of_text,
@@ -185,5 +186,5 @@ def _described(config: CodeGenConfig, end_of_text: int, dtype: str) -> dict[str,
         "tokenizer_class": "CodeGenTokenizer",
         "torch_dtype": dtype,
         "use_cache": True,
-        "vocab_size": config.n_vocab,
+        "vocab_size": shape.vocabulary,
     }

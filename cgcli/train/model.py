@@ -37,13 +37,14 @@ WRITTEN_OUT = 8
 
 def init(config: CodeGenConfig, seed: int) -> Params:
     """Weights to begin with, float32: normal of DEVIATION, LayerNorm 1 and 0, biases 0."""
-    layers, width, hidden, vocabulary = config.n_layer, config.width, config.hidden, config.n_vocab
+    shape = config.shape
+    layers, width, inner, vocabulary = shape.layers, shape.width, shape.inner, shape.vocabulary
     shapes = {
         "wte": (vocabulary, width),
         "qkv": (layers, width, 3, width),
         "out": (layers, width, width),
-        "fc_in": (layers, width, hidden),
-        "fc_out": (layers, hidden, width),
+        "fc_in": (layers, width, inner),
+        "fc_out": (layers, inner, width),
         "head": (width, vocabulary),
     }
     rng = np.random.default_rng(seed)  # the same on every machine and device, and nothing to compile
@@ -56,7 +57,7 @@ def init(config: CodeGenConfig, seed: int) -> Params:
             "qkv": normal["qkv"],
             "out": normal["out"],
             "fc_in": normal["fc_in"],
-            "fc_in_bias": jnp.zeros((layers, hidden)),
+            "fc_in_bias": jnp.zeros((layers, inner)),
             "fc_out": normal["fc_out"],
             "fc_out_bias": jnp.zeros((layers, width)),
         },
@@ -90,7 +91,7 @@ def hidden_states(
 
     hidden = jnp.take(params["wte"], tokens, axis=0).astype(dtype)
     kept = jax.checkpoint(layer) if remat else layer
-    hidden, _ = jax.lax.scan(kept, hidden, params["blocks"], unroll=not remat and config.n_layer <= WRITTEN_OUT)
+    hidden, _ = jax.lax.scan(kept, hidden, params["blocks"], unroll=not remat and config.shape.layers <= WRITTEN_OUT)
     return layer_norm(hidden, params["ln_f_scale"], params["ln_f_bias"], config.epsilon)
 
 
@@ -98,9 +99,9 @@ def block(weights: Params, hidden: Array, config: CodeGenConfig) -> Array:
     """One layer: [B, T, E] to [B, T, E]. weights: the layer's own, without axis L."""
     dtype, (batch, length, width) = hidden.dtype, hidden.shape
     normed = layer_norm(hidden, weights["ln_scale"], weights["ln_bias"], config.epsilon)
-    heads = product(normed, weights, "qkv").reshape(batch, length, 3, config.n_head, config.head)
+    heads = product(normed, weights, "qkv").reshape(batch, length, 3, config.shape.heads, config.shape.head)
     query, key, value = heads.transpose(2, 0, 3, 1, 4)
-    mixed = attention(rotate(query, config.rotary), rotate(key, config.rotary), value)
+    mixed = attention(rotate(query, config.shape.rotary), rotate(key, config.shape.rotary), value)
     attended = product(mixed.transpose(0, 2, 1, 3).reshape(batch, length, width), weights, "out")
     inner: Array = product(normed, weights, "fc_in") + weights["fc_in_bias"].astype(dtype)
     fed: Array = product(jax.nn.gelu(inner, approximate=True), weights, "fc_out") + weights["fc_out_bias"].astype(dtype)

@@ -10,45 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from cgcli.convert.config import CodeGenConfig
+from cgcli.convert.config import MP_NUM, Shape
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
 from cgcli.core.reading import read_toml, shown
 from cgcli.core.typed import typed
 
 PartT = TypeVar("PartT")
-MP_NUM = 4  # groups of qkv_proj's rows in what is exported: as the published checkpoints
-
-
-@dataclass(frozen=True)
-class ModelPart:
-    """The shape. rotary: rotary dimensions of a head; vocabulary: rows of the embedding, padding included."""
-
-    layers: int = 20
-    width: int = 1024
-    heads: int = 16
-    rotary: int = 32
-    vocabulary: int = 51_200
-    context: int = 2048
-
-    def config(self, name: str | None = None) -> CodeGenConfig:
-        """As the rest of cgcli knows a CodeGen model."""
-        return CodeGenConfig(
-            n_layer=self.layers,
-            n_head=self.heads,
-            width=self.width,
-            hidden=4 * self.width,
-            rotary=self.rotary,
-            n_vocab=self.vocabulary,
-            n_positions=self.context,
-            epsilon=1e-5,
-            mp_num=MP_NUM,
-            name=name,
-        )
+# What `[model]` sets of a shape. All else is as in the published models.
+MODEL_KEYS = ("layers", "width", "heads", "rotary", "vocabulary", "context")
+CODEGEN_350M = Shape(layers=20, width=1024, heads=16, vocabulary=51_200, context=2048, rotary=32)
 
 
 @dataclass(frozen=True)
@@ -134,7 +109,7 @@ class Recipe:
 
     name: str = "codegen"
     init: str = ""
-    model: ModelPart = field(default_factory=ModelPart)
+    model: Shape = CODEGEN_350M
     data: DataPart = field(default_factory=DataPart)
     optimizer: OptimizerPart = field(default_factory=OptimizerPart)
     batch: BatchPart = field(default_factory=BatchPart)
@@ -143,11 +118,17 @@ class Recipe:
     checkpoint: CheckpointPart = field(default_factory=CheckpointPart)
 
 
+def as_table(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as `read_recipe` takes it: {"name": ..., "model": {"layers": ...}, ...}."""
+    table = asdict(recipe)
+    return table | {"model": {key: table["model"][key] for key in MODEL_KEYS}}
+
+
 def read_recipe(path: Path) -> Recipe:
     """The recipe in the TOML file `path`. Raises UsageError naming the key that is unknown, of the wrong kind or out of
     its bounds, with the nearest right one."""
     table = read_toml(path, UsageError)
-    return checked(_part(Recipe, table, f"{path}: "), f"{path}: ")
+    return checked(_part(Recipe(), table, f"{path}: "), f"{path}: ")
 
 
 def with_values(recipe: Recipe, **parts: dict[str, Any]) -> Recipe:
@@ -191,21 +172,22 @@ def _faults(recipe: Recipe) -> Iterator[str]:
         yield f"[checkpoint] every {recipe.checkpoint.every}, keep {recipe.checkpoint.keep}: 1 or more"
 
 
-def _part(kind: type[PartT], table: dict[str, Any], where: str) -> PartT:
-    hints = get_type_hints(kind)
-    names = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
+def _part(part: PartT, table: dict[str, Any], where: str) -> PartT:
+    """`part`, a recipe or one of its parts, with the values that `table` has."""
+    hints = get_type_hints(type(part))
+    names = MODEL_KEYS if isinstance(part, Shape) else tuple(hints)
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in names:
             raise UsageError(f"{where}no such key: {key:.80}{nearest(key, names)}")
-        wanted = hints[key]
-        if names[key].default is MISSING:
-            if not isinstance(value, dict):
-                raise UsageError(f"{where}{key} is a table: [{key}]")
-            values[key] = _part(wanted, value, f"{where}[{key}] ")
+        before = getattr(part, key)
+        if not is_dataclass(before):
+            values[key] = _value(hints[key], value, f"{where}{key}")
+        elif isinstance(value, dict):
+            values[key] = _part(before, value, f"{where}[{key}] ")
         else:
-            values[key] = _value(wanted, value, f"{where}{key}")
-    return kind(**values)
+            raise UsageError(f"{where}{key} is a table: [{key}]")
+    return replace(part, **values)  # type: ignore[type-var]
 
 
 def _value(wanted: Any, value: Any, where: str) -> Any:

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from cgcli.convert.config import CodeGenConfig
+from cgcli.convert.config import EPSILON, CodeGenConfig
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.core.progress import Progress
 from cgcli.native.interrupt import interruptible
@@ -242,13 +242,15 @@ def _weights(recipe: Recipe) -> tuple[CodeGenConfig, Params | None]:
     if not recipe.init:
         if recipe.lora.rank:
             raise UsageError(f"[lora] rank {recipe.lora.rank}: adapters of what?", hint="--init NAME or DIR")
-        return recipe.model.config(recipe.name), None
+        return CodeGenConfig(recipe.model, name=recipe.name), None
     config, params = hub_layout.load(Path(recipe.init))
-    wanted = recipe.model.config(recipe.name)
-    for name in ("n_layer", "width", "n_head", "hidden", "rotary", "n_vocab", "epsilon"):
-        if getattr(config, name) != getattr(wanted, name):
+    if config.epsilon != EPSILON:
+        raise UsageError(f"{recipe.init} has layer_norm_epsilon {config.epsilon:g}; only {EPSILON:g} can be trained")
+    for name in ("layers", "width", "heads", "inner", "rotary", "vocabulary"):
+        there, wanted = getattr(config.shape, name), getattr(recipe.model, name)
+        if there != wanted:
             raise UsageError(
-                f"{recipe.init} has {name} {getattr(config, name)}, the recipe {getattr(wanted, name)}",
-                hint="[model] in the recipe as that checkpoint has it",
+                f"{recipe.init} has {name} {there}, but the recipe has {wanted}",
+                hint="copy the checkpoint's sizes to [model] in the recipe",
             )
     return config, params

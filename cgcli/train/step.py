@@ -13,6 +13,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from cgcli.convert.config import CodeGenConfig
 from cgcli.train import lora, model, optimizer
 from cgcli.train.loss import loss
 from cgcli.train.mesh import places
@@ -50,7 +51,7 @@ def init_state(recipe: Recipe, params: Params | None = None) -> TrainState:
     Where the recipe has a LoRA rank the state is of adapters alone, and `params` are the model's, which the step wants.
     """
     if params is None:
-        params = model.init(recipe.model.config(), recipe.compute.seed)
+        params = model.init(CodeGenConfig(recipe.model), recipe.compute.seed)
     if recipe.lora.rank:
         params = lora.init(params, recipe.lora, recipe.compute.seed)
     return TrainState(jnp.zeros((), jnp.int32), params, jax.jit(_optimizer(recipe).init)(params))
@@ -58,7 +59,7 @@ def init_state(recipe: Recipe, params: Params | None = None) -> TrainState:
 
 def make_step(recipe: Recipe, mesh: Mesh) -> Step:
     """The step, compiled at its first call."""
-    config, compute = recipe.model.config(), recipe.compute
+    config, compute = CodeGenConfig(recipe.model), recipe.compute
     transform, rate = _optimizer(recipe), optimizer.schedule(recipe.optimizer)
     scale = FLOAT16_SCALE if compute.dtype == "float16" else 1.0
 

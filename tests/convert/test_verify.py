@@ -112,7 +112,7 @@ def test_relative_error_sees_one_bad_row_and_a_nan() -> None:
 )
 def test_layers_checked_of_each_published_size(shape: tuple[int, int], checked: int) -> None:
     n_layer, width = shape
-    layers = verify.layers_to_check(replace(read_config(GOLDEN), n_layer=n_layer, width=width, hidden=4 * width))
+    layers = verify.layers_to_check(replace(read_config(GOLDEN).shape, layers=n_layer, width=width))
     assert len(layers) == checked
     assert layers[0] == 0
     assert layers[-1] == n_layer - 1

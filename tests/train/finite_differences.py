@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgcli.convert import reference
-from cgcli.convert.config import CodeGenConfig
+from cgcli.convert.config import CodeGenConfig, Shape
 from cgcli.train import lora, model
 from cgcli.train.loss import loss
-from cgcli.train.recipe import LoraPart, ModelPart
+from cgcli.train.recipe import LoraPart
 
 Floats = NDArray[np.float64]
 Slopes = list[tuple[int, float]]  # at which entry of an array, flat; the derivative there
 
-CONFIG = ModelPart(layers=2, width=16, heads=4, rotary=2, vocabulary=24, context=8).config()
+CONFIG = CodeGenConfig(Shape(layers=2, width=16, heads=4, rotary=2, vocabulary=24, context=8))
 Z_LOSS = 0.01
 STEP = 1e-5  # the error of a central difference is of its square, 1e-10 of the third derivative, and 1e-16 / STEP
 TOLERANCE = 1e-7
@@ -50,16 +50,16 @@ def gelu(values: Floats) -> Floats:
 
 def numpy_loss(params: Any, tokens: NDArray[np.int32], config: CodeGenConfig) -> float:
     """The loss of records [B, T], one after the other, nothing in pieces."""
-    losses = []
+    losses, rotary = [], config.shape.rotary
     for record in tokens:
         hidden = params["wte"][record[:-1]]
-        for i in range(config.n_layer):
+        for i in range(config.shape.layers):
             w = {name: value[i] for name, value in params["blocks"].items()}
             normed = norm(hidden, w["ln_scale"], w["ln_bias"], config.epsilon)
-            shape = (len(hidden), config.n_head, config.head)
+            shape = (len(hidden), config.shape.heads, config.shape.head)
             query, key, value = (np.reshape(normed @ w["qkv"][:, part], shape) for part in range(3))
-            scores = np.einsum("qhd,khd->hqk", rotate(query, config.rotary), rotate(key, config.rotary))
-            scores = np.where(np.tri(len(hidden), dtype=bool), scores / np.sqrt(config.head), -np.inf)
+            scores = np.einsum("qhd,khd->hqk", rotate(query, rotary), rotate(key, rotary))
+            scores = np.where(np.tri(len(hidden), dtype=bool), scores / np.sqrt(config.shape.head), -np.inf)
             weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
             mixed = np.einsum("hqk,khd->qhd", weights, value).reshape(hidden.shape)
             fed = gelu(normed @ w["fc_in"] + w["fc_in_bias"]) @ w["fc_out"] + w["fc_out_bias"]
@@ -93,7 +93,7 @@ def main() -> int:
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_disable_most_optimizations", True)
     rng = np.random.default_rng(0)
-    tokens = rng.integers(0, CONFIG.n_vocab, (2, 8)).astype(np.int32)
+    tokens = rng.integers(0, CONFIG.shape.vocabulary, (2, 8)).astype(np.int32)
     # Larger weights than the initial ones, and biases: every term then matters.
     params = jax.tree.map(
         lambda leaf: 0.3 * rng.standard_normal(leaf.shape) + np.asarray(leaf == 1), model.init(CONFIG, 0)
@@ -110,7 +110,7 @@ def main() -> int:
         wrong.append(f"loss: {value} by JAX, {numpy_loss(params, tokens, CONFIG)} by NumPy")
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     expected = differences(params, tokens, jax.tree.leaves(params), 12)
-    for remat, written_out in ((False, CONFIG.n_layer), (True, 0)):
+    for remat, written_out in ((False, CONFIG.shape.layers), (True, 0)):
         model.WRITTEN_OUT = written_out
         gradients = jax.tree.leaves(slopes(params, remat)[1])
         for path, gradient, entries in zip(paths, gradients, expected, strict=True):

@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from cgcli.convert.config import Shape
 from cgcli.core.errors import CgcliError
 from cgcli.train.estimate import RESERVE, SHARE, check, estimate, fits, flops_a_token
 from cgcli.train.mesh import make_mesh
-from cgcli.train.recipe import LoraPart, ModelPart, Recipe, with_values
+from cgcli.train.recipe import LoraPart, Recipe, with_values
 from cgcli.train.step import init_state, make_step
 
 PUBLISHED = Recipe()  # 350M
 ABOUT = 0.35  # of the tensors' memory
-NANO = Recipe(model=ModelPart(layers=6, width=256, heads=4, rotary=32, vocabulary=4096, context=1024))
+NANO = Recipe(model=Shape(layers=6, width=256, heads=4, rotary=32, vocabulary=4096, context=1024))
 
 
 def test_the_published_shape_has_the_published_parameters() -> None:

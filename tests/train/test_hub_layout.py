@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cgcli.convert.checkpoint import open_checkpoint
+from cgcli.convert.config import CodeGenConfig, Shape
 from cgcli.convert.convert import convert
 from cgcli.convert.provenance import Provenance
 from cgcli.core.errors import ModelFileError
@@ -19,20 +20,19 @@ from cgcli.engine.context import Context
 from cgcli.engine.model import Model
 from cgcli.train import model
 from cgcli.train.hub_layout import TOKENIZER_FILES, load, save
-from cgcli.train.recipe import ModelPart
 from tests.convert.checkpoints import GOLDEN, copy_texts
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 # The shape's vocabulary is that of the golden tokenizer. Heads of 16, as many of them as make mp_num's groups matter.
-SHAPE = ModelPart(layers=2, width=128, heads=8, rotary=8, vocabulary=384, context=256).config("tiny")
+CONFIG = CodeGenConfig(Shape(layers=2, width=128, heads=8, rotary=8, vocabulary=384, context=256), name="tiny")
 LOGIT_TOLERANCE = 0.02  # llama.cpp on float16 weights; measured: see test
 
 
 def drawn(seed: int = 0) -> model.Params:
     """Weights with nothing at its initial value, that float16 holds exactly."""
     rng = np.random.default_rng(seed)
-    params = model.init(SHAPE, seed)
+    params = model.init(CONFIG, seed)
     return dict(
         jax.tree.map(
             lambda leaf: jnp.asarray(
@@ -45,10 +45,10 @@ def drawn(seed: int = 0) -> model.Params:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_saved_and_read_again(dtype: str, tmp_path: Path) -> None:
-    params = drawn() if dtype == "float16" else model.init(SHAPE, 0)
-    save(tmp_path / "out", SHAPE, params, GOLDEN, dtype)
+    params = drawn() if dtype == "float16" else model.init(CONFIG, 0)
+    save(tmp_path / "out", CONFIG, params, GOLDEN, dtype)
     config, again = load(tmp_path / "out")
-    assert config == SHAPE
+    assert config == CONFIG
     jax.tree.map(np.testing.assert_array_equal, params, again)
     assert {tensor.dtype for tensor in open_checkpoint(tmp_path / "out").tensors.values()} == {
         {"float16": "f16", "float32": "f32"}[dtype]
@@ -73,7 +73,7 @@ def test_a_published_checkpoint_is_saved_as_it_was(tmp_path: Path) -> None:
 
 def test_convert_takes_it_and_llama_cpp_gives_the_same_logits(tmp_path: Path) -> None:
     params = drawn()
-    save(tmp_path / "out", SHAPE, params, GOLDEN)
+    save(tmp_path / "out", CONFIG, params, GOLDEN)
     report = convert(
         tmp_path / "out",
         tmp_path / "f16.gguf",
@@ -82,12 +82,12 @@ def test_convert_takes_it_and_llama_cpp_gives_the_same_logits(tmp_path: Path) ->
         progress=Silent(),
         threads=2,
     )
-    assert report.verification is not None and report.verification.layers_checked == SHAPE.n_layer
+    assert report.verification is not None and report.verification.layers_checked == CONFIG.shape.layers
     ids = np.random.default_rng(0).integers(0, 256, 100).tolist()
     with Model.load(tmp_path / "f16.gguf") as loaded, Context(loaded, n_ctx=128, threads=2) as context:
         context.decode(ids, outputs=range(len(ids)))
         found = np.stack([context.logits(index) for index in range(len(ids))])
-    expected = np.asarray(model.logits(params, jnp.asarray([ids]), SHAPE, dtype="float32")[0])
+    expected = np.asarray(model.logits(params, jnp.asarray([ids]), CONFIG, dtype="float32")[0])
     assert expected.std() > 0.5, "logits too small to show a difference"
     assert np.abs(found - expected).max() < LOGIT_TOLERANCE
     np.testing.assert_array_equal(found.argmax(-1), expected.argmax(-1))
@@ -97,17 +97,17 @@ def test_a_weight_that_float16_does_not_hold(tmp_path: Path) -> None:
     params = drawn()
     params["head_bias"] = params["head_bias"].at[3].set(1e5)
     with pytest.raises(ModelFileError, match=r"lm_head\.bias .* float16"):
-        save(tmp_path / "out", SHAPE, params, GOLDEN)
+        save(tmp_path / "out", CONFIG, params, GOLDEN)
     assert not (tmp_path / "out").exists()
-    save(tmp_path / "out", SHAPE, params, GOLDEN, "float32")
+    save(tmp_path / "out", CONFIG, params, GOLDEN, "float32")
 
 
 def test_no_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"no vocab\.json"):
-        save(tmp_path / "out", SHAPE, drawn(), tmp_path)
+        save(tmp_path / "out", CONFIG, drawn(), tmp_path)
 
 
 def test_saved_over_its_own_tokenizer(tmp_path: Path) -> None:
     folder = copy_texts(tmp_path / "model")
-    save(folder, SHAPE, drawn(), folder)
-    assert load(folder)[0] == SHAPE
+    save(folder, CONFIG, drawn(), folder)
+    assert load(folder)[0] == CONFIG

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from cgcli.convert.checkpoint import open_checkpoint
+from cgcli.convert.config import CodeGenConfig, Shape
 from cgcli.convert.reference import Reference
 from cgcli.train import lora, model
 from cgcli.train.hub_layout import load
 from cgcli.train.loss import loss
-from cgcli.train.recipe import LoraPart, ModelPart
+from cgcli.train.recipe import LoraPart
 from tests.convert.checkpoints import GOLDEN
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("quick_compiler")
 # (9.6e-4 at most). From NumPy's run of the very weights the logits differ by 1e-5.
 GOLDEN_TOLERANCE = 1e-3
 REFERENCE_TOLERANCE = 5e-5
-TINY = ModelPart(layers=2, width=32, heads=4, rotary=4, vocabulary=64, context=16).config()
+TINY = CodeGenConfig(Shape(layers=2, width=32, heads=4, rotary=4, vocabulary=64, context=16))
 logits_of = jax.jit(model.logits, static_argnames=("config", "dtype", "remat"))
 loss_of = jax.jit(loss, static_argnames=("config", "z_loss", "dtype", "remat"))
 TOKENS = np.random.default_rng(5).integers(0, 64, (2, 11)).astype(np.int32)

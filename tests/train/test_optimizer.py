@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cgcli.convert.config import CodeGenConfig, Shape
 from cgcli.train import lora, model, optimizer
-from cgcli.train.recipe import LoraPart, ModelPart, OptimizerPart
+from cgcli.train.recipe import LoraPart, OptimizerPart
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -65,7 +66,7 @@ def test_the_schedule(part: OptimizerPart, wanted: dict[int, float]) -> None:
 
 
 def test_every_matrix_and_adapter_is_decayed_and_nothing_else() -> None:
-    params = model.init(ModelPart(layers=2, width=8, heads=4, rotary=2, vocabulary=8, context=8).config(), 0)
+    params = model.init(CodeGenConfig(Shape(layers=2, width=8, heads=4, rotary=2, vocabulary=8, context=8)), 0)
     params = jax.tree.map(np.ones_like, params)
     transform = optimizer.build(OptimizerPart(lr=1.0, lr_end=1.0, warmup=0, weight_decay=0.25))
     for tree in (params, jax.tree.map(np.ones_like, lora.init(params, LoraPart(rank=2), 0))):

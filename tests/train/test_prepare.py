@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from cgcli.convert.config import Shape
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.progress import Silent
 from cgcli.train.prepare import Prepared, prepare, prepared
-from cgcli.train.recipe import DataPart, ModelPart, Recipe
+from cgcli.train.recipe import DataPart, Recipe
 from cgcli.train.records import Records
 from cgcli.train.sources import Source
 from cgcli.train.tokenizer import Tokenizer
@@ -21,7 +22,7 @@ from tests.hub.tiny import write_wheel
 
 CONTEXT = 128
 RECIPE = Recipe(
-    model=ModelPart(layers=1, width=16, heads=4, rotary=2, vocabulary=384, context=CONTEXT),
+    model=Shape(layers=1, width=16, heads=4, rotary=2, vocabulary=384, context=CONTEXT),
     data=DataPart(paths=("src",), tokenizer="train"),
 )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cgcli.core.errors import CgcliError, ExitStatus, UsageError
-from cgcli.train.recipe import ModelPart, Recipe, _faults, checked, read_recipe, with_values
+from cgcli.train.recipe import CODEGEN_350M, Recipe, _faults, checked, read_recipe, with_values
 from tests.conftest import REPOSITORY
 
 RECIPES = REPOSITORY / "models" / "recipes"
@@ -29,13 +30,13 @@ def test_values_and_defaults(tmp_path: Path) -> None:
     assert (recipe.name, recipe.model.layers, recipe.data.paths) == ("mine", 6, ("a",))
     assert recipe.optimizer.lr == 1.0 and type(recipe.optimizer.lr) is float
     assert recipe.model.width == Recipe().model.width
-    assert recipe.model.config("mine").hidden == 4 * recipe.model.width
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("[model]\nlayer = 6", r"\[model\] no such key: layer, did you mean layers\?"),
+        ("[model]\ntied = true", r"\[model\] no such key: tied"),
         ("model = 6", r"model is a table: \[model\]"),
         ('[model]\nlayers = "6"', "layers is '6', not a whole number"),
         ("[model]\nlayers = true", "layers is True, not a whole number"),
@@ -66,7 +67,7 @@ def test_wrong_recipes(tmp_path: Path, text: str, told: str) -> None:
 
 def test_a_check_relies_on_those_before_it() -> None:
     """The first fault is told, and nothing behind it is looked at: `width % heads` of no heads is no number."""
-    impossible = Recipe(model=ModelPart(heads=0, rotary=3))
+    impossible = Recipe(model=replace(CODEGEN_350M, heads=0, rotary=3))
     assert next(_faults(impossible)).startswith("[model] layers")
     with pytest.raises(UsageError, match="must be positive"):
         checked(impossible, "")

@@ -12,21 +12,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cgcli.convert.config import CodeGenConfig, Shape
 from cgcli.train import loss as losses
 from cgcli.train import model
 from cgcli.train.mesh import make_mesh, shard_batch, shard_state
-from cgcli.train.recipe import BatchPart, ComputePart, ModelPart, OptimizerPart, Recipe, with_values
+from cgcli.train.recipe import BatchPart, ComputePart, OptimizerPart, Recipe, with_values
 from cgcli.train.step import TrainState, init_state, make_step
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 TINY = Recipe(
-    model=ModelPart(layers=2, width=32, heads=4, rotary=4, vocabulary=64, context=16),
+    model=Shape(layers=2, width=32, heads=4, rotary=4, vocabulary=64, context=16),
     optimizer=OptimizerPart(lr=1e-2, lr_end=1e-3, warmup=2, steps=40),
     batch=BatchPart(sequences=8),
     compute=ComputePart(dtype="float32", remat=False),
 )
-ONE_LAYER = with_values(TINY, model={"layers": 1}).model.config()
+ONE_LAYER = CodeGenConfig(with_values(TINY, model={"layers": 1}).model)
 
 
 def batches(recipe: Recipe, count: int, seed: int = 0) -> Iterator[np.ndarray]:
@@ -42,7 +43,7 @@ def batches(recipe: Recipe, count: int, seed: int = 0) -> Iterator[np.ndarray]:
 def train(recipe: Recipe, count: int) -> tuple[TrainState, list[dict[str, float]]]:
     """The state after `count` steps, and the metrics of each; the same answer is not computed twice."""
     mesh = make_mesh(recipe)
-    params = model.init(recipe.model.config(), recipe.compute.seed)
+    params = model.init(CodeGenConfig(recipe.model), recipe.compute.seed)
     state, step, found = shard_state(init_state(recipe, params), mesh), make_step(recipe, mesh), []
     base = shard_state(params, mesh) if recipe.lora.rank else None
     for tokens in batches(recipe, count):
@@ -123,7 +124,7 @@ def test_adapters_alone_are_trained() -> None:
 def test_in_float16_a_gradient_that_is_not_finite_is_passed_over() -> None:
     recipe = with_values(TINY, compute={"dtype": "float16"})
     mesh = make_mesh(recipe)
-    params = model.init(recipe.model.config(), 0)
+    params = model.init(CodeGenConfig(recipe.model), 0)
     params["wte"] = 1e6 * params["wte"]
     kept = np.array(params["head"])
     state, metrics = make_step(recipe, mesh)(

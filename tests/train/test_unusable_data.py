@@ -15,15 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from cgcli.convert.config import Shape
 from cgcli.core.errors import CgcliError
 from cgcli.core.progress import Silent
 from cgcli.train.prepare import check, prepare
-from cgcli.train.recipe import DataPart, ModelPart, Recipe
+from cgcli.train.recipe import DataPart, Recipe
 from cgcli.train.sources import MAX_BYTES
 from tests.convert.checkpoints import GOLDEN
 
 GIVEN = Recipe(
-    model=ModelPart(layers=1, width=16, heads=4, rotary=2, vocabulary=4096, context=128),
+    model=Shape(layers=1, width=16, heads=4, rotary=2, vocabulary=4096, context=128),
     data=DataPart(tokenizer=str(GOLDEN)),
 )
 ROW = json.dumps({"text": "x = 1\n"})

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 
+from cgcli.convert.config import Shape
 from cgcli.train.folder import Folder, toml
 from cgcli.train.metrics import read
 from cgcli.train.recipe import (
@@ -18,7 +19,6 @@ from cgcli.train.recipe import (
     ComputePart,
     DataPart,
     LoraPart,
-    ModelPart,
     OptimizerPart,
     Recipe,
 )
@@ -49,7 +49,7 @@ def tiny(sources: Path, steps: int = STEPS) -> Recipe:
     """A recipe on those sources; a checkpoint every third step."""
     return Recipe(
         name="tiny",
-        model=ModelPart(layers=2, width=32, heads=4, rotary=8, vocabulary=320, context=64),
+        model=Shape(layers=2, width=32, heads=4, rotary=8, vocabulary=320, context=64),
         data=DataPart(paths=(str(sources),), tokenizer="train"),
         optimizer=OptimizerPart(lr=1e-2, lr_end=1e-3, warmup=2, anneal=STEPS, steps=steps),
         batch=BatchPart(sequences=4, accumulate=2),

@@ -8,9 +8,10 @@ import time
 import jax
 import numpy as np
 
+from cgcli.convert.config import Shape
 from cgcli.train import device
 from cgcli.train.mesh import make_mesh, shard_batch, shard_state
-from cgcli.train.recipe import BatchPart, ComputePart, ModelPart, OptimizerPart, Recipe
+from cgcli.train.recipe import BatchPart, ComputePart, OptimizerPart, Recipe
 from cgcli.train.step import init_state, make_step
 from tests.benchmarks.sides.training import WARM_UP, Asked, answer
 
@@ -18,7 +19,7 @@ from tests.benchmarks.sides.training import WARM_UP, Asked, answer
 def measure(asked: Asked) -> tuple[list[float], list[float], float]:
     recipe = Recipe(
         name="benchmark",
-        model=ModelPart(asked.layers, asked.width, asked.heads, asked.rotary, asked.vocabulary, asked.context),
+        model=Shape(asked.layers, asked.width, asked.heads, asked.vocabulary, asked.context, asked.rotary),
         optimizer=OptimizerPart(lr=1e-3, lr_end=1e-4, warmup=1, steps=100),
         batch=BatchPart(sequences=asked.sequences, accumulate=asked.sequences // asked.together),
         compute=ComputePart(dtype="float32", remat=False),
