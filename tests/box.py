@@ -13,10 +13,10 @@ from pathlib import Path
 
 from cgcli.convert.convert import convert
 from cgcli.convert.provenance import Provenance
+from cgcli.core.machine import thread_count
 from cgcli.core.progress import Silent
-from cgcli.engine.threads import thread_count
+from cgcli.core.reading import sha256_file
 from cgcli.hub.catalog import came_with, load_catalog
-from cgcli.hub.hashing import sha256_file
 from cgcli.hub.store import Manifest, Store, Stored
 
 NAME = "codegen-nano"

@@ -101,8 +101,7 @@ def _kernels() -> Iterator[Finding]:
 
 
 def _machine() -> Iterator[Finding]:
-    from cgcli.core.memory import memory_bytes
-    from cgcli.engine.threads import thread_count
+    from cgcli.core.machine import memory_bytes, thread_count
 
     yield Finding("threads", f"{thread_count()} of {os.cpu_count()} processors")
     yield Finding("memory", size(memory_bytes()))
@@ -140,7 +139,7 @@ def _configuration(environment: Environment) -> Iterator[Finding]:
 
 
 def _store(environment: Environment) -> Iterator[Finding]:
-    from cgcli.hub.room import free_disk_bytes
+    from cgcli.core.machine import free_disk_bytes
     from cgcli.hub.store import open_store
 
     folder = environment.store

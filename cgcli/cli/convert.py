@@ -37,7 +37,7 @@ def convert(
     from cgcli.convert.provenance import Provenance
     from cgcli.core.errors import UsageError
     from cgcli.core.files import check_writable
-    from cgcli.engine.threads import thread_count
+    from cgcli.core.machine import thread_count
 
     run = Run.of(ctx)
     settings = run.settings(threads=threads)

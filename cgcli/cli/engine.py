@@ -84,7 +84,7 @@ def chosen(run: Run, settings: Settings) -> Choice:
 
 
 def _choose(run: Run, model: str | None) -> Choice:
-    from cgcli.core.memory import memory_bytes
+    from cgcli.core.machine import memory_bytes
     from cgcli.hub.catalog import load_catalog
     from cgcli.hub.choose import choose
     from cgcli.hub.store import open_store
@@ -148,9 +148,8 @@ def opened(
 
 def pass_costs_of(run: Run, settings: Settings, choice: Choice) -> tuple[Path, str] | None:
     """Where it is kept what wider passes cost this model, and under which name; None for a file that is not pulled."""
-    from cgcli.core.processor import processor_name
+    from cgcli.core.machine import processor_name, thread_count
     from cgcli.engine.pass_costs import place
-    from cgcli.engine.threads import thread_count
     from cgcli.hub.store import open_store
 
     if not choice.stored:
@@ -187,7 +186,7 @@ def first_prefix(settings: Settings, choice: Choice, code: Language, *, raw: boo
 
 def identified(run: Run, choice: Choice, quant: str) -> dict[str, str]:
     """What names a model in JSON: `model`, `quant`, and the `sha256` of its file."""
-    from cgcli.hub.hashing import sha256_file
+    from cgcli.core.reading import sha256_file
 
     hashed = choice.sha256 or sha256_file(choice.path, run.output.progress(), f"hashing {choice.path.name}")
     name = choice.name if choice.stored else str(choice.path)

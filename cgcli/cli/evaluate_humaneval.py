@@ -206,9 +206,9 @@ def _places(path: Path) -> dict[str, str]:
 
 
 def _tell(run: Run, wish: Wish, data: _Data, facts: Mapping[str, object], totals: Totals) -> None:
-    from cgcli.core.processor import processor_name
+    from cgcli.core.machine import processor_name
+    from cgcli.core.units import plural
     from cgcli.evals.humaneval import CPU_S
-    from cgcli.evals.report.parts import plural
     from cgcli.sandbox.interpreter import interpreter_facts
 
     output = run.output

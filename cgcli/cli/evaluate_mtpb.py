@@ -215,10 +215,10 @@ def _tell(
     problems: Sequence[Problem],
     results: Sequence[Result],
 ) -> None:
-    from cgcli.core.processor import processor_name
+    from cgcli.core.machine import processor_name
+    from cgcli.core.units import plural
     from cgcli.evals.analysis import analysis
     from cgcli.evals.mtpb import oddities
-    from cgcli.evals.report.parts import plural
     from cgcli.sandbox.interpreter import interpreter_facts
     from cgcli.terminal.text import json_safe
 

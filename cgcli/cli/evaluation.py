@@ -15,7 +15,7 @@ from cgcli.cli.context import Run
 from cgcli.cli.engine import chosen, identified, loaded, opened
 from cgcli.core.ending import Ended
 from cgcli.core.errors import Interrupted, ModelFileError, UsageError
-from cgcli.core.processor import processor_name
+from cgcli.core.machine import processor_name
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
@@ -132,8 +132,8 @@ class Drawing(Generic[ItemT]):
 
         Raises ModelNotFound, ModelFileError and what opening it raises.
         """
-        from cgcli.engine.threads import thread_count
-        from cgcli.hub.hashing import sha256_file
+        from cgcli.core.machine import thread_count
+        from cgcli.core.reading import sha256_file
         from cgcli.native.interrupt import Interrupt
 
         run, choice = Run.from_process(), self.choice

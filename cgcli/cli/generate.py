@@ -12,6 +12,7 @@ from cgcli.cli.sinks import Bytes, File, Nowhere, Sink, sink_for
 from cgcli.cli.sources import file_bytes, prompts_of, stdin_bytes
 from cgcli.cli.trying import Trial
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
+from cgcli.core.units import plural
 
 if TYPE_CHECKING:
     from cgcli.cli.context import Run
@@ -147,15 +148,15 @@ def _check(wish: Wish) -> None:
 
 def _program_so_far(output: Output, wish: Wish) -> bytes:
     if wish.into:
-        from cgcli.core.reading import bytes_if_there
+        from cgcli.core.reading import read_if_present
 
-        return bytes_if_there(wish.into)  # a pipe or a device is nothing to add to
+        return read_if_present(wish.into)  # a pipe or a device is nothing to add to
     if not wish.read_stdin or Path("-") in wish.files:
         return b""
     before = stdin_bytes(waiting=lambda: output.note("reading stdin (--no-stdin leaves it alone)"))
     if before and (wish.prompts or wish.files):  # in a loop over lines it may be meant for the loop
         lines = before.count(b"\n") + (not before.endswith(b"\n"))
-        output.note(f"the program so far: {lines} line{'s' * (lines != 1)} from stdin (--no-stdin leaves it alone)")
+        output.note(f"the program so far: {plural(lines, 'line')} from stdin (--no-stdin leaves it alone)")
     if before and not wish.whole and wish.output and wish.output.is_file() and file_bytes(wish.output) == before:
         raise UsageError(
             f"{wish.output} is the program so far, and -o would leave only what is new in it",

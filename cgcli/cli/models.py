@@ -35,7 +35,7 @@ def models(ctx: typer.Context, json: Json = False) -> int:
 
     if ctx.invoked_subcommand is not None:
         return ExitStatus.OK
-    from cgcli.core.memory import memory_bytes
+    from cgcli.core.machine import memory_bytes
     from cgcli.hub.catalog import load_catalog
     from cgcli.hub.listing import listing
 
@@ -58,7 +58,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show all that is known of a model."""
-    from cgcli.core.memory import memory_bytes
+    from cgcli.core.machine import memory_bytes
     from cgcli.hub.catalog import load_catalog
     from cgcli.hub.listing import listed
     from cgcli.hub.spec import parse_spec
@@ -195,24 +195,18 @@ def _find(run: Run, name: str) -> Stored:
 
 
 def _row(row: Listed) -> tuple[str, ...]:
-    from cgcli.core.units import size
+    from cgcli.core.units import compact, size
 
     card = row.card
     return (
         row.name,
-        _count(card.parameters) if card else "",
+        compact(card.parameters) if card and card.parameters else "",
         size(card.download_bytes) if card and card.download_bytes else "",
         size(row.memory_bytes) if row.memory_bytes else "?",
         {True: "yes", False: "no", None: "?"}[row.fits],
         f"{card.human_eval.pass_at_1:.1f}" if card and card.human_eval else "",
         ", ".join(one.quant for one in row.pulled),
     )
-
-
-def _count(parameters: int | None) -> str:
-    if parameters is None:
-        return ""
-    return f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.0f} M"
 
 
 def _stored(one: Stored) -> dict[str, object]:
@@ -246,12 +240,12 @@ def _listed(row: Listed) -> dict[str, object]:
 
 def _facts(row: Listed) -> list[tuple[str, str]]:
     """A row as lines for a person: what is unknown is left out."""
-    from cgcli.core.units import size
+    from cgcli.core.units import compact, size
 
     facts: list[tuple[str, str]] = [("model", row.name)]
     if card := row.card:
         facts += [("what", card.summary), ("source", card.source), ("licence", card.licence)]
-        facts += [("parameters", _count(card.parameters))] if card.parameters else []
+        facts += [("parameters", compact(card.parameters))] if card.parameters else []
         facts += [("context", f"{card.shape.context} tokens")] if card.shape else []
         facts += [("tokenizer", card.tokenizer)]
         facts += [("languages", ", ".join(card.languages))] if card.languages else []

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.files import check_writable, content, locked, write_atomic
+from cgcli.core.files import check_writable, locked, write_atomic
+from cgcli.core.reading import read_if_possible
 from cgcli.program.program import encode, for_file, newline_of
 from cgcli.terminal.output import Output
 
@@ -83,7 +84,7 @@ class File:
         self._output = output
         self._how = how
         self._before = before or b""
-        self._found = content(path) if before is None else before
+        self._found = read_if_possible(path) if before is None else before
         self._json = json
         self._new: list[bytes] = []
 
@@ -98,7 +99,7 @@ class File:
             return
         try:
             with locked(self._path):
-                if content(self._path) != self._found:
+                if read_if_possible(self._path) != self._found:
                     hint = f"the new text is {'in the JSON' if self._json else 'on stdout'}"
                     raise CgcliError(f"{self._path} was changed meanwhile, and is left as it is", hint=hint)
                 write_atomic(self._path, self._before + new)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cgcli.cli.recipes import Device, Wish, wished
 from cgcli.core.ending import Ended
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
+from cgcli.core.units import compact
 
 if TYPE_CHECKING:
     from cgcli.cli.context import Run
@@ -72,7 +73,7 @@ def run_training(run: Run, wish: Wish) -> None:
         return
     facts: dict[str, Any] = {**asdict(result), "export": str(result.export)}
     loss = "" if result.loss is None else f", loss {result.loss:.4f}"
-    run.output.note(f"{result.steps} steps, {_count(result.tokens)} tokens{loss}; the model is in {result.export}")
+    run.output.note(f"{result.steps} steps, {compact(result.tokens)} tokens{loss}; the model is in {result.export}")
     if wish.export:
         stored = _publish(run, store, recipe, result.export, _model_file(out, wish), wish)
         facts |= {"model": stored.spec, "gguf": str(stored.path)}
@@ -96,7 +97,7 @@ class _Display:
 
         on = f" goes on at step {done}" if done else ""
         self._run.output.note(
-            f"{self._recipe.name}{on}: {_count(estimate.parameters)} parameters, {_count(estimate.trained)} trained, "
+            f"{self._recipe.name}{on}: {compact(estimate.parameters)} parameters, {compact(estimate.trained)} trained, "
             f"about {size(estimate.memory_bytes)} of memory and {clock(estimate.seconds(rate, done))}"
         )
 
@@ -109,7 +110,7 @@ class _Display:
         self._waiting += 1
         if time.monotonic() - self._told < self._pause and row.step < steps:
             return
-        speed = f"{_count(row.tokens_per_s)} tokens/s, {100 * row.peak_share:.0f} % of peak"
+        speed = f"{compact(row.tokens_per_s)} tokens/s, {100 * row.peak_share:.0f} % of peak"
         self._task.say(f"loss {row.loss:.3f}, {speed}")
         self._task.advance(self._waiting)
         self._waiting, self._told = 0, time.monotonic()
@@ -147,11 +148,11 @@ def _tell(run: Run, recipe: Recipe, out: Path, wish: Wish) -> None:
             speed["time"] = f"about {clock(seconds)} at {100 * estimate.SHARE:.0f} % of that"
         facts = {
             "model": recipe.name,
-            "parameters": f"{_count(found.parameters)}, {_count(found.trained)} trained",
+            "parameters": f"{compact(found.parameters)}, {compact(found.trained)} trained",
             "batch": f"{batch.sequences} sequences of {recipe.model.context} tokens, {together} at once",
             "memory": f"{size(found.memory_bytes)} a device ({_listed(parts)}), {size(there.memory_bytes)} there",
             "compute": f"{found.flops_a_token / 1e9:.3g} GFLOP a token",
-            "steps": f"{found.steps}, {_count(found.steps * found.tokens_a_step)} tokens",
+            "steps": f"{found.steps}, {compact(found.steps * found.tokens_a_step)} tokens",
             **speed,
         }
         for label, value in facts.items():
@@ -192,7 +193,7 @@ def _has_jax() -> bool:
 
 def _device() -> Device:
     if not _has_jax():
-        from cgcli.core.memory import available_bytes
+        from cgcli.core.machine import available_bytes
 
         return Device("cpu", available_bytes())
     from cgcli.train import device
@@ -232,7 +233,7 @@ def _publish(run: Run, store: Store, recipe: Recipe, export: Path, file: Path, w
     """The exported checkpoint as a GGUF in the run's folder, and a model of the store."""
     from cgcli.convert.convert import convert
     from cgcli.convert.provenance import Provenance
-    from cgcli.engine.threads import thread_count
+    from cgcli.core.machine import thread_count
 
     assert wish.export is not None
     progress = run.output.progress()
@@ -242,11 +243,3 @@ def _publish(run: Run, store: Store, recipe: Recipe, export: Path, file: Path, w
     if store.quants(wish.export) and not store.boxed(wish.export):
         store.remove(wish.export, None, progress)  # this run's own, as it was before
     return store.link(wish.export, file, progress)
-
-
-def _count(number: float) -> str:
-    """1234567 -> '1.23 M'."""
-    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= scale:
-            return f"{number / scale:.3g} {unit}"
-    return f"{number:.0f}"

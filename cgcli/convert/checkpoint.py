@@ -6,7 +6,6 @@ Safetensors come first: they need no pickle.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from cgcli.convert.safetensors_file import read_safetensors
 from cgcli.convert.tensor import StoredTensor
 from cgcli.convert.torch_file import read_torch_file
 from cgcli.core.errors import ModelFileError
-from cgcli.core.reading import shown
+from cgcli.core.reading import sha256_file, shown, unreadable
 
 Reader = Callable[[Path], dict[str, StoredTensor]]
 Contents = tuple[tuple[Path, ...], dict[str, StoredTensor]]
@@ -83,10 +82,9 @@ def _tie(folder: Path, tensors: dict[str, StoredTensor]) -> None:
 def sha256_of(path: Path) -> str:
     """The file's hash, as hexadecimal digits."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_file(path)
     except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+        raise unreadable(path, error, ModelFileError) from error
 
 
 def _read_shards(folder: Path, index: Path, reader: Reader) -> Contents:

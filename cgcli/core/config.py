@@ -13,14 +13,13 @@ from typing import Any, Literal
 
 from cgcli.core.environment import Environment
 from cgcli.core.errors import UsageError
+from cgcli.core.machine import MAX_THREADS
 
 Color = Literal["auto", "always", "never"]
 Switch = Literal["on", "off"]
 SEED_LIMIT = 2**64
 MAX_CONTEXT = 2**30
 """Tokens; llama.cpp counts cells in 32 bits, and positions in 31."""
-MAX_THREADS = 512
-"""GGML_MAX_N_THREADS of llama.cpp, which ends the process where it cannot start them."""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,17 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.place import CLOSED, take_place
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 _TEMPORARY = ".cgcli"  # how the names of temporary files end
 _PATIENCE_S = 30
+_POLL_S = 0.02
 
 
 def disk_error(path: Path, error: OSError) -> CgcliError:
@@ -96,12 +100,19 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def content(path: Path) -> bytes:
-    """What a regular file holds; nothing where there is none, or it cannot be read."""
-    with suppress(OSError):
-        if path.is_file():
-            return path.read_bytes()
-    return b""
+def take_lock(file: Path, wait_s: float = 0) -> BaseFileLock | None:
+    """Lock `file`, which is created; None if another holder still has it after `wait_s` seconds.
+
+    The lock belongs to the returned object, in any thread, and is lost when the process dies. Raises OSError.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file, thread_local=False)
+    try:
+        lock.acquire(timeout=wait_s, poll_interval=_POLL_S)
+    except Timeout:
+        return None
+    return lock
 
 
 def check_writable(path: Path) -> None:

@@ -1,19 +1,21 @@
-"""Reads files that somebody else may have written: regular, bounded, and every fault in one line.
+"""Reads files from anywhere: only regular ones, of bounded size, with every fault in one line.
 
-Whatever is in the file, only OSError (it cannot be read) and ValueError (it is not what it should be) come out. A value
-that comes out can be shown, compared, copied and written again.
+Whatever a file holds, reading raises nothing but OSError (it cannot be read) and ValueError (it is malformed). A value
+that is returned can be printed, compared, copied and written again.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, Protocol
 
 from cgcli.core.errors import CgcliError
+from cgcli.core.progress import Progress, Silent
 
 MAX_BYTES = 64 << 20  # tokenizer.json, the largest of its kind, has 3.6 MB
 MAX_TOML_BYTES = 1 << 20
@@ -21,14 +23,24 @@ MAX_NESTING = 100
 MAX_INTEGER_BITS = 1000  # longer ones are no float, and Python does not show those of more than 4,300 digits
 MAX_SHOWN = 80  # characters
 
+_PIECE = 1 << 20
+_SILENT = Silent()
 _UTF8_MARK = b"\xef\xbb\xbf"
 # A key a.a.a...: tomllib's time grows with the square of its length.
 _DEEP_KEY = rb"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){%d}""" % MAX_NESTING
 
 
+class Hash(Protocol):
+    """What hashlib's objects have in common."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file to read. Raises OSError, also for a pipe, a device, a socket or a folder: never waits."""
-    _check_regular(path, path.stat().st_mode)  # before it is opened: opening some devices does something
+    """Open a regular file for reading; never blocks. Raises OSError, also for a pipe, device, socket or folder."""
+    _check_regular(path, path.stat().st_mode)  # before opening: opening some devices has effects
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     try:
         _check_regular(path, os.fstat(file.fileno()).st_mode)
@@ -39,7 +51,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """All of a regular file. Raises OSError, also where it has more than `limit` bytes."""
+    """All of a regular file. Raises OSError, also if it has more than `limit` bytes."""
     with open_regular(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -47,8 +59,8 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     return data
 
 
-def bytes_if_there(path: Path) -> bytes:
-    """All of a regular file; nothing where there is none. Raises CgcliError."""
+def read_if_present(path: Path) -> bytes:
+    """All of a regular file, or b"" if it does not exist. Raises CgcliError if it cannot be read."""
     try:
         return read_bytes(path)
     except FileNotFoundError:
@@ -57,8 +69,31 @@ def bytes_if_there(path: Path) -> bytes:
         raise unreadable(path, error) from error
 
 
+def read_if_possible(path: Path) -> bytes:
+    """All of a regular file, whatever its size, or b"" if it does not exist or cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def sha256_file(path: Path, progress: Progress = _SILENT, label: str = "") -> str:
+    """The sha256 of a file, in hexadecimal. Raises OSError."""
+    return hash_file(hashlib.sha256(), path, progress, label)
+
+
+def hash_file(digest: Hash, path: Path, progress: Progress = _SILENT, label: str = "") -> str:
+    """Feed a file to a hashlib object and return its hexadecimal digest. Raises OSError."""
+    with open_regular(path) as file, progress.task(label, os.fstat(file.fileno()).st_size) as task:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            task.advance(len(piece))
+    return digest.hexdigest()
+
+
 def lines(file: IO[bytes], limit: int = MAX_BYTES) -> Iterator[bytes]:
-    """The lines of an open file with their ends. Raises ValueError for one of more than `limit` bytes."""
+    """The lines of an open file, with their ends. Raises ValueError for a line of more than `limit` bytes."""
     while line := file.readline(limit + 1):
         if len(line) > limit:
             raise ValueError(f"a line has more than {limit} bytes")
@@ -66,7 +101,7 @@ def lines(file: IO[bytes], limit: int = MAX_BYTES) -> Iterator[bytes]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a regular file in UTF-8; a byte order mark is dropped. Raises OSError, ValueError."""
+    """The text of a regular UTF-8 file, without a byte order mark. Raises OSError and ValueError."""
     return _text(read_bytes(path))
 
 
@@ -79,8 +114,7 @@ def read_json(path: Path, error: type[CgcliError] = CgcliError) -> Any:
 
 
 def read_toml(path: Path, error: type[CgcliError] = CgcliError) -> dict[str, Any]:
-    """The TOML table in a file. Raises `error`, naming the file, for what is not TOML; CgcliError if it cannot be
-    read."""
+    """The TOML table in a file. Raises CgcliError if it cannot be read, `error` if it is not TOML; both name it."""
     try:
         return parse_toml(read_bytes(path, MAX_TOML_BYTES))
     except OSError as fault:
@@ -90,14 +124,14 @@ def read_toml(path: Path, error: type[CgcliError] = CgcliError) -> dict[str, Any
 
 
 def unreadable(path: Path, fault: OSError | ValueError, error: type[CgcliError] = CgcliError) -> CgcliError:
-    """What `fault`, met while the file was read, is to the user."""
+    """The error to raise for a fault that occurred while reading `path`."""
     if isinstance(fault, OSError):
         return error(f"cannot read {path}: {fault.strerror or fault}")
     return error(f"{path}: {fault}")
 
 
 def parse_json(data: bytes) -> Any:
-    """The value that JSON text stands for; a byte order mark is dropped. Raises ValueError, in one line."""
+    """Parse JSON, without a byte order mark. Raises ValueError with a one-line message."""
     import json
 
     try:
@@ -110,7 +144,7 @@ def parse_json(data: bytes) -> Any:
 
 
 def parse_toml(data: bytes) -> dict[str, Any]:
-    """The table that TOML text stands for; a byte order mark is dropped. Raises ValueError, in one line."""
+    """Parse TOML, without a byte order mark. Raises ValueError with a one-line message."""
     import re
     import tomllib
 
@@ -134,7 +168,7 @@ def _text(data: bytes) -> str:
 
 
 def shown(value: object) -> str:
-    """A value from a file as an error may show it: one line, not too long, whatever it is."""
+    """A value from a file as an error message shows it: short and on one line."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
     text = ascii(value)
@@ -156,7 +190,7 @@ def _check_regular(path: Path, mode: int) -> None:
 
 
 def _bounded(value: Any, language: str) -> Any:
-    """`value` itself. Raises ValueError for what Python parses, and then cannot copy, compare or show."""
+    """Return `value`. Raises ValueError for what Python parses but cannot copy, compare or print."""
     level, depth = [value], 0
     while level:
         if depth > MAX_NESTING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgcli.core.errors import Interrupted
-from cgcli.core.memory import peak_bytes
+from cgcli.core.machine import peak_bytes
 from cgcli.core.progress import Progress
 from cgcli.engine import pass_costs
 from cgcli.engine.bandwidth import bytes_per_s

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from cgcli.core.errors import ContextError
-from cgcli.core.memory import available_bytes
+from cgcli.core.machine import available_bytes
 from cgcli.engine.context import Context, Row
 from cgcli.engine.model import Model
 

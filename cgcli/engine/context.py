@@ -17,10 +17,10 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from cgcli.core.errors import CgcliError
+from cgcli.core.machine import thread_count
 from cgcli.engine.binding import library
 from cgcli.engine.capture import Capture, capturing
 from cgcli.engine.model import Model
-from cgcli.engine.threads import thread_count
 
 if TYPE_CHECKING:
     import numpy as np

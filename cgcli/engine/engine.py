@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from cgcli.core.errors import ContextError, UsageError
+from cgcli.core.machine import thread_count
 from cgcli.core.progress import Progress, Silent
 from cgcli.engine import protocol, state
 from cgcli.engine.binding import without_tiles
@@ -29,7 +30,6 @@ from cgcli.engine.request import Completion, Request, Timings, TokenScore
 from cgcli.engine.scheduler import MakeDrafter, Scheduler, Stream
 from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.shared_cache import SharedCache
-from cgcli.engine.threads import thread_count
 from cgcli.engine.vocabulary import Vocabulary
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.logprob import details

@@ -17,7 +17,7 @@ from types import NoneType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.core.files import LineFile, disk_error
+from cgcli.core.files import LineFile, disk_error, take_lock
 from cgcli.core.reading import lines, open_regular, parse_json, shown, unreadable
 from cgcli.terminal.text import json_safe
 
@@ -207,16 +207,13 @@ def _last_line(file: IO[bytes], end: int) -> int:
 
 def _hold(path: Path) -> BaseFileLock:
     """The lock of a file that is written to, beside it; a killed process holds none."""
-    from filelock import FileLock, Timeout
-
     if path.is_dir():
         raise CgcliError(f"cannot write {path}: it is a folder")
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise CgcliError(f"another cgcli is writing {path}", hint="wait for it, or name another file") from None
+        lock = take_lock(path.with_name(f".{path.name}.lock"))
     except OSError as error:
         raise disk_error(path, error) from error
+    if lock is None:
+        raise CgcliError(f"another cgcli is writing {path}", hint="wait for it, or name another file")
     return lock

@@ -23,8 +23,7 @@ from pathlib import Path
 from cgcli.core.errors import NetworkError
 from cgcli.core.files import disk_error, write_atomic
 from cgcli.core.progress import Progress, Task
-from cgcli.core.reading import parse_json, read_bytes
-from cgcli.hub.hashing import Hash, hash_file
+from cgcli.core.reading import Hash, hash_file, parse_json, read_bytes
 from cgcli.hub.remote import Hub, RemoteFile
 
 _PIECE = 1 << 20

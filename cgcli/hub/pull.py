@@ -16,15 +16,13 @@ from typing import Any
 from cgcli.core.environment import Environment
 from cgcli.core.errors import UsageError
 from cgcli.core.files import disk_error
-from cgcli.core.memory import memory_bytes
+from cgcli.core.machine import free_disk_bytes, memory_bytes
 from cgcli.core.progress import Progress
+from cgcli.core.reading import sha256_file
 from cgcli.hub.catalog import Card, Catalog, check_quant, load_catalog
-from cgcli.hub.hashing import sha256_file
-from cgcli.hub.locking import locked
 from cgcli.hub.origin import HubOrigin, Origin, Survey, WheelOrigin
 from cgcli.hub.plan import Plan
 from cgcli.hub.remote import Hub, Patience
-from cgcli.hub.room import free_disk_bytes
 from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, weight_bytes
 from cgcli.hub.sizes import memory_bytes as needed_memory
 from cgcli.hub.spec import Spec, check_name, parse_spec
@@ -74,7 +72,7 @@ def pull(
 
     there = found()
     if there is None or _leftovers(store, called):
-        with locked(store.root, called, progress):
+        with store.locked(called, progress):
             there = found()
             for left in _leftovers(store, called):
                 if there is not None or left != store.checkpoint(called):
@@ -215,7 +213,7 @@ class _Pull:
     def convert(self, original: Path, target: Path, quant: str, survey: Survey) -> dict[str, Any]:
         from cgcli.convert.convert import convert
         from cgcli.convert.provenance import Provenance
-        from cgcli.engine.threads import thread_count
+        from cgcli.core.machine import thread_count
 
         report = convert(
             original,
@@ -229,8 +227,8 @@ class _Pull:
         return report.as_json()
 
     def requantize(self, original: Path, target: Path, quant: str) -> None:
+        from cgcli.core.machine import thread_count
         from cgcli.engine.quantizing import quantize
-        from cgcli.engine.threads import thread_count
 
         with self.progress.task(f"quantizing to {quant}", None, unit="steps"):
             quantize(original, target, quant, threads=thread_count(), allow_requantize=True)

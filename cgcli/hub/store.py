@@ -18,6 +18,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,13 +27,11 @@ from typing import Any
 from cgcli import __version__
 from cgcli.core.environment import Environment
 from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
-from cgcli.core.files import disk_error, write_atomic
+from cgcli.core.files import disk_error, take_lock, write_atomic
 from cgcli.core.progress import Progress
-from cgcli.core.reading import parse_json, read_bytes, shown
+from cgcli.core.reading import parse_json, read_bytes, sha256_file, shown
 from cgcli.core.typed import typed
 from cgcli.hub.catalog import came_with, suggest
-from cgcli.hub.hashing import sha256_file
-from cgcli.hub.locking import locked
 from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS
 from cgcli.hub.spec import check_name
 
@@ -197,11 +196,29 @@ class Store:
 
         path = file.expanduser().absolute()
         quant = read_header(path).quant
-        with locked(self.root, check_name(name), progress):
+        with self.locked(check_name(name), progress):
             if self._own(name):
                 raise UsageError(f"there is a model named {name} already", hint="choose another --name")
             digest = sha256_file(path, progress, f"hashing {path.name}")
             return self._publish(Manifest(name, quant, str(path), path.stat().st_size, digest, f"file:{path}"))
+
+    @contextmanager
+    def locked(self, name: str, progress: Progress) -> Iterator[None]:
+        """Hold the lock of model `name`, and note it if that has to wait. Raises CgcliError if it cannot be created."""
+        file = self.root / ".locks" / f"{name}.lock"
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = take_lock(file)
+            if lock is None:
+                progress.note(f"another cgcli is working on {name}: waiting for it")
+            while lock is None:
+                lock = take_lock(file, wait_s=60)
+        except OSError as error:
+            raise disk_error(self.root, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def remove(self, name: str, quant: str | None, progress: Progress) -> int:
         """Forget a model, or one quant of it, and whatever a pull of it left. Bytes freed; a linked file stays, and so
@@ -217,7 +234,7 @@ class Store:
             self.find(name, quant)
         if not folder.is_dir():
             self.find(name)
-        with locked(self.root, name, progress):
+        with self.locked(name, progress):
             try:
                 if folder.is_symlink():
                     if quant is not None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cgcli.core.errors import ContextError
+from cgcli.core.units import plural
 from cgcli.program.foldable import Cut, foldable, without
 from cgcli.program.program import Program, encode
 
@@ -130,7 +131,7 @@ class _Folding:
                 comments.append(_Item(f"{part.name}: comments", index, found.comments, size - left))
             for body in found.bodies:
                 saves = count(encode(_bare(part.text, body.cut, found.comments))) - dots
-                lines = f"{body.lines} line{'s' * (body.lines != 1)}"
+                lines = plural(body.lines, "line")
                 bodies.append(_Item(f"{part.name}: body of {body.name} ({lines})", index, (body.cut,), saves))
         self._items = [item for item in (*comments, *bodies) if item.saves > 0]
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 from cgcli import __version__
 from cgcli.core.errors import CgcliError
-from cgcli.core.files import disk_error, write_atomic
+from cgcli.core.files import disk_error, take_lock, write_atomic
 from cgcli.core.reading import read_bytes, unreadable
 from cgcli.program import records
 from cgcli.program.history import Event, History
@@ -229,17 +229,10 @@ def forget(path: Path) -> None:
 
 def _lock(path: Path, wait_s: float = 0) -> BaseFileLock | None:
     """The lock of a program, taken; None where it is somebody else's, and still is after `wait_s` seconds."""
-    from filelock import FileLock, Timeout
-
     file = _lock_file(path)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people ask for is nobody else's business
     file.parent.mkdir(exist_ok=True)
-    lock = FileLock(file, thread_local=False)
-    try:
-        lock.acquire(timeout=wait_s, poll_interval=_GLANCE_S / 10)
-    except Timeout:
-        return None
-    return lock
+    return take_lock(file, wait_s)
 
 
 def _lock_file(path: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.core.config import Settings
-from cgcli.core.reading import bytes_if_there
+from cgcli.core.reading import read_if_present
 from cgcli.program.history import Saved
 from cgcli.program.languages import Language, language_of
 from cgcli.program.program import Layout, Program, digest, encode, from_file
@@ -30,7 +30,7 @@ def open_file(shelf: Shelf, path: Path, settings: Settings, choice: Choice) -> t
     A journal that last left this very text there goes on; else the text is the prefix of a new program, whose note says
     where turns are that the file once had. A file that is not there yet is one without text. Raises CgcliError.
     """
-    text = from_file(bytes_if_there(path))
+    text = from_file(read_if_present(path))
     journal = shelf.of_file(path, text)
     if journal is not None:
         return journal, None

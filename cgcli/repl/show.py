@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cgcli.core.units import plural
 from cgcli.program import parsing
 from cgcli.program.program import Program
 from cgcli.program.turn import Turn
@@ -27,12 +28,7 @@ def greeting(repl: Repl) -> None:
 
 def size(program: Program) -> str:
     """How long a program is, in words."""
-    return f"{counted(len(program.turns), 'turn')}, {counted(len(program.source().splitlines()), 'line')}"
-
-
-def counted(count: int, word: str) -> str:
-    """`1 turn`, `2 turns`."""
-    return f"{count} {word}{'s' * (count != 1)}"
+    return f"{plural(len(program.turns), 'turn')}, {plural(len(program.source().splitlines()), 'line')}"
 
 
 def turns(repl: Repl) -> None:
@@ -44,7 +40,7 @@ def turns(repl: Repl) -> None:
     stale, broken = program.stale(), broken_turn(repl)
     for index, turn in enumerate(program.turns):
         marks = ", ".join(_marks(turn, index in stale, index == broken))
-        head = f"{index + 1:>3}  {counted(turn.completion.count(chr(10)) + 1, 'line'):>9}  "
+        head = f"{index + 1:>3}  {plural(turn.completion.count(chr(10)) + 1, 'line'):>9}  "
         room = repl.screen.width - columns(head) - columns(marks) - 3
         prompt = clipped(" ".join((turn.prompt or "").split()), max(room, 10))
         repl.screen.say(f"{head}{prompt}{'  ' + marks if marks else ''}")

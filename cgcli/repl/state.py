@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cgcli.core.errors import UsageError
-from cgcli.core.files import content
 from cgcli.core.progress import Progress, Silent
+from cgcli.core.reading import read_if_possible
 from cgcli.program.history import Commit, Event, History, Point, Saved, Setting
 from cgcli.program.languages import Language, language
 from cgcli.program.program import Program
@@ -107,7 +107,7 @@ class Repl:
     @property
     def known_bytes(self) -> bytes:
         """What that file holds now; nothing where there is none."""
-        return content(Path(self.known_file.path)) if self.known_file else b""
+        return read_if_possible(Path(self.known_file.path)) if self.known_file else b""
 
     @property
     def program(self) -> Program:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from cgcli.core.memory import available_bytes
+from cgcli.core.machine import available_bytes
 
 SIDE = {"cpu": 1024, "gpu": 8192, "tpu": 8192}  # rows and columns of what is multiplied
 TRIALS = 8

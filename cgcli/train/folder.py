@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.core.files import disk_error, write_atomic
+from cgcli.core.files import disk_error, take_lock, write_atomic
 from cgcli.train.recipe import Recipe, as_table, read_recipe
 
 
@@ -81,23 +81,18 @@ class Folder:
 
         Raises UsageError as `check`, CgcliError where another process trains there or the disk says no.
         """
-        from filelock import FileLock, Timeout
-
         self.check(recipe)
         try:
             written = toml(recipe).encode()
         except UnicodeEncodeError as error:
             raise UsageError(f"a path of the run is no UTF-8 text: {error.object!a}", hint="rename it") from None
-        lock = FileLock(self.root / ".lock")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise CgcliError(
-                f"another process trains in {self.root}", hint="wait for it, or choose another -o"
-            ) from None
+            lock = take_lock(self.root / ".lock")
         except OSError as error:
             raise disk_error(self.root, error) from error
+        if lock is None:
+            raise CgcliError(f"another process trains in {self.root}", hint="wait for it, or choose another -o")
         try:
             write_atomic(self.recipe, written)
             yield

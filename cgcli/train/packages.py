@@ -7,7 +7,6 @@ the text, and does not judge it (filters do).
 
 from __future__ import annotations
 
-import hashlib
 import io
 import platform
 import re
@@ -28,7 +27,7 @@ from cgcli.core.config import nearest
 from cgcli.core.errors import CgcliError, NetworkError, UsageError
 from cgcli.core.files import disk_error
 from cgcli.core.progress import Progress
-from cgcli.core.reading import read_toml, shown
+from cgcli.core.reading import read_toml, sha256_file, shown, unreadable
 from cgcli.core.typed import typed
 from cgcli.train.exercises import exercises
 from cgcli.train.sources import Source
@@ -184,10 +183,9 @@ def _download(package: Package, cache: Path) -> None:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_file(path)
     except OSError as error:
-        raise CgcliError(f"cannot read {path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
 
 
 def _members(package: Package, wheel: Path) -> Iterator[tuple[str, bytes]]:

@@ -30,6 +30,7 @@ from cgcli.core.files import disk_error, write_atomic
 from cgcli.core.progress import Progress, Silent
 from cgcli.core.reading import parse_json, read_bytes
 from cgcli.core.typed import typed
+from cgcli.core.units import plural
 from cgcli.train import filters
 from cgcli.train.recipe import DataPart, Recipe
 from cgcli.train.records import SHORTEST, RecordWriter
@@ -264,7 +265,7 @@ def _nothing(data: DataPart, held_out: int, dropped: Tally) -> CgcliError:
         )
     hint = next((hint for reason, hint in _REMEDIES.items() if reason in reasons), None)
     total = sum(reasons.values())
-    return CgcliError(f"no text to train on is left of {total} file{'s' * (total != 1)}: {told}", hint=hint)
+    return CgcliError(f"no text to train on is left of {plural(total, 'file')}: {told}", hint=hint)
 
 
 def _too_few(amount: str, context: int) -> CgcliError:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgcli.core.environment import Environment
-from cgcli.core.memory import memory_bytes
+from cgcli.core.machine import memory_bytes
 from cgcli.engine.engine import LlamaEngine
 from cgcli.hub.catalog import load_catalog
 from cgcli.hub.choose import Choice, choose

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cgcli.engine.threads import thread_count
+from cgcli.core.machine import thread_count
 from tests.benchmarks.checkpoint import FOLDER, ROOT, SHAPES, checkpoint, prompt
 from tests.benchmarks.model import model
 from tests.benchmarks.report import machine, ratio, table

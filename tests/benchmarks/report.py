@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cgcli.core.processor import processor_name
+from cgcli.core.machine import processor_name
 
 
 def machine() -> str:

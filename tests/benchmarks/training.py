@@ -20,7 +20,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from cgcli.engine.threads import thread_count
+from cgcli.core.machine import thread_count
 from cgcli.train.estimate import flops_a_token
 from cgcli.train.recipe import read_recipe
 from tests.benchmarks.checkpoint import ROOT

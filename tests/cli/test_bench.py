@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cgcli.core.processor import processor_name
+from cgcli.core.machine import processor_name
 from cgcli.engine import pass_costs
 from cgcli.engine.drafting import PassCosts
 from cgcli.hub.store import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cgcli.core.units import clock, size
+from cgcli.core.units import clock, compact, plural, size
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,13 @@ def test_size(count: float, shown: str) -> None:
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00")])
 def test_clock(seconds: float, shown: str) -> None:
     assert clock(seconds) == shown
+
+
+@pytest.mark.parametrize(("count", "shown"), [(0, "0 lines"), (1, "1 line"), (2, "2 lines"), (3000, "3,000 lines")])
+def test_plural(count: int, shown: str) -> None:
+    assert plural(count, "line") == shown
+
+
+@pytest.mark.parametrize(("number", "shown"), [(7, "7"), (1500, "1.5 k"), (1_234_567, "1.23 M"), (16e9, "16 B")])
+def test_compact(number: float, shown: str) -> None:
+    assert compact(number) == shown

@@ -131,7 +131,3 @@ def named(label: str, quant: str, temperature: float | None) -> str:
 
 def count(value: float) -> str:
     return f"{value:,.0f}"
-
-
-def plural(number: int, word: str) -> str:
-    return f"{number:,} {word}{'s' * (number != 1)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cgcli.core.units import plural
 from cgcli.evals.passk import DRAWS, LEVEL
 from cgcli.evals.report import humaneval, mtpb
 from cgcli.evals.report.parts import (
@@ -15,7 +16,6 @@ from cgcli.evals.report.parts import (
     Sources,
     Table,
     count,
-    plural,
     temperature,
 )
 from cgcli.evals.report.published import Published

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.files import check_writable, content, locked, write_atomic
-from cgcli.core.reading import bytes_if_there
+from cgcli.core.files import check_writable, locked, write_atomic
+from cgcli.core.reading import read_if_possible, read_if_present
+from cgcli.core.units import plural
 from cgcli.program.history import Saved
 from cgcli.program.parsing import parsed
 from cgcli.program.program import digest, encode, for_file, from_file
@@ -16,7 +17,6 @@ from cgcli.program.split import lines_of
 from cgcli.repl.arguments import FILE, FORMAT, OVER
 from cgcli.repl.command import command
 from cgcli.repl.commands.turns import last
-from cgcli.repl.show import counted
 from cgcli.repl.state import Repl
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def save(repl: Repl, path: Path | None, over: str | None) -> None:
     if path is None:
         path = Path(known.path) if known else _free(repl, repl.language.suffixes[0])
     text = repl.program.source()
-    _write(repl, path, for_file(text, content(path) or repl.known_bytes), "save", over, known)
+    _write(repl, path, for_file(text, read_if_possible(path) or repl.known_bytes), "save", over, known)
     repl.do(repl.history.save(path))
     if repl.language.name == "python" and parsed(repl.program.source()) is None:
         repl.screen.note("it is not valid Python yet")
@@ -67,13 +67,13 @@ def _write(repl: Repl, path: Path, data: bytes, command: str, over: str | None, 
     with locked(path):
         if path.is_file() and not over:
             is_known = known is not None and known.path == str(path.resolve())
-            held = digest(from_file(bytes_if_there(path)))
+            held = digest(from_file(read_if_present(path)))
             if held != digest(from_file(data)) and not (is_known and known is not None and known.text == held):
                 what = "was changed meanwhile" if is_known else "is there already"
                 raise CgcliError(f"{name} {what}, and is left as it is", hint=f"/{command} {name} over")
         check_writable(path)
         write_atomic(path, data)
-    repl.screen.note(f"{name}: {counted(len(lines_of(from_file(data))), 'line')} written")
+    repl.screen.note(f"{name}: {plural(len(lines_of(from_file(data))), 'line')} written")
 
 
 def _free(repl: Repl, suffix: str) -> Path:

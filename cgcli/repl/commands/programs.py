@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cgcli.core.errors import UsageError
-from cgcli.core.reading import bytes_if_there
+from cgcli.core.reading import read_if_present
 from cgcli.program.program import digest, from_file
 from cgcli.repl.arguments import FILE
 from cgcli.repl.command import command
@@ -22,7 +22,7 @@ def open_(repl: Repl, path: Path) -> None:
     there yet is where /save will put it.
     """
     known = repl.known_file
-    if known and known.path == str(path.resolve()) and known.text == digest(from_file(bytes_if_there(path))):
+    if known and known.path == str(path.resolve()) and known.text == digest(from_file(read_if_present(path))):
         raise UsageError(f"{shown(repl, path)} is open already")
     repl.open(path)
     repl.screen.note(f"{shown(repl, path)}: {size(repl.program)}")

@@ -6,12 +6,12 @@ import difflib
 from typing import Literal
 
 from cgcli.core.errors import UsageError
+from cgcli.core.units import plural
 from cgcli.program.history import Version
 from cgcli.program.operations import Add
 from cgcli.repl.arguments import BRANCH, CANDIDATE_OR_FOLD, NEW_NAME
 from cgcli.repl.command import command
 from cgcli.repl.commands.turns import drawn
-from cgcli.repl.show import counted
 from cgcli.repl.state import Repl
 
 
@@ -80,11 +80,11 @@ def branch(repl: Repl, name: str | None) -> None:
         program = repl.history.versions[version].program
         mark = "*" if one == repl.history.branch else " "
         prompt = program.turns[-1].prompt if program.turns else "empty"
-        repl.screen.say(f"{mark} {one}  {counted(len(program.turns), 'turn')}: {' '.join((prompt or '').split())}")
+        repl.screen.say(f"{mark} {one}  {plural(len(program.turns), 'turn')}: {' '.join((prompt or '').split())}")
 
 
 @command(BRANCH)
 def switch(repl: Repl, name: str) -> None:
     """to another branch"""
     repl.do(repl.history.switch(name))
-    repl.screen.note(f"on {name}, with {counted(len(repl.program.turns), 'turn')}")
+    repl.screen.note(f"on {name}, with {plural(len(repl.program.turns), 'turn')}")
