@@ -25,7 +25,7 @@ POLICY = timed(3.0)
 
 
 def test_the_clock_is_five_times_the_processor_and_the_rest_is_the_safe_default() -> None:
-    assert Policy(cpu_s=3.0, wall_s=15.0) == POLICY and worker_count() >= 1
+    assert Policy(cpu_s=3.0, wall_s=15.0, lingers=False) == POLICY and worker_count() >= 1
     assert timed(1.0, unsafe=True).unsafe
 
 
