@@ -24,7 +24,8 @@ WIDTH = 150
 
 FOLDERS = {
     "cgcli": "the tool, in layers; imports only go down this list",
-    "cgcli/cli": "commands: parse the command line, call a function, print",
+    "cgcli/cli": "commands: parse the command line, call a function of app/, print",
+    "cgcli/app": "what each command does, as functions over values",
     "cgcli/repl": "the interactive loop: commands, keys, completion, what is shown",
     "cgcli/evals": "HumanEval and MTPB: drawing, judging, pass@k",
     "cgcli/evals/report": "reports on evaluation runs: tables, HTML, CSV",

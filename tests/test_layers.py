@@ -23,6 +23,7 @@ LAYERS = (
     "train",
     "evals",
     "repl",
+    "app",
     "cli",
 )
 DOORS = {

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cgcli.cli.context import Run
-from cgcli.cli.engine import GpuLayersOption, ModelOption, ThreadsOption
+from cgcli.cli.command import run_of, settings_of
+from cgcli.cli.options import GpuLayersOption, ModelOption, ThreadsOption
 from cgcli.core.errors import CgcliError
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ def bench(
     [dim]cgcli bench
     cgcli bench -m codegen-350m-mono --quick[/dim]
     """
-    from cgcli.cli.engine import chosen, identified, pass_costs_of
+    from cgcli.app.model import chosen, identified, pass_costs_of
     from cgcli.engine import pass_costs
     from cgcli.engine.bench import FULL, QUICK
     from cgcli.engine.bench import bench as measure
     from cgcli.native.interrupt import interruptible
 
-    run = Run.of(ctx)
-    settings = run.settings(model=model, threads=threads, gpu_layers=gpu_layers)
+    run = run_of(ctx)
+    settings = settings_of(ctx)
     choice = chosen(run, settings)
     with interruptible() as interrupt:
         measured = measure(

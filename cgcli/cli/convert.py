@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cgcli.cli.context import Run
+from cgcli.cli.command import run_of, settings_of
 
 if TYPE_CHECKING:
     from cgcli.convert.convert import Report
@@ -39,8 +39,8 @@ def convert(
     from cgcli.core.files import check_writable
     from cgcli.core.machine import thread_count
 
-    run = Run.of(ctx)
-    settings = run.settings(threads=threads)
+    run = run_of(ctx)
+    settings = settings_of(ctx)
     if not source.exists():
         raise UsageError(f"there is no folder {source}", hint="cgcli convert --help")
     check_writable(output)

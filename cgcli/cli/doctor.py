@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cgcli.cli.context import Run
+from cgcli.cli.command import run_of
 
 
 def doctor(
@@ -18,11 +18,11 @@ def doctor(
 
     Ends with status 1 if something is broken; a mere hint does not count.
     """
-    from cgcli.cli.checks import findings
+    from cgcli.app.doctor import findings
     from cgcli.core.errors import ExitStatus
     from cgcli.terminal.text import one_line
 
-    run = Run.of(ctx)
+    run = run_of(ctx)
     found = findings(run.environment, run.output.progress(), online=online)
     if json:
         run.output.json([one.as_json() for one in found])

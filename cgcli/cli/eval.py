@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cgcli.cli.options import Command, Group
+from cgcli.cli.command import Command, Group
 
 
 def build() -> typer.Typer:

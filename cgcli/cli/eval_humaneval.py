@@ -6,29 +6,30 @@ from typing import Annotated
 
 import typer
 
-from cgcli.cli.context import Run
-from cgcli.cli.engine import (
+from cgcli.cli.command import run_of, settings_of
+from cgcli.cli.options import (
+    SAMPLING_PANEL,
+    DataOption,
     DraftOption,
     ExactOption,
-    GpuLayersOption,
-    ModelOption,
-    ThreadsOption,
-    WindowOption,
-)
-from cgcli.cli.eval_options import (
-    DataOption,
     FixedSeedOption,
     GenerateOption,
+    GpuLayersOption,
     JsonOption,
     JudgeOption,
     LimitOption,
+    MaxTokensOption,
+    ModelOption,
     OutputOption,
     RayOption,
     ShardOption,
+    ThreadsOption,
+    TopKOption,
+    TopPOption,
     UnsafeOption,
+    WindowOption,
     WorkersOption,
 )
-from cgcli.cli.sampling import SAMPLING_PANEL, MaxTokensOption, TopKOption, TopPOption
 
 
 def humaneval(
@@ -53,7 +54,7 @@ def humaneval(
             rich_help_panel=SAMPLING_PANEL,
         ),
     ] = None,
-    temperature: Annotated[
+    temperatures: Annotated[
         list[float] | None,
         typer.Option(
             "-t",
@@ -96,25 +97,14 @@ def humaneval(
     cgcli eval humaneval --preset paper -m codegen-350m-mono
     cgcli eval humaneval --judge samples.jsonl[/dim]
     """
-    from cgcli.cli.evaluate_humaneval import Wish, evaluate
+    from cgcli.app.humaneval import Wish, evaluate
 
-    run = Run.of(ctx)
-    settings = run.settings(
-        model=model,
-        top_p=top_p,
-        top_k=top_k,
-        max_tokens=max_tokens,
-        seed=seed,
-        ctx=ctx_tokens,
-        threads=threads,
-        gpu_layers=gpu_layers,
-        draft=draft,
-        exact=exact,
-    )
+    run = run_of(ctx)
+    settings = settings_of(ctx)
     wish = Wish(
         preset=preset,
         n=n,
-        temperatures=tuple(temperature or ()),
+        temperatures=tuple(temperatures or ()),
         top_p=top_p,
         top_k=top_k,
         output=output,

@@ -9,22 +9,30 @@ from typing import Annotated
 
 import typer
 
-from cgcli.cli.context import Run
-from cgcli.cli.engine import DraftOption, ExactOption, GpuLayersOption, ModelOption, ThreadsOption, WindowOption
-from cgcli.cli.eval_options import (
+from cgcli.cli.command import run_of, settings_of
+from cgcli.cli.options import (
+    SAMPLING_PANEL,
     DataOption,
+    DraftOption,
+    ExactOption,
     FixedSeedOption,
     GenerateOption,
+    GpuLayersOption,
     JsonOption,
     JudgeOption,
     LimitOption,
+    ModelOption,
     OutputOption,
     RayOption,
     ShardOption,
+    TemperatureOption,
+    ThreadsOption,
+    TopKOption,
+    TopPOption,
     UnsafeOption,
+    WindowOption,
     WorkersOption,
 )
-from cgcli.cli.sampling import SAMPLING_PANEL, TemperatureOption, TopKOption, TopPOption
 
 
 def mtpb(
@@ -87,21 +95,10 @@ def mtpb(
     cgcli eval mtpb --turns multi -n 40 -m codegen-350m-mono
     cgcli eval mtpb --judge samples.jsonl --rules strict[/dim]
     """
-    from cgcli.cli.evaluate_mtpb import Wish, evaluate
+    from cgcli.app.mtpb import Wish, evaluate
 
-    run = Run.of(ctx)
-    settings = run.settings(
-        model=model,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        seed=seed,
-        ctx=ctx_tokens,
-        threads=threads,
-        gpu_layers=gpu_layers,
-        draft=draft,
-        exact=exact,
-    )
+    run = run_of(ctx)
+    settings = settings_of(ctx)
     wish = Wish(
         turns=turns,
         n=n or 1,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cgcli.cli.context import Run
+from cgcli.app.run import Run
+from cgcli.cli.command import run_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ def report(
     from cgcli.evals.report.runs import read_runs
     from cgcli.evals.report.sections import sections
 
-    run = Run.of(ctx)
+    run = run_of(ctx)
     _check(runs, output, csv)
     found = read_runs(runs, _problems(run, data))
     others = published(found)

@@ -7,25 +7,23 @@ from typing import Annotated
 
 import typer
 
-from cgcli.cli.context import Run
-from cgcli.cli.engine import (
+from cgcli.cli.command import run_of, settings_of
+from cgcli.cli.options import (
     MODEL_PANEL,
+    SAMPLING_PANEL,
     DraftOption,
     ExactOption,
     FoldOption,
     GpuLayersOption,
-    ModelOption,
-    ThreadsOption,
-    WindowOption,
-)
-from cgcli.cli.sampling import (
-    SAMPLING_PANEL,
     MaxTokensOption,
     MinPOption,
+    ModelOption,
     SeedOption,
     TemperatureOption,
+    ThreadsOption,
     TopKOption,
     TopPOption,
+    WindowOption,
 )
 
 _PROGRAM = "The program"
@@ -171,25 +169,10 @@ def gen(
     cat prog.py | cgcli gen "now plot it" >> prog.py
     cgcli gen --into prog.py "add a main function"[/dim]
     """
-    from cgcli.cli.generate import Wish, generate
+    from cgcli.app.generate import Wish, generate
 
-    run = Run.of(ctx)
-    settings = run.settings(
-        model=model,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        max_tokens=max_tokens,
-        seed=seed,
-        prefix=prefix,
-        ctx=ctx_tokens,
-        threads=threads,
-        gpu_layers=gpu_layers,
-        draft=draft,
-        exact=exact,
-        fold=fold,
-    )
+    run = run_of(ctx)
+    settings = settings_of(ctx)
     wish = Wish(
         prompts=tuple(prompts or ()),
         files=tuple(file or ()),

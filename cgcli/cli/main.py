@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from cgcli.cli.context import Run
-from cgcli.cli.options import Command, Examination, Group
+from cgcli.app.run import Run
+from cgcli.cli.command import Command, Examination, Group, run_of
 from cgcli.core.ending import Ended, unwinding
 from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
 
@@ -27,7 +27,7 @@ def _version(ctx: typer.Context, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
         from cgcli import __version__
 
-        Run.of(ctx).output.text(f"cgcli {__version__}")
+        run_of(ctx).output.text(f"cgcli {__version__}")
         raise typer.Exit
 
 
@@ -42,7 +42,7 @@ def _start(
     if ctx.invoked_subcommand is None:
         from cgcli.cli.repl import is_interactive, start
 
-        run = Run.of(ctx)
+        run = run_of(ctx)
         run.choose_color()
         if is_interactive(run):
             start(run, run.settings())

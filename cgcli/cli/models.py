@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cgcli.app.run import Run
+from cgcli.cli.command import Command, Group, run_of
 from cgcli.cli.complete import catalogued, pulled
-from cgcli.cli.context import Run
-from cgcli.cli.options import Command, Group
 
 if TYPE_CHECKING:
     from cgcli.core.errors import ExitStatus
@@ -39,7 +39,7 @@ def models(ctx: typer.Context, json: Json = False) -> int:
     from cgcli.hub.catalog import load_catalog
     from cgcli.hub.listing import listing
 
-    run = Run.of(ctx)
+    run = run_of(ctx)
     run.choose_color()
     rows = listing(load_catalog(), _store(run).all(), memory_bytes())
     if json:
@@ -63,7 +63,7 @@ def show(
     from cgcli.hub.listing import listed
     from cgcli.hub.spec import parse_spec
 
-    run = Run.of(ctx)
+    run = run_of(ctx)
     catalog, wanted = load_catalog(), parse_spec(name).name
     stored = _store(run).quants(wanted)
     card = catalog.get(wanted) if stored else catalog.require(wanted)
@@ -77,7 +77,7 @@ def show(
 
 def path(ctx: typer.Context, name: Name, json: Json = False) -> None:
     """Print where a model's GGUF file is."""
-    run = Run.of(ctx)
+    run = run_of(ctx)
     found = _find(run, name)
     if json:
         run.output.json({"model": found.name, "quant": found.quant, "path": str(found.path)})
@@ -95,7 +95,7 @@ def verify(
     """Hash pulled files again and compare with what was recorded."""
     from cgcli.core.errors import ExitStatus, ModelFileError
 
-    run = Run.of(ctx)
+    run = run_of(ctx)
     store = _store(run)
     chosen = [_find(run, name) for name in names] if names else store.all()
     problems = [(one, store.verify(one, run.output.progress())) for one in chosen]
@@ -119,7 +119,7 @@ def rm(ctx: typer.Context, name: Name, json: Json = False) -> None:
     from cgcli.core.units import size
     from cgcli.hub.spec import parse_spec
 
-    run = Run.of(ctx)
+    run = run_of(ctx)
     store, spec = _store(run), parse_spec(name)
     linked = _linked_files(store, spec.name, spec.quant)
     freed = store.remove(spec.name, spec.quant, run.output.progress())
@@ -164,7 +164,7 @@ def add(
     json: Json = False,
 ) -> None:
     """Use a GGUF file that is already on this machine."""
-    run = Run.of(ctx)
+    run = run_of(ctx)
     added = _store(run).link(name, file, run.output.progress())
     if json:
         run.output.json(_stored(added))

@@ -1,136 +1,136 @@
-"""What all commands share on the command line: quick parsing, and -q, -v, --debug before or after the command's name.
-
-The three options are added to each command by its class, and act on the run as they are read; no command sees them.
-"""
+"""The options that several commands share: the model, sampling, evaluations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_origin
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
-from cgcli.cli.context import Run
-from cgcli.core.errors import CgcliError
-
-if TYPE_CHECKING:
-    from typer.core import TyperArgument, TyperOption
-
-PANEL = "Common options"
+MODEL_PANEL = "The model"
 
 
-def _acting(act: Callable[[Run], None]) -> Callable[[typer.Context, bool], None]:
-    def callback(ctx: typer.Context, value: bool) -> None:
-        if value and not ctx.resilient_parsing:
-            act(Run.of(ctx))
+def _models(incomplete: str) -> list[str]:
+    from cgcli.cli.complete import pulled
 
-    return callback
+    return pulled(incomplete)
 
 
-def _quiet(run: Run) -> None:
-    run.output.quiet = True
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="NAME[:QUANT]|FILE",
+        help="Which model.",
+        autocompletion=_models,
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+WindowOption = Annotated[
+    int | None, typer.Option("--ctx", metavar="N", help="Context window in tokens.", rich_help_panel=MODEL_PANEL)
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="CPU threads.", rich_help_panel=MODEL_PANEL)
+]
+GpuLayersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--gpu-layers", metavar="N", help="Layers on the GPU; default: all that fit.", rich_help_panel=MODEL_PANEL
+    ),
+]
+DraftOption = Annotated[
+    str | None,
+    typer.Option(
+        "--draft",
+        metavar="ngram|off|MODEL",
+        help="Guess tokens ahead: from the text, not at all, or by a smaller model.",
+        autocompletion=_models,
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+ExactOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--exact", help="Same seed, same text, whatever is drawn beside it (slower).", rich_help_panel=MODEL_PANEL
+    ),
+]
+FoldOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fold",
+        metavar="on|off",
+        help="Where a program is too long, let the model read it without comments and bodies; default on.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 
+SAMPLING_PANEL = "Sampling"
 
-def _option(act: Callable[[Run], None], *names: str, text: str) -> Any:
-    return typer.Option(*names, help=text, callback=_acting(act), expose_value=False, rich_help_panel=PANEL)
+TemperatureOption = Annotated[
+    float | None,
+    typer.Option("-t", "--temperature", metavar="T", help="0 is greedy; default 0.2.", rich_help_panel=SAMPLING_PANEL),
+]
+TopPOption = Annotated[
+    float | None, typer.Option("--top-p", metavar="P", help="Nucleus; default 0.95.", rich_help_panel=SAMPLING_PANEL)
+]
+TopKOption = Annotated[
+    int | None, typer.Option("--top-k", metavar="K", help="0, the default, is off.", rich_help_panel=SAMPLING_PANEL)
+]
+MinPOption = Annotated[
+    float | None, typer.Option("--min-p", metavar="P", help="0, the default, is off.", rich_help_panel=SAMPLING_PANEL)
+]
+MaxTokensOption = Annotated[
+    int | None,
+    typer.Option("--max-tokens", metavar="N", help="Of one completion; default 256.", rich_help_panel=SAMPLING_PANEL),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", help="Fixes the draws; else drawn and shown.", rich_help_panel=SAMPLING_PANEL),
+]
 
+_FILES = "Files"
 
-def _common(
-    quiet: Annotated[bool, _option(_quiet, "-q", "--quiet", text="Say nothing on stderr but errors.")] = False,
-    verbose: Annotated[bool, _option(Run.say_more, "-v", "--verbose", text="Say more on stderr.")] = False,
-    debug: Annotated[bool, _option(Run.say_all, "--debug", text="Say all: llama.cpp's log, and tracebacks.")] = False,
-) -> None: ...
-
-
-@cache
-def _common_params() -> list[TyperArgument | TyperOption]:
-    app = typer.Typer(add_completion=False)
-    app.command()(_common)
-    return typer.main.get_command(app).params  # type: ignore[return-value]
-
-
-class _Plain:
-    """Turns words of the command line into str, int, float or Path, or a list of one of them. (Flags arrive as bool.)
-
-    Typer does that with pydantic, whose import and adapters cost 0.12 s before the first token.
-    """
-
-    _WORDS: ClassVar = {bool: "yes or no", str: "text", int: "a whole number", float: "a number", Path: "a path"}
-
-    def __init__(self, kind: type, least: float | None) -> None:
-        self._kind = kind
-        self._least = least
-
-    @classmethod
-    def of(cls, param: TyperArgument | TyperOption) -> _Plain | None:
-        """The parser of a parameter; None where it is not a plain one, and stays Typer's."""
-        described, info = param.type_descriptor, param.type_descriptor.parameter_info
-        kind: Any = described.annotation
-        if get_origin(kind) is list:
-            (kind,) = get_args(kind)
-        plain = kind in cls._WORDS and info.parser is None and info.max is None and not info.exists
-        return cls(kind, info.min) if plain else None
-
-    def coerce(self, value: Any, param: TyperArgument | TyperOption, ctx: typer.Context) -> Any:
-        if value is None:
-            return () if param.multiple or param.nargs == -1 else None
-        if isinstance(value, (list, tuple)):
-            return [self.coerce(one, param, ctx) for one in value]
-        try:
-            known = self._kind(value)
-        except ValueError:
-            raise typer.BadParameter(f"{value!r} is not {self._WORDS[self._kind]}", ctx=ctx, param=param) from None
-        if self._least is not None and known < self._least:
-            raise typer.BadParameter(f"{value!r} is less than {self._least}", ctx=ctx, param=param)
-        return known
-
-
-def _plain_params(params: list[Any]) -> list[Any]:
-    """The parameters, read by `_Plain` where it can, and flags without `<bool>` in the help."""
-    for param in params:
-        if getattr(param, "is_flag", False):
-            param.metavar = ""
-        # Where Typer looks for the parser that it would else make. Should it look elsewhere one day, it is only slower.
-        param._runtime_param = param._runtime_param or _Plain.of(param)
-    return params
-
-
-class Command(TyperCommand):
-    """A command with the common options and the user's colours."""
-
-    def __init__(self, name: str | None, **rest: Any) -> None:
-        super().__init__(name, **rest)
-        self.params = [*self.params, *_common_params()]
-
-    def invoke(self, ctx: Any) -> Any:
-        self.prepare(Run.of(ctx))
-        return super().invoke(ctx)
-
-    def prepare(self, run: Run) -> None:
-        run.choose_color()
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _plain_params(super().get_params(ctx))
-
-
-class Examination(Command):
-    """A command that a wrong setting does not stop, since it is to tell of it."""
-
-    def prepare(self, run: Run) -> None:
-        with suppress(CgcliError):
-            run.choose_color()
-
-
-class Group(TyperGroup):
-    """A group of commands with the common options."""
-
-    def __init__(self, **rest: Any) -> None:
-        super().__init__(**rest)
-        self.params = [*self.params, *_common_params()]
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _plain_params(super().get_params(ctx))
+FixedSeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", help="Fixes the draws; default 0.", rich_help_panel=SAMPLING_PANEL),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Where the samples are kept, and found again. Default: in cgcli's data, by model.",
+        rich_help_panel=_FILES,
+    ),
+]
+GenerateOption = Annotated[
+    Path | None,
+    typer.Option("--generate", metavar="FILE", help="Draw samples into FILE only.", rich_help_panel=_FILES),
+]
+JudgeOption = Annotated[
+    Path | None,
+    typer.Option("--judge", metavar="FILE", help="Judge FILE's samples only; any tool's.", rich_help_panel=_FILES),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="FILE", help="The problems, rather than those published.", rich_help_panel=_FILES),
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The first N problems only.")]
+ShardOption = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="Every N-th problem, from the I-th; join the parts' files with cat."),
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="Draw on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", min=1, help="Programs run at once; default: one a processor."),
+]
+UnsafeOption = Annotated[
+    bool, typer.Option("--unsafe", help="Run the samples on this machine as it is, without a sandbox.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")]

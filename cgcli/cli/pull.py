@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cgcli.cli.command import run_of
 from cgcli.cli.complete import catalogued
-from cgcli.cli.context import Run
 
 
 def pull(
@@ -35,7 +35,7 @@ def pull(
     from cgcli.core.units import size
     from cgcli.hub.pull import pull as pull_model
 
-    run = Run.of(ctx)
+    run = run_of(ctx)
     stored = pull_model(
         model,
         environment=run.environment,

@@ -14,24 +14,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cgcli.cli.context import Run
-from cgcli.cli.engine import (
+from cgcli.app.run import Run, given_settings
+from cgcli.cli.command import run_of, settings_of
+from cgcli.cli.options import (
+    SAMPLING_PANEL,
     DraftOption,
     ExactOption,
     FoldOption,
     GpuLayersOption,
-    ModelOption,
-    ThreadsOption,
-    WindowOption,
-)
-from cgcli.cli.sampling import (
-    SAMPLING_PANEL,
     MaxTokensOption,
     MinPOption,
+    ModelOption,
     SeedOption,
     TemperatureOption,
+    ThreadsOption,
     TopKOption,
     TopPOption,
+    WindowOption,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def repl(
     draft: DraftOption = None,
     exact: ExactOption = None,
     fold: FoldOption = None,
-    n: Annotated[
+    candidates: Annotated[
         int | None,
         typer.Option(
             "-n",
@@ -90,31 +89,17 @@ def repl(
     cgcli repl --resume
     cgcli repl < prompts.txt > prog.py[/dim]
     """
-    run = Run.of(ctx)
-    flags = {
-        "model": model,
-        "temperature": temperature,
-        "top_p": top_p,
-        "top_k": top_k,
-        "min_p": min_p,
-        "max_tokens": max_tokens,
-        "seed": seed,
-        "ctx": ctx_tokens,
-        "threads": threads,
-        "gpu_layers": gpu_layers,
-        "draft": draft,
-        "exact": exact,
-        "fold": fold,
-    }
-    own = {"candidates": n, "unsafe": unsafe or None}
+    run = run_of(ctx)
+    own = {"candidates": candidates, "unsafe": unsafe or None}
+    given = given_settings(ctx.params).keys() | {name for name, value in own.items() if value is not None}
     return start(
         run,
-        run.settings(**flags),
-        given=frozenset(name for name, value in (flags | own).items() if value is not None),
+        settings_of(ctx),
+        given=frozenset(given),
         file=None if resume else file,
         resume=(str(file) if file else "") if resume else None,
         unsafe=unsafe,
-        candidates=n or 1,
+        candidates=candidates or 1,
     )
 
 
@@ -134,7 +119,7 @@ def start(
 
     Raises ModelNotFound, CgcliError where the program cannot be opened.
     """
-    from cgcli.cli.engine import chosen
+    from cgcli.app.model import chosen
     from cgcli.program.program import for_file
     from cgcli.program.shelf import Shelf
     from cgcli.repl.glance import Glance
@@ -197,12 +182,12 @@ class _Models:
         self._settings = settings
 
     def choose(self, name: str | None) -> Choice:
-        from cgcli.cli.engine import chosen
+        from cgcli.app.model import chosen
 
         return chosen(self._run, replace(self._settings, model=name))
 
     def open(self, choice: Choice, cancelled: Callable[[], bool]) -> Engine:
-        from cgcli.cli.engine import opened
+        from cgcli.app.model import opened
         from cgcli.native.interrupt import Interrupt
 
         engine = opened(self._run, self._settings, choice, Interrupt(), cancelled=cancelled)
@@ -220,12 +205,13 @@ def _program(
 ) -> tuple[Journal, Saved | None]:
     from cgcli.core.errors import UsageError
     from cgcli.program.languages import PYTHON
-    from cgcli.repl.opening import new_program, open_file
+    from cgcli.program.program import new_program
+    from cgcli.repl.opening import open_file
 
     if file is not None:
         return open_file(shelf, file, settings, choice)
     if resume is None:
-        return shelf.new(new_program(PYTHON, settings, choice), PYTHON.name), None
+        return shelf.new(new_program(PYTHON, settings, choice.card), PYTHON.name), None
     journal = shelf.open(resume) if resume else shelf.latest()
     if journal is None:
         raise UsageError("there is no session to resume", hint="cgcli repl")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cgcli.cli.context import Run
+from cgcli.cli.command import run_of
 
 if TYPE_CHECKING:
     from cgcli.sandbox.watch import Stream
@@ -55,7 +55,7 @@ def run(
     """
     import sys
 
-    from cgcli.cli.sources import given_bytes
+    from cgcli.app.streams import given_bytes
     from cgcli.core.errors import Interrupted, ProgramFailed, UsageError
     from cgcli.sandbox.hint import sandbox_hint
     from cgcli.sandbox.opened import check, links_out
@@ -64,7 +64,7 @@ def run(
     from cgcli.sandbox.run import run as run_program
     from cgcli.terminal.text import visible
 
-    output = Run.of(ctx).output
+    output = run_of(ctx).output
     for path in (*(read or ()), *(write or ())):
         check(path)
         if not path.exists():

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cgcli.cli.context import Run
-from cgcli.cli.engine import GpuLayersOption, ModelOption, ThreadsOption, WindowOption
+from cgcli.cli.command import run_of, settings_of
+from cgcli.cli.options import GpuLayersOption, ModelOption, ThreadsOption, WindowOption
 
 if TYPE_CHECKING:
     from cgcli.program.score import Measure, ProgramScore
@@ -50,17 +50,17 @@ def score(
     [dim]cgcli score prog.py
     echo "# sort a list of words by length" | cgcli score -[/dim]
     """
-    from cgcli.cli.engine import chosen, first_prefix, identified, loaded
-    from cgcli.cli.sources import given_bytes
+    from cgcli.app.model import chosen, identified, loaded
+    from cgcli.app.streams import given_bytes
     from cgcli.core.errors import ContextError, UsageError
     from cgcli.program.clarity import words
     from cgcli.program.languages import language, language_of
-    from cgcli.program.program import Layout, Program, from_file
+    from cgcli.program.program import from_file, new_program
     from cgcli.program.score import report, score_program
     from cgcli.program.split import only_prompts, split
 
-    run = Run.of(ctx)
-    settings = run.settings(model=model, ctx=ctx_tokens, threads=threads, gpu_layers=gpu_layers)
+    run = run_of(ctx)
+    settings = settings_of(ctx)
     code = language(lang) if lang else language_of(file)
     choice = chosen(run, settings)
     text = from_file(given_bytes(file, hint="cgcli score FILE, or - for stdin"))
@@ -69,7 +69,7 @@ def score(
     before = ""
     if asks := only_prompts(split(text, code.mark)):  # what gen would make of them
         text = text.strip("\n") + "\n"
-        program = Program(first_prefix(settings, choice, code), layout=Layout(code.mark))
+        program = new_program(code, settings, choice.card)
         before = program.source() + program.opening("").removesuffix(program.comment(""))
     with loaded(run, settings, choice, draws=False) as engine:
         if stride and stride >= engine.window:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cgcli.app.run import Run
+from cgcli.cli.command import Command, Group, run_of
 from cgcli.cli.complete import forms, programs
-from cgcli.cli.context import Run
-from cgcli.cli.options import Command, Group
 
 if TYPE_CHECKING:
     from cgcli.program.history import History
@@ -35,7 +35,7 @@ def sessions(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", he
     """List the programs kept so far and look after them."""
     if ctx.invoked_subcommand is not None:
         return
-    run = Run.of(ctx)
+    run = run_of(ctx)
     run.choose_color()
     found = _shelf(run).list()
     if json:
@@ -56,9 +56,9 @@ def show(
     journal: Annotated[bool, typer.Option("--journal", help="Print the versions it has had instead.")] = False,
 ) -> None:
     """Print a program as it stands, open elsewhere or not."""
-    from cgcli.cli.sinks import sink_for
+    from cgcli.app.streams import sink_for
 
-    run = Run.of(ctx)
+    run = run_of(ctx)
     found = _shelf(run).read(name)
     if journal:
         run.output.table(("VERSION", "FROM", "WHAT", "BRANCHES"), _versions(found.history))
@@ -77,7 +77,7 @@ def resume(
     """Go on with a program in the REPL, as `cgcli repl --resume` does with more options."""
     from cgcli.cli.repl import start
 
-    run = Run.of(ctx)
+    run = run_of(ctx)
     return start(run, run.settings(), resume=name)
 
 
@@ -86,7 +86,7 @@ def rm(
     names: Annotated[list[str], typer.Argument(metavar="ID", help="Programs.", autocompletion=programs)],
 ) -> None:
     """Remove programs with all their versions; files that they were saved to stay."""
-    run = Run.of(ctx)
+    run = run_of(ctx)
     shelf = _shelf(run)
     for found in dict.fromkeys([shelf.find(name) for name in names]):
         shelf.remove(found)
@@ -107,13 +107,13 @@ def export(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE.")] = None,
 ) -> None:
     """Print a program as a notebook, as Markdown, or as a problem."""
-    from cgcli.cli.sinks import sink_for
+    from cgcli.app.streams import sink_for
     from cgcli.core.files import check_writable, write_atomic
     from cgcli.program.export import export as exported
     from cgcli.program.export import form_of
     from cgcli.program.program import encode
 
-    run = Run.of(ctx)
+    run = run_of(ctx)
     wanted = form_of(form)
     found = _shelf(run).read(name)
     text = exported(found.history.program, found.header.language, wanted, found.history.runs)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cgcli.cli.context import Run
+from cgcli.cli.command import run_of
 
 _START = "What to train"
 _OUTPUT = "What comes out"
@@ -121,7 +121,7 @@ def train(
     cgcli train nano -o nano --dry-run
     cgcli train -o nano --export codegen-nano[/dim]
     """
-    from cgcli.cli.training import Wish, run_training
+    from cgcli.app.train import Wish, run_training
 
     wish = Wish(
         recipe=recipe,
@@ -143,4 +143,4 @@ def train(
         report=report,
         json=as_json,
     )
-    run_training(Run.of(ctx), wish)
+    run_training(run_of(ctx), wish)

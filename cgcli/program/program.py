@@ -12,9 +12,15 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from cgcli.core.errors import UsageError
 from cgcli.program.turn import Turn
+
+if TYPE_CHECKING:
+    from cgcli.core.config import Settings
+    from cgcli.hub.catalog import Card
+    from cgcli.program.languages import Language
 
 CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*[-\w.]")
 """A comment that names the encoding of its file, where it is one of the first two lines: PEP 263, Ruby's, too."""
@@ -165,6 +171,16 @@ class Program:
             return "\n\n" if names_encoding else ""
         ends = text[len(text.rstrip("\r\n")) :].count("\n")
         return "\n" * max(0, 2 - ends)
+
+
+def new_program(language: Language, settings: Settings, card: Card | None) -> Program:
+    """A program without turns. It starts with the prefix of the settings, else (for Python) of the model's card, else
+    of the language."""
+    if settings.prefix is not None:
+        prefix = from_file(encode(settings.prefix))
+    else:
+        prefix = (card.prefix if card and language.name == "python" else None) or language.prefix
+    return Program(prefix, layout=Layout(language.mark))
 
 
 def _comment_line(mark: str, line: str) -> str:

@@ -30,6 +30,8 @@ from cgcli.program.truncate import NONE, Rules, Truncator
 from cgcli.program.turn import Candidate, Facts, Turn
 
 if TYPE_CHECKING:
+    from cgcli.core.config import Settings
+    from cgcli.hub.catalog import Card
     from cgcli.program.folding import Fold
 
 _MORE = 4  # tokens: blanks between turns, and what a pass may need beside a completion
@@ -45,6 +47,25 @@ class Generation:
     stops: tuple[str, ...] = ()
     candidates: int = 1
     redraws: int = 3
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        card: Card | None,
+        rules: Rules,
+        *,
+        stops: Sequence[str] = (),
+        candidates: int = 1,
+        redraws: int = 3,
+    ) -> Generation:
+        """How the settings say that a turn is drawn; a seed that is not set is 0.
+
+        card: the model's, whose stop strings come after `stops`.
+        """
+        sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p, settings.seed or 0)
+        stops = (*stops, *(card.stop if card else ()))
+        return cls(sampling, settings.max_tokens, rules, stops, candidates, redraws)
 
     def cutter(self, context: bytes, keep: str = "") -> Cutter:
         """A new automaton for the truncation rules and the stop strings; the earliest cut ends a completion.

@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING
 from cgcli.core.config import Settings
 from cgcli.core.reading import read_if_present
 from cgcli.program.history import Saved
-from cgcli.program.languages import Language, language_of
-from cgcli.program.program import Layout, Program, digest, encode, from_file
+from cgcli.program.languages import language_of
+from cgcli.program.program import Layout, Program, digest, from_file, new_program
 
 if TYPE_CHECKING:
     from cgcli.hub.choose import Choice
     from cgcli.program.journal import Journal
     from cgcli.program.shelf import Shelf
-
-
-def new_program(code: Language, settings: Settings, choice: Choice) -> Program:
-    """A program without turns: the prefix of the settings, else of the model's card, else of the language."""
-    card = choice.card.prefix if choice.card and code.name == "python" else None
-    prefix = from_file(encode(settings.prefix)) if settings.prefix is not None else card or code.prefix
-    return Program(prefix, layout=Layout(code.mark))
 
 
 def open_file(shelf: Shelf, path: Path, settings: Settings, choice: Choice) -> tuple[Journal, Saved | None]:
@@ -35,7 +28,7 @@ def open_file(shelf: Shelf, path: Path, settings: Settings, choice: Choice) -> t
     if journal is not None:
         return journal, None
     code = language_of(path)
-    program = Program(text, layout=Layout(code.mark)) if text else new_program(code, settings, choice)
+    program = Program(text, layout=Layout(code.mark)) if text else new_program(code, settings, choice.card)
     new = shelf.new(program, code.name)
     if text and (former := shelf.wrote(path)):
         new.note = (

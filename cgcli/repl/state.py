@@ -18,9 +18,9 @@ from cgcli.core.progress import Progress, Silent
 from cgcli.core.reading import read_if_possible
 from cgcli.program.history import Commit, Event, History, Point, Saved, Setting
 from cgcli.program.languages import Language, language
-from cgcli.program.program import Program
+from cgcli.program.program import Program, new_program
 from cgcli.repl.loader import Loader
-from cgcli.repl.opening import new_program, open_file
+from cgcli.repl.opening import open_file
 from cgcli.repl.options import KEYS, Options
 
 if TYPE_CHECKING:
@@ -152,17 +152,10 @@ class Repl:
 
     def generation(self) -> Generation:
         """How turns are drawn, by the options, the model's card and the language."""
-        from cgcli.native.sample import Sampling
         from cgcli.program.session import Generation
 
-        how = self.options.settings
-        return Generation(
-            sampling=Sampling(how.temperature, how.top_p, how.top_k, how.min_p, how.seed or 0),
-            max_tokens=how.max_tokens,
-            rules=self.language.rules,
-            stops=self.choice.card.stop if self.choice.card else (),
-            candidates=self.options.candidates,
-        )
+        options = self.options
+        return Generation.of(options.settings, self.choice.card, self.language.rules, candidates=options.candidates)
 
     def use(self, choice: Choice) -> None:
         """Load another model, or the same one again, from now on."""
@@ -182,7 +175,7 @@ class Repl:
         """A new program in the same language. Raises CgcliError where the former one could not be kept; it stays."""
         self.journal.flush()
         code = self.language
-        self._take(self.shelf.new(new_program(code, self.options.settings, self.choice), code.name), None)
+        self._take(self.shelf.new(new_program(code, self.options.settings, self.choice.card), code.name), None)
 
     def set(self, key: str, text: str) -> None:
         """Change an option; it is the session's, and comes back with it. Raises UsageError, CgcliError like `do`."""

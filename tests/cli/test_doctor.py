@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cgcli.cli.checks import findings
+from cgcli.app.doctor import findings
 from cgcli.core.environment import Environment
 from cgcli.core.progress import Silent
 from tests.cli.running import cgcli

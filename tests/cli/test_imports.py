@@ -33,14 +33,12 @@ COMMANDS = {
     "eval",
     "eval_humaneval",
     "eval_mtpb",
-    "eval_options",
     "eval_report",
     "gen",
     "models",
     "pull",
     "repl",
     "run",
-    "sampling",
     "score",
     "sessions",
     "train",
@@ -49,7 +47,9 @@ HELP_OWN = {
     "cgcli",
     "cgcli.__main__",
     "cgcli.cli",
-    *(f"cgcli.cli.{name}" for name in {"main", "context", "engine", "options", *COMMANDS}),
+    *(f"cgcli.cli.{name}" for name in {"main", "command", "options", *COMMANDS}),
+    "cgcli.app",
+    "cgcli.app.run",
     "cgcli.core",
     *(f"cgcli.core.{name}" for name in ("ending", "environment", "errors", "progress")),
     "cgcli.terminal",
@@ -90,7 +90,7 @@ def test_help_imports_the_command_files_and_what_draws_them() -> None:
 
 @pytest.mark.parametrize("command", [["gen", "x"], ["models"], ["pull", "nothing"], ["models", "path", "nothing"]])
 def test_a_command_does_not_import_what_only_help_and_downloads_need(command: list[str]) -> None:
-    # pydantic is how Typer would read the command line (cgcli.cli.options): 0.12 s before the first token.
+    # pydantic is how Typer would read the command line (cgcli.cli.command): 0.12 s before the first token.
     heavy = {"rich", "pydantic", "huggingface_hub", "numpy", "prompt_toolkit", "gguf", "safetensors", "llama_cpp"}
     assert others(imported(*command)) & heavy == set()
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cgcli import __version__
+from cgcli.app.run import Run
 from cgcli.cli import main as command_line
-from cgcli.cli.context import Run
 from cgcli.core.errors import CgcliError, ModelNotFound
 from tests.cli.running import cgcli
 from tests.support.patience import PATIENCE_S

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.cli.sinks import Bytes, File, Nowhere
+from cgcli.app.streams import Bytes, File, Nowhere
 from cgcli.core.errors import CgcliError
 from cgcli.core.files import write_atomic
 from cgcli.terminal.output import Output
@@ -235,7 +235,7 @@ class TestTwoAtOnce:
             write_atomic(path, data)
 
         monkeypatch.setattr("cgcli.repl.commands.files.write_atomic", look)
-        monkeypatch.setattr("cgcli.cli.sinks.write_atomic", look)
+        monkeypatch.setattr("cgcli.app.streams.write_atomic", look)
         if option == "/save":
             run("repl", "-m", str(tiny_model), stdin=f"/save {file}\n".encode())
         else:

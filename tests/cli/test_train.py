@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.cli.recipes import CONTEXT, FULL_LR, LORA_LR, LORA_RANK, Device, Wish, wished
+from cgcli.app.recipes import CONTEXT, FULL_LR, LORA_LR, LORA_RANK, Device, Wish, wished
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, ModelNotFound, UsageError
 from cgcli.train.folder import Folder

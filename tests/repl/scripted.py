@@ -12,9 +12,9 @@ from cgcli.core.errors import CgcliError, ModelNotFound
 from cgcli.engine.request import Completion, Request
 from cgcli.hub.choose import Choice
 from cgcli.program.languages import PYTHON
+from cgcli.program.program import new_program
 from cgcli.program.shelf import Shelf
 from cgcli.repl.loop import loop
-from cgcli.repl.opening import new_program
 from cgcli.repl.options import Options
 from cgcli.repl.reader import Card
 from cgcli.repl.screen import Screen
@@ -155,7 +155,7 @@ def make_repl(
     (folder / "work").mkdir(exist_ok=True)
     repl = Repl(
         shelf,
-        shelf.new(new_program(PYTHON, options.settings, choice), PYTHON.name),
+        shelf.new(new_program(PYTHON, options.settings, choice.card), PYTHON.name),
         models,  # type: ignore[arg-type]  # a stand-in for Engine
         choice,
         options,

@@ -10,8 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgcli.cli.engine import chosen
-from cgcli.cli.evaluation import (
+from cgcli.app.evaluation import (
     Asked,
     Drawing,
     default_file,
@@ -22,10 +21,11 @@ from cgcli.cli.evaluation import (
     tell_other_seeds,
     try_sandbox,
 )
+from cgcli.app.model import chosen
 from cgcli.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from cgcli.cli.context import Run
+    from cgcli.app.run import Run
     from cgcli.core.config import Settings
     from cgcli.evals.humaneval import Task
     from cgcli.evals.humaneval_draw import Protocol
@@ -149,30 +149,27 @@ def _draw(run: Run, settings: Settings, wish: Wish, data: _Data) -> None:
 
 
 def _protocol(settings: Settings, wish: Wish, choice: Choice) -> Protocol:
+    """How to draw: by the preset, where one is named, and by what was given beside it."""
     from cgcli.core.config import nearest
-    from cgcli.evals.humaneval_draw import PRESETS, Preset, Protocol
-    from cgcli.native.sample import Sampling
+    from cgcli.evals.humaneval_draw import PRESETS, Protocol
     from cgcli.program.session import Generation
     from cgcli.program.truncate import CODEGEN
 
-    if wish.preset is None:
-        own = Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p)
-        preset = Preset(1, (settings.temperature,), own)
-    elif wish.preset in PRESETS:
+    n = 1
+    temperatures: tuple[float, ...] = (settings.temperature,)
+    if wish.preset is not None:
+        if wish.preset not in PRESETS:
+            raise UsageError(
+                f"no preset {wish.preset!r}{nearest(wish.preset, PRESETS)}", hint=f"--preset {', '.join(PRESETS)}"
+            )
         preset = PRESETS[wish.preset]
-    else:
-        raise UsageError(
-            f"no preset {wish.preset!r}{nearest(wish.preset, PRESETS)}", hint=f"--preset {', '.join(PRESETS)}"
-        )
-    top_p = preset.sampling.top_p if wish.top_p is None else wish.top_p
-    top_k = preset.sampling.top_k if wish.top_k is None else wish.top_k
-    temperatures = tuple(dict.fromkeys(wish.temperatures or preset.temperatures))
-    sampling = replace(
-        preset.sampling, top_p=top_p, top_k=top_k, temperature=max(temperatures), seed=settings.seed or 0
-    )
-    stops = choice.card.stop if choice.card else ()
-    generation = Generation(sampling, settings.max_tokens, rules=CODEGEN, stops=stops)
-    return Protocol(wish.n or preset.n, temperatures, generation)
+        n, temperatures, sampling = preset.n, preset.temperatures, preset.sampling
+        top_p = sampling.top_p if wish.top_p is None else wish.top_p
+        top_k = sampling.top_k if wish.top_k is None else wish.top_k
+        settings = replace(settings, top_p=top_p, top_k=top_k, min_p=sampling.min_p)
+    temperatures = tuple(dict.fromkeys(wish.temperatures or temperatures))
+    settings = replace(settings, temperature=max(temperatures))
+    return Protocol(wish.n or n, temperatures, Generation.of(settings, choice.card, CODEGEN))
 
 
 def _judging(run: Run, wish: Wish, data: _Data, path: Path, wanted: Callable[[Row], bool]) -> Judge:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from cgcli.cli.context import Run
-from cgcli.cli.engine import chosen, identified, loaded, opened
+from cgcli.app.model import chosen, identified, loaded, opened
+from cgcli.app.run import Run
 from cgcli.core.ending import Ended
 from cgcli.core.errors import Interrupted, ModelFileError, UsageError
 from cgcli.core.machine import processor_name

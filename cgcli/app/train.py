@@ -12,13 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cgcli.cli.recipes import Device, Wish, wished
+from cgcli.app.recipes import Device, Wish, wished
 from cgcli.core.ending import Ended
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.core.units import compact
 
 if TYPE_CHECKING:
-    from cgcli.cli.context import Run
+    from cgcli.app.run import Run
     from cgcli.core.progress import Task
     from cgcli.hub.store import Store, Stored
     from cgcli.train.estimate import Estimate

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgcli.cli.engine import chosen, first_prefix, identified, loaded
-from cgcli.cli.sinks import Bytes, File, Nowhere, Sink, sink_for
-from cgcli.cli.sources import file_bytes, prompts_of, stdin_bytes
-from cgcli.cli.trying import Trial
+from cgcli.app.model import chosen, identified, loaded
+from cgcli.app.selection import Trial
+from cgcli.app.streams import Bytes, File, Nowhere, Sink, file_bytes, prompts_of, sink_for, stdin_bytes
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.core.units import plural
 
 if TYPE_CHECKING:
-    from cgcli.cli.context import Run
+    from cgcli.app.run import Run
     from cgcli.core.config import Settings
     from cgcli.hub.choose import Choice
     from cgcli.program.languages import Language
@@ -173,28 +172,21 @@ def _text(wish: Wish, before: bytes) -> str:
 
 
 def _program(wish: Wish, settings: Settings, choice: Choice, code: Language, text: str) -> Program:
-    from cgcli.program.program import RAW, Layout, Program
+    from cgcli.program.program import RAW, Layout, Program, new_program
 
-    layout = RAW if wish.raw else Layout(code.mark)
-    if text:
-        return Program(text, layout=layout)
-    return Program(first_prefix(settings, choice, code, raw=wish.raw), layout=layout)
+    if wish.raw:
+        return Program(text or settings.prefix or "", layout=RAW)
+    return Program(text, layout=Layout(code.mark)) if text else new_program(code, settings, choice.card)
 
 
 def _generation(wish: Wish, settings: Settings, choice: Choice, code: Language) -> Generation:
-    from cgcli.native.sample import Sampling
     from cgcli.program.session import Generation
     from cgcli.program.truncate import NONE
 
     seed = secrets.randbits(32) if settings.seed is None else settings.seed
-    card_stops = choice.card.stop if choice.card and not wish.raw else ()
-    return Generation(
-        sampling=Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p, seed),
-        max_tokens=settings.max_tokens,
-        rules=NONE if wish.raw else code.rules,
-        stops=(*wish.stops, *card_stops),
-        candidates=wish.candidates,
-        redraws=0 if wish.raw else 3,
+    card, rules, redraws = (None, NONE, 0) if wish.raw else (choice.card, code.rules, 3)
+    return Generation.of(
+        replace(settings, seed=seed), card, rules, stops=wish.stops, candidates=wish.candidates, redraws=redraws
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from cgcli.cli.engine import chosen
-from cgcli.cli.evaluation import (
+from cgcli.app.evaluation import (
     Asked,
     Drawing,
     default_file,
@@ -22,10 +21,11 @@ from cgcli.cli.evaluation import (
     tell_other_seeds,
     try_sandbox,
 )
+from cgcli.app.model import chosen
 from cgcli.core.errors import NetworkError, UsageError
 
 if TYPE_CHECKING:
-    from cgcli.cli.context import Run
+    from cgcli.app.run import Run
     from cgcli.core.config import Settings
     from cgcli.evals.analysis import Result
     from cgcli.evals.mtpb import Problem
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cgcli.evals.samples import Key, Row
     from cgcli.evals.shard import Shard
     from cgcli.evals.verdicts import Judge, Judged
+    from cgcli.hub.catalog import Card
     from cgcli.program.session import Generation
 
 KEY = ("id", "case", "turns", "temperature", "seed", "index")
@@ -117,7 +118,7 @@ def _draw(run: Run, settings: Settings, wish: Wish, rules: Rules) -> None:
     problems = _problems(run, wish)
     choice = chosen(run, settings)
     model = identity(run, choice)
-    generation = _generation(settings, choice.card.stop if choice.card else ())
+    generation = _generation(settings, choice.card)
     sampling = generation.sampling
     facts: dict[str, object] = {
         **model,
@@ -152,14 +153,12 @@ def _draw(run: Run, settings: Settings, wish: Wish, rules: Rules) -> None:
     _tell(run, wish, rules, {**facts, "n": wish.n, **places}, problems, results)
 
 
-def _generation(settings: Settings, stops: Sequence[str]) -> Generation:
-    from cgcli.native.sample import Sampling
+def _generation(settings: Settings, card: Card | None) -> Generation:
+    """The paper's protocol: CodeGen's own truncation, and completions of at most 256 tokens."""
     from cgcli.program.session import Generation
     from cgcli.program.truncate import CODEGEN
 
-    seed = settings.seed or 0
-    sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p, seed)
-    return Generation(sampling, rules=CODEGEN, stops=tuple(stops))
+    return replace(Generation.of(settings, card, CODEGEN), max_tokens=Generation.max_tokens)
 
 
 def _wanted(problems: Iterable[Problem], wish: Wish) -> Iterator[Wanted]:

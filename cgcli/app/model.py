@@ -1,15 +1,13 @@
-"""What the commands that run a model share: the options that choose it, its loading, and how it is named."""
+"""Choosing a model and loading it, for the commands that run one; and how it is named in JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from cgcli.cli.context import Run
+from cgcli.app.run import Run
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
@@ -17,65 +15,6 @@ if TYPE_CHECKING:
     from cgcli.engine.engine import LlamaEngine
     from cgcli.hub.choose import Choice
     from cgcli.native.interrupt import Interrupt
-    from cgcli.program.languages import Language
-
-MODEL_PANEL = "The model"
-
-
-def _models(incomplete: str) -> list[str]:
-    from cgcli.cli.complete import pulled
-
-    return pulled(incomplete)
-
-
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "-m",
-        "--model",
-        metavar="NAME[:QUANT]|FILE",
-        help="Which model.",
-        autocompletion=_models,
-        rich_help_panel=MODEL_PANEL,
-    ),
-]
-WindowOption = Annotated[
-    int | None, typer.Option("--ctx", metavar="N", help="Context window in tokens.", rich_help_panel=MODEL_PANEL)
-]
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", metavar="N", help="CPU threads.", rich_help_panel=MODEL_PANEL)
-]
-GpuLayersOption = Annotated[
-    int | None,
-    typer.Option(
-        "--gpu-layers", metavar="N", help="Layers on the GPU; default: all that fit.", rich_help_panel=MODEL_PANEL
-    ),
-]
-DraftOption = Annotated[
-    str | None,
-    typer.Option(
-        "--draft",
-        metavar="ngram|off|MODEL",
-        help="Guess tokens ahead: from the text, not at all, or by a smaller model.",
-        autocompletion=_models,
-        rich_help_panel=MODEL_PANEL,
-    ),
-]
-ExactOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--exact", help="Same seed, same text, whatever is drawn beside it (slower).", rich_help_panel=MODEL_PANEL
-    ),
-]
-FoldOption = Annotated[
-    str | None,
-    typer.Option(
-        "--fold",
-        metavar="on|off",
-        help="Where a program is too long, let the model read it without comments and bodies; default on.",
-        rich_help_panel=MODEL_PANEL,
-    ),
-]
 
 
 def chosen(run: Run, settings: Settings) -> Choice:
@@ -172,16 +111,6 @@ def _known_costs(run: Run, settings: Settings, choice: Choice) -> PassCosts | No
     if known:
         run.output.detail("guesses go by what passes cost here, as `cgcli bench` measured it")
     return known
-
-
-def first_prefix(settings: Settings, choice: Choice, code: Language, *, raw: bool = False) -> str:
-    """What a program that starts from nothing starts with, as the model reads it."""
-    from cgcli.program.program import encode, from_file
-
-    if settings.prefix is not None:
-        return settings.prefix if raw else from_file(encode(settings.prefix))
-    card = choice.card.prefix if choice.card and code.name == "python" else None
-    return "" if raw else card or code.prefix
 
 
 def identified(run: Run, choice: Choice, quant: str) -> dict[str, str]:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 from cgcli.terminal.output import Output
 
 if TYPE_CHECKING:
-    import typer
-
     from cgcli.core.config import Settings
     from cgcli.core.environment import Environment
 
@@ -41,11 +39,6 @@ class Run:
         stdout = cast(BinaryIO, _Closed()) if sys.stdout is None else sys.stdout.buffer
         stderr = io.StringIO() if sys.stderr is None else sys.stderr
         return cls(stdout, stderr, os.environ)
-
-    @classmethod
-    def of(cls, ctx: typer.Context) -> Run:
-        """The run that a command belongs to."""
-        return cast(Run, ctx.find_root().obj)
 
     @cached_property
     def environment(self) -> Environment:
@@ -80,8 +73,20 @@ class Run:
 
         self.output.color = Settings.load(self.environment, only="color").color
 
-    def settings(self, **flags: object) -> Settings:
-        """Settings with these flags (None: not given) on top."""
+    def settings(self, parameters: Mapping[str, object] | None = None) -> Settings:
+        """The settings of this run. Raises UsageError for a wrong one.
+
+        parameters: the parameters of a command; those that are settings and were given come first.
+        """
         from cgcli.core.config import Settings
 
-        return Settings.load(self.environment, flags)
+        return Settings.load(self.environment, given_settings(parameters or {}))
+
+
+def given_settings(parameters: Mapping[str, object]) -> dict[str, object]:
+    """The settings among the parameters of a command that were given. `ctx` is called `ctx_tokens` there, since Typer's
+    context has its name."""
+    from cgcli.core.config import RULES
+
+    named = {name: parameters.get("ctx_tokens" if name == "ctx" else name) for name in RULES}
+    return {name: value for name, value in named.items() if value is not None}
