@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from cgcli.convert.convert import convert
-from cgcli.convert.provenance import Provenance
+from cgcli.convert.writer import Provenance
 from cgcli.core.machine import thread_count
 from cgcli.core.progress import Silent
 from cgcli.core.reading import sha256_file

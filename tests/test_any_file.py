@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cgcli.convert.checkpoint import read_safetensors
 from cgcli.convert.config import read_config
-from cgcli.convert.safetensors_file import read_safetensors
 from cgcli.convert.vocabulary import read_vocabulary
 from cgcli.core.config import Settings
 from cgcli.core.environment import Environment

@@ -232,7 +232,7 @@ def _check_free(store: Store, name: str, file: Path) -> None:
 def _publish(run: Run, store: Store, recipe: Recipe, export: Path, file: Path, wish: Wish) -> Stored:
     """The exported checkpoint as a GGUF in the run's folder, and a model of the store."""
     from cgcli.convert.convert import convert
-    from cgcli.convert.provenance import Provenance
+    from cgcli.convert.writer import Provenance
     from cgcli.core.machine import thread_count
 
     assert wish.export is not None

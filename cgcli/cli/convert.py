@@ -34,7 +34,7 @@ def convert(
     What does not come out right is not written.
     """
     from cgcli.convert.convert import convert as convert_checkpoint
-    from cgcli.convert.provenance import Provenance
+    from cgcli.convert.writer import Provenance
     from cgcli.core.errors import UsageError
     from cgcli.core.files import check_writable
     from cgcli.core.machine import thread_count

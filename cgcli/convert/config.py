@@ -1,6 +1,6 @@
-"""What a checkpoint says about its own shape: config.json, checked.
+"""A checkpoint's config.json, checked: CodeGen's hyperparameters.
 
-It knows CodeGen's hyper-parameters and how to say what a folder is that is not a CodeGen checkpoint.
+For a folder that is not a CodeGen checkpoint, the error says what it is instead.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cgcli.convert.json_file import read_json
+from cgcli.convert.json_file import parse_object, read_object
 from cgcli.core.errors import ModelFileError
 from cgcli.core.file_kinds import HEAD_BYTES, check_kind
-from cgcli.core.reading import shown
+from cgcli.core.reading import read_bytes, shown, unreadable
 
 MP_NUM = 4  # groups of the fused qkv rows: the cores of a TPU v4 that the model was trained on
 EPSILON = 1e-5  # of LayerNorm
@@ -25,7 +25,7 @@ MAX_VOCAB = 1 << 20
 MAX_POSITIONS = 1 << 20
 MAX_NAME = 256  # characters
 
-# transformers' CodeGenConfig: what a key that is left out means, where the weights do not tell; other names of keys.
+# The defaults of transformers' CodeGenConfig, for keys whose values do not follow from the weights.
 DEFAULTS = {
     "n_positions": 2048,
     "n_head": 16,
@@ -33,7 +33,7 @@ DEFAULTS = {
     "layer_norm_epsilon": EPSILON,
     "activation_function": "gelu_new",
 }
-OTHER_NAMES = {
+OTHER_NAMES = {  # also accepted by transformers
     "max_position_embeddings": "n_positions",
     "hidden_size": "n_embd",
     "num_attention_heads": "n_head",
@@ -50,11 +50,11 @@ class Shape:
     heads: int
     vocabulary: int  # rows of the embedding, padding included
     context: int  # tokens
-    rotary: int = 0  # dimensions of a head that the rotary embedding turns; 0: not known
+    rotary: int = 0  # dimensions of a head that the rotary embedding rotates; 0: unknown
     key_value_heads: int | None = None  # None: as many as heads
     feed_forward: int | None = None  # None: 4 * width
     gated: bool = False  # the feed-forward layer has a gate matrix, as Llama's
-    tied: bool = False  # the output layer is the token embedding, as in Llama
+    tied: bool = False  # the output layer is the token embedding
 
     @property
     def inner(self) -> int:
@@ -73,28 +73,37 @@ class Shape:
 
 @dataclass(frozen=True)
 class CodeGenConfig:
-    """A CodeGen checkpoint: its shape, and what else its config.json says."""
+    """Hyperparameters of a CodeGen checkpoint."""
 
     shape: Shape
-    mp_num: int = MP_NUM  # groups into which the rows of qkv_proj are dealt, each [q | v | k]
-    epsilon: float = EPSILON
-    name: str | None = None
-    tied: bool = False  # the file has no lm_head.weight: it is the embedding's
+    mp_num: int = MP_NUM  # groups of the rows of qkv_proj, each [q | v | k]
+    epsilon: float = EPSILON  # of layer normalization
+    name: str | None = None  # `_name_or_path`
+    tied: bool = False  # the head's matrix is the embedding
 
 
 def read_config(folder: Path, mp_num: int | None = None) -> CodeGenConfig:
-    """The configuration of the checkpoint in `folder`.
+    """The configuration of the checkpoint in `folder`. Raises ModelFileError if it is not CodeGen's.
 
-    mp_num: overrides what the shape tells. Raises ModelFileError, saying what the folder is, for anything but CodeGen.
+    mp_num: overrides the value that follows from the shape.
     """
-    _say_what_it_is(folder)
+    _check_folder(folder)
     path = folder / "config.json"
-    config = read_json(path)
+    try:
+        data = read_bytes(path)
+    except OSError as error:
+        raise unreadable(path, error, ModelFileError) from error
+    return parse_config(data, str(path), mp_num)
+
+
+def parse_config(data: bytes, path: str, mp_num: int | None = None) -> CodeGenConfig:
+    """The configuration in the bytes of a config.json; `path` is for errors. Raises ModelFileError."""
+    config = parse_object(data, path)
     kind, architectures = config.get("model_type"), config.get("architectures")
     first = architectures[0] if isinstance(architectures, list) and architectures else None
     if kind != "codegen" and (kind, first) != (None, "CodeGenForCausalLM"):
         known = f" ({shown(first)})" if first else ""
-        raise _error(path, f"is of model_type {shown(kind)}{known}, not a CodeGen checkpoint")
+        raise _error(path, f"not a CodeGen checkpoint: its model_type is {shown(kind)}{known}")
     values = _Values(path, _with_defaults(path, config))
     n_layer = values.integer("n_layer", 1, MAX_LAYERS)
     width = values.integer("n_embd", 1, MAX_WIDTH)
@@ -129,11 +138,11 @@ def read_config(folder: Path, mp_num: int | None = None) -> CodeGenConfig:
     )
 
 
-def _error(path: Path, what: str) -> ModelFileError:
+def _error(path: Path | str, what: str) -> ModelFileError:
     return ModelFileError(f"{path}: {what}")
 
 
-def _with_defaults(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+def _with_defaults(path: str, config: dict[str, Any]) -> dict[str, Any]:
     named = dict(config)
     for other, key in OTHER_NAMES.items():
         if other in config and named.setdefault(key, config[other]) != config[other]:
@@ -142,51 +151,51 @@ def _with_defaults(path: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Values:
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+    def __init__(self, path: str, config: dict[str, Any]) -> None:
         self.path = path
         self.config = config
 
     def integer(self, key: str, low: int, high: int) -> int:
         value = self.config.get(key)
         if type(value) is not int or not low <= value <= high:
-            raise _error(self.path, f"{key} is {shown(value)}, not a whole number from {low} to {high}")
+            raise _error(self.path, f"{key} is {shown(value)}, expected an integer from {low} to {high}")
         return value
 
     def number(self, key: str, low: float, high: float) -> float:
         value = self.config.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise _error(self.path, f"{key} is {shown(value)}, not a number from {low:g} to {high:g}")
+            raise _error(self.path, f"{key} is {shown(value)}, expected a number from {low:g} to {high:g}")
         return float(value)
 
     def truth(self, key: str, default: bool) -> bool:
         value = self.config.get(key, default)
         if not isinstance(value, bool):
-            raise _error(self.path, f"{key} is {shown(value)}, not true or false")
+            raise _error(self.path, f"{key} is {shown(value)}, expected true or false")
         return value
 
     def exactly(self, key: str, wanted: object, default: object = None) -> None:
         value = self.config.get(key, default)
         if value != wanted or type(value) is not type(wanted):
-            raise _error(self.path, f"{key} is {shown(value)}; only {wanted!r} can be converted")
+            raise _error(self.path, f"{key} is {shown(value)}; only {wanted!r} is supported")
 
 
-def _say_what_it_is(folder: Path) -> None:
-    """Raises ModelFileError for what is not a folder with a config.json."""
+def _check_folder(folder: Path) -> None:
+    """Raise ModelFileError if this is not a folder with a config.json."""
     if folder.is_file():
         with folder.open("rb") as file:
             check_kind(folder, file.read(HEAD_BYTES), "safetensors", "zip", "pickle", "text")
-        raise _error(folder, "is a file; a checkpoint is the folder that has config.json")
+        raise _error(folder, "is a file; a checkpoint is a folder with a config.json")
     if not folder.is_dir():
         raise ModelFileError(f"{folder}: no such folder")
     if (folder / "config.json").is_file():
         return
     if (folder / "adapter_config.json").is_file():
-        base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
-        raise _error(folder, f"is a LoRA adapter of {shown(base)}, not a checkpoint: merge it into its model first")
+        base = read_object(folder / "adapter_config.json").get("base_model_name_or_path")
+        raise ModelFileError(f"{folder}: is a LoRA adapter of {shown(base)}", hint="merge it into its model first")
     ggufs = sorted(folder.glob("*.gguf"))
     if ggufs:
         raise ModelFileError(
-            f"{folder}: has a GGUF already ({ggufs[0].name}), nothing to convert",
+            f"{folder}: already has a GGUF ({ggufs[0].name}); nothing to convert",
             hint=f"cgcli models add {ggufs[0]} --name NAME",
         )
-    raise _error(folder, "has no config.json: not a checkpoint in the Hub's layout")
+    raise _error(folder, "has no config.json, so it is not a checkpoint in the Hub's layout")

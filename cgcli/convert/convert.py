@@ -1,7 +1,7 @@
-"""Conversion, whole: a CodeGen checkpoint on disk becomes a quantized, verified GGUF, or nothing at all.
+"""Converts a CodeGen checkpoint on disk to a quantized, verified GGUF.
 
-Steps: read what the folder says, write an f16 GGUF beside the target, hold it to the checkpoint, quantize it, measure
-how far the quantized model is from f16, rename. Temporary files go whatever happens.
+Steps: read the folder, write an f16 GGUF beside the target, verify it against the checkpoint, quantize it, measure the
+quantized model's divergence from f16, rename. Temporary files are removed in any case.
 """
 
 from __future__ import annotations
@@ -16,27 +16,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cgcli.convert.agreement import check_ids
 from cgcli.convert.checkpoint import open_checkpoint, sha256_of
 from cgcli.convert.config import read_config
-from cgcli.convert.provenance import Provenance
-from cgcli.convert.tokenizer_files import read_tokenizer_files
-from cgcli.convert.verify import SUSPICIOUS_LOSS, Verification, kl_divergence, verify
-from cgcli.convert.vocabulary import make_vocabulary
-from cgcli.convert.writer import write_gguf
+from cgcli.convert.verify import SUSPICIOUS_LOSS, Verification, kl_divergence, verify, verify_token_ids
+from cgcli.convert.vocabulary import make_vocabulary, read_tokenizer_files
+from cgcli.convert.writer import Provenance, write_gguf
 from cgcli.core.errors import ModelFileError, UsageError
 from cgcli.core.files import disk_error, replacing, temporary
 from cgcli.core.progress import Progress
 
 UNQUANTIZED = "f16"
-NO_SPACE_BYTES = 1 << 20  # a disk with less than this left is why a write failed
+NO_SPACE_BYTES = 1 << 20  # with less than this left, a write failed because the disk is full
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a conversion did. `kl_divergence` is in nats, None for f16; `verification` None where it was turned off;
-    `texts_compared`: those whose ids are the same in the checkpoint's own tokenizer, None where it could not be asked.
-    """
+    """The result of a conversion."""
 
     source: str
     revision: str | None
@@ -44,9 +39,9 @@ class Report:
     parameters: int
     mp_num: int
     source_sha256: dict[str, str]
-    verification: Verification | None
-    texts_compared: int | None
-    kl_divergence: float | None
+    verification: Verification | None  # None if it was turned off
+    texts_compared: int | None  # with the checkpoint's own tokenizer, all equal; None without the tokenizers package
+    kl_divergence: float | None  # from f16, in nats; None for f16 itself
     size_bytes: int
     seconds: float
 
@@ -68,16 +63,16 @@ def convert(
 ) -> Report:
     """Convert the checkpoint in the folder `source` to the GGUF `target`, quantized as `quant`.
 
-    mp_num: groups of the fused qkv rows, where the shape does not tell. Raises ModelFileError for what is not a CodeGen
-    checkpoint, is damaged, or does not come out right; UsageError for an unknown quant; CgcliError where the disk is
-    full. In each case `target` is as it was.
+    mp_num: groups of the fused qkv rows; overrides the value that follows from the shape. Raises ModelFileError if the
+    folder is not a CodeGen checkpoint, is damaged, or the result fails verification; UsageError for an unknown quant;
+    CgcliError if the disk is full. `target` is then unchanged.
     """
     from cgcli.engine.gguf import read_header
     from cgcli.engine.model import QUANTS
     from cgcli.engine.quantizing import quantize
 
     if quant not in QUANTS:
-        raise UsageError(f"unknown quant {quant!r}", hint=f"one of {', '.join(QUANTS)}")
+        raise UsageError(f"unknown quant {quant!r}", hint=f"choose one of {', '.join(QUANTS)}")
     started = time.monotonic()
     config = read_config(source, mp_num)
     files = read_tokenizer_files(source)
@@ -92,13 +87,13 @@ def convert(
             with _full_disk(target):
                 write_gguf(f16, checkpoint, config, vocabulary, provenance, progress)
             read_header(f16)
-            compared = check_ids(f16, files)
+            compared = verify_token_ids(f16, files)
             if verify_result:
                 verification, logits = verify(f16, checkpoint, config, progress, threads=threads)
                 if verification.loss > SUSPICIOUS_LOSS:
-                    loss = f"{provenance.source} has a loss of {verification.loss:.1f} nats a token on Python code"
                     progress.note(
-                        f"{loss}, like an untrained model: if it is trained, its mp_num is not {config.mp_num}"
+                        f"{provenance.source} has a loss of {verification.loss:.1f} nats per token on Python code, "
+                        f"like an untrained model. If it is trained, its mp_num is not {config.mp_num}"
                     )
             if quant != UNQUANTIZED:
                 with progress.task(f"quantizing to {quant}", None, unit="steps"), _full_disk(target):
@@ -123,7 +118,7 @@ def convert(
 
 @contextmanager
 def _beside(target: Path, result: Path, quant: str) -> Iterator[Path]:
-    """Where the f16 GGUF goes: into the result itself, or a temporary file beside it that is removed at the end."""
+    """The file for the f16 GGUF: the result itself, or a temporary file beside the target."""
     if quant == UNQUANTIZED:
         yield result
         return
@@ -133,7 +128,7 @@ def _beside(target: Path, result: Path, quant: str) -> Iterator[Path]:
 
 @contextmanager
 def _full_disk(target: Path) -> Iterator[None]:
-    """NumPy and llama.cpp only say that a write failed; where the disk has no room left, that is why."""
+    """Report a full disk as such: NumPy and llama.cpp only say that a write failed."""
     try:
         yield
     except (OSError, ModelFileError):

@@ -1,4 +1,4 @@
-"""JSON objects of a checkpoint that somebody else wrote: every fault is a ModelFileError in one line, with the file."""
+"""JSON objects of a checkpoint: whatever the file has, the only error is a ModelFileError of one line that names it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from cgcli.core.errors import ModelFileError
 from cgcli.core.file_kinds import check_kind
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in `path`. Raises ModelFileError for anything else."""
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in `path`. Raises ModelFileError."""
     try:
         data = reading.read_bytes(path)
     except OSError as error:
         raise reading.unreadable(path, error, ModelFileError) from error
-    return parse_json(data, str(path))
+    return parse_object(data, str(path))
 
 
-def parse_json(data: bytes, name: str) -> dict[str, Any]:
-    """The object in `data`; `name` is what errors call it."""
+def parse_object(data: bytes, name: str) -> dict[str, Any]:
+    """The object in `data`; `name` is for errors. Raises ModelFileError."""
     try:
         value = reading.parse_json(data)
     except ValueError as error:
         check_kind(name, data, "text", "empty")
         raise ModelFileError(f"{name}: {error}") from None
     if not isinstance(value, dict):
-        raise ModelFileError(f"{name}: a JSON {type(value).__name__}, not an object")
+        raise ModelFileError(f"{name}: has a JSON {type(value).__name__}, not an object")
     return value

@@ -1,7 +1,7 @@
-"""From the tensors of a CodeGen checkpoint to those of the `phi2` architecture of llama.cpp, which is the same block.
+"""Maps the tensors of a CodeGen checkpoint to those of llama.cpp's `phi2` architecture, which has the same block.
 
-One table of what each GGUF tensor is made of, and the two rearrangements behind it: of the fused rows of qkv_proj, and
-of the rotary dimensions. It knows no file format.
+One table lists the source of each GGUF tensor. Two rearrangements are behind it: of the fused rows of qkv_proj, and of
+the rotary dimensions. Knows no file format.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TargetTensor:
-    """One tensor of the GGUF: its shape in C order, and what makes its values (vectors f32, matrices f16)."""
+    """One tensor of the GGUF."""
 
     name: str
-    shape: tuple[int, ...]
-    make: Callable[[], Weights]
+    shape: tuple[int, ...]  # in C order
+    make: Callable[[], Weights]  # computes the values: vectors f32, matrices f16
 
     @property
     def size_bytes(self) -> int:
@@ -34,7 +34,7 @@ class TargetTensor:
 
 
 def qkv_rows(config: CodeGenConfig) -> NDArray[np.intp]:
-    """Where each row of q; k; v lies in CodeGen's qkv_proj: [3, width].
+    """The row of CodeGen's qkv_proj that holds each row of q; k; v: [3, width].
 
     qkv_proj's rows are mp_num groups of [q | v | k], each width / mp_num rows, a whole number of heads
     (transformers modeling_codegen.py, CodeGenAttention.forward: mp_num, `torch.split` into query, value, key).
@@ -49,8 +49,8 @@ def qkv_rows(config: CodeGenConfig) -> NDArray[np.intp]:
 def half_split(config: CodeGenConfig) -> NDArray[np.intp]:
     """The order of a layer's q (or k) rows for llama.cpp's rotary embedding: [width].
 
-    CodeGen turns neighbours (0,1)(2,3)… of a head's first `rotary` dimensions (`rotate_every_two`), phi2 the pairs
-    (0, r/2)(1, r/2+1)…: so those rows go to the order 0,2,4,…,1,3,5,…; the rest of the head stays.
+    CodeGen rotates neighbors (0,1)(2,3)… of a head's first `rotary` dimensions (`rotate_every_two`), phi2 the pairs
+    (0, r/2)(1, r/2+1)…: so those rows take the order 0,2,4,…,1,3,5,…; the rest of the head stays.
     """
     import numpy as np
 
@@ -70,7 +70,7 @@ def fused_qkv(weights: Weights, config: CodeGenConfig) -> Weights:
 
 
 def target_tensors(checkpoint: Checkpoint, config: CodeGenConfig) -> Iterator[TargetTensor]:
-    """Every tensor of the GGUF, in the order of the file. Raises ModelFileError where the checkpoint lacks a source."""
+    """Every tensor of the GGUF, in the order of the file. Raises ModelFileError if the checkpoint lacks a source."""
     import numpy as np
 
     width, inner, vocabulary = config.shape.width, config.shape.inner, config.shape.vocabulary
@@ -91,7 +91,7 @@ def target_tensors(checkpoint: Checkpoint, config: CodeGenConfig) -> Iterator[Ta
         yield copy(f"{block}attn_norm.bias", f"{source}ln_1.bias", width)
         yield qkv(f"{block}attn_qkv.weight", f"{source}attn.qkv_proj.weight")
         yield copy(f"{block}attn_output.weight", f"{source}attn.out_proj.weight", width, width)
-        # CodeGen's attention has no bias; phi2 wants one.
+        # CodeGen's attention has no bias; phi2 needs one.
         yield TargetTensor(f"{block}attn_output.bias", (width,), lambda: np.zeros(width, np.float32))
         yield copy(f"{block}ffn_up.weight", f"{source}mlp.fc_in.weight", inner, width)
         yield copy(f"{block}ffn_up.bias", f"{source}mlp.fc_in.bias", inner)

@@ -1,8 +1,8 @@
-"""CodeGen's forward pass in NumPy, float32, straight from the checkpoint: what a conversion is held to.
+"""CodeGen's forward pass in NumPy, float32, straight from the checkpoint: the reference for a conversion.
 
-It knows the architecture and nothing of GGUF or of `mapping`, so that a mistake there cannot repeat itself here.
-Weights are read layer by layer and a few rows at a time; a single layer can be run on given hidden states.
-After transformers' modeling_codegen.py (CodeGenAttention, CodeGenBlock, CodeGenForCausalLM). T is the number of tokens.
+It shares no code with `mapping`, so that a mistake there cannot repeat itself here. Weights are read layer by layer and
+a few rows at a time; a single layer can be run on given hidden states. After transformers' modeling_codegen.py
+(CodeGenAttention, CodeGenBlock, CodeGenForCausalLM). T is the number of tokens.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from cgcli.convert.config import CodeGenConfig, Shape
 Floats = NDArray[np.float32]
 
 ROTARY_BASE = 10_000.0
-CHUNK_ELEMENTS = 8 << 20  # of a matrix, held as float32 at a time: 32 MB
+CHUNK_ELEMENTS = 8 << 20  # of a matrix that are held as float32 at a time: 32 MB
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The model of a checkpoint. Every method raises ModelFileError for a weight that is missing or malformed."""
+    """The model of a checkpoint. Every method raises ModelFileError for a missing or malformed weight."""
 
     checkpoint: Checkpoint
     config: CodeGenConfig
@@ -79,9 +79,9 @@ class Reference:
     def norm(self, name: str, hidden: Floats) -> Floats:
         """Layer normalization over the last axis."""
         width = self.shape.width
-        centred = hidden - hidden.mean(axis=-1, keepdims=True)
-        variance = (centred * centred).mean(axis=-1, keepdims=True)
-        scaled = centred / np.sqrt(variance + np.float32(self.config.epsilon))
+        centered = hidden - hidden.mean(axis=-1, keepdims=True)
+        variance = (centered * centered).mean(axis=-1, keepdims=True)
+        scaled = centered / np.sqrt(variance + np.float32(self.config.epsilon))
         return np.asarray(scaled * self.vector(f"{name}.weight", width) + self.vector(f"{name}.bias", width))
 
     def vector(self, name: str, size: int) -> Floats:
@@ -100,7 +100,7 @@ class Reference:
 
 
 def rotate(heads: Floats, rotary: int) -> Floats:
-    """Rotary position embedding of [T, heads, head], neighbours (0,1)(2,3)… of the first `rotary` dimensions."""
+    """Rotary position embedding of [T, heads, head], neighbors (0,1)(2,3)… of the first `rotary` dimensions."""
     frequencies = ROTARY_BASE ** (-np.arange(0, rotary, 2, dtype=np.float64) / rotary)
     angles = np.arange(len(heads))[:, None] * frequencies
     sine, cosine = (part(angles).astype(np.float32)[:, None, :] for part in (np.sin, np.cos))

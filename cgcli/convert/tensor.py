@@ -1,10 +1,12 @@
-"""Where a checkpoint's tensor lies on disk, and reading it: mapped, one at a time, never all of them.
+"""Where a checkpoint's tensor lies on disk, and how to read it: memory-mapped, one at a time.
 
-It knows number types and strides, not file formats: `safetensors_file` and `torch_file` make the entries.
+Knows number types and strides, not file formats: `checkpoint` and `torch_file` make the entries.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,45 +17,43 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Bytes of each number type that can be checked against a file. The float types can be weights; the rest occur as
-# attention masks, which are dropped. A tensor of any other type is kept by its name in the file, for an error to tell.
+# Bytes of each number type. Only the float types can be weights; the others occur as attention masks, which are
+# dropped. A tensor of any other type keeps its type's name in the file, so that an error can name it.
 ITEM_BYTES = {"f16": 2, "bf16": 2, "f32": 4, "f64": 8, "u8": 1, "i8": 1, "bool": 1, "i16": 2, "i32": 4, "i64": 8}
 WEIGHT_TYPES = ("f16", "bf16", "f32", "f64")
+MAX_DIMENSIONS = 8
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of a checkpoint; strides in elements, start in bytes from the beginning of the file."""
+    """One tensor of a checkpoint."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    strides: tuple[int, ...]
+    strides: tuple[int, ...]  # in elements
     path: Path
-    start: int
+    start: int  # bytes from the beginning of the file
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        size = 1
-        for dimension in self.shape:
-            size *= dimension
-        return size
+        return math.prod(self.shape)
 
     def check_weight(self, shape: tuple[int, ...]) -> None:
-        """Raises ModelFileError where this cannot be a weight of that shape."""
+        """Raise ModelFileError if this cannot be a weight of that shape."""
         if self.shape != shape:
-            raise ModelFileError(f"{self.path}: {self.name} has shape {list(self.shape)[:8]}, not {list(shape)}")
+            raise ModelFileError(f"{self.path}: {self.name} has shape {list(self.shape)[:8]}, expected {list(shape)}")
         if self.dtype not in WEIGHT_TYPES:
             raise ModelFileError(
-                f"{self.path}: {self.name} is {self.dtype}; weights are {', '.join(WEIGHT_TYPES)}",
-                hint="save the model in one of these, not quantized",
+                f"{self.path}: {self.name} is {self.dtype}; weights must be one of {', '.join(WEIGHT_TYPES)}",
+                hint="save the model in one of these types, not quantized",
             )
 
     def read(self, dtype: type[np.float16 | np.float32]) -> NDArray[np.float16 | np.float32]:
-        """The values, as float16 or float32: a mapped view where that is what the file has, else a copy.
+        """The values as float16 or float32: a mapped view if the file has that type, otherwise a copy.
 
-        Raises ModelFileError where a value is not finite, or too large for float16.
+        Raises ModelFileError if a value is not finite, or too large for float16.
         """
         import numpy as np
 
@@ -67,11 +67,11 @@ class StoredTensor:
             with np.errstate(over="ignore"):
                 values = mapped.astype(dtype)
         if not _all_finite(values):
-            raise ModelFileError(f"{self.path}: {self.name} has a value that is not finite as {np.dtype(dtype)}")
+            raise ModelFileError(f"{self.path}: {self.name} has a value that is not finite in {np.dtype(dtype)}")
         return values
 
     def equals(self, other: StoredTensor) -> bool:
-        """Whether the other has the same shape and values, whatever their types; both are weights."""
+        """Whether both are weights of the same shape and values, whatever their types."""
         import numpy as np
 
         if self.shape != other.shape or not self.shape:
@@ -87,7 +87,7 @@ class StoredTensor:
         )
 
     def rows(self, first: int, last: int) -> StoredTensor:
-        """The part from row `first` to before row `last`."""
+        """Rows `first` to `last` - 1."""
         step = self.strides[0] * ITEM_BYTES[self.dtype]
         shape = (last - first, *self.shape[1:])
         return StoredTensor(self.name, self.dtype, shape, self.strides, self.path, self.start + first * step)
@@ -105,6 +105,11 @@ class StoredTensor:
         return np.lib.stride_tricks.as_strided(flat.view(np.ndarray), self.shape, strides, writeable=False)
 
 
+def whole_numbers(values: Sequence[object]) -> bool:
+    """Whether all are integers that a size or a place in a file can have."""
+    return all(type(value) is int and 0 <= value < 1 << 62 for value in values)
+
+
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides of a C-ordered array."""
     strides, step = [], 1
@@ -115,7 +120,7 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _all_finite(values: NDArray[np.float16 | np.float32]) -> bool:
-    """Whether all are finite, looked at in pieces so that no mask of the whole is made."""
+    """Whether all are finite; checked in pieces, to need no mask of the whole."""
     import numpy as np
 
     rows = max(1, (1 << 20) // max(1, values[0].size)) if values.ndim > 1 else 1 << 20

@@ -1,10 +1,12 @@
 """Writes the GGUF of a CodeGen checkpoint: metadata, vocabulary, then one tensor at a time.
 
-It knows the GGUF keys of the `phi2` architecture; what the tensors are made of is `mapping`'s.
+Knows the GGUF keys of the `phi2` architecture; `mapping` makes the tensors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,6 @@ from cgcli import __version__
 from cgcli.convert.checkpoint import Checkpoint
 from cgcli.convert.config import CodeGenConfig
 from cgcli.convert.mapping import target_tensors
-from cgcli.convert.provenance import Provenance
 from cgcli.convert.vocabulary import Vocabulary
 from cgcli.core.progress import Progress
 
@@ -24,6 +25,15 @@ MOSTLY_F16 = 1  # LLAMA_FTYPE_MOSTLY_F16
 QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Where a converted model came from, as the file records it."""
+
+    source: str  # `hf:owner/repo`, or a folder's name
+    revision: str | None = None  # the commit that was fetched
+    sha256: Mapping[str, str] = field(default_factory=dict)  # by file name; missing ones are hashed while converting
+
+
 def write_gguf(
     path: Path,
     checkpoint: Checkpoint,
@@ -32,10 +42,10 @@ def write_gguf(
     provenance: Provenance,
     progress: Progress,
 ) -> None:
-    """Write the checkpoint to `path`, matrices f16 and vectors f32.
+    """Write the checkpoint to `path`, matrices as f16 and vectors as f32.
 
-    Holds one tensor in memory at a time. Raises ModelFileError for a tensor that is missing or malformed, OSError where
-    the disk says no.
+    Holds one tensor in memory at a time. Raises ModelFileError for a missing or malformed tensor, OSError if the write
+    fails.
     """
     import numpy as np
     from gguf import GGUFWriter

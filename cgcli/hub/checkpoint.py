@@ -6,11 +6,9 @@ The weights are not looked at: that is `cgcli.convert`'s work.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
-from cgcli.convert.config import Shape, read_config
+from cgcli.convert.config import Shape, parse_config
 from cgcli.core.errors import ModelFileError
 
 CONFIG = "config.json"
@@ -46,12 +44,7 @@ def checkpoint_files(source: str, files: Sequence[str]) -> list[str]:
 
 def config_shape(source: str, config: bytes, mp_num: int | None) -> Shape:
     """The shape that a config.json describes. Raises ModelFileError if it is not CodeGen's, or not one to convert."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / CONFIG).write_bytes(config)
-        try:
-            return read_config(Path(folder), mp_num).shape
-        except ModelFileError as error:
-            raise ModelFileError(error.message.replace(folder, source), hint=error.hint) from error
+    return parse_config(config, f"{source}/{CONFIG}", mp_num).shape
 
 
 def _ready(source: str, files: Sequence[str]) -> str | None:

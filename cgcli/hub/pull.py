@@ -212,7 +212,7 @@ class _Pull:
 
     def convert(self, original: Path, target: Path, quant: str, survey: Survey) -> dict[str, Any]:
         from cgcli.convert.convert import convert
-        from cgcli.convert.provenance import Provenance
+        from cgcli.convert.writer import Provenance
         from cgcli.core.machine import thread_count
 
         report = convert(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cgcli.convert.checkpoint import open_checkpoint
 from cgcli.convert.config import CodeGenConfig, Shape, read_config
-from cgcli.convert.json_file import read_json
+from cgcli.convert.json_file import read_object
 from cgcli.convert.mapping import qkv_rows
 from cgcli.convert.vocabulary import END_OF_TEXT
 from cgcli.core.errors import ModelFileError
@@ -153,7 +153,7 @@ def _end_of_text(tokenizer: Path) -> int:
     """The id of <|endoftext|>."""
     for name in ("vocab.json", "added_tokens.json"):
         if (tokenizer / name).is_file():
-            found = read_json(tokenizer / name).get(END_OF_TEXT)
+            found = read_object(tokenizer / name).get(END_OF_TEXT)
             if type(found) is int:
                 return found
     raise ModelFileError(f"{tokenizer}: has no vocab.json with {END_OF_TEXT}")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgcli.convert.json_file import read_json
+from cgcli.convert.json_file import read_object
 from cgcli.convert.vocabulary import END_OF_TEXT, UNUSED, USER_DEFINED, byte_alphabet, read_vocabulary
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import write_atomic
@@ -119,6 +119,6 @@ def _sample(texts: Iterable[str]) -> Iterator[str]:
 def _check_rows(folder: Path, rows: int) -> None:
     """Raises UsageError where the files name more ids than the model has rows, in the recipe's words."""
     names = [folder / name for name in ("vocab.json", "added_tokens.json") if (folder / name).is_file()]
-    tokens = sum(len(read_json(path)) for path in names)
+    tokens = sum(len(read_object(path)) for path in names)
     if tokens > rows:
         raise UsageError(f"[model] vocabulary {rows} is less than the {tokens} tokens of {folder}")

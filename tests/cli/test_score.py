@@ -14,7 +14,7 @@ import pyte
 import pytest
 
 from cgcli.convert.convert import convert
-from cgcli.convert.provenance import Provenance
+from cgcli.convert.writer import Provenance
 from cgcli.core.progress import Silent
 from tests.cli.running import Ran, cgcli
 from tests.cli.test_gen import CGCLI

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.convert.convert import convert
-from cgcli.convert.provenance import Provenance
+from cgcli.convert.writer import Provenance
 from cgcli.core.errors import ExitStatus, ModelFileError
 from cgcli.core.progress import Silent
 

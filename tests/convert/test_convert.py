@@ -15,8 +15,8 @@ import pytest
 from cgcli import __version__
 from cgcli.convert.checkpoint import sha256_of
 from cgcli.convert.convert import Report, convert
-from cgcli.convert.provenance import Provenance
 from cgcli.convert.verify import SUSPICIOUS_LOSS
+from cgcli.convert.writer import Provenance
 from cgcli.core.errors import CgcliError, ModelFileError, UsageError
 from cgcli.core.progress import Silent
 from cgcli.engine.gguf import read_header

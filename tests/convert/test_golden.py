@@ -14,8 +14,8 @@ import pytest
 from cgcli.convert.checkpoint import open_checkpoint
 from cgcli.convert.config import read_config
 from cgcli.convert.convert import convert
-from cgcli.convert.provenance import Provenance
 from cgcli.convert.reference import Reference, log_softmax
+from cgcli.convert.writer import Provenance
 from cgcli.core.progress import Silent
 from cgcli.engine.context import Context
 from cgcli.engine.model import Model

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cgcli.convert.convert import convert
-from cgcli.convert.provenance import Provenance
+from cgcli.convert.writer import Provenance
 from cgcli.core.progress import Silent
 from tests.convert import checkpoints as make
 from tests.convert.refusal import match, refused
@@ -59,11 +59,11 @@ CONFIGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a number of 10,000 digits": (text("config.json", '{"n_layer": 1' + "0" * 10_000 + "}"), "not JSON"),
     "a key twice": (text("config.json", '{"model_type": "codegen", "model_type": "codegen"}'), "twice"),
     "a folder": (folder_instead("config.json"), "no config.json"),
-    "gpt2": (fields(model_type="gpt2", architectures=["GPT2LMHeadModel"]), "model_type 'gpt2'.*GPT2LMHeadModel"),
+    "gpt2": (fields(model_type="gpt2", architectures=["GPT2LMHeadModel"]), "model_type is 'gpt2'.*GPT2LMHeadModel"),
     "CodeGen in GPT-J's clothes": (fields(model_type="gptj", architectures=["GPTJForCausalLM"]), "'gptj'"),
     "CodeGen2.5": (fields(model_type="llama", architectures=["LlamaForCausalLM"]), "'llama'"),
     "MOSS": (fields(model_type="moss"), "'moss'"),
-    "no model_type": (fields(model_type=None, architectures=None), "model_type None"),
+    "no model_type": (fields(model_type=None, architectures=None), "model_type is None"),
     "no model_type, a body alone": (fields(model_type=None, architectures=["CodeGenModel"]), "CodeGenModel"),
     "a model_type with a line end": (fields(model_type="a\nb\x1b[2J"), r"'a\\nb\\x1b"),
     "a model_type as an object": (fields(model_type={"a": 1}), "an object"),
@@ -75,7 +75,7 @@ CONFIGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "layers as a truth": (fields(n_layer=True), "n_layer is True"),
     "no layers": (fields(n_layer=None), "n_layer is None"),
     "layers as a list": (fields(n_layer=[[[2]]]), "n_layer is a list of 1"),
-    "a layer more": (fields(n_layer=3), r"no tensor transformer\.h\.2"),
+    "a layer more": (fields(n_layer=3), r"tensor transformer\.h\.2.* is missing"),
     "no heads": (fields(n_head=0), "n_head"),
     "3 heads": (fields(n_head=3), "not divisible by n_head 3"),
     "2 heads in 4 groups": (fields(n_head=2), "mp_num 4"),
@@ -93,7 +93,7 @@ CONFIGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "epsilon NaN": (text("config.json", json.dumps(json.loads((make.GOLDEN / "config.json").read_text())
                     | {"layer_norm_epsilon": float("nan")})), "layer_norm_epsilon"),
     "a vocabulary of 0": (fields(vocab_size=0), "vocab_size"),
-    "a vocabulary of too few": (fields(vocab_size=300), "not below the vocab_size 300"),
+    "a vocabulary of too few": (fields(vocab_size=300), "out of range: vocab_size in config.json is 300"),
     "a vocabulary of others": (fields(vocab_size=400), "shape"),
     "no positions": (fields(n_positions=0), "n_positions"),
     "positions without end": (fields(n_positions=1 << 40), "n_positions"),
@@ -129,7 +129,7 @@ def fast_tokenizer(**changes: object) -> Callable[[Path], object]:
 
 
 TOKENIZERS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "none": (without("vocab.json"), "no vocab.json and no tokenizer.json"),
+    "none": (without("vocab.json"), "neither vocab.json nor tokenizer.json"),
     "vocab.json is binary": (text("vocab.json", bytes(range(256))), "not JSON"),
     "vocab.json is cut off": (text("vocab.json", '{"a": 1, "b'), "not JSON"),
     "vocab.json is empty": (text("vocab.json", "{}"), "256 bytes"),
@@ -138,15 +138,15 @@ TOKENIZERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "an id that is a string": (vocabulary(put(a="1")), "'a' has the id '1'"),
     "an id that is a float": (vocabulary(put(a=1.0)), "'a' has the id 1.0"),
     "an id that is taken": (vocabulary(put(aa=5)), "'aa' has the id 5"),
-    "an id beyond the vocabulary": (vocabulary(put(aa=10**9)), "not below the vocab_size"),
+    "an id beyond the vocabulary": (vocabulary(put(aa=10**9)), "out of range: vocab_size"),
     "a token of nothing": (vocabulary(put(**{"": 380})), "has the text ''"),
     "a token of 100,000 letters": (vocabulary(put(**{"a" * 100_000: 380})), "has the text 'aaa"),
-    "a token of no byte": (vocabulary(put(漢=380)), "not a text of byte-level BPE"),
+    "a token of no byte": (vocabulary(put(漢=380)), "not byte-level BPE"),
     "a token of half a character": (vocabulary(put(**{"\ud800": 380})), "has the text"),
     "a token of control characters": (vocabulary(put(**{"\x1b[2J": 380})), "has the text"),
-    "a token called like padding": (vocabulary(put(**{"[PAD381]": 380})), "called like padding"),
+    "a token called like padding": (vocabulary(put(**{"[PAD381]": 380})), "name of a padding token"),
     "a byte without a token": (vocabulary(lambda table: table.pop("a")), "256 bytes"),
-    "no end of text": (vocabulary(lambda table: table.pop("<|endoftext|>")), "no <|endoftext|>"),
+    "no end of text": (vocabulary(lambda table: table.pop("<|endoftext|>")), "has no <|endoftext|>"),
     "no merges.txt": (without("merges.txt"), "cannot read"),
     "merges.txt is binary": (text("merges.txt", b"#version\n\xff\xfe"), "not UTF-8"),
     "a merge of one": (text("merges.txt", "#version: 0.2\nab\n"), "merge 0 is 'ab'"),
@@ -154,18 +154,18 @@ TOKENIZERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a merge of unknown tokens": (text("merges.txt", "#version: 0.2\nq z\n"), "merge 0 is 'q z'"),
     "a merge twice": (lambda folder: (folder / "merges.txt").write_text(
         (folder / "merges.txt").read_text() + (folder / "merges.txt").read_text().splitlines()[1]), "twice"),
-    "an added token with a taken id": (vocabulary(put(**{"<x>": 7}), "added_tokens.json"), "same id 7"),
+    "an added token with a taken id": (vocabulary(put(**{"<x>": 7}), "added_tokens.json"), "share the id 7"),
     "an added token with two ids": (vocabulary(put(a=380), "added_tokens.json"), "'a' has two ids"),
     "an added token beyond the vocabulary": (vocabulary(put(**{"<x>": 384}), "added_tokens.json"), "384"),
     "added_tokens.json is a string": (text("added_tokens.json", '"x"'), "not an object"),
     "a fast tokenizer of another kind": (fast_tokenizer(model={"type": "Unigram"}), "not a BPE"),
     "a fast tokenizer without a model": (fast_tokenizer(model=[]), "not a BPE"),
     "a fast tokenizer without a vocabulary": (fast_tokenizer(model={"vocab": []}), "not a BPE"),
-    "a fast tokenizer with a merge of three": (fast_tokenizer(model={"merges": [["a", "b", "c"]]}), "has the merge"),
-    "a fast tokenizer with a merge of numbers": (fast_tokenizer(model={"merges": [[1, 2]]}), "has the merge"),
-    "a fast tokenizer with merges as a number": (fast_tokenizer(model={"merges": 7}), "not a list"),
+    "a fast tokenizer with a merge of three": (fast_tokenizer(model={"merges": [["a", "b", "c"]]}), "invalid merge"),
+    "a fast tokenizer with a merge of numbers": (fast_tokenizer(model={"merges": [[1, 2]]}), "invalid merge"),
+    "a fast tokenizer with merges as a number": (fast_tokenizer(model={"merges": 7}), "expected a list"),
     "a fast tokenizer with a bad added token": (fast_tokenizer(added_tokens=[{"content": 1}]), "added token"),
-    "a fast tokenizer with added tokens as text": (fast_tokenizer(added_tokens="x"), "not a list"),
+    "a fast tokenizer with added tokens as text": (fast_tokenizer(added_tokens="x"), "expected a list"),
     "a fast tokenizer with an added token without id": (fast_tokenizer(added_tokens=[{"content": "x"}]), "id None"),
 }  # fmt: skip
 
@@ -206,7 +206,11 @@ def test_a_lora_adapter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"GGUF\3\0\0\0", "is a GGUF already"), (b"lmgg", "old ggml format"), (b"PK\3\4", "is a file; a checkpoint is")],
+    [
+        (b"GGUF\3\0\0\0", "is a GGUF already"),
+        (b"lmgg", "old ggml format"),
+        (b"PK\3\4", "is a file; a checkpoint"),
+    ],
 )
 def test_a_file_instead_of_a_folder(data: bytes, message: str, tmp_path: Path) -> None:
     file = tmp_path / "model.bin"
@@ -218,7 +222,7 @@ def test_a_folder_with_a_gguf(tmp_path: Path) -> None:
     folder = tmp_path / "source"
     folder.mkdir()
     (folder / "a.gguf").touch()
-    match("has a GGUF already", refused(folder, tmp_path / "out.gguf"))
+    match("already has a GGUF", refused(folder, tmp_path / "out.gguf"))
 
 
 def test_no_folder_at_all(tmp_path: Path) -> None:
@@ -227,4 +231,4 @@ def test_no_folder_at_all(tmp_path: Path) -> None:
 
 def test_no_weights(source: Path, tmp_path: Path) -> None:
     (source / "pytorch_model.bin").unlink()
-    match("has no weights", refused(source, tmp_path / "out.gguf"))
+    match("no weights found", refused(source, tmp_path / "out.gguf"))

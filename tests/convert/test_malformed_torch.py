@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.convert.pickle_reader import PickledTensor, read_state_dict
+from cgcli.convert.torch_file import PickledTensor, read_state_dict
 from cgcli.core.errors import ModelFileError
 from tests.convert import checkpoints as make
 from tests.convert.refusal import match, refused
@@ -173,27 +173,27 @@ def view(storage: tuple[str, str, int], *view: Any) -> bytes:
 
 HALF = ("HalfStorage", "0", 32)  # of 64 bytes
 VIEWS: dict[str, tuple[bytes, str]] = {
-    "beyond its storage": (view(HALF, 0, (33,), (1,)), "not within its storage"),
-    "begins beyond its storage": (view(HALF, 32, (1,), (1,)), "not within its storage"),
-    "ends beyond its storage": (view(HALF, 1, (32,), (1,)), "not within its storage"),
+    "beyond its storage": (view(HALF, 0, (33,), (1,)), "exceeds its storage"),
+    "begins beyond its storage": (view(HALF, 32, (1,), (1,)), "exceeds its storage"),
+    "ends beyond its storage": (view(HALF, 1, (32,), (1,)), "exceeds its storage"),
     "negative offset": (view(HALF, -1, (1,), (1,)), "arguments that make no tensor"),
     "negative shape": (view(HALF, 0, (-1,), (1,)), "arguments that make no tensor"),
     "negative stride": (view(HALF, 31, (4,), (-1,)), "arguments that make no tensor"),
     "strides beyond 64 bits": (view(HALF, 0, (2,), (1 << 63,)), "arguments that make no tensor"),
-    "a stride too long": (view(HALF, 0, (2,), (40,)), "not within its storage"),
-    "repeats itself without end": (view(HALF, 0, (1 << 40, 1 << 20), (0, 0)), "not within its storage"),
-    "overlaps itself": (view(HALF, 0, (20, 12), (1, 1)), "not within its storage"),
+    "a stride too long": (view(HALF, 0, (2,), (40,)), "exceeds its storage"),
+    "repeats itself without end": (view(HALF, 0, (1 << 40, 1 << 20), (0, 0)), "exceeds its storage"),
+    "overlaps itself": (view(HALF, 0, (20, 12), (1, 1)), "exceeds its storage"),
     "fewer strides than dimensions": (view(HALF, 0, (2, 2), (1,)), "arguments that make no tensor"),
     "shape as text": (view(HALF, 0, ("2",), (1,)), "arguments that make no tensor"),
     "shape as a truth": (view(HALF, 0, (True,), (1,)), "arguments that make no tensor"),
     "9 dimensions": (view(HALF, 0, (1,) * 9, (1,) * 9), "9 dimensions"),
     "a storage of another size": (view(("HalfStorage", "0", 31), 0, (1,), (1,)), "has 64 bytes"),
     "a storage of another type": (view(("FloatStorage", "0", 32), 0, (1,), (1,)), "has 64 bytes"),
-    "a storage that is not there": (view(("HalfStorage", "1", 32), 0, (1,), (1,)), "has no 'archive/data/1'"),
+    "a storage that is not there": (view(("HalfStorage", "1", 32), 0, (1,), (1,)), "'archive/data/1' is missing"),
     "a storage up a folder": (view(("HalfStorage", "../data.pkl", 32), 0, (1,), (1,)), "not a storage"),
     "a storage of negative size": (view(("HalfStorage", "0", -1), 0, (1,), (1,)), "not a storage"),
     "a storage on a complex type": (
-        view(("ComplexFloatStorage", "0", 8), 0, (384, 64), (0, 0)), "not within its storage of 8"),
+        view(("ComplexFloatStorage", "0", 8), 0, (384, 64), (0, 0)), "exceeds its storage of 8"),
 }  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def test_an_honest_view_is_only_of_the_wrong_shape(tmp_path: Path) -> None:
     """The proof that what the cases above change is what they are refused for."""
     folder = make.copy_texts(tmp_path / "source")
     write_pickle(folder, view(HALF, 0, (4, 8), (8, 1)))
-    match(r"has shape \[4, 8\], not \[384, 64\]", refused(folder, tmp_path / "out.gguf"))
+    match(r"has shape \[4, 8\], expected \[384, 64\]", refused(folder, tmp_path / "out.gguf"))
 
 
 def zip_of(entries: dict[str, bytes]) -> Callable[[Path], object]:
@@ -243,8 +243,8 @@ ZIPS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "a git LFS pointer": (
         lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "is a git-lfs pointer"),
-    "written by an old PyTorch": (legacy, "older than 1.6"),
-    "a bare pickle": (lambda path: path.write_bytes(pickle.dumps({}, 2)), "older than 1.6"),
+    "written by an old PyTorch": (legacy, "before 1.6"),
+    "a bare pickle": (lambda path: path.write_bytes(pickle.dumps({}, 2)), "before 1.6"),
     "only the beginning of a zip": (lambda path: path.write_bytes(b"PK\3\4" + bytes(100)), "damaged zip"),
     "no pickle": (zip_of({"a/data/0": b""}), "0 data.pkl"),
     "two pickles": (

@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.convert import agreement
+from cgcli.convert import verify
 from cgcli.convert.convert import Report, convert
-from cgcli.convert.provenance import Provenance
-from cgcli.convert.tokenizer_files import read_tokenizer_files
-from cgcli.convert.vocabulary import CONTROL, USER_DEFINED, Vocabulary, read_vocabulary
+from cgcli.convert.vocabulary import CONTROL, USER_DEFINED, Vocabulary, read_tokenizer_files, read_vocabulary
+from cgcli.convert.writer import Provenance
 from cgcli.core.errors import ModelFileError
 from cgcli.core.progress import Silent
 from cgcli.engine.model import Model
@@ -180,8 +179,8 @@ def same_id(folder: Path) -> None:
 CONTRADICTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "ids of tokenizer.json": (lambda folder: swap(folder, "tokenizer.json"), "has two ids"),
     "ids of tokenizer_config.json": (lambda folder: swap(folder, "tokenizer_config.json"), "has two ids"),
-    "one id, two texts": (same_id, "'<y>' and '<x>' have the same id 380"),
-    "merges": (other_merges, "its merges are not those of merges.txt"),
+    "one id, two texts": (same_id, "'<y>' and '<x>' share the id 380"),
+    "merges": (other_merges, "its merges differ from those of merges.txt"),
     "base vocabulary": (other_base, r"has two ids, \d+ and \d+ \(vocab.json\)"),
 }
 
@@ -223,18 +222,18 @@ OTHERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "lower case in a sequence": (
         part(normalizer={"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}), "has the normalizer Lowercase"),
     "a normalizer that is no object": (part(normalizer="\x1b[2J"), r"normalizer '\\x1b"),
-    "dropout": (part(model={"dropout": 0.1}), "dropout 0.1"),
-    "an end of words": (part(model={"end_of_word_suffix": "</w>"}), "end_of_word_suffix '</w>'"),
-    "words without merges": (part(model={"ignore_merges": True}), "ignore_merges True"),
-    "WordPiece": (part(model={"type": "WordPiece"}), "is not a BPE tokenizer .*'WordPiece'"),
+    "dropout": (part(model={"dropout": 0.1}), "dropout to 0.1"),
+    "an end of words": (part(model={"end_of_word_suffix": "</w>"}), "end_of_word_suffix to '</w>'"),
+    "words without merges": (part(model={"ignore_merges": True}), "ignore_merges to True"),
+    "WordPiece": (part(model={"type": "WordPiece"}), "not a BPE tokenizer .*'WordPiece'"),
     "another class": (config(tokenizer_class="CLIPTokenizer"), "tokenizer_class is 'CLIPTokenizer'"),
     "a class that is a list": (config(tokenizer_class=[]), "tokenizer_class is a list of 0"),
     "white space that takes more of it": (
-        lambda folder: fast(folder, [entry("\n\n\n", FREE, rstrip=True)]), r"'\\n\\n\\n' has rstrip"),
-    "whole words": (lambda folder: fast(folder, [entry("foo", FREE, single_word=True)]), "'foo' has single_word"),
+        lambda folder: fast(folder, [entry("\n\n\n", FREE, rstrip=True)]), r"'\\n\\n\\n' sets rstrip"),
+    "whole words": (lambda folder: fast(folder, [entry("foo", FREE, single_word=True)]), "'foo' sets single_word"),
     "an added token without an id": (config(added_tokens_decoder={"x": entry("<x>")}), "'<x>' has the id 'x'"),
-    "added tokens as a list": (config(added_tokens_decoder=[1]), "a list of 1, not an object"),
-    "an added token as text": (config(added_tokens_decoder={"380": "<x>"}), "has the added token '<x>'"),
+    "added tokens as a list": (config(added_tokens_decoder=[1]), "a list of 1, expected an object"),
+    "an added token as text": (config(added_tokens_decoder={"380": "<x>"}), "has the invalid added token '<x>'"),
 }  # fmt: skip
 
 
@@ -294,7 +293,7 @@ def test_odd_added_tokens_are_taken(name: str, place: str, folder: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("<\0>", "a NUL, which no token"), ("\ud83d", "surrogate"), ("", "not of 1 to 1024")]
+    ("text", "message"), [("<\0>", "a NUL, which llama.cpp"), ("\ud83d", "surrogate"), ("", "expected 1 to 1024")]
 )
 def test_added_tokens_that_cannot_be_are_refused_with_the_reason(
     text: str, message: str, folder: Path, tmp_path: Path
@@ -324,22 +323,22 @@ def golden_model(tmp_path: Path) -> Path:
 def test_the_comparison_sees_what_no_name_tells(
     parts: dict[str, object], folder: Path, golden_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cgcli.convert.tokenizer_files._check_scheme", lambda *_: None)
+    monkeypatch.setattr("cgcli.convert.vocabulary._check_scheme", lambda *_: None)
     fast(folder, [], **parts)
-    with pytest.raises(ModelFileError, match=r"its tokenizer is not GPT-2's: of .* it makes \d+ ids"):
-        agreement.check_ids(golden_model, read_tokenizer_files(folder))
+    with pytest.raises(ModelFileError, match=r"the tokenizer is not GPT-2's: for .* it gives \d+ ids"):
+        verify.verify_token_ids(golden_model, read_tokenizer_files(folder))
 
 
 def test_the_comparison_sees_a_token_that_is_lost(folder: Path, golden_model: Path) -> None:
     (folder / "added_tokens.json").unlink()
-    with pytest.raises(ModelFileError, match="its tokenizer is not GPT-2's"):
-        agreement.check_ids(golden_model, read_tokenizer_files(folder))
+    with pytest.raises(ModelFileError, match="the tokenizer is not GPT-2's"):
+        verify.verify_token_ids(golden_model, read_tokenizer_files(folder))
 
 
 def test_added_tokens_that_llama_cpp_finds_in_another_order_are_refused(folder: Path, tmp_path: Path) -> None:
     """tokenizers takes the leftmost, llama.cpp the longest first."""
     fast(folder, [entry("\n  ", FREE), entry("  \n  ", FREE + 1)])
-    match("its tokenizer is not GPT-2's", refused(folder, tmp_path / "out.gguf"))
+    match("the tokenizer is not GPT-2's", refused(folder, tmp_path / "out.gguf"))
 
 
 def test_without_tokenizers_nothing_is_compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +378,7 @@ def test_junk_anywhere_in_the_files_is_one_error_or_a_vocabulary(data: st.DataOb
             (folder / "tokenizer.json").unlink()
         try:
             read_vocabulary(folder, N_VOCAB)
-            agreement._own(read_tokenizer_files(folder))
+            verify._own_tokenizer(read_tokenizer_files(folder))
         except ModelFileError as error:
             assert error.message.isprintable()
 

@@ -12,7 +12,7 @@ from cgcli.convert import mapping, verify
 from cgcli.convert.checkpoint import open_checkpoint
 from cgcli.convert.config import CodeGenConfig, read_config
 from cgcli.convert.convert import convert
-from cgcli.convert.provenance import Provenance
+from cgcli.convert.writer import Provenance
 from cgcli.core.errors import ModelFileError
 from cgcli.core.progress import Silent
 from tests.convert.checkpoints import GOLDEN

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cgcli.convert.convert import convert
-from cgcli.convert.provenance import Provenance
+from cgcli.convert.writer import Provenance
 from cgcli.core.progress import Silent
 from cgcli.engine.gguf import read_header
 from tests.convert import checkpoints as make
@@ -78,11 +78,11 @@ def headless() -> Arrays:
 
 
 NAMES: dict[str, tuple[Arrays, str]] = {
-    "an adapter that is not merged": (adapter(make.golden_weights()), "weights of an adapter .*lora_A.*"),
+    "an adapter that is not merged": (adapter(make.golden_weights()), "adapter weights .*lora_A.*"),
     "an adapter behind peft's wrapper": (
-        {f"base_model.model.{name}": values for name, values in adapter(make.golden_weights()).items()}, "an adapter"),
+        {f"base_model.model.{name}": values for name, values in adapter(make.golden_weights()).items()}, "adapter"),
     "two models": (prefixed("actor.") | prefixed("critic."), "2 embeddings.*'actor.transformer.wte.weight'"),
-    "the body alone": (headless(), "has no tensor lm_head.weight"),
+    "the body alone": (headless(), "tensor lm_head.weight is missing"),
     "another model's names": ({"model.embed_tokens.weight": np.ones((4, 4), np.float32)},
                               "no tensor transformer.wte.weight.*'model.embed_tokens.weight'"),
     "one name twice": (prefixed("module.") | {"lm_head.weight": np.ones((4, 4), np.float32)}, "two tensors for .lm_"),
@@ -107,7 +107,7 @@ def test_a_float64_that_no_float16_holds_is_refused(folder: Path, tmp_path: Path
     weights = make.golden_weights()
     weights[EMBEDDING][0, 0] = 1e6
     save(folder, weights, "f64")
-    match("not finite as float16", refused(folder, tmp_path / "out.gguf"))
+    match("not finite in float16", refused(folder, tmp_path / "out.gguf"))
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "U32", "U64", "C64", "F4", "SOMETHING_NEW"])
@@ -162,7 +162,7 @@ def test_a_weight_in_such_a_type_is_refused_by_name(folder: Path, tmp_path: Path
     save(folder, make.golden_weights())
     raw = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(raw.replace(b'"dtype": "F16"', b'"dtype": "C64"'))
-    match("wte.weight is C64; weights are f16", refused(folder, tmp_path / "out.gguf"))
+    match("wte.weight is C64; weights must be one of f16", refused(folder, tmp_path / "out.gguf"))
 
 
 def test_a_tied_head_that_is_stored_and_equal_is_taken(folder: Path) -> None:
@@ -183,9 +183,9 @@ def test_a_tied_head_that_is_another_is_refused(folder: Path, tmp_path: Path) ->
     weights[HEAD][-1, -1] += 1
     save(folder, weights)
     make.change_config(folder, tie_word_embeddings=True)
-    match("tie_word_embeddings is true .* but lm_head.weight is not", refused(folder, tmp_path / "out.gguf"))
+    match("config.json sets tie_word_embeddings, but lm_head.weight differs", refused(folder, tmp_path / "out.gguf"))
     make.change_config(folder, tie_word_embeddings="yes")
-    match("tie_word_embeddings is 'yes', not true or false", refused(folder, tmp_path / "out.gguf"))
+    match("tie_word_embeddings is 'yes', expected true or false", refused(folder, tmp_path / "out.gguf"))
 
 
 def config_without(folder: Path, *keys: str, **more: object) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cgcli.convert.convert import convert
-from cgcli.convert.provenance import Provenance
+from cgcli.convert.writer import Provenance
 from cgcli.core.errors import ContextError
 from cgcli.core.progress import Silent
 from cgcli.engine.engine import LlamaEngine, perplexity

@@ -13,7 +13,7 @@ import pytest
 from cgcli.convert.checkpoint import open_checkpoint
 from cgcli.convert.config import CodeGenConfig, Shape
 from cgcli.convert.convert import convert
-from cgcli.convert.provenance import Provenance
+from cgcli.convert.writer import Provenance
 from cgcli.core.errors import ModelFileError
 from cgcli.core.progress import Silent
 from cgcli.engine.context import Context

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cgcli.convert.convert import convert
-from cgcli.convert.provenance import Provenance
 from cgcli.convert.vocabulary import UNUSED, read_vocabulary
+from cgcli.convert.writer import Provenance
 from cgcli.core.errors import CgcliError, ModelFileError, UsageError
 from cgcli.core.progress import Silent
 from cgcli.engine.model import Model
