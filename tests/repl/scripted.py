@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,7 @@ from cgcli.hub.choose import Choice
 from cgcli.program.languages import PYTHON
 from cgcli.program.program import new_program
 from cgcli.program.shelf import Shelf
+from cgcli.repl.loader import Loader
 from cgcli.repl.loop import loop
 from cgcli.repl.options import Options
 from cgcli.repl.reader import Card
@@ -137,6 +139,22 @@ class ScriptedReader:
         return self.edits.pop(0)
 
 
+class LoadedAtOnce(Loader):
+    """Loads before anybody can see that it does."""
+
+    def start(self) -> None:
+        super().start()
+        if self._thread:
+            self._thread.join()
+
+
+class Prompt(Repl):
+    """A REPL whose models are there as soon as they are named: what is said meanwhile depends on the machine."""
+
+    def _new_loader(self) -> Loader:
+        return LoadedAtOnce(functools.partial(self.models.open, self.choice), self.changed)
+
+
 def make_repl(
     folder: Path,
     reader: ScriptedReader,
@@ -153,7 +171,7 @@ def make_repl(
     choice, shelf = models.choose(None), Shelf(folder / "programs")
     options = Options(settings or Settings(seed=1))
     (folder / "work").mkdir(exist_ok=True)
-    repl = Repl(
+    repl = Prompt(
         shelf,
         shelf.new(new_program(PYTHON, options.settings, choice.card), PYTHON.name),
         models,  # type: ignore[arg-type]  # a stand-in for Engine
