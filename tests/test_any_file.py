@@ -32,8 +32,7 @@ from cgcli.evals import humaneval, mtpb, samples
 from cgcli.evals.report.numbers import as_csv, as_json, numbers
 from cgcli.evals.report.page import page
 from cgcli.evals.report.runs import read_runs
-from cgcli.evals.report.sections import sections
-from cgcli.evals.report.training import training
+from cgcli.evals.report.sections import sections, training_section
 from cgcli.hub import catalog
 from cgcli.hub.store import Manifest, Store
 from cgcli.program.shelf import Shelf
@@ -44,7 +43,7 @@ from tests.benchmarks import bits
 from tests.convert import checkpoints
 from tests.convert.checkpoints import GOLDEN
 from tests.engine.gguf_bytes import STRING, Array, File, string, tiny
-from tests.evals import report_files, small
+from tests.evals import run_files, tiny_humaneval
 from tests.support.cli import run
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -139,7 +138,7 @@ def _journal(folder: Path, data: bytes) -> None:
 def _metrics(folder: Path, data: bytes) -> None:
     (folder / "metrics.jsonl").write_bytes(data)
     if rows := list(metrics.read(folder / "metrics.jsonl")):
-        page([training(rows, "t")], "t")
+        page([training_section(rows, "t")], "t")
 
 
 def _samples(folder: Path, data: bytes) -> None:
@@ -153,13 +152,13 @@ def _samples(folder: Path, data: bytes) -> None:
 
 
 def _results(folder: Path, data: bytes) -> None:
-    file = report_files.write(folder / "s.jsonl", TWO)
+    file = run_files.write(folder / "s.jsonl", TWO)
     (folder / "s.jsonl_results.jsonl").write_bytes(data)
     _report(file)
 
 
 def _reported(folder: Path, data: bytes) -> None:
-    file = report_files.write(folder / "s.jsonl", TWO)
+    file = run_files.write(folder / "s.jsonl", TWO)
     file.write_bytes(data)
     _report(file)
 
@@ -213,11 +212,11 @@ JOURNAL = [
 ]  # fmt: skip
 STEP = {"step": 1, "loss": 2.5, "nll": 2.5, "grad_norm": None, "lr": 1e-4, "tokens": 5, "seconds": 1.0,
         "tokens_per_s": 5.0, "peak_share": 0.1}  # fmt: skip
-TWO = [report_files.task(0, index, "passed") for index in range(2)]
+TWO = [run_files.task(0, index, "passed") for index in range(2)]
 SAMPLE, OUTCOME = TWO[0]
 RESULT = {**SAMPLE, "passed": True, "result": OUTCOME, "outcome": OUTCOME, "cpu_s": 0.05, "sample": 0}
-TASK = {"task_id": small.ONE.id, "prompt": small.ONE.prompt, "entry_point": small.ONE.entry_point,
-        "test": small.ONE.test}  # fmt: skip
+ONE = tiny_humaneval.ONE
+TASK = {"task_id": ONE.id, "prompt": ONE.prompt, "entry_point": ONE.entry_point, "test": ONE.test}
 PROBLEM = {"id": "1", "category": "c", "prompts": ["p {a}"], "inputs": [{"a": 1}], "outputs": [1]}
 RECIPE = {
     "name": "x",

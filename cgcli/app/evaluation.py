@@ -20,9 +20,8 @@ from cgcli.core.machine import processor_name
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
     from cgcli.engine.protocol import Engine
-    from cgcli.evals.samples import Key, Row, Samples
-    from cgcli.evals.shard import Shard
-    from cgcli.evals.verdicts import Judge, Judged
+    from cgcli.evals.judging import Judge, JudgedSample
+    from cgcli.evals.samples import Key, Row, Samples, Shard
     from cgcli.hub.choose import Choice
     from cgcli.sandbox.policy import Policy
 
@@ -167,7 +166,7 @@ def only_draw(run: Run, command: str, samples: Samples, rows: Iterable[Row], the
     run.output.note(f"{total} samples in {samples.path}; type: cgcli eval {command} --judge {samples.path}")
 
 
-def judge_rows(run: Run, judge: Judge, rows: Iterable[Row], total: int, add: Callable[[Judged], str]) -> None:
+def judge_rows(run: Run, judge: Judge, rows: Iterable[Row], total: int, add: Callable[[JudgedSample], str]) -> None:
     """Judge the rows as they come. add: takes note of each, and says the score so far."""
     with (
         run.output.progress().task("samples", total, unit="samples", done=judge.known) as task,

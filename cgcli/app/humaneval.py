@@ -27,13 +27,11 @@ from cgcli.core.errors import UsageError
 if TYPE_CHECKING:
     from cgcli.app.run import Run
     from cgcli.core.config import Settings
-    from cgcli.evals.humaneval import Task
-    from cgcli.evals.humaneval_draw import Protocol
+    from cgcli.evals.humaneval import HumanEvalKey, SamplePlan, Task
     from cgcli.evals.humaneval_totals import Totals
-    from cgcli.evals.passk import Estimate
-    from cgcli.evals.samples import Key, Row
-    from cgcli.evals.shard import Shard
-    from cgcli.evals.verdicts import Judge, Judged
+    from cgcli.evals.judging import Judge, JudgedSample
+    from cgcli.evals.passk import Mean
+    from cgcli.evals.samples import Key, Row, Shard
     from cgcli.hub.choose import Choice
 
 
@@ -77,7 +75,7 @@ def _data(run: Run, wish: Wish) -> _Data:
 
     from cgcli.evals.fetch import fetch
     from cgcli.evals.humaneval import PUBLISHED, load
-    from cgcli.evals.shard import Shard
+    from cgcli.evals.samples import Shard
 
     shard = Shard.parse(wish.shard) if wish.shard else None
     path = wish.data or fetch(PUBLISHED, run.environment, run.output.progress())
@@ -90,19 +88,18 @@ def _data(run: Run, wish: Wish) -> _Data:
 
 def _judge(run: Run, wish: Wish, data: _Data, path: Path) -> None:
     """Judge what is in a file."""
-    from cgcli.evals.humaneval import trials
-    from cgcli.evals.humaneval_draw import KEY
+    from cgcli.evals.humaneval import HumanEvalKey, checker
     from cgcli.evals.samples import check_once, read
 
     def wanted(row: Row) -> bool:
         return row.get("task_id") in data.chosen
 
-    check_once(path, KEY)
+    check_once(path, HumanEvalKey._fields)
     total = 0
-    trial = trials(data.tasks, path, unsafe=wish.unsafe)
+    check = checker(data.tasks, path, unsafe=wish.unsafe)
     models: set[tuple[tuple[str, object], ...]] = set()
     for row in read(path):
-        trial(row)  # what is no sample of these is refused before anything is written
+        check(row)  # what is no sample of these is refused before anything is written
         total += wanted(row)
         models.add(tuple((name, row[name]) for name in ("model", "quant", "sha256") if name in row))
     facts: dict[str, object] = dict(models.pop()) if len(models) == 1 else {}
@@ -113,31 +110,30 @@ def _judge(run: Run, wish: Wish, data: _Data, path: Path) -> None:
 
 def _draw(run: Run, settings: Settings, wish: Wish, data: _Data) -> None:
     """Draw what is missing, and judge it meanwhile, unless it is only to be drawn."""
-    from cgcli.evals.humaneval import CPU_S
-    from cgcli.evals.humaneval_draw import KEY, draw
-    from cgcli.evals.judging import timed
+    from cgcli.evals.humaneval import CPU_S, HumanEvalKey, draw
+    from cgcli.evals.judging import judging_policy
     from cgcli.evals.samples import Samples, check_once, check_same, read
 
     choice = chosen(run, settings)
-    protocol = _protocol(settings, wish, choice)
+    plan = _plan(settings, wish, choice)
     model = identity(run, choice)
     path = wish.generate or wish.output or default_file(run, "humaneval", choice, model["quant"], data.shard)
     if not wish.generate:
-        try_sandbox(timed(CPU_S, unsafe=wish.unsafe))
+        try_sandbox(judging_policy(CPU_S, unsafe=wish.unsafe))
 
     def wanted(row: Row) -> bool:
-        return row.get("task_id") in data.chosen and protocol.wants(row)
+        return row.get("task_id") in data.chosen and plan.includes(row)
 
-    if wish.preset == "paper" and not protocol.generation.sampling.top_k:
+    if wish.preset == "paper" and not plan.generation.sampling.top_k:
         run.output.note("no top-k, as in the paper; Salesforce's published sampler also had a top-k of 50: --top-k 50")
-    facts = {**model, "seed": protocol.seed, "n": protocol.n, **protocol.facts}
-    keys = {key: key for key in protocol.keys(list(data.chosen))}
-    of_keys = partial(draw, tasks=data.chosen, protocol=protocol, facts=model)
-    drawing: Drawing[Key] = Drawing(settings, choice, model["sha256"], of_keys)
-    with Samples(path, KEY) as samples, closing(drawing.rows(run, keys, samples, wish.ray)) as new:
-        check_once(path, KEY)
-        check_same(path, {"sha256": model["sha256"], **protocol.facts})
-        tell_other_seeds(run, path, protocol.seed)
+    facts = {**model, "seed": plan.seed, "n": plan.n, **plan.facts}
+    keys: dict[Key, HumanEvalKey] = {key: key for key in plan.keys(list(data.chosen))}
+    of_keys = partial(draw, tasks=data.chosen, plan=plan, facts=model)
+    drawing: Drawing[HumanEvalKey] = Drawing(settings, choice, model["sha256"], of_keys)
+    with Samples(path, HumanEvalKey._fields) as samples, closing(drawing.rows(run, keys, samples, wish.ray)) as new:
+        check_once(path, HumanEvalKey._fields)
+        check_same(path, {"sha256": model["sha256"], **plan.facts})
+        tell_other_seeds(run, path, plan.seed)
         if wish.generate:
             only_draw(run, "humaneval", samples, new, sum(key in samples for key in keys), len(keys))
             if wish.json:
@@ -148,10 +144,10 @@ def _draw(run: Run, settings: Settings, wish: Wish, data: _Data) -> None:
     _tell(run, wish, data, {**facts, **_places(path)}, totals)
 
 
-def _protocol(settings: Settings, wish: Wish, choice: Choice) -> Protocol:
-    """How to draw: by the preset, where one is named, and by what was given beside it."""
+def _plan(settings: Settings, wish: Wish, choice: Choice) -> SamplePlan:
+    """How to draw: by the preset, if one is named, and by the options given beside it."""
     from cgcli.core.config import nearest
-    from cgcli.evals.humaneval_draw import PRESETS, Protocol
+    from cgcli.evals.humaneval import PRESETS, SamplePlan
     from cgcli.program.session import Generation
     from cgcli.program.truncate import CODEGEN
 
@@ -169,18 +165,17 @@ def _protocol(settings: Settings, wish: Wish, choice: Choice) -> Protocol:
         settings = replace(settings, top_p=top_p, top_k=top_k, min_p=sampling.min_p)
     temperatures = tuple(dict.fromkeys(wish.temperatures or temperatures))
     settings = replace(settings, temperature=max(temperatures))
-    return Protocol(wish.n or n, temperatures, Generation.of(settings, choice.card, CODEGEN))
+    return SamplePlan(wish.n or n, temperatures, Generation.of(settings, choice.card, CODEGEN))
 
 
 def _judging(run: Run, wish: Wish, data: _Data, path: Path, wanted: Callable[[Row], bool]) -> Judge:
-    from cgcli.evals.humaneval import trials
-    from cgcli.evals.judging import worker_count
-    from cgcli.evals.verdicts import Judge
+    from cgcli.evals.humaneval import checker
+    from cgcli.evals.judging import Judge, worker_count
     from cgcli.sandbox.interpreter import interpreter_facts
 
-    trial = trials(data.tasks, path, unsafe=wish.unsafe)
+    check = checker(data.tasks, path, unsafe=wish.unsafe)
     facts = interpreter_facts(unsafe=wish.unsafe)
-    return Judge(path, trial, workers=wish.workers or worker_count(), wanted=wanted, facts=facts)
+    return Judge(path, check, workers=wish.workers or worker_count(), wanted=wanted, facts=facts)
 
 
 def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int) -> Totals:
@@ -188,7 +183,7 @@ def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int) -> Totals:
 
     totals = Totals()
 
-    def add(judged: Judged) -> str:
+    def add(judged: JudgedSample) -> str:
         totals.add(judged)
         return totals.score
 
@@ -197,7 +192,7 @@ def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int) -> Totals:
 
 
 def _places(path: Path) -> dict[str, str]:
-    from cgcli.evals.verdicts import results_path
+    from cgcli.evals.judging import results_path
 
     return {"samples": str(path), "results": str(results_path(path))}
 
@@ -238,7 +233,7 @@ def _print_table(run: Run, totals: Totals) -> None:
     run.output.table(("TEMPERATURE", "SAMPLES", *(f"PASS@{k}" for k in ks)), rows)
 
 
-def _share(estimate: Estimate | None) -> str:
+def _share(mean: Mean | None) -> str:
     from cgcli.evals.report.parts import share
 
-    return share(estimate.value, estimate.interval) if estimate else share(None, None)
+    return share(mean.value, mean.interval) if mean else share(None, None)

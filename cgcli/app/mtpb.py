@@ -27,17 +27,13 @@ from cgcli.core.errors import NetworkError, UsageError
 if TYPE_CHECKING:
     from cgcli.app.run import Run
     from cgcli.core.config import Settings
-    from cgcli.evals.analysis import Result
-    from cgcli.evals.mtpb import Problem
-    from cgcli.evals.mtpb_draw import Wanted
-    from cgcli.evals.mtpb_judge import Rules
-    from cgcli.evals.samples import Key, Row
-    from cgcli.evals.shard import Shard
-    from cgcli.evals.verdicts import Judge, Judged
+    from cgcli.evals.judging import Judge, JudgedSample
+    from cgcli.evals.mtpb import Problem, SampleSpec
+    from cgcli.evals.mtpb_analysis import MTPBResult
+    from cgcli.evals.mtpb_judge import MTPBRules
+    from cgcli.evals.samples import Key, Row, Shard
     from cgcli.hub.catalog import Card
     from cgcli.program.session import Generation
-
-KEY = ("id", "case", "turns", "temperature", "seed", "index")
 
 
 @dataclass(frozen=True)
@@ -61,20 +57,19 @@ def evaluate(run: Run, settings: Settings, wish: Wish) -> None:
             _draw(run, settings, wish, rules)
 
 
-def _rules(wish: Wish) -> Rules:
+def _rules(wish: Wish) -> MTPBRules:
     from cgcli.core.config import nearest
-    from cgcli.evals.equality import RulesName
-    from cgcli.evals.mtpb_judge import Rules
+    from cgcli.evals.mtpb_judge import MTPBRules, RulesName
 
     names: tuple[RulesName, ...] = get_args(RulesName)
     for name in names:
         if wish.rules == name:
-            return Rules(name, unsafe=wish.unsafe)
+            return MTPBRules(name, unsafe=wish.unsafe)
     raise UsageError(f"no rules {wish.rules!r}{nearest(wish.rules, names)}", hint="--rules paper or strict")
 
 
 def _shard(wish: Wish) -> Shard | None:
-    from cgcli.evals.shard import Shard
+    from cgcli.evals.samples import Shard
 
     return Shard.parse(wish.shard) if wish.shard else None
 
@@ -89,14 +84,16 @@ def _problems(run: Run, wish: Wish) -> list[Problem]:
     return shard.part(problems) if shard else problems
 
 
-def _judge(run: Run, wish: Wish, rules: Rules, path: Path) -> None:
+def _judge(run: Run, wish: Wish, rules: MTPBRules, path: Path) -> None:
     """Judge what is in a file."""
-    from cgcli.evals.mtpb_judge import questions
+    from cgcli.evals.mtpb import MTPBKey
+    from cgcli.evals.mtpb_judge import checker
     from cgcli.evals.samples import check_once, read
 
-    check_once(path, KEY)
-    question = questions(path, rules)
-    rows = sum(1 for _ in map(question, read(path)))  # what is no sample is refused before anything is written
+    check_once(path, MTPBKey._fields)
+    rows = sum(
+        1 for _ in map(checker(path, rules), read(path))
+    )  # what is no sample is refused before anything is written
     try:
         problems = _problems(run, wish)
     except NetworkError as error:
@@ -110,9 +107,9 @@ def _judge(run: Run, wish: Wish, rules: Rules, path: Path) -> None:
     _tell(run, wish, rules, {"samples": str(path), "results": str(judge.path)}, problems, results)
 
 
-def _draw(run: Run, settings: Settings, wish: Wish, rules: Rules) -> None:
+def _draw(run: Run, settings: Settings, wish: Wish, rules: MTPBRules) -> None:
     """Draw what is missing, and judge it meanwhile, unless it is only to be drawn."""
-    from cgcli.evals.mtpb_draw import draw_rows
+    from cgcli.evals.mtpb import MTPBKey, draw_rows
     from cgcli.evals.samples import Samples, check_once, check_same, read
 
     problems = _problems(run, wish)
@@ -131,15 +128,15 @@ def _draw(run: Run, settings: Settings, wish: Wish, rules: Rules) -> None:
     path = wish.generate or wish.output or default_file(run, "mtpb", choice, model["quant"], _shard(wish))
     if not wish.generate:
         try_sandbox(rules.policy)
-    asked = {_key(one, generation): one for one in _wanted(problems, wish)}
-    rows = partial(draw_rows, generation=generation, facts=facts, likely=tuple(asked.values()))
-    drawing: Drawing[Wanted] = Drawing(settings, choice, model["sha256"], rows)
+    asked: dict[Key, SampleSpec] = {spec.key(sampling): spec for spec in _wanted(problems, wish)}
+    rows = partial(draw_rows, generation=generation, facts=facts, expected=tuple(asked.values()))
+    drawing: Drawing[SampleSpec] = Drawing(settings, choice, model["sha256"], rows)
 
     def wanted(row: Row) -> bool:
-        return tuple(row.get(name) for name in KEY) in asked
+        return tuple(row.get(name) for name in MTPBKey._fields) in asked
 
-    with Samples(path, KEY) as samples, closing(drawing.rows(run, asked, samples, wish.ray)) as new:
-        check_once(path, KEY)
+    with Samples(path, MTPBKey._fields) as samples, closing(drawing.rows(run, asked, samples, wish.ray)) as new:
+        check_once(path, MTPBKey._fields)
         check_same(path, {name: facts[name] for name in ("sha256", "top_p", "top_k", "min_p")})
         tell_other_seeds(run, path, sampling.seed)
         if wish.generate:
@@ -161,44 +158,37 @@ def _generation(settings: Settings, card: Card | None) -> Generation:
     return replace(Generation.of(settings, card, CODEGEN), max_tokens=Generation.max_tokens)
 
 
-def _wanted(problems: Iterable[Problem], wish: Wish) -> Iterator[Wanted]:
+def _wanted(problems: Iterable[Problem], wish: Wish) -> Iterator[SampleSpec]:
     """All samples that are asked for: those that begin alike next to each other."""
-    from cgcli.evals.mtpb import Turns
-    from cgcli.evals.mtpb_draw import Wanted
+    from cgcli.evals.mtpb import SampleSpec, Turns
 
     kinds: tuple[Turns, ...] = get_args(Turns)
     for problem in problems:
         for case in problem.cases():
             for kind in kinds:
                 if wish.turns in (kind, "both"):
-                    yield from (Wanted(case, kind, index) for index in range(wish.n))
+                    yield from (SampleSpec(case, kind, index) for index in range(wish.n))
 
 
-def _key(one: Wanted, generation: Generation) -> Key:
-    sampling = generation.sampling
-    return one.case.problem.id, one.case.number, one.turns, sampling.temperature, sampling.seed, one.index
-
-
-def _judging(run: Run, wish: Wish, rules: Rules, path: Path, wanted: Any) -> Judge:
-    from cgcli.evals.judging import worker_count
-    from cgcli.evals.mtpb_judge import questions
-    from cgcli.evals.verdicts import Judge
+def _judging(run: Run, wish: Wish, rules: MTPBRules, path: Path, wanted: Any) -> Judge:
+    from cgcli.evals.judging import Judge, worker_count
+    from cgcli.evals.mtpb_judge import checker
     from cgcli.sandbox.interpreter import interpreter_facts
 
-    asked, facts = questions(path, rules), {"rules": rules.name, **interpreter_facts(unsafe=wish.unsafe)}
-    return Judge(path, asked, workers=wish.workers or worker_count(), wanted=wanted, facts=facts)
+    check, facts = checker(path, rules), {"rules": rules.name, **interpreter_facts(unsafe=wish.unsafe)}
+    return Judge(path, check, workers=wish.workers or worker_count(), wanted=wanted, facts=facts)
 
 
-def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int, problems: Sequence[Problem]) -> list[Result]:
-    from cgcli.evals.analysis import Result
+def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int, problems: Sequence[Problem]) -> list[MTPBResult]:
+    from cgcli.evals.mtpb_analysis import MTPBResult
 
     known = {problem.id: problem for problem in problems}
-    results: list[Result] = []
+    results: list[MTPBResult] = []
     passed = 0
 
-    def add(judged: Judged) -> str:
+    def add(judged: JudgedSample) -> str:
         nonlocal passed
-        results.append(Result.of(judged.row, judged.result.outcome, known.get(str(judged.row["id"]))))
+        results.append(MTPBResult.of(judged.row, judged.result.outcome, known.get(str(judged.row["id"]))))
         passed += judged.result.passed
         return f"{100 * passed / len(results):.1f} % pass"
 
@@ -209,22 +199,22 @@ def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int, problems: S
 def _tell(
     run: Run,
     wish: Wish,
-    rules: Rules,
+    rules: MTPBRules,
     facts: Mapping[str, object],
     problems: Sequence[Problem],
-    results: Sequence[Result],
+    results: Sequence[MTPBResult],
 ) -> None:
     from cgcli.core.machine import processor_name
     from cgcli.core.units import plural
-    from cgcli.evals.analysis import analysis
     from cgcli.evals.mtpb import oddities
+    from cgcli.evals.mtpb_analysis import analyze
     from cgcli.sandbox.interpreter import interpreter_facts
     from cgcli.terminal.text import json_safe
 
     output = run.output
     if not results:
         raise UsageError(f"{facts['samples']} has no samples of these problems")
-    found = analysis(results)
+    found = analyze(results)
     odd = oddities(result.problem for result in results)
     if wish.json:
         how = {"rules": rules.name, "cpu_s": rules.seconds, "sandbox": not wish.unsafe, "machine": processor_name()}

@@ -167,7 +167,7 @@ def _report(run: Run, wish: Wish, page: Path) -> None:
     from cgcli.core.files import check_writable, write_atomic
     from cgcli.evals.report import page as pages
     from cgcli.evals.report.plots import check
-    from cgcli.evals.report.training import training
+    from cgcli.evals.report.sections import training_section
     from cgcli.train.folder import Folder
     from cgcli.train.metrics import read
 
@@ -177,7 +177,7 @@ def _report(run: Run, wish: Wish, page: Path) -> None:
     rows = list(read(Folder(out).metrics))
     if not rows:
         raise UsageError(f"no step of a training run in {out}", hint="-o OUT, the folder that it was trained in")
-    write_atomic(page, pages.page([training(rows, f"The run in {out}")], f"Training {recipe.name}").encode())
+    write_atomic(page, pages.page([training_section(rows, f"The run in {out}")], f"Training {recipe.name}").encode())
     run.output.note(f"{page}: {rows[-1].step:,} of {recipe.optimizer.steps:,} steps")
 
 

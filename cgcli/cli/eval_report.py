@@ -79,8 +79,8 @@ def _check(runs: Sequence[Path], *files: Path | None) -> None:
     """Raises before anything is read what would else be raised after it."""
     from cgcli.core.errors import UsageError
     from cgcli.core.files import check_writable
+    from cgcli.evals.judging import results_path
     from cgcli.evals.report.plots import check
-    from cgcli.evals.verdicts import results_path
 
     read = {path.resolve() for run in runs for path in (run, results_path(run))}
     written = [file for file in files if file]

@@ -1,4 +1,4 @@
-"""Benchmarks' files: fetched once from where they are published, and checked against their known hash."""
+"""Benchmark data files: downloaded once and checked against their published hash."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from cgcli.core.progress import Progress
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
-_LONGEST_S = 30.0
-_PIECE = 1 << 16
+_TIMEOUT_S = 30.0
+_CHUNK = 1 << 16  # bytes
 
 
 @dataclass(frozen=True)
-class Published:
-    """A file as its authors published it. size: in bytes; sha256: hexadecimal; licence: its SPDX name."""
+class PublishedFile:
+    """A data file as its authors published it."""
 
     name: str
     url: str
-    size: int
-    sha256: str
-    licence: str
+    size: int  # bytes
+    sha256: str  # hexadecimal
+    licence: str  # SPDX identifier
 
 
-def fetch(file: Published, environment: Environment, progress: Progress) -> Path:
-    """Where the file is, once it is there and whole; what is there and is not so is fetched again.
+def fetch(file: PublishedFile, environment: Environment, progress: Progress) -> Path:
+    """Return the path of the file, downloading it if it is missing or damaged.
 
-    Raises NetworkError where it cannot be had, or is not what was published, and CgcliError where the disk says no.
+    Raises NetworkError if the download fails or does not match the published hash, CgcliError for disk errors.
     """
     path = environment.data / "evals" / file.name
     try:
@@ -41,18 +41,18 @@ def fetch(file: Published, environment: Environment, progress: Progress) -> Path
             return path
     except OSError as error:
         raise disk_error(path, error) from error
-    hint = f"get {file.url} elsewhere, and name it with --data FILE"
+    hint = f"download {file.url} yourself and pass it with --data FILE"
     if environment.flag("HF_HUB_OFFLINE"):
-        raise NetworkError(f"HF_HUB_OFFLINE is set: {file.name} is not downloaded", hint=hint)
-    data = _downloaded(file, progress, hint)
+        raise NetworkError(f"cannot download {file.name}: HF_HUB_OFFLINE is set", hint=hint)
+    data = _download(file, progress, hint)
     found = hashlib.sha256(data).hexdigest()
     if found != file.sha256:
-        raise NetworkError(f"{file.url}: what came has the hash {found}, not {file.sha256}", hint=hint)
+        raise NetworkError(f"{file.url} has the SHA-256 {found}, not {file.sha256}", hint=hint)
     write_atomic(path, data)
     return path
 
 
-def _downloaded(file: Published, progress: Progress, hint: str) -> bytes:
+def _download(file: PublishedFile, progress: Progress, hint: str) -> bytes:
     from http.client import HTTPException
     from urllib.error import HTTPError
     from urllib.request import urlopen
@@ -60,14 +60,14 @@ def _downloaded(file: Published, progress: Progress, hint: str) -> bytes:
     data = bytearray()
     try:
         with progress.task(file.name, file.size) as task:
-            answer: HTTPResponse
-            with urlopen(file.url, timeout=_LONGEST_S) as answer:
-                while len(data) <= file.size and (piece := answer.read(_PIECE)):
-                    data += piece
-                    task.advance(len(piece))
-    except (HTTPException, OSError) as error:  # urllib's own are OSErrors
+            response: HTTPResponse
+            with urlopen(file.url, timeout=_TIMEOUT_S) as response:
+                while len(data) <= file.size and (chunk := response.read(_CHUNK)):
+                    data += chunk
+                    task.advance(len(chunk))
+    except (HTTPException, OSError) as error:  # urllib's errors are OSErrors
         if isinstance(error, HTTPError):
             error.close()
         reason = getattr(error, "reason", None) or error
-        raise NetworkError(f"{file.url}: {reason}", hint=hint) from error
+        raise NetworkError(f"cannot download {file.url}: {reason}", hint=hint) from error
     return bytes(data)

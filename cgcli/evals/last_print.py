@@ -1,10 +1,10 @@
-"""What runs in the sandbox around a sample of MTPB: it executes the program and tells the value of its last print.
+"""Runs inside the sandbox: executes a sample of MTPB and reports the value of its last print as JSON.
 
-Handed to the sandbox as text, so it imports nothing of cgcli. The expected value never comes here, only the name of its
-type, for the cast that the paper's rules make; a sample that writes an answer of its own knows no more than its
-prompts do. What is told is JSON; values that equal nothing that JSON has are told by the name of their type.
+This file is passed to the sandbox as text, so it imports nothing from cgcli. The expected value never enters the
+sandbox, only the name of its type, for the cast of the paper's rules: a sample that writes its own report knows no more
+than its prompts. A value that no JSON value can equal is reported by the name of its type.
 
-Source of the rules: salesforce/CodeGen codegen1/benchmark/mtpb_exec.py (BSD-3-Clause), as described in equality.py.
+Source of the rules: salesforce/CodeGen codegen1/benchmark/mtpb_exec.py (BSD-3-Clause); mtpb_judge.py describes them.
 """
 
 from __future__ import annotations
@@ -19,22 +19,20 @@ import sys
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
-_MOST_INT = 2**63
-_PLAIN_ARRAYS = "biufcU"
-"""Kinds of dtypes whose bytes are the value."""
+_MAX_INT = 2**63
+_PLAIN_ARRAYS = "biufcU"  # kinds of dtypes whose bytes are the value
 _INTEGERS = ("uint8", "int16", "int32", "int64")
 _FLOATS = ("float16", "float32", "float64")
 _KINDS = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict, "NoneType": type(None)}
-_CLOCK = 5
-"""Seconds on the clock for each of processor time."""
+_WALL_FACTOR = 5  # seconds of wall time for each second of processor time
 
 
 class _TimeLimit(Exception):
-    """An Exception, as in the paper's judge, so a program may catch it."""
+    """An Exception, as in the paper's judge, so that a program may catch it."""
 
 
 def with_print(source: str) -> str:
-    """The program, its last statement's value printed; as it is where that has no value, or prints already."""
+    """The program with its last statement's value printed; unchanged if that has no value or is a print already."""
     try:
         tree = ast.parse(source)
         last: Any = tree.body[-1]
@@ -54,35 +52,35 @@ def _prints(statement: Any) -> bool:
         return False
 
 
-def tell(source: str, kind: str, seconds: float, mark: str) -> NoReturn:
-    """Execute a program, write what it printed last to stdout after `mark`, and reach the end.
+def run_and_report(source: str, kind: str, seconds: float, mark: str) -> NoReturn:
+    """Execute a program, write `mark` and the report on its last print to stdout, and exit.
 
-    kind: the name of the expected value's type; seconds: of processor time.
+    `kind` is the name of the expected value's type; the program has `seconds` of processor time.
     """
     own, channel = os.getpid(), os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     sys.stdout = sys.stderr = os.fdopen(nowhere, "w", encoding="utf-8", errors="replace")
-    _put_off("numpy")
+    _import_lazily("numpy")
     printed: list[tuple[Any, ...]] = []
 
     def record(*args: Any, **options: Any) -> None:
         printed[:] = [args]
-        builtins.print(*args, **options)  # noqa: T201 (what the program asked for)
+        builtins.print(*args, **options)  # noqa: T201 (the program's own print)
 
     ended = _run(source, {"__name__": "__main__", "print": record}, seconds)
-    told = {"ended": ended, **_told(printed, kind)}
-    if os.getpid() != own:  # a child that the program forked comes by here, too
+    report = {"ended": ended, **_value_report(printed, kind)}
+    if os.getpid() != own:  # a child that the program forked also gets here
         os._exit(0)
-    words = f"{mark}{json.dumps(told)}\n".encode()
-    while words:
-        words = words[os.write(channel, words) :]
+    line = f"{mark}{json.dumps(report)}\n".encode()
+    while line:
+        line = line[os.write(channel, line) :]
     raise SystemExit
 
 
-class _PutOff(ModuleType):
-    """A module that is executed when something of it is first used."""
+class _LazyModule(ModuleType):
+    """A module that is executed when an attribute is first used."""
 
     def __getattr__(self, name: str) -> Any:
         spec, self.__class__ = self.__spec__, ModuleType  # type: ignore[assignment]
@@ -92,21 +90,21 @@ class _PutOff(ModuleType):
         return getattr(self, name)
 
 
-def _put_off(name: str) -> None:
-    """Import a package when it is first used: every sample imports numpy, and few use it.
+def _import_lazily(name: str) -> None:
+    """Import a package when it is first used: every sample imports NumPy, few use it.
 
-    (importlib's LazyLoader takes the import statement itself for a use.)
+    (For importlib's LazyLoader, the import statement itself is a use.)
     """
     spec = None if name in sys.modules else importlib.util.find_spec(name)
     if spec:
         module = importlib.util.module_from_spec(spec)
-        del module.__path__  # so that an import of something inside is a use
-        module.__class__ = _PutOff
+        del module.__path__  # so that importing a submodule is a use
+        module.__class__ = _LazyModule
         sys.modules[name] = module
 
 
 def _run(source: str, namespace: dict[str, Any], seconds: float) -> str:
-    """Execute it; why it ended early, "" if it did not."""
+    """Execute the program; returns why it ended early, "" if it did not."""
     reasons = {signal.SIGPROF: "cpu time", signal.SIGALRM: "wall time"}
     fired: list[str] = []
 
@@ -118,14 +116,14 @@ def _run(source: str, namespace: dict[str, Any], seconds: float) -> str:
         signal.signal(number, stop)
     try:
         signal.setitimer(signal.ITIMER_PROF, seconds)
-        signal.setitimer(signal.ITIMER_REAL, _CLOCK * seconds)
+        signal.setitimer(signal.ITIMER_REAL, _WALL_FACTOR * seconds)
         exec(compile(with_print(source), "program.py", "exec", dont_inherit=True), namespace)
     except BaseException as error:
-        return fired[0] if fired else _named(error)
+        return fired[0] if fired else _describe(error)
     return fired[0] if fired else ""
 
 
-def _named(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     try:
         message = next(iter(str(error).splitlines()), "")
     except Exception:
@@ -133,34 +131,35 @@ def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}"[:200]
 
 
-def _told(printed: list[tuple[Any, ...]], kind: str) -> dict[str, Any]:
-    """type: of the value as printed; value: normalised; cast: of the expected value's type by the paper's rule.
+def _value_report(printed: list[tuple[Any, ...]], kind: str) -> dict[str, Any]:
+    """The printed value's type, the value, and the value cast to the expected type by the paper's rule.
 
-    What cannot be had (no print, no argument, a cast that fails) is not there.
+    Entries that do not exist are absent: no print, a print without arguments, a failed cast.
     """
-    told: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     try:
         if not printed or not printed[-1]:
-            return told
+            return report
         value = printed[-1][0]
-        told["type"] = type(value).__name__
+        report["type"] = type(value).__name__
         series = str(type(value)) == "<class 'pandas.core.series.Series'>" or _is_series(value)
-        value = _normalised(value, series)
-        # tolist makes numbers of dates
-        told["value"] = _plain((list(value) if value.dtype.kind in "Mm" else value.tolist()) if series else value)
-        told["series"] = series
-        told["cast"] = _plain(value if series else _cast(value, kind))
+        value = _as_python(value, series)
+        # tolist would turn dates into numbers
+        report["value"] = _encode((list(value) if value.dtype.kind in "Mm" else value.tolist()) if series else value)
+        report["series"] = series
+        report["cast"] = _encode(value if series else _cast(value, kind))
     except Exception:
         pass
-    return told
+    return report
 
 
 def _is_series(value: Any) -> bool:
-    """pandas 3 names its classes after the package alone."""
+    """Also recognizes pandas 3, whose classes have `pandas` as their module."""
     return type(value).__name__ == "Series" and type(value).__module__.partition(".")[0] == "pandas"
 
 
-def _normalised(value: Any, series: bool) -> Any:
+def _as_python(value: Any, series: bool) -> Any:
+    """NumPy's scalars and arrays, and tuples in a list, as Python's own types by the paper's rule."""
     if series:
         return value.to_numpy()
     if type(value) is list:
@@ -179,37 +178,37 @@ def _normalised(value: Any, series: bool) -> Any:
 
 
 def _cast(value: Any, kind: str) -> Any:
-    """To the expected type; where that is bool, its text. Raises whatever the cast does."""
-    wanted: Any = _KINDS[kind]
-    if type(value) is wanted:
+    """Cast to the expected type; for bool, to text. Raises whatever the cast raises."""
+    expected: Any = _KINDS[kind]
+    if type(value) is expected:
         return value
-    return str(value) if wanted is bool else wanted(value)
+    return str(value) if expected is bool else expected(value)
 
 
-def _plain(value: Any) -> Any:
-    """As JSON; what JSON has not under a name. Raises RecursionError."""
+def _encode(value: Any) -> Any:
+    """A value as JSON; types that JSON lacks become objects. Raises RecursionError."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
         number = int(value)
-        return number if -_MOST_INT < number < _MOST_INT else {"int": hex(number)}
+        return number if -_MAX_INT < number < _MAX_INT else {"int": hex(number)}
     if isinstance(value, float):
         return {"float": float.hex(value)}
     if isinstance(value, complex):
         return {"complex": [value.real.hex(), value.imag.hex()]}
     if type(value).__module__ in {"decimal", "fractions"} and hasattr(value, "as_integer_ratio"):
-        return {"fraction": [_plain(number) for number in value.as_integer_ratio()]}
+        return {"fraction": [_encode(number) for number in value.as_integer_ratio()]}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_encode(item) for item in value]
     if isinstance(value, tuple):
-        return {"tuple": [_plain(item) for item in value]}
+        return {"tuple": [_encode(item) for item in value]}
     if isinstance(value, dict):
-        return {"dict": [[_plain(key), _plain(item)] for key, item in value.items()]}
+        return {"dict": [[_encode(key), _encode(item)] for key, item in value.items()]}
     dtype: Any = getattr(value, "dtype", None)
     plain = dtype is not None and (dtype.kind in _PLAIN_ARRAYS or (dtype.kind == "O" and not value.size))
     if type(value).__module__ == "numpy" and plain:
-        code = dtype.str if dtype.kind in _PLAIN_ARRAYS else "<f8"  # an empty Series was of floats before pandas 2
+        code = dtype.str if dtype.kind in _PLAIN_ARRAYS else "<f8"  # before pandas 2 an empty Series had floats
         return {"array": value.tobytes().hex(), "dtype": code, "shape": list(value.shape)}
     return {"other": type(value).__name__}

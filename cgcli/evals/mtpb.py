@@ -1,27 +1,39 @@
-"""The Multi-Turn Programming Benchmark: 115 problems given as prompts, each with five inputs and what is to be printed.
+"""MTPB, the Multi-Turn Programming Benchmark: its 115 problems, the samples to draw, and drawing them.
 
-Source: salesforce/CodeGen codegen1/benchmark/mtpb.jsonl and mtpb_sample.py (BSD-3-Clause). What is odd in the published
-problems stays as it is, so that results can be compared; `ODDITIES` says what.
+Each problem has several prompts and five inputs (salesforce/CodeGen codegen1/benchmark/mtpb.jsonl, BSD-3-Clause).
+Faults of the published problems are kept, so that results can be compared; `ODDITIES` lists them. Samples are drawn as
+in the paper (mtpb_sample.py there): its prefix and layout, CodeGen's truncation, no second try for an empty completion,
+no folding. Many programs grow at the same time: a sample's next turn is submitted when its last one is done. A sample
+ends early if the context window is full.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from cgcli.core.errors import CgcliError
-from cgcli.evals.fetch import Published
-from cgcli.evals.samples import read
-from cgcli.program.program import PAPER, Layout
+from cgcli.core.errors import CgcliError, ContextError, Interrupted
+from cgcli.engine.request import Completion, Request, TokenScore
+from cgcli.evals.fetch import PublishedFile
+from cgcli.evals.samples import Row, read
+from cgcli.program.program import PAPER, Layout, Program, encode
+from cgcli.program.turn import Turn
+
+if TYPE_CHECKING:
+    from cgcli.engine.protocol import Engine, Stream
+    from cgcli.native.sample import Sampling
+    from cgcli.program.session import Generation
 
 Turns = Literal["multi", "single"]
-"""multi: a completion after each prompt; single: all prompts first, then one completion. The paper does not publish how
-it joined them: here each is a comment of its own, in consecutive lines, and the completion may have as many tokens as
-those of all turns together."""
+"""multi: a completion after each prompt. single: all prompts, then one completion. The paper does not publish how it
+joined the prompts; here each is a comment of its own on consecutive lines, and the completion may have as many tokens
+as all turns together."""
 
-PUBLISHED = Published(
+PUBLISHED = PublishedFile(
     name="mtpb.jsonl",
     url="https://raw.githubusercontent.com/salesforce/CodeGen/HEAD/codegen1/benchmark/mtpb.jsonl",
     size=87_959,
@@ -30,25 +42,27 @@ PUBLISHED = Published(
 )
 PREFIX = "# Import libraries.\n\nimport numpy as np\n\n"
 LAYOUT: Layout = PAPER
-MAX_TOKENS = 256
-"""Of a turn whose problem does not say."""
+MAX_TOKENS = 256  # of a turn, unless the problem has its own limit
 ODDITIES = {
-    "10": "its second and fifth input are the same: both count",
-    "17": "a line end within its first prompt: only the first line is a comment mark's, as in the paper",
-    "41": "None is expected of two inputs: rules paper never pass them; strict take None and the word",
-    "57": "six outputs for five inputs: the sixth is not used, and the fifth belongs to another input",
-    "89": "dicts are expected: rules paper never pass them",
+    "10": "the second and fifth input are the same; both count",
+    "17": "the first prompt contains a line end; only its first line is commented, as in the paper",
+    "41": "two inputs expect None; paper rules never accept it, strict rules accept None and the word",
+    "57": "six outputs for five inputs; the sixth is unused, and the fifth belongs to another input",
+    "89": "the expected values are dicts, which paper rules never accept",
 }
+_SCORES_CACHED = 256  # contexts; samples of one input share their first
+_BYTES_PER_TOKEN = 2  # a low estimate: prompts have three or more
+_TURN_OVERHEAD = 8  # tokens of a turn besides prompt and completion
 
 
 @dataclass(frozen=True)
 class Case:
-    """One input of a problem. number: its place among them, from 0; prompts: filled in; expected: what is printed."""
+    """One input of a problem."""
 
     problem: Problem
-    number: int
-    prompts: tuple[str, ...]
-    expected: Any
+    number: int  # from 0
+    prompts: tuple[str, ...]  # with the input filled in
+    expected: Any  # the value to print
 
     @property
     def input(self) -> dict[str, Any]:
@@ -57,54 +71,257 @@ class Case:
 
 @dataclass(frozen=True)
 class Problem:
-    """max_tokens: of a turn."""
+    """A problem as published."""
 
     id: str
     category: str
     prompts: tuple[str, ...]
     inputs: tuple[dict[str, Any], ...]
     outputs: tuple[Any, ...]
-    max_tokens: int = MAX_TOKENS
+    max_tokens: int = MAX_TOKENS  # of a turn
 
     def cases(self) -> Iterator[Case]:
-        """Inputs with their outputs, as far as both go."""
+        """Each input with its output; inputs or outputs without a counterpart are dropped."""
         for number, (values, expected) in enumerate(zip(self.inputs, self.outputs, strict=False)):
             yield Case(self, number, tuple(prompt.format(**values) for prompt in self.prompts), expected)
 
-    def asked(self, case: Case, turns: Turns) -> tuple[tuple[str, ...], int]:
-        """The prompts as turns of a program, and the tokens that each may take."""
-        if turns == "multi":
-            return case.prompts, self.max_tokens
-        return (f"\n{LAYOUT.mark} ".join(case.prompts),), self.max_tokens * len(case.prompts)
-
 
 def load(path: Path) -> list[Problem]:
-    """The problems of a file in MTPB's form, in the order of their numbers. Raises UsageError, CgcliError."""
+    """Read a file in MTPB's format: problems by number. Raises UsageError, CgcliError."""
+    hint = "pass the published file with --data FILE, or omit --data to download it"
     try:
         problems = [_problem(row) for row in read(path)]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        what = f"a problem without its {error}" if isinstance(error, KeyError) else str(error)
-        raise CgcliError(f"{path} is no file of MTPB's: {what}", hint="--data FILE, as published") from error
+        reason = f"a problem has no {error}" if isinstance(error, KeyError) else str(error)
+        raise CgcliError(f"{path} is not an MTPB file: {reason}", hint=hint) from error
     if not problems:
-        raise CgcliError(f"{path} has no problems")
+        raise CgcliError(f"{path} has no problems", hint=hint)
     return sorted(problems, key=lambda problem: problem.id.zfill(8))
 
 
-def _problem(found: dict[str, Any]) -> Problem:
+def _problem(row: dict[str, Any]) -> Problem:
     problem = Problem(
-        str(found["id"]),
-        str(found["category"]),
-        tuple(found["prompts"]),
-        tuple(found["inputs"]),
-        tuple(found["outputs"]),
-        int(found.get("max_gen_length", MAX_TOKENS)),
+        str(row["id"]),
+        str(row["category"]),
+        tuple(row["prompts"]),
+        tuple(row["inputs"]),
+        tuple(row["outputs"]),
+        int(row.get("max_gen_length", MAX_TOKENS)),
     )
-    if not problem.prompts or not list(problem.cases()):  # which fills the prompts in
-        raise ValueError("no prompts or no inputs")
+    if not problem.prompts or not list(problem.cases()):  # this also tries to fill in the inputs
+        raise ValueError("a problem has no prompts or no inputs")
     return problem
 
 
 def oddities(problems: Iterable[str]) -> dict[str, str]:
-    """Those of the problems with these numbers."""
+    """The entries of ODDITIES for these problem numbers."""
     known = set(problems)
     return {number: what for number, what in ODDITIES.items() if number in known}
+
+
+# --- samples
+
+
+class MTPBKey(NamedTuple):
+    """Identifies a sample in a file: its fields are fields of the row."""
+
+    id: str
+    case: int
+    turns: Turns
+    temperature: float
+    seed: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """A sample to draw."""
+
+    case: Case
+    turns: Turns
+    index: int  # candidate number; with the seed it fixes the draws
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompt of each turn."""
+        return self.case.prompts if self.turns == "multi" else (f"\n{LAYOUT.mark} ".join(self.case.prompts),)
+
+    @property
+    def max_tokens(self) -> int:
+        """Of a turn."""
+        return self.case.problem.max_tokens * (1 if self.turns == "multi" else len(self.case.prompts))
+
+    def key(self, sampling: Sampling) -> MTPBKey:
+        """The key of its row in a file of samples."""
+        return MTPBKey(
+            self.case.problem.id, self.case.number, self.turns, sampling.temperature, sampling.seed, self.index
+        )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A program that was drawn."""
+
+    spec: SampleSpec
+    program: Program
+    tokens: int  # drawn
+    mean_logprob: float | None  # of the drawn tokens, in nats; None if there are none
+    finish_reasons: tuple[str, ...]  # of each turn; `context` at the end if the window was full
+    prompt_tokens: int
+    #: Over the prompts' tokens, comment marks included, each given the whole program before it.
+    prompt_perplexity: float | None
+
+    def row(self) -> Row:
+        """The fields that the paper's sampler writes, and more."""
+        case, program = self.spec.case, self.program
+        parts = [program.prefix]
+        for turn in program.turns:
+            parts += [program.comment(turn.prompt or ""), turn.completion + program.closing(turn.completion)]
+        return {
+            "id": case.problem.id,
+            "input": case.input,
+            "gold_output": case.expected,
+            "completions": program.source(),
+            "prompts_completions": parts,
+            "case": case.number,
+            "turns": self.spec.turns,
+            "number_of_turns": len(case.prompts),
+            "index": self.spec.index,
+            "tokens": self.tokens,
+            "mean_logprob": self.mean_logprob,
+            "finish_reasons": list(self.finish_reasons),
+            "prompt_tokens": self.prompt_tokens,
+            "prompt_perplexity": self.prompt_perplexity,
+        }
+
+
+# --- drawing
+
+
+def draw(engine: Engine, specs: Iterable[SampleSpec], generation: Generation) -> Iterator[Sample]:
+    """Draw samples, as many at a time as the engine has sequences, and yield each as it completes, in any order.
+
+    `generation` gives sampling, truncation and stops; the token limit of a turn is the problem's.
+    Raises Interrupted after Ctrl-C, ContextError if memory has no room for a single sample.
+    """
+    score = functools.lru_cache(maxsize=_SCORES_CACHED)(lambda text, start: tuple(engine.score(text, start)))
+    waiting = (_SampleInProgress(spec, generation, engine, score) for spec in specs)
+    running: dict[Stream, _SampleInProgress] = {}
+    ready: deque[_SampleInProgress] = deque()
+    try:
+        while True:
+            while len(running) + len(ready) < engine.sequences and (sample := next(waiting, None)):
+                if sample.fits():
+                    ready.append(sample)
+                else:
+                    yield sample.sample()
+            while ready and (stream := _try_submit(ready[0], alone=not running)):
+                running[stream] = ready.popleft()
+            if not running and not ready:
+                return
+            for stream in engine.wait(running):
+                sample = running.pop(stream)
+                if sample.finish_turn():
+                    yield sample.sample()
+                else:
+                    ready.append(sample)
+    finally:
+        engine.cancel(running)
+
+
+def draw_rows(
+    engine: Engine,
+    specs: Iterable[SampleSpec],
+    generation: Generation,
+    facts: Mapping[str, object],
+    expected: Sequence[SampleSpec],
+) -> Iterator[Row]:
+    """Like `draw`, but yields rows, each with `facts`. A cache that does not exist yet is sized for `expected`."""
+    engine.reserve(cells_needed(engine, expected), texts=engine.sequences)
+    for sample in draw(engine, specs, generation):
+        yield {**sample.row(), **facts}
+
+
+def _try_submit(sample: _SampleInProgress, *, alone: bool) -> Stream | None:
+    """Submit its next turn; None if other samples occupy the room that its context needs."""
+    try:
+        return sample.submit()
+    except ContextError:
+        if alone:
+            raise
+        return None
+
+
+def cells_needed(engine: Engine, specs: Iterable[SampleSpec]) -> int:
+    """An estimate of the tokens in the cache while as many samples of average length as fit are drawn together."""
+    sizes = []
+    for spec in specs:
+        text = PREFIX + "".join(map(Program(layout=LAYOUT).comment, spec.prompts))
+        tokens = len(encode(text)) // _BYTES_PER_TOKEN + len(spec.prompts) * (spec.max_tokens + _TURN_OVERHEAD)
+        sizes.append(min(engine.window, tokens))
+    return engine.sequences * sum(sizes) // max(1, len(sizes))
+
+
+@dataclass
+class _SampleInProgress:
+    """A sample that has turns left to draw."""
+
+    spec: SampleSpec
+    generation: Generation
+    engine: Engine
+    score: Callable[[bytes, int], tuple[TokenScore, ...]]
+    program: Program = field(default_factory=lambda: Program(PREFIX, (), LAYOUT))
+    stream: Stream | None = None
+    completions: list[Completion] = field(default_factory=list)
+    scores: list[TokenScore] = field(default_factory=list)  # of the prompts' tokens
+    full: bool = False  # the window has no room for the next turn
+
+    def submit(self) -> Stream:
+        """Score the next prompt and submit its completion. Raises ContextError if the cache has no room."""
+        turn = len(self.program.turns)
+        before = encode(self.program.source())
+        context = before + encode(self.program.opening(self.spec.prompts[turn]))
+        scores = self.score(context, len(before))
+        cutter = functools.partial(self.generation.cutter, context)
+        request = Request(
+            context, self.generation.sampling, cutter, self.spec.max_tokens, turn, candidate=self.spec.index
+        )
+        self.stream = self.engine.submit(request)
+        self.scores += scores
+        return self.stream
+
+    def finish_turn(self) -> bool:
+        """Add the completed turn to the program; returns whether it was the last. Raises Interrupted after Ctrl-C."""
+        if not (self.stream and self.stream.completion):
+            raise RuntimeError("the turn is not done")
+        completion, self.stream = self.stream.completion, None
+        if completion.finish_reason == "interrupted":
+            raise Interrupted
+        self.completions.append(completion)
+        self.program = self.program.add(Turn(self.spec.prompts[len(self.program.turns)], completion.text))
+        return len(self.program.turns) == len(self.spec.prompts) or not self.fits()
+
+    def fits(self) -> bool:
+        """Whether the window has room for the next turn."""
+        opening = self.program.opening(self.spec.prompts[len(self.program.turns)])
+        try:
+            self.engine.check(encode(self.program.source() + opening))
+        except ContextError:
+            self.full = True
+        return not self.full
+
+    def sample(self) -> Sample:
+        from cgcli.engine.engine import perplexity
+
+        scored = [one for one in self.completions if one.mean_logprob is not None]
+        tokens = sum(one.tokens for one in scored)
+        total = sum((one.mean_logprob or 0.0) * one.tokens for one in scored)
+        return Sample(
+            self.spec,
+            self.program,
+            tokens,
+            total / tokens if tokens else None,
+            (*(one.finish_reason for one in self.completions), *(["context"] if self.full else [])),
+            len(self.scores),
+            perplexity([score.logprob for score in self.scores]),
+        )

@@ -1,8 +1,8 @@
-"""Samples drawn over a Ray cluster: this process gives out what is to be drawn, and takes the rows that come back.
+"""Draws samples on a Ray cluster: this process hands out the samples and collects the rows.
 
-A worker on each machine (on each GPU, where GPUs are used) loads the model once. Each has a bounded number of samples
-in flight, and is given more as it returns some, so that its engine never waits. A worker that is lost costs what it had
-in flight: the others draw that. It knows no benchmark, and writes no file. The only file that imports ray.
+One worker per machine (per GPU, if GPUs are used) loads the model once. Each worker has a bounded number of samples in
+flight and gets more as it returns rows, so that its engine never waits. If a worker dies, the others redo its samples
+in flight. The code is the same for all benchmarks and writes no file. The only file that imports ray.
 """
 
 from __future__ import annotations
@@ -23,40 +23,37 @@ from cgcli.evals.samples import Key, Row
 ItemT = TypeVar("ItemT")
 Draw = Callable[[Iterable[ItemT]], Iterator[Row]]
 Start = Callable[[int], Draw[ItemT]]
-"""Called once on each worker, with the CPUs that it may use: loads the model. It is pickled."""
+"""Loads the model and returns the function that draws. Called once per worker with its number of CPUs; pickled."""
 
-_IN_FLIGHT = 64
-"""Samples that a worker has at most: what an engine takes ahead, and as many again that wait for it."""
-_ROWS = 8
-"""That a worker returns at a time."""
+_MAX_IN_FLIGHT = 64  # samples per worker: those that an engine takes ahead, and as many again that wait for it
+_ROWS_PER_CALL = 8
 _CONNECT_S = 10.0
-_PATIENCE_S = 60.0
-"""Until it is said that no worker has begun."""
+_START_S = 60.0  # after which a note says that no worker has started
 
 
 def draw_on_cluster(
     address: str,
     start: Start[ItemT],
-    wanted: Mapping[Key, ItemT],
-    fields: Sequence[str],
+    items: Mapping[Key, ItemT],
+    key_fields: Sequence[str],
     *,
     gpus: bool,
     note: Callable[[str], None],
 ) -> Generator[Row]:
-    """Draw all that is wanted, each once; yields its row, which says its key in `fields`, when it is there.
+    """Draw every item once and yield its row, whose key is in `key_fields`, when it arrives.
 
-    address: `local` (a cluster of this machine alone, which ends with this), `auto` (the one that runs here),
-    HOST:PORT, or ray://HOST:PORT. gpus: whether a worker takes a GPU where there are some. note: told of workers.
-    Raises UsageError without ray, NetworkError where no cluster answers, what a worker raises, and CgcliError when all
-    workers are lost.
+    `address` is `local` (a cluster of this machine alone, for the duration of the call), `auto` (the cluster running
+    here), HOST:PORT or ray://HOST:PORT. With `gpus`, each GPU gets a worker. `note` receives messages about workers.
+    Raises UsageError if ray is not installed, NetworkError if no cluster answers, whatever a worker raises, and
+    CgcliError when all workers have died.
     """
     ray = _ray()
     with _connected(ray, address):
-        yield from _Driver(ray, _workers(ray, start, gpus), deque(wanted.items()), tuple(fields), note).rows()
+        yield from _Driver(ray, _start_workers(ray, start, gpus), deque(items.items()), tuple(key_fields), note).rows()
 
 
 class _Worker(Generic[ItemT]):
-    """What lives on the cluster. Between two calls its streams stay where they are."""
+    """Lives on the cluster. Between two calls its unfinished samples stay in the engine."""
 
     def __init__(self, start: Start[ItemT], cpus: int) -> None:
         self._start, self._cpus = start, cpus
@@ -65,106 +62,109 @@ class _Worker(Generic[ItemT]):
         self._rows: Iterator[Row] = iter(())
 
     def more(self, items: Iterable[ItemT]) -> list[Row]:
-        """Take these as well, and draw on until some rows are done; none only where nothing is left to draw."""
+        """Queue these items and draw until some rows are done; returns no rows only if nothing is left to draw."""
         self._draw = self._draw or self._start(self._cpus)
         self._queue += items
         rows: list[Row] = []
-        while len(rows) < _ROWS:
+        while len(rows) < _ROWS_PER_CALL:
             row = next(self._rows, None)
             if row is None and not self._queue:
                 break
             if row is None:
-                self._rows = self._draw(self._taken())
+                self._rows = self._draw(self._take())
             else:
                 rows.append(row)
         return rows
 
-    def _taken(self) -> Iterator[ItemT]:
+    def _take(self) -> Iterator[ItemT]:
         while self._queue:
             yield self._queue.popleft()
 
 
 @dataclass(eq=False)
 class _Member(Generic[ItemT]):
-    """A worker as the driver sees it. held: what it was given and has not returned; ready: it has its model."""
+    """A worker as the driver sees it."""
 
     actor: Any
-    place: str
-    held: dict[Key, ItemT] = field(default_factory=dict)
-    ready: bool = False
+    machine: str
+    in_flight: dict[Key, ItemT] = field(default_factory=dict)  # handed out and not returned yet
+    ready: bool = False  # it has loaded the model
 
 
 @dataclass
 class _Driver(Generic[ItemT]):
-    """Who has what. calls: those that are not answered, one a worker."""
+    """Hands out items to workers and collects their rows."""
 
     ray: Any
     members: list[_Member[ItemT]]
     waiting: deque[tuple[Key, ItemT]]
-    fields: tuple[str, ...]
+    key_fields: tuple[str, ...]
     note: Callable[[str], None]
-    calls: dict[Any, _Member[ItemT]] = field(default_factory=dict)
+    calls: dict[Any, _Member[ItemT]] = field(default_factory=dict)  # unanswered, one per worker
 
     def rows(self) -> Iterator[Row]:
-        places = ", ".join(sorted({member.place for member in self.members}))
-        self.note(f"Ray: workers: {len(self.members)}, on {places}")
+        machines = ", ".join(sorted({member.machine for member in self.members}))
+        count = len(self.members)
+        self.note(f"Ray: {count} worker{'s' * (count != 1)} on {machines}")
         for member in self.members:
             self.call(member)
-        while self.waiting or any(member.held for member in self.members):
+        while self.waiting or any(member.in_flight for member in self.members):
             for member in self.members:
                 if member.ready and member not in self.calls.values():
                     self.call(member)
-            done, _ = self.ray.wait(list(self.calls), timeout=_PATIENCE_S)
+            done, _ = self.ray.wait(list(self.calls), timeout=_START_S)
             if not done and not any(member.ready for member in self.members):
-                self.note("Ray: no worker has begun; are the cluster's CPUs taken?")
+                self.note("Ray: no worker has started yet; other jobs may occupy the cluster's CPUs")
             for call in done:
-                yield from self.answered(call)
+                yield from self.receive(call)
 
     def call(self, member: _Member[ItemT]) -> None:
-        """Have a worker go on, with more where it has room; no worker takes all of the last ones."""
+        """Let a worker continue, with more items if it has room. The last items are shared out among the workers."""
         share = -(-len(self.waiting) // (2 * len(self.members)))
-        room = min(share, _IN_FLIGHT - len(member.held)) if member.ready else 0
+        room = min(share, _MAX_IN_FLIGHT - len(member.in_flight)) if member.ready else 0
         given = [self.waiting.popleft() for _ in range(room)]
-        member.held.update(given)
-        if member.held or not member.ready:
+        member.in_flight.update(given)
+        if member.in_flight or not member.ready:
             self.calls[member.actor.more.remote([item for _, item in given])] = member
 
-    def answered(self, call: Any) -> Iterator[Row]:
+    def receive(self, call: Any) -> Iterator[Row]:
         member = self.calls.pop(call)
         try:
             rows: list[Row] = self.ray.get(call)
         except self.ray.exceptions.RayTaskError as error:
-            raise _told(error, member.place) from error
+            raise _worker_error(error, member.machine) from error
         except self.ray.exceptions.RayError:
             self.lose(member)
             return
-        if member.held and not rows:
-            raise RuntimeError("a worker drew nothing")
+        if member.in_flight and not rows:
+            raise RuntimeError("a worker returned no rows")
         member.ready = True
         for row in rows:
-            del member.held[tuple(row[name] for name in self.fields)]
+            del member.in_flight[tuple(row[name] for name in self.key_fields)]
             yield row
 
     def lose(self, member: _Member[ItemT]) -> None:
-        """Without it: its samples are given to others. What it may still do is not heard."""
+        """Drop a dead worker and hand its samples to others. Whatever it still returns is ignored."""
         self.ray.kill(member.actor)
         self.members.remove(member)
         if not self.members:
-            raise CgcliError("Ray: all workers are lost", hint="the same command goes on where it was")
-        self.waiting.extendleft(reversed(member.held.items()))
-        self.note(f"Ray: the worker on {member.place} is lost, its {len(member.held)} samples are given to others")
+            raise CgcliError("Ray: all workers have died", hint="run the same command again to resume")
+        self.waiting.extendleft(reversed(member.in_flight.items()))
+        self.note(
+            f"Ray: the worker on {member.machine} died; others redo its {len(member.in_flight)} unfinished samples"
+        )
 
 
-def _workers(ray: Any, start: Start[ItemT], gpus: bool) -> list[_Member[ItemT]]:
-    """One for each machine, or each of its GPUs; it claims all CPUs there, as its threads take them."""
+def _start_workers(ray: Any, start: Start[ItemT], gpus: bool) -> list[_Member[ItemT]]:
+    """One worker per machine, or per GPU. A machine's workers claim all of its CPUs, which their threads use."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     members = []
     actor = ray.remote(_Worker)
     shared = ray.put(start)
     for node in ray.nodes():
-        there = node["Resources"]
-        cpus, count = int(there.get("CPU", 0)), int(there.get("GPU", 0)) if gpus else 0
+        resources = node["Resources"]
+        cpus, count = int(resources.get("CPU", 0)), int(resources.get("GPU", 0)) if gpus else 0
         if not node["Alive"] or not cpus:
             continue
         for _ in range(max(1, count)):
@@ -173,63 +173,61 @@ def _workers(ray: Any, start: Start[ItemT], gpus: bool) -> list[_Member[ItemT]]:
             options = {"num_cpus": own, "num_gpus": int(count > 0), "scheduling_strategy": pinned}
             members.append(_Member[ItemT](actor.options(**options).remote(shared, own), node["NodeManagerAddress"]))
     if not members:
-        raise CgcliError("Ray: no machine of the cluster has a CPU to give")
+        raise CgcliError("Ray: the cluster has no machine with a CPU", hint="start a node with: ray start --num-cpus N")
     return members
 
 
-def _told(error: Any, place: str) -> CgcliError:
-    """What a worker raised, with the machine's name."""
+def _worker_error(error: Any, machine: str) -> CgcliError:
+    """The error that a worker raised, with the machine's name."""
     cause = error.cause
     if isinstance(cause, CgcliError):
-        told = type(cause)(f"{place}: {cause.message}", hint=cause.hint)
-    else:
-        told = CgcliError(f"{place}: {cause!r}", hint="every machine of the cluster needs this version of cgcli")
-    return told
+        return type(cause)(f"{machine}: {cause.message}", hint=cause.hint)
+    return CgcliError(f"{machine}: {cause!r}", hint="install this version of cgcli on every machine of the cluster")
 
 
 def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise UsageError("--ray needs the package ray", hint="pip install 'cgcli[ray]'") from None
+        raise UsageError("--ray needs the ray package", hint="pip install 'cgcli[ray]'") from None
     return ray
 
 
 @contextmanager
 def _connected(ray: Any, address: str) -> Iterator[None]:
-    """While the block runs this process belongs to the cluster. What Ray prints on stdout goes to our log."""
-    _reach(address)
+    """Join the cluster for the duration of the block. What Ray prints on stdout goes to our log."""
+    _check_reachable(address)
     own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    with redirect_stdout(_Logged()):  # to the end of the shutdown, which prints what of the cluster's errors is left
+    with redirect_stdout(_LogStream()):  # including the shutdown, which prints the cluster's last errors
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
         except (OSError, ValueError, RuntimeError) as error:
-            raise _unreached(address, error) from error
+            raise _unreachable(address, error) from error
         try:
             yield
         finally:
             ray.shutdown()
 
 
-def _reach(address: str) -> None:
-    """Raises NetworkError where nobody listens: Ray itself would wait for minutes."""
+def _check_reachable(address: str) -> None:
+    """Raises NetworkError if nothing listens at the address: Ray itself would wait for minutes."""
     found = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
     if not found:
         return
     try:
         socket.create_connection((found[1], int(found[2])), _CONNECT_S).close()
     except (OSError, OverflowError) as error:
-        raise _unreached(address, error) from error
+        raise _unreachable(address, error) from error
 
 
-def _unreached(address: str, error: Exception) -> NetworkError:
-    why = getattr(error, "strerror", None) or re.split(r"\n|\. ", str(error))[0]
-    hint = "--ray local, auto, HOST:PORT or ray://HOST:PORT, and RAY_AUTH_MODE=token where it asks for a token"
-    return NetworkError(f"no Ray cluster at {address}: {why}", hint=hint)
+def _unreachable(address: str, error: Exception) -> NetworkError:
+    reason = getattr(error, "strerror", None) or re.split(r"\n|\. ", str(error))[0]
+    hint = "use local, auto, HOST:PORT or ray://HOST:PORT; set RAY_AUTH_MODE=token if the cluster requires a token"
+    return NetworkError(f"no Ray cluster at {address}: {reason}", hint=hint)
 
 
-class _Logged(io.TextIOBase):
-    """A stream into our log."""
+class _LogStream(io.TextIOBase):
+    """A text stream that writes to our log."""
 
     def write(self, text: str) -> int:
         if text.strip():

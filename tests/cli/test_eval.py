@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cli.running import Ran, cgcli
-from tests.evals.small import samples, write_samples, write_tasks
+from tests.evals.tiny_humaneval import samples, write_samples, write_tasks
 from tests.support.patience import PATIENCE_S, eventually
 
 RIGHT, WRONG = ("S/one", "    return 1\n"), ("S/one", "    return 2\n")
@@ -151,7 +151,7 @@ def test_a_cluster_needs_ray_and_has_to_be_there(here: Path, tiny_model: Path) -
     command = [sys.executable, "-c", program, *words, "--ray", "local"]
     done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.splitlines()[-1] == b"cgcli: --ray needs the package ray; pip install 'cgcli[ray]'"
+    assert done.stderr.splitlines()[-1] == b"cgcli: --ray needs the ray package; pip install 'cgcli[ray]'"
     pytest.importorskip("ray")
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -171,13 +171,13 @@ def test_presets_and_what_overrides_them(here: Path, tiny_model: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--judge", "none.jsonl"], "there is no file none.jsonl"),
+        (["--judge", "none.jsonl"], "none.jsonl does not exist"),
         (["--judge", "a", "--generate", "b"], "--output, --generate and --judge name one file each"),
         (["--preset", "papr"], "no preset 'papr', did you mean paper?"),
         (["-t", "nan"], "temperature is nan, must be 0 or more"),
         (["-n", "0"], "'0' is less than 1"),
-        (["--data", "none"], "there is no file none"),
-        (["--shard", "0/3"], "--shard is '0/3'; the parts of three are --shard 1/3, 2/3 and 3/3"),
+        (["--data", "none"], "none does not exist"),
+        (["--shard", "0/3"], "invalid value '0/3' for --shard; use 1/3, 2/3 and 3/3 for three shards"),
         (["--judge", "empty.jsonl", "--ray", "auto"], "--ray is for drawing samples, and --judge draws none"),
         (["--judge", "empty.jsonl"], "empty.jsonl has no samples of these tasks"),
     ],
@@ -191,8 +191,14 @@ def test_wrong_words(here: Path, tiny_model: Path, words: list[str], message: st
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ('{"id": "1", "completions": "", "gold_output": 1}', "HumanEval; type: cgcli eval mtpb --judge s.jsonl"),
-        ('{"task_id": "S/none", "completion": ""}', "s.jsonl: no task 'S/none' in the data; --data FILE names other"),
+        (
+            '{"id": "1", "completions": "", "gold_output": 1}',
+            "a row has no task_id; type: cgcli eval mtpb --judge s.jsonl",
+        ),
+        (
+            '{"task_id": "S/none", "completion": ""}',
+            "s.jsonl has a sample of 'S/none', a task that the data does not have",
+        ),
     ],
 )
 def test_what_is_no_sample_is_named_and_nothing_is_written(here: Path, row: str, message: str) -> None:
@@ -216,7 +222,7 @@ def test_samples_of_another_seed_stay_and_are_told(here: Path, tiny_model: Path)
 def test_samples_of_another_model_or_other_settings_are_not_mixed(here: Path, tiny_model: Path) -> None:
     assert drawn(tiny_model, "--generate", "s.jsonl").status == 0
     done = drawn(tiny_model, "--generate", "s.jsonl", "--top-p", "0.5")
-    assert done.status == 2 and "s.jsonl has samples with top_p 0.95, not 0.5; name another file" in done.err
+    assert done.status == 2 and "s.jsonl has samples with top_p 0.95, not 0.5; choose another file" in done.err
 
 
 def test_without_a_sandbox_nothing_is_drawn_and_nothing_is_run(here: Path, tiny_model: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.cli.running import Ran
-from tests.evals.small import write_samples, write_tasks
+from tests.evals.tiny_humaneval import write_samples, write_tasks
 from tests.support.cli import run
 
 RIGHT = ("S/one", "    return 1\n")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.running import Ran, cgcli
-from tests.evals.small import samples
+from tests.evals.tiny_humaneval import samples
 from tests.support.patience import eventually
 
 PREFIX = "# Import libraries.\n\nimport numpy as np\n\n"
@@ -130,11 +130,11 @@ def test_a_table_for_a_person(tmp_path: Path, data: Path) -> None:
     ("words", "status", "line"),
     [
         (("--turns", "many"), 2, "--turns is 'many'; --turns multi, single or both"),
-        (("--shard", "4/3"), 2, "--shard is '4/3'; the parts of three are --shard 1/3, 2/3 and 3/3"),
+        (("--shard", "4/3"), 2, "invalid value '4/3' for --shard; use 1/3, 2/3 and 3/3 for three shards"),
         (("--rules", "papre"), 2, "no rules 'papre', did you mean 'paper'?"),
-        (("--judge", "nothing.jsonl"), 2, "there is no file nothing.jsonl"),
+        (("--judge", "nothing.jsonl"), 2, "nothing.jsonl does not exist"),
         (("--judge", "a", "--generate", "b"), 2, "--output, --generate and --judge name one file each"),
-        (("--data", "nothing.jsonl"), 2, "there is no file nothing.jsonl"),
+        (("--data", "nothing.jsonl"), 2, "nothing.jsonl does not exist"),
     ],
 )
 def test_wrong_words(words: tuple[str, ...], status: int, line: str, data: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import cgcli
-from tests.evals.report_files import humaneval, mtpb
-from tests.evals.small import write_tasks
+from tests.evals.run_files import humaneval, mtpb
+from tests.evals.tiny_humaneval import write_tasks
 from tests.support.patience import PATIENCE_S
 
 WITHOUT = """
@@ -36,7 +36,7 @@ def test_tables_on_stdout(tmp_path: Path) -> None:
         "MTPB, CODEGEN-350M-MONO Q4_0, T 0.2",
         "VERDICTS",
         "SPEED",
-        "TO REPEAT IT",
+        "HOW TO REPEAT IT",
         "SOURCES",
     ]
     rows = [line.split() for line in out.splitlines()]
@@ -80,11 +80,11 @@ def test_a_page_without_matplotlib_is_one_line(tmp_path: Path) -> None:
     words = ["eval", "report", str(humaneval(tmp_path / "h.jsonl")), "-o", str(tmp_path / "r.html")]
     done = subprocess.run([sys.executable, "-c", WITHOUT, *words], capture_output=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 1 and not (tmp_path / "r.html").exists()
-    assert done.stderr.decode() == "cgcli: a page with plots needs matplotlib; pip install 'cgcli[report]'\n"
+    assert done.stderr.decode() == "cgcli: plots need matplotlib; pip install 'cgcli[report]'\n"
     plain = subprocess.run(
         [sys.executable, "-c", WITHOUT, *words[:3]], capture_output=True, timeout=PATIENCE_S, check=False
     )
-    assert plain.returncode == 0 and b"pass@k in per cent" in plain.stdout
+    assert plain.returncode == 0 and b"HumanEval: pass@k, %" in plain.stdout
 
 
 @pytest.mark.parametrize("option", ["-o", "--csv"])
@@ -107,7 +107,7 @@ def test_a_run_without_verdicts(tmp_path: Path) -> None:
     file = humaneval(tmp_path / "h.jsonl")
     Path(f"{file}_results.jsonl").unlink()
     done = cgcli("eval", "report", str(file))
-    assert (done.status, done.err) == (1, f"cgcli: {file} has no verdicts; type: cgcli eval humaneval --judge {file}\n")
+    assert (done.status, done.err) == (1, f"cgcli: {file} is not judged; type: cgcli eval humaneval --judge {file}\n")
     assert cgcli("eval", "report", str(tmp_path / "none")).status == 2
 
 

@@ -13,7 +13,7 @@ import pytest
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, NetworkError
 from cgcli.core.progress import Silent
-from cgcli.evals.fetch import Published, fetch
+from cgcli.evals.fetch import PublishedFile, fetch
 from tests.hub.recording import Recorder
 
 DATA = b"tasks " * 20_000
@@ -48,9 +48,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
         server.shutdown()
 
 
-def published(server: _Server) -> Published:
+def published(server: _Server) -> PublishedFile:
     url = f"http://127.0.0.1:{server.server_port}/tasks.gz"
-    return Published("tasks.gz", url, len(DATA), hashlib.sha256(DATA).hexdigest(), "MIT")
+    return PublishedFile("tasks.gz", url, len(DATA), hashlib.sha256(DATA).hexdigest(), "MIT")
 
 
 def environment(tmp_path: Path, **variables: str) -> Environment:
@@ -69,7 +69,7 @@ def test_what_is_not_what_was_published_is_not_kept(server: _Server, tmp_path: P
     for data in (DATA[:-1] + b"x", DATA * 50, b""):
         server.data = data
         progress = Recorder()
-        with pytest.raises(NetworkError, match="has the hash"):
+        with pytest.raises(NetworkError, match="has the SHA-256"):
             fetch(published(server), environment(tmp_path), progress)
         assert progress.bars[0].done <= len(DATA) + 100_000  # and no more was read
     assert not (tmp_path / "data").exists()
@@ -81,11 +81,11 @@ def test_every_failure_says_how_to_go_on(server: _Server, tmp_path: Path) -> Non
         fetch(published(server), environment(tmp_path), Silent())
     assert "--data FILE" in missing.value.line
     server.status, server.data, server.promised = 200, DATA[:1000], len(DATA)
-    with pytest.raises(NetworkError, match="has the hash"):
+    with pytest.raises(NetworkError, match="has the SHA-256"):
         fetch(published(server), environment(tmp_path), Silent())
     with pytest.raises(NetworkError, match="HF_HUB_OFFLINE is set"):
         fetch(published(server), environment(tmp_path, HF_HUB_OFFLINE="1"), Silent())
-    closed = Published("tasks.gz", "http://127.0.0.1:1/tasks.gz", 1, "", "MIT")
+    closed = PublishedFile("tasks.gz", "http://127.0.0.1:1/tasks.gz", 1, "", "MIT")
     with pytest.raises(NetworkError, match="refused"):
         fetch(closed, environment(tmp_path), Silent())
 

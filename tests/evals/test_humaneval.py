@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.evals.humaneval import PUBLISHED, Check, Task, load
-from cgcli.evals.judging import Job, judge_all, timed, worker_count
-from cgcli.evals.verdicts import Result
+from cgcli.evals.humaneval import PUBLISHED, HumanEvalCheck, Task, load
+from cgcli.evals.judging import CheckResult, Job, judge_all, judging_policy, worker_count
 from cgcli.sandbox.run import run
-from tests.evals.small import ONE, TASKS, TWICE, write_tasks
+from tests.evals.tiny_humaneval import ONE, TASKS, TWICE, write_tasks
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("sandbox")
@@ -27,15 +26,15 @@ def tasks(shared: Path) -> dict[str, Task]:
     return load(path)
 
 
-def checked(task: Task, completion: str, cpu_s: float = 20.0) -> Result:
-    check = Check(task, completion, replace(timed(cpu_s), wall_s=PATIENCE_S))
+def checked(task: Task, completion: str, cpu_s: float = 20.0) -> CheckResult:
+    check = HumanEvalCheck(task, completion, replace(judging_policy(cpu_s), wall_s=PATIENCE_S))
     return check.result(run(check.source, policy=check.policy))
 
 
-def all_checked(completions: dict[str, tuple[Task, str, float]]) -> dict[str, Result]:
+def all_checked(completions: dict[str, tuple[Task, str, float]]) -> dict[str, CheckResult]:
     # Processor time decides; the clock is to be no judge of a busy machine.
-    policies = {cpu_s: replace(timed(cpu_s), wall_s=PATIENCE_S) for _, _, cpu_s in completions.values()}
-    checks = {name: Check(task, text, policies[cpu_s]) for name, (task, text, cpu_s) in completions.items()}
+    policies = {cpu_s: replace(judging_policy(cpu_s), wall_s=PATIENCE_S) for _, _, cpu_s in completions.values()}
+    checks = {name: HumanEvalCheck(task, text, policies[cpu_s]) for name, (task, text, cpu_s) in completions.items()}
     jobs = [Job(name, check.source, check.policy) for name, check in checks.items()]
     return {name: checks[name].result(verdict) for name, verdict in judge_all(jobs, worker_count())}
 
@@ -110,7 +109,7 @@ def test_who_leaves_before_the_tests_are_done_has_not_passed(completion: str) ->
 
 def test_leaving_well_has_a_word_of_its_own() -> None:
     result = checked(ONE, "    exit(0)\n")
-    assert (result.outcome, result.words) == ("exit", "failed: exit: it ended before the tests did")
+    assert (result.outcome, result.words) == ("exit", "failed: exit: it exited before its tests ended")
 
 
 RIGHT = [
@@ -164,7 +163,7 @@ def test_a_wrong_one_is_told_from_a_broken_one(completion: str, outcome: str, wo
 
 def test_two_programs_are_the_same_where_prompt_completion_and_test_are() -> None:
     def known(task: Task, completion: str) -> str:
-        return Check(task, completion).program
+        return HumanEvalCheck(task, completion).program_hash
 
     assert known(ONE, "x") == known(ONE, "x") != known(ONE, "y")
     assert known(ONE, "x") != known(TWICE, "x")
@@ -176,15 +175,15 @@ def test_a_file_of_tasks(tmp_path: Path, tasks: dict[str, Task]) -> None:
     assert list(tasks) == [f"HumanEval/{index}" for index in range(164)]
     twice = tmp_path / "twice.jsonl"
     twice.write_text((tmp_path / "tasks.jsonl").read_text() * 2)
-    with pytest.raises(CgcliError, match="S/one twice"):
+    with pytest.raises(CgcliError, match="S/one appears twice"):
         load(twice)
     twice.write_text('{"task_id": "a", "completion": "x"}\n')
-    with pytest.raises(CgcliError, match="a task without task_id, prompt, entry_point and test"):
+    with pytest.raises(CgcliError, match="a task lacks task_id, prompt, entry_point or test"):
         load(twice)
     twice.write_text("")
     with pytest.raises(CgcliError, match="has no tasks"):
         load(twice)
-    with pytest.raises(UsageError, match="there is no file"):
+    with pytest.raises(UsageError, match="does not exist"):
         load(tmp_path / "none")
 
 

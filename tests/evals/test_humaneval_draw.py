@@ -12,8 +12,7 @@ import pytest
 from cgcli.core.errors import ContextError, Interrupted, UsageError
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Request
-from cgcli.evals.humaneval import Task
-from cgcli.evals.humaneval_draw import KEY, PRESETS, Protocol, draw, heals, request
+from cgcli.evals.humaneval import PRESETS, HumanEvalKey, SamplePlan, Task, draw, needs_healing, request
 from cgcli.evals.samples import Row, Samples, check_same, read
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
@@ -22,7 +21,7 @@ from cgcli.program.truncate import CODEGEN
 
 PROMPT = "def f{}(x):\n    '''" + "Say what is asked. " * 6 + "'''\n"
 TASKS = {f"T/{n}": Task(f"T/{n}", PROMPT.format(n), f"f{n}", "") for n in range(4)}
-PROTOCOL = Protocol(5, (0.2, 0.8), Generation(Sampling(seed=3), max_tokens=12, rules=CODEGEN))
+PLAN = SamplePlan(5, (0.2, 0.8), Generation(Sampling(seed=3), max_tokens=12, rules=CODEGEN))
 FACTS = {"model": "tiny", "quant": "f16", "sha256": "00"}
 
 
@@ -32,15 +31,15 @@ def engine(tiny_model: Path, interrupt: Interrupt) -> Iterator[LlamaEngine]:
         yield engine
 
 
-def drawn(engine: LlamaEngine, path: Path, protocol: Protocol = PROTOCOL) -> list[dict[str, object]]:
+def drawn(engine: LlamaEngine, path: Path, plan: SamplePlan = PLAN) -> list[dict[str, object]]:
     """What a file lacks of them, drawn into it."""
-    return list(drawing(engine, path, protocol))
+    return list(drawing(engine, path, plan))
 
 
-def drawing(engine: LlamaEngine, path: Path, protocol: Protocol = PROTOCOL) -> Iterator[Row]:
-    with Samples(path, KEY) as samples:
-        missing = [key for key in protocol.keys(list(TASKS)) if key not in samples]
-        for row in draw(engine, missing, TASKS, protocol, FACTS):
+def drawing(engine: LlamaEngine, path: Path, plan: SamplePlan = PLAN) -> Iterator[Row]:
+    with Samples(path, HumanEvalKey._fields) as samples:
+        missing = [key for key in plan.keys(list(TASKS)) if key not in samples]
+        for row in draw(engine, missing, TASKS, plan, FACTS):
             samples.append(row)
             yield row
 
@@ -48,8 +47,8 @@ def drawing(engine: LlamaEngine, path: Path, protocol: Protocol = PROTOCOL) -> I
 def test_all_that_are_wanted_are_drawn_once(engine: LlamaEngine, tmp_path: Path) -> None:
     rows = drawn(engine, tmp_path / "s.jsonl")
     assert list(read(tmp_path / "s.jsonl")) == rows
-    keys = [tuple(row[name] for name in KEY) for row in rows]
-    assert sorted(map(str, keys)) == sorted(map(str, PROTOCOL.keys(list(TASKS)))) and len(set(keys)) == 40
+    keys = [tuple(row[name] for name in HumanEvalKey._fields) for row in rows]
+    assert set(keys) == set(PLAN.keys(list(TASKS))) and len(keys) == len(set(keys)) == 40
     assert {row["temperature"] for row in rows} == {0.2, 0.8} and all(row.items() >= FACTS.items() for row in rows)
 
 
@@ -76,7 +75,7 @@ def test_a_run_that_was_ended_goes_on_to_the_same_samples(engine: LlamaEngine, t
 
 
 def test_more_samples_are_those_that_a_larger_run_would_have(engine: LlamaEngine, tmp_path: Path) -> None:
-    few = drawn(engine, tmp_path / "s.jsonl", replace(PROTOCOL, n=2))
+    few = drawn(engine, tmp_path / "s.jsonl", replace(PLAN, n=2))
     more = drawn(engine, tmp_path / "s.jsonl")
     assert (len(few), len(more)) == (16, 24)
     assert sorted(map(str, [*few, *more])) == sorted(map(str, drawn(engine, tmp_path / "whole.jsonl")))
@@ -85,8 +84,8 @@ def test_more_samples_are_those_that_a_larger_run_would_have(engine: LlamaEngine
 def test_a_sample_is_what_the_engine_says_to_its_prompt(engine: LlamaEngine, tmp_path: Path) -> None:
     row = next(row for row in drawn(engine, tmp_path / "s.jsonl") if row["index"] == 4 and row["temperature"] == 0.8)
     task = TASKS[str(row["task_id"])]
-    how = replace(PROTOCOL.generation.sampling, temperature=0.8)
-    alone = Request(task.prompt.encode(), how, lambda: PROTOCOL.generation.cutter(b"\n"), 12, 0, 4)
+    how = replace(PLAN.generation.sampling, temperature=0.8)
+    alone = Request(task.prompt.encode(), how, lambda: PLAN.generation.cutter(b"\n"), 12, 0, 4)
     assert "".join(engine.stream(alone)) == row["completion"]
 
 
@@ -96,7 +95,7 @@ def test_few_requests_wait_at_a_time(engine: LlamaEngine) -> None:
     def requests() -> Iterator[Request]:
         nonlocal taken
         for taken in range(1, 201):
-            yield request(TASKS["T/0"], PROTOCOL, 0.8, taken, heal=False)
+            yield request(TASKS["T/0"], PLAN, 0.8, taken, heal=False)
 
     found = engine.complete(requests())
     for count, _ in enumerate(islice(found, 50), 1):
@@ -129,28 +128,28 @@ def test_a_prompt_that_does_not_fit_is_an_error(tiny_model: Path, interrupt: Int
 def test_a_line_end_is_left_to_the_first_token_where_a_tokenizer_merges_it(
     engine: LlamaEngine, embedded_model: Path, interrupt: Interrupt
 ) -> None:
-    assert not heals(engine)
+    assert not needs_healing(engine)
     with LlamaEngine(embedded_model, interrupt=interrupt) as smol:
-        assert heals(smol)
-        asked = request(TASKS["T/0"], PROTOCOL, 0.0, 0, heal=True)
+        assert needs_healing(smol)
+        asked = request(TASKS["T/0"], PLAN, 0.0, 0, heal=True)
         assert "".join(smol.stream(asked)).startswith("    ")
 
 
 def test_samples_drawn_otherwise_are_not_mixed(engine: LlamaEngine, tmp_path: Path) -> None:
-    drawn(engine, tmp_path / "s.jsonl", replace(PROTOCOL, n=1))
-    check_same(tmp_path / "s.jsonl", {"sha256": "00", **PROTOCOL.facts})
+    drawn(engine, tmp_path / "s.jsonl", replace(PLAN, n=1))
+    check_same(tmp_path / "s.jsonl", {"sha256": "00", **PLAN.facts})
     with pytest.raises(UsageError, match="samples with sha256 00, not 11"):
         check_same(tmp_path / "s.jsonl", {"sha256": "11"})
     with pytest.raises(UsageError, match="samples with max_tokens 12, not 256"):
-        check_same(tmp_path / "s.jsonl", {**PROTOCOL.facts, "max_tokens": 256})
+        check_same(tmp_path / "s.jsonl", {**PLAN.facts, "max_tokens": 256})
 
 
 def test_which_samples_are_wanted() -> None:
-    assert len(list(PROTOCOL.keys(["a", "b"]))) == 20
+    assert len(list(PLAN.keys(["a", "b"]))) == 20
     row = {"task_id": "a", "temperature": 0.2, "seed": 3, "index": 4}
-    assert PROTOCOL.wants(row)
+    assert PLAN.includes(row)
     for other in ({"index": 5}, {"seed": 4}, {"temperature": 0.6}, {"index": None}):
-        assert not PROTOCOL.wants(row | other)
+        assert not PLAN.includes(row | other)
 
 
 def test_the_presets_are_the_papers_and_evalplus() -> None:

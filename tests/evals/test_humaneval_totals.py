@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from cgcli.evals.humaneval_totals import Totals
-from cgcli.evals.verdicts import Judged, Result
+from cgcli.evals.judging import CheckResult, JudgedSample
 
 
 def total(*rows: tuple[str, float | None, str]) -> Totals:
     totals = Totals()
     for task, temperature, outcome in rows:
         row = {"task_id": task} | ({} if temperature is None else {"temperature": temperature})
-        totals.add(Judged(row, Result(outcome, "", 0.0), False))
+        totals.add(JudgedSample(row, CheckResult(outcome, "", 0.0), False))
     return totals
 
 

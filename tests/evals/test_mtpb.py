@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.evals.mtpb import ODDITIES, PUBLISHED, Problem, load, oddities
+from cgcli.evals.mtpb import ODDITIES, PUBLISHED, Problem, SampleSpec, Turns, load, oddities
 
 ROW = {"id": "7", "category": "math", "prompts": ["Add {a}.", "Print {a}."], "inputs": [{"a": 1}], "outputs": [2]}
 
@@ -49,8 +49,13 @@ def test_inputs_are_filled_in_and_in_one_turn_every_prompt_is_a_comment(tmp_path
     found = problem(tmp_path, max_gen_length=10)
     (case,) = found.cases()
     assert (case.prompts, case.input, case.expected) == (("Add 1.", "Print 1."), {"a": 1}, 2)
-    assert found.asked(case, "multi") == (("Add 1.", "Print 1."), 10)
-    assert found.asked(case, "single") == (("Add 1.\n# Print 1.",), 20)
+
+    def spec(turns: Turns) -> tuple[tuple[str, ...], int]:
+        one = SampleSpec(case, turns, 0)
+        return one.prompts, one.max_tokens
+
+    assert spec("multi") == (("Add 1.", "Print 1."), 10)
+    assert spec("single") == (("Add 1.\n# Print 1.",), 20)
 
 
 def test_a_problem_that_says_no_length_has_256(tmp_path: Path) -> None:
@@ -62,5 +67,5 @@ def test_a_problem_that_says_no_length_has_256(tmp_path: Path) -> None:
                 {"max_gen_length": "many"}, {"outputs": None}],
 )  # fmt: skip
 def test_what_is_no_problem_is_an_error_that_names_the_file(tmp_path: Path, changes: dict[str, object]) -> None:
-    with pytest.raises(CgcliError, match=r"problems\.jsonl is no file of MTPB's"):
+    with pytest.raises(CgcliError, match=r"problems\.jsonl is not an MTPB file"):
         problem(tmp_path, **changes)

@@ -11,8 +11,7 @@ import pytest
 
 from cgcli.core.errors import Interrupted
 from cgcli.engine.engine import LlamaEngine
-from cgcli.evals.mtpb import PREFIX, Problem, Turns
-from cgcli.evals.mtpb_draw import Sample, Wanted, cells, draw
+from cgcli.evals.mtpb import PREFIX, Problem, Sample, SampleSpec, Turns, cells_needed, draw
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.program.program import PAPER, Program
@@ -26,9 +25,9 @@ PROBLEMS = [
 GENERATION = Generation(Sampling(temperature=1.0, top_p=0.95, seed=3), rules=CODEGEN)
 
 
-def wanted(n: int = 2) -> list[Wanted]:
+def specs(n: int = 2) -> list[SampleSpec]:
     return [
-        Wanted(case, turns, index)
+        SampleSpec(case, turns, index)
         for problem in PROBLEMS
         for case in problem.cases()
         for turns in get_args(Turns)
@@ -42,13 +41,12 @@ def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
         yield engine
 
 
-def alone(engine: LlamaEngine, one: Wanted) -> tuple[str, float]:
+def alone(engine: LlamaEngine, one: SampleSpec) -> tuple[str, float]:
     """The program and the perplexity of its prompts, drawn turn by turn by a session."""
-    prompts, most = one.case.problem.asked(one.case, one.turns)
-    how = Generation(GENERATION.sampling, most, CODEGEN, redraws=0)
+    how = Generation(GENERATION.sampling, one.max_tokens, CODEGEN, redraws=0)
     session = Session(engine, Program(PREFIX, (), PAPER), how, fold=False)
     logprobs: list[float] = []
-    for prompt in prompts:
+    for prompt in one.prompts:
         reading = session.read(session.plan(prompt))
         logprobs += [score.logprob for score in reading.scores]
         pieces = session.draw(reading, first=one.index)
@@ -62,18 +60,18 @@ def alone(engine: LlamaEngine, one: Wanted) -> tuple[str, float]:
 
 
 def test_side_by_side_is_one_after_the_other(engine: LlamaEngine) -> None:
-    asked = wanted()
+    asked = specs()
     drawn = list(draw(engine, asked, GENERATION))
-    assert len(drawn) == len(asked) and all(any(one.wanted is other for other in asked) for one in drawn)
+    assert len(drawn) == len(asked) and all(any(one.spec is other for other in asked) for one in drawn)
     assert len({one.program.source() for one in drawn}) == len(asked)  # each has draws of its own
     for one in drawn:
-        text, perplexity = alone(engine, one.wanted)
+        text, perplexity = alone(engine, one.spec)
         assert one.program.source() == text
         assert one.prompt_perplexity == pytest.approx(perplexity, rel=1e-6)
 
 
 def test_a_row_is_as_the_papers_sampler_writes_it(engine: LlamaEngine) -> None:
-    multi, single = (next(draw(engine, [one], GENERATION)).row() for one in wanted(1)[-2:])
+    multi, single = (next(draw(engine, [one], GENERATION)).row() for one in specs(1)[-2:])
     assert multi["prompts_completions"][:2] == [PREFIX, "# Two\nlines.\n"]
     assert single["prompts_completions"][:2] == [PREFIX, "# Two\nlines.\n# Print.\n"]
     for row, turns in ((multi, 2), (single, 1)):
@@ -87,21 +85,21 @@ def test_a_row_is_as_the_papers_sampler_writes_it(engine: LlamaEngine) -> None:
 def test_a_program_that_fills_the_window_ends_there(tiny_model: Path) -> None:
     with LlamaEngine(tiny_model, interrupt=Interrupt(), ctx=80, sequences=2) as small:
         (case, _) = PROBLEMS[0].cases()
-        (one,) = draw(small, [Wanted(case, "multi", 0)], GENERATION)
+        (one,) = draw(small, [SampleSpec(case, "multi", 0)], GENERATION)
     assert one.finish_reasons[-1] == "context" and 1 <= len(one.program.turns) < 3
 
 
 def test_prompts_that_fill_the_window_are_a_sample_without_code(tiny_model: Path) -> None:
     with LlamaEngine(tiny_model, interrupt=Interrupt(), ctx=50, sequences=2) as small:
-        drawn = list(draw(small, wanted(1), GENERATION))
-    assert len(drawn) == len(wanted(1)) and all(one.finish_reasons == ("context",) for one in drawn)
+        drawn = list(draw(small, specs(1), GENERATION))
+    assert len(drawn) == len(specs(1)) and all(one.finish_reasons == ("context",) for one in drawn)
     assert {one.program.source() for one in drawn} == {PREFIX} and drawn[0].row()["prompt_perplexity"] is None
 
 
 def test_ctrl_c_gives_up_what_is_not_done(tiny_model: Path) -> None:
     interrupt = Interrupt()
     found: list[Sample] = []
-    asked = [one for one in wanted(4) if one.turns == "single"]
+    asked = [one for one in specs(4) if one.turns == "single"]
     with LlamaEngine(tiny_model, interrupt=interrupt, sequences=2) as engine:
         with pytest.raises(Interrupted):
             for one in draw(engine, asked, GENERATION):
@@ -112,6 +110,6 @@ def test_ctrl_c_gives_up_what_is_not_done(tiny_model: Path) -> None:
 
 
 def test_there_is_room_for_what_is_drawn_together(engine: LlamaEngine) -> None:
-    asked = wanted(1)
+    asked = specs(1)
     least = min(sum(len(prompt) for prompt in one.case.prompts) for one in asked)
-    assert cells(engine, asked) > engine.sequences * (len(PREFIX) // 2 + least // 2)
+    assert cells_needed(engine, asked) > engine.sequences * (len(PREFIX) // 2 + least // 2)

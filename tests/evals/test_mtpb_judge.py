@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.evals.mtpb_judge import Question, Rules, questions
+from cgcli.evals.judging import Judge, results_path
+from cgcli.evals.mtpb_judge import MTPBCheck, MTPBRules, checker
 from cgcli.evals.samples import read
-from cgcli.evals.verdicts import Judge, results_path
 from cgcli.sandbox.run import run
 from tests.support.patience import PATIENCE_S
 
 NUMPY = "import numpy as np\n"
-ENOUGH = Rules(seconds=20)
-STRICT = Rules("strict", seconds=20)
+ENOUGH = MTPBRules(seconds=20)
+STRICT = MTPBRules("strict", seconds=20)
 
 
 pytestmark = pytest.mark.usefixtures("sandbox")
@@ -52,7 +52,7 @@ pytestmark = pytest.mark.usefixtures("sandbox")
     ],
 )
 def test_verdicts(program: str, expected: Any, paper: str, strict: str) -> None:
-    asked = Question(program, expected, Rules(seconds=0.5) if "while True" in program else ENOUGH)
+    asked = MTPBCheck(program, expected, MTPBRules(seconds=0.5) if "while True" in program else ENOUGH)
     verdict = run(asked.source, policy=replace(asked.policy, wall_s=PATIENCE_S))
     assert asked.result(verdict).outcome == paper
     assert replace(asked, rules=STRICT).result(verdict).outcome == strict
@@ -75,17 +75,17 @@ def test_verdicts(program: str, expected: Any, paper: str, strict: str) -> None:
     ],
 )
 def test_numpy_is_there_when_it_is_used(program: str) -> None:
-    asked = Question(program, 5, Rules("strict"))
+    asked = MTPBCheck(program, 5, MTPBRules("strict"))
     assert asked.result(run(asked.source, policy=asked.policy)).passed
 
 
 def test_a_sample_that_does_not_use_numpy_does_not_wait_for_it() -> None:
-    asked = Question(f"{NUMPY}import sys\nprint(sum(name.startswith('numpy') for name in sys.modules))", 1, ENOUGH)
+    asked = MTPBCheck(f"{NUMPY}import sys\nprint(sum(name.startswith('numpy') for name in sys.modules))", 1, ENOUGH)
     assert asked.result(run(asked.source, policy=asked.policy)).passed
 
 
 def test_what_is_expected_does_not_come_to_the_sandbox() -> None:
-    source = Question("print(3)", "the answer", ENOUGH).source
+    source = MTPBCheck("print(3)", "the answer", ENOUGH).source
     assert b"print(3)" in source and b"the answer" not in source
 
 
@@ -95,8 +95,8 @@ def rows(file: Path, *programs: tuple[str, Any]) -> Path:
     return file
 
 
-def outcomes(file: Path, rules: Rules = ENOUGH) -> tuple[list[tuple[str, bool]], int]:
-    with Judge(file, questions(file, rules), workers=2, facts={"rules": rules.name}) as judge:
+def outcomes(file: Path, rules: MTPBRules = ENOUGH) -> tuple[list[tuple[str, bool]], int]:
+    with Judge(file, checker(file, rules), workers=2, facts={"rules": rules.name}) as judge:
         judged = [(one.result.outcome, one.earlier) for one in judge.judge(read(file))]
         return sorted(judged), judge.known
 
@@ -118,7 +118,7 @@ def test_verdicts_are_kept_beside_the_samples_and_each_program_runs_once(tmp_pat
 
 def test_a_run_goes_on_and_other_rules_begin_anew(tmp_path: Path) -> None:
     file = rows(tmp_path / "s.jsonl", ("print('3')", 3), ("print(4)", 4))
-    with Judge(file, questions(file, ENOUGH), workers=1) as judge:
+    with Judge(file, checker(file, ENOUGH), workers=1) as judge:
         next(judge.judge(read(file)))  # killed after the first
     judged, known = outcomes(file)
     assert known >= 1 and [outcome for outcome, _ in judged] == ["passed", "passed"]
@@ -137,5 +137,5 @@ def test_samples_that_were_exchanged_are_judged_anew(tmp_path: Path) -> None:
 def test_what_is_no_sample_is_an_error(tmp_path: Path, row: dict[str, object]) -> None:
     file = tmp_path / "s.jsonl"
     file.write_text(json.dumps(row) + "\n")
-    with pytest.raises(CgcliError, match="is no sample of MTPB"):
+    with pytest.raises(CgcliError, match="is not a file of MTPB samples"):
         outcomes(file)

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.evals.ray_cluster import _IN_FLIGHT, _ROWS, _connected, _Driver, _Member, _told, _Worker
+from cgcli.evals.ray_cluster import _MAX_IN_FLIGHT, _ROWS_PER_CALL, _connected, _Driver, _Member, _Worker, _worker_error
 from cgcli.evals.samples import Key, Row
-from tests.evals.small import samples, write_tasks
+from tests.evals.tiny_humaneval import samples, write_tasks
 
 
 def drawing(cpus: int) -> Callable[[Iterable[int]], Iterator[Row]]:
@@ -43,7 +43,7 @@ def test_a_worker_draws_on_between_calls() -> None:
     worker = _Worker(drawing, 2)
     assert worker.more([]) == []
     first = worker.more(range(20))
-    assert len(first) == _ROWS and all(row["cpus"] == 2 for row in first)
+    assert len(first) == _ROWS_PER_CALL and all(row["cpus"] == 2 for row in first)
     found = [*first, *worker.more([20, 21]), *worker.more([]), *worker.more([])]
     assert sorted(row["key"] for row in found) == list(range(22)) and worker.more([]) == []
     assert [row["key"] for row in worker.more([30])] == [30]
@@ -67,7 +67,7 @@ class Cluster:
 
     def wait(self, calls: list[Call], timeout: float) -> tuple[list[Call], list[Call]]:
         assert len(calls) == len(set(calls)) > 0 and timeout > 0
-        self.most = max(self.most, *(len(member.held) for member in self.members))
+        self.most = max(self.most, *(len(member.in_flight) for member in self.members))
         return [self.pick([call for call in calls if not call.actor.pending])], []
 
     def get(self, call: Call) -> list[Row]:
@@ -106,8 +106,8 @@ def test_all_is_drawn_once_whoever_is_lost(seed: int) -> None:
     cluster = Cluster(4, lost.__contains__, seed)
     found, notes = rows(cluster, 300)
     assert sorted(found) == list(range(300))
-    assert len(cluster.killed) == sum("lost" in note for note in notes) == len(lost)
-    assert cluster.most <= _IN_FLIGHT
+    assert len(cluster.killed) == sum("died" in note for note in notes) == len(lost)
+    assert cluster.most <= _MAX_IN_FLIGHT
 
 
 def test_the_last_samples_are_not_all_one_workers() -> None:
@@ -116,9 +116,9 @@ def test_the_last_samples_are_not_all_one_workers() -> None:
 
 
 def test_where_all_are_lost_it_says_how_to_go_on() -> None:
-    with pytest.raises(CgcliError, match="all workers are lost") as caught:
+    with pytest.raises(CgcliError, match="all workers have died") as caught:
         rows(Cluster(3, lambda call: call > 5), 300)
-    assert caught.value.hint == "the same command goes on where it was"
+    assert caught.value.hint == "run the same command again to resume"
 
 
 def test_a_worker_that_has_not_begun_holds_nothing_up() -> None:
@@ -130,10 +130,10 @@ def test_a_worker_that_has_not_begun_holds_nothing_up() -> None:
 def test_what_a_worker_says_comes_with_its_name() -> None:
     error = Cluster.exceptions.RayTaskError()
     error.cause = UsageError("no", hint="yes")
-    told = _told(error, "machine 1")
+    told = _worker_error(error, "machine 1")
     assert (type(told), told.line) == (UsageError, "machine 1: no; yes")
     error.cause = ModuleNotFoundError("No module named 'cgcli'")
-    assert "No module named" in _told(error, "machine 1").line
+    assert "No module named" in _worker_error(error, "machine 1").line
 
 
 def test_what_ray_prints_stays_off_stdout(capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,6 +201,6 @@ def test_ctrl_c_and_a_machine_killed_midway_and_nothing_is_lost(cluster: Any, tm
     out, err = running.communicate(timeout=240)
     assert running.returncode == 0, err
     assert json.loads(out)["n_samples"] == 800 and path.read_bytes().startswith(there)
-    assert "Ray: workers: 2, on " in err and " is lost, its " in err
+    assert "Ray: 2 workers on " in err and " died; others redo its " in err
     assert subprocess.run([*command, "whole.jsonl"], cwd=tmp_path, capture_output=True, check=False).returncode == 0
     assert samples(path.read_bytes()) == samples((tmp_path / "whole.jsonl").read_bytes())

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from cgcli.evals.mtpb import Problem
-from cgcli.evals.report.numbers import Number, as_csv, numbers
-from cgcli.evals.report.published import PAPER, beside, published
-from cgcli.evals.report.repeat import commands
-from cgcli.evals.report.runs import Run, read_runs
+from cgcli.evals.report.numbers import Number, as_csv, commands, numbers
+from cgcli.evals.report.published import PAPER, group_by_model, published
+from cgcli.evals.report.runs import EvalRun, read_runs
 from cgcli.hub.catalog import load_catalog
-from tests.evals.report_files import humaneval, mtpb, problem, task, write
+from tests.evals.run_files import humaneval, mtpb, problem, task, write
 
 
-def read(*paths: Path) -> list[Run]:
+def read(*paths: Path) -> list[EvalRun]:
     return read_runs(paths, {})
 
 
@@ -129,7 +128,7 @@ def test_published_numbers_are_those_that_somebody_read(tmp_path: Path) -> None:
 def test_a_models_published_numbers_stand_beside_its_runs(tmp_path: Path) -> None:
     file = write(tmp_path / "h.jsonl", [task(0, 0, "passed"), task(0, 0, "passed", model="smollm2-135m")])
     runs = read(file)
-    groups = list(beside(runs, published(runs)))
+    groups = list(group_by_model(runs, published(runs)))
     assert [(len(own), len(theirs)) for own, theirs in groups[:2]] == [(1, 3), (1, 0)]
     assert [theirs[0].model for _, theirs in groups[2:]] == list(PAPER[1:])
 

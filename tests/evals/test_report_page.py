@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.evals.passk import Estimate
+from cgcli.evals.passk import Mean
 from cgcli.evals.report.page import page
 from cgcli.evals.report.parts import difference, rate, share
 from cgcli.evals.report.published import published
 from cgcli.evals.report.runs import read_runs
 from cgcli.evals.report.sections import sections
-from tests.evals.report_files import humaneval, mtpb, task, write
+from tests.evals.run_files import humaneval, mtpb, task, write
 from tests.support.patience import PATIENCE_S
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'cgcli[report]'")
@@ -118,9 +118,9 @@ def test_tables_have_headers_and_charts_have_words(html: str) -> None:
     assert headers and all(header.get("scope") in {"col", "row"} for header in headers)
 
 
-def test_charts_take_the_pages_colours_and_letters(html: str) -> None:
+def test_charts_take_the_pages_colors_and_letters(html: str) -> None:
     for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
-        assert not re.search(r"#[0-9a-f]{6}\b(?!\d)[;\"]", svg), "a colour of matplotlib's"
+        assert not re.search(r"#[0-9a-f]{6}\b(?!\d)[;\"]", svg), "a color of matplotlib's"
         assert "font-family" not in svg and "<text" in svg and "var(--ink)" in svg
 
 
@@ -141,8 +141,8 @@ def test_numbers_in_the_page(html: str) -> None:
     assert {"12.8", "published [1]", "50.0 (0.0–100.0)", "17.0", "5.8"} <= cells
     text = " ".join(text for _, text in Elements(html).text)
     for words in (
-        "#10: its second and fifth",
-        "#41: None is expected",
+        "Problem 10: the second and fifth",
+        "Problem 41: two inputs expect None",
         "cgcli eval humaneval -m codegen-350m-mono:q4_0",
     ):
         assert words in text
@@ -163,9 +163,9 @@ def test_a_part_of_the_problems_is_told_to_be_one(tmp_path: Path) -> None:
     rows = [task(number, 0, "passed") for number in range(3)] + [task(0, 0, "passed", temperature=0.8)]
     told = next(iter(sections(read_runs([write(tmp_path / "h.jsonl", rows)], {}), []))).listed
     assert told == [
-        "HumanEval, codegen-350m-mono: 1 to 3 of 164 problems: not to be compared with published numbers",
-        "HumanEval, codegen-350m-mono: not each temperature was asked the same problems, so only those compare that "
-        "were asked all",
+        "HumanEval, codegen-350m-mono: only 1 to 3 of 164 problems, so do not compare with published numbers",
+        "HumanEval, codegen-350m-mono: temperatures cover different problems; the best is chosen among those that "
+        "cover all",
     ]
     rows = [task(number, 0, "passed") for number in range(164)]
     assert not next(iter(sections(read_runs([write(tmp_path / "h.jsonl", rows)], {}), []))).listed
@@ -174,15 +174,15 @@ def test_a_part_of_the_problems_is_told_to_be_one(tmp_path: Path) -> None:
 def test_numbers_are_written_with_their_intervals_where_they_have_one() -> None:
     assert rate(0.128, (0.091, 0.169)) == "12.8 (9.1–16.9)"
     assert rate(0.0) == "0.0" and rate(None) == "–"
-    assert difference(Estimate(0.031, (-0.002, 0.064))) == "+3.1 (−0.2 to +6.4)"
-    assert difference(Estimate(0.0, None)) == "+0.0"
+    assert difference(Mean(0.031, (-0.002, 0.064))) == "+3.1 (−0.2 to +6.4)"
+    assert difference(Mean(0.0, None)) == "+0.0"
     assert share(0.128, (0.091, 0.169)) == "12.8 % (9.1 to 16.9)"
     assert share(0.0, None) == "0.0 %" and share(None, None) == "-"
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Source: WCAG 2.2, relative luminance."""
-    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    parts = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -193,10 +193,10 @@ def test_contrast_light_and_dark(html: str) -> None:
         dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", html, re.DOTALL)
     ]
     assert len(schemes) == 2
-    for colours in schemes:
-        paper = luminance(colours["paper"])
-        for name in colours.keys() - {"paper", "faint"}:
-            low, high = sorted((paper, luminance(colours[name])))
+    for colors in schemes:
+        paper = luminance(colors["paper"])
+        for name in colors.keys() - {"paper", "faint"}:
+            low, high = sorted((paper, luminance(colors[name])))
             assert (high + 0.05) / (low + 0.05) >= (3 if name.startswith("series") else 4.5), name
 
 
@@ -217,9 +217,9 @@ def test_in_a_browser_without_a_network(tmp_path: Path, width: int, dark: bool) 
     shown, said = browse(tmp_path / "measured.html", width, dark)
     found = re.search(r'data-seen="([^"]*)"', shown)
     assert found, said
-    window, content, chart, colour = found[1].split("|")
+    window, content, chart, color = found[1].split("|")
     assert int(window) == width and int(content) <= width and 340 < float(chart) <= width
-    assert colour == ("rgb(23, 24, 26)" if dark else "rgb(253, 253, 252)")
+    assert color == ("rgb(23, 24, 26)" if dark else "rgb(253, 253, 252)")
 
 
 def browse(path: Path, width: int, dark: bool) -> tuple[str, str]:

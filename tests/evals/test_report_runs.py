@@ -9,11 +9,11 @@ import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.evals.report.numbers import numbers
-from cgcli.evals.report.runs import Run, read_runs
-from tests.evals.report_files import humaneval, mtpb, problem, task, write
+from cgcli.evals.report.runs import EvalRun, read_runs
+from tests.evals.run_files import humaneval, mtpb, problem, task, write
 
 
-def one(*paths: Path) -> Run:
+def one(*paths: Path) -> EvalRun:
     (run,) = read_runs(paths, {})
     return run
 
@@ -101,7 +101,7 @@ def test_samples_without_a_verdict_are_told_and_do_not_count(tmp_path: Path) -> 
 
 def test_a_run_none_of_which_is_judged_is_not_left_out(tmp_path: Path) -> None:
     file = write(tmp_path / "run.jsonl", [task(0, 0, "passed"), task(0, 0, "", model="other")])
-    with pytest.raises(CgcliError, match="no verdicts on its samples of other q4_0"):
+    with pytest.raises(CgcliError, match="the samples of other q4_0 in"):
         read_runs([file], {})
 
 
@@ -120,7 +120,7 @@ def test_a_run_without_verdicts_says_what_to_type(tmp_path: Path, make: object, 
     assert callable(make)
     file = make(tmp_path / "run.jsonl")
     (tmp_path / "run.jsonl_results.jsonl").unlink()
-    with pytest.raises(CgcliError, match="has no verdicts") as caught:
+    with pytest.raises(CgcliError, match="is not judged") as caught:
         read_runs([file], {})
     assert caught.value.line.endswith(f"type: cgcli eval {benchmark} --judge {file}")
 
@@ -128,7 +128,7 @@ def test_a_run_without_verdicts_says_what_to_type(tmp_path: Path, make: object, 
 def test_verdicts_on_other_samples_are_refused(tmp_path: Path) -> None:
     file = humaneval(tmp_path / "run.jsonl")
     file.write_text(file.read_text().replace("return 3", "return 4"))
-    with pytest.raises(CgcliError, match="verdicts on other samples"):
+    with pytest.raises(CgcliError, match="belongs to other samples"):
         read_runs([file], {})
 
 
@@ -136,7 +136,7 @@ def test_verdicts_on_other_samples_are_refused(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("", "has no samples"),
-        ('{"prompt": "x"}\n', "line 1 is no sample of HumanEval or MTPB"),
+        ('{"prompt": "x"}\n', "line 1 is not a sample of HumanEval or MTPB"),
         ("[1]\n", "line 1 is not a JSON object: it is a list of 1"),
     ],
 )
@@ -149,10 +149,10 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, words: s
 def test_a_row_that_lacks_its_name_is_refused(tmp_path: Path) -> None:
     row, outcome = task(0, 0, "passed")
     del row["task_id"]
-    with pytest.raises(CgcliError, match="line 1 is no sample of HumanEval: KeyError"):
+    with pytest.raises(CgcliError, match="line 1 is not a sample of HumanEval: KeyError"):
         read_runs([write(tmp_path / "run.jsonl", [(row, outcome)])], {})
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no file .*none\.jsonl"):
+    with pytest.raises(UsageError, match=r"none\.jsonl does not exist"):
         read_runs([tmp_path / "none.jsonl"], {})

@@ -1,4 +1,4 @@
-"""Files of samples: what is appended is there, a key comes once, a killed run goes on."""
+"""Files of samples: appended rows persist, keys are unique, a killed run resumes; and shards of a benchmark."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.evals.samples import Samples, read, written
+from cgcli.evals.samples import Samples, Shard, read, written
 from tests.support.patience import eventually
 
 KEY = ("task_id", "index")
@@ -34,7 +34,7 @@ def test_what_is_appended_is_read_again_and_known_by_its_key(tmp_path: Path) -> 
         assert list(read(path)) == rows  # before it is closed
     with Samples(path, KEY) as samples:
         assert len(samples) == 3 and ("a", 1) in samples and ("b", 1) not in samples
-        with pytest.raises(ValueError, match="there is a row"):
+        with pytest.raises(ValueError, match="already has a row"):
             samples.append(row("b", 0, "other"))
         samples.append(row("b", 1))
     assert list(read(path)) == [*rows, row("b", 1)]
@@ -91,7 +91,7 @@ def test_what_is_no_row_is_an_error_with_its_line_and_the_file_stays(tmp_path: P
         with pytest.raises(CgcliError, match="line 2 is not a JSON object"):
             opening()
     assert path.read_bytes().endswith(b"[1]\n")
-    with pytest.raises(UsageError, match="there is no file"):
+    with pytest.raises(UsageError, match="does not exist"):
         list(read(tmp_path / "none"))
 
 
@@ -149,3 +149,27 @@ def test_a_killed_writer_leaves_whole_lines_and_the_next_goes_on(tmp_path: Path)
         found = [one["index"] for one in read(path)]
         assert len(found) >= least and found == list(range(len(found)))
     assert all(json.loads(line) for line in path.read_text().splitlines()[:-1])
+
+
+# --- shards
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 200])
+def test_parts_are_all_tasks_each_once(count: int) -> None:
+    tasks = list(range(164))
+    parts = [Shard.parse(f"{number}/{count}").part(tasks) for number in range(1, count + 1)]
+    assert sorted(task for part in parts for task in part) == tasks
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_a_part_is_every_nth() -> None:
+    shard = Shard.parse("2/3")
+    assert (shard.part("abcdefgh"), str(shard), shard.suffix) == (["b", "e", "h"], "2/3", ".2-of-3")
+
+
+@pytest.mark.parametrize(
+    "words", ["", "1", "1/", "/3", "0/3", "4/3", "1/0", "-1/3", "1/3/5", "1 / 3", "a/b", "1/3\n", "१/३"]
+)
+def test_other_words_are_refused(words: str) -> None:
+    with pytest.raises(UsageError, match="invalid value"):
+        Shard.parse(words)

@@ -1,67 +1,67 @@
-"""All numbers of the runs in one long table, a line each, as other tools read them."""
+"""What a report exports for other tools: every number in one table, and the commands that repeat each run."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
-from cgcli.evals.analysis import problem_rates
 from cgcli.evals.humaneval import KS
-from cgcli.evals.passk import Estimate, estimate
-from cgcli.evals.report.published import Published
-from cgcli.evals.report.repeat import commands
-from cgcli.evals.report.runs import Run
+from cgcli.evals.mtpb_analysis import problem_rates
+from cgcli.evals.passk import Mean, bootstrap_mean
+from cgcli.evals.report.published import PublishedNumber
+from cgcli.evals.report.runs import PROBLEMS, Benchmark, EvalRun
+
+GROUPS = ("category", "number_of_turns", "difficulty")
+"""Groups of MTPB's problems; `analyze` has them as `by_GROUP`."""
+_FIRST = {"humaneval": 0, "mtpb": 1}  # the number of a benchmark's first problem
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number of a run. model: the run's label; low, high: its interval; n: samples behind it.
+    """A number of a run.
 
-    measure: `pass@k` and `best pass@k` (of the temperatures) for HumanEval; `pass/TURNS`, `pass/TURNS/BY/GROUP`,
-    `perplexity/TURNS/WHICH` and `gain` (multi less single) for MTPB; `verdict/OUTCOME` (how many); `tokens/s`,
-    `samples/s`; of others `published/MEASURE`. Rates are fractions, perplexities per token.
+    The measures are `pass@k` and `best pass@k` (of the temperatures) for HumanEval; `pass/TURNS`,
+    `pass/TURNS/BY/GROUP`, `perplexity/TURNS/OUTCOME` and `gain` (multi minus single) for MTPB; `verdict/OUTCOME` (a
+    number of samples); `tokens/s` and `samples/s`; for published numbers `published/MEASURE`.
     """
 
     benchmark: str
-    model: str
+    model: str  # the run's label
     quant: str
     temperature: float | None
     measure: str
     k: int | None
-    value: float
-    low: float | None
+    value: float  # rates are fractions, perplexities per token
+    low: float | None  # of the interval
     high: float | None
-    n: int | None
+    n: int | None  # samples behind the number
 
 
-GROUPS = ("category", "number_of_turns", "difficulty")
-"""What MTPB's problems are grouped by: with `by_` before it, as `analysis` has it."""
-
-
-def gain(run: Run) -> Estimate | None:
-    """How much more often several turns pass than one, over the problems that were tried both ways; None for none."""
+def gain(run: EvalRun) -> Mean | None:
+    """The multi-turn pass rate minus the single-turn one, over the problems drawn both ways; None if there are none."""
     multi, single = (
         problem_rates(result for result in run.results if result.turns == turns) for turns in ("multi", "single")
     )
     both = multi.keys() & single.keys()
-    return estimate([(multi[problem] - single[problem], 1) for problem in sorted(both)]) if both else None
+    return bootstrap_mean([(multi[problem] - single[problem], 1) for problem in sorted(both)]) if both else None
 
 
-def numbers(runs: Iterable[Run], others: Iterable[Published]) -> list[Number]:
-    """Of all runs, then of others."""
-    own = [number for run in runs for number in _of(run)]
-    theirs = [
+def numbers(runs: Iterable[EvalRun], published: Iterable[PublishedNumber]) -> list[Number]:
+    """The numbers of the runs, then the published ones."""
+    measured = [number for run in runs for number in _numbers(run)]
+    return measured + [
         Number(one.benchmark, one.model, "", None, f"published/{one.measure}", one.k, one.value, None, None, None)
-        for one in others
+        for one in published
     ]
-    return own + theirs
 
 
 def as_csv(found: Sequence[Number]) -> str:
-    """With a header; what is not known is empty."""
+    """The numbers with a header line; unknown values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in fields(Number))
@@ -69,9 +69,9 @@ def as_csv(found: Sequence[Number]) -> str:
     return text.getvalue()
 
 
-def as_json(runs: Iterable[Run], found: Iterable[Number]) -> dict[str, object]:
-    """What was run, and the numbers; a run's facts are None where its rows do not say them."""
-    told = [
+def as_json(runs: Iterable[EvalRun], found: Iterable[Number]) -> dict[str, object]:
+    """The runs and the numbers; values that the rows do not have are None."""
+    described = [
         {
             "label": run.label,
             **asdict(run.identity),
@@ -85,57 +85,111 @@ def as_json(runs: Iterable[Run], found: Iterable[Number]) -> dict[str, object]:
         }
         for run in runs
     ]
-    return {"runs": told, "numbers": [asdict(number) for number in found]}
+    return {"runs": described, "numbers": [asdict(number) for number in found]}
 
 
-def _of(run: Run) -> Iterator[Number]:
-    measures = _humaneval(run) if run.identity.benchmark == "humaneval" else _mtpb(run)
-    for temperature, measure, k, value, interval, n in (*measures, *_speed(run)):
-        known, (low, high) = run.identity, interval or (None, None)
-        yield Number(known.benchmark, run.label, known.quant, temperature, measure, k, value, low, high, n)
+class _Measured(NamedTuple):
+    """A `Number` without what is the same for the whole run."""
+
+    temperature: float | None
+    measure: str
+    k: int | None
+    value: float
+    interval: Sequence[float] | None
+    n: int | None
 
 
-_Measure = tuple[float | None, str, int | None, float, Sequence[float] | None, int | None]
+def _numbers(run: EvalRun) -> Iterator[Number]:
+    measured = _humaneval(run) if run.identity.benchmark == "humaneval" else _mtpb(run)
+    for one in (*measured, *_speed(run)):
+        identity, (low, high) = run.identity, one.interval or (None, None)
+        names = identity.benchmark, run.label, identity.quant
+        yield Number(*names, one.temperature, one.measure, one.k, one.value, low, high, one.n)
 
 
-def _humaneval(run: Run) -> Iterator[_Measure]:
+def _humaneval(run: EvalRun) -> Iterator[_Measured]:
     totals = run.totals
     for temperature, tally in totals.sorted():
         for k in KS:
             if found := tally.pass_at(k):
-                yield temperature, "pass@k", k, found.value, found.interval, tally.samples
+                yield _Measured(temperature, "pass@k", k, found.value, found.interval, tally.samples)
     if len(totals.comparable) > 1:
         for k in KS:
             if best := totals.best(k):
                 temperature, found = best
-                yield temperature, "best pass@k", k, found.value, found.interval, totals.tallies[temperature].samples
+                samples = totals.tallies[temperature].samples
+                yield _Measured(temperature, "best pass@k", k, found.value, found.interval, samples)
     for outcome, count in run.verdicts.items():
-        yield None, f"verdict/{outcome}", None, count, None, run.samples
+        yield _Measured(None, f"verdict/{outcome}", None, count, None, run.samples)
 
 
-def _mtpb(run: Run) -> Iterator[_Measure]:
+def _mtpb(run: EvalRun) -> Iterator[_Measured]:
     temperature = run.identity.temperature
 
-    def told(measure: str, one: Mapping[str, Any]) -> Iterator[_Measure]:
+    def known(measure: str, one: Mapping[str, Any]) -> Iterator[_Measured]:
         if one["value"] is not None:
-            yield temperature, measure, None, one["value"], one["interval"], one["n_samples"]
+            yield _Measured(temperature, measure, None, one["value"], one["interval"], one["n_samples"])
 
     for turns, found in run.analysis["turns"].items():
-        yield from told(f"pass/{turns}", {**found, "value": found["pass@1"]})
-        for by in GROUPS:
-            for name, one in found[f"by_{by}"].items():
-                yield from told(f"pass/{turns}/{by}/{name}", one)
+        yield from known(f"pass/{turns}", {**found, "value": found["pass@1"]})
+        for group in GROUPS:
+            for name, one in found[f"by_{group}"].items():
+                yield from known(f"pass/{turns}/{group}/{name}", one)
         for number, one in enumerate(found["by_perplexity_quartile"], 1):
-            yield from told(f"pass/{turns}/perplexity_quartile/{number}", one)
-        for which, one in found["prompt_perplexity"].items():
-            yield from told(f"perplexity/{turns}/{which}", one)
+            yield from known(f"pass/{turns}/perplexity_quartile/{number}", one)
+        for outcome, one in found["prompt_perplexity"].items():
+            yield from known(f"perplexity/{turns}/{outcome}", one)
     if more := gain(run):
-        yield temperature, "gain", None, more.value, more.interval, run.samples
+        yield _Measured(temperature, "gain", None, more.value, more.interval, run.samples)
     for outcome, count in run.verdicts.items():
-        yield temperature, f"verdict/{outcome}", None, count, None, run.samples
+        yield _Measured(temperature, f"verdict/{outcome}", None, count, None, run.samples)
 
 
-def _speed(run: Run) -> Iterator[_Measure]:
+def _speed(run: EvalRun) -> Iterator[_Measured]:
     if speed := run.speed:
-        yield run.identity.temperature, "tokens/s", None, speed.tokens_per_s, None, speed.samples
-        yield run.identity.temperature, "samples/s", None, speed.samples_per_s, None, speed.samples
+        temperature = run.identity.temperature
+        yield _Measured(temperature, "tokens/s", None, speed.tokens_per_s, None, speed.samples)
+        yield _Measured(temperature, "samples/s", None, speed.samples_per_s, None, speed.samples)
+
+
+# --- commands
+
+
+def commands(run: EvalRun) -> Iterator[str]:
+    """The commands that draw the run's samples again: one for all temperatures with the same problems and number of
+    samples. Yields nothing if the rows do not record enough."""
+    identity = run.identity
+    groups: dict[tuple[int, frozenset[str]], list[float]] = {}
+    for temperature in run.temperatures if identity.quant and identity.seed is not None else ():
+        coverage = run.coverage[temperature]
+        if temperature is not None:
+            groups.setdefault((coverage.samples_per_input, frozenset(coverage.problems)), []).append(temperature)
+    for (samples, problems), temperatures in groups.items():
+        words = ["cgcli", "eval", identity.benchmark, "-m", _model_option(run), "-n", str(samples)]
+        for temperature in temperatures:
+            words += ["-t", f"{temperature:g}"]
+        for option, value in (("--top-p", identity.top_p), ("--max-tokens", identity.max_tokens)):
+            words += [option, f"{value:g}"] if value is not None else []
+        words += ["--seed", str(identity.seed)]
+        if identity.benchmark == "mtpb":
+            turns = sorted({result.turns for result in run.results})
+            words += ["--turns", turns[0] if len(turns) == 1 else "both", "--rules", identity.rules or "paper"]
+        if limit := _limit(identity.benchmark, problems):
+            words += ["--limit", str(limit)]
+        # top-k and min-p are passed as variables.
+        variables = (("CGCLI_TOP_K", identity.top_k), ("CGCLI_MIN_P", identity.min_p))
+        yield " ".join([*(f"{name}={value:g}" for name, value in variables if value), shlex.join(words)])
+
+
+def _model_option(run: EvalRun) -> str:
+    """The model as --model takes it: the path of a file, or a name with its quantization."""
+    identity = run.identity
+    return identity.model if identity.model.endswith(".gguf") else f"{identity.model}:{identity.quant}"
+
+
+def _limit(benchmark: Benchmark, problems: Collection[str]) -> int | None:
+    """The number of problems, if they are the first ones of the benchmark but not all."""
+    first = _FIRST[benchmark]
+    numbers = {int(found[0]) for found in (re.search(r"\d+$", name) for name in problems) if found}
+    count = len(problems)
+    return count if count < PROBLEMS[benchmark] and numbers == set(range(first, first + count)) else None

@@ -1,4 +1,4 @@
-"""A report as one HTML page that asks nobody for anything: all is in it. Light and dark, any width."""
+"""A report as one self-contained HTML page that loads nothing; for light and dark mode and any width."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ pre {
 
 
 def page(sections: Iterable[Section], title: str) -> str:
-    """The whole page. Raises CgcliError where matplotlib is not installed."""
+    """The whole page. Raises CgcliError if matplotlib is not installed."""
     numbers = count(1)
     body = "\n".join(line for section in sections for line in _section(section, numbers))
-    # The page itself says that it loads nothing, so that a browser keeps it to that.
+    # With this policy the browser enforces that the page loads nothing.
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_text(title)}</title>\n'
@@ -85,14 +85,14 @@ def _section(section: Section, numbers: Iterator[int]) -> Iterator[str]:
         yield "</div>"
     if section.listed:
         yield "<ul>"
-        yield from (f"<li>{_linked(line)}</li>" for line in section.listed)
+        yield from (f"<li>{_with_links(line)}</li>" for line in section.listed)
         yield "</ul>"
     yield from (f"<pre><code>{_text(command)}</code></pre>" for command in section.commands)
     yield "</section>"
 
 
 def _table(table: Table, name: str) -> Iterator[str]:
-    """In a box of its own that scrolls, by the keyboard too, where the page is narrower."""
+    """In a box that scrolls, also by keyboard, if the page is narrower than the table."""
     yield f'<div class="table"><h3 id="{name}">{_text(table.caption)}</h3>'
     yield f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}"><table aria-labelledby="{name}">'
     yield f"<thead><tr>{_cells(table.header, table.labels, 'col')}</tr></thead>\n<tbody>"
@@ -103,7 +103,7 @@ def _table(table: Table, name: str) -> Iterator[str]:
 
 
 def _cells(cells: Iterable[str], words: int, scope: str = "") -> str:
-    """words: how many of the first are no numbers; scope: of headers."""
+    """`words` is the number of leading cells that are not numbers; headers have a `scope`."""
     name = "th" if scope else "td"
     return "".join(
         f"<{name}{f' scope={scope}' * bool(scope)}{' class=word' * (number < words)}>{_text(cell)}</{name}>"
@@ -115,6 +115,6 @@ def _text(text: str) -> str:
     return html.escape(text)
 
 
-def _linked(text: str) -> str:
-    """With its addresses as links."""
+def _with_links(text: str) -> str:
+    """The text with its URLs as links."""
     return re.sub(r"https?://[^\s,;]+", lambda found: f'<a href="{found[0]}">{found[0]}</a>', _text(text))

@@ -1,7 +1,7 @@
-"""Charts as SVG that stands inside a page and takes its colours and letters. The only place that imports matplotlib.
+"""Charts as SVG elements that take the colors and fonts of their page. The only file that imports matplotlib.
 
-matplotlib draws with colours that stand for names; the names are put in afterwards, as CSS variables: `--ink`,
-`--faint`, `--paper`, and `--series-1` to `--series-4`. A chart is `WIDTH` CSS pixels wide: readable on a phone, too.
+matplotlib draws with placeholder colors, which are then replaced by CSS variables: `--ink`, `--faint`, `--paper`, and
+`--series-1` to `--series-4`. A chart is `WIDTH` CSS pixels wide, so that it fits a phone.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 WIDTH = 340
 _MARGIN, _LABEL, _STEP, _GAP, _BELOW, _ABOVE = 18, 16, 13, 7, 24, 20
-"""Pixels: at the sides, of a line's label, of each mark, between lines, of the scale, of a line of the legend."""
+"""Pixels: the sides, a line's label, each mark, between lines, the axis, a row of the legend."""
 _CURVE, _VALUES = 220, 52
-"""Pixels: height of a curve's chart, and what the numbers on its left take."""
-_DPI = 72  # then a pixel is a point, matplotlib's unit
-_LETTERS = 44
+"""Pixels: the height of a curve's chart, and the width of the numbers on its left."""
+_DPI = 72  # a pixel is then one point, matplotlib's unit
+_LABEL_WIDTH = 44  # characters
 _LEGEND_COLUMNS = 2
 _INK, _FAINT, _PAPER = "#010101", "#020202", "#070707"
 _SERIES = ("#030303", "#040404", "#050505", "#060606")
@@ -34,7 +34,7 @@ _VARIABLES = {
     _INK: "var(--ink)",
     _FAINT: "var(--faint)",
     _PAPER: "var(--paper)",
-    **{colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES, 1)},
+    **{color: f"var(--series-{number})" for number, color in enumerate(_SERIES, 1)},
 }
 _MARKERS = "os"
 _STYLE: dict[Any, Any] = {
@@ -52,19 +52,19 @@ _STYLE: dict[Any, Any] = {
 
 
 def check() -> None:
-    """Raises CgcliError where matplotlib is not installed."""
+    """Raises CgcliError if matplotlib is not installed."""
     try:
         import matplotlib
     except ImportError:
-        raise CgcliError("a page with plots needs matplotlib", hint="pip install 'cgcli[report]'") from None
+        raise CgcliError("plots need matplotlib", hint="pip install 'cgcli[report]'") from None
     import logging
 
     del matplotlib
-    logging.getLogger("matplotlib").setLevel("ERROR")  # it tells of its font cache
+    logging.getLogger("matplotlib").setLevel("ERROR")  # it logs about its font cache
 
 
 def draw(chart: Chart | Curve, name: str) -> str:
-    """The chart as an `<svg>` element. name: what no other chart of the page is called, a word."""
+    """The chart as an `<svg>` element. `name` is one word, unique in the page."""
     from matplotlib import rc_context
 
     with rc_context({**_STYLE, "svg.hashsalt": name}):
@@ -75,7 +75,7 @@ def draw(chart: Chart | Curve, name: str) -> str:
 
 
 def _figure(height: int, below: int, above: int, left: int = _MARGIN) -> tuple[Figure, Axes]:
-    """Pixels: the whole height, and what of it is no plot."""
+    """A figure with one plot. All arguments are pixels: the total height, and the margins around the plot."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH / _DPI, height / _DPI), dpi=_DPI)
@@ -84,7 +84,7 @@ def _figure(height: int, below: int, above: int, left: int = _MARGIN) -> tuple[F
 
 
 def _lines(chart: Chart) -> tuple[Figure, int]:
-    """With its height."""
+    """The figure and its height in pixels."""
     marks = [mark for line in chart.lines for mark in line.marks]
     series = list(dict.fromkeys(mark.series for mark in marks))
     heights = [_LABEL + _STEP * (1 if chart.stacked else len(line.marks)) + _GAP for line in chart.lines]
@@ -95,7 +95,7 @@ def _lines(chart: Chart) -> tuple[Figure, int]:
     axes.set_ylim(sum(heights), 0)
     top = 0
     for line, own in zip(chart.lines, heights, strict=True):
-        label = clipped(visible(line.label), _LETTERS)
+        label = clipped(visible(line.label), _LABEL_WIDTH)
         axes.text(0, top + _LABEL / 2, label, va="center", parse_math=False)
         (_stack if chart.stacked else _dots)(axes, line, series, top + _LABEL + _STEP / 2)
         top += own
@@ -104,7 +104,7 @@ def _lines(chart: Chart) -> tuple[Figure, int]:
 
 
 def _curve(curve: Curve) -> tuple[Figure, int]:
-    """With its height."""
+    """The figure and its height in pixels."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     figure, axes = _figure(_CURVE, _BELOW, _LABEL // 2, left=_VALUES)
@@ -121,7 +121,7 @@ def _curve(curve: Curve) -> tuple[Figure, int]:
 
 
 def _scale(axes: Axes, chart: Chart) -> None:
-    """From 0, as far as there is anything."""
+    """Percentages from 0 to a little more than the highest value."""
     from matplotlib.ticker import MaxNLocator
 
     most = max((max(mark.value, mark.high or 0) for line in chart.lines for mark in line.marks), default=1)
@@ -136,16 +136,16 @@ def _scale(axes: Axes, chart: Chart) -> None:
 
 
 def _dots(axes: Axes, line: Line, series: Sequence[str], middle: float) -> None:
-    """A dot a mark, one below another, each on its interval; hollow where others published it."""
+    """A dot for each mark, one below another, on its interval; published values are hollow."""
     for number, mark in enumerate(line.marks):
         kind = series.index(mark.series)
-        sure = None
+        interval = None
         if mark.low is not None and mark.high is not None:
-            sure = [[100 * (mark.value - mark.low)], [100 * (mark.high - mark.value)]]
+            interval = [[100 * (mark.value - mark.low)], [100 * (mark.high - mark.value)]]
         axes.errorbar(
             100 * mark.value,
             middle + _STEP * number,
-            xerr=sure,
+            xerr=interval,
             fmt=_MARKERS[kind],
             color=_SERIES[kind],
             markerfacecolor=_PAPER if mark.published else _SERIES[kind],
@@ -158,11 +158,11 @@ def _dots(axes: Axes, line: Line, series: Sequence[str], middle: float) -> None:
 
 
 def _stack(axes: Axes, line: Line, series: Sequence[str], middle: float) -> None:
-    """The marks as parts of one bar."""
+    """The marks as segments of one bar."""
     left = 0.0
     for mark in line.marks:
-        colour = _SERIES[series.index(mark.series)]
-        axes.barh(middle, 100 * mark.value, height=_STEP - 1, left=left, color=colour, label=mark.series)
+        color = _SERIES[series.index(mark.series)]
+        axes.barh(middle, 100 * mark.value, height=_STEP - 1, left=left, color=color, label=mark.series)
         left += 100 * mark.value
 
 
@@ -184,12 +184,12 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def _element(svg: str, chart: Chart | Curve, name: str, height: int) -> str:
-    """What matplotlib wrote as an element of a page: no prologue, no ids that nothing refers to, the page's letters."""
+    """matplotlib's SVG as an element of a page: without prologue, unused ids and fonts, with the page's colors."""
     body = svg[svg.index("<g ") : svg.rindex("</svg>")]
     body = re.sub(r' id="([^"]*)"', lambda found: found[0] if f"#{found[1]}" in body else "", body)
     body = re.sub(r'font-family: [^;"]*; ', "", body)
-    for colour, variable in _VARIABLES.items():
-        body = body.replace(colour, variable)
+    for color, variable in _VARIABLES.items():
+        body = body.replace(color, variable)
     title, about = html.escape(chart.title), html.escape(chart.about)
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" '

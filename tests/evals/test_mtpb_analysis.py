@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from cgcli.evals.analysis import Result, analysis, difficulty, pass_rate, prompt_perplexity, quartiles, totals
 from cgcli.evals.mtpb import Problem, Turns
+from cgcli.evals.mtpb_analysis import MTPBResult, analyze, difficulty, pass_rate, prompt_perplexity, quartiles, totals
 
 
-def result(problem: str, passed: bool, *, turns: Turns = "multi", perplexity: float | None = None) -> Result:
+def result(problem: str, passed: bool, *, turns: Turns = "multi", perplexity: float | None = None) -> MTPBResult:
     category = {"a": "math", "b": "math"}.get(problem, "string")
     number = 3 if problem == "a" else 4
-    return Result(problem, turns, number, category, "passed" if passed else "no print", perplexity)
+    return MTPBResult(problem, turns, number, category, "passed" if passed else "no print", perplexity)
 
 
 RESULTS = [
@@ -42,7 +42,7 @@ def test_difficulty_is_by_the_pass_rate_over_both_ways_of_turns() -> None:
 
 
 def test_groups() -> None:
-    found = analysis(RESULTS)["turns"]["multi"]
+    found = analyze(RESULTS)["turns"]["multi"]
     assert {name: group["value"] for name, group in found["by_category"].items()} == {"math": 0.625, "string": 0.0}
     assert {name: group["n_problems"] for name, group in found["by_number_of_turns"].items()} == {"3": 1, "4": 2}
     assert {name: group["value"] for name, group in found["by_difficulty"].items()} == {"easy": 1.0, "hard": 0.125}
@@ -50,7 +50,7 @@ def test_groups() -> None:
 
 
 def test_of_two_ways_the_totals_are_of_several_turns_and_all_samples_are_counted() -> None:
-    found = analysis([*RESULTS, *(result("a", False, turns="single") for _ in range(2))])
+    found = analyze([*RESULTS, *(result("a", False, turns="single") for _ in range(2))])
     assert found["pass@1"] == found["turns"]["multi"]["pass@1"] and found["turns"]["single"]["pass@1"] == 0
     assert (found["n_problems"], found["n_samples"]) == (3, 15)
     assert found["verdicts"] == {"passed": 9, "no print": 6}
@@ -79,8 +79,8 @@ def test_an_interval_keeps_the_samples_of_a_problem_together() -> None:
 
 def test_a_row_of_the_papers_sampler_is_of_several_turns() -> None:
     row = {"id": 4, "prompts_completions": ["#", "# a\n", "1\n\n", "# b\n", "2\n\n"]}
-    assert Result.of(row, "passed", None) == Result("4", "multi", 2, None, "passed")
-    assert Result.of(row | {"turns": "single", "number_of_turns": 5}, "passed", None).number_of_turns == 5
+    assert MTPBResult.of(row, "passed", None) == MTPBResult("4", "multi", 2, None, "passed")
+    assert MTPBResult.of(row | {"turns": "single", "number_of_turns": 5}, "passed", None).number_of_turns == 5
     problem = Problem("4", "math", ("a", "b", "c"), (), ())
-    own = Result.of(row | {"turns": "single", "prompt_perplexity": 2.5}, "passed", problem)
-    assert own == Result("4", "single", 3, "math", "passed", 2.5)
+    own = MTPBResult.of(row | {"turns": "single", "prompt_perplexity": 2.5}, "passed", problem)
+    assert own == MTPBResult("4", "single", 3, "math", "passed", 2.5)

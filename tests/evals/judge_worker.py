@@ -1,7 +1,8 @@
-"""Runs many programs as the sandbox would, without one: a process of its own for each, forked after numpy is imported.
+"""A process in which MTPB's judge and the reference judge run programs without a sandbox.
 
-Reads a line of JSON for each: {"program", "kind", "seconds"} is answered with what `last_print.tell` writes,
-{"program", "expected"} with the verdicts of `mtpb_rules`. A process that takes too long is killed, its answer empty.
+Each line of input is JSON: for {"program", "kind", "seconds"} it writes the report of `last_print.run_and_report`, for
+{"program", "expected"} the verdicts of `mtpb_reference_judge`. Each program runs in a child, forked after NumPy was
+imported; a child that takes too long is killed, and its answer is empty.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy  # noqa: F401 (the children have it then)
+import numpy  # noqa: F401 (for the children)
 
 with contextlib.suppress(ImportError):
     import pandas  # type: ignore[import-untyped]  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from cgcli.evals import last_print
-from tests.evals import mtpb_rules
+from tests.evals import mtpb_reference_judge
 from tests.support.patience import PATIENCE_S
 
 _PROCESSOR_S = 30
@@ -32,7 +33,7 @@ _PROCESSOR_S = 30
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    last_print._CLOCK = 10**6
+    last_print._WALL_FACTOR = 10**6
     for line in sys.stdin:
         ours, theirs = os.pipe()
         child = os.fork()
@@ -54,9 +55,9 @@ def answer(asked: dict[str, Any], channel: int) -> NoReturn:
     if "kind" in asked:
         os.dup2(channel, 1)
         with contextlib.suppress(SystemExit):
-            last_print.tell(asked["program"], asked["kind"], asked["seconds"], "")
+            last_print.run_and_report(asked["program"], asked["kind"], asked["seconds"], "")
         os._exit(0)
-    words = json.dumps(mtpb_rules.verdicts(asked["program"], asked["expected"])) + "\n"
+    words = json.dumps(mtpb_reference_judge.verdicts(asked["program"], asked["expected"])) + "\n"
     with os.fdopen(channel, "w") as out:
         out.write(words)
     os._exit(0)

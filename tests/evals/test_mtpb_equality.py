@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cgcli.evals.equality import Printed, RulesName, equal
-from tests.evals import mtpb_rules
+from cgcli.evals.mtpb_judge import Printed, RulesName, equal
+from tests.evals import mtpb_reference_judge
 
 ENDINGS = r"""
 print(3) | 3 | x = 3 | x = print(3) | x: int = 3 | x: int | x = 0\nx += 3 | print(3)\nprint(4) | print(4)\nprint(3)
@@ -95,7 +95,7 @@ class Both:
         return [one for one, verdict in zip(expected, verdicts, strict=True) if verdict["paper"]]
 
     def _told(self, program: str, kind: str) -> Printed:
-        return Printed.told(self._ask(program=program, kind=kind, seconds=mtpb_rules.SECONDS).encode())
+        return Printed.parse(self._ask(program=program, kind=kind, seconds=mtpb_reference_judge.SECONDS).encode())
 
     def _ask(self, **question: Any) -> str:
         stdin, stdout = self._worker.stdin, self._worker.stdout
@@ -108,7 +108,7 @@ class Both:
 @pytest.fixture(scope="module")
 def both() -> Iterator[Both]:
     with subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("telling.py")],
+        [sys.executable, Path(__file__).with_name("judge_worker.py")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -192,4 +192,4 @@ TOLD = """
 def test_what_a_program_writes_in_the_judges_place_is_no_error() -> None:
     for words in (b"", b"\n", b"\xff", b'{"ended": "", "cast": ' + b"[" * 10**5, *map(str.encode, told(TOLD))):
         with contextlib.suppress(ValueError):
-            assert not equal(Printed.told(words), 3, "paper"), words
+            assert not equal(Printed.parse(words), 3, "paper"), words

@@ -11,7 +11,7 @@ import pytest
 
 from cgcli.evals.report.page import page
 from cgcli.evals.report.parts import Curve
-from cgcli.evals.report.training import POINTS, training
+from cgcli.evals.report.sections import POINTS, training_section
 from cgcli.train.metrics import Row
 from tests.cli.running import cgcli
 
@@ -24,28 +24,28 @@ def row(step: int) -> Row:
 
 
 def curves(rows: list[Row]) -> dict[str, Curve]:
-    return {chart.title: chart for chart in training(rows, "A run").charts if isinstance(chart, Curve)}
+    return {chart.title: chart for chart in training_section(rows, "A run").charts if isinstance(chart, Curve)}
 
 
 def test_each_step_is_a_point() -> None:
     found = curves([row(step) for step in range(1, 11)])
-    assert found["Loss, nats a token"].points == [(step, 8 / step) for step in range(1, 11)]
-    assert found["Length of the gradient before clipping"].points[-1] == (10, 20)
-    assert found["Tokens a second"].about == "Tokens a second, by step: from 51 to 60"
+    assert found["Loss, nats/token"].points == [(step, 8 / step) for step in range(1, 11)]
+    assert found["Gradient norm before clipping"].points[-1] == (10, 20)
+    assert found["Tokens/s"].about == "Tokens/s, by step: from 51 to 60"
 
 
 def test_many_steps_are_means() -> None:
     steps = 4 * POINTS - 2
-    loss = curves([row(step) for step in range(1, steps + 1)])["Tokens a second"]
+    loss = curves([row(step) for step in range(1, steps + 1)])["Tokens/s"]
     assert loss.points[0] == (4, 52.5) and len(loss.points) == POINTS
     assert loss.points[-1] == (steps, 50 + steps - 0.5)
 
 
 def test_a_step_that_was_passed_over_has_no_gradient() -> None:
     rows = [row(1), replace(row(2), grad_norm=None), row(3)]
-    assert [step for step, _ in curves(rows)["Length of the gradient before clipping"].points] == [1, 3]
-    assert "Length of the gradient before clipping" not in curves([replace(row(1), grad_norm=None)])
-    assert len(re.findall("<svg", page([training(rows, "A run")], "Training"))) == 4
+    assert [step for step, _ in curves(rows)["Gradient norm before clipping"].points] == [1, 3]
+    assert "Gradient norm before clipping" not in curves([replace(row(1), grad_norm=None)])
+    assert len(re.findall("<svg", page([training_section(rows, "A run")], "Training"))) == 4
 
 
 def test_the_page_of_a_run_that_stopped(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_page_of_a_run_that_stopped(tmp_path: Path) -> None:
     done = cgcli("train", "-o", str(out), "--report", str(tmp_path / "page.html"))
     assert (done.status, done.out) == (0, b"") and "12 of 40 steps" in done.err
     html = (tmp_path / "page.html").read_text()
-    assert "Training mine" in html and "Loss, nats a token, by step: from 8 to 0.667" in html
+    assert "Training mine" in html and "Loss, nats/token, by step: from 8 to 0.667" in html
     assert re.search(r"<td>1,200</td>", html) and not (out / "checkpoints").exists()
 
 

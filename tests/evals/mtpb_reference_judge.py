@@ -1,6 +1,6 @@
-"""MTPB's rules said a second time, plainly: a program is executed here, and its own objects are compared.
+"""MTPB's rules written a second time, plainly: the program runs in this process, and its own objects are compared.
 
-Written from the description of the paper's judge, not from cgcli's: no sandbox, no JSON, no syntax tree rewritten.
+Written from the description of the paper's judge, not from cgcli's code: no sandbox, no JSON, no rewritten syntax tree.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-SECONDS = 0.5
-"""Of processor time. There is no limit on the clock: programs that stand for one send themselves its signal."""
+SECONDS = 0.5  # of processor time; programs that test the limit on wall time send themselves its signal
 
 
 class OutOfTime(Exception):
