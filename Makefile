@@ -61,7 +61,7 @@ bench-peers: $(VENV)/.dev ## measure cgcli beside llama-cpp-python, transformers
 	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
 
 nano: $(VENV)/.dev ## train codegen-nano anew, hours, and put it into models/ (an interrupted one goes on)
-	@$(BIN)/cgcli train nano -o build/nano && $(BIN)/python -m tests.box build/nano
+	@$(BIN)/cgcli train nano -o build/nano && $(BIN)/python -m tests.bundle build/nano
 
 cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp and the kernels with CUDA (needs nvcc)
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --cuda) && \

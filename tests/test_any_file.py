@@ -82,9 +82,9 @@ def changed(draw: st.DrawFn, valid: Any) -> Any:
             case "drop":
                 del holder[key]
             case "add" if isinstance(holder, dict):
-                holder[draw(st.text(max_size=5))] = draw(VALUES)
+                holder[draw(st.text(max_size=5))] = copy.deepcopy(draw(VALUES))
             case _:
-                holder[key] = draw(VALUES)
+                holder[key] = copy.deepcopy(draw(VALUES))  # a second change must not reach the original
     return value
 
 

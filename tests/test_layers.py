@@ -30,7 +30,7 @@ DOORS = {
     "llama_cpp": {"engine/binding.py"},
     "typer": {"cli"},
     "prompt_toolkit": {"repl"},
-    "huggingface_hub": {"hub/remote.py"},
+    "huggingface_hub": {"hub/client.py"},
     "jax": {"train"},
     "optax": {"train"},
     "orbax": {"train"},

@@ -155,12 +155,12 @@ def _store(environment: Environment) -> Iterator[Finding]:
     stored, broken = store.all(), store.broken()
     for error in broken:
         yield _broken("pulled", error, f"remove what is broken in {folder}")
-    if all(one.boxed for one in stored) and not broken:
+    if all(one.bundled for one in stored) and not broken:
         yield Finding("pulled", "nothing", "cgcli pull smollm2-135m")
     for one in stored:
         fault = one.fault()
         yield Finding(
-            "in the box" if one.boxed else "pulled",
+            "in the box" if one.bundled else "pulled",
             fault or f"{one.spec}, {size(one.manifest.size)}",
             one.remedy if fault else None,
         )
@@ -173,10 +173,12 @@ def _hub(environment: Environment, progress: Progress, online: bool) -> Iterator
     elif not online:
         yield Finding("Hub", f"{endpoint}, not asked (--online asks)")
     else:
-        from cgcli.hub.remote import Hub, Patience
+        from cgcli.hub.client import HubClient, RetryPolicy
 
         try:
-            snapshot = Hub(environment, progress, Patience(tries=1)).snapshot("Salesforce/codegen-350M-mono", None)
+            snapshot = HubClient(environment, progress, RetryPolicy(tries=1)).snapshot(
+                "Salesforce/codegen-350M-mono", None
+            )
             yield Finding("Hub", f"{endpoint}, reached: {snapshot.repo} is at {snapshot.commit[:12]}")
         except CgcliError as error:
             yield _broken("Hub", error, "check the network and HF_ENDPOINT; pulled models work without it")

@@ -152,8 +152,7 @@ def _tuning(wish: Wish, recipe: Recipe, init: Path, device: Device, note: Callab
 
 def _init(text: str, environment: Environment) -> Path:
     """The folder of a checkpoint: the one that `text` names, or that of a pulled model."""
-    from cgcli.hub.catalog import load_catalog
-    from cgcli.hub.spec import parse_spec
+    from cgcli.hub.catalog import load_catalog, parse_spec
     from cgcli.hub.store import open_store
 
     folder = Path(text).expanduser()
@@ -198,6 +197,6 @@ def _names() -> list[str]:
 
 
 def _published() -> Path:
-    from cgcli.hub.catalog import came_with
+    from cgcli.hub.catalog import bundled_models
 
-    return came_with() / "recipes"
+    return bundled_models() / "recipes"

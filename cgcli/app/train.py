@@ -224,7 +224,7 @@ def _model_file(out: Path, wish: Wish) -> Path:
 
 def _check_free(store: Store, name: str, file: Path) -> None:
     """Raises UsageError now, and not after hours, where the name is another model's or no name."""
-    taken = [one for one in store.quants(name) if one.path != file and not one.boxed]
+    taken = [one for one in store.quants(name) if one.path != file and not one.bundled]
     if taken:
         raise UsageError(f"there is a model named {name} already", hint="choose another --export")
 
@@ -240,6 +240,6 @@ def _publish(run: Run, store: Store, recipe: Recipe, export: Path, file: Path, w
     threads = run.settings().threads or thread_count()
     provenance = Provenance(f"trained as {recipe.name}")
     convert(export, file, quant=wish.quant, provenance=provenance, progress=progress, threads=threads)
-    if store.quants(wish.export) and not store.boxed(wish.export):
+    if store.quants(wish.export) and not store.is_bundled(wish.export):
         store.remove(wish.export, None, progress)  # this run's own, as it was before
     return store.link(wish.export, file, progress)

@@ -13,7 +13,7 @@ from cgcli.cli.complete import catalogued, pulled
 
 if TYPE_CHECKING:
     from cgcli.core.errors import ExitStatus
-    from cgcli.hub.listing import Listed
+    from cgcli.hub.choose import ListedModel
     from cgcli.hub.store import Store, Stored
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -37,11 +37,11 @@ def models(ctx: typer.Context, json: Json = False) -> int:
         return ExitStatus.OK
     from cgcli.core.machine import memory_bytes
     from cgcli.hub.catalog import load_catalog
-    from cgcli.hub.listing import listing
+    from cgcli.hub.choose import list_models
 
     run = run_of(ctx)
     run.choose_color()
-    rows = listing(load_catalog(), _store(run).all(), memory_bytes())
+    rows = list_models(load_catalog(), _store(run).all(), memory_bytes())
     if json:
         run.output.json([_listed(row) for row in rows])
     else:
@@ -59,15 +59,14 @@ def show(
 ) -> None:
     """Show all that is known of a model."""
     from cgcli.core.machine import memory_bytes
-    from cgcli.hub.catalog import load_catalog
-    from cgcli.hub.listing import listed
-    from cgcli.hub.spec import parse_spec
+    from cgcli.hub.catalog import load_catalog, parse_spec
+    from cgcli.hub.choose import list_model
 
     run = run_of(ctx)
     catalog, wanted = load_catalog(), parse_spec(name).name
     stored = _store(run).quants(wanted)
     card = catalog.get(wanted) if stored else catalog.require(wanted)
-    row = listed(wanted, card, stored, memory_bytes())
+    row = list_model(wanted, card, stored, memory_bytes())
     if json:
         run.output.json(_listed(row))
         return
@@ -117,7 +116,7 @@ def verify(
 def rm(ctx: typer.Context, name: Name, json: Json = False) -> None:
     """Remove a pulled model, or one quant of it; a linked file itself stays."""
     from cgcli.core.units import size
-    from cgcli.hub.spec import parse_spec
+    from cgcli.hub.catalog import parse_spec
 
     run = run_of(ctx)
     store, spec = _store(run), parse_spec(name)
@@ -188,13 +187,13 @@ def _tell_broken(run: Run) -> ExitStatus:
 
 
 def _find(run: Run, name: str) -> Stored:
-    from cgcli.hub.spec import parse_spec
+    from cgcli.hub.catalog import parse_spec
 
     spec = parse_spec(name)
     return _store(run).find(spec.name, spec.quant)
 
 
-def _row(row: Listed) -> tuple[str, ...]:
+def _row(row: ListedModel) -> tuple[str, ...]:
     from cgcli.core.units import compact, size
 
     card = row.card
@@ -215,7 +214,7 @@ def _stored(one: Stored) -> dict[str, object]:
     return {**asdict(one.manifest), "path": str(one.path)}
 
 
-def _listed(row: Listed) -> dict[str, object]:
+def _listed(row: ListedModel) -> dict[str, object]:
     """A row as `--json` prints it; what nobody knows is null."""
     card = row.card
     return {
@@ -238,7 +237,7 @@ def _listed(row: Listed) -> dict[str, object]:
     }
 
 
-def _facts(row: Listed) -> list[tuple[str, str]]:
+def _facts(row: ListedModel) -> list[tuple[str, str]]:
     """A row as lines for a person: what is unknown is left out."""
     from cgcli.core.units import compact, size
 

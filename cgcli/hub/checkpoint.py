@@ -1,7 +1,4 @@
-"""Which files of a repository make up a CodeGen checkpoint, and what its config.json says about its size.
-
-The weights are not looked at: that is `cgcli.convert`'s work.
-"""
+"""The files of a CodeGen checkpoint in a repository, and the shape in its config.json. Weights are not read here."""
 
 from __future__ import annotations
 
@@ -12,10 +9,10 @@ from cgcli.convert.config import Shape, parse_config
 from cgcli.core.errors import ModelFileError
 
 CONFIG = "config.json"
-# The tokenizer, in either form.
+# A tokenizer has one of these forms.
 _TOKENIZERS = (("vocab.json", "merges.txt"), ("tokenizer.json",))
-_WELCOME = ("added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
-# What the weights may be called, the preferred form first: whole file, index, shards.
+_OPTIONAL = ("added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
+# Names of the weights, the preferred format first: a single file, an index, shards.
 _FORMS = (
     ("model.safetensors", "model.safetensors.index.json", re.compile(r"model-\d{5}-of-(\d{5})\.safetensors")),
     ("pytorch_model.bin", "pytorch_model.bin.index.json", re.compile(r"pytorch_model-\d{5}-of-(\d{5})\.bin")),
@@ -23,15 +20,15 @@ _FORMS = (
 
 
 def checkpoint_files(source: str, files: Sequence[str]) -> list[str]:
-    """The files to fetch: safetensors where the repository has them, else pickles; whole or sharded; the tokenizer's.
+    """The files to download: config, tokenizer, and weights as safetensors or else as pickles, single or sharded.
 
-    Raises ModelFileError, naming what is missing.
+    Raises ModelFileError if one is missing.
     """
     if CONFIG not in files:
-        raise ModelFileError(f"{source} is no checkpoint: it has no {CONFIG}", hint=_ready(source, files))
+        raise ModelFileError(f"{source} is not a checkpoint: it has no {CONFIG}", hint=_ready(source, files))
     if not any(set(tokenizer) <= set(files) for tokenizer in _TOKENIZERS):
         raise ModelFileError(f"{source} has no tokenizer (vocab.json and merges.txt, or tokenizer.json)")
-    known = (CONFIG, *(name for tokenizer in _TOKENIZERS for name in tokenizer), *_WELCOME)
+    known = (CONFIG, *(name for tokenizer in _TOKENIZERS for name in tokenizer), *_OPTIONAL)
     small = [name for name in known if name in files]
     for whole, index, shard in _FORMS:
         if whole in files:
@@ -43,10 +40,10 @@ def checkpoint_files(source: str, files: Sequence[str]) -> list[str]:
 
 
 def config_shape(source: str, config: bytes, mp_num: int | None) -> Shape:
-    """The shape that a config.json describes. Raises ModelFileError if it is not CodeGen's, or not one to convert."""
+    """The shape in a config.json. Raises ModelFileError if it is not a CodeGen model that can be converted."""
     return parse_config(config, f"{source}/{CONFIG}", mp_num).shape
 
 
 def _ready(source: str, files: Sequence[str]) -> str | None:
     ggufs = [name for name in files if name.lower().endswith(".gguf")]
-    return f"it has a GGUF: cgcli pull {source}/{ggufs[0]}" if ggufs else None
+    return f"cgcli pull {source}/{ggufs[0]}" if ggufs else None

@@ -1,58 +1,59 @@
-"""Which model runs: the one that was asked for, else the best one that is pulled."""
+"""Which models are available, and which one runs: the one the user names, else the best one that is pulled."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
-from cgcli.hub.catalog import Card, Catalog, check_quant, suggest
+from cgcli.hub.catalog import Card, Catalog, check_quant, parse_spec, suggest
 from cgcli.hub.sizes import QUANTS
-from cgcli.hub.spec import parse_spec
 from cgcli.hub.store import Store, Stored
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A model to load. sha256 and stored are None for a file that is not in the store; card where there is none."""
+    """A model to load. Of a file outside the store, only name and path are known."""
 
     name: str
     path: Path
     quant: str | None = None
     sha256: str | None = None
     stored: Stored | None = None
-    card: Card | None = None
+    card: Card | None = None  # None: not in the catalog
 
 
 def choose(model: str | None, store: Store, catalog: Catalog, memory_bytes: int) -> Choice:
-    """The model that `NAME[:QUANT]` or the path of a file names; for None the best pulled CodeGen-mono that fits into
-    `memory_bytes`, else the embedded default.
+    """Find the model named by `NAME[:QUANT]` or a file's path. The file is not opened.
 
-    Raises ModelNotFound with the command that gets it, UsageError for a quant that does not exist, ModelFileError if
-    its file is gone or its manifest broken. The file itself is not opened.
+    model: None takes the largest pulled CodeGen-mono model that fits into `memory_bytes`, else the catalog's default.
+    Raises ModelNotFound with the command that pulls it, UsageError for an unknown quantization, ModelFileError if the
+    file is missing or its manifest damaged.
     """
     if model is not None:
-        return _asked(model, store, catalog)
+        return _named(model, store, catalog)
     best = max(_mono(store, catalog, memory_bytes), key=_parameters, default=None)
     if best is not None:
         return best
     if store.quants(catalog.default):
         return _choice(store.find(catalog.default), catalog)
-    boxed = [stored for stored in store.all() if stored.boxed]
-    pulled = [stored for stored in store.all() if not stored.boxed]
+    bundled = [stored for stored in store.all() if stored.bundled]
+    pulled = [stored for stored in store.all() if not stored.bundled]
     if pulled:
         listed = ", ".join(stored.spec for stored in pulled)
         raise ModelNotFound(
-            f"no default model, only {listed}", hint=f"-m {pulled[0].spec}, or cgcli pull {catalog.default}"
+            f"the default model is not pulled, only {listed}",
+            hint=f"choose one with -m {pulled[0].spec}, or run `cgcli pull {catalog.default}`",
         )
     for error in store.broken():
         raise error
-    here = "".join(f"; -m {stored.name} needs no pull, and is very small" for stored in boxed[:1])
+    here = "".join(f"; or try the tiny bundled model: -m {stored.name}" for stored in bundled[:1])
     raise ModelNotFound("no model is pulled yet", hint=f"cgcli pull {catalog.default}{here}")
 
 
-def _asked(model: str, store: Store, catalog: Catalog) -> Choice:
+def _named(model: str, store: Store, catalog: Catalog) -> Choice:
     file = Path(model).expanduser()
     if _is_path(model, file):
         return _file(model, file)
@@ -77,7 +78,7 @@ def _asked(model: str, store: Store, catalog: Catalog) -> Choice:
 
 
 def _is_path(model: str, file: Path) -> bool:
-    """Whether it can be nothing else: no name has a slash in it, or begins with a dot."""
+    """Whether it is certainly a path: names contain no slash and do not begin with a dot."""
     if model.startswith("hf:"):
         return False
     return model.lower().endswith(".gguf") or model.startswith((".", "/", "~")) or ("/" in model and file.exists())
@@ -85,7 +86,7 @@ def _is_path(model: str, file: Path) -> bool:
 
 def _file(model: str, file: Path) -> Choice:
     if not file.exists():
-        raise ModelNotFound(f"no file {model}", hint="`cgcli models` lists what is pulled")
+        raise ModelNotFound(f"no file {model}", hint="run `cgcli models` to see the pulled models")
     if file.is_dir():
         made = f"cgcli convert {shlex.quote(model)} -o {shlex.quote(file.resolve().name + '.gguf')}"
         checkpoint = (file / "config.json").is_file()
@@ -94,13 +95,13 @@ def _file(model: str, file: Path) -> Choice:
 
 
 def _mono(store: Store, catalog: Catalog, memory_bytes: int) -> list[Choice]:
-    """The pulled CodeGen-mono models that fit, each in its preferred quant that does."""
+    """The pulled CodeGen-mono models that fit, each in the preferred quantization that fits."""
     found = []
     for name, card in catalog.cards.items():
         if name.startswith("codegen-") and name.endswith("-mono"):
             try:
                 pulled = store.quants(name)
-            except ModelFileError:  # `cgcli models` and `cgcli doctor` say so; other models run
+            except ModelFileError:  # `cgcli models` and `cgcli doctor` report it; other models still run
                 continue
             fitting = (one for one in pulled if card.memory_bytes.get(one.quant, 0) <= memory_bytes)
             stored = next(fitting, None)
@@ -116,3 +117,33 @@ def _parameters(choice: Choice) -> int:
 def _choice(stored: Stored, catalog: Catalog) -> Choice:
     card = catalog.of(stored.name, stored.manifest.source)
     return Choice(stored.name, stored.path, stored.quant, stored.manifest.sha256, stored, card)
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A model of the catalog, of the store, or of both: a row of `cgcli models`."""
+
+    name: str
+    card: Card | None  # None: not in the catalog
+    pulled: tuple[Stored, ...]
+    memory_bytes: int | None  # for the default quantization, or the smallest pulled one; None: unknown
+    fits: bool | None  # into the memory of this machine; None: unknown
+
+
+def list_models(catalog: Catalog, stored: Iterable[Stored], machine_bytes: int) -> list[ListedModel]:
+    """All models: those of the catalog in its order, then the other stored ones by name."""
+    by_name: dict[str, list[Stored]] = {}
+    for one in stored:
+        by_name.setdefault(one.name, []).append(one)
+    names = [*catalog.cards, *sorted(by_name.keys() - catalog.cards.keys())]
+    return [list_model(name, catalog.get(name), by_name.get(name, ()), machine_bytes) for name in names]
+
+
+def list_model(name: str, card: Card | None, stored: Iterable[Stored], machine_bytes: int) -> ListedModel:
+    """The row of one model."""
+    pulled = tuple(stored)
+    needed = card.memory_bytes.get(card.default_quant) if card else None
+    if needed is None and pulled:
+        # Mostly the file; the cache of an unknown shape is not estimated.
+        needed = min(one.manifest.size for one in pulled)
+    return ListedModel(name, card, pulled, needed, None if needed is None else needed <= machine_bytes)

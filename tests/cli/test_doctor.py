@@ -62,7 +62,7 @@ def test_a_broken_manifest_hides_no_other_model(tmp_path: Path, tiny_model: Path
     (folder / "q8_0.json").write_text("{")
     assert cgcli("models", "add", str(tiny_model), "--name", "mine").status == 0
     lines = cgcli("doctor").out.decode()
-    assert "✗ pulled           broken manifest" in lines and "✓ pulled           mine:f16" in lines
+    assert "✗ pulled           damaged manifest" in lines and "✓ pulled           mine:f16" in lines
 
 
 def test_a_check_that_fails_in_an_unknown_way_is_a_finding() -> None:

@@ -54,7 +54,7 @@ def test_a_broken_manifest_is_told_and_hides_nothing(added: Path, tmp_path: Path
     for ran in (table, asked, cgcli("models", "verify"), cgcli("models", "show", "bad")):
         assert ran.status == 5
         assert ran.err.splitlines()[-1] == (
-            f"cgcli: broken manifest {bad / 'f16.json'}: size is 'big'; type: cgcli models rm bad:f16"
+            f"cgcli: damaged manifest {bad / 'f16.json'}: size is 'big'; type: cgcli models rm bad:f16"
         )
     assert cgcli("models", "rm", "bad:f16").status == 0
     assert cgcli("models").status == 0

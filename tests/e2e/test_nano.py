@@ -1,4 +1,4 @@
-"""The model in the box from end to end: checkpoint, GGUF, store, program, with nothing pulled and no network.
+"""The bundled model from end to end: checkpoint, GGUF, store, program, with nothing pulled and no network.
 
 What it writes at temperature 0 is in nano.txt, byte for byte. After a wanted change (another training):
 
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.hub.catalog import came_with
-from tests.box import NAME, made
+from cgcli.hub.catalog import bundled_models
+from tests.bundle import NAME, made
 from tests.cli.running import cgcli
 from tests.train.tiny_run import ended, started, write_sources
 
 GOLDEN = Path(__file__).with_name("nano.txt")
-BOX = came_with() / NAME
+BUNDLED = bundled_models() / NAME
 # Where its choices are clear: by more than a logit, which no processor's rounding turns.
 PROMPTS = ('Set text to "hello world".', "Print text in upper case.", "Print the length of text.")
 
@@ -43,13 +43,13 @@ def written(model: str, *words: str) -> bytes:
 
 
 def test_the_file_in_the_box_is_what_its_checkpoint_becomes(tmp_path: Path) -> None:
-    made(BOX / "checkpoint", tmp_path / "again.gguf")
-    assert (tmp_path / "again.gguf").read_bytes() == (BOX / "q8_0.gguf").read_bytes()
+    made(BUNDLED / "checkpoint", tmp_path / "again.gguf")
+    assert (tmp_path / "again.gguf").read_bytes() == (BUNDLED / "q8_0.gguf").read_bytes()
 
 
 def test_from_the_checkpoint_to_a_program(tmp_path: Path) -> None:
     file = tmp_path / "mine.gguf"
-    done = cgcli("convert", str(BOX / "checkpoint"), "--quant", "q8_0", "-o", str(file), "--json")
+    done = cgcli("convert", str(BUNDLED / "checkpoint"), "--quant", "q8_0", "-o", str(file), "--json")
     assert done.status == 0, done.err
     # A token of 4,096 is a close call more often than one of 51,200 that has seen the world.
     assert json.loads(done.out)["verification"]["argmax_agreement"] > 0.95

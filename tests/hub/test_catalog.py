@@ -33,7 +33,7 @@ def test_all_models_are_there() -> None:
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_card_is_complete(card: Card) -> None:
     assert card.summary
-    assert card.licence == ("BSD-3-Clause" if card.name in CODEGEN1 or card.boxed else "Apache-2.0")
+    assert card.licence == ("BSD-3-Clause" if card.name in CODEGEN1 or card.bundled else "Apache-2.0")
     assert card.tokenizer
     assert card.default_quant in card.quants
     if card.repo is not None:

@@ -81,7 +81,7 @@ def test_incomplete_repositories(files: list[str]) -> None:
 def test_repository_of_ggufs_says_how_to_pull_one() -> None:
     with pytest.raises(ModelFileError) as caught:
         checkpoint_files("hf:a/b", ["README.md", "b.Q4_K_M.gguf"])
-    assert caught.value.hint == "it has a GGUF: cgcli pull hf:a/b/b.Q4_K_M.gguf"
+    assert caught.value.hint == "cgcli pull hf:a/b/b.Q4_K_M.gguf"
 
 
 def test_shape_is_the_cards() -> None:

@@ -99,12 +99,12 @@ def test_a_broken_manifest_hides_no_other_model(store: Store) -> None:
         put(store, name, "q8_0")
     (store.root / "codegen-2b-mono" / "q8_0.json").write_text("{")
     assert run(store).name == "codegen-350m-mono"
-    with pytest.raises(ModelFileError, match="broken manifest"):
+    with pytest.raises(ModelFileError, match="damaged manifest"):
         run(store, "codegen-2b-mono")
     with pytest.raises(ModelNotFound):
         run(store, "codegen-6b-mono")
     store.remove("codegen-350m-mono", None, Silent())
-    with pytest.raises(ModelFileError, match="broken manifest"):
+    with pytest.raises(ModelFileError, match="damaged manifest"):
         run(store)
 
 

@@ -10,15 +10,15 @@ import pytest
 
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, ExitStatus, ModelNotFound, NetworkError
+from cgcli.hub.client import HubClient, RetryPolicy
 from cgcli.hub.download import download, present_bytes
-from cgcli.hub.remote import Hub, Patience
 from tests.hub.fake_hub import FakeHub
 from tests.hub.recording import Recorder
 
 REPO = "someone/some-model"
 DATA = random.Random(1).randbytes(3_000_000)
 TEXT = b'{"hello": "world"}\n' * 1000
-IMPATIENT = Patience(tries=4, first_s=0.01, longest_s=3)
+IMPATIENT = RetryPolicy(tries=4, first_s=0.01, longest_s=3)
 
 
 class Fetcher:
@@ -28,8 +28,8 @@ class Fetcher:
         hub.add(REPO, {"model.gguf": DATA, "vocab.json": TEXT, "empty.txt": b""})
         self.environment, self.folder, self.progress = environment, folder, progress
 
-    def __call__(self, name: str = "model.gguf", patience: Patience = IMPATIENT) -> bytes:
-        client = Hub(self.environment, self.progress, patience)
+    def __call__(self, name: str = "model.gguf", retries: RetryPolicy = IMPATIENT) -> bytes:
+        client = HubClient(self.environment, self.progress, retries)
         remote = client.file(client.snapshot(REPO, None), name)
         return download(client, remote, self.folder, self.progress).read_bytes()
 
@@ -131,7 +131,7 @@ def test_finished_file_that_is_damaged_is_fetched_anew(fetch: Fetcher, hub: Fake
     data = fetch(name)
     (fetch.folder / name).write_bytes(b"!" + data[1:])
     assert fetch(name) == data
-    assert fetch.progress.notes == [f"{name} is not as it came: it is fetched again"]
+    assert fetch.progress.notes == [f"{name} has changed since it was downloaded; downloading it again"]
 
 
 @pytest.mark.parametrize("kind", ["flipped", "longer"])
@@ -186,7 +186,7 @@ def test_passing_refusals_are_waited_for(fetch: Fetcher, hub: FakeHub, status: i
 def test_retry_after_is_honoured(fetch: Fetcher, hub: FakeHub) -> None:
     hub.faults.status = [(503, {"Retry-After": "1"})]
     assert fetch() == DATA
-    assert fetch.progress.notes == [f"hf:{REPO}: the Hub answered 503: trying again in 1 s"]
+    assert fetch.progress.notes == [f"hf:{REPO}: the Hub answered 503: retrying in 1 s"]
 
 
 def test_retry_after_as_a_date_in_the_past(fetch: Fetcher, hub: FakeHub) -> None:
@@ -211,13 +211,13 @@ def test_patience_ends(fetch: Fetcher, hub: FakeHub) -> None:
 
 def test_endpoint_with_a_slash_at_its_end(fetch: Fetcher, hub: FakeHub) -> None:
     variables = {**fetch.environment.variables, "HF_ENDPOINT": hub.url + "/"}
-    client = Hub(Environment(Path(), Path(), Path(), variables), fetch.progress, IMPATIENT)
+    client = HubClient(Environment(Path(), Path(), Path(), variables), fetch.progress, IMPATIENT)
     # The path as it was sent: Python's server, unlike others, forgives two slashes at the start.
     assert client.file(client.snapshot(REPO, None), "model.gguf").url.startswith(f"{hub.url}/{REPO}/")
 
 
 def test_gone_repository(fetch: Fetcher, hub: FakeHub) -> None:
-    client = Hub(fetch.environment, fetch.progress, IMPATIENT)
+    client = HubClient(fetch.environment, fetch.progress, IMPATIENT)
     with pytest.raises(ModelNotFound, match="no repository nobody/nothing"):
         client.snapshot("nobody/nothing", None)
     with pytest.raises(ModelNotFound, match="revision"):
@@ -228,7 +228,7 @@ def test_gone_repository(fetch: Fetcher, hub: FakeHub) -> None:
 
 def test_name_that_cannot_be_a_repository(fetch: Fetcher) -> None:
     with pytest.raises(CgcliError) as caught:
-        Hub(fetch.environment, fetch.progress, IMPATIENT).snapshot("a--b/..c", None)
+        HubClient(fetch.environment, fetch.progress, IMPATIENT).snapshot("a--b/..c", None)
     assert caught.value.status == ExitStatus.USAGE
 
 
@@ -296,7 +296,7 @@ def test_read_only_disk(fetch: Fetcher, mount: Callable[[str], Path]) -> None:
 
 
 def test_present_bytes(fetch: Fetcher, hub: FakeHub) -> None:
-    client = Hub(fetch.environment, fetch.progress, IMPATIENT)
+    client = HubClient(fetch.environment, fetch.progress, IMPATIENT)
     remote = client.file(client.snapshot(REPO, None), "model.gguf")
     assert present_bytes(remote, fetch.folder) == 0
     hub.faults.cut_after = [1_000_000, 0, 0, 0, 0]

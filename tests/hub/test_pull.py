@@ -16,8 +16,8 @@ import pytest
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, ExitStatus, ModelFileError, NetworkError, UsageError
 from cgcli.core.units import size
+from cgcli.hub.client import RetryPolicy
 from cgcli.hub.pull import pull
-from cgcli.hub.remote import Patience
 from cgcli.hub.store import Store
 from tests.hub.fake_hub import FakeHub
 from tests.hub.recording import Recorder
@@ -26,7 +26,7 @@ from tests.support.patience import PATIENCE_S, eventually
 
 REPO = "someone/Some-Model"
 SPEC = f"hf:{REPO}/Tiny.F16.gguf"
-IMPATIENT = Patience(tries=3, first_s=0.01, longest_s=3)
+IMPATIENT = RetryPolicy(tries=3, first_s=0.01, longest_s=3)
 ROOT = Path(__file__).parents[2]
 
 
@@ -50,7 +50,7 @@ def start(environment: Environment, spec: str) -> subprocess.Popen[str]:
 
 
 def test_ready_gguf(hub: FakeHub, environment: Environment, progress: Recorder, data: bytes) -> None:
-    stored = pull(SPEC, environment=environment, progress=progress, patience=IMPATIENT)
+    stored = pull(SPEC, environment=environment, progress=progress, retries=IMPATIENT)
     assert stored.spec == "tiny.f16:f16"
     assert stored.path.read_bytes() == data
     manifest = stored.manifest
@@ -75,17 +75,17 @@ def test_ready_gguf_that_no_memory_holds(
 
 
 def test_second_pull_touches_nothing(hub: FakeHub, environment: Environment, progress: Recorder, data: bytes) -> None:
-    first = pull(SPEC, environment=environment, progress=progress, patience=IMPATIENT)
+    first = pull(SPEC, environment=environment, progress=progress, retries=IMPATIENT)
     asked = len(hub.log.requests)
     assert pull(SPEC, environment=environment, progress=progress) == first
     assert len(hub.log.requests) == asked
-    assert progress.notes[-1] == "tiny.f16:f16 is here already"
+    assert progress.notes[-1] == "tiny.f16:f16 is already pulled"
 
 
 def test_names(hub: FakeHub, environment: Environment, progress: Recorder, data: bytes) -> None:
     assert pull(SPEC, environment=environment, progress=progress, name="mine").name == "mine"
     hub.add("someone/else", {"Tiny.F16.gguf": data})
-    with pytest.raises(UsageError, match="another mine") as caught:
+    with pytest.raises(UsageError, match="another model named mine") as caught:
         pull("hf:someone/else/Tiny.F16.gguf", environment=environment, progress=progress, name="mine")
     assert "--name" in str(caught.value.hint)
     with pytest.raises(UsageError):
@@ -103,7 +103,7 @@ def test_revision(hub: FakeHub, environment: Environment, progress: Recorder, da
 def test_what_cannot_be_pulled(hub: FakeHub, environment: Environment, progress: Recorder, data: bytes) -> None:
     def status(spec: str) -> int:
         with pytest.raises(CgcliError) as caught:
-            pull(spec, environment=environment, progress=progress, patience=IMPATIENT)
+            pull(spec, environment=environment, progress=progress, retries=IMPATIENT)
         assert "\n" not in caught.value.message
         return caught.value.status
 
@@ -138,7 +138,7 @@ def test_full_disk(
     hub: FakeHub, environment: Environment, progress: Recorder, data: bytes, mount: Callable[[str], Path]
 ) -> None:
     small = replace(environment, store=mount("size=64k") / "store")
-    with pytest.raises(CgcliError, match="of disk at its peak") as caught:
+    with pytest.raises(CgcliError, match="of disk space") as caught:
         pull(SPEC, environment=small, progress=progress)
     assert "--force" in str(caught.value.hint)
     assert hub.log.gets("gguf") == []
@@ -181,7 +181,7 @@ def test_offline_in_a_process(hub: FakeHub, environment: Environment, data: byte
     offline = replace(environment, variables={**environment.variables, "HF_HUB_OFFLINE": "1"})
     _, told = (process := start(offline, SPEC)).communicate(timeout=PATIENCE_S)
     assert process.returncode == ExitStatus.NETWORK
-    assert told.splitlines() == ["ready", "4: HF_HUB_OFFLINE is set: nothing is downloaded"]
+    assert told.splitlines() == ["ready", "4: HF_HUB_OFFLINE is set, so nothing is downloaded"]
     assert hub.log.requests == []
 
 
@@ -200,7 +200,7 @@ def test_two_at_once(hub: FakeHub, environment: Environment, tmp_path: Path) -> 
     assert outs[0][0] == outs[1][0]
     assert Path(outs[0][0].strip()).read_bytes() == data
     assert hub.log.sent["Tiny.F16.gguf"] == len(data)
-    assert outs[1][1] == "tiny.f16:f16 is here already\n"
+    assert outs[1][1] == "tiny.f16:f16 is already pulled\n"
 
 
 @pytest.mark.long

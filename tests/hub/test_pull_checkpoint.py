@@ -80,7 +80,7 @@ def test_keep_where_the_model_is_there_already(hub: FakeHub, environment: Enviro
     assert original.stat().st_size == (hub.root / REPO / WEIGHTS).stat().st_size
     asked = hub.log.sent[WEIGHTS]
     pull(name, environment=environment, progress=progress, keep=True)
-    assert hub.log.sent[WEIGHTS] == asked and "is here already" in progress.notes[-1]
+    assert hub.log.sent[WEIGHTS] == asked and "is already pulled" in progress.notes[-1]
 
 
 def test_another_architecture_is_refused_before_its_weights(
@@ -99,7 +99,7 @@ def test_checkpoint_that_does_not_fit(
 ) -> None:
     serve(hub)
     monkeypatch.setattr("cgcli.hub.pull.free_disk_bytes", lambda folder: 1_000_000)
-    with pytest.raises(CgcliError, match="of disk at its peak"):
+    with pytest.raises(CgcliError, match="of disk space"):
         pull("codegen-350m-mono", environment=environment, progress=progress)
     monkeypatch.undo()
     monkeypatch.setattr("cgcli.hub.pull.memory_bytes", lambda: 1_000_000)

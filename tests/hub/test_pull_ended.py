@@ -61,9 +61,9 @@ def test_an_original_that_is_kept_or_still_comes_is_no_leftover(
     hub: FakeHub, environment: Environment, data: bytes
 ) -> None:
     assert run("pull", SPEC, "--keep").status == 0
-    assert "is here already" in run("pull", SPEC).err
+    assert "is already pulled" in run("pull", SPEC).err
     assert names(environment) == ["checkpoint", "f16.gguf", "f16.json"]
     (environment.store / "tiny.f16" / "checkpoint" / ".kept").unlink()
     (environment.store / "tiny.f16" / "checkpoint" / ".used").unlink()  # as while another quant of it is fetched
-    assert "is here already" in run("pull", SPEC).err
+    assert "is already pulled" in run("pull", SPEC).err
     assert names(environment) == ["checkpoint", "f16.gguf", "f16.json"]

@@ -11,7 +11,7 @@ import pytest
 from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
 from cgcli.core.progress import Silent
 from cgcli.engine.gguf import read_header
-from cgcli.hub.spec import parse_spec
+from cgcli.hub.catalog import parse_spec
 from cgcli.hub.store import Manifest, Store, Stored
 from tests.hub.recording import Recorder
 from tests.hub.tiny import sha256, write_gguf
@@ -87,7 +87,7 @@ def test_gone_file_is_an_error_with_the_way_out(store: Store) -> None:
 def test_file_that_is_not_whole_is_an_error_with_the_way_out(store: Store) -> None:
     stored = put(store, "m", "f16")
     stored.path.write_bytes(stored.path.read_bytes()[:-1])
-    with pytest.raises(ModelFileError, match="should have") as caught:
+    with pytest.raises(ModelFileError, match="instead of") as caught:
         store.find("m")
     assert caught.value.hint == "cgcli models rm m:f16 && cgcli pull m:f16"
 
@@ -99,7 +99,7 @@ def test_broken_manifest_is_named_and_can_be_removed(store: Store, content: byte
     put(store, "m", "f16")
     put(store, "n", "f16")
     (store.root / "m" / "f16.json").write_bytes(content)
-    with pytest.raises(ModelFileError, match="broken manifest") as caught:
+    with pytest.raises(ModelFileError, match="damaged manifest") as caught:
         store.find("m")
     assert caught.value.hint == "cgcli models rm m:f16"
     assert [one.name for one in store.all()] == ["n"]
@@ -117,7 +117,7 @@ def test_manifest_with_a_field_of_another_type_is_broken(store: Store, field: st
     put(store, "m", "f16")
     file = store.root / "m" / "f16.json"
     file.write_text(json.dumps({**json.loads(file.read_bytes()), field: value}))
-    with pytest.raises(ModelFileError, match=f"broken manifest .*: {field} is "):
+    with pytest.raises(ModelFileError, match=f"damaged manifest .*: {field} is "):
         store.find("m")
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, NetworkError, UsageError
-from cgcli.hub.remote import Hub, Patience
+from cgcli.hub.client import HubClient, RetryPolicy
 from tests.hub.fake_hub import FakeHub
 from tests.hub.recording import Recorder
 
-FOREVER = Patience(tries=6, first_s=600.0)  # who would try again would wait for ever
+FOREVER = RetryPolicy(tries=6, first_s=600.0)  # who would try again would wait for ever
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ class Waited(Recorder):
         self.told.set()
 
 
-def hub(url: str, patience: Patience = FOREVER, progress: Recorder | None = None) -> Hub:
-    return Hub(Environment.from_process({"HF_ENDPOINT": url}), progress or Recorder(), patience)
+def hub(url: str, retries: RetryPolicy = FOREVER, progress: Recorder | None = None) -> HubClient:
+    return HubClient(Environment.from_process({"HF_ENDPOINT": url}), progress or Recorder(), retries)
 
 
 def test_files_and_licence_are_read(server: FakeHub) -> None:
@@ -60,14 +60,14 @@ def test_a_list_without_end_is_not_read_to_its_end(server: FakeHub, packed: bool
 def test_a_slow_list_says_that_it_waits(server: FakeHub) -> None:
     server.faults.held = threading.Event()
     progress = Waited(server.faults.held)
-    found = hub(server.url, Patience(silent_s=0.01), progress).snapshot("own/model", None)
+    found = hub(server.url, RetryPolicy(silent_s=0.01), progress).snapshot("own/model", None)
     assert found.files == ("config.json",)
-    assert progress.notes == ["hf:own/model: the list of its files: waiting for the Hub"]
+    assert progress.notes == ["hf:own/model: file list: waiting for the Hub"]
 
 
 def test_a_list_that_takes_too_long_is_given_up(server: FakeHub) -> None:
-    with pytest.raises(NetworkError, match="did not come within 0 s"):
-        hub(server.url, Patience(answer_s=0.0)).snapshot("own/model", None)
+    with pytest.raises(NetworkError, match="no complete response within 0 s"):
+        hub(server.url, RetryPolicy(answer_s=0.0)).snapshot("own/model", None)
 
 
 @pytest.mark.parametrize(

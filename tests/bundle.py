@@ -1,6 +1,6 @@
-"""Puts a trained codegen-nano into models/: its checkpoint, the GGUF that is made of it, and that one's manifest.
+"""Put a trained codegen-nano into models/: its checkpoint, the GGUF made from it, and the manifest.
 
-    python -m tests.box OUT
+    python -m tests.bundle OUT
 
 OUT is the folder of a finished `cgcli train nano`, as `make nano` leaves it in build/nano.
 """
@@ -16,7 +16,7 @@ from cgcli.convert.writer import Provenance
 from cgcli.core.machine import thread_count
 from cgcli.core.progress import Silent
 from cgcli.core.reading import sha256_file
-from cgcli.hub.catalog import came_with, load_catalog
+from cgcli.hub.catalog import bundled_models, load_catalog
 from cgcli.hub.store import Manifest, Store, Stored
 
 NAME = "codegen-nano"
@@ -24,13 +24,13 @@ PROVENANCE = Provenance(f"trained as {NAME}")
 
 
 def made(checkpoint: Path, target: Path) -> None:
-    """The GGUF of a checkpoint, as it is in the box."""
+    """The GGUF of a checkpoint, as it is bundled."""
     (quant,) = load_catalog().require(NAME).quants
     convert(checkpoint, target, quant=quant, provenance=PROVENANCE, progress=Silent(), threads=thread_count())
 
 
-def boxed(export: Path) -> Stored:
-    card, store = load_catalog().require(NAME), Store(came_with())
+def bundled(export: Path) -> Stored:
+    card, store = load_catalog().require(NAME), Store(bundled_models())
     checkpoint, work = store.checkpoint(NAME), store.folder(NAME) / "new.gguf"
     shutil.rmtree(checkpoint, ignore_errors=True)
     shutil.copytree(export, checkpoint)
@@ -41,4 +41,4 @@ def boxed(export: Path) -> Stored:
 
 
 if __name__ == "__main__":
-    print(boxed(Path(sys.argv[1]) / "export").path)
+    print(bundled(Path(sys.argv[1]) / "export").path)
