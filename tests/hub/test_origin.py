@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from cgcli.convert.config import parse_config
 from cgcli.core.errors import ModelFileError
 from cgcli.hub.catalog import load_catalog
-from cgcli.hub.checkpoint import checkpoint_files, config_shape
+from cgcli.hub.origin import checkpoint_files
 from cgcli.hub.sizes import parameters
 
 SMALL = ["config.json", "vocab.json", "merges.txt"]
@@ -86,7 +87,7 @@ def test_repository_of_ggufs_says_how_to_pull_one() -> None:
 
 def test_shape_is_the_cards() -> None:
     card = load_catalog().require("codegen-350m-mono")
-    shape = config_shape(card.source, json.dumps(CONFIG).encode(), card.mp_num)
+    shape = parse_config(json.dumps(CONFIG).encode(), "config.json", card.mp_num).shape
     assert parameters(shape) == card.parameters
     assert card.shape is not None
     assert (shape.rotary, shape.context, shape.inner) == (card.shape.rotary, card.shape.context, card.shape.inner)
@@ -98,5 +99,5 @@ def test_shape_is_the_cards() -> None:
 )
 def test_other_checkpoints_are_refused_by_the_name_they_were_given(config: bytes) -> None:
     with pytest.raises(ModelFileError, match=r"^hf:a/b/config\.json: ") as caught:
-        config_shape("hf:a/b", config, None)
+        parse_config(config, "hf:a/b/config.json")
     assert "/tmp" not in caught.value.message
