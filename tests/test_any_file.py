@@ -35,7 +35,7 @@ from cgcli.evals.report.runs import read_runs
 from cgcli.evals.report.sections import sections, training_section
 from cgcli.hub import catalog
 from cgcli.hub.store import Manifest, Store
-from cgcli.program.shelf import Shelf
+from cgcli.program.program_store import ProgramStore
 from cgcli.train import metrics, prepare
 from cgcli.train.packages import read_list
 from cgcli.train.recipe import read_recipe
@@ -129,10 +129,10 @@ def _manifest(folder: Path, data: bytes) -> None:
 
 def _journal(folder: Path, data: bytes) -> None:
     (folder / "one.jsonl").write_bytes(data)
-    shelf = Shelf(folder)
-    shelf.list()
-    shelf.read("one").history.program.source()
-    shelf.open("one").close()
+    programs = ProgramStore(folder)
+    programs.list()
+    programs.read("one").history.program.source()
+    programs.open("one").close()
 
 
 def _metrics(folder: Path, data: bytes) -> None:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from cgcli.app.run import Run
     from cgcli.core.config import Settings
     from cgcli.hub.choose import Choice
+    from cgcli.program.generation import Generation
     from cgcli.program.languages import Language
-    from cgcli.program.program import Program
-    from cgcli.program.session import Generation, Plan, Session
-    from cgcli.program.turn import Turn
+    from cgcli.program.program import Program, Turn
+    from cgcli.program.session import Plan, Session
     from cgcli.sandbox.verdict import Verdict
     from cgcli.terminal.output import Output
 
@@ -56,8 +56,7 @@ class Wish:
 def generate(run: Run, settings: Settings, wish: Wish) -> None:
     """Grow a program as wished. Raises CgcliError of every kind; what was drawn before is kept."""
     from cgcli.program.languages import language, language_of
-    from cgcli.program.oneshot import grow
-    from cgcli.program.session import Session
+    from cgcli.program.session import Session, grow
 
     _check(wish)
     code = language(wish.language) if wish.language else language_of(wish.into or wish.output or Path())
@@ -166,7 +165,7 @@ def _program_so_far(output: Output, wish: Wish) -> bytes:
 
 def _text(wish: Wish, before: bytes) -> str:
     """The program so far as the model reads it."""
-    from cgcli.program.program import decode, from_file
+    from cgcli.program.source import decode, from_file
 
     return decode(before) if wish.raw else from_file(before)
 
@@ -180,7 +179,7 @@ def _program(wish: Wish, settings: Settings, choice: Choice, code: Language, tex
 
 
 def _generation(wish: Wish, settings: Settings, choice: Choice, code: Language) -> Generation:
-    from cgcli.program.session import Generation
+    from cgcli.program.generation import Generation
     from cgcli.program.truncate import NONE
 
     seed = secrets.randbits(32) if settings.seed is None else settings.seed
@@ -223,7 +222,7 @@ def _print_report(
 
 def _say(output: Output, choice: Choice, session: Session, turns: list[Turn]) -> None:
     """The facts of the turns on stderr: what was chosen, what was cut, what does not parse, the seed."""
-    from cgcli.program.parsing import broken_turn
+    from cgcli.program.languages import broken_turn
     from cgcli.program.truncate import NONE
 
     how, timings = session.generation, session.engine.timings

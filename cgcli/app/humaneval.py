@@ -148,7 +148,7 @@ def _plan(settings: Settings, wish: Wish, choice: Choice) -> SamplePlan:
     """How to draw: by the preset, if one is named, and by the options given beside it."""
     from cgcli.core.config import nearest
     from cgcli.evals.humaneval import PRESETS, SamplePlan
-    from cgcli.program.session import Generation
+    from cgcli.program.generation import Generation
     from cgcli.program.truncate import CODEGEN
 
     n = 1

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cgcli.evals.mtpb_judge import MTPBRules
     from cgcli.evals.samples import Key, Row, Shard
     from cgcli.hub.catalog import Card
-    from cgcli.program.session import Generation
+    from cgcli.program.generation import Generation
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _draw(run: Run, settings: Settings, wish: Wish, rules: MTPBRules) -> None:
 
 def _generation(settings: Settings, card: Card | None) -> Generation:
     """The paper's protocol: CodeGen's own truncation, and completions of at most 256 tokens."""
-    from cgcli.program.session import Generation
+    from cgcli.program.generation import Generation
     from cgcli.program.truncate import CODEGEN
 
     return replace(Generation.of(settings, card, CODEGEN), max_tokens=Generation.max_tokens)

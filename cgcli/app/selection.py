@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import ProgramFailed, UsageError
-from cgcli.program.program import encode
+from cgcli.program.source import encode
 
 if TYPE_CHECKING:
     from cgcli.program.program import Program
@@ -73,7 +73,7 @@ class Trial:
 
     def tell_uncalled(self, program: Program, verdict: Verdict | None) -> None:
         """Of a program that ran: what of it did not."""
-        from cgcli.program.parsing import never_called
+        from cgcli.program.languages import never_called
 
         if verdict and verdict.passed and (words := never_called(program.source(), self.checks)):
             self.output.note(words)

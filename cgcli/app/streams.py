@@ -14,7 +14,7 @@ from typing import Protocol
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import check_writable, locked, write_atomic
 from cgcli.core.reading import read_if_possible
-from cgcli.program.program import encode, for_file, newline_of
+from cgcli.program.source import encode, for_file, newline_of
 from cgcli.terminal.output import Output
 
 
@@ -163,7 +163,8 @@ def prompts_of(arguments: Sequence[str], files: Sequence[Path], *, raw: bool = F
 
     raw: any bytes will do; else they must be text. Raises UsageError for those that are not, CgcliError.
     """
-    from cgcli.program.program import checked_prompt, decode
+    from cgcli.program.program import checked_prompt
+    from cgcli.program.source import decode
 
     prompts = [(f"prompt {number}", prompt) for number, prompt in enumerate(arguments, 1)]
     for what, prompt in prompts:

@@ -32,10 +32,10 @@ def pulled(incomplete: str) -> list[str]:
 
 def programs(incomplete: str) -> list[str]:
     """Ids of the programs kept so far, the one that was last worked on first."""
-    from cgcli.program.shelf import Shelf
+    from cgcli.program.program_store import ProgramStore
 
     try:
-        ids = Shelf(Environment.from_process().data / "programs").ids()
+        ids = ProgramStore(Environment.from_process().data / "programs").ids()
     except OSError:
         return []
     return _starting(list(ids), incomplete)

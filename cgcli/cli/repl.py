@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cgcli.hub.choose import Choice
     from cgcli.program.history import Saved
     from cgcli.program.journal import Journal
-    from cgcli.program.shelf import Shelf
+    from cgcli.program.program_store import ProgramStore
     from cgcli.repl.glance import Glance
     from cgcli.repl.reader import Reader
     from cgcli.repl.screen import Screen
@@ -120,16 +120,16 @@ def start(
     Raises ModelNotFound, CgcliError where the program cannot be opened.
     """
     from cgcli.app.model import chosen
-    from cgcli.program.program import for_file
-    from cgcli.program.shelf import Shelf
+    from cgcli.program.program_store import ProgramStore
+    from cgcli.program.source import for_file
     from cgcli.repl.glance import Glance
     from cgcli.repl.loop import loop
     from cgcli.repl.options import Options
     from cgcli.repl.state import Repl
 
     choice = chosen(run, settings)
-    shelf = Shelf(run.environment.data / "programs")
-    journal, opened = _program(shelf, settings, choice, file, resume)
+    programs = ProgramStore(run.environment.data / "programs")
+    journal, opened = _program(programs, settings, choice, file, resume)
     new = not journal.id
     if settings.seed is None:
         settings = replace(settings, seed=_seed(journal))
@@ -137,7 +137,7 @@ def start(
     view = Glance()
     screen = _screen(run, script, journal.language)
     one = view.repl = Repl(
-        shelf,
+        programs,
         journal,
         _Models(run, settings),
         choice,
@@ -160,7 +160,7 @@ def start(
         finally:
             one.close()
     if script and new and one.journal is journal and journal.id and one.history.saved in (None, opened):
-        shelf.remove(journal.id)  # the program is on stdout, and the script can be run again
+        programs.remove(journal.id)  # the program is on stdout, and the script can be run again
     _say_goodbye(one)
     return status if script else 0
 
@@ -201,7 +201,7 @@ class _Models:
 
 
 def _program(
-    shelf: Shelf, settings: Settings, choice: Choice, file: Path | None, resume: str | None
+    programs: ProgramStore, settings: Settings, choice: Choice, file: Path | None, resume: str | None
 ) -> tuple[Journal, Saved | None]:
     from cgcli.core.errors import UsageError
     from cgcli.program.languages import PYTHON
@@ -209,10 +209,10 @@ def _program(
     from cgcli.repl.opening import open_file
 
     if file is not None:
-        return open_file(shelf, file, settings, choice)
+        return open_file(programs, file, settings, choice)
     if resume is None:
-        return shelf.new(new_program(PYTHON, settings, choice.card), PYTHON.name), None
-    journal = shelf.open(resume) if resume else shelf.latest()
+        return programs.new(new_program(PYTHON, settings, choice.card), PYTHON.name), None
+    journal = programs.open(resume) if resume else programs.latest()
     if journal is None:
         raise UsageError("there is no session to resume", hint="cgcli repl")
     return journal, None

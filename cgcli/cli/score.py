@@ -53,11 +53,10 @@ def score(
     from cgcli.app.model import chosen, identified, loaded
     from cgcli.app.streams import given_bytes
     from cgcli.core.errors import ContextError, UsageError
-    from cgcli.program.clarity import words
     from cgcli.program.languages import language, language_of
-    from cgcli.program.program import from_file, new_program
-    from cgcli.program.score import report, score_program
-    from cgcli.program.split import only_prompts, split
+    from cgcli.program.program import new_program
+    from cgcli.program.score import clarity, report, score_program
+    from cgcli.program.source import from_file, only_prompts, split
 
     run = run_of(ctx)
     settings = settings_of(ctx)
@@ -98,8 +97,8 @@ def score(
         _print_tokens(run.output, scored)
     perplexity = _number(scored.whole).strip()
     of = f"{scored.whole.tokens} of {len(scored.pieces)} tokens"  # but for the first, if nothing predicts it
-    clarity = words(scored.whole.perplexity, choice.card) if asks else None
-    gauge = f" · {clarity}" if clarity else ""
+    word = clarity(scored.whole.perplexity, choice.card) if asks else None
+    gauge = f" · {word}" if word else ""
     after = ", read after the prefix as by gen" if before else ""
     run.output.note(f"{choice.name} {engine.quant}, perplexity {perplexity}{gauge} over {of}{after}")
 

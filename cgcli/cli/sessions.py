@@ -13,7 +13,7 @@ from cgcli.cli.complete import forms, programs
 
 if TYPE_CHECKING:
     from cgcli.program.history import History
-    from cgcli.program.shelf import Shelf, Summary
+    from cgcli.program.program_store import ProgramStore, Summary
 
 _TITLE = 40  # columns
 
@@ -37,7 +37,7 @@ def sessions(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", he
         return
     run = run_of(ctx)
     run.choose_color()
-    found = _shelf(run).list()
+    found = _store(run).list()
     if json:
         run.output.json([_listed(one) for one in found])
     elif found:
@@ -59,7 +59,7 @@ def show(
     from cgcli.app.streams import sink_for
 
     run = run_of(ctx)
-    found = _shelf(run).read(name)
+    found = _store(run).read(name)
     if journal:
         run.output.table(("VERSION", "FROM", "WHAT", "BRANCHES"), _versions(found.history))
         return
@@ -87,9 +87,9 @@ def rm(
 ) -> None:
     """Remove programs with all their versions; files that they were saved to stay."""
     run = run_of(ctx)
-    shelf = _shelf(run)
-    for found in dict.fromkeys([shelf.find(name) for name in names]):
-        shelf.remove(found)
+    store = _store(run)
+    for found in dict.fromkeys([store.find(name) for name in names]):
+        store.remove(found)
         run.output.note(f"removed {found}")
 
 
@@ -111,11 +111,11 @@ def export(
     from cgcli.core.files import check_writable, write_atomic
     from cgcli.program.export import export as exported
     from cgcli.program.export import form_of
-    from cgcli.program.program import encode
+    from cgcli.program.source import encode
 
     run = run_of(ctx)
     wanted = form_of(form)
-    found = _shelf(run).read(name)
+    found = _store(run).read(name)
     text = exported(found.history.program, found.header.language, wanted, found.history.runs)
     if output:
         check_writable(output)
@@ -126,10 +126,10 @@ def export(
     sink.close()
 
 
-def _shelf(run: Run) -> Shelf:
-    from cgcli.program.shelf import Shelf
+def _store(run: Run) -> ProgramStore:
+    from cgcli.program.program_store import ProgramStore
 
-    return Shelf(run.environment.data / "programs")
+    return ProgramStore(run.environment.data / "programs")
 
 
 def _row(one: Summary) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def _listed(one: Summary) -> dict[str, object]:
 
 def _versions(history: History) -> list[tuple[str, ...]]:
     """A row a version: the one it was made from, what was done, and the branches that end there, * the current one."""
-    from cgcli.program.operations import Add
+    from cgcli.program.history import Add
     from cgcli.terminal.text import clipped, visible
 
     rows: list[tuple[str, ...]] = []

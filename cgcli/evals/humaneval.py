@@ -23,13 +23,13 @@ from cgcli.evals.fetch import PublishedFile
 from cgcli.evals.judging import CheckResult, judging_policy
 from cgcli.evals.samples import Row, read
 from cgcli.native.sample import Sampling
-from cgcli.program.program import digest, encode
+from cgcli.program.source import digest, encode
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.verdict import Verdict
 
 if TYPE_CHECKING:
     from cgcli.engine.protocol import Engine
-    from cgcli.program.session import Generation
+    from cgcli.program.generation import Generation
 
 PUBLISHED = PublishedFile(
     name="HumanEval.jsonl.gz",

@@ -20,13 +20,13 @@ from cgcli.core.errors import CgcliError, ContextError, Interrupted
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.evals.fetch import PublishedFile
 from cgcli.evals.samples import Row, read
-from cgcli.program.program import PAPER, Layout, Program, encode
-from cgcli.program.turn import Turn
+from cgcli.program.program import PAPER, Layout, Program, Turn
+from cgcli.program.source import encode
 
 if TYPE_CHECKING:
     from cgcli.engine.protocol import Engine, Stream
     from cgcli.native.sample import Sampling
-    from cgcli.program.session import Generation
+    from cgcli.program.generation import Generation
 
 Turns = Literal["multi", "single"]
 """multi: a completion after each prompt. single: all prompts, then one completion. The paper does not publish how it

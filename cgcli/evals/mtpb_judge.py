@@ -29,7 +29,7 @@ from typing import Any, Literal
 from cgcli.core.errors import CgcliError
 from cgcli.evals.judging import CheckResult, judging_policy
 from cgcli.evals.samples import Row
-from cgcli.program.program import digest
+from cgcli.program.source import digest
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.verdict import Verdict
 

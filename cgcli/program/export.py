@@ -17,7 +17,8 @@ from typing import Any, Literal
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
 from cgcli.program.history import Run
-from cgcli.program.program import Program, digest
+from cgcli.program.program import Program
+from cgcli.program.source import digest
 from cgcli.terminal.text import json_text
 
 Form = Literal["ipynb", "md", "mtpb"]

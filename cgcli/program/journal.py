@@ -4,7 +4,7 @@
     FOLDER/.locks/ID.lock   locked while the program is open; a killed process locks nothing
 
 The file and its id come with the first event: a program in which nothing was done leaves no trace. Which programs there
-are is shelf.py's matter.
+are is program_store.py's matter.
 """
 
 from __future__ import annotations

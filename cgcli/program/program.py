@@ -8,14 +8,13 @@ codegen1/benchmark/mtpb_sample.py.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cgcli.core.errors import UsageError
-from cgcli.program.turn import Turn
+from cgcli.program.source import digest, encode, from_file
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
@@ -25,9 +24,86 @@ if TYPE_CHECKING:
 CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*[-\w.]")
 """A comment that names the encoding of its file, where it is one of the first two lines: PEP 263, Ruby's, too."""
 
-_BOM = re.compile(rb"\A(?:\xef\xbb\xbf)+")
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """What ends a line, and a comment with it, in one of the languages. A form feed does not."""
+
+End = Literal["stop", "length", "context", "interrupted", "empty"]
+"""Why a candidate ended: as the engine's finish reason says, or `empty` where that left nothing usable."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One completion of a turn, as it will stand in the program.
+
+    draw: selects its draws under the seed (a retry is the next one); tokens: drawn, the one that ended it included;
+    mean_logprob: of those tokens under the model itself, in nats; None where none was drawn.
+    """
+
+    text: str
+    tokens: int
+    mean_logprob: float | None
+    finish_reason: End
+    draw: int = 0
+
+    @property
+    def blank(self) -> bool:
+        """Whether there is no code in it, so that it cannot be a turn."""
+        return not self.text.strip()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How the candidates of a turn were drawn.
+
+    model: its name; seed and sampler settings as given to the sampler; prompt_tokens: those that the prompt added to
+    the context; prompt_perplexity: over those of them that something predicts; folded: tokens of the program that the
+    model was not given; context: `digest` of the text before the completion; seconds: from reading to the last token.
+    """
+
+    model: str
+    quant: str
+    seed: int
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    max_tokens: int
+    context: str
+    prompt_tokens: int
+    prompt_perplexity: float | None
+    folded: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A prompt and its code. prompt None: the text before is continued as it stands.
+
+    accepted: which of `candidates` `completion` is; None where it was written by hand, or where none was usable.
+    """
+
+    prompt: str | None
+    completion: str
+    candidates: tuple[Candidate, ...] = ()
+    accepted: int | None = None
+    facts: Facts | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        return any(candidate.finish_reason == "interrupted" for candidate in self.candidates)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether its code is the user's own."""
+        return self.accepted is None
+
+    def choose(self, index: int) -> Turn:
+        """With another of its candidates accepted. Raises IndexError."""
+        return replace(self, completion=self.candidates[index].text, accepted=index)
+
+    def rewrite(self, code: str) -> Turn:
+        """With the user's own code; the candidates stay, to be chosen again."""
+        return replace(self, completion=code, accepted=None)
 
 
 @dataclass(frozen=True)
@@ -201,43 +277,3 @@ def checked_prompt(prompt: str, what: str) -> str:
     if "\0" in prompt:
         raise UsageError(f"{what} has a NUL character", hint="a prompt is text")
     return prompt.removeprefix("\ufeff")
-
-
-def digest(text: str) -> str:
-    """What a text is known by in facts and journals: 16 hexadecimal digits."""
-    return hashlib.blake2b(encode(text), digest_size=8).hexdigest()
-
-
-def encode(text: str) -> bytes:
-    """The bytes of a program; those that were not UTF-8 when it was read come back as they were."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def decode(data: bytes) -> str:
-    """The text of a program's bytes; what is not UTF-8 is kept, unseen."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-def from_file(data: bytes) -> str:
-    """The text of a file: LF ends its lines, and a byte order mark is no part of it."""
-    return decode(re.sub(rb"\r+\n", b"\n", _BOM.sub(b"", data)))
-
-
-def for_file(text: str, before: bytes = b"") -> bytes:
-    """The bytes of `text` for a file that held `before`: with the byte order mark and the line ends of that.
-
-    The first lines stay as they were, byte for byte, as far as they are the same: line ends may be mixed.
-    """
-    newline, mark = newline_of(before), _BOM.match(before)
-    there, then, now = _BOM.sub(b"", before).split(b"\n"), from_file(before).split("\n"), text.split("\n")
-    whole = min(len(then), len(now)) - 1
-    same = next((at for at in range(whole) if then[at] != now[at]), whole)
-    rest = encode("\n".join(now[same:]))
-    if newline != b"\n":
-        rest = re.sub(rb"\r*\n", newline, rest)
-    return (mark[0] if mark else b"") + b"\n".join([*there[:same], rest])
-
-
-def newline_of(data: bytes) -> bytes:
-    """What ends most lines of a file: CRLF or LF; LF where there are none."""
-    return b"\r\n" if 2 * data.count(b"\r\n") > data.count(b"\n") else b"\n"

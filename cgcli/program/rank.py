@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from cgcli.program.turn import Candidate
+from cgcli.program.program import Candidate
 
 
 class Rank(NamedTuple):

@@ -16,7 +16,7 @@ Each line after it is an event, with its time; done in order to the program of t
 
 Versions are counted from 0, the header's own; every commit makes the next one. The other operations are `put` (index,
 turn, why), `drop` (index) and `move` (index, to), with turns counted from 0. The keys are the names of the fields in
-history.py, operations.py and turn.py, which say what they mean; times are ISO 8601 in UTC. A byte of a program that is
+history.py and program.py, which say what they mean; times are ISO 8601 in UTC. A byte of a program that is
 not UTF-8 stands as a lone surrogate (PEP 383), spelt `\\udc80`. A key that has a default may be missing, as where an
 older cgcli wrote the line; a key that is not known is an error. `format` changes when what is written could be
 misread by what read it before.
@@ -30,10 +30,8 @@ from typing import Any
 
 from cgcli.core.reading import parse_json, shown
 from cgcli.core.typed import typed, word
-from cgcli.program.history import Commit, Event, Point, Run, Saved, Setting
-from cgcli.program.operations import Add, Drop, Move, Put
-from cgcli.program.program import Layout, Program
-from cgcli.program.turn import Turn
+from cgcli.program.history import Add, Commit, Drop, Event, Move, Point, Put, Run, Saved, Setting
+from cgcli.program.program import Layout, Program, Turn
 
 FORMAT = 1
 

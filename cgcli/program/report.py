@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from cgcli.engine.protocol import Engine
-from cgcli.program.session import Generation
-from cgcli.program.turn import Candidate, Turn
+from cgcli.program.generation import Generation
+from cgcli.program.program import Candidate, Turn
 from cgcli.terminal.text import json_safe
 
 

@@ -9,16 +9,18 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cgcli.core.progress import Progress
-from cgcli.engine.engine import perplexity
-from cgcli.engine.model import readable
 from cgcli.engine.protocol import Engine
 from cgcli.engine.request import TokenScore
-from cgcli.program.program import decode, encode
-from cgcli.program.split import Part, split
+from cgcli.program.source import Part, decode, encode, split
 from cgcli.terminal.text import json_safe
+
+if TYPE_CHECKING:
+    from cgcli.hub.catalog import Card
+
+Clarity = Literal["clear", "fair", "unclear"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Measure:
 
     @classmethod
     def of(cls, scores: Sequence[TokenScore]) -> Measure:
+        from cgcli.engine.engine import perplexity  # imports much, and the REPL starts with this file
+
         return cls(len(scores), perplexity([score.logprob for score in scores]))
 
 
@@ -78,6 +82,8 @@ def score_program(
 
     A token belongs to the part that its last byte lies in. before: what the model reads first, which is not scored.
     """
+    from cgcli.engine.model import readable
+
     data = readable(encode(text))
     text = data.decode()
     read = readable(encode(before))
@@ -130,3 +136,14 @@ def _turn(turn: TurnScore) -> dict[str, Any]:
         "code_tokens": turn.code.tokens,
         "code_perplexity": turn.code.perplexity,
     }
+
+
+def clarity(perplexity: float | None, card: Card | None) -> Clarity | None:
+    """clear: up to the first quartile; fair: up to the third; None where there is no perplexity, or nothing to compare.
+
+    card: of the model that measured it.
+    """
+    if perplexity is None or card is None or card.prompt_perplexity is None:
+        return None
+    first, _, third = card.prompt_perplexity
+    return "clear" if perplexity <= first else "fair" if perplexity <= third else "unclear"

@@ -9,80 +9,29 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from cgcli.core.drain import drain
 from cgcli.core.progress import Progress, Silent
 from cgcli.engine.cache import common_prefix
 from cgcli.engine.engine import perplexity
 from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, Request, TokenScore
-from cgcli.engine.stops import Chain, Cutter, Stops
-from cgcli.native.sample import Sampling
-from cgcli.program.parsing import parsed
-from cgcli.program.program import Program, digest, encode
+from cgcli.program.generation import Generation, TrailingSpace
+from cgcli.program.languages import parse_python
+from cgcli.program.program import Candidate, Facts, Program, Turn
 from cgcli.program.rank import Rank
-from cgcli.program.trim import After, TrailingSpace
-from cgcli.program.truncate import NONE, Rules, Truncator
-from cgcli.program.turn import Candidate, Facts, Turn
+from cgcli.program.source import digest, encode
 
 if TYPE_CHECKING:
-    from cgcli.core.config import Settings
-    from cgcli.hub.catalog import Card
     from cgcli.program.folding import Fold
 
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
 _MORE = 4  # tokens: blanks between turns, and what a pass may need beside a completion
-
-
-@dataclass(frozen=True)
-class Generation:
-    """How a turn is drawn. candidates: how many to draw and choose from; redraws: further tries where all are empty."""
-
-    sampling: Sampling
-    max_tokens: int = 256
-    rules: Rules = NONE
-    stops: tuple[str, ...] = ()
-    candidates: int = 1
-    redraws: int = 3
-
-    @classmethod
-    def of(
-        cls,
-        settings: Settings,
-        card: Card | None,
-        rules: Rules,
-        *,
-        stops: Sequence[str] = (),
-        candidates: int = 1,
-        redraws: int = 3,
-    ) -> Generation:
-        """How the settings say that a turn is drawn; a seed that is not set is 0.
-
-        card: the model's, whose stop strings come after `stops`.
-        """
-        sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p, settings.seed or 0)
-        stops = (*stops, *(card.stop if card else ()))
-        return cls(sampling, settings.max_tokens, rules, stops, candidates, redraws)
-
-    def cutter(self, context: bytes, keep: str = "") -> Cutter:
-        """A new automaton for the truncation rules and the stop strings; the earliest cut ends a completion.
-
-        keep: the beginning of the completion that stands already, which counts but is not given; where it has what ends
-        a completion, the rules begin after it. They take the first character of a completion for the start of a line.
-        One that goes on inside a line of `context` is made to look so by a character before it, which matches no rule
-        and is not part of the text.
-        """
-        truncator = Truncator(self.rules)
-        if context and not context.endswith(b"\n"):
-            truncator.feed("\0")
-        cutter = Chain(truncator, Stops(self.stops))
-        if not keep:
-            return cutter
-        after = After(keep, cutter)
-        return self.cutter(context + encode(keep)) if after.finished else after
 
 
 Prefer = Callable[[Sequence[tuple[Program, Rank]]], int]
@@ -327,7 +276,7 @@ class Session:
         return drawn, best
 
     def _rank(self, program: Program, candidate: Candidate) -> Rank:
-        return Rank.of(candidate, parses=self.language != "python" or parsed(program.source()) is not None)
+        return Rank.of(candidate, parses=self.language != "python" or parse_python(program.source()) is not None)
 
     def _with(self, plan: Plan, candidate: Candidate) -> Program:
         return plan.program.add(Turn(plan.prompt, candidate.text))
@@ -367,3 +316,49 @@ Drawn = tuple[list[Candidate], int | None]
 def _usable(candidate: Candidate, plan: Plan) -> bool:
     """Whether it can be a turn: a tidy program takes none that adds only white space to what stood already."""
     return not plan.program.layout.tidy or len(candidate.text) > len(plan.keep)
+
+
+def grow(
+    session: Session,
+    prompts: Iterable[str | None],
+    turns: list[Turn],
+    *,
+    head: str = "",
+    comments: bool = True,
+    told: Callable[[Plan], None] | None = None,
+) -> Iterator[str]:
+    """Add a turn for each prompt and yield the new text; each turn is appended to `turns` when it is done.
+
+    head: text to come before the first turn's (the part of the prefix that is new). It and a turn's comment are held
+    until the model's own text follows, so that a run that fails first leaves nothing behind. comments: yield the
+    prompts' comments too; told: is given each turn's plan before the model reads it. Ends early after Ctrl-C.
+    """
+    for prompt in prompts:
+        opening = session.program.opening(prompt, comments=comments)
+        pieces = session.add(prompt, told)
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration as stop:
+                turn: Turn = stop.value
+                break
+            yield head + opening + piece
+            head = opening = ""
+        turns.append(turn)
+        # A turn that came out empty is not part of the program, and neither is its comment; a head is still due.
+        if turn.accepted is not None and (rest := head + opening + session.program.closing(turn.completion)):
+            yield rest
+            head = ""
+        if turn.interrupted:
+            break
+
+
+def drain(pieces: Generator[Piece, None, Result], write: Callable[[Piece], object] = lambda _: None) -> Result:
+    """What `pieces` returns; each piece on the way is given to `write`. Raises what either does."""
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+        write(piece)

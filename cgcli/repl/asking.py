@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cgcli.core.drain import drain
 from cgcli.core.errors import CgcliError, Interrupted
-from cgcli.program.clarity import words
-from cgcli.program.operations import Add, Put
-from cgcli.program.program import Program, checked_prompt, digest
-from cgcli.program.turn import Candidate, Turn
+from cgcli.program.history import Add, Put
+from cgcli.program.program import Candidate, Program, Turn, checked_prompt
+from cgcli.program.score import clarity
+from cgcli.program.source import digest
 from cgcli.repl import running
 from cgcli.repl.candidates import choose
 from cgcli.repl.show import broken_turn
@@ -100,6 +99,8 @@ def draw(
     Raises UsageError for a prompt that is no text, ContextError, what loading the model raised, Interrupted where
     nothing was written, CgcliError where nothing usable was.
     """
+    from cgcli.program.session import drain  # with the engine, which is not there when the REPL starts
+
     if prompt is not None:
         prompt = checked_prompt(prompt, "the prompt")
     session = repl.session()
@@ -135,7 +136,7 @@ def draw(
 def gauge(repl: Repl, reading: Reading) -> None:
     """How well the model took the prompt, in a line."""
     if reading.perplexity is not None:
-        word = words(reading.perplexity, repl.choice.card)
+        word = clarity(reading.perplexity, repl.choice.card)
         repl.screen.note(f"perplexity {reading.perplexity:.1f}" + (f" · {word}" if word else ""))
 
 
@@ -154,6 +155,8 @@ def tell_fold(repl: Repl, plan: Plan, fold: Fold) -> None:
 
 
 def _streamed(repl: Repl, keep: str, pieces: Generator[str, None, Turn]) -> Turn:
+    from cgcli.program.session import drain
+
     stream = repl.screen.stream()
     try:
         stream.write(keep)

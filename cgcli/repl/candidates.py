@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cgcli.core.errors import UsageError
-from cgcli.program.parsing import parsed
-from cgcli.program.program import Program, digest
-from cgcli.program.turn import Candidate, Turn
+from cgcli.program.languages import parse_python
+from cgcli.program.program import Candidate, Program, Turn
+from cgcli.program.source import digest
 from cgcli.repl.reader import Card
 from cgcli.repl.state import Repl
 from cgcli.terminal.text import clipped, columns, visible
@@ -73,7 +73,7 @@ def facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
     if candidate.finish_reason in ("interrupted", "empty"):
         known.append(candidate.finish_reason)
     if repl.language.name == "python" and candidate.text:
-        known.append("parses" if parsed(text) else "does not parse")
+        known.append("parses" if parse_python(text) else "does not parse")
     return ", ".join(known)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError
-from cgcli.program.program import encode, from_file
+from cgcli.program.source import encode, from_file
 
 _USUAL = ("editor", "nano", "vim", "vi", "emacs")
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 
 from cgcli.core.errors import CgcliError
-from cgcli.program.clarity import words
-from cgcli.program.program import Program, encode
+from cgcli.program.program import Program
+from cgcli.program.score import clarity
+from cgcli.program.source import encode
 from cgcli.repl.command import COMMANDS
 from cgcli.repl.python import names
 from cgcli.repl.quoting import quoted, unfinished
@@ -46,7 +47,7 @@ class Glance:
             tokens=min(self._tokens(), reading.plan.tokens) if reading and reading.plan.fold else self._tokens(),
             window=engine.window if engine else 0,
             tokens_per_s=(engine.timings.tokens_per_s or None) if engine else None,
-            clarity=words(perplexity, repl.choice.card) or "",
+            clarity=clarity(perplexity, repl.choice.card) or "",
             perplexity=perplexity,
             branch="" if repl.history.branch == "main" else repl.history.branch,
             state="loading…" if repl.loader.loading else "" if engine else "not loaded",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from cgcli.program.parsing import parsed
+from cgcli.program.languages import parse_python
 from cgcli.program.program import Program
 
 
 def names(program: Program) -> set[str]:
     """The names that a program defines; of a part that does not parse, none."""
     parts = [program.prefix, *(turn.completion for turn in program.turns)]
-    return {name for part in parts if (tree := parsed(part)) for name in _defined(tree)}
+    return {name for part in parts if (tree := parse_python(part)) for name in _defined(tree)}
 
 
 def _defined(tree: ast.Module) -> Iterator[str]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from cgcli.core.errors import Interrupted, ProgramFailed, SandboxError, UsageError
 from cgcli.program.history import Run
-from cgcli.program.parsing import never_called
-from cgcli.program.program import Program, digest, encode
+from cgcli.program.languages import never_called
+from cgcli.program.program import Program
+from cgcli.program.source import digest, encode
 from cgcli.repl.show import broken_turn
 from cgcli.repl.state import Repl
 

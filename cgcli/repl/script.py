@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
 
 from cgcli.core.errors import CgcliError
-from cgcli.program.program import decode
+from cgcli.program.source import decode
 from cgcli.repl.reader import Card
 
 

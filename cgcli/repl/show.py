@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cgcli.core.units import plural
-from cgcli.program import parsing
-from cgcli.program.program import Program
-from cgcli.program.turn import Turn
+from cgcli.program import languages
+from cgcli.program.program import Program, Turn
 from cgcli.repl.candidates import facts, same_as
 from cgcli.repl.state import Repl
 from cgcli.terminal.text import clipped, columns
@@ -79,7 +78,7 @@ def tell_turn(repl: Repl, index: int) -> None:
 
 def broken_turn(repl: Repl) -> int | None:
     """The first turn with which a Python program no longer parses."""
-    return parsing.broken_turn(repl.program) if repl.language.name == "python" else None
+    return languages.broken_turn(repl.program) if repl.language.name == "python" else None
 
 
 def _marks(turn: Turn, stale: bool, broken: bool) -> list[str]:

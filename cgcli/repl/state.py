@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from cgcli.engine.protocol import Engine
     from cgcli.hub.choose import Choice
     from cgcli.program.folding import Fold
+    from cgcli.program.generation import Generation
     from cgcli.program.journal import Journal
-    from cgcli.program.session import Generation, Reading, Session
-    from cgcli.program.shelf import Shelf
+    from cgcli.program.program_store import ProgramStore
+    from cgcli.program.session import Reading, Session
     from cgcli.repl.reader import Reader
     from cgcli.repl.screen import Screen
 
@@ -65,7 +66,7 @@ class Repl:
     which other threads may add to; given: settings that were asked for when it was started.
     """
 
-    shelf: Shelf
+    programs: ProgramStore
     journal: Journal
     models: Models
     choice: Choice
@@ -152,7 +153,7 @@ class Repl:
 
     def generation(self) -> Generation:
         """How turns are drawn, by the options, the model's card and the language."""
-        from cgcli.program.session import Generation
+        from cgcli.program.generation import Generation
 
         options = self.options
         return Generation.of(options.settings, self.choice.card, self.language.rules, candidates=options.candidates)
@@ -168,14 +169,14 @@ class Repl:
     def open(self, path: Path) -> None:
         """Go on with the program of a file (see `open_file`). Raises CgcliError; the program stays then."""
         self.journal.flush()
-        self._take(*open_file(self.shelf, path, self.options.settings, self.choice))
+        self._take(*open_file(self.programs, path, self.options.settings, self.choice))
         self._recall()
 
     def clear(self) -> None:
         """A new program in the same language. Raises CgcliError where the former one could not be kept; it stays."""
         self.journal.flush()
         code = self.language
-        self._take(self.shelf.new(new_program(code, self.options.settings, self.choice.card), code.name), None)
+        self._take(self.programs.new(new_program(code, self.options.settings, self.choice.card), code.name), None)
 
     def set(self, key: str, text: str) -> None:
         """Change an option; it is the session's, and comes back with it. Raises UsageError, CgcliError like `do`."""

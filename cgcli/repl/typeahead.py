@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from cgcli.program.program import decode, encode
+from cgcli.program.source import decode, encode
 from cgcli.repl.reader import Lent, is_command
 
 _PASTE, _PASTE_END = b"\x1b[200~", b"\x1b[201~"

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cgcli.program.parsing import parsed
+from cgcli.program.languages import parse_python
 from cgcli.train.wording import said, worded
 
 _PROGRAM_CHARACTERS = 3000  # of a program at most: about a window of a small model
@@ -58,7 +58,7 @@ def turned(text: str, seed: int) -> list[str]:
 
     The same text and seed give the same programs.
     """
-    tree = parsed(text)
+    tree = parse_python(text)
     if tree is None:
         return []
     draw = random.Random(f"{seed} {text}")
@@ -168,7 +168,7 @@ def _worth(prompt: str) -> str | None:
         return None
     if prompt.endswith(":"):
         return None
-    if re.search(r"[=(){};]", prompt) and parsed(prompt) is not None:
+    if re.search(r"[=(){};]", prompt) and parse_python(prompt) is not None:
         return None
     plain = re.sub(r":[a-z:]+:`~?([^`]*)`", r"\1", prompt).replace("`", "")
     return plain[0].upper() + plain[1:]

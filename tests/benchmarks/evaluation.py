@@ -29,7 +29,7 @@ from cgcli.evals.samples import Row, Shard
 from cgcli.hub.catalog import load_catalog
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
-from cgcli.program.session import Generation
+from cgcli.program.generation import Generation
 from cgcli.program.truncate import CODEGEN
 from tests.benchmarks.cases.common import EMBEDDED, in_turn
 from tests.benchmarks.report import machine, ratio, table

@@ -30,10 +30,10 @@ from cgcli.hub.choose import Choice, choose
 from cgcli.hub.store import open_store
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
-from cgcli.program.languages import PYTHON
-from cgcli.program.parsing import parsed
+from cgcli.program.generation import Generation
+from cgcli.program.languages import PYTHON, parse_python
 from cgcli.program.program import Program
-from cgcli.program.session import Generation, Session
+from cgcli.program.session import Session
 from tests.benchmarks.bits import bits, read_texts, xz
 from tests.benchmarks.ngram import NGram
 from tests.benchmarks.report import machine, table
@@ -83,7 +83,7 @@ def judged(choice: Choice, texts: Sequence[str]) -> Judged:
             for prompt in prompts:
                 longer = drawn(engine, choice, program, prompt, next(seeds))
                 if longer is not None:
-                    parsing += parsed(longer.turns[-1].completion) is not None
+                    parsing += parse_python(longer.turns[-1].completion) is not None
                     program = longer
             programs.append(program.source())
     return Judged(name, found.per_byte, parsing, sum(map(len, TURNS)), programs)

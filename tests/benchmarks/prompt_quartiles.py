@@ -30,9 +30,10 @@ from cgcli.hub.choose import Choice, choose
 from cgcli.hub.store import open_store
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
+from cgcli.program.generation import Generation
 from cgcli.program.languages import PYTHON
 from cgcli.program.program import Program
-from cgcli.program.session import Generation, Session
+from cgcli.program.session import Session
 from tests.benchmarks.report import machine
 
 MAX_TOKENS = 128

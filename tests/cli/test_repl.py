@@ -13,7 +13,7 @@ from subprocess import PIPE
 
 import pytest
 
-from cgcli.program.shelf import Shelf
+from cgcli.program.program_store import ProgramStore
 from tests.cli.running import Ran, cgcli
 from tests.pseudo_terminal import pseudo_terminal
 from tests.support.patience import until_it_worked
@@ -140,7 +140,7 @@ class TestPrograms:
     def test_resume_goes_on_with_the_last_one_or_the_one_named(self, tiny_model: Path, tmp_path: Path) -> None:
         script(tiny_model, f"first\n/save {tmp_path / 'first.py'}\n")
         script(tiny_model, f"second\n/save {tmp_path / 'second.py'}\n")
-        first, second = sorted(Shelf(tmp_path / "home" / "data" / "programs").ids())
+        first, second = sorted(ProgramStore(tmp_path / "home" / "data" / "programs").ids())
         assert b"# second" in script(tiny_model, "", "--resume").out
         assert b"# first" in script(tiny_model, "", "--resume", first).out
         assert b"# second" in script(tiny_model, "", "--resume", second).out
@@ -157,19 +157,19 @@ class TestPrograms:
         for arguments in ([], [str(file)]):
             assert b"# first" in script(tiny_model, "first\nsecond\n", *arguments).out
             assert script(tiny_model, "first\n/nothing\n", *arguments).status != 0
-        assert Shelf(tmp_path / "home" / "data" / "programs").list() == ()
+        assert ProgramStore(tmp_path / "home" / "data" / "programs").list() == ()
 
     def test_a_script_keeps_the_session_that_it_saves_or_goes_on_with(self, tiny_model: Path, tmp_path: Path) -> None:
-        shelf = Shelf(tmp_path / "home" / "data" / "programs")
+        programs = ProgramStore(tmp_path / "home" / "data" / "programs")
         script(tiny_model, "first\n/save\n", str(tmp_path / "x.py"))
         script(tiny_model, "second\n", "--resume")
         script(tiny_model, "third\n/save\n", str(tmp_path / "y.py"))
-        assert [(one.turns, one.title) for one in shelf.list()] == [(1, "third"), (2, "first")]
+        assert [(one.turns, one.title) for one in programs.list()] == [(1, "third"), (2, "first")]
 
     def test_a_second_one_on_the_same_session_is_told(self, tiny_model: Path, tmp_path: Path) -> None:
         file = tmp_path / "x.py"
         script(tiny_model, "first\n/save\n", str(file))
-        with Shelf(tmp_path / "home" / "data" / "programs").latest() or pytest.fail("no journal"):
+        with ProgramStore(tmp_path / "home" / "data" / "programs").latest() or pytest.fail("no journal"):
             for arguments in (["--resume"], [str(file)]):
                 ran = script(tiny_model, "", *arguments)
                 assert ran.status == 1

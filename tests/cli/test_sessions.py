@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.program.operations import Add
-from cgcli.program.program import Program
-from cgcli.program.shelf import Shelf
-from cgcli.program.turn import Turn
+from cgcli.program.history import Add
+from cgcli.program.program import Program, Turn
+from cgcli.program.program_store import ProgramStore
 from tests.cli.running import cgcli
 from tests.cli.test_complete import complete
 
@@ -18,14 +17,14 @@ TEXT = b"import csv\n\n# read numbers\nx = '\xff'\n\n# plot\nplot(x)\n"
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "home" / "data" / "programs")
+def programs(tmp_path: Path) -> ProgramStore:
+    return ProgramStore(tmp_path / "home" / "data" / "programs")
 
 
 @pytest.fixture
-def one(shelf: Shelf, tmp_path: Path) -> str:
+def one(programs: ProgramStore, tmp_path: Path) -> str:
     """A program with something undone, saved; its id."""
-    with shelf.new(Program("import csv\n"), "python") as journal:
+    with programs.new(Program("import csv\n"), "python") as journal:
         history = journal.history
         journal.append(history.commit(Add(Turn("read numbers", "x = '\udcff'"))))
         journal.append(history.commit(Add(Turn("print\x1b[31m them", "print(x)"))))
@@ -34,9 +33,9 @@ def one(shelf: Shelf, tmp_path: Path) -> str:
     return journal.id
 
 
-def test_the_table_has_every_program(one: str, shelf: Shelf, tmp_path: Path) -> None:
-    (shelf.folder / "20200101-0000.jsonl").write_bytes(b"junk\n")
-    with shelf.open(one):
+def test_the_table_has_every_program(one: str, programs: ProgramStore, tmp_path: Path) -> None:
+    (programs.folder / "20200101-0000.jsonl").write_bytes(b"junk\n")
+    with programs.open(one):
         ran = cgcli("sessions", TZ="UTC")
     lines = [line.split() for line in ran.out.decode().splitlines()]
     assert ran.status == 0
@@ -44,7 +43,7 @@ def test_the_table_has_every_program(one: str, shelf: Shelf, tmp_path: Path) -> 
     rows = {line[0]: line for line in lines[1:]}
     assert rows[one][3:] == ["2", "open", "read", "numbers", str(tmp_path / "a.py")]
     assert rows["20200101-0000"][3:] == ["damaged"]
-    assert f"damaged: {shelf.folder / '20200101-0000.jsonl'}, line 1" in ran.err and ran.err.count("\n") == 1
+    assert f"damaged: {programs.folder / '20200101-0000.jsonl'}, line 1" in ran.err and ran.err.count("\n") == 1
 
 
 def test_without_programs_there_is_a_word_on_stderr() -> None:
@@ -53,13 +52,13 @@ def test_without_programs_there_is_a_word_on_stderr() -> None:
     assert json.loads(cgcli("sessions", "--json").out) == []
 
 
-def test_json(one: str, shelf: Shelf, tmp_path: Path) -> None:
+def test_json(one: str, programs: ProgramStore, tmp_path: Path) -> None:
     (listed,) = json.loads(cgcli("sessions", "--json").out)
     assert listed.pop("changed").startswith("20")
     assert listed == {
         "id": one,
         "turns": 2,
-        "bytes": (shelf.folder / f"{one}.jsonl").stat().st_size,
+        "bytes": (programs.folder / f"{one}.jsonl").stat().st_size,
         "open": False,
         "title": "read numbers",
         "file": str(tmp_path / "a.py"),
@@ -67,8 +66,8 @@ def test_json(one: str, shelf: Shelf, tmp_path: Path) -> None:
     }
 
 
-def test_show_prints_the_program_byte_for_byte_open_or_not(one: str, shelf: Shelf) -> None:
-    with shelf.open(one):
+def test_show_prints_the_program_byte_for_byte_open_or_not(one: str, programs: ProgramStore) -> None:
+    with programs.open(one):
         ran = cgcli("sessions", "show", one[-6:])
     assert (ran.status, ran.out, ran.err) == (0, TEXT, "")
 
@@ -102,20 +101,20 @@ def test_export(one: str, tmp_path: Path) -> None:
     )
 
 
-def test_rm_removes_all_or_says_what_is_wrong(one: str, shelf: Shelf) -> None:
+def test_rm_removes_all_or_says_what_is_wrong(one: str, programs: ProgramStore) -> None:
     ran = cgcli("sessions", "rm", one, "other")
     assert (ran.status, ran.out) == (2, b"")
     assert ran.err == "cgcli: no program 'other'; type: cgcli sessions\n"
-    with shelf.open(one):
+    with programs.open(one):
         ran = cgcli("sessions", "rm", one)
         assert (ran.status, ran.err) == (
             1,
             f"cgcli: program {one} is open in another cgcli; type: cgcli sessions show {one}\n",
         )
-    (shelf.folder / "20200101-0000.jsonl").write_bytes(b"junk\n")
+    (programs.folder / "20200101-0000.jsonl").write_bytes(b"junk\n")
     ran = cgcli("sessions", "rm", one, "2020", one)
     assert (ran.status, ran.err) == (0, f"removed {one}\nremoved 20200101-0000\n")
-    assert shelf.list() == ()
+    assert programs.list() == ()
 
 
 def test_resume_is_the_repl_on_that_program(one: str, tiny_model: Path) -> None:

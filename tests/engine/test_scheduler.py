@@ -21,8 +21,9 @@ from cgcli.engine.stops import Stops
 from cgcli.engine.vocabulary import Vocabulary
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Mask, Sampling
+from cgcli.program.generation import Generation
 from cgcli.program.program import Program
-from cgcli.program.session import Generation, Session
+from cgcli.program.session import Session
 from tests.tiny_model import VOCABULARY
 
 HOT = Sampling(temperature=0.9, top_p=0.95, seed=4)

@@ -16,7 +16,7 @@ from cgcli.evals.humaneval import PRESETS, HumanEvalKey, SamplePlan, Task, draw,
 from cgcli.evals.samples import Row, Samples, check_same, read
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
-from cgcli.program.session import Generation
+from cgcli.program.generation import Generation
 from cgcli.program.truncate import CODEGEN
 
 PROMPT = "def f{}(x):\n    '''" + "Say what is asked. " * 6 + "'''\n"

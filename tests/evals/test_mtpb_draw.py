@@ -14,8 +14,9 @@ from cgcli.engine.engine import LlamaEngine
 from cgcli.evals.mtpb import PREFIX, Problem, Sample, SampleSpec, Turns, cells_needed, draw
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
+from cgcli.program.generation import Generation
 from cgcli.program.program import PAPER, Program
-from cgcli.program.session import Generation, Session
+from cgcli.program.session import Session
 from cgcli.program.truncate import CODEGEN
 
 PROBLEMS = [

@@ -10,16 +10,16 @@ import sys
 from pathlib import Path
 
 from cgcli.core.errors import UsageError
-from cgcli.program.operations import Add, Put
+from cgcli.program.history import Add, Put
 from cgcli.program.program import Program
-from cgcli.program.shelf import Shelf
+from cgcli.program.program_store import ProgramStore
 from tests.program.steps import drawn
 
 
 def main(folder: Path, seed: int) -> None:
     chance = random.Random(seed)
-    shelf = Shelf(folder)
-    with shelf.latest() or shelf.new(Program("import csv\n"), "python") as journal:
+    programs = ProgramStore(folder)
+    with programs.latest() or programs.new(Program("import csv\n"), "python") as journal:
         print("open", flush=True)
         while True:
             history = journal.history

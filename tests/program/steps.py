@@ -8,10 +8,9 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from cgcli.core.errors import UsageError
-from cgcli.program.history import Event, History, Run
-from cgcli.program.operations import Add, Drop, Move, Put
-from cgcli.program.program import PAPER, RAW, Layout, Program, digest
-from cgcli.program.turn import Candidate, Facts, Turn
+from cgcli.program.history import Add, Drop, Event, History, Move, Put, Run
+from cgcli.program.program import PAPER, RAW, Candidate, Facts, Layout, Program, Turn
+from cgcli.program.source import digest
 
 # Every kind of text that a program may hold: any character, and bytes that were not UTF-8 (lone surrogates).
 texts = st.text(

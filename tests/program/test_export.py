@@ -15,8 +15,8 @@ from markdown_it import MarkdownIt
 from cgcli.core.errors import UsageError
 from cgcli.program.export import export
 from cgcli.program.history import Run
-from cgcli.program.program import RAW, Layout, Program, digest
-from cgcli.program.turn import Turn
+from cgcli.program.program import RAW, Layout, Program, Turn
+from cgcli.program.source import digest
 from tests.program.steps import Step, drawn, programs, steps, taken
 
 PROGRAM = (

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.program.foldable import Foldable, foldable, without
+from cgcli.program.folding import Foldable, foldable, without
 from tests.program.sources import PIECES, meaning, signatures
 
 

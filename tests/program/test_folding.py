@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from cgcli.core.errors import ContextError
 from cgcli.program.folding import Fold, fold
-from cgcli.program.program import Layout, Program, encode
-from cgcli.program.turn import Turn
+from cgcli.program.program import Layout, Program, Turn
+from cgcli.program.source import encode
 from tests.program.sources import PIECES, meaning, signatures
 
 HEAD = "#!/usr/bin/env python3\n# the licence of this program\nimport os\n\n"

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.core.errors import UsageError
-from cgcli.program.history import Commit, History, Point, Run
-from cgcli.program.operations import Add, Drop, Move, Put
-from cgcli.program.program import Program, digest, encode
-from cgcli.program.turn import Turn
+from cgcli.program.history import Add, Commit, Drop, History, Move, Point, Put, Run
+from cgcli.program.program import Program, Turn
+from cgcli.program.source import digest, encode
 from tests.program.steps import Step, drawn, event, programs, steps, taken, texts
 
 

@@ -16,11 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.core.errors import CgcliError
-from cgcli.program.history import History, Point
+from cgcli.program.history import Add, Drop, History, Point
 from cgcli.program.journal import Journal, hold, read
-from cgcli.program.operations import Add, Drop
-from cgcli.program.program import Program
-from cgcli.program.turn import Turn
+from cgcli.program.program import Program, Turn
 from tests.conftest import REPOSITORY
 from tests.program.steps import Step, event, programs, steps
 from tests.support.patience import PATIENCE_S

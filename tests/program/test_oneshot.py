@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, Request
 from cgcli.native.sample import Sampling
-from cgcli.program.oneshot import grow
-from cgcli.program.program import RAW, Layout, Program
-from cgcli.program.session import Generation, Session
+from cgcli.program.generation import Generation
+from cgcli.program.program import RAW, Layout, Program, Turn
+from cgcli.program.session import Session, drain, grow
 from cgcli.program.truncate import CODEGEN, NONE
-from cgcli.program.turn import Turn
 from tests.program.fake import ScriptedEngine
 
 PLAIN = Generation(Sampling(seed=7), rules=CODEGEN)
@@ -148,3 +147,24 @@ def test_what_was_there_and_what_comes_out_are_the_whole(
     one = session(engine, before, layout, how)
     text, _ = run(one, [prompt for prompt, _ in turns], comments=comments)
     assert before + text == one.program.source(comments=comments)
+
+
+def count() -> Generator[int, None, str]:
+    yield 1
+    yield 2
+    return "done"
+
+
+def test_the_pieces_are_written_and_the_result_comes_back() -> None:
+    seen: list[int] = []
+    assert drain(count(), seen.append) == "done"
+    assert seen == [1, 2]
+    assert drain(count()) == "done"
+
+
+def test_a_writer_that_ends_iterations_is_not_taken_for_the_end() -> None:
+    def full(_: int) -> None:
+        raise StopIteration("not the result")
+
+    with pytest.raises(StopIteration, match="not the result"):
+        drain(count(), full)

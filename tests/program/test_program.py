@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.core.errors import UsageError
-from cgcli.program.program import PAPER, RAW, Layout, Program, checked_prompt, for_file, from_file
-from cgcli.program.split import split
-from cgcli.program.turn import Turn
+from cgcli.program.program import PAPER, RAW, Layout, Program, Turn, checked_prompt
+from cgcli.program.source import for_file, from_file, split
 
 prompts = st.text(alphabet="ab #\n", min_size=1, max_size=12).filter(str.strip)
 completions = st.text(alphabet="xy \n\t#", max_size=16)
@@ -85,7 +84,7 @@ def test_source_grows_by_opening_completion_and_closing(
 
 @given(st.lists(st.text(alphabet="ab \n", max_size=3), max_size=8))
 def test_trailing_space_never_comes_out(pieces: list[str]) -> None:
-    from cgcli.program.trim import TrailingSpace
+    from cgcli.program.generation import TrailingSpace
 
     space = TrailingSpace()
     assert "".join(map(space.feed, pieces)) == "".join(pieces).rstrip()

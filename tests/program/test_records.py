@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.program.history import Commit, Event, History, Point, Run, Saved
-from cgcli.program.operations import Add, Drop, Move, Put
-from cgcli.program.program import PAPER, Layout, Program, digest
+from cgcli.program.history import Add, Commit, Drop, Event, History, Move, Point, Put, Run, Saved
+from cgcli.program.program import PAPER, Candidate, Facts, Layout, Program, Turn
 from cgcli.program.records import FORMAT, Entry, Header, entry, header, line
-from cgcli.program.turn import Candidate, Facts, Turn
+from cgcli.program.source import digest
 from tests.program.steps import Step, drawn, event, layouts, programs, steps, texts
 
 numbers = st.floats(allow_nan=False)

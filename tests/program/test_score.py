@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cgcli.engine.engine import LlamaEngine, perplexity
+from cgcli.hub.catalog import load_catalog
 from cgcli.native.interrupt import interruptible
-from cgcli.program.score import Measure, score_program
+from cgcli.program.score import Measure, clarity, score_program
 
 HEAD, FIRST, SECOND = "import os\n\n", ("# one\n", "x = 1\n\n"), ("# two\n", "\ty = 2 é\n")
 TEXT = HEAD + "".join(FIRST + SECOND)
@@ -63,3 +65,16 @@ def test_a_program_without_prompts_is_all_prefix(engine: LlamaEngine) -> None:
 def test_one_token_alone_has_no_perplexity(engine: LlamaEngine) -> None:
     scored = score_program(engine, "x", "#")
     assert scored.first == b"x" and scored.whole == Measure(0, None) and scored.pieces == [(b"x", None)]
+
+
+CARD = replace(load_catalog().cards["codegen-350m-mono"], prompt_perplexity=(5.0, 8.0, 12.0))
+
+
+def test_the_quartiles_of_the_model_decide() -> None:
+    said = [clarity(perplexity, CARD) for perplexity in (1.0, 5.0, 5.1, 12.0, 12.1)]
+    assert said == ["clear", "clear", "fair", "fair", "unclear"]
+
+
+def test_without_a_measure_there_are_no_words() -> None:
+    assert clarity(None, CARD) is None and clarity(5.0, None) is None
+    assert clarity(5.0, replace(CARD, prompt_perplexity=None)) is None

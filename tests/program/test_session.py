@@ -15,10 +15,11 @@ from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import TokenScore
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
-from cgcli.program.program import RAW, Program, digest
-from cgcli.program.session import Generation, Reading, Session
+from cgcli.program.generation import Generation
+from cgcli.program.program import RAW, Program, Turn
+from cgcli.program.session import Reading, Session
+from cgcli.program.source import digest
 from cgcli.program.truncate import CODEGEN
-from cgcli.program.turn import Turn
 from tests.program.fake import ScriptedEngine
 
 HOW = Generation(Sampling(seed=7), rules=CODEGEN, max_tokens=20)

@@ -14,7 +14,7 @@ from cgcli.engine.request import Completion, Request
 from cgcli.hub.choose import Choice
 from cgcli.program.languages import PYTHON
 from cgcli.program.program import new_program
-from cgcli.program.shelf import Shelf
+from cgcli.program.program_store import ProgramStore
 from cgcli.repl.loader import Loader
 from cgcli.repl.loop import loop
 from cgcli.repl.options import Options
@@ -168,12 +168,12 @@ def make_repl(
     out = io.StringIO()
     engine = AnsweringEngine() if engine is None else engine
     models = OneModel(engine)
-    choice, shelf = models.choose(None), Shelf(folder / "programs")
+    choice, programs = models.choose(None), ProgramStore(folder / "programs")
     options = Options(settings or Settings(seed=1))
     (folder / "work").mkdir(exist_ok=True)
     repl = Prompt(
-        shelf,
-        shelf.new(new_program(PYTHON, options.settings, choice.card), PYTHON.name),
+        programs,
+        programs.new(new_program(PYTHON, options.settings, choice.card), PYTHON.name),
         models,  # type: ignore[arg-type]  # a stand-in for Engine
         choice,
         options,

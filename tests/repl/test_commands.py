@@ -170,7 +170,7 @@ class TestLoop:
         assert status == 1
         (tmp_path / "programs").unlink()
         repl.close()
-        again = repl.shelf.latest()
+        again = repl.programs.latest()
         assert again is not None
         assert again.history.program == repl.program
 
@@ -209,7 +209,7 @@ def test_no_line_ends_the_loop(lines: list[str], choices: list[int]) -> None:
         assert not reader.lines or repl.ended
         # Whatever was done is on disk, and comes back the same.
         if repl.journal.id:
-            again = repl.shelf.open(repl.journal.id)
+            again = repl.programs.open(repl.journal.id)
             assert again.history == repl.history
             again.close()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.config import Settings
-from cgcli.program.program import digest
+from cgcli.program.source import digest
 from cgcli.repl.loop import attempt
 from tests.repl.scripted import AnsweringEngine, ScriptedReader, make_repl, play
 
@@ -219,7 +219,7 @@ class TestTheTurnDrawnLast:
     def test_it_is_known_in_a_session_that_goes_on(self, tmp_path: Path) -> None:
         repl, _, _ = play(tmp_path, "a list with ten numbers", "print their mean", "/retry 1")
         repl, out = make_repl(tmp_path, ScriptedReader([]))
-        repl.journal = repl.shelf.latest() or pytest.fail()
+        repl.journal = repl.programs.latest() or pytest.fail()
         assert attempt(repl, "/pick 1") is None
         assert out.getvalue() == "turn 1 is candidate 1 of 2 now\nnumbers = list(range(10))\n"
         repl.close()

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from cgcli.core.config import Settings
 from cgcli.core.files import write_atomic
 from cgcli.hub.choose import Choice
-from cgcli.program.program import Program, encode, for_file, from_file
-from cgcli.program.shelf import Shelf
+from cgcli.program.program import Program
+from cgcli.program.program_store import ProgramStore
+from cgcli.program.source import encode, for_file, from_file
 from cgcli.repl.opening import open_file
 from tests.program.steps import Step, event, programs, steps, taken
 
@@ -26,7 +27,7 @@ def test_a_saved_program_is_opened_as_it_was(program: Program, chosen: list[Step
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "x.py"
         write_atomic(file, text)
-        journal, opened = open_file(Shelf(Path(folder) / "programs"), file, Settings(seed=1), CHOICE)
+        journal, opened = open_file(ProgramStore(Path(folder) / "programs"), file, Settings(seed=1), CHOICE)
         with journal:
             assert file.read_bytes() == text
             assert opened is not None
@@ -37,15 +38,15 @@ def test_a_saved_program_is_opened_as_it_was(program: Program, chosen: list[Step
 @given(programs, steps)
 def test_a_saved_program_goes_on_with_its_versions(program: Program, chosen: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        file, shelf = Path(folder) / "x.py", Shelf(Path(folder) / "programs")
-        with shelf.new(program, "python") as journal:
+        file, programs = Path(folder) / "x.py", ProgramStore(Path(folder) / "programs")
+        with programs.new(program, "python") as journal:
             for step in chosen:
                 if happens := event(journal.history, step):
                     journal.append(happens)
             history = journal.history
             write_atomic(file, encode(history.program.source()))
             journal.append(history.save(file))
-        journal, opened = open_file(shelf, file, Settings(seed=1), CHOICE)
+        journal, opened = open_file(programs, file, Settings(seed=1), CHOICE)
         with journal:
             assert opened is None
             assert journal.history == history

@@ -10,7 +10,7 @@ import pytest
 from cgcli.core.errors import UsageError
 from cgcli.program.export import FORMS
 from cgcli.program.history import Saved
-from cgcli.program.program import digest
+from cgcli.program.source import digest
 from cgcli.repl.loop import attempt
 from tests.repl.scripted import ScriptedReader, make_repl, play
 

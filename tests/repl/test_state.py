@@ -99,11 +99,11 @@ def resumed(repl: Repl, given: frozenset[str] = frozenset(), **settings: float) 
     """The session of a REPL that is closed, in another one that was started with these settings."""
     repl.close()
     reader, out = ScriptedReader([]), io.StringIO()
-    journal = repl.shelf.latest()
+    journal = repl.programs.latest()
     assert journal is not None
     options = Options(replace(Settings(seed=1), **settings))  # type: ignore[arg-type]
     screen = Screen(out, colour=False, width=lambda: 80)
-    again = Repl(repl.shelf, journal, repl.models, repl.choice, options, reader, screen, repl.folder, given=given)
+    again = Repl(repl.programs, journal, repl.models, repl.choice, options, reader, screen, repl.folder, given=given)
     reader.repl = again
     return again, out
 
@@ -181,7 +181,7 @@ def test_no_sandbox_is_asked_for_anew(tmp_path: Path) -> None:
 
 def test_what_is_set_alone_makes_no_session_and_goes_with_the_next_one(tmp_path: Path) -> None:
     repl = begun(tmp_path, "/set temperature 0.8")
-    assert repl.shelf.ids() == ()
+    assert repl.programs.ids() == ()
     assert attempt(repl, "count") is None
     assert attempt(repl, "/clear") is None
     assert attempt(repl, "warn") is None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.program.split import split
+from cgcli.program.source import split
 from cgcli.train.turns import turned
 from cgcli.train.wording import worded
 from tests.train.overlap import overlap

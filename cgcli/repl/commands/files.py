@@ -11,9 +11,8 @@ from cgcli.core.files import check_writable, locked, write_atomic
 from cgcli.core.reading import read_if_possible, read_if_present
 from cgcli.core.units import plural
 from cgcli.program.history import Saved
-from cgcli.program.parsing import parsed
-from cgcli.program.program import digest, encode, for_file, from_file
-from cgcli.program.split import lines_of
+from cgcli.program.languages import parse_python
+from cgcli.program.source import digest, encode, for_file, from_file, lines_of
 from cgcli.repl.arguments import FILE, FORMAT, OVER
 from cgcli.repl.command import command
 from cgcli.repl.commands.turns import last
@@ -37,7 +36,7 @@ def save(repl: Repl, path: Path | None, over: str | None) -> None:
     text = repl.program.source()
     _write(repl, path, for_file(text, read_if_possible(path) or repl.known_bytes), "save", over, known)
     repl.do(repl.history.save(path))
-    if repl.language.name == "python" and parsed(repl.program.source()) is None:
+    if repl.language.name == "python" and parse_python(repl.program.source()) is None:
         repl.screen.note("it is not valid Python yet")
 
 

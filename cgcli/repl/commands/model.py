@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import UsageError
-from cgcli.program.clarity import words
+from cgcli.program.score import clarity
 from cgcli.repl.arguments import ALTERNATIVES, KEY, MODEL, SEED, VALUE
 from cgcli.repl.asking import gauge, tell_fold
 from cgcli.repl.command import command
@@ -129,7 +129,7 @@ def ask(repl: Repl, text: str) -> None:
             task.advance(1)
     for perplexity, prompt in sorted(found, key=lambda one: math.inf if one[0] is None else one[0]):
         number = "     -" if perplexity is None else f"{perplexity:6.1f}"
-        word = words(perplexity, repl.choice.card) or ""
+        word = clarity(perplexity, repl.choice.card) or ""
         repl.screen.say(f"{number}  {word + '  ' if word else ''}{' '.join(prompt.split())}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cgcli.core.errors import UsageError
 from cgcli.core.reading import read_if_present
-from cgcli.program.program import digest, from_file
+from cgcli.program.source import digest, from_file
 from cgcli.repl.arguments import FILE
 from cgcli.repl.command import command
 from cgcli.repl.commands.files import shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import UsageError
-from cgcli.program.parsing import parsed
+from cgcli.program.languages import parse_python
 from cgcli.program.rank import Rank
 from cgcli.repl import running
 from cgcli.repl.arguments import ARGS, ON_OFF
@@ -62,7 +62,9 @@ def _run_all(repl: Repl) -> None:
             if text not in verdicts:
                 verdicts[text] = running.run(repl, program, ())
                 task.advance(1)
-            ran.append((number, Rank.of(turn.candidates[number], parses=parsed(text) is not None), verdicts[text]))
+            ran.append(
+                (number, Rank.of(turn.candidates[number], parses=parse_python(text) is not None), verdicts[text])
+            )
             if Interrupt().requested:
                 break
     tell_turn(repl, index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cgcli.core.errors import UsageError
-from cgcli.program.operations import Drop, Move, Put
+from cgcli.program.history import Drop, Move, Put
 from cgcli.repl import asking
 from cgcli.repl.arguments import CANDIDATE, COUNT, LINE, PLACE, TURN, WORDS
 from cgcli.repl.candidates import choose, take

@@ -7,8 +7,7 @@ from typing import Literal
 
 from cgcli.core.errors import UsageError
 from cgcli.core.units import plural
-from cgcli.program.history import Version
-from cgcli.program.operations import Add
+from cgcli.program.history import Add, Version
 from cgcli.repl.arguments import BRANCH, CANDIDATE_OR_FOLD, NEW_NAME
 from cgcli.repl.command import command
 from cgcli.repl.commands.turns import drawn

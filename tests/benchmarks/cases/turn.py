@@ -16,8 +16,10 @@ from typing import Any
 from cgcli.engine.context import Context
 from cgcli.engine.engine import LlamaEngine
 from cgcli.native.sample import Sampling
-from cgcli.program.program import Program, decode
-from cgcli.program.session import Generation, Session
+from cgcli.program.generation import Generation
+from cgcli.program.program import Program
+from cgcli.program.session import Session
+from cgcli.program.source import decode
 from tests.benchmarks.cases.common import Figure, Texts, engine, forget, in_turn, models
 from tests.benchmarks.report import ratio
 

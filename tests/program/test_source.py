@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.program.languages import LANGUAGES
-from cgcli.program.program import Layout, Program
-from cgcli.program.split import Part, Parts, split
-from cgcli.program.turn import Turn
+from cgcli.program.program import Layout, Program, Turn
+from cgcli.program.source import Part, Parts, split
 
 TEXT = """#!/usr/bin/env python3
 # made by hand

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cgcli.program.parsing import uncalled
+from cgcli.program.languages import uncalled
 
 
 @pytest.mark.parametrize(

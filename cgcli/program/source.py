@@ -1,14 +1,58 @@
-"""A program's text taken apart into the turns that it was written in: what `Program` puts together.
+"""A program's source text: to and from the bytes of a file, and taken apart into the turns that it was written in.
 
-A comment that begins at column 0 after a blank line, or at the start of the text, is a prompt; what follows it up to
-the next one is its code. What comes before the first is the prefix, a comment that begins with an interpreter line
-(`#!`) included. Nothing here parses a language: such a comment inside a string of several lines is a prompt, too.
+`split` is the inverse of `Program.source`. A comment that begins at column 0 after a blank line, or at the start of the
+text, is a prompt; what follows it up to the next one is its code. What comes before the first is the prefix, a comment
+that begins with an interpreter line (`#!`) included. Nothing here parses a language: such a comment inside a string of
+several lines is a prompt, too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
+
+_BOM = re.compile(rb"\A(?:\xef\xbb\xbf)+")
+
+
+def digest(text: str) -> str:
+    """What a text is known by in facts and journals: 16 hexadecimal digits."""
+    return hashlib.blake2b(encode(text), digest_size=8).hexdigest()
+
+
+def encode(text: str) -> bytes:
+    """The bytes of a program; those that were not UTF-8 when it was read come back as they were."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decode(data: bytes) -> str:
+    """The text of a program's bytes; what is not UTF-8 is kept, unseen."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def from_file(data: bytes) -> str:
+    """The text of a file: LF ends its lines, and a byte order mark is no part of it."""
+    return decode(re.sub(rb"\r+\n", b"\n", _BOM.sub(b"", data)))
+
+
+def for_file(text: str, before: bytes = b"") -> bytes:
+    """The bytes of `text` for a file that held `before`: with the byte order mark and the line ends of that.
+
+    The first lines stay as they were, byte for byte, as far as they are the same: line ends may be mixed.
+    """
+    newline, mark = newline_of(before), _BOM.match(before)
+    there, then, now = _BOM.sub(b"", before).split(b"\n"), from_file(before).split("\n"), text.split("\n")
+    whole = min(len(then), len(now)) - 1
+    same = next((at for at in range(whole) if then[at] != now[at]), whole)
+    rest = encode("\n".join(now[same:]))
+    if newline != b"\n":
+        rest = re.sub(rb"\r*\n", newline, rest)
+    return (mark[0] if mark else b"") + b"\n".join([*there[:same], rest])
+
+
+def newline_of(data: bytes) -> bytes:
+    """What ends most lines of a file: CRLF or LF; LF where there are none."""
+    return b"\r\n" if 2 * data.count(b"\r\n") > data.count(b"\n") else b"\n"
 
 
 @dataclass

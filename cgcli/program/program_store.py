@@ -13,8 +13,9 @@ from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.reading import read_bytes
 from cgcli.program.history import Saved
 from cgcli.program.journal import MAX_BYTES, Journal, Recording, forget, is_open, read
-from cgcli.program.program import Program, digest
+from cgcli.program.program import Program
 from cgcli.program.records import spelt
+from cgcli.program.source import digest
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Summary:
     damage: str | None = None
 
 
-class Shelf:
+class ProgramStore:
     """The programs under one folder, which need not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def new(self, program: Program, language: str) -> Journal:
-        """A journal of a new program; it is on the shelf from its first event on."""
+        """A journal of a new program; it is on the programs from its first event on."""
         return Journal.new(self.folder, program, language)
 
     def ids(self) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ class Shelf:
         return read(self._path(self.find(wanted)))
 
     def latest(self) -> Journal | None:
-        """Go on with what something was last done to; None where the shelf is empty. Raises like `open`."""
+        """Go on with what something was last done to; None where the programs is empty. Raises like `open`."""
         ids = self.ids()
         return self.open(ids[0]) if ids else None
 
