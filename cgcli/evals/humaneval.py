@@ -257,8 +257,8 @@ def checker(tasks: Mapping[str, Task], path: Path, *, unsafe: bool = False) -> C
         task = tasks.get(str(row["task_id"]))
         if task is None:
             raise CgcliError(
-                f"{path} has a sample of {row['task_id']!r}, a task that the data does not have",
-                hint="pass the file that the samples were drawn from with --data FILE",
+                f"{path} has a sample of {row['task_id']!r}, which is not in the data",
+                hint="pass the tasks of these samples with --data FILE",
             )
         if not isinstance(completion, str):
             raise CgcliError(f"{path} has a sample of {task.id} without a completion")

@@ -46,7 +46,7 @@ MAX_TOKENS = 256  # of a turn, unless the problem has its own limit
 ODDITIES = {
     "10": "the second and fifth input are the same; both count",
     "17": "the first prompt contains a line end; only its first line is commented, as in the paper",
-    "41": "two inputs expect None; paper rules never accept it, strict rules accept None and the word",
+    "41": "two inputs expect None; paper rules never accept it, strict rules also accept the text None",
     "57": "six outputs for five inputs; the sixth is unused, and the fifth belongs to another input",
     "89": "the expected values are dicts, which paper rules never accept",
 }

@@ -24,7 +24,7 @@ _QUARTERS = 4
 
 @dataclass(frozen=True)
 class MTPBResult:
-    """A judged sample, with what the analyses group it by."""
+    """A judged sample and the values that the analyses group by."""
 
     problem: str
     turns: Turns

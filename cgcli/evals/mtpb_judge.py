@@ -11,7 +11,7 @@ The strict rules differ in these points alone:
 - a program that raised, exited or hit a limit fails, whatever it had printed;
 - nothing is cast, but integers and floats compare as numbers and tuples as lists: "5" is not 5, 3.7 is not 3;
 - a Series is a list and must have the same length;
-- an expected dict passes with an equal dict (#89), None with None or the word, for which the prompt asks (#41).
+- an expected dict passes with an equal dict (#89), None with None or the text "None", which the prompt asks for (#41).
 """
 
 from __future__ import annotations

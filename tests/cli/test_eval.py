@@ -197,7 +197,7 @@ def test_wrong_words(here: Path, tiny_model: Path, words: list[str], message: st
         ),
         (
             '{"task_id": "S/none", "completion": ""}',
-            "s.jsonl has a sample of 'S/none', a task that the data does not have",
+            "s.jsonl has a sample of 'S/none', which is not in the data",
         ),
     ],
 )

@@ -107,7 +107,8 @@ def test_a_run_without_verdicts(tmp_path: Path) -> None:
     file = humaneval(tmp_path / "h.jsonl")
     Path(f"{file}_results.jsonl").unlink()
     done = cgcli("eval", "report", str(file))
-    assert (done.status, done.err) == (1, f"cgcli: {file} is not judged; type: cgcli eval humaneval --judge {file}\n")
+    hint = f"the samples in {file} have not been judged; type: cgcli eval humaneval --judge {file}"
+    assert (done.status, done.err) == (1, f"cgcli: {hint}\n")
     assert cgcli("eval", "report", str(tmp_path / "none")).status == 2
 
 

@@ -22,7 +22,7 @@ class OutOfTime(Exception):
 
 
 def printing(program: str) -> str:
-    """print( ) written around the last statement's value."""
+    """The program with print( ) around its last statement's value."""
     try:
         last: Any = ast.parse(program).body[-1]
     except (SyntaxError, ValueError, IndexError):
@@ -40,7 +40,7 @@ def printing(program: str) -> str:
 
 
 def run(program: str) -> tuple[list[tuple[Any, ...]], bool]:
-    """All calls of print, and whether the program came to its end."""
+    """All calls of print, and whether the program ran to its end."""
     calls: list[tuple[Any, ...]] = []
 
     def recording(*words: Any, **options: Any) -> None:
@@ -64,7 +64,7 @@ def run(program: str) -> tuple[list[tuple[Any, ...]], bool]:
 
 
 def verdicts(program: str, expected: list[Any]) -> list[dict[str, bool]]:
-    """What the two sets of rules say for each expected value. In a process of its own: it raises out of signals."""
+    """The verdicts of both sets of rules for each expected value. Needs its own process: signal handlers raise."""
     found = []
     for one in expected:
         calls, ended = run(program)

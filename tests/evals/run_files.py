@@ -1,4 +1,4 @@
-"""Runs of evaluations for the tests of reports: small files of samples with their verdicts beside them."""
+"""Small files of judged samples, for tests of reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def problem(number: int, case: int, turns: str, outcome: str, **facts: Any) -> J
 
 
 def write(path: Path, judged: Iterable[Judged], **facts: Any) -> Path:
-    """The samples, and their verdicts in another order; those of outcome "" have none. facts: of each verdict."""
+    """Write samples and, in another order, their results with `facts`; samples with the outcome "" get none."""
     rows = list(judged)
     path.write_text("".join(json.dumps(row) + "\n" for row, _ in rows))
     results = [
@@ -48,7 +48,7 @@ def write(path: Path, judged: Iterable[Judged], **facts: Any) -> Path:
 
 
 def humaneval(path: Path, **facts: Any) -> Path:
-    """Three tasks of four samples: all, two and none of them pass."""
+    """Three tasks with four samples each, of which four, two and none pass."""
     passed = {0: 4, 1: 2, 2: 0}
     rows = (
         task(number, index, "passed" if index < right else ("exception", "wrong answer")[index % 2], **facts)
@@ -59,7 +59,7 @@ def humaneval(path: Path, **facts: Any) -> Path:
 
 
 def mtpb(path: Path, **facts: Any) -> Path:
-    """Four of the odd problems, two inputs each: in several turns 2, 1, 1 and 0 pass, in one 1, 0, 0 and 0."""
+    """Four of the odd problems with two inputs each: multi passes 2, 1, 1 and 0 of them, single 1, 0, 0 and 0."""
     right = {"multi": {10: 2, 17: 1, 41: 1, 89: 0}, "single": {10: 1, 17: 0, 41: 0, 89: 0}}
     rows = (
         problem(number, case, turns, "passed" if case < count else "no print", **facts)

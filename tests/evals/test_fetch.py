@@ -1,4 +1,4 @@
-"""Fetching what is published: once, whole, and only that."""
+"""Data files are downloaded once and checked."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def environment(tmp_path: Path, **variables: str) -> Environment:
     return Environment(tmp_path / "store", tmp_path / "data", tmp_path, variables)
 
 
-def test_it_is_fetched_once_and_again_where_it_is_no_longer_whole(server: _Server, tmp_path: Path) -> None:
+def test_a_file_is_downloaded_once_and_again_if_damaged(server: _Server, tmp_path: Path) -> None:
     path = fetch(published(server), environment(tmp_path), Silent())
     assert (path, path.read_bytes()) == (tmp_path / "data" / "evals" / "tasks.gz", DATA)
     assert fetch(published(server), environment(tmp_path, HF_HUB_OFFLINE="1"), Silent()) == path and server.asked == 1
@@ -65,7 +65,7 @@ def test_it_is_fetched_once_and_again_where_it_is_no_longer_whole(server: _Serve
     assert fetch(published(server), environment(tmp_path), Silent()).read_bytes() == DATA and server.asked == 2
 
 
-def test_what_is_not_what_was_published_is_not_kept(server: _Server, tmp_path: Path) -> None:
+def test_a_file_with_another_hash_is_not_kept(server: _Server, tmp_path: Path) -> None:
     for data in (DATA[:-1] + b"x", DATA * 50, b""):
         server.data = data
         progress = Recorder()
@@ -75,7 +75,7 @@ def test_what_is_not_what_was_published_is_not_kept(server: _Server, tmp_path: P
     assert not (tmp_path / "data").exists()
 
 
-def test_every_failure_says_how_to_go_on(server: _Server, tmp_path: Path) -> None:
+def test_every_failure_has_a_next_step(server: _Server, tmp_path: Path) -> None:
     server.status = 404
     with pytest.raises(NetworkError, match="Not Found") as missing:
         fetch(published(server), environment(tmp_path), Silent())
@@ -90,7 +90,7 @@ def test_every_failure_says_how_to_go_on(server: _Server, tmp_path: Path) -> Non
         fetch(closed, environment(tmp_path), Silent())
 
 
-def test_a_disk_that_says_no(server: _Server, tmp_path: Path) -> None:
+def test_a_disk_error(server: _Server, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(CgcliError, match="cannot write"):
         fetch(published(server), environment(tmp_path), Silent())

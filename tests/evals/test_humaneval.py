@@ -1,4 +1,4 @@
-"""HumanEval's checks: the authors' solutions pass, wrong ones fail as what they are, and nothing passes by leaving."""
+"""HumanEval's checks: the authors' solutions pass, mutants fail with the right verdict, and early exits never pass."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_solution_of_the_authors_passes(tasks: dict[str, Task]) -> None:
 
 
 def off_by_one(task: Task) -> str:
-    """The solution, and around it what makes its answers wrong by a little."""
+    """The solution in a wrapper that makes its answers slightly wrong."""
     return f"""{task.solution}
 _right = {task.entry_point}
 
@@ -72,7 +72,7 @@ def mutant(kind: int, task: Task) -> tuple[Task, str, float]:
     return (task, *mutants[kind])
 
 
-def test_every_task_has_a_mutant_that_fails_as_what_it_is(tasks: dict[str, Task]) -> None:
+def test_a_mutant_of_every_task_fails_with_its_own_verdict(tasks: dict[str, Task]) -> None:
     found = all_checked({name: mutant(index % 4, task) for index, (name, task) in enumerate(tasks.items())})
     assert len(found) == 164
     for index, name in enumerate(tasks):
@@ -103,11 +103,11 @@ LEAVING = [
 
 
 @pytest.mark.parametrize("completion", LEAVING)
-def test_who_leaves_before_the_tests_are_done_has_not_passed(completion: str) -> None:
+def test_a_program_that_exits_before_its_tests_end_fails(completion: str) -> None:
     assert not checked(ONE, completion).passed
 
 
-def test_leaving_well_has_a_word_of_its_own() -> None:
+def test_exiting_with_status_0_has_its_own_verdict() -> None:
     result = checked(ONE, "    exit(0)\n")
     assert (result.outcome, result.words) == ("exit", "failed: exit: it exited before its tests ended")
 
@@ -128,7 +128,7 @@ RIGHT = [
 
 
 @pytest.mark.parametrize("completion", RIGHT)
-def test_what_a_right_answer_does_besides_does_not_matter(completion: str) -> None:
+def test_side_effects_of_a_right_answer_do_not_matter(completion: str) -> None:
     assert checked(ONE, completion).words == "passed"
 
 
@@ -152,7 +152,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("completion", "outcome", "words"), WRONG)
-def test_a_wrong_one_is_told_from_a_broken_one(completion: str, outcome: str, words: str) -> None:
+def test_wrong_answers_and_exceptions_are_distinguished(completion: str, outcome: str, words: str) -> None:
     result = checked(ONE, completion)
     assert result.outcome == outcome
     # Python's own words differ from version to version.
@@ -161,7 +161,7 @@ def test_a_wrong_one_is_told_from_a_broken_one(completion: str, outcome: str, wo
         assert result.words == words
 
 
-def test_two_programs_are_the_same_where_prompt_completion_and_test_are() -> None:
+def test_equal_prompt_completion_and_test_give_equal_hashes() -> None:
     def known(task: Task, completion: str) -> str:
         return HumanEvalCheck(task, completion).program_hash
 

@@ -1,4 +1,4 @@
-"""Drawing HumanEval's samples: all that are wanted and none twice, prompts read once, a few requests at a time."""
+"""Drawing HumanEval's samples: each one once, prompts read once, few requests at a time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def engine(tiny_model: Path, interrupt: Interrupt) -> Iterator[LlamaEngine]:
 
 
 def drawn(engine: LlamaEngine, path: Path, plan: SamplePlan = PLAN) -> list[dict[str, object]]:
-    """What a file lacks of them, drawn into it."""
+    """Draw the samples that a file lacks into it."""
     return list(drawing(engine, path, plan))
 
 
@@ -44,7 +44,7 @@ def drawing(engine: LlamaEngine, path: Path, plan: SamplePlan = PLAN) -> Iterato
             yield row
 
 
-def test_all_that_are_wanted_are_drawn_once(engine: LlamaEngine, tmp_path: Path) -> None:
+def test_every_sample_is_drawn_once(engine: LlamaEngine, tmp_path: Path) -> None:
     rows = drawn(engine, tmp_path / "s.jsonl")
     assert list(read(tmp_path / "s.jsonl")) == rows
     keys = [tuple(row[name] for name in HumanEvalKey._fields) for row in rows]
@@ -60,7 +60,7 @@ def test_each_prompt_is_read_once(tiny_model: Path, interrupt: Interrupt, tmp_pa
         assert engine.timings.prefill_tokens <= prompts
 
 
-def test_a_run_that_was_ended_goes_on_to_the_same_samples(engine: LlamaEngine, tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes_to_the_same_samples(engine: LlamaEngine, tmp_path: Path) -> None:
     whole = drawn(engine, tmp_path / "whole.jsonl")
     part = tmp_path / "part.jsonl"
     rows = drawing(engine, part)
@@ -74,14 +74,14 @@ def test_a_run_that_was_ended_goes_on_to_the_same_samples(engine: LlamaEngine, t
     assert drawn(engine, part) == []
 
 
-def test_more_samples_are_those_that_a_larger_run_would_have(engine: LlamaEngine, tmp_path: Path) -> None:
+def test_raising_n_gives_the_samples_of_a_larger_run(engine: LlamaEngine, tmp_path: Path) -> None:
     few = drawn(engine, tmp_path / "s.jsonl", replace(PLAN, n=2))
     more = drawn(engine, tmp_path / "s.jsonl")
     assert (len(few), len(more)) == (16, 24)
     assert sorted(map(str, [*few, *more])) == sorted(map(str, drawn(engine, tmp_path / "whole.jsonl")))
 
 
-def test_a_sample_is_what_the_engine_says_to_its_prompt(engine: LlamaEngine, tmp_path: Path) -> None:
+def test_a_sample_is_the_completion_of_its_prompt(engine: LlamaEngine, tmp_path: Path) -> None:
     row = next(row for row in drawn(engine, tmp_path / "s.jsonl") if row["index"] == 4 and row["temperature"] == 0.8)
     task = TASKS[str(row["task_id"])]
     how = replace(PLAN.generation.sampling, temperature=0.8)
@@ -104,9 +104,7 @@ def test_few_requests_wait_at_a_time(engine: LlamaEngine) -> None:
     assert engine.scheduler.step() is False  # nothing is left
 
 
-def test_ctrl_c_keeps_what_was_done_and_no_half_sample(
-    engine: LlamaEngine, interrupt: Interrupt, tmp_path: Path
-) -> None:
+def test_ctrl_c_keeps_finished_samples_only(engine: LlamaEngine, interrupt: Interrupt, tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     rows = drawing(engine, path)
     next(rows)
@@ -125,7 +123,7 @@ def test_a_prompt_that_does_not_fit_is_an_error(tiny_model: Path, interrupt: Int
         drawn(engine, tmp_path / "s.jsonl")
 
 
-def test_a_line_end_is_left_to_the_first_token_where_a_tokenizer_merges_it(
+def test_the_last_line_end_is_left_to_the_model_if_the_tokenizer_merges_it(
     engine: LlamaEngine, embedded_model: Path, interrupt: Interrupt
 ) -> None:
     assert not needs_healing(engine)
@@ -135,7 +133,7 @@ def test_a_line_end_is_left_to_the_first_token_where_a_tokenizer_merges_it(
         assert "".join(smol.stream(asked)).startswith("    ")
 
 
-def test_samples_drawn_otherwise_are_not_mixed(engine: LlamaEngine, tmp_path: Path) -> None:
+def test_samples_with_other_settings_are_refused(engine: LlamaEngine, tmp_path: Path) -> None:
     drawn(engine, tmp_path / "s.jsonl", replace(PLAN, n=1))
     check_same(tmp_path / "s.jsonl", {"sha256": "00", **PLAN.facts})
     with pytest.raises(UsageError, match="samples with sha256 00, not 11"):
@@ -144,7 +142,7 @@ def test_samples_drawn_otherwise_are_not_mixed(engine: LlamaEngine, tmp_path: Pa
         check_same(tmp_path / "s.jsonl", {**PLAN.facts, "max_tokens": 256})
 
 
-def test_which_samples_are_wanted() -> None:
+def test_which_rows_the_plan_includes() -> None:
     assert len(list(PLAN.keys(["a", "b"]))) == 20
     row = {"task_id": "a", "temperature": 0.2, "seed": 3, "index": 4}
     assert PLAN.includes(row)

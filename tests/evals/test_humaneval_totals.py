@@ -1,4 +1,4 @@
-"""What judged samples of HumanEval come to."""
+"""Totals of judged HumanEval samples."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_best_temperature_counts_for_each_k() -> None:
     json.dumps(report, allow_nan=False)
 
 
-def test_the_best_is_of_the_temperatures_that_were_asked_every_task() -> None:
+def test_the_best_temperature_is_one_with_every_task() -> None:
     easy = [("a", 0.8, "passed")]
     both = [(task, temperature, "exception") for task in "ab" for temperature in (0.2, 0.6)]
     totals = total(*easy, *both)
@@ -44,7 +44,7 @@ def test_the_best_is_of_the_temperatures_that_were_asked_every_task() -> None:
     assert "best_temperature" not in total(*easy, ("a", 0.2, "passed"), ("b", 0.2, "passed")).report()
 
 
-def test_samples_that_tell_no_temperature_are_one_kind() -> None:
+def test_samples_without_a_temperature_are_counted_together() -> None:
     report = total(("a", None, "passed"), ("b", None, "crash")).report()
     assert report["pass@1"] == 0.5 and "best_temperature" not in report
     assert total(("a", None, "passed"), ("a", None, "passed"), ("b", None, "crash")).score == "66.7 % pass"

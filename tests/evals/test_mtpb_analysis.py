@@ -1,4 +1,4 @@
-"""The analyses of MTPB on results that are counted by hand."""
+"""MTPB's analyses against numbers counted by hand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_totals() -> None:
     assert found["pass@1"] == pytest.approx(1.25 / 3)
 
 
-def test_difficulty_is_by_the_pass_rate_over_both_ways_of_turns() -> None:
+def test_difficulty_is_by_the_pass_rate_over_multi_and_single() -> None:
     single = [result("a", False, turns="single") for _ in range(8)]
     assert difficulty(RESULTS) == {"a": "easy", "b": "hard", "c": "hard"}
     assert difficulty([*RESULTS, *single]) == {"a": "medium", "b": "hard", "c": "hard"}
@@ -49,14 +49,14 @@ def test_groups() -> None:
     assert list(found["by_number_of_turns"]) == ["3", "4"] and found["by_category"]["math"]["n_samples"] == 12
 
 
-def test_of_two_ways_the_totals_are_of_several_turns_and_all_samples_are_counted() -> None:
+def test_totals_are_of_multi_but_count_all_samples() -> None:
     found = analyze([*RESULTS, *(result("a", False, turns="single") for _ in range(2))])
     assert found["pass@1"] == found["turns"]["multi"]["pass@1"] and found["turns"]["single"]["pass@1"] == 0
     assert (found["n_problems"], found["n_samples"]) == (3, 15)
     assert found["verdicts"] == {"passed": 9, "no print": 6}
 
 
-def test_quartiles_are_of_rising_perplexity_and_one_size() -> None:
+def test_quartiles_have_rising_perplexity_and_equal_size() -> None:
     found = quartiles([result("abcd"[number % 4], number < 4, perplexity=float(number)) for number in range(8)])
     assert [(one["from"], one["to"], one["value"], one["n_samples"]) for one in found] == [
         (0, 1, 1.0, 2), (2, 3, 1.0, 2), (4, 5, 0.0, 2), (6, 7, 0.0, 2),
@@ -64,20 +64,20 @@ def test_quartiles_are_of_rising_perplexity_and_one_size() -> None:
     assert quartiles([result("a", True, perplexity=1.0)] * 3) == quartiles(RESULTS) == []
 
 
-def test_perplexity_of_what_passed_and_what_did_not() -> None:
+def test_perplexity_of_passed_and_failed_samples() -> None:
     found = prompt_perplexity([result("a", True, perplexity=2.0), result("b", False, perplexity=5.0), *RESULTS])
     assert [found[name]["value"] for name in ("all", "passed", "failed")] == [3.5, 2.0, 5.0]
     assert prompt_perplexity(RESULTS)["all"]["value"] is None
 
 
 def test_an_interval_keeps_the_samples_of_a_problem_together() -> None:
-    """Were samples drawn one by one, 400 of them would give a narrow interval."""
+    """If the bootstrap drew single samples, 400 of them would give a narrow interval."""
     all_or_none = [result("ab"[number % 2], number % 2 == 0, perplexity=1.0) for number in range(400)]
     interval = quartiles(all_or_none)[0]["interval"]
     assert interval == (0.0, 1.0)
 
 
-def test_a_row_of_the_papers_sampler_is_of_several_turns() -> None:
+def test_a_row_of_the_papers_sampler_is_multi_turn() -> None:
     row = {"id": 4, "prompts_completions": ["#", "# a\n", "1\n\n", "# b\n", "2\n\n"]}
     assert MTPBResult.of(row, "passed", None) == MTPBResult("4", "multi", 2, None, "passed")
     assert MTPBResult.of(row | {"turns": "single", "number_of_turns": 5}, "passed", None).number_of_turns == 5

@@ -1,4 +1,4 @@
-"""Samples of MTPB that are drawn side by side are those that a session draws one after the other."""
+"""MTPB samples drawn together equal those that a session draws one by one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def alone(engine: LlamaEngine, one: SampleSpec) -> tuple[str, float]:
     return session.program.source(), math.exp(-sum(logprobs) / len(logprobs))
 
 
-def test_side_by_side_is_one_after_the_other(engine: LlamaEngine) -> None:
+def test_samples_drawn_together_equal_samples_drawn_one_by_one(engine: LlamaEngine) -> None:
     asked = specs()
     drawn = list(draw(engine, asked, GENERATION))
     assert len(drawn) == len(asked) and all(any(one.spec is other for other in asked) for one in drawn)
@@ -83,21 +83,21 @@ def test_a_row_is_as_the_papers_sampler_writes_it(engine: LlamaEngine) -> None:
     assert multi["tokens"] <= 60 and single["tokens"] <= 60
 
 
-def test_a_program_that_fills_the_window_ends_there(tiny_model: Path) -> None:
+def test_a_program_ends_when_the_window_is_full(tiny_model: Path) -> None:
     with LlamaEngine(tiny_model, interrupt=Interrupt(), ctx=80, sequences=2) as small:
         (case, _) = PROBLEMS[0].cases()
         (one,) = draw(small, [SampleSpec(case, "multi", 0)], GENERATION)
     assert one.finish_reasons[-1] == "context" and 1 <= len(one.program.turns) < 3
 
 
-def test_prompts_that_fill_the_window_are_a_sample_without_code(tiny_model: Path) -> None:
+def test_a_prompt_that_fills_the_window_gives_a_sample_without_code(tiny_model: Path) -> None:
     with LlamaEngine(tiny_model, interrupt=Interrupt(), ctx=50, sequences=2) as small:
         drawn = list(draw(small, specs(1), GENERATION))
     assert len(drawn) == len(specs(1)) and all(one.finish_reasons == ("context",) for one in drawn)
     assert {one.program.source() for one in drawn} == {PREFIX} and drawn[0].row()["prompt_perplexity"] is None
 
 
-def test_ctrl_c_gives_up_what_is_not_done(tiny_model: Path) -> None:
+def test_ctrl_c_drops_unfinished_samples(tiny_model: Path) -> None:
     interrupt = Interrupt()
     found: list[Sample] = []
     asked = [one for one in specs(4) if one.turns == "single"]
@@ -110,7 +110,7 @@ def test_ctrl_c_gives_up_what_is_not_done(tiny_model: Path) -> None:
     assert not any("interrupted" in one.finish_reasons for one in found)
 
 
-def test_there_is_room_for_what_is_drawn_together(engine: LlamaEngine) -> None:
+def test_the_cache_has_room_for_samples_drawn_together(engine: LlamaEngine) -> None:
     asked = specs(1)
     least = min(sum(len(prompt) for prompt in one.case.prompts) for one in asked)
     assert cells_needed(engine, asked) > engine.sequences * (len(PREFIX) // 2 + least // 2)

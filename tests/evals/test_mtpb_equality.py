@@ -1,4 +1,4 @@
-"""The judge of MTPB agrees with an independent statement of its rules, paper's and strict ones."""
+"""MTPB's judge agrees with an independent implementation of the paper rules and the strict rules."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ LIMITS["{clock}"] = LIMITS["{limit}"].replace("SIGPROF", "SIGALRM")
 
 
 def told(cases: str) -> list[str]:
-    """The programs of a table above; \\n stands for a line end."""
+    """The programs of a table above, where \\n stands for a line end."""
     for name, code in LIMITS.items():
         cases = cases.replace(name, code)
     return [case.strip().replace("\\n", "\n") for line in cases.strip().splitlines() for case in line.split(" | ")]
 
 
 class Both:
-    """A worker that both judges' programs run in."""
+    """A worker process in which both judges run programs."""
 
     def __init__(self, worker: subprocess.Popen[str]) -> None:
         self._worker = worker
@@ -142,7 +142,7 @@ def test_other_values_of_pandas_against_every_kind_of_expected_value(both: Both,
     both.agree(f"import pandas as pd\nprint({value})", *EXPECTED)
 
 
-def test_there_are_enough_of_them() -> None:
+def test_there_are_enough_cases() -> None:
     assert 2 * len(told(ENDINGS)) + len(told(VALUES)) * len(EXPECTED) > 300
 
 
@@ -166,7 +166,7 @@ MADE = (
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 @given(GOLD, st.sampled_from(MADE), st.one_of(st.none(), GOLD), st.sampled_from(["print({})", "{}", "x = {}"]))
-def test_whatever_is_printed_for_whatever_is_expected(
+def test_random_values_against_random_expected_values(
     both: Both, expected: Any, made: str, other: Any, ending: str
 ) -> None:
     value = made.format(repr(expected if other is None else other))
@@ -189,7 +189,7 @@ TOLD = """
 """
 
 
-def test_what_a_program_writes_in_the_judges_place_is_no_error() -> None:
+def test_a_forged_report_is_not_an_error() -> None:
     for words in (b"", b"\n", b"\xff", b'{"ended": "", "cast": ' + b"[" * 10**5, *map(str.encode, told(TOLD))):
         with contextlib.suppress(ValueError):
             assert not equal(Printed.parse(words), 3, "paper"), words

@@ -1,4 +1,4 @@
-"""Samples of MTPB in the sandbox: verdicts, each program once, and runs that go on."""
+"""Samples of MTPB in the sandbox: verdicts, each program run once, and runs that resume."""
 
 from __future__ import annotations
 
@@ -74,17 +74,17 @@ def test_verdicts(program: str, expected: Any, paper: str, strict: str) -> None:
         "import numpy as np\nprint(len([np.pi for _ in range(5)]))",
     ],
 )
-def test_numpy_is_there_when_it_is_used(program: str) -> None:
+def test_numpy_is_imported_when_it_is_used(program: str) -> None:
     asked = MTPBCheck(program, 5, MTPBRules("strict"))
     assert asked.result(run(asked.source, policy=asked.policy)).passed
 
 
-def test_a_sample_that_does_not_use_numpy_does_not_wait_for_it() -> None:
+def test_unused_numpy_is_not_imported() -> None:
     asked = MTPBCheck(f"{NUMPY}import sys\nprint(sum(name.startswith('numpy') for name in sys.modules))", 1, ENOUGH)
     assert asked.result(run(asked.source, policy=asked.policy)).passed
 
 
-def test_what_is_expected_does_not_come_to_the_sandbox() -> None:
+def test_the_expected_value_never_enters_the_sandbox() -> None:
     source = MTPBCheck("print(3)", "the answer", ENOUGH).source
     assert b"print(3)" in source and b"the answer" not in source
 
@@ -101,7 +101,7 @@ def outcomes(file: Path, rules: MTPBRules = ENOUGH) -> tuple[list[tuple[str, boo
         return sorted(judged), judge.known
 
 
-def test_verdicts_are_kept_beside_the_samples_and_each_program_runs_once(tmp_path: Path) -> None:
+def test_results_are_written_beside_the_samples_and_each_program_runs_once(tmp_path: Path) -> None:
     # This program prints something else each time.
     dice = "import os\nprint(os.urandom(8).hex())"
     file = rows(tmp_path / "s.jsonl", ("print(3)", 3), (dice, "x"), (dice, "x"), ("print(3)", 4))
@@ -116,7 +116,7 @@ def test_verdicts_are_kept_beside_the_samples_and_each_program_runs_once(tmp_pat
     assert known == 4 and all(earlier for _, earlier in again)
 
 
-def test_a_run_goes_on_and_other_rules_begin_anew(tmp_path: Path) -> None:
+def test_a_run_resumes_and_other_rules_start_afresh(tmp_path: Path) -> None:
     file = rows(tmp_path / "s.jsonl", ("print('3')", 3), ("print(4)", 4))
     with Judge(file, checker(file, ENOUGH), workers=1) as judge:
         next(judge.judge(read(file)))  # killed after the first
@@ -127,14 +127,14 @@ def test_a_run_goes_on_and_other_rules_begin_anew(tmp_path: Path) -> None:
     assert [row["rules"] for row in read(results_path(file))] == ["strict", "strict"]
 
 
-def test_samples_that_were_exchanged_are_judged_anew(tmp_path: Path) -> None:
+def test_replaced_samples_are_judged_again(tmp_path: Path) -> None:
     outcomes(rows(tmp_path / "s.jsonl", ("print(3)", 3), ("print(4)", 4)))
     judged, known = outcomes(rows(tmp_path / "s.jsonl", ("print(5)", 3), ("print(4)", 4)))
     assert known == 0 and judged == [("passed", False), ("wrong answer", False)]
 
 
 @pytest.mark.parametrize("row", [{}, {"id": "1", "completions": 3, "gold_output": 3}, {"id": "1", "completions": "3"}])
-def test_what_is_no_sample_is_an_error(tmp_path: Path, row: dict[str, object]) -> None:
+def test_a_row_that_is_not_a_sample_is_an_error(tmp_path: Path, row: dict[str, object]) -> None:
     file = tmp_path / "s.jsonl"
     file.write_text(json.dumps(row) + "\n")
     with pytest.raises(CgcliError, match="is not a file of MTPB samples"):

@@ -1,5 +1,4 @@
-"""A cluster's driver: everything drawn, nothing twice, also where workers are lost; and on a real cluster, one of whose
-machines is killed."""
+"""The cluster driver draws every sample once, even if workers die; with fakes, and on a real cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ from tests.evals.tiny_humaneval import samples, write_tasks
 
 
 def drawing(cpus: int) -> Callable[[Iterable[int]], Iterator[Row]]:
-    """Takes four items ahead and is done with them in another order, as an engine."""
+    """Takes four items ahead and finishes them in another order, as an engine does."""
 
     def draw(items: Iterable[int]) -> Iterator[Row]:
         source, going = iter(items), list[int]()
@@ -39,7 +38,7 @@ def drawing(cpus: int) -> Callable[[Iterable[int]], Iterator[Row]]:
     return draw
 
 
-def test_a_worker_draws_on_between_calls() -> None:
+def test_a_worker_keeps_drawing_across_calls() -> None:
     worker = _Worker(drawing, 2)
     assert worker.more([]) == []
     first = worker.more(range(20))
@@ -50,7 +49,7 @@ def test_a_worker_draws_on_between_calls() -> None:
 
 
 class Cluster:
-    """Ray as far as the driver knows it, in this process. dies: which of the calls, of any worker, ends its worker."""
+    """The part of Ray that the driver uses, in this process. `dies` tells which calls kill their worker."""
 
     class exceptions:
         class RayError(Exception): ...
@@ -101,7 +100,7 @@ def rows(cluster: Cluster, items: int) -> tuple[list[int], list[str]]:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_all_is_drawn_once_whoever_is_lost(seed: int) -> None:
+def test_everything_is_drawn_once_even_if_workers_die(seed: int) -> None:
     lost = set(random.Random(seed).sample(range(30), seed % 4))
     cluster = Cluster(4, lost.__contains__, seed)
     found, notes = rows(cluster, 300)
@@ -110,24 +109,24 @@ def test_all_is_drawn_once_whoever_is_lost(seed: int) -> None:
     assert cluster.most <= _MAX_IN_FLIGHT
 
 
-def test_the_last_samples_are_not_all_one_workers() -> None:
+def test_the_last_samples_are_shared_out() -> None:
     cluster = Cluster(4)
     assert len(rows(cluster, 40)[0]) == 40 and cluster.most <= 10
 
 
-def test_where_all_are_lost_it_says_how_to_go_on() -> None:
+def test_the_error_when_all_workers_died_says_how_to_resume() -> None:
     with pytest.raises(CgcliError, match="all workers have died") as caught:
         rows(Cluster(3, lambda call: call > 5), 300)
     assert caught.value.hint == "run the same command again to resume"
 
 
-def test_a_worker_that_has_not_begun_holds_nothing_up() -> None:
+def test_a_worker_that_has_not_started_delays_nothing() -> None:
     cluster = Cluster(2)
     cluster.members[1].actor.pending = True
     assert sorted(rows(cluster, 100)[0]) == list(range(100))
 
 
-def test_what_a_worker_says_comes_with_its_name() -> None:
+def test_errors_of_workers_name_the_machine() -> None:
     error = Cluster.exceptions.RayTaskError()
     error.cause = UsageError("no", hint="yes")
     told = _worker_error(error, "machine 1")
@@ -137,7 +136,7 @@ def test_what_a_worker_says_comes_with_its_name() -> None:
 
 
 def test_what_ray_prints_stays_off_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    """To the last: what is left of a lost machine's log is printed by the shutdown."""
+    """Including the shutdown, which prints the rest of a dead machine's log."""
 
     class Talkative:
         def init(self, *_: Any, **__: Any) -> None:
@@ -154,7 +153,7 @@ def test_what_ray_prints_stays_off_stdout(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """A real cluster of two machines that are none: each has processes of its own."""
+    """A real cluster of two simulated machines, each with its own processes."""
     utilities = pytest.importorskip("ray.cluster_utils")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -169,7 +168,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of processes that it leaves to end by themselves
-def test_ctrl_c_and_a_machine_killed_midway_and_nothing_is_lost(cluster: Any, tmp_path: Path, tiny_model: Path) -> None:
+def test_nothing_is_lost_after_ctrl_c_and_a_killed_machine(cluster: Any, tmp_path: Path, tiny_model: Path) -> None:
     write_tasks(tmp_path / "tasks.jsonl")
     how = ["-m", str(tiny_model), "-n", "400", "-t", "0.8", "--max-tokens", "60", "--exact", "--threads", "1", "--json"]
     command = [sys.executable, "-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", *how, "--generate"]

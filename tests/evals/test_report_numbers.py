@@ -1,4 +1,4 @@
-"""The numbers of a report against ones worked out by hand, and against what the evaluations themselves print."""
+"""The numbers of a report against ones computed by hand and against those that the evaluations print."""
 
 from __future__ import annotations
 
@@ -72,35 +72,35 @@ def test_mtpb(tmp_path: Path) -> None:
     assert run.analysis["turns"]["multi"]["pass@1"] == pytest.approx(0.5)
 
 
-def test_gain_is_of_the_problems_that_were_tried_both_ways(tmp_path: Path) -> None:
+def test_gain_is_over_the_problems_drawn_both_ways(tmp_path: Path) -> None:
     rows = [problem(1, 0, "multi", "passed"), problem(1, 0, "single", "exception"), problem(2, 0, "multi", "exception")]
     found = numbers(read(write(tmp_path / "run.jsonl", rows, rules="paper")), [])
     assert value(found, "gain").value == 1
     assert value(found, "pass/multi").value == pytest.approx(0.5)
 
 
-def test_categories_are_those_of_the_data(tmp_path: Path) -> None:
+def test_categories_come_from_the_data(tmp_path: Path) -> None:
     known = {"10": Problem("10", "math", ("a", "b", "c"), ({}, {}), (1, 1))}
     found = numbers(read_runs([mtpb(tmp_path / "run.jsonl")], known), [])
     assert value(found, "pass/multi/category/math").value == 1
     assert value(found, "pass/multi/category/unknown").value == pytest.approx(1 / 3)
 
 
-def test_speed_is_of_the_rows_that_tell_it(tmp_path: Path) -> None:
+def test_speed_is_over_the_rows_with_times(tmp_path: Path) -> None:
     rows = [task(0, index, "passed", seconds=0.5) for index in range(4)] + [task(0, 4, "passed")]
     found = numbers(read(write(tmp_path / "run.jsonl", rows)), [])
     assert (value(found, "tokens/s").value, value(found, "samples/s").value, value(found, "tokens/s").n) == (20, 2, 4)
     assert not [one for one in numbers(read(humaneval(tmp_path / "h.jsonl")), []) if one.measure == "tokens/s"]
 
 
-def test_a_number_has_no_interval_where_all_problems_are_alike(tmp_path: Path) -> None:
+def test_a_number_has_no_interval_if_all_problems_are_equal(tmp_path: Path) -> None:
     rows = [problem(1, 0, "multi", "passed"), problem(2, 0, "multi", "passed"), problem(1, 0, "single", "passed")]
     found = numbers(read(write(tmp_path / "run.jsonl", rows, rules="paper")), [])
     for measure in ("pass/multi", "gain", "perplexity/multi/all"):
         assert (value(found, measure).low, value(found, measure).high) == (None, None)
 
 
-def test_csv_has_each_number_in_a_line(tmp_path: Path) -> None:
+def test_csv_has_a_line_for_each_number(tmp_path: Path) -> None:
     runs = read(humaneval(tmp_path / "h.jsonl"), mtpb(tmp_path / "m.jsonl"))
     found = numbers(runs, published(runs))
     header, *lines = csv.reader(as_csv(found).splitlines())
@@ -111,7 +111,7 @@ def test_csv_has_each_number_in_a_line(tmp_path: Path) -> None:
     assert len({tuple(line[:6]) for line in lines}) == len(lines)
 
 
-def test_published_numbers_are_those_that_somebody_read(tmp_path: Path) -> None:
+def test_published_numbers_have_their_sources(tmp_path: Path) -> None:
     runs = read(humaneval(tmp_path / "h.jsonl"), mtpb(tmp_path / "m.jsonl"))
     found = published(runs)
     for one in found:
@@ -133,7 +133,7 @@ def test_a_models_published_numbers_stand_beside_its_runs(tmp_path: Path) -> Non
     assert [theirs[0].model for _, theirs in groups[2:]] == list(PAPER[1:])
 
 
-def test_what_to_type_again(tmp_path: Path) -> None:
+def test_commands_repeat_the_run(tmp_path: Path) -> None:
     (run,) = read(humaneval(tmp_path / "h.jsonl"))
     assert list(commands(run)) == [
         "cgcli eval humaneval -m codegen-350m-mono:q4_0 -n 4 -t 0.2 --top-p 0.95 --max-tokens 256 --seed 0 --limit 3"
@@ -147,7 +147,7 @@ def test_what_to_type_again(tmp_path: Path) -> None:
     ]
 
 
-def test_temperatures_that_were_asked_otherwise_are_typed_apart(tmp_path: Path) -> None:
+def test_temperatures_with_other_problems_have_their_own_command(tmp_path: Path) -> None:
     rows = [task(number, 0, "passed", temperature=heat) for number in (0, 1) for heat in (0.2, 0.6)]
     rows += [task(0, index, "passed", temperature=0.8) for index in (0, 1)]
     (run,) = read(write(tmp_path / "h.jsonl", rows))

@@ -1,4 +1,4 @@
-"""The page of a report: whole in itself, accessible, safe from what rows say, and the same again."""
+"""The HTML page of a report: self-contained, accessible, escaped and reproducible."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EVIL = '$x_1$ <script>"1" &'
 
 
 class Elements(HTMLParser):
-    """All elements in order, their text by name, and whether each one that begins also ends."""
+    """All elements in order, their text by name, and a check that each is closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
     return made(tmp_path_factory.mktemp("report"))
 
 
-def test_nothing_is_asked_of_anybody(html: str) -> None:
+def test_the_page_loads_nothing(html: str) -> None:
     elements = Elements(html)
     assert elements.open == []
     assert not {tag for tag, _ in elements.all} & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
@@ -97,7 +97,7 @@ def test_links_are_the_published_numbers_sources(html: str) -> None:
     assert len(links) == 2 and all(link and "[" not in link for link in links)
 
 
-def test_tables_have_headers_and_charts_have_words(html: str) -> None:
+def test_tables_have_headers_and_charts_have_descriptions(html: str) -> None:
     elements = Elements(html)
     charts, tables = elements.named("svg"), elements.named("table")
     assert len(charts) == 7 - 1 and len(tables) >= 9  # no categories: the rows do not tell them
@@ -118,13 +118,13 @@ def test_tables_have_headers_and_charts_have_words(html: str) -> None:
     assert headers and all(header.get("scope") in {"col", "row"} for header in headers)
 
 
-def test_charts_take_the_pages_colors_and_letters(html: str) -> None:
+def test_charts_use_the_colors_and_fonts_of_the_page(html: str) -> None:
     for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
         assert not re.search(r"#[0-9a-f]{6}\b(?!\d)[;\"]", svg), "a color of matplotlib's"
         assert "font-family" not in svg and "<text" in svg and "var(--ink)" in svg
 
 
-def test_published_perplexities_stand_only_where_there_are_some(tmp_path: Path) -> None:
+def test_models_without_published_perplexities_have_no_row_for_them(tmp_path: Path) -> None:
     run = read_runs([mtpb(tmp_path / "m.jsonl", model="codegen-350m-mono")], {})
     (table,) = (
         table
@@ -148,7 +148,7 @@ def test_numbers_in_the_page(html: str) -> None:
         assert words in text
 
 
-def test_what_rows_say_is_text(tmp_path: Path) -> None:
+def test_values_of_rows_are_escaped(tmp_path: Path) -> None:
     elements = Elements(made(tmp_path, EVIL))
     assert "script" not in {tag for tag, _ in elements.all}
     shown = {tag for tag, text in elements.text if EVIL in text}
@@ -159,19 +159,18 @@ def test_the_same_runs_give_the_same_page(tmp_path: Path, html: str) -> None:
     assert made(tmp_path) == html
 
 
-def test_a_part_of_the_problems_is_told_to_be_one(tmp_path: Path) -> None:
+def test_incomplete_runs_are_marked(tmp_path: Path) -> None:
     rows = [task(number, 0, "passed") for number in range(3)] + [task(0, 0, "passed", temperature=0.8)]
     told = next(iter(sections(read_runs([write(tmp_path / "h.jsonl", rows)], {}), []))).listed
     assert told == [
-        "HumanEval, codegen-350m-mono: only 1 to 3 of 164 problems, so do not compare with published numbers",
-        "HumanEval, codegen-350m-mono: temperatures cover different problems; the best is chosen among those that "
-        "cover all",
+        "HumanEval, codegen-350m-mono: covers only 1 to 3 of 164 problems; not comparable with published numbers",
+        "HumanEval, codegen-350m-mono: temperatures cover different problems; the best is one that covers all of them",
     ]
     rows = [task(number, 0, "passed") for number in range(164)]
     assert not next(iter(sections(read_runs([write(tmp_path / "h.jsonl", rows)], {}), []))).listed
 
 
-def test_numbers_are_written_with_their_intervals_where_they_have_one() -> None:
+def test_numbers_are_written_with_their_intervals() -> None:
     assert rate(0.128, (0.091, 0.169)) == "12.8 (9.1–16.9)"
     assert rate(0.0) == "0.0" and rate(None) == "–"
     assert difference(Mean(0.031, (-0.002, 0.064))) == "+3.1 (−0.2 to +6.4)"
@@ -188,7 +187,7 @@ def luminance(color: str) -> float:
 
 
 def test_contrast_light_and_dark(html: str) -> None:
-    """4.5 for words, 3 for what is drawn (WCAG 2.2, 1.4.3 and 1.4.11)."""
+    """4.5 for text, 3 for graphics (WCAG 2.2, 1.4.3 and 1.4.11)."""
     schemes = [
         dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", html, re.DOTALL)
     ]
@@ -223,7 +222,7 @@ def test_in_a_browser_without_a_network(tmp_path: Path, width: int, dark: bool) 
 
 
 def browse(path: Path, width: int, dark: bool) -> tuple[str, str]:
-    """The page as a headless Chromium has it in the end, and what Chromium said."""
+    """The page's DOM in a headless Chromium, and what Chromium logged."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("there is no Chromium here")

@@ -1,4 +1,4 @@
-"""Which samples are of one run, and what is refused or told where files do not go together."""
+"""Which samples form a run, and which files are refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_files_of_one_run_count_as_one(tmp_path: Path) -> None:
     assert joined.files == shards and joined.samples == 12 and joined.repeated == 0
 
 
-def test_what_is_there_twice_counts_once(tmp_path: Path) -> None:
+def test_duplicate_rows_count_once(tmp_path: Path) -> None:
     file = humaneval(tmp_path / "run.jsonl")
     again = humaneval(tmp_path / "copy.jsonl")
     results = tmp_path / "run.jsonl_results.jsonl"
@@ -46,7 +46,7 @@ def test_what_is_there_twice_counts_once(tmp_path: Path) -> None:
     assert (both.samples, both.repeated) == (12, 12)
 
 
-def test_both_ways_of_turns_are_one_run_from_two_files(tmp_path: Path) -> None:
+def test_multi_and_single_in_two_files_are_one_run(tmp_path: Path) -> None:
     several = write(tmp_path / "a.jsonl", [problem(1, 0, "multi", "passed")], rules="paper")
     at_once = write(tmp_path / "b.jsonl", [problem(1, 0, "single", "exception")], rules="paper")
     assert set(one(several, at_once).analysis["turns"]) == {"multi", "single"}
@@ -55,7 +55,7 @@ def test_both_ways_of_turns_are_one_run_from_two_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "facts", [{"model": "other"}, {"quant": "q8_0"}, {"sha256": "cd" * 32}, {"top_p": 1.0}, {"max_tokens": 64}]
 )
-def test_samples_drawn_otherwise_are_another_run(tmp_path: Path, facts: dict[str, object]) -> None:
+def test_other_settings_are_another_run(tmp_path: Path, facts: dict[str, object]) -> None:
     file = write(tmp_path / "run.jsonl", [task(0, 0, "passed"), task(0, 0, "exception", **facts)])
     runs = read_runs([file], {})
     assert len(runs) == 2 and {run.samples for run in runs} == {1}
@@ -74,7 +74,7 @@ def test_temperatures_of_humaneval_are_one_run_and_of_mtpb_several(tmp_path: Pat
     ]
 
 
-def test_seeds_are_runs_of_their_own_and_tell_them_apart(tmp_path: Path) -> None:
+def test_each_seed_is_a_run_with_its_own_label(tmp_path: Path) -> None:
     rows = [task(0, 0, "passed", seed=7), task(0, 0, "exception", seed=1)]
     assert [run.label for run in read_runs([write(tmp_path / "h.jsonl", rows)], {})] == [
         "codegen-350m-mono (seed 1)",
@@ -94,12 +94,12 @@ def test_rules_are_those_of_the_verdicts(tmp_path: Path) -> None:
     assert [run.identity.rules for run in read_runs([paper, strict], {})] == ["paper", "strict"]
 
 
-def test_samples_without_a_verdict_are_told_and_do_not_count(tmp_path: Path) -> None:
+def test_samples_without_a_verdict_are_reported_and_not_counted(tmp_path: Path) -> None:
     run = one(write(tmp_path / "run.jsonl", [task(0, 0, "passed"), task(0, 1, ""), task(1, 0, "")]))
     assert (run.samples, run.unjudged, run.problems) == (1, 2, {"HumanEval/0"})
 
 
-def test_a_run_none_of_which_is_judged_is_not_left_out(tmp_path: Path) -> None:
+def test_an_unjudged_run_is_an_error(tmp_path: Path) -> None:
     file = write(tmp_path / "run.jsonl", [task(0, 0, "passed"), task(0, 0, "", model="other")])
     with pytest.raises(CgcliError, match="the samples of other q4_0 in"):
         read_runs([file], {})
@@ -116,11 +116,11 @@ def test_human_evals_own_verdicts_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("make", "benchmark"), [(humaneval, "humaneval"), (mtpb, "mtpb")])
-def test_a_run_without_verdicts_says_what_to_type(tmp_path: Path, make: object, benchmark: str) -> None:
+def test_the_error_for_a_file_without_results_names_the_command(tmp_path: Path, make: object, benchmark: str) -> None:
     assert callable(make)
     file = make(tmp_path / "run.jsonl")
     (tmp_path / "run.jsonl_results.jsonl").unlink()
-    with pytest.raises(CgcliError, match="is not judged") as caught:
+    with pytest.raises(CgcliError, match="have not been judged") as caught:
         read_runs([file], {})
     assert caught.value.line.endswith(f"type: cgcli eval {benchmark} --judge {file}")
 
@@ -140,19 +140,19 @@ def test_verdicts_on_other_samples_are_refused(tmp_path: Path) -> None:
         ("[1]\n", "line 1 is not a JSON object: it is a list of 1"),
     ],
 )
-def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str, words: str) -> None:
+def test_a_file_without_samples_is_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "x.jsonl").write_text(text)
     with pytest.raises(CgcliError, match=words):
         read_runs([tmp_path / "x.jsonl"], {})
 
 
-def test_a_row_that_lacks_its_name_is_refused(tmp_path: Path) -> None:
+def test_a_row_without_its_task_is_refused(tmp_path: Path) -> None:
     row, outcome = task(0, 0, "passed")
     del row["task_id"]
     with pytest.raises(CgcliError, match="line 1 is not a sample of HumanEval: KeyError"):
         read_runs([write(tmp_path / "run.jsonl", [(row, outcome)])], {})
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.jsonl does not exist"):
         read_runs([tmp_path / "none.jsonl"], {})

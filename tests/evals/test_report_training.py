@@ -1,4 +1,4 @@
-"""The page of a training run: its curves say what was measured, wherever the run stands."""
+"""The page of a training run, finished or not: its curves show what was measured."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def curves(rows: list[Row]) -> dict[str, Curve]:
     return {chart.title: chart for chart in training_section(rows, "A run").charts if isinstance(chart, Curve)}
 
 
-def test_each_step_is_a_point() -> None:
+def test_a_short_run_has_a_point_for_each_step() -> None:
     found = curves([row(step) for step in range(1, 11)])
     assert found["Loss, nats/token"].points == [(step, 8 / step) for step in range(1, 11)]
     assert found["Gradient norm before clipping"].points[-1] == (10, 20)
     assert found["Tokens/s"].about == "Tokens/s, by step: from 51 to 60"
 
 
-def test_many_steps_are_means() -> None:
+def test_a_long_run_has_means_of_steps() -> None:
     steps = 4 * POINTS - 2
     loss = curves([row(step) for step in range(1, steps + 1)])["Tokens/s"]
     assert loss.points[0] == (4, 52.5) and len(loss.points) == POINTS
     assert loss.points[-1] == (steps, 50 + steps - 0.5)
 
 
-def test_a_step_that_was_passed_over_has_no_gradient() -> None:
+def test_a_skipped_step_has_no_gradient() -> None:
     rows = [row(1), replace(row(2), grad_norm=None), row(3)]
     assert [step for step, _ in curves(rows)["Gradient norm before clipping"].points] == [1, 3]
     assert "Gradient norm before clipping" not in curves([replace(row(1), grad_norm=None)])
     assert len(re.findall("<svg", page([training_section(rows, "A run")], "Training"))) == 4
 
 
-def test_the_page_of_a_run_that_stopped(tmp_path: Path) -> None:
+def test_the_page_of_an_interrupted_run(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "recipe.toml").write_text(RECIPE)
@@ -61,7 +61,7 @@ def test_the_page_of_a_run_that_stopped(tmp_path: Path) -> None:
     assert re.search(r"<td>1,200</td>", html) and not (out / "checkpoints").exists()
 
 
-def test_where_nothing_was_trained_it_says_so(tmp_path: Path) -> None:
+def test_a_run_without_steps_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE)
     done = cgcli("train", "-o", str(tmp_path), "--report", str(tmp_path / "page.html"))
     assert done.status == 2 and "no step of a training run in" in done.err

@@ -25,7 +25,7 @@ def row(task: str, index: int, completion: str = "pass\n") -> dict[str, object]:
     return {"task_id": task, "index": index, "completion": completion}
 
 
-def test_what_is_appended_is_read_again_and_known_by_its_key(tmp_path: Path) -> None:
+def test_appended_rows_are_read_back_and_found_by_key(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "samples.jsonl"
     rows = [row("a", 0, "é\u2028\n"), row("a", 1, "\ud800"), row("b", 0)]
     with Samples(path, KEY) as samples:
@@ -40,7 +40,7 @@ def test_what_is_appended_is_read_again_and_known_by_its_key(tmp_path: Path) -> 
     assert list(read(path)) == [*rows, row("b", 1)]
 
 
-def test_what_others_wrote_is_kept_and_has_no_key(tmp_path: Path) -> None:
+def test_rows_of_other_tools_are_kept_and_have_no_key(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     path.write_bytes(b'{"task_id": "a", "completion": "x"}\n\n{"task_id": "a", "completion": "x"}')
     with Samples(path, KEY) as samples:
@@ -52,7 +52,7 @@ def test_what_others_wrote_is_kept_and_has_no_key(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 60))
-def test_a_torn_last_line_goes_wherever_it_was_torn(cut: int) -> None:
+def test_a_partial_last_line_is_removed(cut: int) -> None:
     import tempfile
 
     whole, last = written(row("a", 0)), written(row("a", 1, "x" * 20))
@@ -68,7 +68,7 @@ def test_a_torn_last_line_goes_wherever_it_was_torn(cut: int) -> None:
         assert [one["index"] for one in read(path)] == ([0, 1, 2] if cut == 1 else [0, 2])
 
 
-def test_a_torn_line_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
+def test_a_partial_last_line_longer_than_a_block_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     path.write_bytes(written(row("a", 0)) + b'{"completion": "' + b"x" * 200_000)
     with Samples(path, KEY):
@@ -76,7 +76,7 @@ def test_a_torn_line_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
     assert path.read_bytes() == written(row("a", 0))
 
 
-def test_a_file_that_is_torn_from_the_start_is_empty_then(tmp_path: Path) -> None:
+def test_a_file_with_only_a_partial_line_becomes_empty(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     path.write_bytes(b'{"task')
     with Samples(path, KEY) as samples:
@@ -84,7 +84,7 @@ def test_a_file_that_is_torn_from_the_start_is_empty_then(tmp_path: Path) -> Non
     assert path.read_bytes() == b""
 
 
-def test_what_is_no_row_is_an_error_with_its_line_and_the_file_stays(tmp_path: Path) -> None:
+def test_a_bad_line_is_an_error_with_its_number_and_the_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     path.write_bytes(written(row("a", 0)) + b"[1]\n")
     for opening in (lambda: list(read(path)), lambda: Samples(path, KEY)):
@@ -95,7 +95,7 @@ def test_what_is_no_row_is_an_error_with_its_line_and_the_file_stays(tmp_path: P
         list(read(tmp_path / "none"))
 
 
-def test_packed_files_are_read(tmp_path: Path) -> None:
+def test_gzip_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl.gz"
     path.write_bytes(gzip.compress(written(row("a", 0))))
     assert list(read(path)) == [row("a", 0)]
@@ -139,7 +139,7 @@ with Samples(Path(sys.argv[1]), ("index",)) as samples:
 """
 
 
-def test_a_killed_writer_leaves_whole_lines_and_the_next_goes_on(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_whole_lines_and_the_next_one_resumes(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     for least in (50, 200):
         process = subprocess.Popen([sys.executable, "-c", WRITER, path])
@@ -155,14 +155,14 @@ def test_a_killed_writer_leaves_whole_lines_and_the_next_goes_on(tmp_path: Path)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 200])
-def test_parts_are_all_tasks_each_once(count: int) -> None:
+def test_shards_have_every_task_once(count: int) -> None:
     tasks = list(range(164))
     parts = [Shard.parse(f"{number}/{count}").part(tasks) for number in range(1, count + 1)]
     assert sorted(task for part in parts for task in part) == tasks
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_a_part_is_every_nth() -> None:
+def test_a_shard_has_every_nth_task() -> None:
     shard = Shard.parse("2/3")
     assert (shard.part("abcdefgh"), str(shard), shard.suffix) == (["b", "e", "h"], "2/3", ".2-of-3")
 
@@ -170,6 +170,6 @@ def test_a_part_is_every_nth() -> None:
 @pytest.mark.parametrize(
     "words", ["", "1", "1/", "/3", "0/3", "4/3", "1/0", "-1/3", "1/3/5", "1 / 3", "a/b", "1/3\n", "१/३"]
 )
-def test_other_words_are_refused(words: str) -> None:
+def test_bad_shards_are_refused(words: str) -> None:
     with pytest.raises(UsageError, match="invalid value"):
         Shard.parse(words)

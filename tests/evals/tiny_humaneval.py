@@ -1,4 +1,4 @@
-"""Two small tasks in HumanEval's form, for tests that need no more."""
+"""A tiny data file in HumanEval's format: two tasks."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def write_samples(path: Path, *rows: tuple[str, str]) -> Path:
 
 
 def samples(text: str | bytes) -> list[str]:
-    """The rows of a file of samples, in an order of their own, without the time that they took."""
+    """The rows of a file of samples, sorted, without their times."""
     rows = [json.loads(line) for line in text.splitlines()]
     return sorted(json.dumps({**row, "seconds": None}) for row in rows)

@@ -89,7 +89,7 @@ def as_json(runs: Iterable[EvalRun], found: Iterable[Number]) -> dict[str, objec
 
 
 class _Measured(NamedTuple):
-    """A `Number` without what is the same for the whole run."""
+    """A `Number` without the fields that are the same for the whole run."""
 
     temperature: float | None
     measure: str

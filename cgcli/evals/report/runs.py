@@ -180,7 +180,9 @@ def read_runs(paths: Sequence[Path], problems: Mapping[str, Problem]) -> list[Ev
         if not run.samples:
             identity, path = run.identity, run.files[0]
             hint = f"cgcli eval {identity.benchmark} --judge {path}"
-            raise CgcliError(f"the samples of {identity.model} {identity.quant} in {path} are not judged", hint=hint)
+            raise CgcliError(
+                f"the samples of {identity.model} {identity.quant} in {path} have not been judged", hint=hint
+            )
     found = sorted(runs.values(), key=_order)
     _set_labels(found)
     return found
@@ -201,7 +203,7 @@ def _read(path: Path, runs: dict[Identity, EvalRun], problems: Mapping[str, Prob
             raise CgcliError(f"{path}: line {number} is not a sample of HumanEval or MTPB")
         hint = f"cgcli eval {benchmark} --judge {path}"
         if not verdicts:
-            raise CgcliError(f"{path} is not judged", hint=hint)
+            raise CgcliError(f"the samples in {path} have not been judged", hint=hint)
         verdict = verdicts.get(number - 1)
         if verdict and verdict.text_hash != hash(row[_TEXTS[benchmark]]):
             raise CgcliError(f"{results_path(path)} belongs to other samples", hint=hint)

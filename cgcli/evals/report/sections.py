@@ -68,7 +68,7 @@ def _overview(runs: Sequence[EvalRun]) -> Section:
         )
         for run in runs
     ]
-    header = ("benchmark", "model", "quant", "temperature", "problems", "samples", "samples that pass, %")
+    header = ("benchmark", "model", "quant", "temperature", "problems", "samples", "passed, %")
     listed = list(dict.fromkeys(line for run in runs for line in _caveats(run)))
     return Section("Runs", (_INTERVALS,), [Table("Overview", header, rows, labels=4)], listed=listed)
 
@@ -83,16 +83,16 @@ def _caveats(run: EvalRun) -> Iterator[str]:
     counts = {len(coverage.problems) for coverage in run.coverage.values()}
     if min(counts) < (total := PROBLEMS[run.identity.benchmark]):
         drawn = " to ".join(map(str, sorted({min(counts), max(counts)})))
-        yield f"{name}: only {drawn} of {total} problems, so do not compare with published numbers"
+        yield f"{name}: covers only {drawn} of {total} problems; not comparable with published numbers"
     if len(counts) > 1:
-        yield f"{name}: temperatures cover different problems; the best is chosen among those that cover all"
+        yield f"{name}: temperatures cover different problems; the best is one that covers all of them"
     if run.unjudged:
         hint = "; ".join(f"cgcli eval {run.identity.benchmark} --judge {path}" for path in run.files)
-        yield f"{name}: {plural(run.unjudged, 'sample')} not judged and not counted; to judge them: {hint}"
+        yield f"{name}: {plural(run.unjudged, 'sample')} not judged, so not counted; run: {hint}"
     if run.repeated:
         yield f"{name}: {plural(run.repeated, 'duplicate sample')} skipped"
     if run.healed:
-        yield f"{name}: the last line end of each prompt was left to the model, because its tokenizer needs that"
+        yield f"{name}: the model drew the last line end of each prompt itself, as its tokenizer requires"
 
 
 def _verdicts(runs: Sequence[EvalRun]) -> Section:
@@ -117,8 +117,8 @@ def _speed(runs: Sequence[EvalRun]) -> Section:
         rows.append((*_names(run), machines, count(run.tokens), *rates, f"{1000 * run.cpu_s / run.samples:.0f}"))
     header = ("benchmark", "model", "quant", "machine", "tokens", "tokens/s", "samples/s", "judging, CPU ms/sample")
     text = [
-        "tokens/s and samples/s are drawing speed in wall time, with several samples drawn at once; tokens are those "
-        "of the kept text. Judging is processor time, starting Python included."
+        "tokens/s and samples/s are over the wall time of drawing, with several samples drawn at once. Judging is "
+        "processor time and includes starting Python."
     ]
     if not all(run.speed for run in runs):
         text.append("Runs without a rate did not record their times.")
@@ -135,8 +135,8 @@ def _settings(runs: Sequence[EvalRun]) -> Section:
         rows.append((identity.title, run.label, identity.sha256[:16] or NONE, seed, *cells, identity.rules or NONE))
     header = ("benchmark", "model", "sha256", "seed", "top-p", "top-k", "min-p", "max tokens", "rules")
     text = (
-        "These commands draw the samples again. A seed fixes the draws; the texts are the same if the logits are the "
-        "same to the bit, as on the same machine with the same build.",
+        "These commands draw the samples again. A seed fixes the draws; the texts are identical if the logits are, as "
+        "on the same machine with the same build.",
     )
     typed = [command for run in runs for command in commands(run)]
     return Section("How to repeat it", text, [Table("Settings", header, rows, labels=3)], commands=typed)
