@@ -15,6 +15,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=lo
 HEAVY := tests/train tests/cli/test_train.py tests/evals/test_ray_cluster.py tests/evals/test_report_page.py
 # Errors alone: pip's warnings, such as of folders of wheels that are not there, would fill what `make demo` says.
 PIP := $(BIN)/python -m pip install --quiet --quiet
+# Compiles libcgk_cuda too, which cgcli does not load yet.
 CGK_CUDA := -C cmake.define.CGK_CUDA=ON
 say = @echo "make: $(1)" >&2
 
@@ -63,7 +64,7 @@ bench-peers: $(VENV)/.dev ## measure cgcli beside llama-cpp-python, transformers
 nano: $(VENV)/.dev ## train codegen-nano anew, hours, and put it into models/ (an interrupted one goes on)
 	@$(BIN)/cgcli train nano -o build/nano && $(BIN)/python -m tests.bundle build/nano
 
-cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp and the kernels with CUDA (needs nvcc)
+cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp with CUDA (needs nvcc)
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --cuda) && \
 	$(PIP) --no-deps --force-reinstall "$$wheel" && \
 	$(PIP) --no-deps --editable . $(CGK_CUDA) && touch $(VENV)/.cuda

@@ -1,5 +1,5 @@
-/* The exported functions: each goes to the best tier that this processor has, found once.
- * The build says which tiers there are beside ref/: CGK_NEON, or CGK_X86 for AVX2 and AVX-512. */
+/* The exported functions: each calls the best tier for this processor, which is looked up once.
+ * The build defines the tiers besides ref/: CGK_NEON, or CGK_X86 for AVX2 and AVX-512. */
 #include "cgk.h"
 #include "tier.h"
 
@@ -8,7 +8,7 @@
 
 static const struct tier *tier(void) {
     static const struct tier tiers[] = {TIER(avx512), TIER(avx2), TIER(ref)};
-    static _Atomic(const struct tier *) found; /* two threads may both look, and find the same */
+    static _Atomic(const struct tier *) found; /* two threads may both look it up; they find the same */
     const struct tier *best = atomic_load_explicit(&found, memory_order_relaxed);
     if (!best) {
         const bool avx2 = __builtin_cpu_supports("avx2");

@@ -1,24 +1,12 @@
 /* Ctrl-C as a flag: see include/cgk.h. */
 #define _XOPEN_SOURCE 700 /* sigaction under -std=c11 */
 
-#include "cgk.h"
-
-#ifdef _WIN32
-
-static volatile bool requested;
-
-CGK_API int cgk_interrupt_install(bool patient) {
-    (void)patient;
-    return -1;
-}
-CGK_API int cgk_interrupt_restore(void) { return -1; }
-
-#else
-
 #include <signal.h>
 #include <stdatomic.h>
 
-static atomic_bool requested; /* lock-free, so a handler may set it; llama.cpp asks from its own threads */
+#include "cgk.h"
+
+static atomic_bool requested; /* lock-free, so a handler may set it; llama.cpp reads it from its own threads */
 static struct sigaction former;
 static int depth; /* installs not yet restored */
 static atomic_bool is_patient;
@@ -53,8 +41,6 @@ CGK_API int cgk_interrupt_restore(void) {
     }
     return --depth > 0 ? 0 : sigaction(SIGINT, &former, NULL);
 }
-
-#endif
 
 CGK_API void cgk_interrupt_set(void) { requested = true; }
 CGK_API void cgk_interrupt_clear(void) { requested = false; }

@@ -1,11 +1,14 @@
-/* Philox4x32-10 (Salmon et al., SC 2011): ten rounds of two multiplications, the key raised by constants.
- * In a header, since the CUDA tier draws with it too: PHILOX says what kind of function it is. */
+/* Philox4x32-10 (Salmon et al., SC 2011): ten rounds of two multiplications, with constants added to the key. */
 #ifndef CGK_PHILOX_H
 #define CGK_PHILOX_H
 
 #include <stdint.h>
 
-PHILOX void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
+#ifndef SHARED
+#define SHARED static inline /* the CUDA tier defines it as a device function */
+#endif
+
+SHARED void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
     uint32_t x0 = counter[0], x1 = counter[1], x2 = counter[2], x3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
     for (int round = 0; round < 10; round++) {

@@ -1,5 +1,5 @@
-/* A tier: one implementation of sample, logprob and top, each as include/cgk.h states it and with the same bits.
- * Which one runs is chosen in dispatch.c; the checker calls them all. */
+/* A tier: one implementation of sample, logprob and top, as include/cgk.h states them and with the same bits.
+ * dispatch.c chooses the one that runs; the checker calls them all. */
 #ifndef CGK_TIER_H
 #define CGK_TIER_H
 
@@ -31,6 +31,6 @@ TIER_DECLARE(ref)
 TIER_DECLARE(neon)
 TIER_DECLARE(avx2)
 TIER_DECLARE(avx512)
-TIER_DECLARE(cuda) /* in tests only: on a GPU, or its source on a CPU */
+TIER_DECLARE(cuda) /* in tests only: on a GPU, or the same source on a CPU */
 
 #endif

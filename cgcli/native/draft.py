@@ -1,6 +1,6 @@
-"""Guesses of the next tokens from what a sequence already holds: the binding of cgk_draft (kernels/include/cgk.h).
+"""Guesses the next tokens of a sequence from what it contains: the binding of cgk_draft (kernels/include/cgk.h).
 
-It knows tokens and nothing else: not where they come from, nor whether a guess was right.
+It knows only token ids: neither where they come from, nor whether a guess was right.
 """
 
 from __future__ import annotations
@@ -12,20 +12,16 @@ from typing import Any
 
 from cgcli.native.library import library
 
-CAPACITY_MAX = 1 << 24
-"""CGK_DRAFT_CAPACITY_MAX: tokens."""
-
-MATCH_MAX = 32
-"""CGK_DRAFT_MATCH_MAX: a longer agreement is reported as this."""
+CAPACITY_MAX = 1 << 24  # tokens: CGK_DRAFT_CAPACITY_MAX
+MATCH_MAX = 32  # tokens; longer matches are reported as this: CGK_DRAFT_MATCH_MAX
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Guessed tokens, and over how many tokens (at most MATCH_MAX) the place they were found at agrees with the end of
-    the sequence. Where there is no such place, `matched` is 0 and there are no tokens."""
+    """Guessed tokens. They followed an earlier place in the sequence that matches its end."""
 
-    tokens: Sequence[int]
-    matched: int
+    tokens: Sequence[int]  # empty without a match
+    matched: int  # length of the match in tokens, up to MATCH_MAX; 0 without a match
 
 
 _NOTHING = Draft([], 0)
@@ -34,26 +30,25 @@ _NOTHING = Draft([], 0)
 class NgramIndex:
     """An index of the n-grams of one growing sequence, n from `shortest` to `longest` (1 to 8).
 
-    Each token that is appended, taken back or guessed takes constant time. Memory: 8 bytes for each token of the
-    capacity, and 12 to 20 more for each n.
+    Appending, removing or guessing a token takes constant time. Memory: 8 bytes per token of the capacity, and 12 to 20
+    more for each n.
     """
 
     def __init__(self, capacity: int, *, shortest: int = 2, longest: int = 4) -> None:
-        """capacity: tokens to make room for, 1 to 2^24; more room is made when they come.
-        Raises ValueError for parameters out of their range."""
+        """capacity: tokens to allocate for, 1 to 2^24; grows on demand. Raises ValueError for values out of range."""
         self._step = library().cgk_draft_step
         self._range = shortest, longest
         self._length = 0
-        self._indexed = 0  # tokens that are in the index already; the others enter it with the next proposal
+        self._indexed = 0  # tokens in the index; the next proposal adds the others
         self._allocate(capacity)
         self._make_room_for_guesses(16)
 
     def __len__(self) -> int:
-        """How many tokens the sequence has."""
+        """Number of tokens in the sequence."""
         return self._length
 
     def append(self, tokens: Sequence[int]) -> None:
-        """Add tokens, each of 32 bits, at the end. Raises ValueError where there would be more than 2^24."""
+        """Append tokens of 32 bits each. Raises ValueError if there would be more than 2^24."""
         start = self._length
         end = start + len(tokens)
         if end > self._capacity:
@@ -64,16 +59,16 @@ class NgramIndex:
         self._length = end
 
     def truncate(self, length: int) -> None:
-        """Keep the first `length` tokens. Raises ValueError where there are fewer."""
+        """Keep the first `length` tokens. Raises ValueError if there are fewer."""
         if not 0 <= length <= self._length:
-            raise ValueError(f"{length} tokens cannot be kept of {self._length}")
+            raise ValueError(f"cannot keep {length} of {self._length} tokens")
         if length < self._indexed:
             library().cgk_draft_truncate(self._index_address, length)
             self._indexed = length
         self._length = length
 
     def propose(self, k: int) -> Draft:
-        """Guess the next k tokens, as cgk_draft_propose says: k of them, or none where nothing matches.
+        """Guess the next k tokens, as cgk_draft_propose states: k of them, or none without a match.
         Raises ValueError for a negative k."""
         if not 0 <= k <= len(self._guess):
             self._make_room_for_guesses(k)
@@ -86,7 +81,7 @@ class NgramIndex:
     def _allocate(self, capacity: int) -> None:
         n_bytes = library().cgk_draft_bytes(capacity, *self._range) if 0 < capacity <= CAPACITY_MAX else 0
         if n_bytes == 0:
-            raise ValueError(f"no index of {capacity} tokens with n from {self._range[0]} to {self._range[1]}")
+            raise ValueError(f"cannot index {capacity} tokens with n from {self._range[0]} to {self._range[1]}")
         self._capacity = capacity
         self._tokens: Any = (ctypes.c_int32 * capacity)()  # the sequence
         self._tokens_address = ctypes.addressof(self._tokens)
@@ -96,6 +91,6 @@ class NgramIndex:
         self._indexed = 0
 
     def _make_room_for_guesses(self, k: int) -> None:
-        self._guess = (ctypes.c_int32 * k)()  # ValueError where k is negative
+        self._guess = (ctypes.c_int32 * k)()  # ValueError if k is negative
         self._matched = ctypes.c_uint32()
         self._outputs = ctypes.addressof(self._guess), ctypes.addressof(self._matched)

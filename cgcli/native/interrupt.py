@@ -1,7 +1,7 @@
 """Ctrl-C as a flag that C code reads: the binding of cgk_interrupt_* (kernels/interrupt.c).
 
-While llama.cpp runs, Python runs no signal handler, and a KeyboardInterrupt raised inside a ctypes callback is lost.
-So the handler is C, and llama.cpp asks for the flag through an address of C code, without the interpreter.
+While llama.cpp runs, Python runs no signal handlers, and a KeyboardInterrupt raised inside a ctypes callback is lost.
+So the handler is in C, and llama.cpp reads the flag through the address of a C function, without the interpreter.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Interrupt:
 
     @property
     def callback_address(self) -> int:
-        """Address of a `bool (*)(void *)` that returns the flag: an abort callback of llama.cpp."""
+        """Address of a `bool (*)(void *)` that returns the flag: an abort callback for llama.cpp."""
         return ctypes.cast(library().cgk_interrupt_requested, ctypes.c_void_p).value or 0
 
     def set(self) -> None:
-        """As if Ctrl-C had been pressed."""
+        """Act as if Ctrl-C had been pressed."""
         library().cgk_interrupt_set()
 
     def clear(self) -> None:
@@ -37,12 +37,11 @@ class Interrupt:
 
 @contextlib.contextmanager
 def interruptible(*, patient: bool = False) -> Iterator[Interrupt]:
-    """While the block runs, the first Ctrl-C sets the flag and raises nothing; a second one ends the process.
+    """While the block runs, Ctrl-C sets the flag and raises nothing; a second Ctrl-C ends the process.
 
-    patient: it does not, and neither do any after it. The block looks at `requested` when it can stop. Blocks nest, on
-    one thread, and the outermost one's patience holds. A SIGTERM or SIGHUP (core/ending.py) sets the flag, too; in a
-    patient block, which goes on after Ctrl-C, it raises. Without sigaction (Windows) Ctrl-C stays a KeyboardInterrupt
-    and the flag is only what `set` makes it.
+    The block checks `requested` whenever it can stop. With `patient`, further Ctrl-C have no effect. Blocks nest, on
+    one thread, and the outermost decides on `patient`. SIGTERM and SIGHUP (core/ending.py) set the flag too, except in
+    a patient block, which continues after Ctrl-C: there they raise.
     """
     installed = library().cgk_interrupt_install(patient) == 0
     try:
@@ -55,9 +54,9 @@ def interruptible(*, patient: bool = False) -> Iterator[Interrupt]:
 
 @contextlib.contextmanager
 def handler_kept() -> Iterator[None]:
-    """What Ctrl-C does after the block is what it did before it, though the block runs an event loop of asyncio.
+    """Restore the handler of Ctrl-C after a block that runs an asyncio event loop. Main thread only.
 
-    That leaves Python's own handler behind, which knows nothing of one in C. Only for the main thread.
+    The loop would leave Python's own handler in place of the one in C.
     """
     get, put = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
     get.argtypes, get.restype = (ctypes.c_int,), ctypes.c_void_p

@@ -1,6 +1,6 @@
-"""The loaded libcgk (kernels/include/cgk.h): where it is, and the types of its functions.
+"""Loads libcgk (kernels/include/cgk.h) and declares the types of its functions.
 
-It does not import numpy: this is on the token path, and start-up time is a contract.
+It does not import numpy: start-up time is a contract.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cgcli.core.errors import CgcliError
 
-FILE_NAME = {"darwin": "libcgk.dylib", "win32": "cgk.dll"}.get(sys.platform, "libcgk.so")
+FILE_NAME = "libcgk.dylib" if sys.platform == "darwin" else "libcgk.so"
 
 CGK_OK = 0
 CGK_ERROR_PARAMETER = 1
@@ -44,28 +44,28 @@ class SampleResult(ctypes.Structure):
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The library that was installed with this package. Raises CgcliError where it is missing or cannot be loaded."""
-    # Not __file__'s folder: in an editable install the library lies elsewhere.
+    """The library installed with this package. Raises CgcliError if it cannot be loaded."""
+    # Not the folder of __file__: an editable install has the library elsewhere.
     found = resources.files("cgcli.native") / FILE_NAME
     try:
         with resources.as_file(found) as path:
             return load(path)
     except OSError as error:
-        raise CgcliError(f"{FILE_NAME} cannot be loaded: {error}", hint="make, or install cgcli again") from error
+        raise CgcliError(f"cannot load {FILE_NAME}: {error}", hint="reinstall cgcli, or run `make demo`") from error
 
 
 def tier() -> str:
-    """Which kernels this processor gets: "avx512", "avx2", "neon", or "ref", which is plain C."""
+    """The kernels that run on this processor: "avx512", "avx2", "neon", or "ref" (plain C)."""
     return str(library().cgk_tier().decode())
 
 
 def load(path: Path) -> ctypes.CDLL:
-    """The libcgk at `path`, its functions typed as in cgk.h. Raises OSError."""
+    """Load the libcgk at `path` and declare its functions as in cgk.h. Raises OSError."""
     lib = ctypes.CDLL(str(path))
     address, uint32 = ctypes.c_void_p, ctypes.c_uint32
     lib.cgk_tier.argtypes = []
     lib.cgk_tier.restype = ctypes.c_char_p
-    # sample is called once a token: pointers are plain addresses, which ctypes passes fastest.
+    # sample is called for every token: pointers are plain addresses, which ctypes passes fastest.
     lib.cgk_sample.argtypes = [address, address, uint32, address, address, address]
     lib.cgk_sample.restype = ctypes.c_int
     lib.cgk_sample_scratch.argtypes = [uint32]

@@ -1,7 +1,7 @@
-"""Log-probabilities of given tokens, and the most probable ones: the binding of cgk_logprob and cgk_top.
+"""Log-probabilities of given tokens, and the most probable tokens: the binding of cgk_logprob and cgk_top.
 
-It takes logits by their address, where llama.cpp left them, and gives the numbers that `Sampler` gives for its tokens:
-natural logs at temperature 1 over the whole vocabulary. kernels/include/cgk.h says exactly what is computed.
+It reads logits in place, by their address in llama.cpp's memory. Log-probabilities are those of `Sampler`: natural logs
+at temperature 1 over the whole vocabulary. kernels/include/cgk.h says exactly what is computed.
 """
 
 from __future__ import annotations
@@ -16,32 +16,31 @@ from cgcli.native.library import CGK_OK, library
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """How expected a token was. rank: how many entries come before it by (greater logit, lower id), 0 is the best;
-    entropy: of its row's whole distribution, in nats."""
+    """How expected a token was."""
 
     logprob: float
-    rank: int
-    entropy: float
+    rank: int  # entries before it in the order (greater logit, lower id); 0 is the best
+    entropy: float  # of the row's whole distribution, in nats
 
 
 def logprob(logits: int, n_vocab: int, token: int) -> float:
     """Natural log of the token's probability at temperature 1.
 
     logits: address of float32 [n_vocab]; token: an id below n_vocab.
-    Raises CgcliError where a logit is not a number, or all are -inf.
+    Raises CgcliError if a logit is NaN or all are -inf.
     """
     return logprobs(logits, n_vocab, (token,))[0]
 
 
 def logprobs(logits: int, n_vocab: int, tokens: Sequence[int]) -> list[float]:
-    """`logprob` of one token a row. logits: address of float32 [len(tokens), n_vocab], rows one after the other."""
+    """`logprob` of one token per row. logits: address of float32 [len(tokens), n_vocab], rows one after the other."""
     found = (ctypes.c_float * len(tokens))()
     _score(logits, n_vocab, tokens, found, None, None)
     return list(found)
 
 
 def details(logits: int, n_vocab: int, tokens: Sequence[int]) -> list[Scored]:
-    """As `logprobs`, with rank and entropy."""
+    """Like `logprobs`, with rank and entropy."""
     found = (ctypes.c_float * len(tokens))()
     ranks = (ctypes.c_uint32 * len(tokens))()
     entropies = (ctypes.c_float * len(tokens))()
@@ -50,14 +49,14 @@ def details(logits: int, n_vocab: int, tokens: Sequence[int]) -> list[Scored]:
 
 
 def top(logits: int, n_vocab: int, k: int) -> list[tuple[int, float]]:
-    """The k most probable ids of a row with their log-probabilities: greater logit first, of equals the lower id.
+    """The k most probable ids of a row with their log-probabilities, in the order (greater logit, lower id).
 
-    logits: address of float32 [n_vocab]; k: 1 to n_vocab, meant to be small. Raises CgcliError as `logprob`.
+    logits: address of float32 [n_vocab]; k: 1 to n_vocab, meant to be small. Raises CgcliError like `logprob`.
     """
     ids = (ctypes.c_int32 * k)()
     found = (ctypes.c_float * k)()
     if library().cgk_top(logits, n_vocab, k, ids, found) != CGK_OK:
-        raise CgcliError(f"the model's logits have no {k} most probable tokens", hint="cgcli models verify")
+        raise CgcliError(f"cannot rank {k} tokens: the model's logits are invalid", hint="cgcli models verify")
     return list(zip(ids, found, strict=True))
 
 
@@ -72,4 +71,4 @@ def _score(
     wanted = (ctypes.c_int32 * len(tokens))(*tokens)
     if library().cgk_logprob(logits, len(tokens), n_vocab, wanted, found, ranks, entropies) != CGK_OK:
         tokens_named = f"token {tokens[0]}" if len(tokens) == 1 else f"one of {len(tokens)} tokens"
-        raise CgcliError(f"the model's logits give {tokens_named} no probability", hint="cgcli models verify")
+        raise CgcliError(f"cannot score {tokens_named}: the model's logits are invalid", hint="cgcli models verify")

@@ -1,6 +1,6 @@
-"""Tokens from rows of logits: the binding of cgk_sample_rows (kernels/include/cgk.h says exactly what it computes).
+"""Samples tokens from rows of logits: the binding of cgk_sample_rows (kernels/include/cgk.h says what it computes).
 
-It takes logits by their address, where llama.cpp left them, and knows nothing of models or text.
+It reads logits in place, by their address in llama.cpp's memory, and knows nothing of models or text.
 """
 
 from __future__ import annotations
@@ -14,22 +14,18 @@ from cgcli.core.errors import CgcliError, UsageError
 from cgcli.native.library import CGK_ERROR_NAN, CGK_ERROR_NO_CANDIDATE, CGK_OK, SampleParams, SampleResult, library
 
 Mask = ctypes.Array[ctypes.c_uint8]
-"""uint8 [n_vocab]: nonzero is never sampled."""
+"""uint8 [n_vocab]: ids with a nonzero entry are never sampled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are chosen. The defaults are the paper's: temperature 0.2, top-p 0.95, no top-k, no min-p.
+    """How tokens are sampled. The defaults are the paper's. Raises UsageError for a value out of range."""
 
-    temperature: 0 is greedy; top_k: 0 is off; top_p: 1 is off; min_p: 0 is off; seed: 64 bits.
-    Raises UsageError for a value out of its range.
-    """
-
-    temperature: float = 0.2
-    top_p: float = 0.95
-    top_k: int = 0
-    min_p: float = 0.0
-    seed: int = 0
+    temperature: float = 0.2  # 0 is greedy
+    top_p: float = 0.95  # 1 is off
+    top_k: int = 0  # 0 is off
+    min_p: float = 0.0  # 0 is off
+    seed: int = 0  # 64 bits
 
     def __post_init__(self) -> None:
         _require(0 <= self.temperature < math.inf, "temperature", self.temperature, "0 or more")
@@ -41,32 +37,27 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A chosen token. logprob: natural log of its probability at temperature 1 over the whole vocabulary, whatever the
-    sampling; kept: how many tokens could have been drawn."""
+    """A sampled token."""
 
     token: int
-    logprob: float
-    kept: int
+    logprob: float  # natural log of its probability at temperature 1 over the whole vocabulary, for any sampling
+    kept: int  # how many tokens could have been drawn
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What one token is drawn from, and which draw it is.
+    """One token to draw. The random number depends on seed, turn, candidate and index alone."""
 
-    logits: address of float32 [n_vocab], only read; banned: of the same length. The draw depends on the seed, turn,
-    candidate and index (of the token in its completion) and on nothing else, each of the last three below 2^32.
-    """
-
-    logits: int
+    logits: int  # address of float32 [n_vocab], only read
     sampling: Sampling
-    turn: int = 0
+    turn: int = 0  # below 2^32, as are candidate and index
     candidate: int = 0
-    index: int = 0
+    index: int = 0  # of the token in its completion
     banned: Mask | None = None
 
 
 class Sampler:
-    """Samples from rows of `n_vocab` logits. It owns scratch memory (12 bytes an entry): one a thread."""
+    """Samples from rows of `n_vocab` logits. Owns scratch memory, 12 bytes per entry, so each thread needs its own."""
 
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
@@ -81,7 +72,7 @@ class Sampler:
         results = (SampleResult * n_rows)()
         blocks = (self._logits, self._banned, params, self._scratch, results)
         self._addresses = tuple(ctypes.addressof(block) for block in blocks)
-        # Of each row: its two structures, and the settings that the first one holds.
+        # For each row: its two structures, and the settings that are in the first one.
         self._params = list(params)
         self._results = list(results)
         self._settings: list[Sampling | None] = [None] * n_rows
@@ -96,13 +87,13 @@ class Sampler:
         index: int = 0,
         banned: Mask | None = None,
     ) -> Sampled:
-        """Choose one token; arguments as in Draw, errors as in sample_rows."""
+        """Sample one token. Arguments as in `Draw`, errors as in `sample_rows`."""
         return self.sample_rows((Draw(logits, sampling, turn, candidate, index, banned),))[0]
 
     def sample_rows(self, draws: Sequence[Draw]) -> list[Sampled]:
-        """Choose a token for each draw, in their order. Several may read the same logits.
+        """Sample a token for each draw, in order. Several draws may read the same logits.
 
-        Raises CgcliError where logits hold NaN, or where nothing is left to choose from.
+        Raises CgcliError if logits contain NaN, or if no token can be sampled.
         """
         n_rows = len(draws)
         if n_rows > len(self._params):
@@ -131,12 +122,12 @@ class Sampler:
 
 def _error(status: int) -> CgcliError:
     if status == CGK_ERROR_NAN:
-        return CgcliError("the model put out a logit that is not a number", hint="cgcli models verify")
+        return CgcliError("the model produced a logit that is not a number", hint="cgcli models verify")
     if status == CGK_ERROR_NO_CANDIDATE:
-        return CgcliError("no token is left to sample: each is banned or impossible", hint="cgcli models verify")
-    return CgcliError(f"cgk_sample refused its parameters (status {status})")
+        return CgcliError("no token left to sample: all are banned or impossible", hint="cgcli models verify")
+    return CgcliError(f"cgk_sample rejected its parameters with status {status}")
 
 
 def _require(good: bool, name: str, value: float, legal: str) -> None:
     if not good:
-        raise UsageError(f"{name} is {value}, must be {legal}", hint="cgcli gen --help")
+        raise UsageError(f"{name} must be {legal}, but is {value}", hint="cgcli gen --help")

@@ -3,7 +3,7 @@
 #include "../tier.h"
 #include "row.h"
 
-/* Whether the row is an ordinary one, and its greatest entry. */
+/* Finds the greatest entry; false for a row that is left to ref/. */
 static bool ordinary(const float *logits, uint32_t n_vocab, float *max) {
     floats greatest = splat(-INFINITY);
     ints nan = {0};
@@ -82,7 +82,7 @@ cgk_status NAME(top)(const float *logits, uint32_t n_vocab, uint32_t k, int32_t 
         !ordinary(logits, n_vocab, &max)) {
         return ref_top(logits, n_vocab, k, ids, logprob);
     }
-    /* As in ref/, but that whole vectors are passed over in which nothing is greater than the least of k found. */
+    /* As in ref/, but skips whole vectors in which nothing is greater than the least of the k found. */
     uint32_t found = 0;
     for (uint32_t i = 0; i < n_vocab; i++) {
         while (found == k && i + LANES <= n_vocab && bits_of(load(logits + i) > logits[ids[k - 1]]) == 0) {

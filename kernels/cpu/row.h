@@ -6,7 +6,7 @@
 #include "../ref/weight.h"
 #include "vector.h"
 
-/* LANES logits from entry i on; -inf behind the end. */
+/* LANES logits from entry i on; -inf past the end. */
 INLINE floats logits_at(const float *logits, uint32_t n_vocab, uint32_t i) {
     return i + LANES <= n_vocab ? load(logits + i) : load_part(logits + i, n_vocab - i, -INFINITY);
 }
@@ -19,7 +19,7 @@ INLINE float greatest_lane(floats values) {
     return greatest;
 }
 
-/* A weight in the making: 2^f times 2^n. As weight() in ref/weight.h, for a finite max. */
+/* A weight that is half computed: 2^f times 2^n. As weight() in ref/weight.h, for a finite max. */
 struct power {
     floats f;
     words n; /* in the bits of a float's exponent */
@@ -42,13 +42,13 @@ INLINE floats weights_of(struct power power) {
     return whole((floats)((words)p + power.n)); /* times 2^n */
 }
 
-/* An exact sum of weights. Each is cut in two whole numbers, a multiple of 2^20 and at most 2^19 more or less; adding
- * a large power of two puts each in the low bits of a float, and those are added as integers. */
+/* An exact sum of weights. Each is split into two whole numbers, a multiple of 2^20 and a rest of at most 2^19 either
+ * way. Adding a large power of two puts each into the low bits of a float, and those are added as integers. */
 struct sum {
-    words high, low; /* with the constants below once for each vector added */
+    words high, low; /* they include the constants of sum_total once for each vector added */
     uint32_t vectors;
 };
-enum { SUM_VECTORS_MAX = 2048 }; /* then a lane of `high` could pass 2^31 */
+enum { SUM_VECTORS_MAX = 2048 }; /* beyond that, a lane of `high` could exceed 2^31 */
 
 INLINE void sum_add(struct sum *sum, floats weights) {
     const floats high = weights + 0x1.8p43f;
@@ -73,11 +73,11 @@ INLINE void sum_flush(struct sum *sum, uint64_t *total) {
     *sum = (struct sum){0};
 }
 
-/* The work on a row is done in tiles, and on a tile in short loops. One loop would be a long chain of dependent
- * operations, of which a processor holds too few at once to keep its units busy: 1.4 times the time. */
+/* A row is processed in tiles, and a tile in short loops. A single loop would be a long chain of dependent operations,
+ * and a processor holds too few of those at once to keep its units busy: it takes 1.4 times as long. */
 enum { TILE = 64 /* vectors */, TILE_ENTRIES = TILE * LANES };
 
-/* Add the weights of the entries from `start` on, a tile of them or what is left. */
+/* Add the weights of a tile of entries from `start` on, or of those that are left. */
 INLINE void sum_tile(struct sum *sum, const float *logits, uint32_t n_vocab, uint32_t start, float max, float scale) {
     struct power power[TILE];
     floats weights[TILE];

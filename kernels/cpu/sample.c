@@ -1,12 +1,11 @@
-/* sample in vectors: the token, kept set and log-probability of ref/sample.c, to the bit. weigh.h and select.h do the
+/* sample in vectors: the token, kept set and log-probability of ref/sample.c, bit for bit. weigh.h and select.h do the
  * work; rows with +inf are left to ref/. */
-#include "../ref/choice.h"
 #include "../tier.h"
 #include "select.h"
 
 /* ---- the kept set ---- */
 
-/* A split inside which `kept` ends: the last one, or another. */
+/* Ensure that the floor of `kept` lies inside the split. */
 static void split_for(struct work *work, struct kept kept) {
     if (!(work->low <= kept.floor && kept.floor <= work->high)) {
         split(work, kept.ties ? from_bits(bits(kept.floor) - 1) : kept.floor, kept.floor, work->n);
@@ -21,7 +20,7 @@ static struct kept filter(struct work *work, const cgk_sample_params *params) {
     struct kept kept = {0.0f, 0};
     uint64_t total = work->total;
     if (params->top_k > 0) {
-        split(work, 0.0f, 0.0f, 0);
+        split(work, 0.0f, 0.0f, 0); /* only counts: every weight lies above the empty range */
         const uint32_t possible = work->listed_all ? work->n_inside : work->above;
         if (params->top_k < possible) {
             kept = shortest_prefix(work, params->top_k, possible, false);
@@ -37,14 +36,14 @@ static struct kept filter(struct work *work, const cgk_sample_params *params) {
         least_float = from_bits(bits(least_float) + 1);
     }
     if (least_float > kept.floor) {
-        kept = (struct kept){from_bits(bits(least_float) - 1), 0}; /* whole or not, what is greater is at least `least` */
+        kept = (struct kept){from_bits(bits(least_float) - 1), 0}; /* any greater weight is at least `least` */
     }
     return kept;
 }
 
-static uint32_t draw(struct work *work, struct kept kept, const cgk_sample_params *params) {
-    uint64_t target = draw_target(params, kept_total(work, kept));
-    for (uint32_t i = 0, ties = kept.ties; work->listed_all; i++) {
+/* The drawn id where every entry that weighs anything is listed. The loop ends: target is below the kept total. */
+static uint32_t draw_listed(const struct work *work, struct kept kept, uint64_t target) {
+    for (uint32_t i = 0, ties = kept.ties;; i++) {
         const float weight = work->weights[work->inside[i]];
         const bool tie = weight == kept.floor && ties > 0;
         if (weight > kept.floor || tie) {
@@ -55,7 +54,11 @@ static uint32_t draw(struct work *work, struct kept kept, const cgk_sample_param
             ties -= tie;
         }
     }
-    uint32_t ties_end = 0; /* the id behind the last kept tie */
+}
+
+/* The drawn id of a whole row: first its block, by the sums of the blocks, then its entry. */
+static uint32_t draw_in_blocks(struct work *work, struct kept kept, uint64_t target) {
+    uint32_t ties_end = 0; /* one past the last kept tie */
     for (uint32_t i = 0, ties = kept.ties; ties > 0; i++) {
         if (work->weights[work->inside[i]] == kept.floor) {
             ties_end = work->inside[i] + 1;
@@ -83,13 +86,18 @@ static uint32_t draw(struct work *work, struct kept kept, const cgk_sample_param
     }
 }
 
+static uint32_t draw(struct work *work, struct kept kept, const cgk_sample_params *params) {
+    const uint64_t target = draw_target(params, kept_total(work, kept));
+    return work->listed_all ? draw_listed(work, kept, target) : draw_in_blocks(work, kept, target);
+}
+
 /* ---- cgk_sample ---- */
 
 static size_t blocks_of(uint32_t n_vocab) { return n_vocab / BLOCK + 1; }
 
 size_t NAME(sample_scratch)(uint32_t n_vocab) {
     const size_t own = blocks_of(n_vocab) * sizeof(uint64_t) + 3 * (n_vocab + (size_t)LANES) * sizeof(uint32_t);
-    return own; /* more than ref/ needs */
+    return own; /* ref/ needs less */
 }
 
 static struct work work_in(void *scratch, uint32_t n_vocab) {
@@ -103,9 +111,10 @@ static struct work work_in(void *scratch, uint32_t n_vocab) {
 
 cgk_status NAME(sample)(const float *logits, const uint8_t *banned, uint32_t n_vocab, const cgk_sample_params *params,
                         void *scratch, cgk_sample_result *result) {
-    if (!usable(logits, n_vocab, params, scratch, result)) {
+    if (!usable(logits, n_vocab, params) || !scratch || !result) {
         return CGK_ERROR_PARAMETER;
     }
+    /* Here and below a literal NULL lets the compiler drop the mask's code from the inlined copy without a mask. */
     const struct extremes max = banned ? extremes_of(logits, banned, n_vocab) : extremes_of(logits, NULL, n_vocab);
     if (max.nan) {
         return CGK_ERROR_NAN;

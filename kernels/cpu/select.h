@@ -1,15 +1,15 @@
-/* The floor of a kept set: as in ref/, it is a floor and a number of ties.
+/* The kept set, as in ref/: a floor and a number of ties.
  *
- * It is sought with a split of the row: one pass adds up what lies above a range of weights and lists what lies inside;
- * a radix select among the few that are listed finds the floor. The range comes from a bound, or from a sample of the
- * row; the split itself shows whether it holds the floor. */
+ * A split of the row finds the floor: one pass sums the weights above a range and lists those inside it, then a radix
+ * select searches the few that are listed. The range comes from a bound, or is guessed from a sample of the row; the
+ * split itself shows whether it contains the floor. */
 #ifndef CGK_CPU_SELECT_H
 #define CGK_CPU_SELECT_H
 
 #include "weigh.h"
 
 enum {
-    SAMPLE = 3072,         /* entries, about, that a range is guessed from */
+    SAMPLE = 3072,         /* entries that a range is guessed from, about */
     BINS = 1024,           /* of a histogram */
     BITS_ONE = 0x3F800000, /* the bits of 1.0f, the least weight */
     BITS_TOP = 0x53800000, /* and of 2^40, the greatest */
@@ -17,7 +17,7 @@ enum {
 
 struct kept {
     float floor;   /* every greater weight is kept */
-    uint32_t ties; /* and of the entries that weigh `floor`, the first so many */
+    uint32_t ties; /* how many entries of weight `floor` are kept, the first ones */
 };
 
 static uint32_t bits(float value) {
@@ -34,7 +34,7 @@ static float from_bits(uint32_t word) {
 
 static uint64_t integer(float weight) { return (uint64_t)(int64_t)weight; }
 
-/* Split entries from `start` to `end`, a block; returns how many are listed inside. */
+/* Split one block, entries `start` to `end`; returns how many are listed inside. */
 INLINE uint32_t split_block(struct work *work, uint32_t start, uint32_t end, bool any_above, words *above_lanes,
                             uint32_t n_inside) {
     struct sum sum = {0};
@@ -49,7 +49,7 @@ INLINE uint32_t split_block(struct work *work, uint32_t start, uint32_t end, boo
             *above_lanes -= (words)above;
         }
         const uint32_t lanes = bits_of(inside);
-        if (any_above || lanes) { /* without an upper end few are inside: the branch is foreseen */
+        if (any_above || lanes) { /* without an upper end few are inside, and the branch is predicted well */
             n_inside += pack(work->inside + n_inside, ids, lanes);
         }
     }
@@ -57,7 +57,7 @@ INLINE uint32_t split_block(struct work *work, uint32_t start, uint32_t end, boo
     return n_inside;
 }
 
-/* False where more than `limit` entries, a block more or less, are inside; the split is not complete then. */
+/* False if more than about `limit` entries are inside; the split is incomplete then. */
 static bool split(struct work *work, float low, float high, uint32_t limit) {
     if (work->listed_all) {
         return true;
@@ -84,7 +84,7 @@ struct histogram {
     uint32_t count[BINS];
 };
 
-/* Bin 0 has the weights whose bits are `first` to first + 2^shift - 1, and so on. Returns the number of bins. */
+/* Bin 0 covers the weights whose bits are first to first + 2^shift - 1, and so on. Returns the number of bins. */
 static uint32_t tally(struct histogram *bins, const float *weights, const uint32_t *ids, uint32_t n, uint32_t first,
                       uint32_t last, uint32_t *shift) {
     *shift = 0;
@@ -101,8 +101,8 @@ static uint32_t tally(struct histogram *bins, const float *weights, const uint32
     return ((last - first) >> *shift) + 1;
 }
 
-/* The floor of the shortest prefix of the entries inside the split that measures at least `need`: a radix select whose
- * digits are as fine as the range allows. */
+/* The shortest prefix of the entries inside the split whose measure is at least `need`: a radix select whose digits are
+ * as fine as the range allows. */
 static struct kept select_inside(const struct work *work, uint64_t need, bool by_sum) {
     struct histogram bins;
     uint32_t first = bits(work->low) < BITS_ONE ? BITS_ONE : bits(work->low) + 1;
@@ -135,8 +135,8 @@ static struct kept select_inside(const struct work *work, uint64_t need, bool by
     }
 }
 
-/* Guess a range that holds the floor of a prefix, where all behind the prefix measures `excess`: from every so many-th
- * vector, as the weights below which the sample's measure is surely less, or surely more, by two standard deviations. */
+/* Guess a range that contains the floor of a prefix, if the rest of the row measures `excess`. Every step-th vector is
+ * sampled; the ends are weights below which the row measures surely less, or surely more, by two standard deviations. */
 static void guess_range(const struct work *work, double excess, bool by_sum, float *low, float *high) {
     const uint32_t step = work->n / SAMPLE > 1 ? work->n / SAMPLE : 1;
     words ids = lane_numbers();
@@ -165,7 +165,7 @@ static void guess_range(const struct work *work, double excess, bool by_sum, flo
     }
 }
 
-/* The measure of the entries inside the split, of those with a weight above `floor`. */
+/* The measure of the entries inside the split whose weight is above `floor`. */
 static uint64_t inside_above(const struct work *work, float floor, bool by_sum) {
     uint64_t measure = 0;
     for (uint32_t i = 0; i < work->n_inside; i++) {
@@ -175,10 +175,10 @@ static uint64_t inside_above(const struct work *work, float floor, bool by_sum) 
     return measure;
 }
 
-/* Of all entries, the shortest prefix that measures at least `need`; all that are not 0 measure `total`. */
+/* The shortest prefix of the row whose measure is at least `need`. total: the measure of all nonzero entries. */
 static struct kept shortest_prefix(struct work *work, uint64_t need, uint64_t total, bool by_sum) {
     const double excess = (double)(total - need);
-    /* n entries of this weight are less than the excess: none is needed. 0.999: nothing that follows is rounded up. */
+    /* n entries of this weight come to less than the excess, so none is needed; 0.999 allows for rounding. */
     const float least = by_sum ? (float)(excess / work->n * 0.999) : 0.0f;
     bool found = split(work, least, INFINITY, FEW);
     if (!found) {

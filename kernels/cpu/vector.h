@@ -1,5 +1,5 @@
-/* Vectors of VECTOR_BYTES bytes (16, 32 or 64) in the compilers' own notation (GCC, Clang), and the few operations
- * that it lacks. Each of these has a form in plain notation, so that a width compiles, and can be checked, on any machine. */
+/* Vectors of VECTOR_BYTES bytes (16, 32 or 64) in the vector extensions of GCC and Clang, and the few operations that
+ * those lack. Each has a plain form too, so that every width compiles, and can be checked, on any machine. */
 #ifndef CGK_CPU_VECTOR_H
 #define CGK_CPU_VECTOR_H
 
@@ -17,16 +17,16 @@
 #include <arm_neon.h>
 #endif
 
-enum { LANES = VECTOR_BYTES / 4, LANES_MAX = 16 };
+enum { LANES = VECTOR_BYTES / 4 };
 
 typedef float floats __attribute__((vector_size(VECTOR_BYTES)));
-typedef int32_t ints __attribute__((vector_size(VECTOR_BYTES))); /* of a comparison: -1 is true, 0 is false */
+typedef int32_t ints __attribute__((vector_size(VECTOR_BYTES))); /* comparisons give these: -1 is true, 0 is false */
 typedef uint32_t words __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES / 4)));
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* The sources of this folder are compiled once a tier: NAME(sample) is avx2_sample where TIER_NAME is avx2. */
+/* The sources of this folder are compiled once per tier: NAME(sample) is avx2_sample if TIER_NAME is avx2. */
 #define NAME(what) NAME_JOINED(TIER_NAME, what)
 #define NAME_JOINED(tier, what) NAME_OF(tier, what)
 #define NAME_OF(tier, what) tier##_##what
@@ -50,7 +50,7 @@ INLINE floats load(const float *from) {
 
 INLINE void store(float *to, floats values) { memcpy(to, &values, sizeof values); }
 
-/* The first n values, the rest is `rest`. n: 1 to LANES - 1. */
+/* The first n values, then `rest`. n: 1 to LANES - 1. */
 INLINE floats load_part(const float *from, uint32_t n, float rest) {
     floats values = splat(rest);
     memcpy(&values, from, n * sizeof *from);
@@ -63,7 +63,7 @@ INLINE floats either(ints where, floats values, floats others) {
     return (floats)((where & (ints)values) | (~where & (ints)others));
 }
 
-/* a > b ? a : b; so b where a is NaN. */
+/* a > b ? a : b, which is b if a is NaN. */
 INLINE floats greater_of(floats a, floats b) {
 #if defined(VECTOR_AVX512)
     return (floats)_mm512_max_ps((__m512)a, (__m512)b);
@@ -89,7 +89,7 @@ INLINE floats whole(floats values) {
 #endif
 }
 
-/* A bit a lane, the first lane lowest. */
+/* One bit per lane, the first lane lowest. */
 INLINE uint32_t bits_of(ints where) {
 #if defined(VECTOR_AVX512)
     return _mm512_movepi32_mask((__m512i)where);
@@ -107,7 +107,7 @@ INLINE uint32_t bits_of(ints where) {
 #endif
 }
 
-/* Write the lanes whose bit is set, close together; returns how many. LANES entries of `to` may be written. */
+/* Write the lanes whose bit is set, without gaps; returns how many. It may write LANES entries of `to`. */
 INLINE uint32_t pack(uint32_t *to, words values, uint32_t bits) {
 #if defined(VECTOR_AVX512)
     _mm512_storeu_si512(to, _mm512_maskz_compress_epi32((__mmask16)bits, (__m512i)values));

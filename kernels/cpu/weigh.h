@@ -5,13 +5,15 @@
 #include "row.h"
 
 enum {
-    BLOCK = 1024,       /* entries whose kept weights are added up together, to find the drawn one */
-    FEW = 2048,         /* entries inside a split that are listed without looking for a narrower range */
+    BLOCK = 1024,       /* entries whose kept weights are summed together, to find the drawn one */
+    FEW = 2048,         /* entries that a split may list before a narrower range is looked for */
+    WEIGHT_END = -41,   /* an entry weighs nothing where log2 of its share of the greatest weight is this or less */
 };
+_Static_assert(WEIGHT_ONE >> -WEIGHT_END == 0, "an entry at WEIGHT_END would weigh something");
 
 struct work {
     uint64_t *blocks;  /* [n / BLOCK, rounded up]: sums of the weights above the split */
-    float *weights;    /* [n + LANES], 0 behind n */
+    float *weights;    /* [n + LANES], 0 past n */
     uint32_t *inside;  /* [n + LANES]: ids inside the split, ascending */
     uint32_t *listed;  /* [n + LANES]: other ids */
     uint32_t n;
@@ -20,7 +22,7 @@ struct work {
     float low, high;
     uint64_t above_sum;
     uint32_t above, n_inside;
-    bool listed_all; /* the split is all that weighs anything, and there are no blocks and no other weights */
+    bool listed_all; /* the split lists every nonzero weight; there are no blocks and no other weights */
 };
 
 INLINE ints banned_at(const uint8_t *banned, uint32_t n_vocab, uint32_t i) {
@@ -33,10 +35,10 @@ INLINE ints banned_at(const uint8_t *banned, uint32_t n_vocab, uint32_t i) {
     return __builtin_convertvector(some, ints) != 0;
 }
 
-/* What a row has: its greatest entry, the greatest that is not banned, and whether a NaN is not banned. */
 struct extremes {
-    float all, open;
-    bool nan;
+    float all;  /* the greatest entry of the row */
+    float open; /* the greatest that is not banned */
+    bool nan;   /* whether an entry that is not banned is NaN */
 };
 
 INLINE struct extremes extremes_of(const float *logits, const uint8_t *banned, uint32_t n_vocab) {
@@ -57,15 +59,15 @@ INLINE struct extremes extremes_of(const float *logits, const uint8_t *banned, u
     return (struct extremes){greatest, banned ? greatest_lane(open) : greatest, bits_of(nan) != 0};
 }
 
-/* Store the weights of the entries from `start` on, a tile of them or what is left, and add them. At low temperatures
- * most are 0: a vector that is 0 in all lanes is left out of all but the first loop. */
+/* Store and sum the weights of a tile of entries from `start` on, or of those that are left. At low temperatures most
+ * are 0: all but the first loop skip vectors that are 0 in every lane. */
 INLINE void weigh_tile(struct sum *sum, const struct work *work, const float *logits, const uint8_t *banned,
                        uint32_t start, float max, float scale) {
     struct power power[TILE];
     uint32_t at[TILE], n = 0;
     for (uint32_t i = start; i < work->n && i < start + TILE_ENTRIES; i += LANES) {
         const floats row = logits_at(logits, work->n, i);
-        ints weighs = (row - max) * scale > -41.0f; /* weights end at about -40 */
+        ints weighs = (row - max) * scale > (float)WEIGHT_END;
         if (banned) {
             weighs &= ~banned_at(banned, work->n, i);
         }
@@ -82,7 +84,7 @@ INLINE void weigh_tile(struct sum *sum, const struct work *work, const float *lo
     }
 }
 
-/* Store weights at a temperature and add them up; where `partition` is not NULL, sum that up as well. */
+/* Store and sum the weights of a row at a temperature; also sum `partition`, unless it is NULL. */
 INLINE void weigh(struct work *work, const float *logits, const uint8_t *banned, float max, float scale,
                   struct partition *partition) {
     struct sum sum = {0}, all = {0};
@@ -102,13 +104,13 @@ INLINE void weigh(struct work *work, const float *logits, const uint8_t *banned,
     }
 }
 
-/* List the entries that may weigh anything at a low temperature, and weigh these alone: nothing is written for the rest
- * of the row. False where they are more than FEW; the work is as before then. */
+/* List the entries that may weigh anything at a low temperature, and weigh only those: nothing is written for the rest
+ * of the row. False if there are more than FEW; `work` is unchanged then. */
 INLINE bool weigh_few(struct work *work, const float *logits, const uint8_t *banned, float max, float scale) {
     words ids = lane_numbers();
     uint32_t n = 0, heavy = 0;
     for (uint32_t i = 0; i < work->n; i += LANES, ids += (uint32_t)LANES) {
-        ints may = (logits_at(logits, work->n, i) - max) * scale > -41.0f; /* weights end at about -40 */
+        ints may = (logits_at(logits, work->n, i) - max) * scale > (float)WEIGHT_END;
         if (banned) {
             may &= ~banned_at(banned, work->n, i);
         }

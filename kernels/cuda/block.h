@@ -1,9 +1,9 @@
-/* What the CUDA tier is written in: a block of threads that works in phases, and sums that have one value.
+/* The building blocks of the CUDA tier: a block of threads that works in phases, and sums that have one value.
  *
- * Inside `each_thread` stands what every thread does alone; what stands outside is the same in all threads, and reads
- * only what phases left in shared memory. Threads that run at once share no sum but by an atomic addition of integers.
- * So the same source runs on a CPU, phase by phase, thread by thread, in any order: tests/cuda_on_host.h, which is
- * included first there. No warp is assumed. */
+ * Each thread runs the code inside `each_thread` on its own. Code outside it does the same in all threads, and reads
+ * only what phases left in shared memory. Concurrent threads share sums only by atomic additions of integers. So the
+ * same source runs on a CPU, phase by phase and thread by thread, in any order, if tests/cuda_on_host.h is included
+ * first. No warp size is assumed. */
 #ifndef CGK_CUDA_BLOCK_H
 #define CGK_CUDA_BLOCK_H
 
@@ -11,7 +11,7 @@
 
 #ifdef __CUDACC__
 #define DEVICE static __device__
-/* A barrier before it, so that nobody still reads what it writes, and one after it. No break, no return. */
+/* A barrier before it, so that no thread still reads what it writes, and one after it. No break, no return. */
 #define each_thread(t) \
     for (uint32_t t = (__syncthreads(), threadIdx.x), more_ = 1; more_; more_ = 0, __syncthreads())
 #endif
@@ -57,7 +57,7 @@ DEVICE void bins_clear(struct block *b) {
     }
 }
 
-/* By one thread, in a phase. Shared memory adds 32 bits at once: whoever makes the low half overflow carries. */
+/* By one thread, in a phase. Shared memory adds 32 bits at a time: the thread that overflows the low half carries. */
 DEVICE void bins_add(struct block *b, uint32_t bin, uint64_t amount) {
     const uint32_t low = (uint32_t)amount, old = atomicAdd(&b->low[bin], low);
     const uint32_t high = (uint32_t)(amount >> 32) + (old + low < old);
@@ -71,7 +71,7 @@ struct place {
     uint64_t before; /* the sum of the bins that come before it */
 };
 
-/* The first bin at which the running sum exceeds target, which is below the sum of all. */
+/* The first bin at which the running sum exceeds target, which is less than the sum of all bins. */
 DEVICE struct place bins_locate(struct block *b, uint64_t target, bool descending) {
     each_thread(t) {
         for (uint32_t i = t; i < BINS; i += THREADS) {

@@ -1,4 +1,4 @@
-/* The kernels of the CUDA tier, a block a row, and the functions of include/cgk_cuda.h that launch them. */
+/* The kernels of the CUDA tier, one block per row, and the functions of include/cgk_cuda.h that launch them. */
 #include "cgk_cuda.h"
 #include "sample.h"
 #include "score.h"

@@ -1,14 +1,12 @@
-/* A row of logits on the device: weights, the greatest entry, the partition sum. What include/cgk.h states, with each
- * float32 operation rounded by itself (__fmul_rn, __fadd_rn: never fused). */
+/* A row of logits on the device: weights, the greatest entry, the partition sum, as include/cgk.h states them. Each
+ * float32 operation is rounded by itself (__fmul_rn, __fadd_rn: never fused). */
 #ifndef CGK_CUDA_ROW_H
 #define CGK_CUDA_ROW_H
 
-#include <float.h>
-#include <math.h>
-
 #include "block.h"
 
-#define WEIGHT_ONE (UINT64_C(1) << 40) /* of the greatest logit */
+#define SHARED DEVICE
+#include "../choice.h"
 
 struct row {
     const float *logits;   /* [n_vocab] */
@@ -57,7 +55,7 @@ DEVICE float entry_logit(uint64_t key) {
     return __uint_as_float(bits >> 31 ? bits & 0x7FFFFFFFu : ~bits);
 }
 
-/* The greatest key that is at most `bound`, among entries that are not banned; 0 where there is none. */
+/* The greatest key up to `bound` among the entries that are not banned; 0 if there is none. */
 DEVICE uint64_t greatest_entry(struct block *b, const float *logits, const uint8_t *banned, uint32_t n_vocab,
                                uint64_t bound) {
     each_thread(t) {
@@ -71,7 +69,7 @@ DEVICE uint64_t greatest_entry(struct block *b, const float *logits, const uint8
     return block_max(b);
 }
 
-/* CGK_OK, or why an entry that is the greatest of a row cannot be chosen: entry_key's NaN, or -inf. */
+/* CGK_OK, or why a row's greatest entry cannot be chosen: it is NaN, or -inf. */
 DEVICE cgk_status entry_status(uint64_t key) {
     return key == UINT64_MAX                            ? CGK_ERROR_NAN
            : key == 0 || entry_logit(key) == -INFINITY ? CGK_ERROR_NO_CANDIDATE

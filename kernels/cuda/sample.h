@@ -1,29 +1,26 @@
 /* One row's token on the device: banned ids, temperature, top-k, top-p, min-p and one draw.
  *
- * As in ref/sample.c a kept set is two numbers, and nothing is sorted. Weights are not stored but computed in each pass
- * over the row, which after the first one should come from the L2 cache. */
+ * As in ref/sample.c, two numbers describe a kept set and nothing is sorted. Weights are not stored: each pass over the
+ * row computes them again, and all but the first should read it from the L2 cache. */
 #ifndef CGK_CUDA_SAMPLE_H
 #define CGK_CUDA_SAMPLE_H
 
 #include "row.h"
 
-#define PHILOX DEVICE
-#include "../philox.h"
-
 struct kept {
     uint64_t floor; /* every greater weight is kept */
-    uint32_t ties;  /* and of the entries that weigh `floor`, the first so many */
+    uint32_t ties;  /* how many entries of weight `floor` are kept, the first ones */
 };
 
-/* A weight is a float's whole part, so it is a float too, and its bits order it: 6 of the exponent, 23 after them. */
+/* A weight is the whole part of a float, so it is a float too, and ordered by its bits: 6 of the exponent, then 23. */
 enum { KEY_DIGITS = 3, EXPONENT_OF_ONE = 127 << 23 };
 
 DEVICE uint32_t weight_key(uint64_t weight) { return __float_as_uint((float)weight) - EXPONENT_OF_ONE; }
 
 DEVICE uint64_t key_weight(uint32_t key) { return (uint64_t)__uint_as_float(key + EXPONENT_OF_ONE); }
 
-/* The shortest prefix that measures at least `need`: by the sum of its weights, or by the number of its entries.
- * need: 1 to the measure of all entries that are not 0. A radix select: one digit of the last weight a pass. */
+/* The shortest prefix whose measure, the sum of its weights or the number of its entries, is at least `need`.
+ * need: 1 to the measure of all nonzero entries. A radix select: each pass finds one digit of the last weight. */
 DEVICE struct kept shortest_prefix(struct block *b, const struct row *row, uint64_t need, bool by_sum) {
     uint32_t found = 0;
     for (int shift = (KEY_DIGITS - 1) * BIN_BITS; shift >= 0; shift -= BIN_BITS) {
@@ -80,12 +77,10 @@ DEVICE struct kept filter(struct block *b, const struct row *row, const cgk_samp
         kept = shortest_prefix(b, row, params->top_k, false);
     }
     if (params->top_p < 1.0) {
-        const uint64_t all = measure_of(b, row, kept).sum;
-        uint64_t need = (uint64_t)ceil(params->top_p * (double)all);
-        need = need < 1 ? 1 : need > all ? all : need;
+        const uint64_t need = nucleus_need(params->top_p, measure_of(b, row, kept).sum);
         kept = shortest_prefix(b, row, need, true);
     }
-    const uint64_t least = (uint64_t)ceil(params->min_p * (double)WEIGHT_ONE);
+    const uint64_t least = least_weight(params->min_p);
     if (least > kept.floor) {
         kept.floor = least - 1;
         kept.ties = 0;
@@ -93,9 +88,9 @@ DEVICE struct kept filter(struct block *b, const struct row *row, const cgk_samp
     return kept;
 }
 
-/* The first id at which a running sum exceeds target. What is summed: with `ties`, the number of entries that weigh
- * `floor`; else the weights of the kept entries, those that weigh `floor` being kept below id `tie_end`. The bins are
- * stretches of ids: of all of them first, and then of the stretch that was found. */
+/* The first id at which a running sum exceeds target: with `ties`, the number of entries of weight `floor`; otherwise
+ * the weights of the kept entries, where entries of weight `floor` are kept below id `tie_end`. The bins are stretches
+ * of ids: first of the whole row, then of the stretch that was found. */
 DEVICE uint32_t find_id(struct block *b, const struct row *row, uint64_t floor, uint32_t tie_end, bool ties,
                         uint64_t target) {
     uint32_t first = 0, end = row->n_vocab, stretch;
@@ -120,20 +115,6 @@ DEVICE uint32_t find_id(struct block *b, const struct row *row, uint64_t floor, 
     return first;
 }
 
-DEVICE uint64_t draw_word(const cgk_sample_params *params) {
-    const uint32_t counter[4] = {params->index, params->candidate, params->turn, 0};
-    const uint32_t key[2] = {(uint32_t)params->seed, (uint32_t)(params->seed >> 32)};
-    uint32_t word[4];
-    philox4x32(counter, key, word);
-    return (uint64_t)word[1] << 32 | word[0];
-}
-
-DEVICE bool usable(const float *logits, uint32_t n_vocab, const cgk_sample_params *params) {
-    return logits && params && n_vocab >= 1 && n_vocab <= CGK_VOCAB_MAX && params->temperature >= 0 &&
-           params->temperature <= DBL_MAX && params->top_p >= 0 && params->min_p >= 0 &&
-           params->min_p <= 1; /* each comparison is false for NaN */
-}
-
 /* By a whole block. The result is written by one thread; the status is the same in all. */
 DEVICE cgk_status sample_row(struct block *b, const float *logits, const uint8_t *banned, uint32_t n_vocab,
                              const cgk_sample_params *params, cgk_sample_result *result) {
@@ -152,7 +133,7 @@ DEVICE cgk_status sample_row(struct block *b, const float *logits, const uint8_t
         const struct measure all = measure_of(b, &row, kept);
         const uint32_t tie_end = kept.ties ? find_id(b, &row, kept.floor, 0, true, kept.ties - 1) + 1 : 0;
         size = all.count;
-        token = find_id(b, &row, kept.floor, tie_end, false, __umul64hi(draw_word(params), all.sum));
+        token = find_id(b, &row, kept.floor, tie_end, false, draw_target(params, all.sum));
     }
     const struct partition all = partition_of(b, logits, n_vocab);
     each_thread(t) {

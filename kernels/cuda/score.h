@@ -4,7 +4,7 @@
 
 #include "row.h"
 
-/* A row's normalizer, where it has one. */
+/* A row's normalizer. Fails for a row that has none. */
 DEVICE cgk_status normalize(struct block *b, const float *logits, uint32_t n_vocab, struct partition *all) {
     const cgk_status status = entry_status(greatest_entry(b, logits, NULL, n_vocab, UINT64_MAX));
     if (status == CGK_OK) {
@@ -25,7 +25,7 @@ DEVICE uint32_t rank_of(struct block *b, const float *logits, uint32_t n_vocab, 
     return (uint32_t)block_sum(b);
 }
 
-/* ln(sum / 2^40) + sum of w * (max - l) / sum. The second sum is of whole numbers, in units of 2^-40: it has one value.
+/* ln(sum / 2^40) + sum of w * (max - l) / sum. The second sum adds whole numbers, in units of 2^-40: it has one value.
  * x * exp(-x) is at most 0.37, so 2^22 entries stay below 2^61. */
 DEVICE float entropy_of(struct block *b, const float *logits, uint32_t n_vocab, struct partition all) {
     const float scale = scale_of(1.0);

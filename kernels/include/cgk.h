@@ -1,13 +1,13 @@
-/* cgk: everything on the token path after the logits. A plain C ABI, C11.
+/* cgk: the token path after the logits. A plain C ABI, C11, for Linux and macOS.
  *
  * It knows nothing of Python, llama.cpp, text or models: rows of float32 logits go in, token ids and log-probabilities
- * come out. Every tier (plain C, SIMD, CUDA) returns the same bits, because every number that a choice depends on is an
- * integer, so that no sum depends on its order.
+ * come out. Every tier (plain C, SIMD, CUDA) returns the same bits: each number that a choice depends on is an integer,
+ * so no sum depends on its order.
  *
- * Memory: all of it is the caller's and nothing is kept after a call; nothing is allocated. Logits are only read.
- * Errors: a function returns a cgk_status; where it is not CGK_OK the outputs are unspecified.
- * Threads: no global state but for the interrupt flag and the choice of a tier; calls with different outputs and
- * scratch may run at once.
+ * Memory: the caller owns all of it. A call allocates nothing and keeps nothing. Logits are only read.
+ * Errors: a function returns a cgk_status. Unless that is CGK_OK, the outputs are unspecified.
+ * Threads: the interrupt flag and the chosen tier are the only global state. Calls with different outputs and scratch
+ * may run concurrently.
  * Floating point: the default environment (round to nearest, no fast-math, products and sums never fused).
  *
  * Weights. Over logits l[i] with greatest value max, at temperature T > 0:
@@ -31,11 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_WIN32)
-#define CGK_API __declspec(dllexport)
-#else
 #define CGK_API __attribute__((visibility("default")))
-#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -45,46 +41,46 @@ extern "C" {
 
 typedef enum cgk_status {
     CGK_OK = 0,
-    CGK_ERROR_PARAMETER = 1,    /* a null pointer, a size or a parameter out of its range */
-    CGK_ERROR_NAN = 2,          /* a logit that may be chosen is not a number */
+    CGK_ERROR_PARAMETER = 1,    /* a null pointer, or a size or parameter out of range */
+    CGK_ERROR_NAN = 2,          /* a logit that may be chosen is NaN */
     CGK_ERROR_NO_CANDIDATE = 3, /* every logit is banned or -inf */
 } cgk_status;
 
-/* Which implementation this processor gets: "avx512", "avx2", "neon" or "ref" (plain C). It changes no result. */
+/* The implementation that runs on this processor: "avx512", "avx2", "neon" or "ref" (plain C). Results are the same. */
 CGK_API const char *cgk_tier(void);
 
 /* ---- sample ----------------------------------------------------------------------------------------------- */
 
 typedef struct cgk_sample_params {
-    double temperature; /* finite, >= 0; 0 takes the greatest logit (ties: the lower id) and ignores all that follows */
+    double temperature; /* finite, >= 0; 0 takes the greatest logit (ties: the lower id) and ignores the rest */
     double top_p;       /* >= 0; 1 or more is off */
     double min_p;       /* 0 (off) to 1 */
     uint64_t seed;
     uint32_t top_k;     /* 0 is off */
-    uint32_t turn;      /* the draw is a function of (seed, turn, candidate, index) and of nothing else */
+    uint32_t turn;      /* the draw depends on (seed, turn, candidate, index) alone */
     uint32_t candidate;
     uint32_t index;     /* of the token in its completion */
 } cgk_sample_params;
 
 typedef struct cgk_sample_result {
     int32_t token;
-    float logprob; /* natural log of the token's probability at temperature 1 among all entries, banned ones included */
-    uint32_t kept; /* how many tokens could have been drawn, >= 1 */
+    float logprob; /* natural log of the probability at temperature 1 among all entries, banned ones included */
+    uint32_t kept; /* number of tokens that could have been drawn, >= 1 */
 } cgk_sample_result;
 
-/* Bytes of scratch, aligned to 8, that cgk_sample needs for a row. */
+/* Bytes of scratch memory, aligned to 8, that cgk_sample needs for a row. */
 CGK_API size_t cgk_sample_scratch(uint32_t n_vocab);
 
 /* Choose one token.
  *
  * logits: float32 [n_vocab]. banned: uint8 [n_vocab], nonzero is never chosen; or NULL. n_vocab: 1 to CGK_VOCAB_MAX.
  *
- * -inf is never chosen. Where +inf occurs, the entries that are +inf share all the probability. NaN is refused, except
- * in a banned entry, where it counts as -inf.
+ * -inf is never chosen. If there are +inf entries, they share all the probability. NaN is refused, except in a banned
+ * entry, where it counts as -inf.
  *
  * Weights are taken over the entries that are not banned. The kept set is a prefix of the order "greater weight first,
- * then lower id", without entries of weight 0; what each filter leaves is the next one's input (the order is that of
- * transformers' generate, with which the paper sampled):
+ * then lower id", without entries of weight 0. Each filter narrows what the previous one left, in the order of
+ * transformers' generate, which the paper sampled with:
  *   top-k  the first top_k entries
  *   top-p  the shortest prefix whose sum is at least ceil(top_p * (double)total), but one entry at least
  *   min-p  the entries with weight >= ceil(min_p * 2^40)
@@ -97,10 +93,10 @@ CGK_API size_t cgk_sample_scratch(uint32_t n_vocab);
 CGK_API cgk_status cgk_sample(const float *logits, const uint8_t *banned, uint32_t n_vocab,
                               const cgk_sample_params *params, void *scratch, cgk_sample_result *result);
 
-/* cgk_sample for many rows, in order; they may use the same logits, and the same banned ids.
+/* cgk_sample for many rows, in order. Rows may share logits and banned ids.
  *
  * logits: addresses of rows [n_rows]. banned: addresses [n_rows], each of a mask or NULL; or NULL for no mask at all.
- * params: [n_rows]. scratch: as for one row. results: [n_rows]. It stops at the first row that fails. */
+ * params: [n_rows]. scratch: as for one row. results: [n_rows]. Stops at the first row that fails. */
 CGK_API cgk_status cgk_sample_rows(const float *const *logits, const uint8_t *const *banned, uint32_t n_rows,
                                    uint32_t n_vocab, const cgk_sample_params *params, void *scratch,
                                    cgk_sample_result *results);
@@ -114,7 +110,7 @@ CGK_API void cgk_philox4x32(const uint32_t counter[4], const uint32_t key[2], ui
  *
  * logits: float32 [n_rows, n_vocab], rows one after the other. tokens: int32 [n_rows], each in [0, n_vocab).
  * logprob: float32 [n_rows], natural log, by the formula of cgk_sample (the same bits).
- * rank:    uint32 [n_rows] or NULL; how many entries come before the token by (greater logit, lower id); 0 is the best.
+ * rank:    uint32 [n_rows] or NULL; number of entries before the token in the order (greater logit, lower id).
  * entropy: float32 [n_rows] or NULL; of the row's distribution, in nats, summed in double in order of ids.
  * NaN in a row: CGK_ERROR_NAN; nothing but -inf: CGK_ERROR_NO_CANDIDATE. */
 CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_vocab, const int32_t *tokens,
@@ -123,7 +119,7 @@ CGK_API cgk_status cgk_logprob(const float *logits, uint32_t n_rows, uint32_t n_
 /* The k most probable entries of a row, in the order (greater logit, lower id), at temperature 1.
  *
  * logits: float32 [n_vocab]. k: 1 to n_vocab; meant to be small. ids: int32 [k]. logprob: float32 [k], by the formula
- * of cgk_sample (the same bits). Errors as of cgk_logprob. */
+ * of cgk_sample (the same bits). Errors: as for cgk_logprob. */
 CGK_API cgk_status cgk_top(const float *logits, uint32_t n_vocab, uint32_t k, int32_t *ids, float *logprob);
 
 /* ---- draft ------------------------------------------------------------------------------------------------ */
@@ -132,47 +128,45 @@ CGK_API cgk_status cgk_top(const float *logits, uint32_t n_vocab, uint32_t k, in
 #define CGK_DRAFT_NGRAM_MAX 8                      /* tokens */
 #define CGK_DRAFT_MATCH_MAX 32                     /* tokens */
 
-/* The tokens of one sequence, and for every n from `shortest` to `longest` the place where each n-gram last stood.
- * It lies in memory of the caller's, and only the functions below read or write it. */
+/* The tokens of one sequence, and for every n from `shortest` to `longest` the last place of each n-gram.
+ * The caller provides its memory; only the functions below read or write it. */
 typedef struct cgk_draft cgk_draft;
 
-/* Bytes, aligned to 4, that an index of `capacity` tokens needs; 0 where a parameter is out of its range:
+/* Bytes, aligned to 4, that an index of `capacity` tokens needs; 0 if a parameter is out of range:
  * capacity 1 to CGK_DRAFT_CAPACITY_MAX, 1 <= shortest <= longest <= CGK_DRAFT_NGRAM_MAX. */
 CGK_API size_t cgk_draft_bytes(uint32_t capacity, uint32_t shortest, uint32_t longest);
 
-/* Make an empty index in those bytes, whatever they hold. */
+/* Make an empty index in those bytes, which need not be initialized. */
 CGK_API cgk_status cgk_draft_init(cgk_draft *draft, uint32_t capacity, uint32_t shortest, uint32_t longest);
 
-/* Add tokens, int32 [n] of any value, at the end. More than the capacity: CGK_ERROR_PARAMETER, and none is added. */
+/* Append tokens, int32 [n] of any value. CGK_ERROR_PARAMETER, and no change, if they exceed the capacity. */
 CGK_API cgk_status cgk_draft_append(cgk_draft *draft, const int32_t *tokens, uint32_t n);
 
-/* Keep the first `length` tokens. More than there are: CGK_ERROR_PARAMETER. The index is then what it was when it had
- * that length. */
+/* Keep the first `length` tokens: the index is what it was at that length. CGK_ERROR_PARAMETER if it has fewer. */
 CGK_API cgk_status cgk_draft_truncate(cgk_draft *draft, uint32_t length);
 
 /* Guess the next k tokens from the last place that ended like the sequence does.
  *
- * For the greatest n of longest, ..., shortest whose last n tokens also stand earlier (they may overlap the end), of
- * those earlier places the last one is taken. tokens: int32 [k]: what followed there; beyond the end of the sequence,
- * what has been guessed so far (so "abcabcab" goes on as "cabcabcab...").
- * matched: over how many tokens that place and the end agree, at most CGK_DRAFT_MATCH_MAX: n or more. 0 where there
- * is no such place, and tokens is not written. */
+ * It takes the greatest n of longest, ..., shortest whose last n tokens also occur earlier (they may overlap the end),
+ * and the last of those places. tokens: int32 [k], what followed there; beyond the end of the sequence, the guesses
+ * themselves (so "abcabcab" continues as "cabcabcab...").
+ * matched: number of tokens on which that place and the end agree, n to CGK_DRAFT_MATCH_MAX. 0 if there is no such
+ * place; tokens is not written then. */
 CGK_API cgk_status cgk_draft_propose(const cgk_draft *draft, uint32_t k, int32_t *tokens, uint32_t *matched);
 
-/* cgk_draft_append of n added tokens, then cgk_draft_propose, in one call: for a language where a call costs much. */
+/* cgk_draft_append of n added tokens, then cgk_draft_propose, in one call: for languages in which calls are slow. */
 CGK_API cgk_status cgk_draft_step(cgk_draft *draft, const int32_t *added, uint32_t n, uint32_t k, int32_t *tokens,
                                   uint32_t *matched);
 
 /* ---- interrupt -------------------------------------------------------------------------------------------- */
 
-/* Ctrl-C as a flag that C code can read (a KeyboardInterrupt raised inside a callback would be lost). One a process.
+/* Ctrl-C as a flag that C code can read (a KeyboardInterrupt raised inside a callback would be lost). One per process.
  *
- * install: from now on SIGINT sets the flag, which is cleared first; a second SIGINT while it is set ends the process
- * as if nobody had caught it, unless the outermost install was patient. A SIGINT that was ignored stays ignored
- * (nohup). Installs nest.
- * restore: takes back one install; the last one puts the former handler back.
- * Both return 0, or -1 where the system refuses or has no sigaction (Windows), or where nothing is installed. Call
- * these two from one thread, the other three from any; set also from a handler. */
+ * install: clears the flag, and lets SIGINT set it. A second SIGINT while it is set ends the process as an uncaught one
+ * would, unless the outermost install was patient. A SIGINT that was ignored stays ignored (nohup). Installs nest.
+ * restore: undoes one install; the last one restores the former handler.
+ * Both return 0, or -1 if the system refuses or nothing is installed. Call these two from one thread, the other three
+ * from any; set also from a signal handler. */
 CGK_API int cgk_interrupt_install(bool patient);
 CGK_API int cgk_interrupt_restore(void);
 CGK_API void cgk_interrupt_set(void);

@@ -1,14 +1,14 @@
-/* cgk on a CUDA device: the functions of cgk.h for logits that lie there. libcgk_cuda, built where nvcc is.
+/* cgk on a CUDA device: the functions of cgk.h for logits in device memory. They are in libcgk_cuda, which nvcc builds.
  *
- * What is computed is stated in cgk.h. Tokens, kept sets and ranks are the same bits as of the other tiers. A
- * log-probability ends with the device's own log, which may be one unit in the last place of a double off, so a float
- * may, rarely, round the other way.
+ * cgk.h states what they compute. Tokens, kept sets and ranks have the same bits as in the other tiers. A
+ * log-probability ends with the device's own log, which may be off by one unit in the last place of a double, so its
+ * float may, rarely, round the other way.
  *
- * Every pointer is to memory of the device (or that it can reach), but for `stream`, a cudaStream_t or NULL. A call
- * returns when the work is queued; `status` holds a cgk_status for each row when it is done. Rows do not depend on each
- * other: one that fails leaves its own outputs unspecified and no others. A call returns CGK_OK, or
- * CGK_ERROR_PARAMETER without status, or CGK_ERROR_DEVICE where CUDA refuses the launch; then nothing is written.
- * No scratch memory is needed: weights are not stored. */
+ * Every pointer is to memory that the device can reach, except `stream`, a cudaStream_t or NULL. A call returns when
+ * the work is queued; when it is done, `status` holds a cgk_status for each row. Rows are independent: one that fails
+ * leaves only its own outputs unspecified. A call returns CGK_OK, or CGK_ERROR_PARAMETER if status is NULL, or
+ * CGK_ERROR_DEVICE if CUDA refuses the launch; then nothing is written. No scratch memory is needed: weights are not
+ * stored. */
 #ifndef CGK_CUDA_H
 #define CGK_CUDA_H
 

@@ -1,10 +1,11 @@
-"""Builds the wheel of llama-cpp-python that pyproject.toml names, once a machine, and prints the wheel's path.
+"""Builds the wheel of llama-cpp-python that pyproject.toml pins, once per machine, and prints its path.
 
     python kernels/llama/build_wheel.py [--cuda]
 
-The wheel stays in the user's cache folder under a key of everything that shapes it: version, CMake options, processor,
-compiler. A build takes minutes, so it shows how far it is; two builds at once are one build and one wait. What is not
-needed (the multimodal part, llama.cpp's `common`) is turned off. Standard library only: nothing is installed yet.
+The wheel is cached in the user's cache folder under a key of everything that affects it: version, CMake options,
+processor, compiler. A build takes minutes, so it shows its progress; a second build at the same time waits for the
+first. Unneeded parts (multimodal, llama.cpp's `common`) are turned off. Uses the standard library only, since nothing
+is installed yet.
 """
 
 from __future__ import annotations
@@ -29,10 +30,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LLAMA_CMAKE = HERE / "llama.cmake"
-PLAIN_SECONDS = 20
-"""Between two lines about the build where there is no terminal."""
-TAIL_LINES = 30
-"""Of the log, shown when a build fails."""
+PLAIN_SECONDS = 20  # between two progress lines without a terminal
+TAIL_LINES = 30  # of the log, shown if a build fails
 
 _NINJA_STEP = re.compile(r"^\s*\[(\d+)/(\d+)\]")
 _MAKE_STEP = re.compile(r"^\s*\[ *(\d+)%\]")
@@ -40,22 +39,22 @@ _PHASES = (("Collecting", "downloading"), ("Preparing metadata", "configuring"),
 
 
 class BuildError(Exception):
-    """One line that says what is missing or failed."""
+    """One line about what is missing or failed."""
 
 
 def requirement(pyproject: Path) -> str:
-    """The exact requirement on llama-cpp-python, `llama-cpp-python==X`."""
+    """The pinned requirement, `llama-cpp-python==X`."""
     dependencies = tomllib.loads(pyproject.read_text("utf-8"))["project"]["dependencies"]
     return next(str(one) for one in dependencies if one.startswith("llama-cpp-python=="))
 
 
 def options(cuda: bool) -> list[str]:
-    """CMake options that shape the library, beside the user's own CMAKE_ARGS."""
+    """CMake options of the library, added to the user's CMAKE_ARGS."""
     return ["-DLLAVA_BUILD=OFF", *(["-DGGML_CUDA=on"] if cuda else [])]
 
 
 def processor() -> str:
-    """What GGML_NATIVE compiles for: the processor's instruction sets, or its name where they cannot be read."""
+    """What GGML_NATIVE compiles for: the processor's instruction sets, or its name if they are unknown."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith(("flags", "Features")):
@@ -68,20 +67,20 @@ def processor() -> str:
 
 
 def compiler(cuda: bool) -> str:
-    """Names and versions of the compilers. Raises BuildError where one is missing."""
+    """Names and versions of the compilers. Raises BuildError if one is missing."""
     found = []
     for variable, usual in (("CC", "cc"), ("CXX", "c++"), *((("CUDACXX", "nvcc"),) if cuda else ())):
         command = shlex.split(os.environ.get(variable) or usual)
         try:
             asked = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError):
-            raise BuildError(f"{command[0]}: no such compiler; install one, or set {variable}") from None
+            raise BuildError(f"compiler not found: {command[0]}; install one, or set {variable}") from None
         found.append(asked.stdout.strip())
     return "\n".join(found)
 
 
 def key(*parts: str) -> str:
-    """A name for what was built from `parts`."""
+    """The cache key of a build from `parts`."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -96,18 +95,18 @@ def cache_folder() -> Path:
 
 @contextmanager
 def locked(file: Path, say: Progress) -> Iterator[None]:
-    """Hold a lock that the system drops with the process."""
+    """Hold a lock, which the system releases when the process ends."""
     with file.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            say.line("another build of llama.cpp is under way: waiting for it")
+            say.line("waiting for another build of llama.cpp to finish")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 class Progress:
-    """How far the build is: a line redrawn in place on a terminal, a line now and then elsewhere."""
+    """Progress of the build: a line redrawn in place on a terminal, otherwise a line every 20 seconds."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -119,7 +118,7 @@ class Progress:
         print(f"\r\x1b[K{text}" if self.live else text, file=sys.stderr, flush=True)
 
     def read(self, output: str) -> None:
-        """Take note of one line of the build's output."""
+        """Update the phase from a line of the build's output."""
         if step := _NINJA_STEP.match(output):
             self.phase = f"compiling, {step[1]} of {step[2]} steps"
         elif step := _MAKE_STEP.match(output):
@@ -141,11 +140,11 @@ class Progress:
 
 
 def build(required: str, cmake: Sequence[str], folder: Path, say: Progress) -> Path:
-    """Have pip build the wheel into `folder`. Raises BuildError with the log's end if it fails."""
+    """Build the wheel into `folder` with pip. If that fails, raises BuildError with the end of the log."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     surroundings = os.environ | {"CMAKE_ARGS": shlex.join(cmake)}
     surroundings.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(cores))
-    # --verbose lets the compiler's output through; pip's own cache does not tell wheels with different options apart.
+    # --verbose shows the compiler's output. pip's own cache does not distinguish wheels with different CMake options.
     command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-cache-dir", "--no-deps"]
     command += ["--no-binary", "llama-cpp-python", "--wheel-dir", str(folder), required]
     log = folder / "build.log"
@@ -175,12 +174,12 @@ def build(required: str, cmake: Sequence[str], folder: Path, say: Progress) -> P
     wheels = list(folder.glob("*.whl"))
     if status != 0 or len(wheels) != 1:
         tail = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-        raise BuildError("\n".join([*tail, f"building {required} failed (status {status}), its last lines are above"]))
+        raise BuildError("\n".join([*tail, f"building {required} failed with status {status}; see its output above"]))
     return wheels[0]
 
 
 def wheel(cuda: bool) -> Path:
-    """The wheel for this machine, from the cache or built now."""
+    """The wheel for this machine: cached, or built now."""
     required = requirement(HERE.parents[1] / "pyproject.toml")
     own = shlex.split(os.environ.get("CMAKE_ARGS", ""))
     shape = [*own, *options(cuda)]
@@ -190,10 +189,10 @@ def wheel(cuda: bool) -> Path:
     kept.parent.mkdir(parents=True, exist_ok=True)
     with locked(kept.with_name(kept.name + ".lock"), say):
         if not kept.is_dir():
-            for left in kept.parent.glob(f".{kept.name}.*"):  # by a build that was killed
+            for left in kept.parent.glob(f".{kept.name}.*"):  # left by a build that was killed
                 shutil.rmtree(left)
             with tempfile.TemporaryDirectory(prefix=f".{kept.name}.", dir=kept.parent) as folder:
-                say.line(f"{say.title}: this takes some minutes")
+                say.line(f"{say.title}: this takes a few minutes")
                 made = Path(folder) / "made"
                 made.mkdir()
                 build(required, [*shape, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={LLAMA_CMAKE}"], made, say)
@@ -203,8 +202,8 @@ def wheel(cuda: bool) -> Path:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Build llama-cpp-python's wheel once and print its path.")
-    parser.add_argument("--cuda", action="store_true", help="with GGML_CUDA=on; needs nvcc")
+    parser = argparse.ArgumentParser(description="Build the llama-cpp-python wheel once and print its path.")
+    parser.add_argument("--cuda", action="store_true", help="build with CUDA (needs nvcc)")
     try:
         print(wheel(parser.parse_args().cuda))
     except BuildError as error:

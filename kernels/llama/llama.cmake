@@ -1,12 +1,12 @@
-# Read by CMake at llama.cpp's project() call.
+# CMake includes this file at llama.cpp's project() call.
 
-# llama-cpp-python forces LLAMA_BUILD_COMMON into the cache, but its Python package uses nothing of llama.cpp's `common`;
-# a normal variable hides the cached one. Build time: a third.
+# llama-cpp-python forces LLAMA_BUILD_COMMON into the cache, but its Python package does not use llama.cpp's `common`. A
+# normal variable hides the cached one. This cuts the build to a third of the time.
 set(LLAMA_BUILD_COMMON OFF)
 
-# No AMX. GCC before 14 tells its optimizer that _tile_loadconfig reads 8 of the 64 bytes it is given, so the rest of
-# ggml's tile configuration is never stored: a fault of protection at the first product of an odd shape. Its products
-# also round otherwise than those of a single row, which --exact could not promise away.
+# No AMX. GCC before 14 tells its optimizer that _tile_loadconfig reads only 8 of its 64 bytes, so the rest of ggml's
+# tile configuration is never stored, and the first product of an odd shape crashes with a general protection fault. AMX
+# also rounds differently from the kernels for a single row, which --exact rules out.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   include(CheckCXXCompilerFlag)
   foreach(feature IN ITEMS amx-tile amx-int8 amx-bf16)

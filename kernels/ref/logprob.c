@@ -26,7 +26,7 @@ static float entropy_of(const float *logits, uint32_t n_vocab, struct partition 
     return (float)(log((double)all.sum / (double)WEIGHT_ONE) - mean / (double)all.sum);
 }
 
-/* A row's normalizer, where it has one. */
+/* A row's normalizer. Fails for a row that has none. */
 static cgk_status normalize(const float *logits, uint32_t n_vocab, struct partition *all) {
     for (uint32_t i = 0; i < n_vocab; i++) {
         if (isnan(logits[i])) {

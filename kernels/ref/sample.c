@@ -1,21 +1,19 @@
-/* cgk_sample in plain C: temperature, top-k, top-p, min-p and one draw. What it computes is stated in include/cgk.h.
+/* cgk_sample in plain C: temperature, top-k, top-p, min-p and one draw, as include/cgk.h states it.
  *
  * Nothing is sorted. A kept set is a prefix of the order "greater weight first, then lower id", so two numbers describe
- * it: the weight at which it ends, and how many of the entries with just that weight belong to it. */
-#include <math.h>
-
+ * it: the weight at which it ends, and how many entries of exactly that weight belong to it. */
 #include "../tier.h"
-#include "choice.h"
+#include "weight.h"
 
 struct kept {
     uint64_t floor; /* every greater weight is kept */
-    uint32_t ties;  /* and of the entries that weigh `floor`, the first so many */
+    uint32_t ties;  /* how many entries of weight `floor` are kept, the first ones */
 };
 
 enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS, TOP_SHIFT = 3 * DIGIT_BITS }; /* 4 digits hold 2^40 */
 
-/* The shortest prefix that measures at least `need`: by the sum of its weights, or by the number of its entries.
- * need: 1 to the measure of all entries that are not 0. A radix select: one digit of the last weight a pass. */
+/* The shortest prefix whose measure, the sum of its weights or the number of its entries, is at least `need`.
+ * need: 1 to the measure of all nonzero entries. A radix select: each pass finds one digit of the last weight. */
 static struct kept shortest_prefix(const uint64_t *weights, uint32_t n_vocab, uint64_t need, bool by_sum) {
     uint64_t found = 0;
     for (int shift = TOP_SHIFT; shift >= 0; shift -= DIGIT_BITS) {
@@ -85,7 +83,7 @@ size_t ref_sample_scratch(uint32_t n_vocab) { return n_vocab * sizeof(uint64_t);
 
 cgk_status ref_sample(const float *logits, const uint8_t *banned, uint32_t n_vocab, const cgk_sample_params *params,
                       void *scratch, cgk_sample_result *result) {
-    if (!usable(logits, n_vocab, params, scratch, result)) {
+    if (!usable(logits, n_vocab, params) || !scratch || !result) {
         return CGK_ERROR_PARAMETER;
     }
     float max = -INFINITY;

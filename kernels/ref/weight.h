@@ -1,18 +1,12 @@
-/* The weight of a logit, and the partition sum made of weights: the arithmetic that include/cgk.h states.
- * It is shared by the kernels of this tier; it knows nothing of bans or filters. */
+/* The weight of a logit and the partition sum, as include/cgk.h states them, without bans and filters. */
 #ifndef CGK_REF_WEIGHT_H
 #define CGK_REF_WEIGHT_H
 
-#include <float.h>
-#include <math.h>
-#include <stdint.h>
 #include <string.h>
 
-#include "cgk.h"
+#include "../choice.h"
 
 _Static_assert(FLT_EVAL_METHOD == 0, "float arithmetic must not be done in a wider type");
-
-#define WEIGHT_ONE (UINT64_C(1) << 40) /* of the greatest logit */
 
 /* log2(e) / temperature as a float, for temperature > 0. */
 static inline float weight_scale(double temperature) {
@@ -44,7 +38,7 @@ struct partition {
     uint64_t sum; /* of weights; exp(l - max) * 2^40 / sum is the probability of l */
 };
 
-/* Over all entries; NaN counts as -inf. sum is 0 where there is nothing else. */
+/* Over all entries; NaN counts as -inf. sum is 0 if every entry is -inf. */
 static inline struct partition partition_of(const float *logits, uint32_t n_vocab) {
     struct partition all = {-INFINITY, 0};
     for (uint32_t i = 0; i < n_vocab; i++) {

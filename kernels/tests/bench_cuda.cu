@@ -1,12 +1,12 @@
-/* Microseconds a call of the CUDA tier, and the share of the device's memory bandwidth that it reaches.
+/* Measures the CUDA tier: microseconds per call, and the share of the device's memory bandwidth that it reaches.
  *
  *   cd kernels
  *   nvcc -arch=native -O2 -fmad=false -Iinclude tests/bench_cuda.cu cuda/cgk_cuda.cu -o bench_cuda && ./bench_cuda
  *
- * Gaussian logits, 51,200 entries a row, top-p 0.95. Bytes are counted once a row, though a row is read several times,
- * the later ones from the L2 cache; between two calls the logits change places among COPIES, so that the first reading
- * is from memory. The peak is what the device says of itself; beside it the bandwidth of a plain copy, measured here
- * (bytes read and bytes written). Medians of RUNS after WARM_UP. The last line is JSON. */
+ * Gaussian logits, 51,200 entries per row, top-p 0.95. Bytes are counted once per row, although a row is read several
+ * times, after the first time from the L2 cache. Calls rotate through COPIES of the logits, so the first read is from
+ * memory. The peak is the one that the device reports; next to it is the measured bandwidth of a plain copy (bytes read
+ * and bytes written). Medians of RUNS after WARM_UP. The last line is JSON. */
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

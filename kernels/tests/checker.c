@@ -1,12 +1,12 @@
-/* The checker: every tier against the oracle (tests/oracle.h) on the same cases. Exit status 0 if all agree.
+/* The checker: compares every tier with the oracle (tests/oracle.h) on the same cases. Exit status 0 if all agree.
  *
  *   cd kernels
  *   cc -std=c11 -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=off -Iinclude \
- *      tests/checker.c dispatch.c ref/philox.c ref/sample.c ref/logprob.c -lm -o checker && ./checker
+ *      tests/checker.c dispatch.c philox.c ref/sample.c ref/logprob.c -lm -o checker && ./checker
  *
- * It checks the exported functions, whoever defines them; with -DTIERS='TIER(ref), TIER(avx2)' and the objects of those
- * tiers it checks each of them. Inputs lie in blocks of their exact size, so that AddressSanitizer sees a read or write
- * beside them. It stops after ten faults. -DSIZES=1,17,4097 is for an emulator: only these. */
+ * It checks the exported functions of whatever is linked; with -DTIERS='TIER(ref), TIER(avx2)' and the objects of those
+ * tiers it checks each of them. Inputs lie in blocks of their exact size, so that AddressSanitizer sees any access
+ * outside them. It stops after ten faults. For an emulator, -DSIZES=1,17,4097 limits the row sizes. */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@
 
 enum { FAULTS_MAX = 10 };
 
-/* Distance of a log-probability from the truth: weights are within 2e-7 of exp and cut to 2^-40; then float rounds. */
+/* Error of a log-probability: weights are within 2e-7 of exp and cut off at 2^-40; then the float rounds. */
 #define LOGPROB_ABSOLUTE 5e-7
 #define LOGPROB_RELATIVE 1.2e-7
 #define ENTROPY_ABSOLUTE 1e-5
@@ -67,7 +67,7 @@ struct row {
     const struct tier *tier;
     enum shape shape;
     uint32_t n_vocab;
-    int setting; /* index in `settings`, or a number that tells one from the other */
+    int setting; /* index in `settings`, or the number of a case */
     float *logits;
     uint8_t *banned;
 };
@@ -82,7 +82,7 @@ static void fault(const char *what, const struct row *row, double got, double wa
     }
 }
 
-static uint32_t random_word(void) { /* a stream of its own, the same in every run */
+static uint32_t random_word(void) { /* the same in every run */
     static uint32_t counter[4], words[4];
     const uint32_t key[2] = {20220325, 13474};
     if (counter[0]++ % 4 == 0) {
@@ -115,7 +115,7 @@ static void fill(const struct row *row) {
         case BOTTOM_INF: logit = word % 2 && i != row->n_vocab - 1 ? -INFINITY : logit; break;
         case FAR_APART: logit = word % 2 ? FLT_MAX : -FLT_MAX; break;
         case TWO_VALUES: logit = word % 16 ? 0.0f : 2.0f; break;
-        /* every 64th, 128th or 256th group is unlike the rest: a guess from a sample of such a row is wrong */
+        /* a few groups of entries differ from the rest: a range guessed from a sample of such a row is wrong */
         case HIGH_SPOTS: logit += i % 64 < 16 ? 4.0f : 0.0f; break;
         case LOW_SPOTS: logit -= i % 64 < 16 ? 4.0f : 0.0f; break;
         case DENORMAL: logit = (float)(word % 16) * 0x1p-149f; break;
@@ -167,7 +167,7 @@ static void check_sample(struct row *row, const uint8_t *banned, cgk_sample_para
     }
 }
 
-/* Some weights to the bit: with min-p just at the weight of an entry, or one unit above it, that entry decides. */
+/* Some weights bit for bit: a min-p equal to an entry's weight keeps it, one unit more drops it. */
 static void check_weights(struct row *row) {
     cgk_sample_params params = settings[row->setting];
     float max = -INFINITY;
@@ -211,7 +211,7 @@ static void check_logprob(const struct row *row) {
     if (rank != before) {
         fault("rank", row, rank, before);
     }
-    if (n_vocab <= 1023) { /* the oracle's way is quadratic */
+    if (n_vocab <= 1023) { /* the oracle takes quadratic time */
         double sum = 0;
         for (uint32_t i = 0; i < n_vocab; i++) {
             const double each = oracle_logprob(logits, n_vocab, i);
@@ -223,7 +223,7 @@ static void check_logprob(const struct row *row) {
     }
 }
 
-/* The best k: k times what comes next. */
+/* The k best entries, against k searches for the next one. */
 static void check_top(const struct row *row, uint32_t k) {
     int32_t *ids = malloc(k * sizeof *ids), last = -1;
     float *logprob = malloc(k * sizeof *logprob);
@@ -258,7 +258,7 @@ static void check_top(const struct row *row, uint32_t k) {
 static void check_rows(enum shape shape, uint32_t n_vocab) {
     struct row row = {tiers, shape, n_vocab, 0, malloc(n_vocab * sizeof(float)), malloc(n_vocab)};
     const int rounds = n_vocab < 100 ? 2 : 1;
-    /* The oracle sorts: of the longest rows each shape has a third of the settings. */
+    /* The oracle sorts: on the longest rows each shape is checked with a third of the settings. */
     for (row.setting = n_vocab > 5000 ? shape % 3 : 0; row.setting < SETTINGS; row.setting += n_vocab > 5000 ? 3 : 1) {
         for (int round = 0; round < rounds; round++) {
             fill(&row);

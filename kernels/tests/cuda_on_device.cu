@@ -1,7 +1,8 @@
-/* The CUDA tier as the checker calls it, computed on a GPU: host memory is copied there and back.
+/* The CUDA tier for the checker, on a GPU: host memory is copied there and back.
  *
  *   cd kernels
- *   cc -std=c11 -O2 -ffp-contract=off '-DTIERS=TIER(cuda)' -Iinclude -c tests/checker.c dispatch.c ref/[a-z]*.c
+ *   cc -std=c11 -O2 -ffp-contract=off '-DTIERS=TIER(cuda)' -Iinclude \
+ *      -c tests/checker.c dispatch.c philox.c ref/[a-z]*.c
  *   nvcc -arch=native -O2 -fmad=false -Iinclude tests/cuda_on_device.cu cuda/cgk_cuda.cu *.o -o checker && ./checker */
 #include <cstdio>
 #include <cstdlib>
@@ -19,7 +20,7 @@ void check(cudaError_t error) {
     }
 }
 
-/* Copies on the device, as long as this lives. NULL stays NULL. */
+/* Copies in device memory, freed with this object. NULL stays NULL. */
 class Copies {
 public:
     ~Copies() {
@@ -49,7 +50,7 @@ private:
     std::vector<void *> owned;
 };
 
-/* Entries to copy of a row that says it has n_vocab: none of one that will be refused. */
+/* How many entries of a row of n_vocab to copy: none if the call will be refused. */
 size_t readable(uint32_t n_vocab) { return n_vocab <= CGK_VOCAB_MAX ? n_vocab : 0; }
 
 void check_launch(cgk_status launched) {
@@ -79,7 +80,7 @@ extern "C" {
 
 size_t cuda_sample_scratch(uint32_t n_vocab) { return n_vocab * sizeof(uint64_t); }
 
-/* The row alone, and as the second of two: both must come to the same. */
+/* Samples the row alone and as the second of two rows: the results must be equal. */
 cgk_status cuda_sample(const float *logits, const uint8_t *banned, uint32_t n_vocab, const cgk_sample_params *params,
                        void *scratch, cgk_sample_result *result) {
     if (!scratch || !params || !result) { /* no scratch is needed, but cgk.h refuses NULL */

@@ -1,5 +1,5 @@
-/* The CUDA tier as the checker calls it, computed by its own source on this CPU, so that it is checked where there is
- * no GPU. tests/native/test_cuda.py has the commands. */
+/* The CUDA tier for the checker, its source compiled for this CPU, so that it can be checked without a GPU.
+ * tests/native/test_cuda.py has the commands. */
 #include "cuda_on_host.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "../cuda/score.h"
 #include "../tier.h"
 
-/* Shared memory starts with whatever was there. */
+/* Shared memory starts with arbitrary contents. */
 static struct block *dirty(void) {
     struct block *block = malloc(sizeof *block);
     memset(block, 0xA5, sizeof *block);

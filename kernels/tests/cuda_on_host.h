@@ -1,6 +1,6 @@
-/* What cuda/block.h needs of CUDA, on a CPU: the threads of a block run one after the other, phase by phase, each time
- * in another order, so that a phase whose outcome depends on the order seldom comes out the same.
- * What this cannot show: two threads of one phase that write one place at once; and speed. */
+/* The parts of CUDA that cuda/block.h needs, on a CPU: the threads of a block run one after the other, phase by phase,
+ * each time in another order, so that a result that depends on the order rarely stays the same.
+ * It does not detect two threads of one phase that write to one place. */
 #ifndef CGK_TESTS_CUDA_ON_HOST_H
 #define CGK_TESTS_CUDA_ON_HOST_H
 
@@ -10,7 +10,7 @@
 
 #define DEVICE static inline
 
-/* An odd multiplier goes through all of the THREADS, a power of two. */
+/* An odd step visits all THREADS, a power of two. */
 #define each_thread(t) \
     for (uint32_t turn_ = 0, order_ = host_phase++, t = order_ % THREADS; turn_ < THREADS; \
          turn_++, t = (t + 2 * order_ + 1) % THREADS)
@@ -38,7 +38,5 @@ static inline uint32_t __float_as_uint(float value) {
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
-
-static inline uint64_t __umul64hi(uint64_t a, uint64_t b) { return (uint64_t)((unsigned __int128)a * b >> 64); }
 
 #endif

@@ -1,12 +1,12 @@
-/* The checker of cgk_draft: the index against a scan of the whole sequence, on random appends, truncations and
+/* The checker of cgk_draft: compares the index with a scan of the whole sequence, on random appends, truncations and
  * proposals. Exit status 0 if all agree.
  *
  *   cd kernels
  *   cc -std=c11 -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -Iinclude \
- *      tests/draft_checker.c ref/draft.c ref/philox.c -o draft_checker && ./draft_checker
+ *      tests/draft_checker.c draft.c philox.c -o draft_checker && ./draft_checker
  *
- * The index and the proposals lie in blocks of their exact size, so that AddressSanitizer sees a read or write beside
- * them. Alphabets of few tokens make matches of every length; of many, none. */
+ * The index and the proposals lie in blocks of their exact size, so that AddressSanitizer sees any access outside them.
+ * Small alphabets make matches of every length; large ones make none. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static void fault(const char *what, uint32_t capacity, uint32_t step, long got, 
     }
 }
 
-static uint32_t random_below(uint32_t bound) { /* a stream of its own, the same in every run */
+static uint32_t random_below(uint32_t bound) { /* the same in every run */
     static uint32_t counter[4];
     const uint32_t key[2] = {2023, 15};
     uint32_t words[4];
@@ -33,7 +33,7 @@ static uint32_t random_below(uint32_t bound) { /* a stream of its own, the same 
     return words[0] % bound;
 }
 
-/* How far the tokens before `place` and before `length` agree, going backwards, at most `bound`. */
+/* On how many tokens the sequence before `place` and before `length` agrees, backwards, up to `bound`. */
 static uint32_t agreement(const int32_t *tokens, uint32_t place, uint32_t length, uint32_t bound) {
     uint32_t n = 0;
     while (n < bound && n < place && tokens[place - n - 1] == tokens[length - n - 1]) {
@@ -42,7 +42,7 @@ static uint32_t agreement(const int32_t *tokens, uint32_t place, uint32_t length
     return n;
 }
 
-/* The last place before `length` that ends with the same n tokens; 0 if there is none. */
+/* The last place before `length` that ends with the same n tokens; 0 if none does. */
 static uint32_t place_by_scan(const int32_t *tokens, uint32_t length, uint32_t n) {
     for (uint32_t place = length; place-- > n;) {
         if (agreement(tokens, place, length, n) == n) {
@@ -98,7 +98,7 @@ static void check_walk(const uint32_t shape[3], uint32_t alphabet) {
             for (uint32_t i = 0; i < n; i++) {
                 sequence[length + i] = (int32_t)(random_below(alphabet) * 0x10001u - 3u);
             }
-            uint32_t matched; /* proposals of nothing */
+            uint32_t matched; /* cgk_draft_step proposes 0 tokens */
             const cgk_status status = step % 2 ? cgk_draft_append(draft, sequence + length, n)
                                                : cgk_draft_step(draft, sequence + length, n, 0, NULL, &matched);
             if (status != CGK_OK) {

@@ -1,5 +1,5 @@
-/* What include/cgk.h says, written a second time and as plainly as possible: sorts, long sums, no tricks.
- * It shares no code with the kernels, so that a mistake in theirs is not repeated here. */
+/* include/cgk.h implemented a second time, as plainly as possible: sorts, long sums, no tricks.
+ * It shares no code with the kernels, so it does not repeat their mistakes. */
 #ifndef CGK_TESTS_ORACLE_H
 #define CGK_TESTS_ORACLE_H
 
@@ -58,7 +58,7 @@ static uint64_t oracle_scaled(uint64_t r, uint64_t total) {
     return high;
 }
 
-/* ln of the probability of logits[token], by libm's exp in double: not the kernels' bits, but the truth. */
+/* ln of the probability of logits[token], by libm's exp in double: more accurate than the kernels. */
 static double oracle_logprob(const float *logits, uint32_t n_vocab, uint32_t token) {
     double max = -INFINITY, sum = 0;
     for (uint32_t i = 0; i < n_vocab; i++) {

@@ -174,7 +174,7 @@ def test_presets_and_what_overrides_them(here: Path, tiny_model: Path) -> None:
         (["--judge", "none.jsonl"], "none.jsonl does not exist"),
         (["--judge", "a", "--generate", "b"], "--output, --generate and --judge name one file each"),
         (["--preset", "papr"], "no preset 'papr', did you mean paper?"),
-        (["-t", "nan"], "temperature is nan, must be 0 or more"),
+        (["-t", "nan"], "temperature must be 0 or more, but is nan"),
         (["-n", "0"], "'0' is less than 1"),
         (["--data", "none"], "none does not exist"),
         (["--shard", "0/3"], "invalid value '0/3' for --shard; use 1/3, 2/3 and 3/3 for three shards"),

@@ -123,7 +123,7 @@ def test_two_at_once_are_one_build_and_one_wait(surroundings: dict[str, str], sc
             [sys.executable, str(SCRIPT)], env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert waiting.stderr is not None
-        assert "waiting for it" in waiting.stderr.readline()
+        assert "waiting for another build" in waiting.stderr.readline()
         time.sleep(0.1)
         assert waiting.poll() is None
     out, _ = waiting.communicate(timeout=PATIENCE_S)
@@ -133,7 +133,7 @@ def test_two_at_once_are_one_build_and_one_wait(surroundings: dict[str, str], sc
 def test_a_missing_compiler_is_one_line(surroundings: dict[str, str]) -> None:
     failed = run(surroundings | {"CXX": "no-such-compiler"})
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert failed.stderr == "no-such-compiler: no such compiler; install one, or set CXX\n"
+    assert failed.stderr == "compiler not found: no-such-compiler; install one, or set CXX\n"
 
 
 def test_steps_are_read_as_ninja_and_make_write_them(script: ModuleType) -> None:

@@ -25,11 +25,11 @@ BREAKS = {
     "ties go to the higher id": ("ref/sample.c", "if (logits[i] > max)", "if (logits[i] >= max)"),
     "the nucleus is short": ("ref/sample.c", "while (measure[digit] < need)", "while (measure[digit] < need - 1)"),
     "one tie too many": ("ref/sample.c", "(need + each - 1) / each", "need / each + 1"),
-    "top-p of the wrong total": ("ref/choice.h", "(double)all)", "(double)all * 0.999)"),
+    "top-p of the wrong total": ("choice.h", "(double)all)", "(double)all * 0.999)"),
     "min-p is strict": ("ref/sample.c", "{least - 1, 0}", "{least, 0}"),
     "a banned token weighs": ("ref/sample.c", "banned && banned[i] ? 0 : weight", "weight"),
-    "the draw has no candidate": ("ref/choice.h", "{params->index, params->candidate", "{params->index, 0"),
-    "half a product is lost": ("ref/choice.h", "a1 * b0 + (a0 * b0 >> 32)", "(a0 * b0 >> 32)"),
+    "the draw has no candidate": ("choice.h", "{params->index, params->candidate", "{params->index, 0"),
+    "half a product is lost": ("choice.h", "a1 * b0 + (a0 * b0 >> 32)", "(a0 * b0 >> 32)"),
     "a coefficient in its fourth digit": ("ref/weight.h", "0x1.5bba14p-10f", "0x1.5bca14p-10f"),
     "weights are rounded": ("ref/weight.h", "(uint64_t)(int64_t)(p * power)", "(uint64_t)llrintf(p * power)"),
     "NaN passes": ("ref/sample.c", "if (isnan(logits[i]))", "if (false)"),
@@ -40,9 +40,9 @@ BREAKS = {
     "vector weights are rounded": ("cpu/row.h", "whole((floats)((words)p + power.n))", "(floats)((words)p + power.n)"),
     "sums of vectors pass 32 bits": ("cpu/row.h", "SUM_VECTORS_MAX = 2048", "SUM_VECTORS_MAX = 1 << 20"),
     "a tile's end is lost": ("cpu/weigh.h", "i < start + TILE_ENTRIES; i", "i < start + TILE_ENTRIES - LANES; i"),
-    "weights end too early": ("cpu/weigh.h", "(row - max) * scale > -41.0f", "(row - max) * scale > -30.0f"),
+    "weights end too early": ("cpu/weigh.h", "(row - max) * scale > (float)WEIGHT_END", "(row - max) * scale > -30.0f"),
     "a list of few bans nothing": ("cpu/weigh.h", "may &= ~banned_at(banned, work->n, i)", "(void)banned"),
-    "few weights end too early": ("cpu/weigh.h", "i) - max) * scale > -41.0f", "i) - max) * scale > -20.0f"),
+    "few weights end too early": ("cpu/weigh.h", "i) - max) * scale > (float)WEIGHT_END", "i) - max) * scale > -20.0f"),
     "ties of few do not end": ("cpu/sample.c", "ties -= tie;", ""),
     "a vector bans nothing": ("cpu/weigh.h", "weighs &= ~banned_at(banned, work->n, i)", "(void)banned"),
     "a guess is believed": ("cpu/select.h", "found = above < need && need - above <=", "found = need + above == 0 ||"),
@@ -71,7 +71,8 @@ def build(
     flags = (*flags, f"-I{kernels / 'include'}")
     names = ", ".join(f"TIER({tier})" for tier in tiers)
     objects = {"checker": ["tests/checker.c", f"-DTIERS={names}"], "dispatch": ["dispatch.c", *sanitizers]}
-    for name in ("sample", "logprob", "philox"):
+    objects["philox"] = ["philox.c", *sanitizers]
+    for name in ("sample", "logprob"):
         objects[f"ref-{name}"] = [f"ref/{name}.c", *sanitizers]
     for tier in set(tiers) - {"ref"}:
         size, needed, special = TIERS[tier]

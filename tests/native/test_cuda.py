@@ -39,7 +39,8 @@ BREAKS = {
 
 def objects(compiler: str, kernels: Path, folder: Path, tiers: str, *more: str) -> list[str]:
     """The checker of those tiers, all but the CUDA tier itself: object files."""
-    sources = [kernels / "tests" / "checker.c", kernels / "dispatch.c", *sorted((kernels / "ref").glob("*.c"))]
+    own = [kernels / name for name in ("tests/checker.c", "dispatch.c", "philox.c")]
+    sources = [*own, *sorted((kernels / "ref").glob("*.c"))]
     flags = [*FLAGS, *more, f"-DTIERS={tiers}", f"-I{kernels / 'include'}"]
     subprocess.run([compiler, *flags, "-c", *map(str, sources)], cwd=folder, check=True, capture_output=True)
     return [str(folder / f"{source.stem}.o") for source in sources]

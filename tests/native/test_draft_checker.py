@@ -31,7 +31,7 @@ BREAKS = {
 
 
 def build(compiler: str, kernels: Path, target: Path, source: Path, *flags: str) -> Path:
-    sources = [kernels / "tests" / "draft_checker.c", source, kernels / "ref" / "philox.c"]
+    sources = [kernels / "tests" / "draft_checker.c", source, kernels / "philox.c"]
     command = [compiler, *FLAGS, *flags, f"-I{kernels / 'include'}", *map(str, sources), "-o", str(target)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return target
@@ -39,7 +39,7 @@ def build(compiler: str, kernels: Path, target: Path, source: Path, *flags: str)
 
 def test_the_index_agrees_with_a_scan_under_sanitizers(compiler: str, kernels: Path, tmp_path: Path) -> None:
     try:
-        checker = build(compiler, kernels, tmp_path / "checker", kernels / "ref" / "draft.c", *SANITIZERS)
+        checker = build(compiler, kernels, tmp_path / "checker", kernels / "draft.c", *SANITIZERS)
     except subprocess.CalledProcessError as error:
         if "sanitize" not in error.stderr and "asan" not in error.stderr:
             pytest.fail(error.stderr)
@@ -52,7 +52,7 @@ def test_the_index_agrees_with_a_scan_under_sanitizers(compiler: str, kernels: P
 @pytest.mark.parametrize("what", BREAKS)
 def test_a_broken_index_fails(what: str, compiler: str, kernels: Path, tmp_path: Path) -> None:
     before, after = BREAKS[what]
-    text = (kernels / "ref" / "draft.c").read_text()
+    text = (kernels / "draft.c").read_text()
     assert text.count(before) == 1, f"{what}: the line to break is not there any more"
     source = tmp_path / "draft.c"
     source.write_text(text.replace(before, after))

@@ -14,8 +14,6 @@ import pytest
 from cgcli.native.interrupt import interruptible
 from tests.support.patience import PATIENCE_S
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no sigaction on Windows")
-
 
 def press() -> None:
     os.kill(os.getpid(), signal.SIGINT)

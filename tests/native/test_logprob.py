@@ -68,7 +68,7 @@ def test_rows_without_a_distribution_are_refused(row: list[float]) -> None:
         logprob(logits[1].ctypes.data, 2, 0)
     with pytest.raises(CgcliError, match="one of 2 tokens"):
         details(logits.ctypes.data, 2, [0, 1])
-    with pytest.raises(CgcliError, match="1 most probable"):
+    with pytest.raises(CgcliError, match="rank 1 tokens"):
         top(logits[1].ctypes.data, 2, 1)
 
 
@@ -82,5 +82,5 @@ def test_an_id_outside_the_vocabulary_is_refused() -> None:
 @pytest.mark.parametrize("k", [0, 3])
 def test_more_or_less_than_there_is_is_refused(k: int) -> None:
     row = (ctypes.c_float * 2)(0, 0)
-    with pytest.raises(CgcliError, match=f"{k} most probable"):
+    with pytest.raises(CgcliError, match=f"rank {k} tokens"):
         top(ctypes.addressof(row), 2, k)

@@ -186,7 +186,7 @@ def test_a_sampler_follows_a_change_of_settings() -> None:
 
 @pytest.mark.parametrize(
     ("logits", "reason"),
-    [([0.0, np.nan], "not a number"), ([-np.inf, -np.inf], "no token is left")],
+    [([0.0, np.nan], "not a number"), ([-np.inf, -np.inf], "no token left")],
 )
 def test_rows_without_a_choice_are_refused(logits: list[float], reason: str) -> None:
     with pytest.raises(CgcliError, match=reason):
@@ -205,7 +205,7 @@ def test_a_banned_nan_is_no_harm() -> None:
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(values: dict[str, Any]) -> None:
     name, value = next(iter(values.items()))
-    with pytest.raises(UsageError, match=f"{name.replace('_', '-')} is {value}"):
+    with pytest.raises(UsageError, match=f"{name.replace('_', '-')} must be .*, but is {value}"):
         Sampling(**values)
 
 

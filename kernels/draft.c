@@ -1,10 +1,10 @@
-/* cgk_draft in plain C: an index of n-grams that grows and shrinks at its end, as include/cgk.h states it.
+/* cgk_draft: an index of n-grams that grows and shrinks at its end, as include/cgk.h states it.
  *
- * A place in the sequence is the number of tokens before it: an n-gram that ends at place p is followed by token p, and
- * 0 is no place. For each n there are two arrays of places: `last`, a hash table (open addressing, linear probing) with
- * the last place of each n-gram, and `before`, which has for every place the one where the same n-gram stood before it.
- * An append writes one entry of each. A truncation takes the appends back, the latest first, so that the table is again
- * what it was and needs no tombstones. A proposal reads `before` and hashes nothing. */
+ * A place in the sequence is the number of tokens before it: token p follows an n-gram that ends at place p. 0 means no
+ * place. Each n has two arrays of places: `last`, a hash table (open addressing, linear probing) with the last place
+ * of each n-gram, and `before`, with the previous place of the same n-gram for every place. An append writes one entry
+ * of each. A truncation undoes appends, the latest first, which leaves the table as it was, without tombstones. A
+ * proposal reads `before` and hashes nothing. */
 #include <string.h>
 
 #include "cgk.h"
@@ -12,7 +12,7 @@
 struct cgk_draft {
     uint32_t capacity, length; /* tokens */
     uint32_t shortest, longest;
-    uint32_t slot_bits; /* a table has 2^slot_bits slots, and at most half of them are taken */
+    uint32_t slot_bits; /* a table has 2^slot_bits slots, at most half of them used */
     uint32_t memory[];  /* tokens [capacity], then for each n: last [2^slot_bits], before [capacity] */
 };
 
@@ -29,7 +29,7 @@ static struct table table_of(cgk_draft *draft, uint32_t n) {
     return (struct table){last, last + ((size_t)1 << draft->slot_bits)};
 }
 
-/* Where `last` has the n-gram that ends the sequence, or the free slot where it belongs. */
+/* The slot of `last` that has the n-gram at the sequence's end, or the free slot where it belongs. */
 static uint32_t *slot_of(cgk_draft *draft, uint32_t *last, uint32_t n) {
     const uint32_t *ngram = draft->memory + draft->length - n;
     uint64_t hash = 0;
