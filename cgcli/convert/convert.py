@@ -68,8 +68,7 @@ def convert(
     CgcliError if the disk is full. `target` is then unchanged.
     """
     from cgcli.engine.gguf import read_header
-    from cgcli.engine.model import QUANTS
-    from cgcli.engine.quantizing import quantize
+    from cgcli.engine.quantize import QUANTS, quantize
 
     if quant not in QUANTS:
         raise UsageError(f"unknown quant {quant!r}", hint=f"choose one of {', '.join(QUANTS)}")

@@ -7,6 +7,7 @@ measures more than once it measures in turn; numbers are medians. It prints noth
 from __future__ import annotations
 
 import statistics
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from cgcli.core.errors import Interrupted
 from cgcli.core.machine import peak_bytes
 from cgcli.core.progress import Progress
 from cgcli.engine import pass_costs
-from cgcli.engine.bandwidth import bytes_per_s
 from cgcli.engine.detokenizer import Detokenizer
 from cgcli.engine.drafting import PassCosts, by_ngrams
 from cgcli.engine.engine import LlamaEngine
@@ -35,6 +35,7 @@ TEXT = Path(__file__).with_name("bench.txt")
 PREFILL = 512  # tokens
 CONTEXT = 128  # tokens before a completion
 GUESSED_CONTEXT = 256  # where guesses come from, and where passes of several rows are timed
+BUFFER_BYTES = 1 << 28  # read to measure the memory's bandwidth; larger than any processor cache
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,7 @@ class _Measuring:
 
     def limit(self, tokens_per_s: float) -> Limit:
         model = self.engine.model
-        bandwidth = bytes_per_s(self.engine.threads)
+        bandwidth = memory_bandwidth(self.engine.threads)
         cells = min(CONTEXT, self.longest) + self.effort.tokens / 2  # on average
         each = weight_bytes(model.header.tensors.values()) + cells * model.cell_bytes
         return Limit(bandwidth, each, each * tokens_per_s / bandwidth)
@@ -278,6 +279,24 @@ def weight_bytes(tensors: Iterable[Tensor]) -> int:
     sizes = {tensor.name: tensor.size for tensor in tensors}
     embeddings = sizes["token_embd.weight"] if "output.weight" in sizes else 0
     return sum(sizes.values()) - embeddings
+
+
+def memory_bandwidth(threads: int, *, buffer_bytes: int = BUFFER_BYTES, rounds: int = 6) -> float:
+    """Bytes per second that so many threads read together: the best of some rounds, since others are disturbed."""
+    import numpy as np
+
+    # The maximum: of NumPy's reductions it takes the fewest instructions per byte, and it lets other threads run.
+    parts = np.array_split(np.ones(buffer_bytes, np.uint8), threads)
+    best = float("inf")
+    for _ in range(rounds):
+        readers = [threading.Thread(target=np.max, args=(part,)) for part in parts]
+        started = time.perf_counter()
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        best = min(best, time.perf_counter() - started)
+    return buffer_bytes / best
 
 
 def _median(rounds: Sequence[Together]) -> Together:

@@ -109,7 +109,7 @@ class Context:
     def run(self, rows: Sequence[Row]) -> bool:
         """One pass over the weights with 1 to `n_batch` rows, those of a sequence in order and next to each other.
 
-        Returns False where the abort callback stopped it (the cache then has some of it: see `length`).
+        Returns False if the abort callback stopped it; the cache may then have some of it.
         """
         batch = self._batch
         for i, (token, position, sequence, wanted) in enumerate(rows):
@@ -152,10 +152,6 @@ class Context:
         if address is None:
             raise IndexError(f"no logits at {index}: it was not wanted of the last pass")
         return address
-
-    def length(self, sequence: int = 0) -> int:
-        """Tokens of a sequence in the cache."""
-        return int(library().api.llama_memory_seq_pos_max(self.memory, sequence)) + 1
 
     def copy(self, source: int, target: int, start: int, end: int) -> None:
         """Let the cells of positions start to end - 1 of one sequence be another's, too.

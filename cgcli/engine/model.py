@@ -1,7 +1,6 @@
-"""The boundary to llama.cpp: models and their quantization.
+"""The weights and vocabulary of a GGUF file: loads it, and turns bytes into token ids and back.
 
-It loads a GGUF, turns bytes into token ids and back. It knows nothing of passes over the weights (see `context`), and
-reaches llama.cpp through `binding`, the one file that imports its package.
+Passes over the weights are in `context`.
 """
 
 from __future__ import annotations
@@ -16,10 +15,6 @@ from typing import Any, Self
 from cgcli.core.errors import Interrupted, ModelFileError, UsageError
 from cgcli.engine.binding import gpu_devices, library
 from cgcli.engine.gguf import Header, read_header
-
-# llama_ftype of every quantization that cgcli stores, smallest loss first.
-FTYPES = {"f16": 1, "q8_0": 7, "q6_k": 18, "q5_k_m": 17, "q4_k_m": 15, "q4_0": 2}
-QUANTS: tuple[str, ...] = tuple(FTYPES)
 
 
 def readable(text: bytes) -> bytes:
@@ -151,22 +146,6 @@ class Model:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def quantize(source: Path, target: Path, quant: str, *, threads: int, allow_requantize: bool = False) -> None:
-    """Write `source`, an f16 or f32 GGUF, to `target` with its matrices quantized as `quant` (one of QUANTS).
-
-    allow_requantize: let the source be quantized already. Raises ModelFileError where llama.cpp refuses.
-    """
-    lib = library()
-    params = lib.api.llama_model_quantize_default_params()
-    params.ftype = FTYPES[quant]
-    params.nthread = threads
-    params.allow_requantize = allow_requantize
-    read_header(source)
-    lib.errors.clear()
-    if lib.api.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(params)) != 0:
-        raise ModelFileError(f"{source}: cannot be quantized to {quant}: {lib.last_error('llama.cpp refused')}")
 
 
 def _layers_that_fit(header: Header, path: Path, devices: list[tuple[str, int, int]]) -> int:

@@ -267,7 +267,7 @@ class _Pull:
 
     def requantize(self, original: Path, target: Path, quant: str) -> None:
         from cgcli.core.machine import thread_count
-        from cgcli.engine.quantizing import quantize
+        from cgcli.engine.quantize import quantize
 
         with self.progress.task(f"quantizing to {quant}", None, unit="steps"):
             quantize(original, target, quant, threads=thread_count(), allow_requantize=True)

@@ -12,7 +12,6 @@ from cgcli.core.errors import CgcliError, Interrupted
 from cgcli.core.progress import Silent
 from cgcli.engine import bench as bench_module
 from cgcli.engine import pass_costs
-from cgcli.engine.bandwidth import bytes_per_s
 from cgcli.engine.bench import QUICK, Bench, _Measuring, bench, weight_bytes
 from cgcli.engine.drafting import PassCosts
 from cgcli.engine.engine import LlamaEngine
@@ -25,7 +24,7 @@ BRIEF = replace(QUICK, rounds=1, tokens=8, streams=(1, 3), pass_rounds=3, texts=
 
 @pytest.fixture
 def measured(tiny_model: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(bench_module, "bytes_per_s", lambda threads: 1e9 * threads)
+    monkeypatch.setattr(bench_module, "memory_bandwidth", lambda threads: 1e9 * threads)
     return bench(tiny_model, BRIEF, interrupt=interrupt, progress=Silent(), threads=1)
 
 
@@ -78,7 +77,7 @@ def test_ctrl_c_ends_it(tiny_model: Path, interrupt: Interrupt) -> None:
 
 
 def test_memory_is_read_at_a_possible_speed() -> None:
-    assert 1e8 < bytes_per_s(1, buffer=1 << 24, turns=2) < 1e13
+    assert 1e8 < bench_module.memory_bandwidth(1, buffer_bytes=1 << 24, rounds=2) < 1e13
 
 
 def test_costs_of_passes_never_fall_and_leave_the_cache_as_it_was(tiny_model: Path, interrupt: Interrupt) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.engine.drafting import MAX_DRAFT, NgramDrafter, PassCosts, Prospect, Rate, allot
 from cgcli.engine.engine import LlamaEngine
-from cgcli.engine.model import QUANTS
+from cgcli.engine.quantize import QUANTS
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from cgcli.engine.model import QUANTS, quantize
+from cgcli.engine.quantize import QUANTS, quantize_here
 from tests.conftest import REPOSITORY
 from tests.tiny_model import write_tiny_model
 
 
 def ways(models: Sequence[Path], contexts: list[str], max_tokens: int, fresh: int) -> list[dict[str, Any]]:
     given = json.dumps({"contexts": contexts, "max_tokens": max_tokens, "fresh": fresh})
-    command = [sys.executable, "-m", "tests.engine.exact_texts", *map(str, models)]
+    command = [sys.executable, "-m", "tests.engine.exact_completions", *map(str, models)]
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=True, cwd=REPOSITORY)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -46,7 +46,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     source = write_tiny_model(folder / "f16.gguf", width=256)
     for quant in QUANTS:
         if quant != "f16":
-            quantize(source, folder / f"{quant}.gguf", quant, threads=2)
+            quantize_here(source, folder / f"{quant}.gguf", quant, threads=2)
     return [folder / f"{quant}.gguf" for quant in QUANTS]
 
 

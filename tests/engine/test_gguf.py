@@ -44,7 +44,7 @@ def load_all(paths: list[Path]) -> dict[Path, str]:
     outcome: dict[Path, str] = {}
     environment = os.environ | {"GGML_NO_BACKTRACE": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     run = subprocess.run(
-        [sys.executable, Path(__file__).with_name("load_many.py")],
+        [sys.executable, Path(__file__).with_name("load_each_gguf.py")],
         input="".join(f"{path}\n" for path in paths), capture_output=True, text=True, timeout=PATIENCE_S, check=False,
         env=environment,
     )  # fmt: skip

@@ -25,6 +25,7 @@ from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Sampling
+from tests.engine.test_cache import llama_length
 
 CELLS, PLACES = 512, 4
 Operation = tuple[str, int, int]
@@ -83,7 +84,7 @@ class Play:
         numbers = [branch.sequence for branch in self.cache.branches]
         assert len(set(numbers)) == len(numbers)
         for branch in self.cache.branches:
-            assert self.cache.context.length(branch.sequence) == len(branch.tokens)
+            assert llama_length(self.cache.context, branch.sequence) == len(branch.tokens)
 
     def read(self, which: int, size: int) -> None:
         """A context that begins like some branch, then a live one on it."""
@@ -157,7 +158,7 @@ def test_places_between_others_are_filled_by_the_last(cache: SeparateCache) -> N
     cache.release(third)
     assert cache.pass_order([second, fourth]) == [1, 0]
     assert (fourth.sequence, second.sequence) == (0, 1)
-    assert cache.context.length(0) == 3 and cache.context.length(3) == 0
+    assert llama_length(cache.context, 0) == 3 and llama_length(cache.context, 3) == 0
     assert first not in cache.branches and third in cache.branches  # one gave up its place, the other is idle
     assert cache.place(trunk, 2).sequence == 2
 

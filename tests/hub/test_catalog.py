@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cgcli.core.errors import ModelNotFound, UsageError
-from cgcli.engine.model import QUANTS as ENGINE_QUANTS
+from cgcli.engine.quantize import QUANTS as ENGINE_QUANTS
 from cgcli.hub.catalog import Card, check_quant, load_catalog, parse_catalog
 from cgcli.hub.sizes import QUANTS, cache_bytes, parameters, weight_bytes
 

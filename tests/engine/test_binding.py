@@ -10,7 +10,7 @@ import numpy as np
 
 from cgcli.engine.binding import system_info
 from cgcli.engine.context import Context
-from cgcli.engine.model import Model, quantize
+from cgcli.engine.model import Model
 from tests.support.patience import PATIENCE_S
 
 # A window larger than the one it was trained on makes llama.cpp warn.
@@ -57,13 +57,6 @@ def test_capture_sees_every_row_of_the_named_tensors_only(tiny_model: Path) -> N
     ):
         context.decode(model.tokenize(b"abcde"), outputs=range(5))
     assert seen == {"l_out-1": (5, 64)}
-
-
-def test_a_quantized_copy_runs_and_says_what_it_is(tiny_model: Path, tmp_path: Path) -> None:
-    target = tmp_path / "q.gguf"
-    quantize(tiny_model, target, "q8_0", threads=1)
-    with Model.load(target) as model:
-        assert model.header.quant == "q8_0" and model.n_vocab == 264
 
 
 def test_system_info_names_a_back_end() -> None:

@@ -1,6 +1,6 @@
 """Completes the same requests in several ways with `exact`, and prints, a line of JSON a model, how they came out.
 
-    python -m tests.engine.exact_texts MODEL… < given.json
+    python -m tests.engine.exact_completions MODEL… < given.json
 
 A process of its own, since ggml reads what `exact` sets once a process. Ways: `apart`, one after the other without
 guesses; `together`, in one batch with guesses; `alone`, some of them each in an empty cache, None for the others.

@@ -12,7 +12,8 @@ import pytest
 
 from cgcli.core.errors import ModelFileError
 from cgcli.engine.gguf import read_header
-from cgcli.engine.quantizing import quantize
+from cgcli.engine.model import Model
+from cgcli.engine.quantize import quantize, quantize_here
 from tests.support.patience import PATIENCE_S, eventually
 
 
@@ -20,6 +21,13 @@ def test_the_target_is_the_quantized_model(tiny_model: Path, tmp_path: Path) -> 
     target = tmp_path / "q.gguf"
     quantize(tiny_model, target, "q8_0", threads=1)
     assert read_header(target).quant == "q8_0"
+
+
+def test_a_quantized_copy_runs_and_says_what_it_is(tiny_model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "q.gguf"
+    quantize_here(tiny_model, target, "q8_0", threads=1)
+    with Model.load(target) as model:
+        assert model.header.quant == "q8_0" and model.n_vocab == 264
 
 
 def test_a_refusal_is_one_line_and_model_file(tmp_path: Path) -> None:
@@ -30,7 +38,7 @@ def test_a_refusal_is_one_line_and_model_file(tmp_path: Path) -> None:
 
 
 QUANTIZE = (
-    "import sys; from pathlib import Path; from cgcli.engine.quantizing import quantize\n"
+    "import sys; from pathlib import Path; from cgcli.engine.quantize import quantize\n"
     "print('begun', flush=True)\n"
     "quantize(Path(sys.argv[1]), Path(sys.argv[2]), 'q4_k_m', threads=1, allow_requantize=True)"
 )
