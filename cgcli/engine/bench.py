@@ -1,7 +1,7 @@
-"""What a model does on this machine: rates, what wider passes cost, what guesses are worth, how near the limit it is.
+"""Measures a model on this machine: speeds, costs of wider passes, the gain from guesses, the share of the limit.
 
-It continues a fixed text, Python source, with the paper's sampling, and no end of text ends a completion. What it
-measures more than once it measures in turn; numbers are medians. It prints nothing.
+It continues a fixed text, Python source, with the paper's sampling; an end-of-text token does not end a completion.
+Repeated measurements are made in turn, and numbers are medians. It prints nothing.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Draw, Sampled, Sampler, Sampling
 
 TEXT = Path(__file__).with_name("bench.txt")
-"""Never changed, so that the numbers of two versions compare."""
+"""Never change it: the numbers of two versions must be comparable."""
 PREFILL = 512  # tokens
 CONTEXT = 128  # tokens before a completion
-GUESSED_CONTEXT = 256  # where guesses come from, and where passes of several rows are timed
+GUESSED_CONTEXT = 256  # tokens that guesses come from, and after which wide passes are timed
 BUFFER_BYTES = 1 << 28  # read to measure the memory's bandwidth; larger than any processor cache
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured. tokens: of each completion; streams: how many are drawn together; texts: for guesses."""
+    """How much is measured."""
 
     rounds: int
-    tokens: int
-    streams: tuple[int, ...]
+    tokens: int  # of each completion
+    streams: tuple[int, ...]  # numbers of streams to draw together
     pass_rounds: int
-    texts: int
-    guessed_tokens: int
+    texts: int  # to measure guesses on
+    guessed_tokens: int  # of each completion with guesses
 
 
 FULL = Effort(rounds=3, tokens=24, streams=(1, 2, 4, 8, 16, 32), pass_rounds=11, texts=6, guessed_tokens=96)
@@ -56,58 +56,50 @@ QUICK = Effort(rounds=2, tokens=16, streams=(1, 4, 16), pass_rounds=5, texts=2, 
 
 @dataclass(frozen=True)
 class Together:
-    """So many streams drawn together. tokens_per_s: of all; sampler_share: of the time of a step, 0 to 1."""
+    """Streams drawn together."""
 
     streams: int
-    tokens_per_s: float
-    sampler_share: float
+    tokens_per_s: float  # of all of them
+    sampler_share: float  # of the decoding time, 0 to 1
 
 
 @dataclass(frozen=True)
 class Guessing:
-    """A single stream with guesses from its own text. speedup: times the tokens a second that it has without;
-    acceptance: share of the guesses that came true, None where none was made."""
+    """A single stream with guesses from its own text."""
 
-    speedup: float
+    speedup: float  # in tokens/s, relative to the same stream without guesses
     tokens_per_pass: float
-    acceptance: float | None
+    acceptance: float | None  # share of the guesses that were accepted; None without guesses
 
 
 @dataclass(frozen=True)
 class Limit:
-    """How near a single stream is to what memory allows: all weights and its cache are read for every token.
+    """The limit that memory sets to a single stream: each token reads all weights and the stream's cache."""
 
-    bandwidth: bytes that the threads read a second; bytes_per_token; share: 0 to 1.
-    """
-
-    bandwidth: float
+    bandwidth: float  # bytes/s that the threads can read
     bytes_per_token: float
-    share: float
+    share: float  # of the limit that the stream reaches, 0 to 1
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What was measured. load_s: of a file that the system has in memory; together: a single stream first.
-
-    pass_costs: of passes by their rows, in passes of one row. Those and guessing are None for a model that cannot take
-    tokens back, limit where a GPU has a part of it, peak_bytes where the system does not tell.
-    """
+    """The results."""
 
     quant: str
     threads: int
     gpu_layers: int
-    load_s: float
+    load_s: float  # with the file in the system's cache
     prefill_tokens: int
     prefill_tokens_per_s: float
-    together: tuple[Together, ...]
-    pass_costs: PassCosts | None
-    guessing: Guessing | None
-    peak_bytes: int | None
-    limit: Limit | None
+    together: tuple[Together, ...]  # a single stream first
+    pass_costs: PassCosts | None  # None for a recurrent model
+    guessing: Guessing | None  # None for a recurrent model
+    peak_bytes: int | None  # None if the system does not report it
+    limit: Limit | None  # None if layers are on a GPU
 
     @property
     def decode_tokens_per_s(self) -> float:
-        """Of a single stream without guesses."""
+        """Speed of a single stream without guesses."""
         return self.together[0].tokens_per_s
 
 
@@ -120,16 +112,15 @@ def bench(
     threads: int | None = None,
     gpu_layers: int | None = None,
 ) -> Bench:
-    """Measure the model in a file. Raises Interrupted after Ctrl-C, and what loading a model does."""
-    LlamaEngine(
-        path, interrupt=interrupt, threads=threads, gpu_layers=gpu_layers
-    ).close()  # the system then has the file
+    """Measure the model in a file. Raises Interrupted after Ctrl-C, and errors of loading a model."""
+    # The first load brings the file into the system's cache.
+    LlamaEngine(path, interrupt=interrupt, threads=threads, gpu_layers=gpu_layers).close()
     with LlamaEngine(path, interrupt=interrupt, threads=threads, gpu_layers=gpu_layers) as engine:
         return _Measuring(engine, effort, interrupt, progress).everything()
 
 
 class _TimedSampler(Sampler):
-    """seconds: spent so far."""
+    """A sampler that adds up its time."""
 
     seconds = 0.0
 
@@ -142,15 +133,13 @@ class _TimedSampler(Sampler):
 
 @dataclass(frozen=True)
 class _Drawn:
-    """tokens_per_s: after each stream's first token, which came with its context."""
-
     timings: Timings
-    tokens_per_s: float
-    sampler_share: float
+    tokens_per_s: float  # without each stream's first token, which the prefill gave
+    sampler_share: float  # of the decoding time
 
 
 class _Measuring:
-    """An engine's model and cache under measurement."""
+    """Measures an engine's model, on its cache."""
 
     def __init__(self, engine: LlamaEngine, effort: Effort, interrupt: Interrupt, progress: Progress) -> None:
         self.engine = engine
@@ -160,7 +149,7 @@ class _Measuring:
         self.vocabulary.ends = set()
         self.interrupt = interrupt
         self.progress = progress
-        # As long as the window allows, beside what is drawn after them.
+        # Contexts are as long as the window allows, with room for completions.
         self.longest = min(PREFILL, engine.window // 2)
         widest = min(CONTEXT, self.longest) + max(effort.streams) * (effort.tokens + self.cache.spare_cells)
         self.cache.reserve(max(widest, 2 * self.longest + effort.guessed_tokens) + self.cache.spare_cells)
@@ -192,7 +181,7 @@ class _Measuring:
                     pairs.append(self.with_and_without_guesses(text, costs, guesses_first=index % 2 == 1))
                     task.advance(1)
                 guessing = _guessing(pairs)
-            peak = peak_bytes()  # before the buffer that the bandwidth is read from
+            peak = peak_bytes()  # before the bandwidth measurement allocates its buffer
             limit = None if model.gpu_layers else self.limit(together[0].tokens_per_s)
             task.advance(1)
         return Bench(
@@ -210,13 +199,13 @@ class _Measuring:
         )
 
     def texts(self, tokens: int, count: int) -> Iterator[bytes]:
-        """Pieces of the text, each of so many tokens."""
+        """Pieces of the text, each of `tokens` tokens."""
         ids = self.vocabulary.tokens(TEXT.read_bytes())
         for at in range(0, tokens * count, tokens):
             yield split_blanks(b"".join(map(self.vocabulary.piece, ids[at : at + tokens])))[0]
 
     def prefill(self, text: bytes) -> float:
-        """Tokens a second."""
+        """Prefill speed in tokens/s."""
         self.forget()
         timings = self.draw([text], 1).timings
         return timings.prefill_tokens / timings.prefill_s
@@ -227,7 +216,7 @@ class _Measuring:
         return Together(streams, drawn.tokens_per_s, drawn.sampler_share)
 
     def with_and_without_guesses(self, text: bytes, costs: PassCosts, *, guesses_first: bool) -> tuple[_Drawn, _Drawn]:
-        """The same completion with guesses, and without."""
+        """The same completion with and without guesses."""
         self.forget()
         drawn = {}
         for guesses in (guesses_first, not guesses_first):
@@ -236,7 +225,7 @@ class _Measuring:
         return drawn[True], drawn[False]
 
     def draw(self, contexts: Sequence[bytes], tokens: int, costs: PassCosts | None = None) -> _Drawn:
-        """Completions of so many tokens, drawn together; with `costs` guesses are made."""
+        """Draw completions of `tokens` tokens together; with `costs`, with guesses."""
         timings, sampler = Timings(), _TimedSampler(self.engine.model.n_vocab)
         scheduler = Scheduler(
             self.cache,
@@ -259,7 +248,7 @@ class _Measuring:
         return _Drawn(timings, timings.tokens_per_s, share)
 
     def forget(self, *, longer_than: int = 0) -> None:
-        """Let the cache have nothing longer: a pass takes longer where more cells are in use, whosever they are."""
+        """Evict longer branches: passes take longer if more cells are in use, whatever uses them."""
         for branch in [branch for branch in self.cache.branches if len(branch.tokens) > longer_than]:
             self.cache.drop(branch)
 
@@ -272,9 +261,9 @@ class _Measuring:
 
 
 def weight_bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the weights that a pass of one row reads: all, but for the embeddings, of which it reads a row.
+    """Bytes of the weights that a pass of one row reads: all but the embeddings, of which it reads a row.
 
-    A model without an output matrix of its own reads the embeddings for that.
+    A model without an output matrix uses the embeddings for that, and reads all of them.
     """
     sizes = {tensor.name: tensor.size for tensor in tensors}
     embeddings = sizes["token_embd.weight"] if "output.weight" in sizes else 0
@@ -282,7 +271,7 @@ def weight_bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def memory_bandwidth(threads: int, *, buffer_bytes: int = BUFFER_BYTES, rounds: int = 6) -> float:
-    """Bytes per second that so many threads read together: the best of some rounds, since others are disturbed."""
+    """Bytes/s that so many threads read together: the best of several rounds, since others are disturbed."""
     import numpy as np
 
     # The maximum: of NumPy's reductions it takes the fewest instructions per byte, and it lets other threads run.
@@ -300,7 +289,7 @@ def memory_bandwidth(threads: int, *, buffer_bytes: int = BUFFER_BYTES, rounds: 
 
 
 def _median(rounds: Sequence[Together]) -> Together:
-    """Of the same number of streams."""
+    """Medians over rounds with the same number of streams."""
     return Together(
         rounds[0].streams,
         statistics.median(one.tokens_per_s for one in rounds),
@@ -309,7 +298,7 @@ def _median(rounds: Sequence[Together]) -> Together:
 
 
 def _guessing(pairs: Sequence[tuple[_Drawn, _Drawn]]) -> Guessing:
-    """Of pairs with guesses and without."""
+    """pairs: each with and without guesses."""
     guessed = [one.timings for one, _ in pairs]
     drafted = sum(timings.drafted for timings in guessed)
     return Guessing(

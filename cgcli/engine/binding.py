@@ -1,8 +1,8 @@
-"""The loaded llama.cpp: the only file that imports llama_cpp.
+"""Loads llama.cpp: the only file that imports llama_cpp.
 
-It uses the low-level bindings alone: the package's own `__init__` costs 0.25 s of imports that are not needed here,
-and its high-level class writes to file descriptors of the process. llama.cpp's log goes to the logger `cgcli.llama`,
-its last error line becomes the message of ours. What is done with the library is not known here: see `llama`.
+It uses the low-level bindings alone: the package's `__init__` costs 0.25 s of unneeded imports, and its high-level
+class writes to file descriptors of the process. llama.cpp's log goes to the logger `cgcli.llama`, and its last error
+line into the messages of our errors.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ from typing import Any
 from cgcli.core.errors import CgcliError
 
 log = logging.getLogger("cgcli.llama")
-log.addHandler(logging.NullHandler())  # else Python prints what nobody listens to
+log.addHandler(logging.NullHandler())  # otherwise Python prints what no handler takes
 
-# ggml_log_level; the fifth goes on with an unfinished line (the dots of loading).
+# ggml_log_level. Level 5 continues an unfinished line (the dots while loading).
 LOG_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 
 
 class Library:
-    """The loaded llama.cpp, its log redirected. One a process: see `library()`."""
+    """The loaded llama.cpp, its log redirected. One per process: see `library()`."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort would start a debugger
-        # GNU OpenMP's threads wait for each other spinning, hundreds of times a pass. Where every core has something
-        # else to do, that can cost nearly all of the speed; a short spin costs nothing on an idle machine
-        # (tests/benchmarks/busy_machine.py).
+        os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # otherwise an abort starts a debugger
+        # GNU OpenMP's threads spin while they wait for each other, hundreds of times a pass. On a busy machine that can
+        # cost nearly all of the speed; a short spin costs nothing on an idle one (tests/benchmarks/busy_machine.py).
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         self.api = _import_bindings()
         self.errors: list[str] = []
@@ -48,7 +47,7 @@ class Library:
             log.log(known, "%s", text.decode("utf-8", "replace").rstrip("\n"))
 
     def last_error(self, default: str) -> str:
-        """The last error that llama.cpp logged, without the name of its function."""
+        """The last error that llama.cpp logged, without the function name."""
         message = self.errors[-1].rpartition("error loading model: ")[2] if self.errors else default
         self.errors.clear()
         return message or default
@@ -60,10 +59,10 @@ def library() -> Library:
 
 
 def without_tiles() -> None:
-    """Let no matrix product go through ggml's tiled kernels, which round otherwise than those for few rows.
+    """Turn off ggml's tiled matrix kernels, which round differently from those for few rows.
 
-    Read at the first product of the process, so this comes before it: an engine that is not exact, in the same process
-    before one that is, leaves the latter inexact for the quantizations below 8 bits.
+    ggml reads this at the first product of the process. So an exact engine that comes after an inexact one in the same
+    process is inexact for quantizations below 8 bits.
     """
     os.environ["GGML_CPU_TILED_MM"] = "0"
 
@@ -85,16 +84,16 @@ def _import_bindings() -> Any:
         finally:
             del sys.modules[name]
     except (ImportError, OSError, RuntimeError) as error:
-        raise CgcliError(f"llama.cpp cannot be loaded: {error}", hint="cgcli doctor") from error
+        raise CgcliError(f"cannot load llama.cpp: {error}", hint="cgcli doctor") from error
 
 
 def system_info() -> str:
-    """What llama.cpp says of its build: back ends, instruction sets, thread library."""
+    """llama.cpp's description of its build: backends, instruction sets, thread library."""
     return str(library().api.llama_print_system_info().decode())
 
 
 def gpu_devices() -> list[tuple[str, int, int]]:
-    """The GPUs that this llama.cpp can use: name, free bytes, total bytes."""
+    """The GPUs that this llama.cpp can use: names, free bytes, total bytes."""
     if not library().api.llama_supports_gpu_offload():
         return []
     api = ggml()
@@ -110,7 +109,7 @@ def gpu_devices() -> list[tuple[str, int, int]]:
 
 @functools.cache
 def ggml() -> Any:
-    """The ggml that llama.cpp is linked to (its symbols are found through it), for what the bindings leave out."""
+    """The ggml that llama.cpp is linked to, found through llama.cpp's symbols, for functions that the bindings lack."""
     api = library().api._lib
     api.ggml_backend_dev_count.restype = ctypes.c_size_t
     api.ggml_backend_dev_get.restype = ctypes.c_void_p

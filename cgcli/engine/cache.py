@@ -1,8 +1,8 @@
-"""The KV cache as branches: which tokens lie in it, what may be given up, and the two ways to lay them out.
+"""The KV cache as branches: the tokens in it, and what can be evicted. It has two layouts.
 
-A branch is a sequence of tokens in the cache. Branches that nobody holds stay until their room is needed, the least
-recently used going first. In `shared_cache` branches that begin alike share cells, in `separate_cache` each has its
-own.
+A branch is a sequence of tokens in the cache. Branches that are not held stay cached until their room is needed; the
+least recently used are evicted first. In `shared_cache`, branches with a common prefix share cells; in
+`separate_cache`, each branch has its own.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ Logits = ctypes.Array[ctypes.c_float]
 
 @dataclass(eq=False)
 class Branch:
-    """A sequence of tokens in the cache. One that nobody holds may be gone at the next `run`, `fork` or `make_room`."""
+    """A sequence of tokens in the cache. Unless held, it may be evicted by the next `run`, `fork` or `make_room`."""
 
     sequence: int  # llama.cpp's number
-    tokens: list[int] = field(default_factory=list)  # what lies in the cache
-    cells: list[int] = field(default_factory=list)  # where, one per token; only in a shared cache
-    logits: Logits | None = None  # what follows the last token, if kept: float32 [n_vocab]
-    holders: int = 1  # how many use it
+    tokens: list[int] = field(default_factory=list)  # those in the cache
+    cells: list[int] = field(default_factory=list)  # one per token; only in a shared cache
+    logits: Logits | None = None  # after the last token, if kept: float32 [n_vocab]
+    holders: int = 1  # users; it is idle without one
     last_used: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a pass adds to a branch: tokens, and the indices of those whose logits are wanted."""
+    """The tokens that a pass adds to a branch."""
 
     branch: Branch
     tokens: Sequence[int]
-    wanted: Iterable[int]
+    wanted: Iterable[int]  # indices of the tokens whose logits are needed
 
 
 class KVCache(ABC):
-    """A KV cache. It starts without cells: `reserve` makes the context."""
+    """A KV cache. It starts without cells: `reserve` creates the context."""
 
+    #: Whether a pass may add different numbers of tokens to its branches.
     ragged_passes: ClassVar[bool]
-    """Whether one pass may add more tokens to one branch than to another."""
+    #: Cells that a pass may need beyond those of its tokens.
     spare_cells: ClassVar[int] = 3
-    """Cells that a pass may need beyond its tokens."""
     exact = False
 
     def __init__(self, model: Model, make_context: Callable[[int], Context]) -> None:
-        """make_context: of so many cells."""
+        """make_context: creates a context with so many cells."""
         self.model = model
         self.branches: list[Branch] = []
-        self.reread = 0  # tokens read again so far, to put cells in order
+        self.reread = 0  # tokens read again so far to put cells in order
         self._make_context = make_context
         self._context: Context | None = None
         self._clock = 0
@@ -68,18 +68,18 @@ class KVCache(ABC):
         if self._context is None:
             self.reserve(1)
         if self._context is None:
-            raise RuntimeError("no context was made")
+            raise RuntimeError("the cache has no context")
         return self._context
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """Cells that a branch can have: those of all branches together where they are shared, else its own."""
+        """Cells for a branch; in a shared cache, for all branches together."""
 
     @property
     @abstractmethod
     def sequences(self) -> int:
-        """Branches at most, held or not."""
+        """Maximum number of branches, held or not."""
 
     @property
     def held(self) -> bool:
@@ -87,35 +87,36 @@ class KVCache(ABC):
 
     @abstractmethod
     def left(self, tokens: Sequence[int]) -> int:
-        """Cells that no held branch would have, once there is one of these tokens; negative where it does not fit."""
+        """Cells that held branches would leave free, with one of these tokens added; negative if it does not fit."""
 
     @abstractmethod
     def ensure_capacity(self, wanted: Sequence[tuple[Sequence[int], int]], together: int) -> None:
-        """Nothing is held: have cells for as many texts as may be live together.
+        """Provide cells for the texts that will be live together. Nothing may be held.
 
-        wanted: the tokens of each, and how many may follow them. Raises as `reserve` where not even the first has room.
+        wanted: the tokens of each text, and how many may follow them; together: how many are live at a time.
+        Raises like `reserve` if not even the first text fits.
         """
 
     @abstractmethod
     def cells_for(self, tokens: int, texts: int) -> int:
-        """What to reserve for `texts` texts that have so many tokens together."""
+        """How many cells to reserve for `texts` texts of `tokens` tokens in total."""
 
     @abstractmethod
     def fits(self, tokens: Sequence[int], room: int, others: Sequence[int]) -> bool:
-        """Whether a text can be live too, and all come to their end. others: what the live ones may still take."""
+        """Whether one more text can be live and all can finish. others: cells that each live text may still take."""
 
     @abstractmethod
     def reserve(self, cells: int, *, least: int | None = None) -> None:
-        """Have `size` of so many, where memory allows it, and `least` (all of them, if None) in any case.
+        """Grow to `cells`, or to as many as fit into memory but at least `least` (default: all of them).
 
-        A cache that must grow is empty afterwards, so nothing may be held. Clearing 8,192 cells takes as long as
-        loading a small model: ask for what is needed. Raises ContextError where `least` do not fit into memory.
+        Growing empties the cache, so nothing may be held. Clearing 8,192 cells takes as long as loading a small model,
+        so reserve no more than needed. Raises ContextError if `least` cells do not fit into memory.
         """
 
     def _make(self, cells: int) -> None:
-        """Make a new context of so many cells, in the place of the one that is there."""
+        """Replace the context by a new one with so many cells."""
         if self.held:
-            raise RuntimeError("a cache that is in use cannot grow")
+            raise RuntimeError("a cache in use cannot grow")
         self.close()
         self._context = self._make_context(cells)
         self._clear()
@@ -123,7 +124,7 @@ class KVCache(ABC):
     # Branches
 
     def longest(self, tokens: Sequence[int]) -> tuple[Branch | None, int]:
-        """The branch that begins like `tokens` for longest, and for how many."""
+        """The branch with the longest common prefix with `tokens`, and the length of that."""
         found, shared = None, 0
         for branch in self.branches:
             length = common_prefix(branch.tokens, tokens)
@@ -135,17 +136,17 @@ class KVCache(ABC):
 
     @abstractmethod
     def fork(self, source: Branch | None, length: int) -> Branch:
-        """A new branch, held once, with the first `length` tokens of another. Raises CgcliError where none is left."""
+        """A new branch, held once, with the first `length` tokens of another. Raises CgcliError if none is left."""
 
     @abstractmethod
     def place(self, source: Branch, length: int) -> Branch:
-        """A branch to draw on, as `fork`."""
+        """A branch to draw a completion on; otherwise like `fork`."""
 
     @abstractmethod
     def adopt(self, tokens: Sequence[int], state: ctypes.Array[ctypes.c_uint8]) -> Branch:
-        """A branch whose cells come from elsewhere: llama.cpp's state of a sequence. There must be room.
+        """A branch filled with a saved state of llama.cpp. There must be room for it.
 
-        Raises CgcliError where llama.cpp does not take it.
+        Raises CgcliError if llama.cpp rejects the state.
         """
 
     @abstractmethod
@@ -153,17 +154,17 @@ class KVCache(ABC):
         """Keep the first `length` tokens of a branch."""
 
     def release(self, branch: Branch) -> None:
-        """Hold it no longer."""
+        """Stop holding a branch."""
         branch.holders -= 1
 
     def drop(self, branch: Branch) -> None:
-        """Give up a branch; its object must not be used again, but for `release`."""
+        """Evict a branch; its object can then only be released."""
         if branch in self.branches:
             self.trim(branch, 0)
             self.branches.remove(branch)
 
     def _drop_oldest(self, branches: Sequence[Branch]) -> Branch:
-        """Give up the least recently used one; returns it."""
+        """Evict the least recently used branch and return it."""
         oldest = min(branches, key=lambda branch: branch.last_used)
         self.drop(oldest)
         return oldest
@@ -174,21 +175,21 @@ class KVCache(ABC):
 
     @abstractmethod
     def forget(self, cells: int) -> None:
-        """Give up idle branches, the least recently used first, until they alone have so many cells at most."""
+        """Evict idle branches, the least recently used first, until at most `cells` cells are theirs alone."""
 
     @abstractmethod
     def make_room(self, cells: int) -> None:
-        """Give up idle branches until so many cells are free.
+        """Evict idle branches until `cells` cells are free.
 
-        Raises ContextError where what is held leaves no such room, and Interrupted: branches may then be shorter.
+        Raises ContextError if held branches leave no such room, and Interrupted; branches may then be shorter.
         """
 
     @contextmanager
     def scratch(self, begun: Sequence[int]) -> Iterator[None]:
-        """Forget what the block reads, so that no later text depends on it; only the full passes of `begun` stay.
+        """Evict what the block reads, so that no later text depends on it. Only full passes of `begun` stay.
 
-        What a pass reads together decides the last bits of all that is read after it, except with `exact`.
-        begun: how what is read afterwards begins. That would be read in just those passes, and is then known already.
+        The tokens that a pass reads together affect the last bits of all later tokens, except with `exact`.
+        begun: how later contexts begin. They would be read in the same full passes, so those can stay cached.
         """
         before = set(self.branches)
         try:
@@ -207,11 +208,11 @@ class KVCache(ABC):
 
     @abstractmethod
     def pass_order(self, branches: Sequence[Branch]) -> list[int]:
-        """Before a pass of several branches: the order in which it takes them, as indices."""
+        """Prepare a pass over several branches: returns the order in which it takes them, as indices."""
 
     @abstractmethod
     def run(self, steps: Sequence[Step]) -> bool:
-        """One pass. There must be room. False where it was interrupted: no branch then has any of it."""
+        """One pass. There must be room. False if it was interrupted; no branch is changed then."""
 
     def _rows(self, steps: Sequence[Step]) -> list[Row]:
         return [
@@ -224,14 +225,14 @@ class KVCache(ABC):
     # The end
 
     def restart(self) -> None:
-        """Forget everything."""
+        """Empty the cache and its branches."""
         for branch in self.branches:
             branch.tokens, branch.cells, branch.logits = [], [], None
         self.context.clear()
         self._clear()
 
     def _clear(self) -> None:
-        """Have no branch."""
+        """Drop all branches."""
         self.branches = []
 
     def close(self) -> None:
@@ -242,17 +243,18 @@ class KVCache(ABC):
 
 
 def usable_cells(cell_bytes: int) -> int:
-    """How many cells of so many bytes the free memory has room for; the rest is for passes, and for others."""
+    """How many cells fit into 7/8 of the free memory; the rest is for passes, and for other processes."""
     return max(0, available_bytes()) * 7 // 8 // max(1, cell_bytes)
 
 
 def no_memory(what: str, size: int, hint: str) -> ContextError:
-    """The error of a cache that memory has no room for. size: in bytes."""
-    return ContextError(f"{what} takes {size >> 20} MiB of memory, {available_bytes() >> 20} MiB are free", hint=hint)
+    """The error for a cache that does not fit into memory. size: in bytes."""
+    free = available_bytes() >> 20
+    return ContextError(f"{what} needs {size >> 20} MiB of memory, but only {free} MiB are free", hint=hint)
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike; by halves, since slices compare fast."""
+    """Length of the common prefix of two sequences, by bisection, since slices compare fast."""
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""Values from inside a pass: an eval callback of ggml's scheduler that hands out copies of named tensors."""
+"""Values from inside a pass: an eval callback for ggml's scheduler that copies named tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Capture = Callable[[str, "NDArray[np.float32]"], None]
 
 
 def capturing(capture: Capture, names: frozenset[str]) -> Callable[[int, bool, object], bool]:
-    """An eval callback that hands float32 copies of the named tensors to `capture`."""
+    """An eval callback that passes float32 copies of the named tensors to `capture`."""
     import numpy as np
 
     class Tensor(ctypes.Structure):  # the head of struct ggml_tensor, as far as `nb`
@@ -36,7 +36,7 @@ def capturing(capture: Capture, names: frozenset[str]) -> Callable[[int, bool, o
     def on_tensor(address: int, ask: bool, _data: object) -> bool:
         name = api.ggml_get_name(address).decode()
         if name not in names:
-            return not ask  # while asking, False means "not this one"; afterwards True means "go on"
+            return not ask  # when asked, False means "skip this one"; afterwards True means "continue"
         if not ask:
             tensor = Tensor.from_address(address)
             values = np.empty((tensor.ne[1], tensor.ne[0]), np.float32)

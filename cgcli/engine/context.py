@@ -1,13 +1,13 @@
-"""A llama.cpp context: a KV cache shared by several sequences, and the passes over the weights that fill it.
+"""A llama.cpp context: a KV cache for several sequences, and the passes over the weights that fill it.
 
-It knows nothing of what a sequence is for; `cache` keeps the books of what lies where.
+It does not know what a sequence is for; `cache` tracks what lies where.
 
-The attention that llama.cpp would choose is set here, for two reasons that were measured. On the CPU its flash
-attention decodes one token at 1,536 tokens of context in 56 ms where plain attention takes 32 (350M shape, AVX2): it is
-off. And a pass must give a row the same bits whatever other rows it has, where `exact` is asked for. Flash attention
-has three code paths, by the number of rows and cells; with keys in f16 and values in bf16 only the plain one is left,
-which walks over a row's own cells in order and skips all others. It then does not matter what a pass is made of, as
-long as a sequence's cells lie in order (and for some quantizations, how many rows there are: see `padded`).
+It overrides llama.cpp's choice of attention, for two measured reasons. On the CPU, flash attention decodes a token at
+1,536 tokens of context in 56 ms and plain attention in 32 ms (350M shape, AVX2), so it is off. With `exact`, a row must
+have the same bits whatever other rows its pass has. Flash attention has three code paths, chosen by the numbers of rows
+and cells; with keys in f16 and values in bf16 only the plain one remains, which walks over a row's own cells in order
+and skips all others. Then the other rows do not matter, as long as a sequence's cells lie in order (some quantizations
+also need a certain number of rows: see `padded`).
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ
 
 
 class Row(NamedTuple):
-    """A token of a pass: it comes at `position` of `sequence`; wanted: whether its logits are."""
+    """A token of a pass."""
 
     token: int
-    position: int
+    position: int  # in its sequence
     sequence: int = 0
-    wanted: bool = False
+    wanted: bool = False  # whether its logits are needed
 
 
 class Context:
-    """A KV cache of `n_ctx` cells over a model, for sequences 0 to `sequences` - 1 together."""
+    """A KV cache of `n_ctx` cells, for sequences 0 to `sequences` - 1 together."""
 
     def __init__(
         self,
@@ -58,12 +58,13 @@ class Context:
         capture: Capture | None = None,
         capture_names: Collection[str] = (),
     ) -> None:
-        """n_batch: rows of a pass at most; exact: a row's bits do not depend on the other rows (CPU only).
-        separate: each sequence has its share of the cells, and attends over no others.
+        """Create a context. Raises CgcliError if there is not enough memory.
 
-        abort: address of a C function `bool (*)(void *)` asked between the steps of a pass (CPU only).
-        capture: sees the tensors named in `capture_names` (`l_out-3` is what layer 3 puts out) during a pass.
-        Raises CgcliError where there is not enough memory.
+        n_batch: maximum rows of a pass
+        exact: a row's bits do not depend on the other rows (CPU only)
+        separate: each sequence has its share of the cells, and attends over no others
+        abort: address of a C function `bool (*)(void *)` that is called between the steps of a pass (CPU only)
+        capture: receives the tensors named in `capture_names` during a pass (`l_out-3` is the output of layer 3)
         """
         lib = library()
         self.model = model
@@ -85,7 +86,7 @@ class Context:
             params.flash_attn_type = _OFF
             attended = n_ctx // sequences if separate else n_ctx
             params.n_ubatch = max(64, min(n_batch, _SCORES // (4 * attended * max(1, model.n_head))))
-        # llama.cpp keeps the addresses of both callbacks: they live as long as the context.
+        # llama.cpp keeps the addresses of both callbacks, so they live as long as the context.
         self._capture = (
             lib.api.ggml_backend_sched_eval_callback(capturing(capture, frozenset(capture_names))) if capture else None
         )
@@ -99,15 +100,15 @@ class Context:
         if not self.pointer:
             reason = lib.last_error("not enough memory")
             raise CgcliError(
-                f"no context of {n_ctx} tokens for {model.path.name}: {reason}",
-                hint="a smaller --ctx, or a smaller model",
+                f"cannot create a context of {n_ctx} tokens for {model.path.name}: {reason}",
+                hint="use a smaller --ctx or a smaller model",
             )
         self.memory = lib.api.llama_get_memory(self.pointer)
         self.n_ctx: int = lib.api.llama_n_ctx(self.pointer)
         self._batch = lib.api.llama_batch_init(n_batch, 0, 1)
 
     def run(self, rows: Sequence[Row]) -> bool:
-        """One pass over the weights with 1 to `n_batch` rows, those of a sequence in order and next to each other.
+        """One pass over the weights with 1 to `n_batch` rows; those of a sequence are in order and adjacent.
 
         Returns False if the abort callback stopped it; the cache may then have some of it.
         """
@@ -125,7 +126,7 @@ class Context:
             return False
         if status != 0:
             raise CgcliError(
-                f"llama.cpp could not decode {len(rows)} tokens, {self.n_ctx} cells in all: "
+                f"llama.cpp could not decode {len(rows)} tokens with {self.n_ctx} cells: "
                 + lib.last_error(f"status {status}")
             )
         return True
@@ -133,7 +134,7 @@ class Context:
     def decode(self, tokens: Sequence[int], *, at: int = 0, outputs: Collection[int] | None = None) -> bool:
         """One pass with tokens at positions at, at+1, … of sequence 0.
 
-        outputs: the indices in `tokens` whose logits are wanted; None means the last one only. Returns as `run`.
+        outputs: indices in `tokens` whose logits are needed; None means the last one only. Returns like `run`.
         """
         wanted = {len(tokens) - 1} if outputs is None else set(outputs)
         return self.run([Row(token, at + i, 0, i in wanted) for i, token in enumerate(tokens)])
@@ -146,17 +147,17 @@ class Context:
         return np.ctypeslib.as_array(pointer, shape=(self.model.n_vocab,))
 
     def logits_address(self, index: int) -> int:
-        """Where those logits lie in memory; index as in `logits`. Rows that were wanted lie one after the other."""
+        """The address of these logits; index as in `logits`. Wanted rows lie one after the other."""
         pointer = library().api.llama_get_logits_ith(self.pointer, index)
         address = ctypes.cast(pointer, ctypes.c_void_p).value
         if address is None:
-            raise IndexError(f"no logits at {index}: it was not wanted of the last pass")
+            raise IndexError(f"no logits at {index}: the last pass did not compute them")
         return address
 
     def copy(self, source: int, target: int, start: int, end: int) -> None:
-        """Let the cells of positions start to end - 1 of one sequence be another's, too.
+        """Add the cells of positions start to end - 1 of one sequence to another.
 
-        No values are copied, but where sequences lie apart: then start is 0, and the target has nothing else.
+        With `separate` this copies values; then start is 0, and the target is empty. Otherwise the cells are shared.
         """
         if self.separate:  # llama.cpp copies whole sequences only
             library().api.llama_memory_seq_cp(self.memory, source, target, -1, -1)
@@ -165,18 +166,18 @@ class Context:
             library().api.llama_memory_seq_cp(self.memory, source, target, start, end)
 
     def remove(self, sequence: int, start: int = 0) -> None:
-        """Drop what a sequence has from position `start` on; cells that are nobody's then are free.
+        """Remove a sequence from position `start` on, and free the cells that no other sequence has.
 
-        A model with a recurrent state can only drop a sequence as a whole (see `Model.recurrent`).
+        A model with a recurrent state can only remove a whole sequence (see `Model.recurrent`).
         """
         library().api.llama_memory_seq_rm(self.memory, sequence, start, -1)
 
     def restore(self, sequence: int, state: ctypes.Array[ctypes.c_uint8]) -> bool:
-        """Fill an empty sequence with a saved state; False where it does not fit."""
+        """Fill an empty sequence with a saved state; False if that does not fit."""
         return bool(library().api.llama_state_seq_set_data(self.pointer, state, len(state), sequence))
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Remove all sequences."""
         library().api.llama_memory_clear(self.memory, False)
 
     def close(self) -> None:
@@ -194,10 +195,11 @@ class Context:
 
 
 def padded(quant: str, rows: int) -> int:
-    """The rows that an exact pass must have, at least `rows`.
+    """The number of rows that an exact pass of `rows` rows needs.
 
-    On the CPU some matrix kernels round otherwise for a few rows: f16 for a single one, those of q4_k_m for what is
-    left over from fours. All others that cgcli stores give every number of rows the same bits (measured on AVX2).
+    On the CPU some matrix kernels round differently for few rows: f16 for a single row, q4_k_m for the remainder of a
+    division by 4. The other quantizations that cgcli stores have the same bits for any number of rows (measured on
+    AVX2).
     """
     if quant in ("q8_0", "q4_0", "q5_k_m", "q6_k"):
         return rows

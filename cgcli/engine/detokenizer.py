@@ -1,4 +1,4 @@
-"""From drawn tokens to text: end of text, healing, characters that span tokens, and the cut of a completion."""
+"""Turns drawn tokens into text: end of text, healing, characters that span tokens, and the cut of a completion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cgcli.native.sample import Mask, Sampled
 
 
 class Detokenizer:
-    """One completion while it is written. room: tokens that may still be drawn, by the request and the window."""
+    """One completion while it is drawn. room: tokens that the request and the window allow."""
 
     def __init__(self, request: Request, vocabulary: Vocabulary, room: int) -> None:
         self.request = request
@@ -29,12 +29,12 @@ class Detokenizer:
 
     @property
     def mask(self) -> Mask:
-        """What the next token may not be: uint8 [n_vocab], nonzero is banned."""
+        """uint8 [n_vocab], nonzero for tokens that may not come next."""
         return self._vocabulary.mask(self._healing.owed if self._healing else b"")
 
     @property
     def free(self) -> bool:
-        """Whether the next token is free to be any, so that a later one can be drawn before it is known."""
+        """Whether the next token may be any, so that later ones can be drawn before it is known."""
         return not (self._healing and self._healing.owed)
 
     @property
@@ -43,7 +43,7 @@ class Detokenizer:
         return self._room - self.drawn
 
     def accept(self, sampled: Sampled) -> bool:
-        """Take the next token; returns whether another one is wanted."""
+        """Take the next token; returns whether another one is needed."""
         self.drawn += 1
         self._logprob += sampled.logprob
         if sampled.token in self._vocabulary.ends:
@@ -59,7 +59,7 @@ class Detokenizer:
         return self.completion is None
 
     def end(self, reason: FinishReason) -> None:
-        """No more tokens come. Bytes of a character that did not become whole are dropped."""
+        """End the completion. Bytes of an incomplete character are dropped."""
         if self.completion:
             return
         if not self._cutter.finished:
@@ -69,11 +69,11 @@ class Detokenizer:
 
     @property
     def fresh(self) -> bool:
-        """Whether `take` has text."""
+        """Whether `take` has new text."""
         return bool(self._new)
 
     def take(self) -> str:
-        """The text that became certain since the last call."""
+        """The text that became final since the last call."""
         new = "".join(self._new)
         self._new.clear()
         return new

@@ -1,7 +1,7 @@
-"""A smaller model of the same vocabulary as the one that guesses.
+"""Guesses tokens with a smaller model of the same vocabulary.
 
-It draws its guesses with the very draws of the model that it guesses for (same seed, turn, candidate and index), so
-that the two agree wherever their distributions nearly do.
+It draws with the same random numbers as the model that it guesses for (same seed, turn, candidate and index), so both
+draw the same token wherever their distributions nearly agree.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from cgcli.engine.vocabulary import Vocabulary
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampler
 
-_USUAL = 0.7  # share of guesses that come true, before any was made
+_USUAL = 0.7  # share of guesses that are usually accepted
 
 
 class DraftModel:
-    """The model and its cache, one for all streams. Close it."""
+    """The draft model and its cache, for all streams. Close it."""
 
     def __init__(
         self, path: Path, guessed: KVCache, *, interrupt: Interrupt, cancelled: Callable[[], bool], threads: int
     ) -> None:
-        """guessed: the cache of the model that it guesses for; cancelled: ends the loading. Raises UsageError where the
-        vocabularies differ, ModelFileError, CgcliError."""
+        """guessed: the cache of the model that it guesses for; cancelled: polled while loading.
+
+        Raises UsageError if the vocabularies differ, ModelFileError, CgcliError.
+        """
         target = guessed.model
         self.model = Model.load(path, gpu_layers=None if target.gpu_layers else 0, cancelled=cancelled)
         if self.model.n_vocab != target.n_vocab or self.model.pieces != target.pieces:
             self.model.close()
             raise UsageError(
                 f"{path.name} cannot draft for {target.path.name}: their vocabularies differ",
-                hint="--draft ngram, or a smaller model of the same family",
+                hint="use --draft ngram, or a smaller model of the same family",
             )
         self.guessed = guessed
         abort, sequences = interrupt.callback_address, guessed.sequences
@@ -46,7 +48,7 @@ class DraftModel:
         self.prefill = Prefill(self.cache, interrupt, Timings())
         self.sampler = Sampler(self.model.n_vocab)
         self.banned = Vocabulary(self.model).banned
-        # A pass of few rows takes as long as reading the weights.
+        # A pass of few rows takes as long as reading the weights from memory.
         self.cost = path.stat().st_size / target.path.stat().st_size
 
     def close(self) -> None:
@@ -60,7 +62,7 @@ class ModelDrafter:
     def __init__(self, guesser: DraftModel, tokens: Sequence[int], request: Request) -> None:
         self._guesser = guesser
         self._tokens = list(tokens)
-        # Streams get their drafter after their first token.
+        # A stream gets its drafter after its first token.
         self._context = len(tokens) - 1
         self._request = request
         self._rate = Rate(_USUAL)
@@ -76,7 +78,7 @@ class ModelDrafter:
         cache = self._guesser.cache
         try:
             branch = self._read()
-        except ContextError:  # no memory for guesses
+        except ContextError:  # no memory for the draft cache
             return []
         try:
             if branch.logits is None:
@@ -103,11 +105,11 @@ class ModelDrafter:
         self._tokens += tokens
 
     def _read(self) -> Branch:
-        """The branch of this stream, brought up to its tokens and held. Raises ContextError, Interrupted."""
+        """The branch of this stream, extended to its tokens and held. Raises ContextError, Interrupted."""
         cache, prefill = self._guesser.cache, self._guesser.prefill
         cells = len(self._tokens) + MAX_DRAFT + cache.spare_cells
         if cells > cache.size:
-            # As many as the streams have that are guessed for.
+            # As many cells as the cache of the model that it guesses for.
             cache.reserve(max(2 * cells, self._guesser.guessed.size), least=cells)
         branch = self._branch
         if branch and branch in cache.branches:

@@ -1,10 +1,9 @@
-"""Speculation: tokens guessed before the model is asked, and how many of them are worth a wider pass.
+"""Speculative decoding: guesses tokens ahead, and decides how many guesses are worth a wider pass.
 
-A guess is kept where the model's own draw equals it, so that guesses change the speed and never a draw (Leviathan et
-al., "Fast inference from transformers via speculative decoding", 2023, with exact match in place of rejection sampling;
-Saxena, "Prompt lookup decoding", 2023). How many are made follows from two things: how often such guesses came true
-in this text, and what a wider pass costs. Neither is a time measured while it decodes, so the same request gives the
-same passes.
+A guess is accepted if it equals the model's own draw, so guesses change the speed but never a draw (Leviathan et al.,
+"Fast inference from transformers via speculative decoding", 2023, with exact match in place of rejection sampling;
+Saxena, "Prompt lookup decoding", 2023). The number of guesses depends on how often such guesses were accepted in this
+text, and on the cost of a wider pass. Neither is timed while decoding, so the same request gives the same passes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from cgcli.native.draft import MATCH_MAX, NgramIndex
 
 MAX_DRAFT = 15
 
-# What a pass costs by its rows, in passes of one row, by quantization: 2 cores with AVX2, models of 135M and 350M.
+# Costs of a pass by its number of rows, relative to one row. Measured on 2 cores with AVX2, models of 135M and 350M.
 _COSTS: Mapping[str, Mapping[int, float]] = {
     "f16": {1: 1.0, 2: 1.35, 4: 1.6, 8: 2.15, 16: 3.5},
     "q8_0": {1: 1.0, 2: 1.6, 3: 2.1, 4: 2.1, 6: 2.6, 8: 2.9, 16: 5.2},
@@ -34,17 +33,17 @@ _COSTS: Mapping[str, Mapping[int, float]] = {
 
 @dataclass(frozen=True)
 class PassCosts:
-    """What a pass of so many rows costs, in passes of one row; between the rows that were measured, on a line."""
+    """Costs of a pass by its number of rows, relative to a pass of one row. Interpolates between measured numbers."""
 
     measured: Mapping[int, float]
 
     @classmethod
     def usual(cls, quant: str) -> PassCosts:
-        """What was measured elsewhere; for an unknown quantization, the dearest."""
+        """Costs measured elsewhere; for an unknown quantization, the highest."""
         return cls(_COSTS.get(quant, _COSTS["q5_k_m"]))
 
     def padded(self, quant: str) -> PassCosts:
-        """The same for exact passes, some of which have more rows than they need."""
+        """The same for exact passes, which may be padded to more rows."""
         return PassCosts({rows: self.of(padded(quant, rows)) for rows in range(1, MAX_DRAFT + 2)})
 
     def of(self, rows: int) -> float:
@@ -59,35 +58,31 @@ class PassCosts:
 
 @dataclass(frozen=True)
 class Prospect:
-    """What a drafter could do now.
+    """What a drafter can offer now."""
 
-    chances: of each guess to be kept, those before it included, so they only fall; cost: of a guess, in passes of the
-    model.
-    """
-
-    chances: Sequence[float] = ()
-    cost: float = 0.0
+    chances: Sequence[float] = ()  # that each guess and all before it are accepted, so they only fall
+    cost: float = 0.0  # of a guess, in passes of the model
 
 
 class Drafter(Protocol):
-    """Guesses how one sequence goes on."""
+    """Guesses how one sequence continues."""
 
     def prospect(self) -> Prospect: ...
 
     def draft(self, count: int) -> list[int]:
-        """At most so many tokens to follow the sequence."""
+        """At most `count` tokens to follow the sequence."""
         ...
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """The sequence went on with these."""
+        """The sequence continued with these tokens."""
         ...
 
 
 class Rate:
-    """How often something happens, the last times counting more; `usual` before anything is known."""
+    """How often something happens, with more weight on recent events; it starts at `usual`."""
 
     def __init__(self, usual: float, *, weight: float = 4.0, memory: float = 0.95) -> None:
-        """weight: of what is usual, in times; memory: what is left of the weight of a time after the next one."""
+        """weight: of `usual`, in events; memory: factor on the weight of older events at each event."""
         self._usual, self._weight, self._memory = usual, weight, memory
         self._happened = self._tried = 0.0
 
@@ -100,23 +95,23 @@ class Rate:
         self._tried = self._tried * self._memory + 1
 
     def fade(self) -> None:
-        """It was not tried: so that it is tried again some time."""
+        """Note that it was not tried, so that it is tried again at some time."""
         self._happened *= 0.98
         self._tried *= 0.98
 
 
 class NgramDrafter:
-    """Guesses that what followed the last few tokens before follows them again.
+    """Guesses that the last few tokens are followed by what followed them before.
 
-    The longer the place where they stood before agrees with the end of the sequence, the likelier. How likely, it
-    learns from every token, whether that was guessed or not.
+    The longer the match with the earlier place, the likelier a guess is accepted. It learns how likely from every
+    token, whether that was guessed or not.
     """
 
-    # Length of the match in tokens, at least: the share of guesses that come true, before this text has told.
+    #: Minimum length of the match in tokens: share of guesses that are usually accepted.
     USUAL: ClassVar[Mapping[int, float]] = {1: 0.3, 2: 0.42, 3: 0.5, 4: 0.62, 6: 0.72, 9: 0.8, 14: 0.88, 22: 0.94}
 
     def __init__(self, tokens: Sequence[int], capacity: int) -> None:
-        """capacity: tokens that the sequence will have, about."""
+        """capacity: tokens that the sequence will have, approximately."""
         self._index = NgramIndex(capacity)
         self._index.append(tokens)
         rates = {length: Rate(usual) for length, usual in self.USUAL.items()}
@@ -126,7 +121,7 @@ class NgramDrafter:
         self._proposal = self._index.propose(MAX_DRAFT)
 
     def _rate(self, depth: int) -> Rate:
-        """Of the guess after `depth` others that came true: the match is so much longer then."""
+        """Rate of the guess after `depth` accepted ones, which make the match so much longer."""
         return self._rates[min(self._proposal.matched + depth, MATCH_MAX)]
 
     def prospect(self) -> Prospect:
@@ -146,15 +141,15 @@ class NgramDrafter:
 
 
 def by_ngrams(tokens: Sequence[int], request: Request) -> Drafter:
-    """The drafter of a request whose context and first draws are `tokens`."""
+    """A drafter for a request. tokens: its context and first draws."""
     return NgramDrafter(tokens, len(tokens) + request.max_tokens)
 
 
 def allot(prospects: Sequence[Prospect], costs: PassCosts, most: int) -> list[int]:
     """How many tokens each sequence should draft, so that a pass gives the most tokens for its cost.
 
-    A pass has a row for each sequence in any case, and `most` rows in all. Guesses join it in the order of their chance
-    to be kept, as long as that makes more of its cost.
+    A pass always has a row per sequence, and at most `most` rows. Guesses join it in the order of their chance, as long
+    as that gives more tokens for its cost.
     """
     rows = len(prospects)
     guesses = sorted(

@@ -1,6 +1,6 @@
-"""The engine: a model, its cache, and all that is asked of it together.
+"""The engine: a model, its cache and a scheduler for many requests at once.
 
-It continues bytes and scores them; it does not know what a prompt or a program is.
+It continues and scores bytes; it does not know what a prompt or a program is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from cgcli.native.sample import Sampler
 
 
 class LlamaEngine:
-    """An `engine.protocol.Engine` on llama.cpp, in this process. Close it, or use it as a context manager."""
+    """An `engine.protocol.Engine` on llama.cpp, in this process. Close it or use it as a context manager."""
 
     def __init__(
         self,
@@ -57,14 +57,14 @@ class LlamaEngine:
     ) -> None:
         """Load the model in `path`.
 
-        cancelled: ends the loading, where `interrupt` is not to
-        ctx: a window other than the one the model was trained on
-        speculate: guess tokens ahead, from the text itself or with a smaller model in the file `draft`
-        exact: a text depends on its context and draws alone, not on what is drawn beside it (on the CPU)
-        separate: texts that are drawn together have caches of their own: faster where they are many and long, and more
-            memory; not with `exact`, `draft` or a recurrent model
-        sequences: streams that are drawn together
-        costs: what wider passes cost this model here
+        cancelled: stops loading, instead of `interrupt`
+        ctx: context window, if not the one that the model was trained with
+        speculate: guess tokens ahead, from the text itself or with the smaller model in the file `draft`
+        exact: a text depends only on its context and draws, not on what is drawn at the same time (CPU only)
+        separate: each text has its own cache: faster for many long texts, but takes more memory; not with `exact`,
+            `draft` or a recurrent model
+        sequences: number of streams that are drawn together
+        costs: costs of wider passes of this model on this machine
 
         Raises ModelFileError, UsageError, CgcliError.
         """
@@ -73,7 +73,7 @@ class LlamaEngine:
         self.threads = threads or thread_count()
         if exact:
             if gpu_layers:
-                raise UsageError(f"--exact needs the CPU, but --gpu-layers is {gpu_layers}", hint="--gpu-layers 0")
+                raise UsageError(f"--exact needs the CPU, but --gpu-layers is {gpu_layers}", hint="use --gpu-layers 0")
             gpu_layers = 0
             without_tiles()
         self.exact = exact
@@ -113,7 +113,7 @@ class LlamaEngine:
             sequences = 2 * self.sequences + 32
             return SharedCache(self.model, threads=self.threads, exact=self.exact, abort=abort, sequences=sequences)
         if self.exact or drafted or self.model.recurrent:
-            raise UsageError("separate caches do not go with exact texts, a draft model or a recurrent model")
+            raise UsageError("separate caches do not work with --exact, a draft model or a recurrent model")
         return SeparateCache(self.model, threads=self.threads, abort=abort, sequences=self.sequences)
 
     def _drafting(self) -> MakeDrafter:
@@ -157,7 +157,7 @@ class LlamaEngine:
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
         source = enumerate(requests)
-        most = 2 * self.sequences  # as many wait as are drawn, so that a place is never empty
+        most = 2 * self.sequences  # as many wait as are drawn, so that no place is ever empty
         going: dict[protocol.Stream, int] = {}
         try:
             while True:
@@ -205,7 +205,7 @@ class LlamaEngine:
         return scores
 
     def _scored(self, tokens: list[int], first: int, reading: Progress | None) -> list[TokenScore]:
-        """The tokens from index `first` (1 at least), each given those before it."""
+        """Scores of the tokens from index `first` (at least 1), each given those before it."""
         scores: list[TokenScore] = []
 
         def gather(address: int, predicted: Sequence[int]) -> None:
@@ -222,9 +222,9 @@ class LlamaEngine:
         return self.cache.scratch(self.vocabulary.tokens(begun) if begun else [])
 
     def save_state(self, text: bytes, path: Path, *, model: str) -> bool:
-        """Keep what the cache knows of the beginning of `text` in a file; False where that is not worth it.
+        """Save the cached state of the beginning of `text` to a file; False if that is not worth it.
 
-        model: sha256 of the GGUF file. Raises CgcliError where the disk says no.
+        model: sha256 of the GGUF file. Raises CgcliError if writing fails.
         """
         source, shared = self.cache.longest(self.vocabulary.tokens(text))
         if source is None or shared < state.WORTH or self.model.recurrent:
@@ -238,9 +238,9 @@ class LlamaEngine:
         return True
 
     def load_state(self, path: Path, *, model: str) -> int:
-        """Have the cache know again what a file kept; returns for how many tokens.
+        """Load a saved state into the cache; returns its number of tokens, 0 if there is no room.
 
-        Raises CgcliError where the file is damaged, or of another model, version or way of decoding (`exact`).
+        Raises CgcliError if the file is damaged, or was saved by another model, version or mode (`exact`).
         """
         known = state.load(path, model, exact=self.exact)
         tokens = len(known.tokens)
@@ -254,8 +254,7 @@ class LlamaEngine:
         return tokens
 
     def reserve(self, cells: int, *, texts: int = 1) -> None:
-        # The cache starts small, since clearing 8,192 cells takes as long as loading a small model. One that must grow
-        # later is empty again.
+        # The cache starts small, since clearing 8,192 cells takes as long as loading a small model. Growing empties it.
         cells = self.cache.cells_for(cells, texts)
         least = min(cells, self.window) + self.cache.spare_cells
         if not self.cache.held:
@@ -280,9 +279,9 @@ class LlamaEngine:
         self.close()
 
     def _tokens(self, text: bytes, *, room: int | None = 1) -> list[int]:
-        """The ids of a context. Raises ContextError where the window has no room for so many more.
+        """The ids of a context. Raises ContextError if the window has no room for `room` more tokens.
 
-        A text so long that no tokens could hold it is not even tokenized, also where `room` is None.
+        A text that is too long for any tokens is not even tokenized, also if `room` is None.
         """
         if self.vocabulary.exceeds(text, self.window):
             raise self._too_long(f"{len(text)} bytes")
@@ -294,13 +293,13 @@ class LlamaEngine:
     def _too_long(self, size: str) -> ContextError:
         smaller = self.window < self.model.n_ctx_train
         return ContextError(
-            f"the program and prompt are {size}, the window has {self.window} tokens",
-            hint=f"a larger --ctx, up to {self.model.n_ctx_train}" if smaller else "give a shorter program",
+            f"the program and prompt take {size}, but the window has {self.window} tokens",
+            hint=f"use a larger --ctx, up to {self.model.n_ctx_train}" if smaller else "use a shorter program",
         )
 
 
 def perplexity(logprobs: Sequence[float]) -> float | None:
-    """exp of minus the mean log-probability, infinity where that is too large; None where nothing was scored."""
+    """exp of the negative mean log-probability, infinity if that is too large; None without log-probabilities."""
     if not logprobs:
         return None
     try:

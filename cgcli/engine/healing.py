@@ -1,9 +1,9 @@
-"""Token healing: continuing a text that ends in spaces or tabs.
+"""Token healing: continues a text that ends in spaces or tabs.
 
-A model has never seen its tokens end inside a run of white space: what GPT-2's tokenizer makes of `:\n    return` is
-`:`, `\n␣␣␣`, `␣return`, and after `\n`, `␣␣␣␣` the right word has a probability of about nothing. So the whole run,
-the line ends before the blanks included, is taken off the context, and the first tokens drawn must spell it, or go
-beyond it. The idea is S. Lundberg's, of the guidance library.
+In its training data a model never sees a token boundary inside a run of white space: GPT-2's tokenizer splits
+`:\n    return` into `:`, `\n␣␣␣`, `␣return`, and after `\n`, `␣␣␣␣` the right word has almost no probability. So the
+whole run, with the line ends before the blanks, is taken off the context, and the first tokens drawn must spell it or
+extend beyond it. The idea is Scott Lundberg's (the guidance library).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _LINE_ENDS = b"\r\n"
 
 
 def split_blanks(text: bytes, *, line_ends: bool = False) -> tuple[bytes, bytes]:
-    """The text without the white space at its end, and that; of a text that ends in a line end only with `line_ends`.
+    """Split off the white space at the end of a text; if the text ends in a line end, only with `line_ends`.
 
-    Code that goes on needs that too: a tokenizer may merge a line end with the indentation behind it, and then a model
-    has hardly seen one alone before an indented line.
+    Unfinished code needs `line_ends`: a tokenizer may merge a line end with the indentation after it, and then the
+    model has hardly seen a lone line end before an indented line.
     """
     blank = _BLANKS + _LINE_ENDS * line_ends
     head = text.rstrip(_BLANKS + _LINE_ENDS) if text[-1:] in {bytes([c]) for c in blank} else text
@@ -29,7 +29,7 @@ def split_blanks(text: bytes, *, line_ends: bool = False) -> tuple[bytes, bytes]
 
 
 def healing_mask(owed: bytes, pieces: Sequence[bytes], banned: Mask) -> Mask:
-    """uint8 [n_vocab], nonzero where a token may not come next: it neither spells `owed` nor goes beyond it.
+    """uint8 [n_vocab], nonzero for tokens that may not come next: they neither spell `owed` nor extend beyond it.
 
     pieces: the bytes of every token, [n_vocab]; banned: ids that are never drawn, uint8 [n_vocab].
     """
@@ -42,13 +42,13 @@ def healing_mask(owed: bytes, pieces: Sequence[bytes], banned: Mask) -> Mask:
 
 
 class Healing:
-    """What is left to say again of the bytes that were taken off, while tokens are drawn."""
+    """Tracks which of the removed bytes the drawn tokens still have to repeat."""
 
     def __init__(self, owed: bytes) -> None:
         self.owed = owed
 
     def accept(self, piece: bytes) -> bytes:
-        """Take note of a drawn token; returns what it says beyond the owed bytes."""
+        """Take a drawn token; returns its bytes beyond the owed ones."""
         if self.owed.startswith(piece):
             self.owed = self.owed[len(piece) :]
             return b""

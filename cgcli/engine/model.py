@@ -18,15 +18,12 @@ from cgcli.engine.gguf import Header, read_header
 
 
 def readable(text: bytes) -> bytes:
-    """`text` with U+FFFD for what is not UTF-8: what a tokenizer can read."""
+    """`text` with U+FFFD in place of invalid UTF-8, as the tokenizer needs it."""
     return text.decode("utf-8", "replace").encode()
 
 
 class Model:
-    """The weights and vocabulary of one GGUF file.
-
-    n_vocab: entries of the vocabulary, padding included; n_ctx_train: window in tokens that the model was trained on.
-    """
+    """The weights and vocabulary of one GGUF file."""
 
     def __init__(self, path: Path, header: Header, pointer: Any, gpu_layers: int) -> None:
         api = library().api
@@ -35,9 +32,11 @@ class Model:
         self.pointer = pointer
         self.gpu_layers = gpu_layers
         self.vocab = api.llama_model_get_vocab(pointer)
+        #: Entries of the vocabulary, padding included.
         self.n_vocab: int = api.llama_vocab_n_tokens(self.vocab)
         self.n_layer: int = api.llama_model_n_layer(pointer)
         self.n_embd: int = api.llama_model_n_embd(pointer)
+        #: The context window that the model was trained with, in tokens.
         self.n_ctx_train: int = api.llama_model_n_ctx_train(pointer)
 
     @classmethod
@@ -49,18 +48,19 @@ class Model:
         vocab_only: bool = False,
         cancelled: Callable[[], bool] | None = None,
     ) -> Model:
-        """Load a GGUF. gpu_layers: None takes all that fit, a number is a demand; cancelled: asked on the way.
+        """Load a GGUF file.
 
-        Raises ModelFileError for a file that is not a model that llama.cpp can run, UsageError for a demand that
-        cannot be met, Interrupted once `cancelled` says so.
+        gpu_layers: layers on the GPU, None for all that fit; cancelled: polled while loading.
+        Raises ModelFileError for a file that llama.cpp cannot run, UsageError for GPU layers without a GPU, and
+        Interrupted once `cancelled` returns True.
         """
-        header = read_header(path)  # llama.cpp aborts the process on some wrong headers: this one raises instead
+        header = read_header(path)  # raises where llama.cpp would abort the process
         lib = library()
         devices = gpu_devices()
         if gpu_layers and not devices:
             raise UsageError(
-                f"--gpu-layers {gpu_layers}: this llama.cpp has no GPU back end",
-                hint="make cuda, or leave the option out",
+                f"--gpu-layers {gpu_layers} needs a GPU, but this llama.cpp was built without GPU support",
+                hint="run `make cuda`, or drop --gpu-layers",
             )
         layers = _layers_that_fit(header, path, devices) if gpu_layers is None else gpu_layers
         params = lib.api.llama_model_default_params()
@@ -81,18 +81,18 @@ class Model:
     def tokenize(self, text: bytes) -> list[int]:
         """The ids of `text`, which must be UTF-8: llama.cpp ends the process on some other bytes (see `readable`).
 
-        Special tokens are never parsed out of it: prompts are text.
+        Special tokens in it are not parsed: prompts are plain text.
         """
         api = library().api
         room = len(text) + 8
         tokens = (ctypes.c_int32 * room)()
         count = api.llama_tokenize(self.vocab, text, len(text), tokens, room, False, False)
         if count < 0:
-            raise ModelFileError(f"{self.path}: the tokenizer failed on {len(text)} bytes")
+            raise ModelFileError(f"{self.path}: the tokenizer failed on a text of {len(text)} bytes")
         return tokens[:count]
 
     def piece(self, token: int) -> bytes:
-        """The bytes that a token stands for; none for a control token."""
+        """The bytes of a token; empty for a control token."""
         api = library().api
         buffer = ctypes.create_string_buffer(256)
         count = api.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, False)
@@ -103,36 +103,36 @@ class Model:
 
     @property
     def cell_bytes(self) -> int:
-        """Bytes of a cell of the KV cache: a key and a value for each layer, 2 bytes a number."""
+        """Bytes of a cell of the KV cache: a key and a value per layer, 2 bytes per number."""
         size = self.header.metadata.get(f"{self.header.architecture}.attention.key_length", self.n_embd // self.n_head)
         return 4 * self.n_layer * int(library().api.llama_model_n_head_kv(self.pointer)) * int(str(size))
 
     @functools.cached_property
     def n_head(self) -> int:
-        """Heads of a layer; llama.cpp ends the process if asked this of a vocabulary alone."""
+        """Attention heads per layer. llama.cpp ends the process here if only the vocabulary is loaded."""
         return int(library().api.llama_model_n_head(self.pointer))
 
     @functools.cached_property
     def recurrent(self) -> bool:
-        """Whether it keeps a state that cannot be taken back token by token."""
+        """Whether the model has a recurrent state, which cannot be rolled back by single tokens."""
         api = library().api
         return bool(api.llama_model_is_recurrent(self.pointer) or api.llama_model_is_hybrid(self.pointer))
 
     @functools.cached_property
     def pieces(self) -> list[bytes]:
-        """`piece` of every id: [n_vocab]. About 30 ms for 51,200 entries, so only made where it is needed."""
+        """`piece` of every id: [n_vocab]. Takes about 30 ms for 51,200 entries, so it is computed on demand."""
         return [self.piece(token) for token in range(self.n_vocab)]
 
     @functools.cached_property
     def end_of_text(self) -> int | None:
-        """The id that ends a text; None where the file names none (llama.cpp would make one up)."""
+        """The id that ends a text; None if the file names none (llama.cpp would make one up)."""
         if "tokenizer.ggml.eos_token_id" not in self.header.metadata:
             return None
         return int(library().api.llama_vocab_eos(self.vocab))
 
     @functools.cached_property
     def start(self) -> list[int]:
-        """The ids that every text starts with: beginning of text where the model wants it, as CodeGen does not."""
+        """The ids that every text starts with: the beginning-of-text token, if the model has one (CodeGen has not)."""
         api = library().api
         return [int(api.llama_vocab_bos(self.vocab))] if api.llama_vocab_get_add_bos(self.vocab) else []
 
@@ -149,7 +149,7 @@ class Model:
 
 
 def _layers_that_fit(header: Header, path: Path, devices: list[tuple[str, int, int]]) -> int:
-    """Layers (the output counts as one) whose weights fit in free GPU memory, an eighth of it left for the cache."""
+    """Layers, counting the output as one, that fit into 7/8 of the free GPU memory; the rest is for the cache."""
     layers = header.n_layer + 1
     free = sum(free for _, free, _ in devices)
     return min(layers, int(free * 7 / 8 / (path.stat().st_size / layers)))

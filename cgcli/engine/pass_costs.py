@@ -1,7 +1,6 @@
-"""What wider passes cost a model on this machine: measured, and kept in a file that later runs read.
+"""Measures the costs of wider passes of a model on this machine, and keeps them in a file for later runs.
 
-The file is JSON: for each way of running the model here (see `place`) its costs by their rows. What is done with them
-is `drafting`'s.
+The file is JSON: costs by number of rows, for each way of running the model here (see `place`). `drafting` uses them.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ ROWS = (1, 2, 3, 4, 6, 8, 16)
 
 
 def measure(cache: KVCache, tokens: list[int], *, rounds: int) -> PassCosts:
-    """Passes over `tokens`, the last of them again and again in rows of every number, in turn.
+    """Time passes of different widths over the end of `tokens`, the widths in turn in each round.
 
-    A cost is the median of ratios, each of two passes of one round. Raises Interrupted, ContextError.
+    A cost is the median over the rounds of its ratio to a pass of one row. Raises Interrupted, ContextError.
     """
     context, following = tokens[: -max(ROWS)], tokens[-max(ROWS) :]
     cache.make_room(len(tokens) + cache.spare_cells)
@@ -41,28 +40,28 @@ def measure(cache: KVCache, tokens: list[int], *, rounds: int) -> PassCosts:
         cache.release(branch)
         cache.drop(branch)
     ratios = [statistics.median(row[width] / row[1] for row in found[1:]) for width in ROWS]  # the first is warm-up
-    # A pass is never really cheaper than a narrower one.
+    # A wider pass is never really cheaper.
     return PassCosts(dict(zip(ROWS, accumulate(ratios, max), strict=True)))
 
 
 def seconds(cache: KVCache, step: Step) -> float:
-    """Of a pass until its logits are there. Raises Interrupted."""
+    """The time of a pass until its logits are available. Raises Interrupted."""
     started = time.perf_counter()
     if not cache.run([step]):
         raise Interrupted
-    cache.context.logits_address(-1)  # a GPU may still be at work until then
+    cache.context.logits_address(-1)  # waits for a GPU
     return time.perf_counter() - started
 
 
 def place(processor: str, threads: int, gpu_layers: int | None) -> str:
-    """What names a way of running a model on a machine. gpu_layers: as asked for."""
+    """Names a way of running a model on a machine. gpu_layers: as the user set it."""
     gpus = [name for name, _, _ in gpu_devices()]
     layers = [] if gpu_layers is None else [f"{gpu_layers} layers on the GPU"]
     return ", ".join([processor, *gpus, f"{threads} threads", *layers])
 
 
 def load(file: Path, place: str) -> PassCosts | None:
-    """What the file has of this place; None where it has none. Raises CgcliError for a damaged file."""
+    """The costs in a file for this place; None without any. Raises CgcliError for a damaged file."""
     try:
         known = _read(file)
     except (OSError, ValueError) as error:
@@ -71,7 +70,7 @@ def load(file: Path, place: str) -> PassCosts | None:
 
 
 def store(file: Path, place: str, costs: PassCosts) -> None:
-    """Put it into the file, beside what that has of other places. Raises CgcliError where the disk says no."""
+    """Store costs in a file, beside those of other places. Raises CgcliError if writing fails."""
     import json
 
     from cgcli.core.files import write_atomic
@@ -85,7 +84,7 @@ def store(file: Path, place: str, costs: PassCosts) -> None:
 
 
 def _read(file: Path) -> Mapping[str, Mapping[int, float]]:
-    """Nothing where there is no such file. Raises what is wrong with its bytes."""
+    """The contents of a file, empty if it does not exist. Raises OSError, ValueError."""
     if not file.exists():
         return {}
     from cgcli.core.reading import parse_json, read_bytes
@@ -96,7 +95,7 @@ def _read(file: Path) -> Mapping[str, Mapping[int, float]]:
 
 
 def _checked(costs: Mapping[str, float]) -> Iterator[tuple[int, float]]:
-    """Raises ValueError for numbers that no machine has: a wrong one would make passes that are never worth it."""
+    """Raises ValueError for impossible costs, which would cause passes that never pay."""
     found = sorted((int(rows), float(cost)) for rows, cost in costs.items())
     if found[:1] != [(1, 1.0)] or len(found) < 2 or not all(a[1] <= b[1] < 1e3 for a, b in pairwise(found)):
         raise ValueError(f"costs of passes are {costs!r:.80}")

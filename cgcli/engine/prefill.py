@@ -1,4 +1,4 @@
-"""Prefill: bringing a context into the cache, by as few tokens as its branches leave to read."""
+"""Prefill: reads a context into the cache, except for the part that is cached already."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from cgcli.engine.cache import Branch, KVCache, Logits, Step, common_prefix
 from cgcli.engine.request import Timings
 from cgcli.native.interrupt import Interrupt
 
-_LONG = 256
-"""Tokens that take long enough to be read for somebody to want to see that it goes on."""
+_LONG = 256  # tokens; reading more shows progress
 
 Gather = Callable[[int, Sequence[int]], None]
 """Called with the address of logits, float32 [rows, n_vocab], and the indices of the tokens that they predict."""
@@ -35,10 +34,10 @@ class Prefill:
         gather: Gather | None = None,
         progress: Progress | None = None,
     ) -> Branch:
-        """A branch of just these tokens, held once more, with the logits that follow them.
+        """A branch of exactly these tokens, with the logits after them. It is held once more.
 
-        score_from: index (1 at least) of the first token whose prediction `gather` is to see; progress: of a long one.
-        Raises ContextError where there is no room, and Interrupted; what was read stays in the cache.
+        score_from: index (at least 1) of the first token whose prediction goes to `gather`.
+        Raises ContextError if there is no room, and Interrupted; what was read stays cached.
         """
         cache = self._cache
         source, shared = cache.longest(tokens)
@@ -57,7 +56,7 @@ class Prefill:
         return branch
 
     def extend(self, branch: Branch, tokens: list[int]) -> None:
-        """Make a branch one of just these tokens, held once more, with the logits that follow. Raises as `read`."""
+        """Make a branch hold exactly these tokens, with the logits after them; otherwise like `read`."""
         branch.holders += 1
         try:
             self._cache.trim(branch, min(common_prefix(branch.tokens, tokens), len(tokens) - 1))
@@ -99,7 +98,7 @@ class Prefill:
             self._timings.prefill_tokens += len(branch.tokens) - keep
 
     def _copy(self, address: int) -> Logits:
-        """llama.cpp's own are gone with the next pass; all candidates of a context start from these."""
+        """Copy logits, since the next pass overwrites llama.cpp's. All candidates of a context start from them."""
         logits = (ctypes.c_float * self._cache.model.n_vocab)()
         ctypes.memmove(logits, address, ctypes.sizeof(logits))
         return logits

@@ -43,8 +43,9 @@ def quantize(source: Path, target: Path, quant: str, *, threads: int, allow_requ
             raise
     if child.returncode:
         lines = errors.decode("utf-8", "replace").strip().splitlines()
-        failed = f"{source}: quantizing to {quant} failed with status {child.returncode}"
-        raise ModelFileError(lines[-1] if lines else failed)
+        if lines:
+            raise ModelFileError(lines[-1])
+        raise ModelFileError(f"{source}: quantizing to {quant} failed with status {child.returncode}")
 
 
 def quantize_here(source: Path, target: Path, quant: str, *, threads: int, allow_requantize: bool = False) -> None:

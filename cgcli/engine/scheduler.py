@@ -1,7 +1,7 @@
 """Continuous batching: each pass over the weights carries the next token of every live stream, and its guesses.
 
-A context is read once and shared by all that continue it. A stream that ends gives its place to the next one waiting.
-It knows tokens and passes; what a text is, it leaves to `detokenizer`.
+A context is read once and shared by all streams that continue it. When a stream ends, the next one waiting takes its
+place. The scheduler deals in tokens and passes; `detokenizer` turns tokens into text.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Draw, Sampled, Sampler
 
 MakeDrafter = Callable[[list[int], Request], Drafter]
-"""Of a context's tokens and what is asked for."""
+"""Makes the drafter of a request from the tokens of its context."""
 
 _NOTHING = Prospect()
-# Cells that only idle branches may keep: a pass attends over all up to the highest that is used, and with 1,000 idle
-# ones a single stream had 0.65 times its speed.
+# Cells that idle branches may keep. A pass attends over all cells up to the highest in use: with 1,000 idle ones, a
+# single stream had 0.65 times its speed.
 _IDLE = 256
 
 
 @dataclass(eq=False)
 class Stream:
-    """A request that was submitted."""
+    """A submitted request."""
 
     request: Request
     text: Detokenizer
-    tokens: list[int]  # the context and all that was drawn; the last of them is not in the cache yet
-    branch: Branch | None = None  # where it lies in the cache; None while it waits and when it is done
+    tokens: list[int]  # the context and all draws; the last token is not cached yet
+    branch: Branch | None = None  # None while it waits, and when it is done
     drafter: Drafter | None = None
     draft: list[int] = field(default_factory=list)  # tokens guessed for the next pass
     cancelled: bool = False
@@ -47,25 +47,25 @@ class Stream:
 
     @property
     def fresh(self) -> bool:
-        """Whether `take` has text."""
+        """Whether `take` has new text."""
         return self.text.fresh
 
     def take(self) -> str:
-        """The text that became certain since the last call."""
+        """The text that became final since the last call."""
         return self.text.take()
 
     def cancel(self) -> None:
-        """It ends before the next pass, as interrupted, with what was drawn."""
+        """End it before the next pass, as interrupted, with the text drawn so far."""
         self.cancelled = True
 
     def draw(self, logits: int, ahead: int = 0) -> Draw:
-        """The draw of the next token, or of the one that would come `ahead` tokens later."""
+        """The draw of the next token, or of the one `ahead` tokens later."""
         request, text = self.request, self.text
         return Draw(logits, request.sampling, request.turn, request.candidate, text.drawn + ahead, text.mask)
 
 
 class Scheduler:
-    """Draws what is submitted to it, a pass at a time."""
+    """Draws the submitted requests, pass by pass."""
 
     def __init__(
         self,
@@ -79,29 +79,30 @@ class Scheduler:
         costs: PassCosts,
         make_drafter: MakeDrafter | None = None,
     ) -> None:
-        """sequences: live streams at most; make_drafter: None draws without guesses."""
+        """sequences: maximum number of live streams; make_drafter: None draws without guesses."""
         self._cache = cache
         self._prefill = prefill
         self._sampler = sampler
         self._interrupt = interrupt
         self._timings = timings
-        self._sequences = min(sequences, cache.sequences - 1)  # one is for the context that is read
+        self._sequences = min(sequences, cache.sequences - 1)  # one is for the context being read
         self._costs = costs
         self._make_drafter = make_drafter
         self._waiting: list[Stream] = []
         self._live: list[Stream] = []
-        self._full = False  # the first that waits has no room until a stream ends
+        self._full = False  # the first request in the queue has no room until a stream ends
 
     def submit(self, request: Request, tokens: list[int], text: Detokenizer) -> Stream:
-        """Put a request at the end of the queue. tokens: of its context."""
+        """Queue a request. tokens: of its context; text: its completion."""
         stream = Stream(request, text, list(tokens))
         self._waiting.append(stream)
         return stream
 
     def step(self) -> bool:
-        """Admit what has room, with its first token; where nothing was admitted, make one pass. False at the end.
+        """Admit requests that have room and draw their first tokens; if none was admitted, run one pass.
 
-        After Ctrl-C every stream ends as interrupted. Raises ContextError where memory has no room for a single one.
+        Returns False once all are done. Ctrl-C ends all streams as interrupted. Raises ContextError if there is no
+        memory for a single one.
         """
         try:
             if self._interrupt.requested:
@@ -117,7 +118,7 @@ class Scheduler:
         return bool(self._live or self._waiting)
 
     def sweep(self) -> None:
-        """End the streams that were cancelled."""
+        """End cancelled streams."""
         for stream in [*self._live, *self._waiting]:
             if stream.cancelled:
                 self._end(stream)
@@ -132,7 +133,7 @@ class Scheduler:
         self._retire(stream)
 
     def _retire(self, stream: Stream) -> None:
-        """Out of the queue, or out of its place; what it has in the cache is idle then."""
+        """Remove a stream from its queue; its branch becomes idle."""
         for queue in (self._waiting, self._live):
             if stream in queue:
                 queue.remove(stream)
@@ -144,7 +145,7 @@ class Scheduler:
     # Admission
 
     def _admit(self) -> bool:
-        """Whether any was. One context is read at most, so that what is live can be shown and cancelled in between."""
+        """Admit requests; returns whether any was. Reads at most one context, to keep live streams responsive."""
         admitted = read = False
         while self._waiting and len(self._live) < self._sequences and not read and not self._full:
             stream = self._waiting[0]
@@ -167,18 +168,18 @@ class Scheduler:
         return admitted
 
     def _room(self, stream: Stream) -> int:
-        """Cells that a stream may still take."""
+        """How many cells a stream may still take."""
         return stream.text.left + self._cache.spare_cells
 
     def _read(self, stream: Stream) -> Logits:
-        """Give a stream a branch of its own with its context; returns the logits of its first token."""
+        """Read a stream's context into a branch of its own; returns the logits of its first token."""
         trunk = self._prefill.read(stream.tokens)
         try:
             stream.branch = self._cache.place(trunk, len(stream.tokens))
         finally:
             self._cache.release(trunk)
         if stream.branch.logits is None:
-            raise RuntimeError("a context was read without the logits that follow it")
+            raise RuntimeError("prefill kept no logits")
         return stream.branch.logits
 
     # Passes
@@ -209,7 +210,7 @@ class Scheduler:
         self._timings.passed(time.perf_counter() - started, len(steps), guesses, drawn)
 
     def _in_order(self) -> list[Stream]:
-        """The live streams in the order in which a pass takes them."""
+        """The live streams in the order of the pass."""
         branches = [stream.branch for stream in self._live if stream.branch]
         return [self._live[index] for index in self._cache.pass_order(branches)]
 
@@ -219,7 +220,7 @@ class Scheduler:
         for index, stream in enumerate(self._live):
             if guess and stream.drafter and stream.text.free:
                 prospect = stream.drafter.prospect()
-                # The last token that is wanted need not be guessed: the draw after a guess comes free.
+                # The last token need not be guessed: the draw after a guess comes for free.
                 prospects[index] = Prospect(prospect.chances[: stream.text.left - 1], prospect.cost)
         most = self._cache.context.n_batch - self._cache.spare_cells
         for stream, count in zip(self._live, allot(prospects, self._costs, most), strict=True):
@@ -228,7 +229,7 @@ class Scheduler:
     def _accept(
         self, stream: Stream, sampled: Sequence[Sampled], draft: Sequence[int], branch: Branch | None = None
     ) -> int:
-        """Take the draws as far as the draft came true; returns how many. branch: where the draft lies."""
+        """Accept draws as far as the draft is right; returns how many. branch: the one with the draft."""
         before = len(stream.tokens)
         going = True
         for index, one in enumerate(sampled):

@@ -1,11 +1,11 @@
-"""A KV cache whose branches lie apart: each has cells of its own, and its rows attend over no others.
+"""A KV cache whose branches each have their own cells, and attend over no others.
 
-In a shared cache (`shared_cache`) a row attends over all cells, those of others under a mask: that suits one text, its
-undone versions and short candidates, but sixteen texts of 600 tokens then cost sixteen times the attention. Here what
-begins alike is copied, which takes as long as reading a few tokens, and memory is that of the longest text for each.
+In a shared cache a row attends over all cells and masks those of other branches. That suits one text, its undone
+versions and short candidates, but makes sixteen texts of 600 tokens cost sixteen times the attention. Here a common
+prefix is copied, which takes as long as reading a few tokens, and each branch takes the memory of the longest text.
 
-llama.cpp takes the rows of several branches in one pass over the weights only if their sequences have numbers in a row
-and each adds as many tokens. So live branches have places, 0 and up, and none is left empty between others.
+llama.cpp processes several branches in one pass over the weights only if their sequences have consecutive numbers and
+each adds equally many tokens. So live branches have places, 0 and up, without gaps.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from cgcli.engine.context import MAX_SEQUENCES, Context
 from cgcli.engine.model import Model
 
 _STEP = 256  # cells
-_SPARE = 4  # sequences beside the places: for the context that is read, and for what others may begin with
+_SPARE = 4  # sequences besides the places: for the context being read, and for contexts that others may begin with
 
 
 class SeparateCache(KVCache):
-    """A cache that gives each branch cells of its own; `size` and `left` speak of the cells of one branch."""
+    """A cache that gives each branch its own cells; `size` and `left` count the cells of one branch."""
 
     ragged_passes = False
 
     def __init__(self, model: Model, *, threads: int, abort: int | None = None, sequences: int = 16) -> None:
-        """sequences: live branches at most."""
+        """sequences: maximum number of live branches."""
         places = min(sequences, MAX_SEQUENCES - _SPARE)
         self._places = range(places)
         self._ids = range(places, places + _SPARE)
@@ -61,7 +61,7 @@ class SeparateCache(KVCache):
             self.reserve(max(needs), least=needs[0])
 
     def cells_for(self, tokens: int, texts: int) -> int:
-        return tokens if texts == 1 else 3 * tokens // (2 * texts)  # half more than the mean; longer ones are rare
+        return tokens if texts == 1 else 3 * tokens // (2 * texts)  # 1.5 times the mean; longer texts are rare
 
     def fits(self, tokens: Sequence[int], room: int, others: Sequence[int]) -> bool:
         return len(tokens) + room <= self.size
@@ -74,7 +74,7 @@ class SeparateCache(KVCache):
         cell_bytes = self.model.cell_bytes * sequences
         fitting = (self.size + usable_cells(cell_bytes)) // _STEP * _STEP
         if fitting < least:
-            hint = f"--ctx {fitting}" if fitting else "a smaller model"
+            hint = f"use --ctx {fitting}" if fitting else "use a smaller model"
             raise no_memory(f"a cache of {least} tokens for each of {sequences} texts", least * cell_bytes, hint)
         self._make(min(-(-cells // _STEP) * _STEP, fitting))
 
@@ -94,7 +94,7 @@ class SeparateCache(KVCache):
         return branch
 
     def adopt(self, tokens: Sequence[int], state: ctypes.Array[ctypes.c_uint8]) -> Branch:
-        raise CgcliError("saved states are not for separate caches")
+        raise CgcliError("separate caches cannot load a saved state")
 
     def _new(self, sequence: int) -> Branch:
         branch = Branch(sequence)
@@ -114,19 +114,19 @@ class SeparateCache(KVCache):
     def run(self, steps: Sequence[Step]) -> bool:
         for step in steps:
             if len(step.branch.tokens) + len(step.tokens) > self.size:
-                raise ContextError(f"no room for more than {self.size} tokens of a text", hint="a larger --ctx")
+                raise ContextError(f"a text exceeds its {self.size} cached tokens", hint="use a larger --ctx")
         done = self.context.run(self._rows(steps))
         for step in steps:
             self._use(step.branch)
             step.branch.logits = None
             step.branch.tokens += step.tokens
-        if not done:  # llama.cpp may have done some of it
+        if not done:  # llama.cpp may have done part of it
             for step in steps:
                 self.trim(step.branch, len(step.branch.tokens) - len(step.tokens))
         return done
 
     def pass_order(self, branches: Sequence[Branch]) -> list[int]:
-        """The last of them move to places that are empty between them."""
+        """Moves the last branches into places that are empty between others."""
         taken = {branch.sequence for branch in branches}
         for hole in range(len(branches)) if len(branches) > 1 else ():
             if hole not in taken:
@@ -145,10 +145,10 @@ class SeparateCache(KVCache):
         self.context.remove(branch.sequence, length)
 
     def forget(self, cells: int) -> None:
-        """Idle branches cost nothing here but their place."""
+        """Does nothing: here idle branches only cost their place."""
 
     def make_room(self, cells: int) -> None:
-        """Each branch has all that it may take; `run` refuses more."""
+        """Does nothing: each branch has all the cells it may use, and `run` refuses more."""
 
     def _sequence(self, kept: Branch | None) -> int:
         taken = {branch.sequence: branch for branch in self.branches}
@@ -157,5 +157,5 @@ class SeparateCache(KVCache):
                 return number
         idle = [taken[number] for number in self._ids if not taken[number].holders and taken[number] is not kept]
         if not idle:
-            raise CgcliError(f"more than {_SPARE} texts are read at once")
+            raise CgcliError(f"cannot read more than {_SPARE} texts at once")
         return self._drop_oldest(idle).sequence

@@ -1,10 +1,10 @@
-"""A KV cache whose branches share cells: what begins alike is there once.
+"""A KV cache whose branches share the cells of a common prefix.
 
-So candidates of one prompt, the turns of a program and an undone version of it cost only what differs.
+Candidates of one prompt, the turns of a program and undone versions of it only cost the cells in which they differ.
 
 With `exact`, the cells of a branch must lie in the order of its tokens. llama.cpp puts new tokens into the first free
-cells, so a hole is never left: cells between others that are nobody's go to a sequence of their own, the graveyard, and
-come back all at once, when what is held is read again.
+cells, so no holes may be left: unused cells between others go to a sequence of their own, the graveyard. They are freed
+all at once, by reading everything that is held again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _GRAVEYARD = 0
 
 
 class SharedCache(KVCache):
-    """A cache whose branches share the cells of what they begin with."""
+    """A cache whose branches share the cells of a common prefix."""
 
     ragged_passes = True
 
     def __init__(
         self, model: Model, *, threads: int, exact: bool = False, abort: int | None = None, sequences: int = 64
     ) -> None:
-        """sequences: branches at most, held or not."""
+        """sequences: maximum number of branches, held or not."""
         count = min(sequences + 1, MAX_SEQUENCES)
         super().__init__(
             model,
@@ -42,8 +42,8 @@ class SharedCache(KVCache):
 
     def _clear(self) -> None:
         super()._clear()
-        self._owners = [0] * self.size  # branches that each cell belongs to
-        self._free = list(range(self.size))[::-1]  # the next one to take comes last
+        self._owners = [0] * self.size  # number of branches that each cell belongs to
+        self._free = list(range(self.size))[::-1]  # taken from the end
         self._dead = 0  # cells in the graveyard
 
     @property
@@ -69,7 +69,7 @@ class SharedCache(KVCache):
             contexts.add(context)
         cells = sum(sorted(needs)[-together:])
         if cells > self.size:
-            # Exact passes leave dead cells behind: the more cells there are, the seldomer all is read again.
+            # Exact passes leave dead cells behind: with more cells, everything is read again less often.
             self.reserve(cells * 2 if self.exact else cells, least=len(wanted[0][0]) + wanted[0][1])
 
     def cells_for(self, tokens: int, texts: int) -> int:
@@ -84,10 +84,10 @@ class SharedCache(KVCache):
         least = cells if least is None else least
         fitting = self.size + usable_cells(self.model.cell_bytes)
         if fitting < least:
-            hint = f"--ctx {fitting // 256 * 256}" if fitting >= 256 else "a smaller model"
-            raise no_memory(f"the cache of {least} tokens", least * self.model.cell_bytes, hint)
+            hint = f"use --ctx {fitting // 256 * 256}" if fitting >= 256 else "use a smaller model"
+            raise no_memory(f"a cache of {least} tokens", least * self.model.cell_bytes, hint)
         size = min(-(-cells // _STEP) * _STEP, fitting)
-        if least <= self.size and size < self.size + _STEP:  # memory is at its end: not worth what the cache has
+        if least <= self.size and size < self.size + _STEP:  # memory is nearly full: not worth emptying the cache
             return
         self._make(size)
 
@@ -115,12 +115,12 @@ class SharedCache(KVCache):
         if len(taken) == len(self._ids):
             idle = [branch for branch in self.branches if not branch.holders and branch is not kept]
             if not idle:
-                raise CgcliError(f"more than {len(self._ids)} sequences are in use")
+                raise CgcliError(f"too many texts at once: all {len(self._ids)} sequences are in use")
             return self._drop_oldest(idle).sequence
         return next(sequence for sequence in self._ids if sequence not in taken)
 
     def forget(self, cells: int) -> None:
-        while not self.exact:  # there, cells that are given up stay in the graveyard
+        while not self.exact:  # with exact, evicted cells would stay in the graveyard
             idle = [branch for branch in self.branches if not branch.holders]
             held = {cell for branch in self.branches if branch.holders for cell in branch.cells}
             if len({cell for branch in idle for cell in branch.cells} - held) <= cells:
@@ -128,7 +128,7 @@ class SharedCache(KVCache):
             self._drop_oldest(idle)
 
     def make_room(self, cells: int) -> None:
-        """As the base's; where idle branches are not enough, the graveyard is emptied."""
+        """If evicting idle branches is not enough, this empties the graveyard."""
         while len(self._free) < cells:
             idle = [branch for branch in self.branches if not branch.holders]
             if idle:
@@ -136,10 +136,12 @@ class SharedCache(KVCache):
             elif self._dead:
                 self._reread()
             else:
-                raise ContextError(f"no room for {cells} more tokens in a cache of {self.size}", hint="a smaller --ctx")
+                raise ContextError(
+                    f"no room for {cells} more tokens in a cache of {self.size}", hint="use a smaller --ctx"
+                )
 
     def _reread(self) -> None:
-        """Read all that is held again: its cells then come first, in order. Nothing is idle."""
+        """Read all held branches again, so that their cells come first, in order. No branch may be idle."""
         held = [(branch, branch.tokens, branch.logits) for branch in self.branches]
         self.restart()
         self.branches = [branch for branch, _, _ in held]
@@ -172,11 +174,11 @@ class SharedCache(KVCache):
         return done
 
     def _pad(self, rows: list[Row]) -> int:
-        """Make an exact pass of some rows; returns how many more there are then, all of the last sequence."""
+        """Pad the rows of an exact pass; returns how many were added, all to the last sequence."""
         quant, size, last = self.model.header.quant, len(rows), rows[-1]
         fill = padded(quant, size) - size
         rows += [Row(last.token, last.position + 1 + index, last.sequence) for index in range(fill)]
-        # The end of the last layer and the output see the wanted rows alone: these must be so many, too.
+        # The end of the last layer and the output only process the wanted rows, so their number must be padded too.
         wanted = sum(row.wanted for row in rows)
         more = padded(quant, wanted) - wanted if wanted else 0
         unwanted = (index for index in (*range(size, len(rows)), *range(size)) if not rows[index].wanted)
@@ -194,7 +196,7 @@ class SharedCache(KVCache):
             branch.cells.append(cell)
 
     def _undo(self, step: Step) -> None:
-        """After an interrupted pass, of which llama.cpp may have done some."""
+        """Undo a step of an interrupted pass, which llama.cpp may have done in part."""
         if self.model.recurrent:
             self.drop(step.branch)
         else:
@@ -204,7 +206,7 @@ class SharedCache(KVCache):
         branch = self.fork(None, 0)
         if not self.context.restore(branch.sequence, state):
             self.branches.remove(branch)
-            raise CgcliError(f"llama.cpp does not take the state of {len(tokens)} tokens")
+            raise CgcliError(f"llama.cpp rejected the saved state of {len(tokens)} tokens")
         self._append(branch, tokens)
         return branch
 
@@ -217,7 +219,7 @@ class SharedCache(KVCache):
         for cell in dropped:
             self._owners[cell] -= 1
         freed = [cell for cell in reversed(dropped) if not self._owners[cell]]
-        # Freed cells are the last ones taken: then the next tokens come there again, in order.
+        # If the freed cells are the last ones taken, the next tokens go there again, in order.
         at_the_end = not freed or freed[-1] + len(self._free) + len(freed) == self.size
         if not self.exact or at_the_end:
             self._free += freed
@@ -227,5 +229,5 @@ class SharedCache(KVCache):
         self.context.remove(branch.sequence, length)
 
     def counts(self) -> tuple[int, int]:
-        """Free cells, and cells in the graveyard."""
+        """Numbers of free cells and of cells in the graveyard."""
         return len(self._free), self._dead

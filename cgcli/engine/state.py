@@ -1,7 +1,7 @@
-"""What the cache knows of a text, in a file: so that a program can be gone on with, without reading it again.
+"""Saves the cached state of a text to a file, so that the text need not be read again to continue it.
 
-The file is only good for the model, its quantization and the version of llama.cpp that it was made with; anything else
-is refused, as is a damaged one. It holds no text, but the tokens of one.
+A file is valid only for the model, quantization and version of llama.cpp that it was made with; others are rejected, as
+are damaged files. It contains the tokens of the text, not the text.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ from cgcli.engine.binding import library
 from cgcli.engine.cache import Branch, KVCache
 
 _MAGIC = b"cgcli state 2\n"
-WORTH = 64
-"""Tokens below which reading a text again is as fast."""
+WORTH = 64  # tokens; shorter texts are as fast to read again
 
 
 @dataclass(frozen=True)
 class _Header:
-    """What must agree. model: sha256 of the GGUF file."""
+    """What must match."""
 
-    model: str
+    model: str  # sha256 of the GGUF file
     llama: str
     exact: bool
     tokens: int
@@ -39,14 +38,14 @@ class _Header:
 
 @dataclass(frozen=True)
 class State:
-    """What the cache knew of these tokens, as llama.cpp writes it down for a sequence."""
+    """The cached state of some tokens, in llama.cpp's format for a sequence."""
 
     tokens: list[int]
     data: ctypes.Array[ctypes.c_uint8]
 
 
 def save(cache: KVCache, branch: Branch, path: Path, model: str) -> None:
-    """Write the state of a branch. model: sha256 of the GGUF file. Raises CgcliError where the disk says no."""
+    """Save the state of a branch. model: sha256 of the GGUF file. Raises CgcliError if writing fails."""
     api, pointer = library().api, cache.context.pointer
     size = api.llama_state_seq_get_size(pointer, branch.sequence)
     data = (ctypes.c_uint8 * size)()
@@ -58,7 +57,7 @@ def save(cache: KVCache, branch: Branch, path: Path, model: str) -> None:
 
 
 def load(path: Path, model: str, *, exact: bool) -> State:
-    """The state of a file. Raises CgcliError where it is damaged, or of another model, llama.cpp or way of decoding."""
+    """Load a state. Raises CgcliError if it is damaged, or made by another model, llama.cpp or mode."""
     try:
         with open_regular(path) as file:
             content = memoryview(file.read())
@@ -66,20 +65,20 @@ def load(path: Path, model: str, *, exact: bool) -> State:
         raise unreadable(path, error) from error
     start = len(_MAGIC) + 4
     if content[: len(_MAGIC)] != _MAGIC:
-        raise CgcliError(f"{path} is not a state of cgcli", hint=f"delete it: rm {path}")
+        raise CgcliError(f"{path} is not a saved state of cgcli", hint=f"delete it: rm {path}")
     body = content[start:]
     if len(body) < 4 or content[len(_MAGIC) : start] != struct.pack("<I", zlib.crc32(body)):
-        raise CgcliError(f"{path}: the state is damaged", hint=f"delete it: rm {path}")
+        raise CgcliError(f"{path}: the saved state is damaged", hint=f"delete it: rm {path}")
     end = 4 + int.from_bytes(body[:4], "little")
     try:
         header: _Header = typed(_Header, parse_json(bytes(body[4:end])), "header")
     except ValueError as error:
-        raise CgcliError(f"{path}: the state is damaged: {error}", hint=f"delete it: rm {path}") from error
+        raise CgcliError(f"{path}: the saved state is damaged: {error}", hint=f"delete it: rm {path}") from error
     if (header.model, header.llama, header.exact) != (model, _llama(), exact):
-        raise CgcliError(f"{path}: the state is of another model or version", hint="it is made anew: nothing to do")
+        raise CgcliError(f"{path}: the saved state is of another model or version", hint=f"delete it: rm {path}")
     data = end + 4 * header.tokens
     if not end <= data <= len(body):
-        raise CgcliError(f"{path}: the state is damaged", hint=f"delete it: rm {path}")
+        raise CgcliError(f"{path}: the saved state is damaged", hint=f"delete it: rm {path}")
     tokens = array("i", bytes(body[end:data])).tolist()
     return State(tokens, (ctypes.c_uint8 * (len(body) - data)).from_buffer_copy(body, data))
 

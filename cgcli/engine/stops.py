@@ -1,7 +1,7 @@
-"""Where a completion ends by its text: cutters, which hold back what may still be cut while text arrives.
+"""Rules that end a completion by its text: cutters.
 
-A cutter is fed the completion in pieces, split anywhere, and gives back the text that is certain, so nothing is printed
-and then taken back. What it gives in all is the same however the text is split. It knows nothing of tokens or models.
+A cutter gets the completion in pieces, split anywhere, and returns text as soon as it is final: while text may still be
+cut, it is held back. The whole of what it returns does not depend on how the text was split.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ class Cutter(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether the cut is known and all before it has been given; further text is dropped."""
+        """Whether the cut is known and all text before it was returned; further text is dropped."""
         ...
 
     def feed(self, text: str) -> str:
-        """Take the next piece of the text; give what is now certain to be kept."""
+        """Take the next piece of the text; returns the text that is now final."""
         ...
 
     def finish(self) -> str:
-        """The text is at its end: give the rest of what is kept, and be finished."""
+        """End the text; returns the rest that is kept."""
         ...
 
 
 class Stops:
-    """Cuts before the earliest occurrence of any of some strings (with none, keeps all).
+    """Cuts before the first occurrence of any of the given strings; without strings, keeps everything.
 
-    Earliest is where an occurrence begins: of "ab" and "abc" at one place it does not matter which, and "bc" inside a
-    longer stop that began before it waits until that one is decided. Raises UsageError for an empty string.
+    The occurrence that begins first counts: a "bc" inside a longer stop that began before it waits until that one is
+    decided. Raises UsageError for an empty string.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
         if "" in stops:
-            raise UsageError("a stop string is empty", hint="leave --stop out")
+            raise UsageError("a stop string is empty", hint="drop --stop, or give it a text")
         self._stops = tuple(stops)
-        self._held = ""  # may still become a stop, or is one that must wait
+        self._held = ""  # may still become a stop, or is a stop that must wait
         self.finished = False
 
     def feed(self, text: str) -> str:
@@ -60,11 +60,11 @@ class Stops:
         return self._held[: self._cut()]
 
     def _cut(self) -> int:
-        """Where the earliest stop in the held text begins, else the length of that text."""
+        """Where the first stop in the held text begins, or the length of that text."""
         return min((at for stop in self._stops if (at := self._held.find(stop)) >= 0), default=len(self._held))
 
     def _begun(self, cut: int) -> int:
-        """Where the longest end of the held text that could grow into a stop begins, if before `cut`, else `cut`."""
+        """Where the longest suffix of the held text that may grow into a stop begins, or `cut` if that comes first."""
         size = len(self._held)
         longest = max(map(len, self._stops), default=0)
         for start in range(max(0, size - longest + 1), cut):
@@ -74,13 +74,13 @@ class Stops:
 
 
 class Chain:
-    """Several cutters over one text: the earliest of their cuts wins."""
+    """Several cutters over one text: the first of their cuts wins."""
 
     def __init__(self, *cutters: Cutter) -> None:
         self._cutters = cutters
-        self._certain = [0] * len(self._cutters)  # characters of the text that each one has given
+        self._certain = [0] * len(self._cutters)  # characters that each cutter has returned
         self._given = 0
-        self._held = ""  # fed, not yet given
+        self._held = ""  # not yet returned
         self.finished = False
 
     def feed(self, text: str) -> str:
@@ -95,7 +95,7 @@ class Chain:
         upto = min(self._certain, default=self._given + len(self._held))
         kept, self._held = self._held[: upto - self._given], self._held[upto - self._given :]
         self._given = upto
-        # A cutter that is finished and has given no more than this has its cut here, and nobody can cut earlier.
+        # A finished cutter that has returned no more than this cuts here, and no other can cut earlier.
         ended = zip(self._cutters, self._certain, strict=True)
         self.finished = any(cutter.finished and certain == upto for cutter, certain in ended)
         return kept

@@ -277,7 +277,7 @@ def test_the_least_recently_used_goes_first_and_never_what_is_held(model: Model)
 def test_a_branch_gives_its_place_to_a_new_one_where_none_is_left(model: Model) -> None:
     cache = make(model, sequences=3)
     first, second, third = (cache.fork(None, 0) for _ in range(3))
-    with pytest.raises(CgcliError, match="more than 3 sequences are in use"):
+    with pytest.raises(CgcliError, match="all 3 sequences are in use"):
         cache.fork(None, 0)
     add(cache, first, [97] * 5)
     add(cache, second, [98] * 5)
