@@ -292,9 +292,9 @@ def test_a_branch_gives_its_place_to_a_new_one_where_none_is_left(model: Model) 
 def test_memory_is_asked_before_the_context_is_made(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = SharedCache(model, threads=1)
     monkeypatch.setattr(cache_module, "available_bytes", lambda: 3000 * model.cell_bytes)
-    with pytest.raises(ContextError, match="the cache of 2700 tokens takes") as caught:
+    with pytest.raises(ContextError, match="a cache of 2700 tokens needs") as caught:
         cache.reserve(9000, least=2700)
-    assert caught.value.hint == "--ctx 2560" and cache.size == 0  # an eighth is left to others
+    assert caught.value.hint == "use --ctx 2560" and cache.size == 0  # an eighth is left to others
     cache.reserve(9000, least=2600)
     assert 2600 <= cache.size <= 3000
     monkeypatch.setattr(cache_module, "available_bytes", lambda: 0)

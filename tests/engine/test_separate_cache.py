@@ -166,7 +166,7 @@ def test_places_between_others_are_filled_by_the_last(cache: SeparateCache) -> N
 def test_a_text_that_has_no_room(cache: SeparateCache) -> None:
     branch = cache.fork(None, 0)
     add(cache, branch, tokens=[97] * 300)
-    with pytest.raises(ContextError, match="512 tokens"):
+    with pytest.raises(ContextError, match="512 cached tokens"):
         cache.run([Step(branch, [97] * 213, ())])
     assert len(branch.tokens) == 300
     assert cache.fits([97] * 400, 112, [400]) and not cache.fits([97] * 400, 113, [])
@@ -189,7 +189,7 @@ def test_memory_is_planned(model: Model, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(cache_module, "available_bytes", lambda: 8 * 1000 * model.cell_bytes)
     with pytest.raises(ContextError, match="1000 tokens for each of 8 texts") as caught:
         cache.ensure_capacity([([97] * 900, 100)], 4)
-    assert caught.value.hint == "--ctx 768" and cache.size == 0  # an eighth is left to others
+    assert caught.value.hint == "use --ctx 768" and cache.size == 0  # an eighth is left to others
     cache.ensure_capacity([([97] * 500, 100), ([97] * 900, 100)], 4)  # the first fits
     assert cache.size == 768
     cache.close()
