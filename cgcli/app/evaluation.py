@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from cgcli.app.model import chosen, identified, loaded, opened
+from cgcli.app.model import choose_model, loaded_engine, model_identity, open_engine
 from cgcli.app.run import Run
 from cgcli.core.ending import Ended
 from cgcli.core.errors import Interrupted, ModelFileError, UsageError
@@ -61,7 +61,7 @@ def identity(run: Run, choice: Choice) -> dict[str, str]:
     """What names the model in each of its samples."""
     from cgcli.engine.gguf import read_header
 
-    return identified(run, choice, choice.quant or read_header(choice.path).quant)
+    return model_identity(run, choice, choice.quant or read_header(choice.path).quant)
 
 
 def default_file(run: Run, benchmark: str, choice: Choice, quant: str, shard: Shard | None) -> Path:
@@ -112,7 +112,7 @@ class Drawing(Generic[ItemT]):
 
     @contextmanager
     def _here(self, run: Run, missing: Mapping[Key, ItemT]) -> Iterator[Iterator[Row]]:
-        with loaded(run, self.settings, self.choice, many=True) as engine:
+        with loaded_engine(run, self.settings, self.choice, many=True) as engine:
             yield timed(self.draw(engine, missing.values()))
 
     @contextmanager
@@ -138,13 +138,13 @@ class Drawing(Generic[ItemT]):
         run, choice = Run.from_process(), self.choice
         if not choice.path.exists():
             name = f"{choice.name}:{choice.quant}" if choice.stored else str(choice.path)
-            choice = chosen(run, replace(self.settings, model=name))
+            choice = choose_model(run, replace(self.settings, model=name))
         if sha256_file(choice.path, run.output.progress(), "") != self.sha256:
             raise ModelFileError(
                 f"{choice.path} there is another model than here", hint="pull the same on each machine"
             )
         settings = replace(self.settings, threads=self.settings.threads or min(cpus, thread_count()))
-        engine = opened(run, settings, choice, Interrupt(), many=True)
+        engine = open_engine(run, settings, choice, Interrupt(), many=True)
         return lambda wanted: timed(self.draw(engine, wanted))
 
 

@@ -1,15 +1,29 @@
-"""What `cgcli gen` does: model, program so far and prompts together, the new text out, the facts said on stderr."""
+"""What `cgcli gen` does: read the program so far, draw a turn for each prompt, write the new text, report the facts.
+
+Everything that can be refused is refused in `_prepare`, before the model is loaded. `_write` collects what was drawn,
+`generate` reports it when the engine is closed.
+"""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from cgcli.app.model import chosen, identified, loaded
-from cgcli.app.selection import Trial
-from cgcli.app.streams import Bytes, File, Nowhere, Sink, file_bytes, prompts_of, sink_for, stdin_bytes
+from cgcli.app.model import choose_model, loaded_engine, model_identity
+from cgcli.app.selection import Selection
+from cgcli.app.streams import (
+    PROMPT_HINT,
+    Encoder,
+    FileSink,
+    NullSink,
+    Sink,
+    file_bytes,
+    prompts_of,
+    stdin_bytes,
+    stdout_sink,
+)
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.core.units import plural
 
@@ -28,98 +42,152 @@ _CUT = {"interrupted", "length", "context"}
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What `gen` was asked for beyond the settings. comments: print the prompts' comments; json: facts, not text.
-
-    pick: of several candidates keep the most `probable`, or `run` them to choose; checks: expressions that must hold at
-    the end; run: the result.
-    """
+class GenArguments:
+    """The command line of `gen`, without the settings."""
 
     prompts: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()  # with more prompts
     into: Path | None = None
     output: Path | None = None
     whole: bool = False
     raw: bool = False
-    comments: bool = True
-    read_stdin: bool = True
-    language: str | None = None
+    no_comment: bool = False
+    no_stdin: bool = False
+    lang: str | None = None
     json: bool = False
     candidates: int = 1
     stops: tuple[str, ...] = ()
-    pick: str = "probable"
+    pick: Literal["probable", "run"] = "probable"
     checks: tuple[str, ...] = ()
     run: bool = False
     unsafe: bool = False
 
+    @property
+    def runs_candidates(self) -> bool:
+        return self.pick == "run" or bool(self.checks)
 
-def generate(run: Run, settings: Settings, wish: Wish) -> None:
-    """Grow a program as wished. Raises CgcliError of every kind; what was drawn before is kept."""
+
+@dataclass(frozen=True)
+class _Job:
+    """What `gen` is about to do; nothing of it can be refused any more."""
+
+    arguments: GenArguments
+    choice: Choice
+    language: Language
+    text: str  # the program so far
+    prompts: list[str | None]  # None continues the text where it ends
+    program: Program
+    sink: Sink
+    facts: FileSink | None  # for the JSON; None prints it
+    selection: Selection | None  # None runs nothing
+
+
+@dataclass
+class _Written:
+    """What came of a job."""
+
+    session: Session | None = None
+    turns: list[Turn] = field(default_factory=list)  # those that are done
+    failure: Exception | None = None  # what ended it early
+
+    @property
+    def interrupted(self) -> bool:
+        return any(turn.interrupted for turn in self.turns)
+
+
+def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
+    """Add a turn for each prompt. Raises CgcliError of every kind; finished turns are kept and reported."""
+    job = _prepare(run, settings, arguments)
+    written = _write(run, settings, job)
+    session, turns, selection = written.session, written.turns, job.selection
+    verdict: Verdict | None = None
+    if session and turns:
+        _report_turns(run.output, job.choice, session, turns)
+        if selection and not written.interrupted:
+            if arguments.run or arguments.checks:
+                verdict = selection.run(session.program)
+            else:
+                selection.report_uncalled(session.program, selection.kept)
+        if arguments.json:
+            _print_json(run, job, session, turns, verdict)
+    if written.failure:
+        raise written.failure
+    _require_turns(turns)
+    if selection and session and verdict:
+        selection.require_passed(verdict, session.program, arguments.candidates if arguments.runs_candidates else 1)
+
+
+def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
     from cgcli.program.languages import language, language_of
+
+    _check(arguments)
+    file = arguments.into or arguments.output
+    code = language(arguments.lang) if arguments.lang else language_of(file or Path())
+    prompts: list[str | None] = [*prompts_of(arguments.prompts, arguments.files, raw=arguments.raw)]
+    choice = choose_model(run, settings)
+    before = _program_so_far(run.output, arguments)
+    text = _text(arguments, before)
+    if not prompts and not text:
+        raise UsageError("no prompt", hint=PROMPT_HINT)
+    selection = None
+    if arguments.run or arguments.runs_candidates:
+        selection = Selection.of(
+            run.output, code.name, arguments.checks, unsafe=arguments.unsafe, file=file or Path("FILE.py")
+        )
+    facts = None
+    if arguments.json and arguments.output:
+        facts = FileSink(arguments.output, NullSink(), run.output, Encoder())
+    return _Job(
+        arguments,
+        choice,
+        code,
+        text,
+        prompts or [None],
+        _program(arguments, settings, choice, code, text),
+        _sink(run.output, arguments, code, before),
+        facts,
+        selection,
+    )
+
+
+def _write(run: Run, settings: Settings, job: _Job) -> _Written:
+    """Load the model and draw the turns. An error ends it, and is part of the result."""
     from cgcli.program.session import Session, grow
 
-    _check(wish)
-    code = language(wish.language) if wish.language else language_of(wish.into or wish.output or Path())
-    prompts: list[str | None] = [*prompts_of(wish.prompts, wish.files, raw=wish.raw)]
-    output = run.output
-    choice = chosen(run, settings)
-    before = _program_so_far(output, wish)
-    text = _text(wish, before)
-    if not prompts and not text:
-        raise UsageError("no prompt", hint='cgcli gen "read a CSV and print the mean of each column"')
-    prompts = prompts or [None]
-    program = _program(wish, settings, choice, code, text)
-    generation = _generation(wish, settings, choice, code)
-    picks = wish.pick == "run"
-    runs = wish.run or picks
-    file = wish.into or wish.output or Path("FILE.py")
-    trial = Trial.of(output, code.name, wish.checks, unsafe=wish.unsafe, file=file) if runs else None
-    sink = _sink(output, wish, code, before)
-    facts = File(wish.output, Nowhere(), output, Bytes()) if wish.json and wish.output else None
-    session: Session | None = None
-    turns: list[Turn] = []
-    verdict: Verdict | None = None
+    arguments, choice = job.arguments, job.choice
+    picks = job.selection if arguments.runs_candidates else None
+    written = _Written()
     try:
-        with loaded(run, settings, choice) as engine:
-            session = Session(
+        with loaded_engine(run, settings, choice) as engine:
+            session = written.session = Session(
                 engine,
-                program,
-                generation,
+                job.program,
+                _generation(arguments, settings, choice, job.language),
                 model=choice.name,
-                language=code.name,
+                language=job.language.name,
                 fold=settings.fold == "on",
-                prefer=trial.prefer if trial and picks else None,
-                progress=output.progress(),
+                prefer=picks.best if picks else None,
+                progress=run.output.progress(),
             )
-            session.reserve(prompts)
-            due = "" if text and not wish.whole else program.prefix
+            session.reserve(job.prompts)
+            due = "" if job.text and not arguments.whole else job.program.prefix
+            notice = _FoldNotice(run.output)
+            comments = not arguments.no_comment
             try:
-                told = _Told(output)
-                for piece in grow(session, prompts, turns, head=due, comments=wish.comments, told=told):
+                for piece in grow(session, job.prompts, written.turns, head=due, comments=comments, told=notice):
                     due = ""
-                    sink.write(piece)
+                    job.sink.write(piece)
             finally:
-                if text and due:
-                    sink.write(due)  # what was there comes out whatever happens: somebody may put it back
-                sink.close()
-    finally:
-        # Of the turns that are done, also where a later one failed; outside the block, where Ctrl-C is answered again.
-        if session and turns:
-            _say(output, choice, session, turns)
-            if trial and not any(turn.interrupted for turn in turns):
-                if wish.run or wish.checks:
-                    verdict = trial.run(session.program)
-                else:
-                    trial.tell_uncalled(session.program, trial.kept)
-            if wish.json:
-                _print_report(run, facts, session, turns, choice, verdict)
-    _judge(turns)
-    if trial and session and verdict:
-        trial.judge(verdict, session.program, wish.candidates if picks else 1)
+                if job.text and due:
+                    job.sink.write(due)  # print the program so far in any case: the reader may write it back
+                job.sink.close()
+    except Exception as failure:
+        written.failure = failure
+    return written
 
 
-class _Told:
-    """Says what is left out of a program before the model reads it, wherever that is not what was said before."""
+class _FoldNotice:
+    """Reports what is left out of a program for the model, whenever that changes."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -130,143 +198,136 @@ class _Told:
         if fold and fold.parts != self._parts:
             self._parts = fold.parts
             self._output.note(
-                f"too long for the window of {plan.window} tokens: the model reads the program without "
-                f"{fold.summary}, {fold.saved} tokens less (--fold off refuses)"
+                f"program exceeds the context window of {plan.window} tokens: the model reads it without "
+                f"{fold.summary}, {fold.saved} tokens less (--fold off to refuse)"
             )
 
 
-def _check(wish: Wish) -> None:
-    if wish.pick not in ("probable", "run"):
-        raise UsageError(f"--pick is {wish.pick!r}, not probable or run", hint="cgcli gen --help")
-    if wish.into and wish.output:
-        raise UsageError("--into and --output are two places for one program", hint="leave one of them out")
-    if wish.into and wish.whole:
-        raise UsageError("--whole says what to print, and --into prints nothing", hint="leave one of them out")
+def _check(arguments: GenArguments) -> None:
+    if arguments.into and arguments.output:
+        raise UsageError("--into and --output cannot be used together", hint="leave one of them out")
+    if arguments.into and arguments.whole:
+        raise UsageError("--into prints no program, so --whole has no effect", hint="leave one of them out")
 
 
-def _program_so_far(output: Output, wish: Wish) -> bytes:
-    if wish.into:
-        from cgcli.core.reading import read_if_present
-
-        return read_if_present(wish.into)  # a pipe or a device is nothing to add to
-    if not wish.read_stdin or Path("-") in wish.files:
+def _program_so_far(output: Output, arguments: GenArguments) -> bytes:
+    if arguments.into:
+        return file_bytes(arguments.into)
+    if arguments.no_stdin or Path("-") in arguments.files:
         return b""
-    before = stdin_bytes(waiting=lambda: output.note("reading stdin (--no-stdin leaves it alone)"))
-    if before and (wish.prompts or wish.files):  # in a loop over lines it may be meant for the loop
+    before = stdin_bytes(waiting=lambda: output.note("waiting for the program so far on stdin (--no-stdin to skip)"))
+    if before and (arguments.prompts or arguments.files):  # in a loop over lines, stdin may be meant for the loop
         lines = before.count(b"\n") + (not before.endswith(b"\n"))
-        output.note(f"the program so far: {plural(lines, 'line')} from stdin (--no-stdin leaves it alone)")
-    if before and not wish.whole and wish.output and wish.output.is_file() and file_bytes(wish.output) == before:
+        output.note(f"read the program so far from stdin: {plural(lines, 'line')} (--no-stdin to skip)")
+    target = arguments.output
+    if before and not arguments.whole and target and target.is_file() and file_bytes(target) == before:
         raise UsageError(
-            f"{wish.output} is the program so far, and -o would leave only what is new in it",
-            hint=f"--into {wish.output}, or --whole",
+            f"-o would replace {target}, the program so far, with only what is new", hint=f"--into {target}, or --whole"
         )
     return before
 
 
-def _text(wish: Wish, before: bytes) -> str:
+def _text(arguments: GenArguments, before: bytes) -> str:
     """The program so far as the model reads it."""
     from cgcli.program.source import decode, from_file
 
-    return decode(before) if wish.raw else from_file(before)
+    return decode(before) if arguments.raw else from_file(before)
 
 
-def _program(wish: Wish, settings: Settings, choice: Choice, code: Language, text: str) -> Program:
+def _program(arguments: GenArguments, settings: Settings, choice: Choice, code: Language, text: str) -> Program:
     from cgcli.program.program import RAW, Layout, Program, new_program
 
-    if wish.raw:
+    if arguments.raw:
         return Program(text or settings.prefix or "", layout=RAW)
     return Program(text, layout=Layout(code.mark)) if text else new_program(code, settings, choice.card)
 
 
-def _generation(wish: Wish, settings: Settings, choice: Choice, code: Language) -> Generation:
+def _generation(arguments: GenArguments, settings: Settings, choice: Choice, code: Language) -> Generation:
     from cgcli.program.generation import Generation
     from cgcli.program.truncate import NONE
 
-    seed = secrets.randbits(32) if settings.seed is None else settings.seed
-    card, rules, redraws = (None, NONE, 0) if wish.raw else (choice.card, code.rules, 3)
-    return Generation.of(
-        replace(settings, seed=seed), card, rules, stops=wish.stops, candidates=wish.candidates, redraws=redraws
-    )
+    settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
+    card, rules, redraws = (None, NONE, 0) if arguments.raw else (choice.card, code.rules, 3)
+    return Generation.of(settings, card, rules, stops=arguments.stops, candidates=arguments.candidates, redraws=redraws)
 
 
-def _sink(output: Output, wish: Wish, code: Language, before: bytes) -> Sink:
-    """before: the program so far, as the file that it is from has it."""
-    how = Bytes() if wish.raw else Bytes(before, begins=wish.whole)
-    if wish.into:
-        view = Nowhere() if wish.json else sink_for(output, code.name, quiet=True)
-        return File(wish.into, view, output, how, before=before, json=wish.json)
-    if wish.json:
-        return Nowhere()
-    if wish.output:
-        return File(wish.output, sink_for(output, code.name, quiet=True), output, how)
-    return sink_for(output, code.name, how)
+def _sink(output: Output, arguments: GenArguments, code: Language, before: bytes) -> Sink:
+    """before: the program so far, byte for byte."""
+    encoder = Encoder() if arguments.raw else Encoder(before, begins=arguments.whole)
+    if arguments.into:
+        view = NullSink() if arguments.json else stdout_sink(output, code.name, view=True)
+        return FileSink(arguments.into, view, output, encoder, before=before, json=arguments.json)
+    if arguments.json:
+        return NullSink()
+    if arguments.output:
+        return FileSink(arguments.output, stdout_sink(output, code.name, view=True), output, encoder)
+    return stdout_sink(output, code.name, encoder)
 
 
-def _print_report(
-    run: Run, file: File | None, session: Session, turns: list[Turn], choice: Choice, verdict: Verdict | None
-) -> None:
+def _print_json(run: Run, job: _Job, session: Session, turns: list[Turn], verdict: Verdict | None) -> None:
     from cgcli.program.report import report
     from cgcli.terminal.text import json_text
 
-    identity = identified(run, choice, session.engine.quant)
+    identity = model_identity(run, job.choice, session.engine.quant)
     ran = None
     if verdict:
         ran = {"outcome": verdict.outcome, "detail": verdict.detail, "seconds": round(verdict.seconds, 4)}
     facts = {**identity, **report(session.engine, session.generation, turns), "run": ran}
-    if file:
-        file.write(json_text(facts) + "\n")
-        file.close()
+    if job.facts:
+        job.facts.write(json_text(facts) + "\n")
+        job.facts.close()
     else:
         run.output.json(facts)
 
 
-def _say(output: Output, choice: Choice, session: Session, turns: list[Turn]) -> None:
-    """The facts of the turns on stderr: what was chosen, what was cut, what does not parse, the seed."""
+def _report_turns(output: Output, choice: Choice, session: Session, turns: list[Turn]) -> None:
+    """On stderr: candidates chosen, completions cut, turns that do not parse, the seed and the speed."""
     from cgcli.program.languages import broken_turn
     from cgcli.program.truncate import NONE
 
     how, timings = session.generation, session.engine.timings
     for number, turn in enumerate(turns, 1):
-        named, facts = f"turn {number}", turn.facts
+        name, facts = f"turn {number}", turn.facts
         if facts and facts.prompt_perplexity is not None:
-            output.detail(f"{named}: prompt of {facts.prompt_tokens} tokens, perplexity {facts.prompt_perplexity:.2f}")
+            output.detail(f"{name}: prompt of {facts.prompt_tokens} tokens, perplexity {facts.prompt_perplexity:.2f}")
         if turn.accepted is None:
             continue
         chosen = turn.candidates[turn.accepted]
         if how.candidates > 1:
             mean = chosen.mean_logprob or 0.0
             which = f"{turn.accepted + 1} of {len(turn.candidates)}"
-            output.note(f"{named}: candidate {which}, of mean log-probability {mean:.3f}")
+            output.note(f"{name}: kept candidate {which}, mean log-probability {mean:.3f}")
         if chosen.finish_reason == "length":
-            output.note(f"{named} was cut at --max-tokens {how.max_tokens}")
+            output.note(f"{name}: cut at {how.max_tokens} tokens (--max-tokens)")
         if chosen.finish_reason == "context":
-            output.note(f"{named} was cut where the window of {session.engine.window} tokens is full")
+            output.note(f"{name}: cut because the context window of {session.engine.window} tokens is full")
     broken = broken_turn(session.program) if session.language == "python" and how.rules != NONE else None
     if broken is not None and _ended(turn := session.program.turns[broken]):
-        others = f"another --seed, or -n {2 * max(4, how.candidates)}" if how.sampling.temperature else "-t 0.6"
-        output.note(f"turn {turns.index(turn) + 1} does not parse: {others}")  # one that came out empty is a turn, too
+        others = f"another --seed or -n {2 * max(4, how.candidates)}" if how.sampling.temperature else "-t 0.6"
+        number = turns.index(turn) + 1  # not `broken`: an empty turn is no part of the program
+        output.note(f"turn {number} does not parse; try {others}")
     if timings.acceptance is not None:
-        faster = f", {timings.speedup:.2f} times as fast as without" if timings.speedup else ""
-        output.detail(f"guessed {timings.drafted} tokens ahead, {timings.acceptance:.0%} came true{faster}")
+        faster = f", {timings.speedup:.2f} times as fast as without guesses" if timings.speedup else ""
+        output.detail(f"guessed {timings.drafted} tokens ahead, {timings.acceptance:.0%} accepted{faster}")
     output.note(
         f"{choice.name} {session.engine.quant}, seed {how.sampling.seed}, "
-        f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} a second"
+        f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} tokens/s"
     )
 
 
 def _ended(turn: Turn) -> bool:
-    """Whether it came to its own end."""
+    """Whether the completion came to its own end."""
     return turn.accepted is not None and turn.candidates[turn.accepted].finish_reason not in _CUT
 
 
-def _judge(turns: list[Turn]) -> None:
-    """Raises Interrupted after Ctrl-C, CgcliError for a turn that came out empty."""
+def _require_turns(turns: list[Turn]) -> None:
+    """Raise Interrupted after Ctrl-C, CgcliError for a turn that came out empty."""
     if any(turn.interrupted for turn in turns):
         raise Interrupted
     for number, turn in enumerate(turns, 1):
         if turn.accepted is None:
-            named = f" ({turn.prompt!r})" if turn.prompt is not None else ""
+            name = f" ({turn.prompt!r})" if turn.prompt is not None else ""
             raise CgcliError(
-                f"turn {number}{named}: nothing came in {len(turn.candidates)} tries",
-                hint=("other words, " if named else "") + "another --seed, or a higher temperature: -t 0.6",
+                f"turn {number}{name}: the model returned nothing in {len(turn.candidates)} attempts",
+                hint=("try another prompt, " if name else "try ") + "another --seed, or a higher temperature: -t 0.6",
             )

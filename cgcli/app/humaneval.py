@@ -21,7 +21,7 @@ from cgcli.app.evaluation import (
     tell_other_seeds,
     try_sandbox,
 )
-from cgcli.app.model import chosen
+from cgcli.app.model import choose_model
 from cgcli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _draw(run: Run, settings: Settings, wish: Wish, data: _Data) -> None:
     from cgcli.evals.judging import judging_policy
     from cgcli.evals.samples import Samples, check_once, check_same, read
 
-    choice = chosen(run, settings)
+    choice = choose_model(run, settings)
     plan = _plan(settings, wish, choice)
     model = identity(run, choice)
     path = wish.generate or wish.output or default_file(run, "humaneval", choice, model["quant"], data.shard)

@@ -1,4 +1,4 @@
-"""Choosing a model and loading it, for the commands that run one; and how it is named in JSON."""
+"""Choosing a model and loading it, for the commands that run one; and its identity in JSON."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from cgcli.native.interrupt import Interrupt
 
 
-def chosen(run: Run, settings: Settings) -> Choice:
-    """The model that the settings name, or the best one that is there. Raises as `choose`."""
+def choose_model(run: Run, settings: Settings) -> Choice:
+    """The model that the settings name, or the best one that is pulled. Raises like `choose`."""
     return _choose(run, settings.model)
 
 
@@ -32,20 +32,20 @@ def _choose(run: Run, model: str | None) -> Choice:
 
 
 @contextmanager
-def loaded(
+def loaded_engine(
     run: Run, settings: Settings, choice: Choice, *, draws: bool = True, many: bool = False
 ) -> Iterator[LlamaEngine]:
-    """The engine with the chosen model; Ctrl-C ends what it does.
+    """The engine with the chosen model; Ctrl-C interrupts it.
 
-    draws: whether it will draw tokens, so that guesses are of use; many: whether it will draw many texts at a time.
+    draws: it will draw tokens, so guessing ahead helps. many: it will draw many texts at once.
     """
     from cgcli.native.interrupt import interruptible
 
-    with interruptible() as interrupt, opened(run, settings, choice, interrupt, draws=draws, many=many) as engine:
+    with interruptible() as interrupt, open_engine(run, settings, choice, interrupt, draws=draws, many=many) as engine:
         yield engine
 
 
-def opened(
+def open_engine(
     run: Run,
     settings: Settings,
     choice: Choice,
@@ -55,11 +55,9 @@ def opened(
     draws: bool = True,
     many: bool = False,
 ) -> LlamaEngine:
-    """The engine with the chosen model, to be closed; says how it runs. draws, many: as in `loaded`.
+    """The engine with the chosen model, for the caller to close. draws, many: as in `loaded_engine`.
 
-    cancelled: what ends the loading, where that is not `interrupt`.
-
-    Raises as `chosen`, and ModelFileError, CgcliError.
+    cancelled: ends the loading, instead of `interrupt`. Raises like `choose_model`, and ModelFileError, CgcliError.
     """
     from cgcli.engine.engine import LlamaEngine
 
@@ -79,14 +77,15 @@ def opened(
     )
     on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
     took = f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}"
-    run.output.detail(f"{took}, window of {engine.window} tokens")
+    run.output.detail(f"{took}, context window of {engine.window} tokens")
     if engine.window > engine.model.n_ctx_train:
-        run.output.note(f"the model was trained on {engine.model.n_ctx_train} tokens, the window has {engine.window}")
+        trained = engine.model.n_ctx_train
+        run.output.note(f"context window of {engine.window} tokens; the model was trained on {trained}")
     return engine
 
 
 def pass_costs_of(run: Run, settings: Settings, choice: Choice) -> tuple[Path, str] | None:
-    """Where it is kept what wider passes cost this model, and under which name; None for a file that is not pulled."""
+    """The file with this model's pass costs, and their name in it; None for a model that is not in the store."""
     from cgcli.core.machine import processor_name, thread_count
     from cgcli.engine.pass_costs import place
     from cgcli.hub.store import open_store
@@ -98,7 +97,7 @@ def pass_costs_of(run: Run, settings: Settings, choice: Choice) -> tuple[Path, s
 
 
 def _known_costs(run: Run, settings: Settings, choice: Choice) -> PassCosts | None:
-    """What `cgcli bench` measured; a file that is damaged is not worth an error."""
+    """The pass costs that `cgcli bench` measured; None if the file is damaged."""
     from cgcli.core.errors import CgcliError
     from cgcli.engine import pass_costs
 
@@ -106,15 +105,15 @@ def _known_costs(run: Run, settings: Settings, choice: Choice) -> PassCosts | No
     try:
         known = pass_costs.load(*kept) if kept else None
     except CgcliError as error:
-        run.output.detail(f"{error.message}: not used")
+        run.output.detail(f"pass costs not used: {error.message}")
         return None
     if known:
-        run.output.detail("guesses go by what passes cost here, as `cgcli bench` measured it")
+        run.output.detail("guessing with the pass costs that `cgcli bench` measured")
     return known
 
 
-def identified(run: Run, choice: Choice, quant: str) -> dict[str, str]:
-    """What names a model in JSON: `model`, `quant`, and the `sha256` of its file."""
+def model_identity(run: Run, choice: Choice, quant: str) -> dict[str, str]:
+    """A model in JSON: `model`, `quant`, and the `sha256` of its file."""
     from cgcli.core.reading import sha256_file
 
     hashed = choice.sha256 or sha256_file(choice.path, run.output.progress(), f"hashing {choice.path.name}")

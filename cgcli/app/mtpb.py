@@ -21,7 +21,7 @@ from cgcli.app.evaluation import (
     tell_other_seeds,
     try_sandbox,
 )
-from cgcli.app.model import chosen
+from cgcli.app.model import choose_model
 from cgcli.core.errors import NetworkError, UsageError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _draw(run: Run, settings: Settings, wish: Wish, rules: MTPBRules) -> None:
     from cgcli.evals.samples import Samples, check_once, check_same, read
 
     problems = _problems(run, wish)
-    choice = chosen(run, settings)
+    choice = choose_model(run, settings)
     model = identity(run, choice)
     generation = _generation(settings, choice.card)
     sampling = generation.sampling

@@ -1,4 +1,4 @@
-"""What every command is given: the environment, the output and the settings of this run. Made once, passed down."""
+"""One run of the command line: its environment, output and settings. Made once and passed down."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 class _Closed(io.RawIOBase):
-    """A stdout that was closed before the start: nothing can be written to it, and that is said."""
+    """A stdout that was closed before the start. Writing to it is an error."""
 
     def write(self, data: object) -> int:
         raise OSError(errno.EBADF, "stdout is closed")
 
 
 class Run:
-    """One run of the command line. `debug` asks for tracebacks."""
+    """One run of the command line."""
 
     def __init__(self, stdout: BinaryIO, stderr: TextIO, variables: Mapping[str, str]) -> None:
         self.variables = variables
         self.output = Output(stdout, stderr, variables)
-        self.debug = False
+        self.debug = False  # show tracebacks
 
     @classmethod
     def from_process(cls) -> Run:
-        """The run of this process. Where stderr was closed before the start, it swallows what it is given; stdout
-        does not: that would be a program lost in silence."""
+        """The run of this process. A stderr that was closed before the start swallows everything; a closed stdout
+        raises, since the program would be lost otherwise."""
         stdout = cast(BinaryIO, _Closed()) if sys.stdout is None else sys.stdout.buffer
         stderr = io.StringIO() if sys.stderr is None else sys.stderr
         return cls(stdout, stderr, os.environ)
@@ -46,13 +46,13 @@ class Run:
 
         return Environment.from_process(self.variables)
 
-    def say_more(self) -> None:
-        """-v: details, and what llama.cpp warns of."""
+    def enable_verbose(self) -> None:
+        """-v: details, and llama.cpp's warnings."""
         self.output.verbose = True
         self._listen("WARNING")
 
-    def say_all(self) -> None:
-        """--debug: tracebacks, and the whole log of llama.cpp, too."""
+    def enable_debug(self) -> None:
+        """--debug: tracebacks, and all of llama.cpp's log."""
         self.debug = self.output.verbose = True
         self._listen("DEBUG")
 
@@ -68,7 +68,7 @@ class Run:
         logger.handlers = [Details()]
 
     def choose_color(self) -> None:
-        """Colours as the user set them; no flag does. Raises UsageError for a wrong setting."""
+        """Use the `color` setting. Raises UsageError for a wrong one."""
         from cgcli.core.config import Settings
 
         self.output.color = Settings.load(self.environment, only="color").color
@@ -76,7 +76,7 @@ class Run:
     def settings(self, parameters: Mapping[str, object] | None = None) -> Settings:
         """The settings of this run. Raises UsageError for a wrong one.
 
-        parameters: the parameters of a command; those that are settings and were given come first.
+        parameters: of a command; those that were given and are settings take precedence.
         """
         from cgcli.core.config import Settings
 
@@ -84,8 +84,7 @@ class Run:
 
 
 def given_settings(parameters: Mapping[str, object]) -> dict[str, object]:
-    """The settings among the parameters of a command that were given. `ctx` is called `ctx_tokens` there, since Typer's
-    context has its name."""
+    """The settings that a command was given. The parameter of `ctx` is called `ctx_tokens`, beside Typer's `ctx`."""
     from cgcli.core.config import RULES
 
     named = {name: parameters.get("ctx_tokens" if name == "ctx" else name) for name in RULES}

@@ -1,4 +1,4 @@
-"""What `gen` does with generated programs beyond printing them: run the candidates to choose one, run the result."""
+"""Running generated programs for `gen`: the candidates, to choose one, and the result."""
 
 from __future__ import annotations
 
@@ -20,38 +20,37 @@ if TYPE_CHECKING:
     from cgcli.terminal.output import Output
 
 
-_SHOWN = 3  # ways of failing
+_FAILURES_SHOWN = 3
 _LINE = re.compile(r", line \d+$")
-"""Where it failed, which tells apart what fails alike."""
+"""The place of a failure. Without it, equal failures count as one."""
 
 
 @dataclass
-class Trial:
-    """checks: expressions that must hold at the end; output: told what the candidates did; file: where the program will
-    be, for hints; kept: what the candidate did that was kept last."""
+class Selection:
+    """Runs programs in the sandbox, reports on them, and holds them to checks."""
 
     policy: Policy
-    checks: tuple[str, ...]
+    checks: tuple[str, ...]  # expressions that must be true at the end
     output: Output
-    file: Path
-    kept: Verdict | None = None
+    file: Path  # where the program will be, for hints
+    kept: Verdict | None = None  # of the candidate that was chosen last
 
     @classmethod
-    def of(cls, output: Output, language: str, checks: Sequence[str], *, unsafe: bool, file: Path) -> Trial:
-        """Raises UsageError for another language or a wrong check, SandboxError before anything was generated."""
+    def of(cls, output: Output, language: str, checks: Sequence[str], *, unsafe: bool, file: Path) -> Selection:
+        """Raises UsageError for a language other than Python or a malformed check, SandboxError if nothing can run."""
         from cgcli.sandbox.pick import check_expressions
         from cgcli.sandbox.policy import Policy
         from cgcli.sandbox.run import run
 
         if language != "python":
-            raise UsageError(f"only Python programs are run, this one is {language}", hint="cgcli gen without --run")
+            raise UsageError(f"cannot run a {language} program, only Python", hint="leave out --run, --pick, --check")
         check_expressions(checks)
         policy = Policy(unsafe=unsafe)
         run(b"", policy=policy)
         return cls(policy, tuple(checks), output, file)
 
-    def prefer(self, candidates: Sequence[tuple[Program, Rank]]) -> int:
-        """The candidate that comes first when all were run."""
+    def best(self, candidates: Sequence[tuple[Program, Rank]]) -> int:
+        """Run all candidates and return the index of the best one."""
         from cgcli.native.interrupt import Interrupt
         from cgcli.sandbox.pick import ranked, summary
 
@@ -60,26 +59,26 @@ class Trial:
         tried = ranked(programs, self.policy, checks=self.checks, interrupted=lambda: interrupt.requested)
         self.output.note(summary(tried, self.checks))
         failed = Counter(_LINE.sub("", str(one.verdict)) for one in tried if not one.verdict.passed)
-        shown = failed.most_common(_SHOWN)
+        shown = failed.most_common(_FAILURES_SHOWN)
         for why, count in shown:
-            self.output.note(f"{count} fail{'s' * (count == 1)}: {why}")
+            self.output.note(f"{count} failed: {why}")
         if rest := failed.total() - sum(count for _, count in shown):
-            self.output.note(f"{rest} fail{'s' * (rest == 1)} in other ways")
+            self.output.note(f"{rest} failed in other ways")
         best = tried[0]
         self.kept = best.verdict
         if not best.verdict.passed and (hint := self._hint(best.verdict, programs[best.index][0])):
             self.output.note(hint)
         return best.index
 
-    def tell_uncalled(self, program: Program, verdict: Verdict | None) -> None:
-        """Of a program that ran: what of it did not."""
+    def report_uncalled(self, program: Program, verdict: Verdict | None) -> None:
+        """Name the functions that a program which passed never called."""
         from cgcli.program.languages import never_called
 
         if verdict and verdict.passed and (words := never_called(program.source(), self.checks)):
             self.output.note(words)
 
     def run(self, program: Program) -> Verdict:
-        """Run the program, held to the checks; what it prints goes to stderr, since stdout has the program.
+        """Run the program with the checks. Its output goes to stderr, since stdout has the program.
 
         Raises Interrupted, SandboxError.
         """
@@ -99,18 +98,19 @@ class Trial:
         for line in (verdict.stdout + verdict.stderr).decode("utf-8", "replace").splitlines():
             self.output.note(line)
         if verdict.passed and verdict.silent and not self.checks:
-            self.output.note("the program ran, and printed nothing")
-        self.tell_uncalled(program, verdict)
+            self.output.note("the program ran and printed nothing")
+        self.report_uncalled(program, verdict)
         return verdict
 
-    def judge(self, verdict: Verdict, program: Program, tried: int) -> None:
-        """Raises ProgramFailed for a program that failed. tried: candidates that were run to choose it."""
+    def require_passed(self, verdict: Verdict, program: Program, candidates: int) -> None:
+        """Raise ProgramFailed for a program that failed. candidates: how many were run to choose it."""
         if verdict.passed:
             return
         hint = self._hint(verdict, encode(program.source()))
         if hint is None:
-            hint = "another --seed, " + (f"more than -n {tried}, or other words" if tried > 1 else "-n 8 --pick run")
-        raise ProgramFailed(f"the program, when run: {verdict}", hint=hint)
+            more = f"more than {candidates} candidates (-n)" if candidates > 1 else "-n 8 --pick run"
+            hint = f"try another --seed, {more}, or another prompt"
+        raise ProgramFailed(f"the program failed: {verdict}", hint=hint)
 
     def _hint(self, verdict: Verdict, source: bytes) -> str | None:
         from cgcli.sandbox.hint import sandbox_hint

@@ -1,4 +1,4 @@
-"""Where a program comes from and where it goes: arguments, files and stdin; stdout, a terminal in color, a file."""
+"""Where text comes from and where it goes: arguments, files and stdin; stdout, a terminal, a file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from cgcli.core.reading import read_if_possible
 from cgcli.program.source import encode, for_file, newline_of
 from cgcli.terminal.output import Output
 
+PROMPT_HINT = 'cgcli gen "read a CSV and print the mean of each column"'
+_PATIENCE_S = 2
 
-class Bytes:
-    """The bytes of a text that comes in pieces, with the line ends of the file `before` it; begins: with that file."""
+
+class Encoder:
+    """Turns a text that comes in pieces into bytes, with the line ends of the file `before`.
+
+    begins: that file is the beginning of the text; it keeps its bytes.
+    """
 
     def __init__(self, before: bytes = b"", *, begins: bool = False) -> None:
         self._newline = newline_of(before)
@@ -31,28 +37,30 @@ class Bytes:
 
 
 class Sink(Protocol):
+    """Takes the text of a program while it is written."""
+
     def write(self, text: str) -> None: ...
 
     def close(self) -> None:
-        """All has been written. Raises CgcliError where it cannot be kept."""
+        """The text is complete. Raises CgcliError if it cannot be stored."""
         ...
 
 
-class Plain:
+class StdoutSink:
     """stdout."""
 
-    def __init__(self, output: Output, how: Bytes) -> None:
+    def __init__(self, output: Output, encode: Encoder) -> None:
         self._output = output
-        self._how = how
+        self._encode = encode
 
     def write(self, text: str) -> None:
-        self._output.write(self._how(text))
+        self._output.write(self._encode(text))
 
     def close(self) -> None: ...
 
 
-class Live:
-    """A terminal: codes that would drive it are spelt out; in colour if `language` is given."""
+class TerminalSink:
+    """A terminal. Escapes control characters; highlights `language` if one is given."""
 
     def __init__(self, output: Output, language: str | None) -> None:
         from cgcli.terminal.color import LiveCode
@@ -65,37 +73,44 @@ class Live:
     def close(self) -> None: ...
 
 
-class Nowhere:
-    """For runs whose answer comes at the end."""
+class NullSink:
+    """Discards everything."""
 
     def write(self, text: str) -> None: ...
 
     def close(self) -> None: ...
 
 
-class File:
-    """A file, written whole at the end; `view` shows the text as it comes.
+class FileSink:
+    """A file, replaced in one step at the end; `view` shows the text meanwhile.
 
-    before: bytes that the file starts with; None: it is written anew. json: stdout gets JSON that has the text, too.
-    Raises CgcliError at once where the file could not be written. Where it cannot in the end (a full disk, a file that
-    somebody else changed meanwhile), the new text goes to stdout, so that it is not lost.
+    before: what the file holds and keeps; None replaces it. json: the text is also in the JSON on stdout.
+    Raises CgcliError at once if the file is not writable. If it cannot be written in the end (a full disk, or another
+    program changed it), the new text goes to stdout and is not lost.
     """
 
     def __init__(
-        self, path: Path, view: Sink, output: Output, how: Bytes, *, before: bytes | None = None, json: bool = False
+        self,
+        path: Path,
+        view: Sink,
+        output: Output,
+        encode: Encoder,
+        *,
+        before: bytes | None = None,
+        json: bool = False,
     ) -> None:
         check_writable(path)
         self._path = path
         self._view = view
         self._output = output
-        self._how = how
+        self._encode = encode
         self._before = before or b""
         self._found = read_if_possible(path) if before is None else before
         self._json = json
         self._new: list[bytes] = []
 
     def write(self, text: str) -> None:
-        self._new.append(self._how(text))
+        self._new.append(self._encode(text))
         self._view.write(text)
 
     def close(self) -> None:
@@ -107,28 +122,25 @@ class File:
             with locked(self._path):
                 if read_if_possible(self._path) != self._found:
                     hint = f"the new text is {'in the JSON' if self._json else 'on stdout'}"
-                    raise CgcliError(f"{self._path} was changed meanwhile, and is left as it is", hint=hint)
+                    raise CgcliError(f"{self._path} changed in the meantime; it was not overwritten", hint=hint)
                 write_atomic(self._path, self._before + new)
         except CgcliError:
-            if not self._json and not isinstance(self._view, Live):
+            if not self._json and not isinstance(self._view, TerminalSink):
                 self._output.write(new)
             raise
 
 
-def sink_for(output: Output, language: str, how: Bytes | None = None, *, quiet: bool = False) -> Sink:
-    """stdout as it should be written: coloured on a terminal, plain elsewhere; quiet: only shown to a person."""
-    if output.stdout_is_terminal and not (quiet and output.quiet):
-        return Live(output, language if output.stdout_color else None)
-    return Nowhere() if quiet else Plain(output, how or Bytes())
-
-
-_PATIENCE_S = 2
+def stdout_sink(output: Output, language: str, encode: Encoder | None = None, *, view: bool = False) -> Sink:
+    """stdout: highlighted on a terminal, plain otherwise. view: only for a person to watch; nothing into a pipe."""
+    if output.stdout_is_terminal and not (view and output.quiet):
+        return TerminalSink(output, language if output.stdout_color else None)
+    return NullSink() if view else StdoutSink(output, encode or Encoder())
 
 
 def stdin_bytes(waiting: Callable[[], None]) -> bytes:
-    """All of stdin if somebody feeds it: a pipe, a file or a socket. A terminal, or nothing at all, gives nothing.
+    """All of stdin, if it is a pipe, a file or a socket; nothing if it is a terminal or closed.
 
-    waiting: called once where nothing comes for a while.
+    waiting: called once if nothing arrives for a while.
     """
     if sys.stdin is None:
         return b""
@@ -140,7 +152,7 @@ def stdin_bytes(waiting: Callable[[], None]) -> bytes:
 
 
 def file_bytes(path: Path) -> bytes:
-    """A program to go on with; nothing where there is no such file yet."""
+    """The bytes of a file; empty if it does not exist. Raises CgcliError if it cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -150,18 +162,18 @@ def file_bytes(path: Path) -> bytes:
 
 
 def given_bytes(file: Path, *, hint: str) -> bytes:
-    """A file that must be there; `-` is stdin. Raises UsageError with `hint` where it is not, CgcliError."""
+    """The bytes of a file that must exist, or of stdin for `-`. Raises UsageError with `hint` if it does not."""
     if str(file) == "-":
         return sys.stdin.buffer.read() if sys.stdin else b""
     if not file.exists():
-        raise UsageError(f"there is no file {file}", hint=hint)
+        raise UsageError(f"no such file: {file}", hint=hint)
     return file_bytes(file)
 
 
 def prompts_of(arguments: Sequence[str], files: Sequence[Path], *, raw: bool = False) -> list[str]:
-    """The arguments, then the files' lines that are not blank; `-` is stdin.
+    """The arguments, then every line of the files that is not blank; `-` is stdin.
 
-    raw: any bytes will do; else they must be text. Raises UsageError for those that are not, CgcliError.
+    raw: allow any bytes. Raises UsageError for a prompt that is empty or not text, CgcliError for an unreadable file.
     """
     from cgcli.program.program import checked_prompt
     from cgcli.program.source import decode
@@ -169,10 +181,10 @@ def prompts_of(arguments: Sequence[str], files: Sequence[Path], *, raw: bool = F
     prompts = [(f"prompt {number}", prompt) for number, prompt in enumerate(arguments, 1)]
     for what, prompt in prompts:
         if not prompt.removeprefix("\ufeff").strip():
-            raise UsageError(f"{what} is empty", hint='cgcli gen "read a CSV and print the mean of each column"')
+            raise UsageError(f"{what} is empty", hint=PROMPT_HINT)
     for file in files:
         name = "stdin" if str(file) == "-" else str(file)
-        text = decode(given_bytes(file, hint="give -f a file with a prompt a line")).removeprefix("\ufeff")
+        text = decode(given_bytes(file, hint="give -f a file with one prompt per line")).removeprefix("\ufeff")
         lines = enumerate(re.split("\r?\n", text), 1)
         prompts += [(f"{name}, line {number}", line.strip()) for number, line in lines if line.strip()]
     return [prompt if raw else checked_prompt(prompt, what) for what, prompt in prompts]

@@ -29,7 +29,7 @@ def bench(
     [dim]cgcli bench
     cgcli bench -m codegen-350m-mono --quick[/dim]
     """
-    from cgcli.app.model import chosen, identified, pass_costs_of
+    from cgcli.app.model import choose_model, model_identity, pass_costs_of
     from cgcli.engine import pass_costs
     from cgcli.engine.bench import FULL, QUICK
     from cgcli.engine.bench import bench as measure
@@ -37,7 +37,7 @@ def bench(
 
     run = run_of(ctx)
     settings = settings_of(ctx)
-    choice = chosen(run, settings)
+    choice = choose_model(run, settings)
     with interruptible() as interrupt:
         measured = measure(
             choice.path,
@@ -54,7 +54,7 @@ def bench(
         except CgcliError as error:
             run.output.note(f"what wider passes cost is not kept: {error}")
     if as_json:
-        run.output.json({**identified(run, choice, measured.quant), **as_numbers(measured)})
+        run.output.json({**model_identity(run, choice, measured.quant), **as_numbers(measured)})
     else:
         run.output.table(("WHAT", "RESULT"), rows(measured))
     where = f"{measured.gpu_layers} layers on the GPU" if measured.gpu_layers else f"{measured.threads} threads"

@@ -1,15 +1,16 @@
-"""What all commands share on the command line: quick parsing, and -q, -v, --debug before or after the command's name.
+"""What every command shares: quick parsing, the run behind a context, and -q, -v and --debug before or after its name.
 
 The three options are added to each command by its class, and act on the run as they are read; no command sees them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 PANEL = "Common options"
 
+ArgumentsT = TypeVar("ArgumentsT")
+
 
 def run_of(ctx: typer.Context) -> Run:
     """The run that a command belongs to."""
@@ -33,6 +36,14 @@ def run_of(ctx: typer.Context) -> Run:
 def settings_of(ctx: typer.Context) -> Settings:
     """The settings, with the options of this command. Raises UsageError for a wrong one."""
     return run_of(ctx).settings(ctx.params)
+
+
+def arguments_of(ctx: typer.Context, kind: type[ArgumentsT]) -> ArgumentsT:
+    """A dataclass filled from the parameters that have its fields' names. Lists become tuples; a parameter that was not
+    given leaves the field's default."""
+    values = {field.name: ctx.params[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    given = {name: value for name, value in values.items() if value is not None}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
 def _acting(act: Callable[[Run], None]) -> Callable[[typer.Context, bool], None]:
@@ -52,9 +63,9 @@ def _option(act: Callable[[Run], None], *names: str, text: str) -> Any:
 
 
 def _common(
-    quiet: Annotated[bool, _option(_quiet, "-q", "--quiet", text="Say nothing on stderr but errors.")] = False,
-    verbose: Annotated[bool, _option(Run.say_more, "-v", "--verbose", text="Say more on stderr.")] = False,
-    debug: Annotated[bool, _option(Run.say_all, "--debug", text="Say all: llama.cpp's log, and tracebacks.")] = False,
+    quiet: Annotated[bool, _option(_quiet, "-q", "--quiet", text="Print only errors.")] = False,
+    verbose: Annotated[bool, _option(Run.enable_verbose, "-v", "--verbose", text="Show more on stderr.")] = False,
+    debug: Annotated[bool, _option(Run.enable_debug, "--debug", text="Show llama.cpp's log and tracebacks.")] = False,
 ) -> None: ...
 
 
@@ -66,26 +77,31 @@ def _common_params() -> list[TyperArgument | TyperOption]:
 
 
 class _Plain:
-    """Turns words of the command line into str, int, float or Path, or a list of one of them. (Flags arrive as bool.)
+    """Parses words of the command line into str, int, float, Path or one of several choices, or a list of these.
+    (Flags arrive as bool.)
 
     Typer does that with pydantic, whose import and adapters cost 0.12 s before the first token.
     """
 
     _WORDS: ClassVar = {bool: "yes or no", str: "text", int: "a whole number", float: "a number", Path: "a path"}
 
-    def __init__(self, kind: type, least: float | None) -> None:
+    def __init__(self, kind: type, least: float | None, choices: tuple[str, ...]) -> None:
         self._kind = kind
         self._least = least
+        self._choices = choices
 
     @classmethod
     def of(cls, param: TyperArgument | TyperOption) -> _Plain | None:
-        """The parser of a parameter; None where it is not a plain one, and stays Typer's."""
+        """The parser of a parameter; None for a kind that is left to Typer."""
         described, info = param.type_descriptor, param.type_descriptor.parameter_info
         kind: Any = described.annotation
         if get_origin(kind) is list:
             (kind,) = get_args(kind)
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        if choices:
+            kind = str
         plain = kind in cls._WORDS and info.parser is None and info.max is None and not info.exists
-        return cls(kind, info.min) if plain else None
+        return cls(kind, info.min, choices) if plain else None
 
     def coerce(self, value: Any, param: TyperArgument | TyperOption, ctx: typer.Context) -> Any:
         if value is None:
@@ -98,21 +114,26 @@ class _Plain:
             raise typer.BadParameter(f"{value!r} is not {self._WORDS[self._kind]}", ctx=ctx, param=param) from None
         if self._least is not None and known < self._least:
             raise typer.BadParameter(f"{value!r} is less than {self._least}", ctx=ctx, param=param)
+        if self._choices and known not in self._choices:
+            *some, last = self._choices
+            raise typer.BadParameter(f"{value!r} is not {', '.join(some)} or {last}", ctx=ctx, param=param)
         return known
 
 
 def _plain_params(params: list[Any]) -> list[Any]:
-    """The parameters, read by `_Plain` where it can, and flags without `<bool>` in the help."""
+    """The parameters, parsed by `_Plain` if it can, and without `<bool>` and `<list[str]>` in the help."""
     for param in params:
         if getattr(param, "is_flag", False):
             param.metavar = ""
-        # Where Typer looks for the parser that it would else make. Should it look elsewhere one day, it is only slower.
+        if param.param_type_name == "argument":
+            param.display_type_rich = lambda ctx: None
+        # Typer looks here before it builds a parser. Should it stop looking here, parsing only gets slower.
         param._runtime_param = param._runtime_param or _Plain.of(param)
     return params
 
 
 class Command(TyperCommand):
-    """A command with the common options and the user's colours."""
+    """A command with the common options and the user's colors."""
 
     def __init__(self, name: str | None, **rest: Any) -> None:
         super().__init__(name, **rest)
@@ -130,7 +151,7 @@ class Command(TyperCommand):
 
 
 class Examination(Command):
-    """A command that a wrong setting does not stop, since it is to tell of it."""
+    """A command that runs in spite of a wrong setting, to report it."""
 
     def prepare(self, run: Run) -> None:
         with suppress(CgcliError):

@@ -1,4 +1,4 @@
-"""Names of models and programs for the shell's Tab key. Whatever goes wrong, there is simply nothing to offer."""
+"""Names for the shell's Tab key. An error offers nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from cgcli.core.errors import CgcliError
 
 
 def catalogued(incomplete: str) -> list[str]:
-    """Names that can be pulled, and behind a colon the quants that each comes in."""
+    """Models that can be pulled; after a colon, their quants."""
     from cgcli.hub.catalog import load_catalog
 
     cards = load_catalog().cards
@@ -18,7 +18,7 @@ def catalogued(incomplete: str) -> list[str]:
 
 
 def pulled(incomplete: str) -> list[str]:
-    """Names in the store, and behind a colon the quants that are there."""
+    """Pulled models; after a colon, their quants."""
     from cgcli.hub.store import open_store
 
     try:
@@ -31,7 +31,7 @@ def pulled(incomplete: str) -> list[str]:
 
 
 def programs(incomplete: str) -> list[str]:
-    """Ids of the programs kept so far, the one that was last worked on first."""
+    """Ids of saved programs, the latest first."""
     from cgcli.program.program_store import ProgramStore
 
     try:
@@ -41,8 +41,15 @@ def programs(incomplete: str) -> list[str]:
     return _starting(list(ids), incomplete)
 
 
+def languages(incomplete: str) -> list[str]:
+    """Programming languages."""
+    from cgcli.program.languages import LANGUAGES
+
+    return _starting([one.name for one in LANGUAGES], incomplete)
+
+
 def forms(incomplete: str) -> list[str]:
-    """Forms that a program can be exported in."""
+    """Export formats."""
     from cgcli.program.export import FORMS
 
     return _starting(list(FORMS), incomplete)

@@ -1,13 +1,14 @@
-"""`cgcli gen`: prompts in, program out. Only words are turned into values here; `generate` does the work."""
+"""`cgcli gen`: prompts in, program out."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from cgcli.cli.command import run_of, settings_of
+from cgcli.cli.command import arguments_of, run_of, settings_of
 from cgcli.cli.options import (
     MODEL_PANEL,
     SAMPLING_PANEL,
@@ -24,81 +25,46 @@ from cgcli.cli.options import (
     TopKOption,
     TopPOption,
     WindowOption,
+    language_names,
 )
 
-_PROGRAM = "The program"
-_RUNNING = "Running it"
+_program = partial(typer.Option, rich_help_panel="Program")
+_running = partial(typer.Option, rich_help_panel="Running it")
+_sampling = partial(typer.Option, rich_help_panel=SAMPLING_PANEL)
 
 
 def gen(
     ctx: typer.Context,
     prompts: Annotated[
-        list[str] | None, typer.Argument(metavar="PROMPT", help="What to write next; each argument is a turn.")
+        list[str] | None, typer.Argument(metavar="PROMPT", help="What to write next. Each prompt adds a turn.")
     ] = None,
-    file: Annotated[
+    files: Annotated[
         list[Path] | None,
-        typer.Option(
-            "-f",
-            "--file",
-            metavar="FILE",
-            help="More prompts, one a line, after the others; - is stdin.",
-            rich_help_panel=_PROGRAM,
-        ),
+        _program("-f", "--file", metavar="FILE", help="Read more prompts from FILE, one per line; - is stdin."),
     ] = None,
     into: Annotated[
         Path | None,
-        typer.Option(
-            "--into",
-            metavar="FILE",
-            help="The program so far is FILE (and stdin is not read); the new turns are added to it.",
-            rich_help_panel=_PROGRAM,
-        ),
+        _program("--into", metavar="FILE", help="Add to the program in FILE. Does not read stdin."),
     ] = None,
-    out: Annotated[
+    output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Write to FILE, not to stdout (a terminal still shows it).",
-            rich_help_panel=_PROGRAM,
-        ),
+        _program("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout."),
     ] = None,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="Print the program so far too.", rich_help_panel=_PROGRAM)
-    ] = False,
-    raw: Annotated[
-        bool,
-        typer.Option(
-            "--raw", help="Continue the bytes as they are: no comment, no truncation.", rich_help_panel=_PROGRAM
-        ),
-    ] = False,
-    no_comment: Annotated[
-        bool,
-        typer.Option(
-            "--no-comment", help="Leave the prompts' comments out of what is printed.", rich_help_panel=_PROGRAM
-        ),
-    ] = False,
-    no_stdin: Annotated[
-        bool,
-        typer.Option("--no-stdin", help="Do not read stdin (in loops, over ssh, from cron).", rich_help_panel=_PROGRAM),
-    ] = False,
+    whole: Annotated[bool, _program("--whole", help="Also print the program so far.")] = False,
+    raw: Annotated[bool, _program("--raw", help="Continue the bytes as they are: no comment, no truncation.")] = False,
+    no_comment: Annotated[bool, _program("--no-comment", help="Do not print prompts as comments.")] = False,
+    no_stdin: Annotated[bool, _program("--no-stdin", help="Do not read stdin. For loops, ssh and cron jobs.")] = False,
     lang: Annotated[
         str | None,
-        typer.Option(
+        _program(
             "--lang",
             metavar="NAME",
-            help="Language, if not Python or told by a file's suffix.",
-            rich_help_panel=_PROGRAM,
+            help="Programming language (default: from the file suffix, else Python).",
+            autocompletion=language_names,
         ),
     ] = None,
-    prefix: Annotated[
-        str | None,
-        typer.Option("--prefix", metavar="TEXT", help="What a new program starts with.", rich_help_panel=_PROGRAM),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what was drawn, and how, as JSON.", rich_help_panel=_PROGRAM)
-    ] = False,
+    prefix: Annotated[str | None, _program("--prefix", metavar="TEXT", help="Start a new program with TEXT.")] = None,
+    json: Annotated[bool, _program("--json", help="Print candidates, log-probabilities and timings as JSON.")] = False,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,
     threads: ThreadsOption = None,
@@ -108,59 +74,39 @@ def gen(
     fold: FoldOption = None,
     offline: Annotated[
         bool,
-        typer.Option("--offline", help="Never touch the network (generation never does).", rich_help_panel=MODEL_PANEL),
+        typer.Option("--offline", help="Never use the network; gen never does anyway.", rich_help_panel=MODEL_PANEL),
     ] = False,
-    n: Annotated[
+    candidates: Annotated[
         int,
-        typer.Option(
-            "-n",
-            "--candidates",
-            metavar="N",
-            min=1,
-            help="Draw N completions a turn, keep the most probable (or --pick run).",
-            rich_help_panel=SAMPLING_PANEL,
-        ),
+        _sampling("-n", "--candidates", metavar="N", min=1, help="Draw N candidates per prompt and keep the best."),
     ] = 1,
     pick: Annotated[
-        str,
-        typer.Option(
+        Literal["probable", "run"],
+        _running(
             "--pick",
             metavar="probable|run",
-            help="Which candidate to keep: the likeliest, or one that does what most do.",
-            rich_help_panel=_RUNNING,
+            help="Keep the most likely candidate, or run all and keep the most common result.",
         ),
     ] = "probable",
-    check: Annotated[
+    checks: Annotated[
         list[str] | None,
-        typer.Option(
+        _running(
             "--check",
             metavar="EXPR",
-            help="Must hold at the program's end, as 'f(2) == 4'; may be repeated; picks by running.",
-            rich_help_panel=_RUNNING,
+            help="Python expression that must be true after the program runs, e.g. 'f(2) == 4'. "
+            "Repeatable; implies --pick run.",
         ),
     ] = None,
-    run_it: Annotated[
-        bool,
-        typer.Option("--run", help="Run the program in the sandbox; its output on stderr.", rich_help_panel=_RUNNING),
-    ] = False,
-    unsafe: Annotated[
-        bool,
-        typer.Option("--unsafe", help="Run on this machine as it is, without a sandbox.", rich_help_panel=_RUNNING),
-    ] = False,
+    run: Annotated[bool, _running("--run", help="Run the program in the sandbox; print its output on stderr.")] = False,
+    unsafe: Annotated[bool, _running("--unsafe", help="Run it without a sandbox.")] = False,
     temperature: TemperatureOption = None,
     top_p: TopPOption = None,
     top_k: TopKOption = None,
     min_p: MinPOption = None,
     max_tokens: MaxTokensOption = None,
     seed: SeedOption = None,
-    stop: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--stop",
-            metavar="TEXT",
-            help="End a completion before TEXT; may be repeated.",
-            rich_help_panel=SAMPLING_PANEL,
-        ),
+    stops: Annotated[
+        list[str] | None, _sampling("--stop", metavar="TEXT", help="End a completion before TEXT. Repeatable.")
     ] = None,
 ) -> None:
     """Write a program from prompts, or continue one.
@@ -169,26 +115,6 @@ def gen(
     cat prog.py | cgcli gen "now plot it" >> prog.py
     cgcli gen --into prog.py "add a main function"[/dim]
     """
-    from cgcli.app.generate import Wish, generate
+    from cgcli.app.generate import GenArguments, generate
 
-    run = run_of(ctx)
-    settings = settings_of(ctx)
-    wish = Wish(
-        prompts=tuple(prompts or ()),
-        files=tuple(file or ()),
-        into=into,
-        output=out,
-        whole=whole,
-        raw=raw,
-        comments=not no_comment,
-        read_stdin=not no_stdin,
-        language=lang,
-        json=as_json,
-        candidates=n,
-        stops=tuple(stop or ()),
-        pick="run" if check else pick,
-        checks=tuple(check or ()),
-        run=run_it,
-        unsafe=unsafe,
-    )
-    generate(run, settings, wish)
+    generate(run_of(ctx), settings_of(ctx), arguments_of(ctx, GenArguments))

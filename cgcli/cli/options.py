@@ -1,126 +1,124 @@
-"""The options that several commands share: the model, sampling, evaluations."""
+"""Options that several commands share: the model, sampling, evaluations."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-MODEL_PANEL = "The model"
+MODEL_PANEL = "Model"
+SAMPLING_PANEL = "Sampling"
+FILES_PANEL = "Files"
+
+_model = partial(typer.Option, rich_help_panel=MODEL_PANEL)
+_sampling = partial(typer.Option, rich_help_panel=SAMPLING_PANEL)
+_files = partial(typer.Option, rich_help_panel=FILES_PANEL)
 
 
-def _models(incomplete: str) -> list[str]:
+def pulled_names(incomplete: str) -> list[str]:
+    """Pulled models, for the shell's Tab key."""
     from cgcli.cli.complete import pulled
 
     return pulled(incomplete)
 
 
+def language_names(incomplete: str) -> list[str]:
+    """Languages, for the shell's Tab key."""
+    from cgcli.cli.complete import languages
+
+    return languages(incomplete)
+
+
 ModelOption = Annotated[
     str | None,
-    typer.Option(
+    _model(
         "-m",
         "--model",
         metavar="NAME[:QUANT]|FILE",
-        help="Which model.",
-        autocompletion=_models,
-        rich_help_panel=MODEL_PANEL,
+        help="Pulled model or GGUF file to use.",
+        autocompletion=pulled_names,
     ),
 ]
 WindowOption = Annotated[
-    int | None, typer.Option("--ctx", metavar="N", help="Context window in tokens.", rich_help_panel=MODEL_PANEL)
+    int | None, _model("--ctx", metavar="N", help="Context window in tokens (default: the model's own).")
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", metavar="N", help="CPU threads.", rich_help_panel=MODEL_PANEL)
+    int | None, _model("--threads", metavar="N", help="CPU threads (default: one per physical core).")
 ]
 GpuLayersOption = Annotated[
-    int | None,
-    typer.Option(
-        "--gpu-layers", metavar="N", help="Layers on the GPU; default: all that fit.", rich_help_panel=MODEL_PANEL
-    ),
+    int | None, _model("--gpu-layers", metavar="N", help="Layers on the GPU (default: all that fit).")
 ]
 DraftOption = Annotated[
     str | None,
-    typer.Option(
+    _model(
         "--draft",
         metavar="ngram|off|MODEL",
-        help="Guess tokens ahead: from the text, not at all, or by a smaller model.",
-        autocompletion=_models,
-        rich_help_panel=MODEL_PANEL,
+        help="Guess tokens ahead from the text, not at all, or with a smaller model.",
+        autocompletion=pulled_names,
     ),
 ]
 ExactOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--exact", help="Same seed, same text, whatever is drawn beside it (slower).", rich_help_panel=MODEL_PANEL
-    ),
+    bool | None, _model("--exact", help="Same text for the same seed, whatever else is in the batch (slower).")
 ]
 FoldOption = Annotated[
-    str | None,
-    typer.Option(
+    Literal["on", "off"] | None,
+    _model(
         "--fold",
         metavar="on|off",
-        help="Where a program is too long, let the model read it without comments and bodies; default on.",
-        rich_help_panel=MODEL_PANEL,
+        help="Shorten a program that exceeds the context window, for the model only (default: on).",
     ),
 ]
-
-SAMPLING_PANEL = "Sampling"
 
 TemperatureOption = Annotated[
     float | None,
-    typer.Option("-t", "--temperature", metavar="T", help="0 is greedy; default 0.2.", rich_help_panel=SAMPLING_PANEL),
+    _sampling("-t", "--temperature", metavar="T", help="Sampling temperature; 0 is greedy (default: 0.2)."),
 ]
 TopPOption = Annotated[
-    float | None, typer.Option("--top-p", metavar="P", help="Nucleus; default 0.95.", rich_help_panel=SAMPLING_PANEL)
+    float | None, _sampling("--top-p", metavar="P", help="Nucleus sampling threshold (default: 0.95).")
 ]
 TopKOption = Annotated[
-    int | None, typer.Option("--top-k", metavar="K", help="0, the default, is off.", rich_help_panel=SAMPLING_PANEL)
+    int | None,
+    _sampling("--top-k", metavar="K", help="Sample from the K most likely tokens (default: 0, off)."),
 ]
 MinPOption = Annotated[
-    float | None, typer.Option("--min-p", metavar="P", help="0, the default, is off.", rich_help_panel=SAMPLING_PANEL)
+    float | None,
+    _sampling(
+        "--min-p",
+        metavar="P",
+        help="Drop tokens below this share of the most likely one (default: 0, off).",
+    ),
 ]
 MaxTokensOption = Annotated[
     int | None,
-    typer.Option("--max-tokens", metavar="N", help="Of one completion; default 256.", rich_help_panel=SAMPLING_PANEL),
+    _sampling("--max-tokens", metavar="N", help="Maximum tokens per completion (default: 256)."),
 ]
-SeedOption = Annotated[
-    int | None,
-    typer.Option("--seed", metavar="N", help="Fixes the draws; else drawn and shown.", rich_help_panel=SAMPLING_PANEL),
-]
+SeedOption = Annotated[int | None, _sampling("--seed", metavar="N", help="Random seed; chosen and printed if omitted.")]
 
-_FILES = "Files"
-
-FixedSeedOption = Annotated[
-    int | None,
-    typer.Option("--seed", metavar="N", help="Fixes the draws; default 0.", rich_help_panel=SAMPLING_PANEL),
-]
+FixedSeedOption = Annotated[int | None, _sampling("--seed", metavar="N", help="Random seed (default: 0).")]
 OutputOption = Annotated[
     Path | None,
-    typer.Option(
+    _files(
         "-o",
         "--output",
         metavar="FILE",
-        help="Where the samples are kept, and found again. Default: in cgcli's data, by model.",
-        rich_help_panel=_FILES,
+        help="Sample file, resumed if it exists (default: in cgcli's data folder, one per model).",
     ),
 ]
 GenerateOption = Annotated[
-    Path | None,
-    typer.Option("--generate", metavar="FILE", help="Draw samples into FILE only.", rich_help_panel=_FILES),
+    Path | None, _files("--generate", metavar="FILE", help="Only draw samples, into FILE; judge none.")
 ]
 JudgeOption = Annotated[
-    Path | None,
-    typer.Option("--judge", metavar="FILE", help="Judge FILE's samples only; any tool's.", rich_help_panel=_FILES),
+    Path | None, _files("--judge", metavar="FILE", help="Only judge the samples in FILE, from cgcli or another tool.")
 ]
 DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="FILE", help="The problems, rather than those published.", rich_help_panel=_FILES),
+    Path | None, _files("--data", metavar="FILE", help="Use these problems instead of the published ones.")
 ]
-LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The first N problems only.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Use only the first N problems.")]
 ShardOption = Annotated[
     str | None,
-    typer.Option("--shard", metavar="I/N", help="Every N-th problem, from the I-th; join the parts' files with cat."),
+    typer.Option("--shard", metavar="I/N", help="Use every N-th problem from the I-th; join the files with cat."),
 ]
 RayOption = Annotated[
     str | None,
@@ -128,9 +126,16 @@ RayOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option("--workers", metavar="N", min=1, help="Programs run at once; default: one a processor."),
+    typer.Option("--workers", metavar="N", min=1, help="Programs to run in parallel (default: one per CPU)."),
 ]
-UnsafeOption = Annotated[
-    bool, typer.Option("--unsafe", help="Run the samples on this machine as it is, without a sandbox.")
+UnsafeOption = Annotated[bool, typer.Option("--unsafe", help="Run the programs without a sandbox.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LanguageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--lang",
+        metavar="NAME",
+        help="Programming language (default: from the file suffix, else Python).",
+        autocompletion=language_names,
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the totals as JSON.")]

@@ -119,7 +119,7 @@ def start(
 
     Raises ModelNotFound, CgcliError where the program cannot be opened.
     """
-    from cgcli.app.model import chosen
+    from cgcli.app.model import choose_model
     from cgcli.program.program_store import ProgramStore
     from cgcli.program.source import for_file
     from cgcli.repl.glance import Glance
@@ -127,7 +127,7 @@ def start(
     from cgcli.repl.options import Options
     from cgcli.repl.state import Repl
 
-    choice = chosen(run, settings)
+    choice = choose_model(run, settings)
     programs = ProgramStore(run.environment.data / "programs")
     journal, opened = _program(programs, settings, choice, file, resume)
     new = not journal.id
@@ -182,15 +182,15 @@ class _Models:
         self._settings = settings
 
     def choose(self, name: str | None) -> Choice:
-        from cgcli.app.model import chosen
+        from cgcli.app.model import choose_model
 
-        return chosen(self._run, replace(self._settings, model=name))
+        return choose_model(self._run, replace(self._settings, model=name))
 
     def open(self, choice: Choice, cancelled: Callable[[], bool]) -> Engine:
-        from cgcli.app.model import opened
+        from cgcli.app.model import open_engine
         from cgcli.native.interrupt import Interrupt
 
-        engine = opened(self._run, self._settings, choice, Interrupt(), cancelled=cancelled)
+        engine = open_engine(self._run, self._settings, choice, Interrupt(), cancelled=cancelled)
         engine.reserve(engine.window)
         return engine
 

@@ -50,7 +50,7 @@ def score(
     [dim]cgcli score prog.py
     echo "# sort a list of words by length" | cgcli score -[/dim]
     """
-    from cgcli.app.model import chosen, identified, loaded
+    from cgcli.app.model import choose_model, loaded_engine, model_identity
     from cgcli.app.streams import given_bytes
     from cgcli.core.errors import ContextError, UsageError
     from cgcli.program.languages import language, language_of
@@ -61,7 +61,7 @@ def score(
     run = run_of(ctx)
     settings = settings_of(ctx)
     code = language(lang) if lang else language_of(file)
-    choice = chosen(run, settings)
+    choice = choose_model(run, settings)
     text = from_file(given_bytes(file, hint="cgcli score FILE, or - for stdin"))
     if not text:
         raise UsageError(f"{'stdin' if str(file) == '-' else file} is empty", hint="give a program or a prompt")
@@ -70,7 +70,7 @@ def score(
         text = text.strip("\n") + "\n"
         program = new_program(code, settings, choice.card)
         before = program.source() + program.opening("").removesuffix(program.comment(""))
-    with loaded(run, settings, choice, draws=False) as engine:
+    with loaded_engine(run, settings, choice, draws=False) as engine:
         if stride and stride >= engine.window:
             raise UsageError(
                 f"--stride is {stride}, and the window has {engine.window} tokens", hint="a smaller stride"
@@ -85,7 +85,7 @@ def score(
     if as_json:
         run.output.json(
             {
-                **identified(run, choice, engine.quant),
+                **model_identity(run, choice, engine.quant),
                 **report(scored, engine, stride=stride, tokens=tokens),
             }
         )

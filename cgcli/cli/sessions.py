@@ -56,14 +56,14 @@ def show(
     journal: Annotated[bool, typer.Option("--journal", help="Print the versions it has had instead.")] = False,
 ) -> None:
     """Print a program as it stands, open elsewhere or not."""
-    from cgcli.app.streams import sink_for
+    from cgcli.app.streams import stdout_sink
 
     run = run_of(ctx)
     found = _store(run).read(name)
     if journal:
         run.output.table(("VERSION", "FROM", "WHAT", "BRANCHES"), _versions(found.history))
         return
-    sink = sink_for(run.output, found.header.language)
+    sink = stdout_sink(run.output, found.header.language)
     sink.write(found.history.program.source())
     sink.close()
 
@@ -107,7 +107,7 @@ def export(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE.")] = None,
 ) -> None:
     """Print a program as a notebook, as Markdown, or as a problem."""
-    from cgcli.app.streams import sink_for
+    from cgcli.app.streams import stdout_sink
     from cgcli.core.files import check_writable, write_atomic
     from cgcli.program.export import export as exported
     from cgcli.program.export import form_of
@@ -121,7 +121,7 @@ def export(
         check_writable(output)
         write_atomic(output, encode(text))
         return
-    sink = sink_for(run.output, "markdown" if wanted == "md" else "json")
+    sink = stdout_sink(run.output, "markdown" if wanted == "md" else "json")
     sink.write(text)
     sink.close()
 

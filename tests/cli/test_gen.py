@@ -105,7 +105,7 @@ def test_a_pipe_that_gives_nothing_is_named(tiny_model: Path) -> None:
     command = [*CGCLI, "gen", "x", "-m", str(tiny_model), *SHORT]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
-        assert process.stderr and process.stderr.readline().startswith(b"reading stdin")
+        assert process.stderr and process.stderr.readline().startswith(b"waiting for the program so far on stdin")
         process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
 
@@ -321,7 +321,7 @@ def test_without_folding_a_program_that_is_too_long_is_refused(tiny_model: Path)
     ):
         assert (ran.status, ran.out, ran.err.count("cgcli: ")) == (6, b"", 1), ran.err
     ran = gen(*how, "--fold", "maybe", model=tiny_model, stdin=LONG)
-    assert ran.status == 2 and "--fold is 'maybe', not on or off" in ran.err
+    assert ran.status == 2 and "'--fold': 'maybe' is not on or off" in ran.err
 
 
 def test_a_text_that_no_tokens_could_hold_is_refused_at_once(tiny_model: Path) -> None:

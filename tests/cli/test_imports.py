@@ -108,3 +108,19 @@ def test_a_prompt_is_typed_before_anything_heavy_is_there() -> None:
     heavy = {"rich", "pydantic", "huggingface_hub", "numpy", "gguf", "safetensors", "llama_cpp", "pygments", "typer"}
     assert others(modules) & heavy == set()
     assert "cgcli.engine.engine" not in modules
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["gen", "--help"],
+        ["gen", ""],
+        ["gen", "x", "--lang", "none"],
+        ["gen", "x", "-m", "none"],
+        ["gen", "--pick", "x"],
+    ],
+    ids=" ".join,
+)
+def test_a_refused_gen_imports_neither_session_nor_engine(arguments: list[str]) -> None:
+    modules = imported(*arguments)
+    assert not {"cgcli.program.session", "cgcli.engine.engine", "cgcli.engine.binding"} & modules

@@ -146,7 +146,7 @@ def test_help_tells_the_limits() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nothing.py"], "there is no file nothing.py"),
+        (["nothing.py"], "no such file: nothing.py"),
         (["--read", "/nothing", "-"], "there is no /nothing"),
         (["--time", "0", "-"], "--time is 0: a program needs more"),
         (["--time", "nan", "-"], "--time is nan: a program needs more"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.app.streams import Bytes, File, Nowhere
+from cgcli.app.streams import Encoder, FileSink, NullSink
 from cgcli.core.errors import CgcliError
 from cgcli.core.files import write_atomic
 from cgcli.terminal.output import Output
@@ -196,7 +196,7 @@ class TestTwoAtOnce:
 
         def write(number: int, barrier: threading.Barrier, lost: list[bytes]) -> None:
             out, text = io.BytesIO(), f"# print {number}\n"
-            sink = File(file, Nowhere(), Output(out, io.StringIO(), {}), Bytes(), before=before)
+            sink = FileSink(file, NullSink(), Output(out, io.StringIO(), {}), Encoder(), before=before)
             sink.write(text)
             barrier.wait()
             try:
@@ -260,7 +260,7 @@ class TestTwoAtOnce:
         monkeypatch.setattr(session.Session, "add", meanwhile)
         ran = gen("print x", option, str(file), *(["--json"] if json else []), model=tiny_model)
         assert (ran.status, file.read_bytes()) == (1, b"y = 2\n")
-        assert f"{file} was changed meanwhile, and is left as it is; the new text is" in ran.err
+        assert f"{file} changed in the meantime; it was not overwritten; the new text is" in ran.err
         assert ran.out.startswith(b"{\n") if json else b"# print x\n" in ran.out
 
     def test_an_owner_is_kept(self, tiny_model: Path, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_silence_is_no_success() -> None:
     assert "2 of 2 ran, none printed anything: nothing was tested\n" in ran.err and "print the same" not in ran.err
     assert "f is defined and never called\n" in ran.err
     ran = gen("--run", before=silent)
-    assert ran.status == 0 and "the program ran, and printed nothing\nf is defined and never called\n" in ran.err
+    assert ran.status == 0 and "the program ran and printed nothing\nf is defined and never called\n" in ran.err
     ran = gen("--check", "f(1) == 1", before=silent)
     assert ran.status == 0 and "never called" not in ran.err and "printed nothing" not in ran.err
     ran = gen("-n", "2", "--pick", "run", before=HEAD + "number = x = 3\nprint(f(1))\nimport sys; sys.exit()\n")
@@ -111,12 +111,12 @@ def test_a_file_that_the_sandbox_hides_is_named_with_what_opens_it(
 
 def test_what_is_read_from_stdin_beside_a_prompt_is_told(tmp_path: Path) -> None:
     ran = gen(before="x = 1\n" * 12)
-    assert "the program so far: 12 lines from stdin (--no-stdin leaves it alone)\n" in ran.err
+    assert "read the program so far from stdin: 12 lines (--no-stdin to skip)\n" in ran.err
     prompts = tmp_path / "prompts"
     prompts.write_text("print a number\n")
     draw = [word for word in DRAW if word != "print a number"]
     ran = run(*draw, "-f", str(prompts), stdin=b"x = 1")
-    assert "the program so far: 1 line from stdin" in ran.err
+    assert "read the program so far from stdin: 1 line" in ran.err
     assert "from stdin" not in run(*draw, stdin=b"x = 1\n").err, "where it is all that was given, it is meant"
     assert "from stdin" not in gen().err and "from stdin" not in gen("--no-stdin", before="x = 1\n").err
 

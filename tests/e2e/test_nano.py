@@ -63,7 +63,7 @@ def test_what_does_not_parse_is_said() -> None:
     prompts = ("read the names of the files in the current directory", "keep those that end in .py")
     for seed in range(20):
         done = cgcli("gen", "-m", NAME, "--seed", str(seed), *prompts)
-        said = re.search(r"turn \d does not parse: another --seed, or -n 8", done.err)
+        said = re.search(r"turn \d does not parse; try another --seed or -n 8", done.err)
         try:
             ast.parse(done.out)
         except SyntaxError:

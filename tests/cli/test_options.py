@@ -1,0 +1,58 @@
+"""Options: choices that are completed and checked, and arguments that reach what a command does."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cgcli.app.generate import GenArguments
+from cgcli.app.run import given_settings
+from cgcli.cli import gen
+from cgcli.core.config import Settings
+from tests.support.cli import run
+
+CHOICES = [
+    (("gen", "x"), "--pick", ("probable", "run")),
+    (("gen", "x"), "--fold", ("on", "off")),
+    (("repl",), "--fold", ("on", "off")),
+]
+
+
+@pytest.mark.parametrize(("command", "option", "choices"), CHOICES)
+def test_a_choice_is_checked_and_the_error_names_the_others(
+    command: tuple[str, ...], option: str, choices: tuple[str, ...]
+) -> None:
+    ran = run(*command, option, "nothing")
+    assert ran.status == 2 and ran.out == b""
+    *some, last = choices
+    assert f"'{option}': 'nothing' is not {', '.join(some)} or {last}; type: cgcli {command[0]} --help" in ran.err
+
+
+@pytest.mark.parametrize(("command", "option", "choices"), CHOICES)
+def test_a_choice_is_completed(command: tuple[str, ...], option: str, choices: tuple[str, ...]) -> None:
+    words = f"cgcli {' '.join(command)} {option} "
+    ran = run(_CGCLI_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(words.split())))
+    assert ran.out.decode().split() == list(choices)
+
+
+def test_a_language_is_completed() -> None:
+    ran = run(_CGCLI_COMPLETE="complete_bash", COMP_WORDS="cgcli gen --lang ja", COMP_CWORD="3")
+    assert ran.out.decode().split() == ["java", "javascript"]
+
+
+@pytest.mark.parametrize(("command", "kind"), [(gen.gen, GenArguments)])
+def test_every_argument_is_a_parameter_of_the_command(command: Callable[..., Any], kind: Any) -> None:
+    parameters = inspect.signature(command).parameters
+    fields = {field.name for field in dataclasses.fields(kind)}
+    assert fields <= parameters.keys()
+    settings = {field.name for field in dataclasses.fields(Settings)} | {"ctx_tokens"}
+    assert parameters.keys() - fields - settings <= {"ctx", "offline"}
+
+
+def test_settings_are_taken_from_the_parameters_of_a_command() -> None:
+    given = given_settings({"ctx": object(), "ctx_tokens": 64, "top_p": 0.5, "seed": None, "files": ("x",)})
+    assert given == {"ctx": 64, "top_p": 0.5}
