@@ -61,7 +61,7 @@ def wished(
 
     Raises UsageError where the words do not make a recipe, ModelNotFound where `--init` is not here.
     """
-    from cgcli.train.folder import Folder, resolved
+    from cgcli.train.folder import RunFolder, resolved
     from cgcli.train.recipe import Recipe, read_recipe
 
     if wish.full and wish.lora is not None:
@@ -71,8 +71,8 @@ def wished(
     if wish.recipe is not None:
         path = _file(wish.recipe)
         recipe = resolved(read_recipe(path), path.parent)
-    elif wish.output is not None and Folder(wish.output).recipe.is_file():
-        recipe = read_recipe(Folder(wish.output).recipe)
+    elif wish.output is not None and RunFolder(wish.output).recipe.is_file():
+        recipe = read_recipe(RunFolder(wish.output).recipe)
     elif init is not None:
         if not wish.data:
             raise UsageError(f"--init {wish.init}: train it on what?", hint="--data PATH, or a RECIPE that has data")

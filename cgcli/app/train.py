@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cgcli.app.run import Run
     from cgcli.core.progress import Task
     from cgcli.hub.store import Store, Stored
-    from cgcli.train.estimate import Estimate
-    from cgcli.train.metrics import Row
+    from cgcli.train.estimate import TrainingEstimate
+    from cgcli.train.metrics import StepMetrics
     from cgcli.train.recipe import Recipe
 
 __all__ = ["Wish", "run_training"]
@@ -41,9 +41,9 @@ def run_training(run: Run, wish: Wish) -> None:
         _check_installed()
     _before_jax()
     logging.getLogger("cgcli").propagate = False  # JAX's friends give the root logger a handler that writes on stderr
-    from cgcli.train.distributed import Processes, join
+    from cgcli.train.device import ProcessGroup, join
 
-    processes = Processes(wish.coordinator, wish.processes, wish.process)
+    processes = ProcessGroup(wish.coordinator, wish.processes, wish.process)
     run.output.quiet |= not processes.first
     join(processes)  # before JAX is asked what devices there are
     recipe, out = wished(wish, run.environment, _device, run.output.note)
@@ -65,7 +65,7 @@ def run_training(run: Run, wish: Wish) -> None:
                 on_start=display.start,
                 on_step=display.step,
                 profile=wish.profile,
-                processes=processes,
+                group=processes,
             )
     except (KeyboardInterrupt, Ended):  # where data are prepared, or at its end: steps answer Ctrl-C themselves
         raise Interrupted(hint=f"cgcli train -o {shlex.quote(str(out))}") from None
@@ -92,7 +92,7 @@ class _Display:
         self._waiting = 0  # steps that were not told yet
         self._told = time.monotonic()
 
-    def start(self, estimate: Estimate, done: int, rate: float) -> None:
+    def start(self, estimate: TrainingEstimate, done: int, rate: float) -> None:
         from cgcli.core.units import clock, size
 
         on = f" goes on at step {done}" if done else ""
@@ -101,7 +101,7 @@ class _Display:
             f"about {size(estimate.memory_bytes)} of memory and {clock(estimate.seconds(rate, done))}"
         )
 
-    def step(self, row: Row) -> None:
+    def step(self, row: StepMetrics) -> None:
         steps = self._recipe.optimizer.steps
         if self._task is None:  # the first step compiles: the time left is told from the second on
             progress = self._run.output.progress()
@@ -168,13 +168,13 @@ def _report(run: Run, wish: Wish, page: Path) -> None:
     from cgcli.evals.report import page as pages
     from cgcli.evals.report.plots import check
     from cgcli.evals.report.sections import training_section
-    from cgcli.train.folder import Folder
+    from cgcli.train.folder import RunFolder
     from cgcli.train.metrics import read
 
     recipe, out = wished(wish, run.environment, _device, run.output.note)
     check_writable(page)
     check()
-    rows = list(read(Folder(out).metrics))
+    rows = list(read(RunFolder(out).metrics))
     if not rows:
         raise UsageError(f"no step of a training run in {out}", hint="-o OUT, the folder that it was trained in")
     write_atomic(page, pages.page([training_section(rows, f"The run in {out}")], f"Training {recipe.name}").encode())

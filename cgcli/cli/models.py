@@ -148,10 +148,10 @@ def _still_there(file: Path) -> str:
     import shlex
 
     from cgcli.core.units import size
-    from cgcli.train.folder import Folder
+    from cgcli.train.folder import RunFolder
 
     folder = shlex.quote(str(file.parent))
-    if held := Folder(file.parent).held_bytes:
+    if held := RunFolder(file.parent).held_bytes:
         return f"its training run still holds {size(held)}: rm -r {folder}, or go on: cgcli train -o {folder}"
     return f"{file} stays: {size(file.stat().st_size)}"
 

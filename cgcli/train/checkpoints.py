@@ -1,9 +1,8 @@
-"""The state of a run on disk, whole or not there: orbax, written while the next steps are computed.
+"""Checkpoints: the state of a run on disk, written by orbax while the next steps are computed.
 
-A checkpoint has the step, weights and optimiser (`state`), and where the data stood with what else a run goes on
-with (`facts`). There is no other random state: weights are drawn once, from the recipe's seed, and the order
-of the records is the data position's. It is written under another name and renamed: a process that is killed at any
-moment leaves those before it.
+A checkpoint has the step, weights and optimizer (`state`), and the position in the data with the totals of the run
+(`facts`). There is no other random state: the recipe's seed decides the initial weights and the order of the records. A
+checkpoint is written under another name and renamed, so a killed process leaves the previous ones intact.
 """
 
 from __future__ import annotations
@@ -24,25 +23,28 @@ StateT = TypeVar("StateT")
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is kept beside the arrays. digest: of the recipe; position: of the data; tokens, seconds: trained so far."""
+class ResumePoint:
+    """Where a run continues: what a checkpoint has beside the arrays."""
 
-    digest: str
-    position: str
-    tokens: int
-    seconds: float
+    digest: str  # of the recipe
+    position: str  # in the data, as `Batches.state` returns it
+    tokens: int  # trained so far
+    seconds: float  # spent so far
 
 
 class Checkpoints:
-    """The checkpoints of one folder. A context manager: leaving it waits for what is being written."""
+    """The checkpoints in a folder. A context manager; leaving it waits for unfinished writes."""
 
     def __init__(self, folder: Path, keep: int) -> None:
-        """keep: how many. What a killed process left half written goes. Raises CgcliError where the disk says no."""
+        """Removes checkpoints that a killed process left incomplete. keep: number of checkpoints.
+
+        Raises CgcliError if the disk fails.
+        """
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if jax.process_index() == 0:
-                # Orbax's own cleaning goes on in a thread, which dies with a traceback where a run ends soon.
+                # Orbax would do this in a thread, which dies with a traceback if the run ends early.
                 for left in folder.glob("*.orbax-checkpoint-tmp*"):
                     shutil.rmtree(left)
             options = ocp.CheckpointManagerOptions(max_to_keep=keep)
@@ -52,28 +54,28 @@ class Checkpoints:
 
     @property
     def latest(self) -> int | None:
-        """The step of the last whole one; waits for one that is being written."""
+        """The step of the last checkpoint; waits for unfinished writes."""
         self._manager.wait_until_finished()
         step: int | None = self._manager.latest_step()
         return step
 
-    def save(self, step: int, state: Any, facts: Facts) -> None:
-        """Begin to write one, once the one before is written; the arrays may be given away when this returns.
+    def save(self, step: int, state: Any, resume: ResumePoint) -> None:
+        """Start writing a checkpoint, unless the step has one; waits for the previous one.
 
-        Nothing where that step has one. Raises CgcliError where the disk says no.
+        The arrays may be reused when this returns. Raises CgcliError if the disk fails.
         """
         try:
             if self.latest == step:
                 return
-            kept = ocp.args.JsonSave(asdict(facts))
+            kept = ocp.args.JsonSave(asdict(resume))
             self._manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), facts=kept))
         except (OSError, ValueError) as error:
-            raise self._refused(error) from error
+            raise self._disk_error(error) from error
 
-    def restore(self, like: StateT) -> tuple[int, StateT, Facts] | None:
-        """The last whole one: its step, state and facts; None where there is none.
+    def restore(self, like: StateT) -> tuple[int, StateT, ResumePoint] | None:
+        """Step, state and resume point of the last checkpoint; None if there are no checkpoints.
 
-        like: a state of the same shapes and shardings. Raises CgcliError for one that cannot be read.
+        like: a state of the same shapes and shardings. Raises CgcliError if the checkpoint cannot be read.
         """
         step = self.latest
         if step is None:
@@ -84,26 +86,26 @@ class Checkpoints:
         except (OSError, ValueError, KeyError) as error:
             raise CgcliError(
                 f"cannot read the checkpoint {self._folder / str(step)}: {str(error).splitlines()[0]}",
-                hint="remove that folder and run the same command again",
+                hint="remove that folder and run the command again to continue from the checkpoint before",
             ) from error
-        return step, found["state"], Facts(**found["facts"])
+        return step, found["state"], ResumePoint(**found["facts"])
 
     def close(self) -> None:
-        """Waits for what is being written. Raises CgcliError where it could not be."""
+        """Wait for unfinished writes. Raises CgcliError if one failed."""
         try:
             self._manager.close()
         except (OSError, ValueError) as error:
-            raise self._refused(error) from error
+            raise self._disk_error(error) from error
 
-    def _refused(self, error: Exception) -> CgcliError:
-        """Orbax's and TensorStore's complaint about a disk as ours."""
+    def _disk_error(self, error: Exception) -> CgcliError:
+        """Translates disk errors of orbax and TensorStore."""
         if isinstance(error, OSError):
             return disk_error(self._folder, error)
         full = "No space left" in str(error) or "RESOURCE_EXHAUSTED" in str(error)
         what = "no space left" if full else str(error).splitlines()[0]
         return CgcliError(
             f"cannot write a checkpoint in {self._folder}: {what}",
-            hint="free some space and run the same command again" if full else None,
+            hint="free some space and run the command again" if full else None,
         )
 
     def __enter__(self) -> Self:

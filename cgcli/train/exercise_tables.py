@@ -1,9 +1,8 @@
-"""What exercises are made of: names, and things that are said of values, with the code that says the same.
+"""The tables of exercises: names, values, and phrases with the code they describe.
 
-A row of PHRASES is the kind of value it is about, wordings with {0} for the value, the expression, and names for its
-result. A row of DEEDS is the same for something that is done, of FUNCTIONS for something that is defined. Other slots:
-{k} a small number, {w} a word, {c} a letter. They are beginners' everyday steps, none of them a problem of HumanEval or
-MTPB.
+A row of PHRASES has a kind of value, wordings with {0} for the value, the expression, and names for its result. Rows of
+ACTIONS and FUNCTIONS describe statements and definitions in the same way. Other slots: {k} a small number, {w} a word,
+{c} a letter. These are beginners' everyday steps; none is a problem of HumanEval or MTPB.
 """
 
 from __future__ import annotations
@@ -147,7 +146,7 @@ PHRASES: tuple[tuple[str, str, str, str], ...] = (
 )
 
 # kind, wordings, code
-DEEDS: tuple[tuple[str, str, str], ...] = (
+ACTIONS: tuple[tuple[str, str, str], ...] = (
     ("numbers", "Append {k} to {0}.|Add {k} to the end of {0}.|Add the number {k} to {0}.", "{0}.append({k})"),
     ("numbers", "Insert {k} at the beginning of {0}.|Put {k} in front of {0}.", "{0}.insert(0, {k})"),
     ("numbers", "Sort {0} in place.|Sort {0}.", "{0}.sort()"),

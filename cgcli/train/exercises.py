@@ -1,9 +1,8 @@
-"""Exercises: short programs in turns, put together from tables of beginners' steps, each with its wording.
+"""Generates exercises: short programs in commented turns, assembled from tables of beginners' steps.
 
-Libraries teach a small model Python, but little of what a prompt asks for. Here every comment says exactly what its
-code does: a variable, something computed from it, printed or stored, a function and its call. Each step is run while a
-program is put together (our own code, on small values), so a program is one that runs. The same seed gives the same
-exercises.
+Libraries teach a small model Python, but not how to follow a prompt. In an exercise every comment says exactly what its
+code does: create a variable, compute, print or store something, define and call a function. Each step is run while the
+program is assembled (our own code, on small values), so every program works. The same seed gives the same exercises.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from cgcli.train.exercise_tables import DEEDS, FUNCTIONS, NAMES, PHRASES, WORDS
-from cgcli.train.wording import said
+from cgcli.train.exercise_tables import ACTIONS, FUNCTIONS, NAMES, PHRASES, WORDS
+from cgcli.train.wording import as_typed
 
 _PREFIX = "#!/usr/bin/env python3\n\n"
 _NOUNS = {
@@ -26,7 +25,7 @@ _NOUNS = {
     "mapping": "dictionary",
 }
 _COUNTS = {3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight"}
-_LARGEST = 200  # an integer, or a length, that a step may still loop over
+_LARGEST = 200  # integer or length that a step may loop over
 
 
 def exercises(seed: int, count: int) -> Iterator[str]:
@@ -36,14 +35,14 @@ def exercises(seed: int, count: int) -> Iterator[str]:
 
 
 class _Exercise:
-    """A program under way. values: what its names stand for after the turns so far; those of loops are among them."""
+    """A program being assembled."""
 
     def __init__(self, draw: random.Random) -> None:
         self.draw = draw
-        self.values: dict[str, Any] = {}
-        self.functions: dict[str, tuple[str, bool]] = {}  # not called yet: kind of the argument, whether it returns one
-        self.variables: list[str] = []  # that were asked for, and may be spoken of
-        self.recent = ""  # the variable that "it" or "them" stands for
+        self.values: dict[str, Any] = {}  # of all names after the turns so far, loop variables included
+        self.functions: dict[str, tuple[str, bool]] = {}  # uncalled: kind of the argument, whether it returns
+        self.variables: list[str] = []  # that a prompt may mention
+        self.recent = ""  # the variable that "it" or "them" refers to
 
     def text(self) -> str:
         turns: list[str] = []
@@ -54,11 +53,11 @@ class _Exercise:
             if made is None or not self._runs(made[1]):
                 self.variables, self.functions = variables, functions
             else:
-                turns.append(f"# {said(made[0], self.draw)}\n{made[1]}\n")
+                turns.append(f"# {as_typed(made[0], self.draw)}\n{made[1]}\n")
         return (_PREFIX if self.draw.random() < 0.7 else "") + "\n".join(turns)
 
     def _step(self, *, first: bool, last: bool) -> tuple[str, str] | None:
-        """A prompt and its code; None where what was drawn does not fit the program so far."""
+        """A prompt and its code; None if the drawn step does not fit the program so far."""
         if first:
             return self._define() if self.draw.random() < 0.15 else self._create()
         if self.functions and self.draw.random() < 0.6:
@@ -69,34 +68,34 @@ class _Exercise:
         return self.draw.choices(steps, (2, 5, 3, 3, 1))[0]()
 
     def _runs(self, code: str) -> bool:
-        """Run a step; where it cannot be, nothing has changed but what it had done."""
+        """Run the code of a step; returns whether it raised no exception."""
         with suppress(Exception):
-            # Compiled before: after a Ctrl-C in the exec of a text CPython ends by signal, whoever catches it.
+            # Compile first: after a Ctrl-C in exec of a string, CPython dies by the signal even if it is caught.
             exec(compile(code, "exercise", "exec"), {**self.values, "print": lambda *_: None}, self.values)
             return True
         return False
 
     def _create(self) -> tuple[str, str]:
-        """A new variable, its value told, or left to whoever writes the code."""
+        """A new variable; the prompt may leave its value open."""
         draw = self.draw
         kind = draw.choice(("numbers", "numbers", "words", "text", "text", "integer", "integer", "decimal", "mapping"))
         name, value = draw.choice(NAMES[kind].split()), self._value(kind)
         self._know(name)
-        code = f"{name} = {_spelt(value)}"
+        code = f"{name} = {_literal(value)}"
         noun, size = _NOUNS[kind], len(value) if isinstance(value, list | dict) else 0
-        spelt = _spelt(value) if draw.random() < 0.7 else repr(value)
-        told = [
-            f"Assign {spelt} to {name}.",
-            f"Set {name} to {spelt}.",
-            f"Let {name} be {spelt}.",
-            f"Store the {noun} {spelt} in {name}.",
-            f"Create a {noun} {name} with the value {spelt}.",
-            f"Make a variable called {name} that holds {spelt}.",
-            f"{name} is {spelt}",
+        literal = _literal(value) if draw.random() < 0.7 else repr(value)
+        prompts = [
+            f"Assign {literal} to {name}.",
+            f"Set {name} to {literal}.",
+            f"Let {name} be {literal}.",
+            f"Store the {noun} {literal} in {name}.",
+            f"Create a {noun} {name} with the value {literal}.",
+            f"Make a variable called {name} that holds {literal}.",
+            f"{name} is {literal}",
         ]
         if size in _COUNTS:
             things = {"numbers": "numbers", "words": "words", "mapping": "entries"}[kind]
-            told += [
+            prompts += [
                 f"a {noun} with {_COUNTS[size]} {things}",
                 f"Create a {noun} {name} of {_COUNTS[size]} {things}.",
             ] * 2
@@ -109,7 +108,7 @@ class _Exercise:
             other, second = draw.choice([one for one in NAMES[kind].split() if one != name]), self._value(kind)
             self._know(other)
             return f"Let {name} be {value} and {other} be {second}.", f"{code}\n{other} = {second}"
-        return draw.choice(told), code
+        return draw.choice(prompts), code
 
     def _show(self) -> tuple[str, str] | None:
         form = self.draw.choice(("Print {}.", "Print {}.", "Print {}.", "Print out {}.", "Show {}.", "Output {}."))
@@ -124,26 +123,26 @@ class _Exercise:
         phrase = self._phrase()
         if phrase is None:
             return None
-        told, expression, names = phrase
+        wording, expression, names = phrase
         name = self.draw.choice(names.split())
         form = self.draw.choice(
             (
-                "Store {told} in {name}.",
-                "Assign {told} to {name}.",
-                "Let {name} be {told}.",
-                "Compute {told} and call it {name}.",
-                "Set {name} to {told}.",
-                "Save {told} as {name}.",
+                "Store {wording} in {name}.",
+                "Assign {wording} to {name}.",
+                "Let {name} be {wording}.",
+                "Compute {wording} and call it {name}.",
+                "Set {name} to {wording}.",
+                "Save {wording} as {name}.",
             )
         )
         if name in expression:
             return None
         self._know(name)
-        return form.format(told=told, name=name), f"{name} = {expression}"
+        return form.format(wording=wording, name=name), f"{name} = {expression}"
 
     def _do(self) -> tuple[str, str] | None:
         kinds = self._kinds()
-        rows = [row for row in DEEDS if row[0] in kinds]
+        rows = [row for row in ACTIONS if row[0] in kinds]
         return self._filled(*self.draw.choice(rows)) if rows else None
 
     def _define(self) -> tuple[str, str]:
@@ -164,7 +163,7 @@ class _Exercise:
         function = self.draw.choice(list(self.functions))
         kind, gives = self.functions.pop(function)
         name = self._variable(kind)
-        argument = name if name and self.draw.random() < 0.7 else _spelt(self._value(kind))
+        argument = name if name and self.draw.random() < 0.7 else _literal(self._value(kind))
         if not gives:
             return f"Call {function} with {argument}.", f"{function}({argument})"
         form = self.draw.choice(
@@ -178,7 +177,7 @@ class _Exercise:
         return form.format(function=function, argument=argument), f"print({function}({argument}))"
 
     def _phrase(self) -> tuple[str, str, str] | None:
-        """Words for something computed from a variable, the expression, and names for the result."""
+        """A phrase for a value computed from a variable, the expression, and names for the result."""
         kinds = self._kinds()
         rows = [row for row in PHRASES if row[0] in kinds]
         if not rows:
@@ -188,7 +187,7 @@ class _Exercise:
         return filled and (*filled, names)
 
     def _filled(self, kind: str, wordings: str, code: str) -> tuple[str, str] | None:
-        """A wording and its code, about a variable of `kind`."""
+        """A wording and its code, for a variable of `kind`."""
         name = self._variable(kind)
         if not name:
             return None
@@ -198,12 +197,12 @@ class _Exercise:
         other = [one for one in self._variables("integer") if one != name]
         k = self.draw.choice(other) if other and self.draw.random() < 0.3 else str(self.draw.randint(2, 12))
         slots = {"k": k, "w": self.draw.choice(WORDS["words"].split()), "c": self.draw.choice("aeiorstnl")}
-        told = wording.format(self._called(name), **slots)
+        filled = wording.format(self._called(name), **slots)
         self.recent = name
-        return told, code.format(name, **slots)
+        return filled, code.format(name, **slots)
 
     def _called(self, name: str) -> str:
-        """A variable as people speak of it."""
+        """A variable as people refer to it."""
         kind, chance = _kind(self.values[name]), self.draw.random()
         if name == self.recent and chance < 0.15:
             return "them" if kind in ("numbers", "words") else "it"
@@ -212,12 +211,12 @@ class _Exercise:
         return f'"{name}"' if chance < 0.35 else name
 
     def _know(self, name: str) -> None:
-        """From now on `name` may be spoken of, and "it" stands for it."""
+        """Let prompts mention `name`, and "it" refer to it."""
         self.variables = [*(one for one in self.variables if one != name), name]
         self.recent = name
 
     def _variable(self, kind: str | None) -> str:
-        """One of the variables of a kind, the recent one first; "" if there is none."""
+        """A variable of a kind, preferably the recent one; "" if there is none."""
         found = self._variables(kind)
         if self.recent in found and self.draw.random() < 0.6:
             return self.recent
@@ -247,7 +246,7 @@ class _Exercise:
 
 
 def _kind(value: object) -> str | None:
-    """What a step may take `value` for; None where the tables do not speak of it, or it is too large to loop over."""
+    """The kind of `value` in the tables; None for other types and values too large to loop over."""
     if isinstance(value, bool) or (isinstance(value, list | dict | str) and not 0 < len(value) <= _LARGEST):
         return None
     match value:
@@ -266,12 +265,12 @@ def _kind(value: object) -> str | None:
     return None
 
 
-def _spelt(value: object) -> str:
-    """A literal as it is written today, with double quotes."""
+def _literal(value: object) -> str:
+    """The literal of `value`, with double quotes."""
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, list):
-        return f"[{', '.join(map(_spelt, value))}]"
+        return f"[{', '.join(map(_literal, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{_spelt(key)}: {_spelt(one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{_literal(key)}: {_literal(one)}' for key, one in value.items())}}}"
     return repr(value)

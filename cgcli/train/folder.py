@@ -1,14 +1,14 @@
-"""What a run's folder holds, and whose it is.
+"""The folder of a training run.
 
-    OUT/recipe.toml     the recipe as used: paths are absolute, nothing is left to a default
-    OUT/data/           the records, the tokenizer, what was held out
-    OUT/checkpoints/    the last few, each whole or not there
-    OUT/metrics.jsonl   a line a step
+    OUT/recipe.toml     the complete recipe: paths are absolute, no value is left to a default
+    OUT/data/           the records, the tokenizer, the held-out texts
+    OUT/checkpoints/    the last few checkpoints, each complete
+    OUT/metrics.jsonl   a line per step
     OUT/export/         the trained model in the Hub's layout
-    OUT/profile/        a trace, where one was asked for
+    OUT/profile/        a trace, with --profile
 
-A folder with checkpoints belongs to one recipe: another one is refused, but for how long to train and when to keep a
-checkpoint.
+A folder with checkpoints belongs to one recipe. Only its name, its number of steps and the frequency of checkpoints may
+change.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from cgcli.train.recipe import Recipe, as_table, read_recipe
 
 
 @dataclass(frozen=True)
-class Folder:
-    """Where things of a run are."""
+class RunFolder:
+    """The paths of a run's files."""
 
     root: Path
 
@@ -58,41 +58,43 @@ class Folder:
 
     @property
     def held_bytes(self) -> int:
-        """What the run holds on this disk; 0 where there is none."""
+        """Size of the run on disk; 0 if the folder has no run."""
         if not self.recipe.is_file() or not self.checkpoints.is_dir():
             return 0
         return sum(file.lstat().st_size for file in self.root.rglob("*") if file.is_file())
 
     def check(self, recipe: Recipe) -> None:
-        """Raises UsageError where another recipe has checkpoints here, naming what differs."""
+        """Raises UsageError, with the first difference, if the folder has checkpoints of another recipe."""
         if not self.recipe.is_file() or not any(self.checkpoints.glob("[0-9]*")):
             return
         there, wanted = flat(_same_run(read_recipe(self.recipe))), flat(_same_run(recipe))
         for name, value in wanted.items():
             if there[name] != value:
                 raise UsageError(
-                    f"{self.root} has a run of another recipe: {name} is {there[name]!r} there, {value!r} here",
-                    hint="another folder with -o",
+                    f"{self.root} belongs to another recipe: its {name} is {there[name]!r}, not {value!r}",
+                    hint="choose another folder with -o",
                 )
 
     @contextmanager
     def held(self, recipe: Recipe) -> Iterator[None]:
-        """The folder made, its recipe written, and kept from other processes while the block runs.
+        """Create the folder, write its recipe, and lock it against other processes.
 
-        Raises UsageError as `check`, CgcliError where another process trains there or the disk says no.
+        Raises UsageError as `check` does, CgcliError if another process holds the lock or the disk fails.
         """
         self.check(recipe)
         try:
             written = toml(recipe).encode()
         except UnicodeEncodeError as error:
-            raise UsageError(f"a path of the run is no UTF-8 text: {error.object!a}", hint="rename it") from None
+            raise UsageError(f"a path of the run is not UTF-8: {error.object!a}", hint="rename the file") from None
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock = take_lock(self.root / ".lock")
         except OSError as error:
             raise disk_error(self.root, error) from error
         if lock is None:
-            raise CgcliError(f"another process trains in {self.root}", hint="wait for it, or choose another -o")
+            raise CgcliError(
+                f"another process is training in {self.root}", hint="wait for it, or choose another folder with -o"
+            )
         try:
             write_atomic(self.recipe, written)
             yield
@@ -101,12 +103,12 @@ class Folder:
 
 
 def digest(recipe: Recipe) -> str:
-    """Of everything in a recipe that a checkpoint depends on."""
+    """A hash of everything in a recipe that a checkpoint depends on."""
     return hashlib.sha256(json.dumps(as_table(_same_run(recipe)), sort_keys=True).encode()).hexdigest()
 
 
 def resolved(recipe: Recipe, base: Path) -> Recipe:
-    """With absolute paths. base: the folder that the recipe's own are relative to."""
+    """The recipe with absolute paths. base: folder that its paths are relative to."""
 
     def absolute(path: str) -> str:
         return str((base / Path(path).expanduser()).absolute()) if path else path
@@ -123,7 +125,7 @@ def resolved(recipe: Recipe, base: Path) -> Recipe:
 
 
 def toml(recipe: Recipe) -> str:
-    """The recipe as the TOML file that `read_recipe` takes."""
+    """The recipe as TOML, for `read_recipe`."""
     lines = []
     for name, value in sorted(as_table(recipe).items(), key=lambda item: isinstance(item[1], dict)):
         if isinstance(value, dict):
@@ -134,7 +136,7 @@ def toml(recipe: Recipe) -> str:
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:
-    """Every value by its name: {"name": ..., "model.layers": ...}."""
+    """All values by name: {"name": ..., "model.layers": ...}."""
     found: dict[str, Any] = {}
     for name, value in as_table(recipe).items():
         found.update({f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value})
@@ -142,7 +144,7 @@ def flat(recipe: Recipe) -> dict[str, Any]:
 
 
 def _same_run(recipe: Recipe) -> Recipe:
-    """Without what may change between one start of a run and the next."""
+    """The recipe without the values that may change between two starts of a run."""
     plain = Recipe()
     return replace(
         recipe,
@@ -157,5 +159,5 @@ def _toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    # JSON's texts are TOML's, but for the one control character that JSON leaves as it is.
+    # JSON's strings are TOML's, except for the one control character that JSON does not escape.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)

@@ -1,8 +1,8 @@
-"""Where arrays lie when there are several devices: a mesh with the axes "data" and "model".
+"""Distributes arrays over several devices: a mesh with the axes "data" and "model".
 
-Devices along "data" read different records. Those along "model" share a layer, as Megatron-LM splits it (arXiv
-1909.08053): attention by heads, the feed-forward layer by its inner units, embedding and output by vocabulary; what is
-left is on all of them. Only the places are said here: JAX finds the communication.
+Devices along "data" read different records. Devices along "model" share each layer as in Megatron-LM (arXiv
+1909.08053): attention is split by heads, the feed-forward layer by inner units, embedding and output layer by
+vocabulary; everything else is replicated. JAX derives the communication from these shardings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cgcli.train.recipe import Recipe
 
 TreeT = TypeVar("TreeT")
 
-# Of each array's axes, the one that is split over "model". All else, adapters of LoRA too, is whole on every device.
+# The axis of each array that is split over "model". All other arrays, LoRA adapters too, are replicated.
 PLACES = {
     "wte": P("model", None),
     "qkv": P(None, None, None, "model"),
@@ -34,11 +34,11 @@ RECORDS = P(None, "data", None)  # [accumulate, sequences / accumulate, T]
 
 
 def make_mesh(recipe: Recipe) -> Mesh:
-    """All devices, of all processes. Raises UsageError where the recipe cannot be divided among them."""
+    """A mesh of all devices of all processes. Raises UsageError if the recipe cannot be divided among them."""
     split, model = recipe.compute.model_parallel, recipe.model
     devices = jax.device_count()
     if split < 1 or devices % split:
-        raise UsageError(f"[compute] model_parallel {split}: the devices are {devices}")
+        raise UsageError(f"[compute] model_parallel {split} does not divide {devices} device{'s' * (devices != 1)}")
     for name, value in (("heads", model.heads), ("vocabulary", model.vocabulary)):
         if value % split:
             raise UsageError(f"[model] {name} {value} is not divisible by [compute] model_parallel {split}")
@@ -52,7 +52,7 @@ def make_mesh(recipe: Recipe) -> Mesh:
 
 
 def places(tree: TreeT, mesh: Mesh) -> TreeT:
-    """The sharding of every array in `tree`: weights by their names, and the optimiser's moments, named as they are."""
+    """The sharding of every array in `tree`, by name; the optimizer's moments have the names of the weights."""
 
     def place(path: tuple[Any, ...], _: Any) -> NamedSharding:
         name = next((key.key for key in reversed(path) if isinstance(key, jax.tree_util.DictKey)), "")
@@ -63,12 +63,12 @@ def places(tree: TreeT, mesh: Mesh) -> TreeT:
 
 
 def shard_state(state: TreeT, mesh: Mesh) -> TreeT:
-    """`state`, the same in every process, put where it belongs."""
+    """Distribute `state`, which is the same in every process, over the mesh."""
     placed: TreeT = jax.device_put(state, places(state, mesh))
     return placed
 
 
 def shard_batch(tokens: Any, mesh: Mesh) -> Array:
-    """This process's records [accumulate, its share, T] as a part of the array of all processes."""
+    """The global batch; `tokens` [accumulate, share, T] are the records of this process."""
     placed: Array = jax.make_array_from_process_local_data(NamedSharding(mesh, RECORDS), tokens)
     return placed

@@ -1,7 +1,7 @@
-"""What a training run measures, step by step: lines of JSON, appended as they come.
+"""The measurements of a training run: a file with a JSON line per step.
 
-A last line that was cut off is mended away, and a run that goes on from a checkpoint first takes back the lines of the
-steps that it is going to do again: each step is there once. It knows no JAX; what the numbers mean is `run`'s.
+A run that continues from a checkpoint first removes an incomplete last line and the lines of the steps that it is going
+to repeat, so each step appears once. This module does not import JAX.
 """
 
 from __future__ import annotations
@@ -20,28 +20,26 @@ from cgcli.core.typed import typed
 
 
 @dataclass(frozen=True)
-class Row:
-    """One step. loss: what is minimised, nats a token (nll and z-loss); nll: nats a token; grad_norm: before clipping,
-    None in a step that float16 passed over; tokens, seconds: of training so far, earlier starts and compiling included;
-    tokens_per_s: of this step; peak_share: of the device's measured rate of products."""
+class StepMetrics:
+    """The measurements of one step."""
 
-    step: int
-    loss: float
-    nll: float
-    grad_norm: float | None
+    step: int  # from 1
+    loss: float  # the minimized sum of nll and z-loss, nats per token
+    nll: float  # nats per token
+    grad_norm: float | None  # before clipping; None if float16 overflowed and the step was skipped
     lr: float
-    tokens: int
-    seconds: float
-    tokens_per_s: float
-    peak_share: float
+    tokens: int  # trained so far
+    seconds: float  # spent so far, compiling and earlier starts included
+    tokens_per_s: float  # of this step
+    peak_share: float  # of the device's measured rate of matrix products
 
 
-_NAMES = frozenset(one.name for one in fields(Row))
-_MOST = 1e100  # no run measures more, and sums of these are numbers still
+_NAMES = frozenset(one.name for one in fields(StepMetrics))
+_MOST = 1e100  # larger values are damage; sums of these are still finite
 
 
-def read(path: Path) -> Iterator[Row]:
-    """The rows of a file; a last line that was cut off is none. Raises CgcliError for a line that is no row."""
+def read(path: Path) -> Iterator[StepMetrics]:
+    """Yield the rows of a file, without an incomplete last line. Raises CgcliError for a malformed line."""
     try:
         with open_regular(path) as file:
             for number, line in enumerate(lines(file), 1):
@@ -54,30 +52,32 @@ def read(path: Path) -> Iterator[Row]:
         raise unreadable(path, error) from error
 
 
-def _row(line: bytes, where: str) -> Row:
+def _row(line: bytes, where: str) -> StepMetrics:
     try:
         values = typed(dict[str, Any], parse_json(line), "line")
-        row: Row = typed(Row, {name: value for name, value in values.items() if name in _NAMES}, "line")
+        row: StepMetrics = typed(StepMetrics, {name: value for name, value in values.items() if name in _NAMES}, "line")
         for name, value in asdict(row).items():
             if value is not None and not -_MOST < value < _MOST:  # false for a NaN too
                 raise ValueError(f"{name} is {value}")
     except ValueError as error:
-        raise CgcliError(f"{where} is not a step's: {error}") from None
+        raise CgcliError(f"{where} is malformed: {error}") from None
     return row
 
 
-class Metrics:
-    """The file of a run, opened to go on after a step. A context manager."""
+class MetricsWriter:
+    """Appends to the metrics file of a run; a context manager."""
 
     def __init__(self, path: Path, *, after: int) -> None:
-        """after: the step that the run goes on from; lines of later ones go. Raises CgcliError where the disk says no,
-        or where the file is no such file."""
+        """after: step that the run continues from; lines of later steps are removed.
+
+        Raises CgcliError if the disk fails or the file is malformed.
+        """
         kept = [row for row in read(path) if row.step <= after]
         write_atomic(path, b"".join(map(_line, kept)))
         self._file = LineFile(path)
 
-    def append(self, row: Row) -> None:
-        """It is in the file when this returns. Raises ValueError for NaN, CgcliError where the disk says no."""
+    def append(self, row: StepMetrics) -> None:
+        """Write a row to the file at once. Raises ValueError for NaN, CgcliError if the disk fails."""
         self._file.append(_line(row))
 
     def __enter__(self) -> Self:
@@ -89,5 +89,5 @@ class Metrics:
         self._file.close()
 
 
-def _line(row: Row) -> bytes:
+def _line(row: StepMetrics) -> bytes:
     return json.dumps(asdict(row), allow_nan=False).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""A trace of a few steps, and the operations that took longest in them."""
+"""Traces a few steps and summarizes the slowest operations."""
 
 from __future__ import annotations
 
@@ -10,31 +10,29 @@ from typing import Self
 
 import jax
 
-FIRST, LAST = 3, 5  # steps: the first compiles, the second finds caches cold
+FIRST, LAST = 3, 5  # steps; the first compiles, the second has cold caches
 NAMED = 5  # operations in the summary
 
 
 class Profiler:
-    """Traces steps FIRST to LAST, counted from where a run begins or goes on, into `folder`. A context manager.
+    """Traces steps FIRST to LAST of a run, counted from its start or restart, into `folder`. A context manager."""
 
-    tell: given one line about what was traced.
-    """
-
-    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, note: Callable[[str], None]) -> None:
+        """note: called with a line about the trace."""
         self._folder = folder
-        self._tell = tell
+        self._note = note
         self._step = 0
         self._running = False
 
     def before(self) -> None:
-        """A step is about to begin."""
+        """Call before each step."""
         self._step += 1
         if self._step == FIRST:
             jax.profiler.start_trace(self._folder)
             self._running = True
 
     def after(self) -> None:
-        """A step is done."""
+        """Call after each step."""
         if self._step == LAST:
             self._stop()
 
@@ -43,7 +41,7 @@ class Profiler:
             self._running = False
             jax.profiler.stop_trace()
             count = min(self._step, LAST) - FIRST + 1
-            self._tell(f"profile of {count} steps in {self._folder}: {summary(self._folder)}")
+            self._note(f"profile of {count} steps in {self._folder}: {summary(self._folder)}")
 
     def __enter__(self) -> Self:
         return self
@@ -55,16 +53,16 @@ class Profiler:
 
 
 def summary(folder: Path) -> str:
-    """The operations of the newest trace in `folder` that took longest, with their shares of all operations' time.
+    """The slowest operations of the newest trace in `folder`, with their shares of the total time.
 
-    An operation's time is its own: a loop's is without what runs in it.
+    The time of an operation excludes operations inside it, such as the body of a loop.
     """
     newest = max(folder.rglob("*.xplane.pb"), key=lambda file: file.stat().st_mtime)
     spent: Counter[str] = Counter()
     for plane in jax.profiler.ProfileData.from_file(str(newest)).planes:
         for line in plane.lines:
             spent.update(
-                own(
+                own_time(
                     (event.name.rstrip("0123456789."), int(event.start_ns), int(event.end_ns))
                     for event in line.events
                     if any(name == "hlo_op" for name, _ in event.stats)
@@ -76,8 +74,8 @@ def summary(folder: Path) -> str:
     )
 
 
-def own(spans: Iterable[tuple[str, int, int]]) -> Counter[str]:
-    """Each name's own nanoseconds, of one thread's (name, start, end) spans: without those of the spans inside."""
+def own_time(spans: Iterable[tuple[str, int, int]]) -> Counter[str]:
+    """Nanoseconds by name in the (name, start, end) spans of one thread, without those of the spans inside."""
     spent: Counter[str] = Counter()
     open_spans: list[tuple[str, int]] = []  # name and end, the outermost first
     for name, start, end in sorted(spans, key=lambda span: (span[1], -span[2])):

@@ -1,9 +1,8 @@
-"""What a training run is to do: a recipe, a TOML file, read and checked.
+"""Recipes: TOML files that describe a training run completely.
 
-A recipe is the whole of it: the same recipe, on the same data and devices, gives the same model. It knows names, kinds
-and bounds; it opens nothing but the file itself. The published recipes are in models/recipes.
-
-Defaults are the paper's where it has them (arXiv 2203.13474 as published in salesforce/jaxformer, config/*.json).
+The same recipe gives the same model on the same data and devices. Reading a recipe checks names, types and bounds, and
+opens no other file. The published recipes are in models/recipes. Defaults are the paper's where it has them (arXiv
+2203.13474 as published in salesforce/jaxformer, config/*.json).
 """
 
 from __future__ import annotations
@@ -21,94 +20,83 @@ from cgcli.core.reading import read_toml, shown
 from cgcli.core.typed import typed
 
 PartT = TypeVar("PartT")
-# What `[model]` sets of a shape. All else is as in the published models.
+# The fields of a shape that `[model]` sets. The others have their defaults, as in the published models.
 MODEL_KEYS = ("layers", "width", "heads", "rotary", "vocabulary", "context")
 CODEGEN_350M = Shape(layers=20, width=1024, heads=16, vocabulary=51_200, context=2048, rotary=32)
 
 
 @dataclass(frozen=True)
 class DataPart:
-    """Where text comes from and how it becomes records.
+    """Where text comes from and how it becomes records. Paths are relative to the recipe."""
 
-    paths: files, folders, archives (tar, zip, wheel), JSON lines; relative to the recipe.
-    packages: a TOML list of packages of the index, fetched and checked; relative to the recipe.
-    tokenizer: "codegen" (a folder of CodeGen's tokenizer files must then be told), the path of a folder of tokenizer
-    files, or "train": a BPE of the same scheme with `[model] vocabulary` entries, trained on the data.
-    extensions: suffixes that are source files. turns: the share of files also given as comment-and-code turns, 0 to 1.
-    held_out: the share of sources (packages, or files where there are none) kept out of training.
-    """
-
-    paths: tuple[str, ...] = ()
-    packages: str = ""
+    paths: tuple[str, ...] = ()  # files, folders, archives (tar, zip, wheel), JSON lines
+    packages: str = ""  # a TOML list of wheels to download and verify
+    # "codegen": CodeGen's, from the folder given with --tokenizer. "train": a BPE of the same scheme with `[model]
+    # vocabulary` entries, trained on the data. Otherwise a folder of tokenizer files.
     tokenizer: str = "codegen"
-    extensions: tuple[str, ...] = (".py",)
-    turns: float = 0.0
-    held_out: float = 0.0
+    extensions: tuple[str, ...] = (".py",)  # of source files
+    turns: float = 0.0  # share of files that are also used as programs in comment-and-code turns, 0 to 1
+    held_out: float = 0.0  # share of sources (packages, or files outside of them) that are not trained on
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class OptimizerPart:
-    """AdamW, warm-up and cosine (the paper's order). Steps are of the optimiser.
-
-    anneal: steps of the cosine after the warm-up (0: all that are left). clip: global norm. z_loss: weight of
-    logsumexp squared.
-    """
+    """AdamW with warm-up and cosine decay. All steps are optimizer steps."""
 
     lr: float = 3e-4
     lr_end: float = 3e-5
     warmup: int = 3000
-    anneal: int = 0
+    anneal: int = 0  # steps of the cosine after the warm-up; 0: all remaining ones
     steps: int = 350_000
     weight_decay: float = 0.1
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    clip: float = 1.0
-    z_loss: float = 1e-4
+    clip: float = 1.0  # global norm of the gradients
+    z_loss: float = 1e-4  # weight of logsumexp squared
 
 
 @dataclass(frozen=True)
 class BatchPart:
-    """sequences: records of one optimiser step, over all devices; accumulate: passes that they are read in."""
+    """The records of one optimizer step."""
 
-    sequences: int = 256
-    accumulate: int = 1
+    sequences: int = 256  # over all devices
+    accumulate: int = 1  # passes that they are divided into
 
 
 @dataclass(frozen=True)
 class LoraPart:
-    """Low-rank adapters in place of all weights (arXiv 2106.09685). rank 0: none."""
+    """Low-rank adapters, trained in place of all weights (arXiv 2106.09685)."""
 
-    rank: int = 0
+    rank: int = 0  # 0: no adapters
     alpha: float = 16.0
 
 
 @dataclass(frozen=True)
 class ComputePart:
-    """dtype: of products, masters are float32; model_parallel: devices that one layer is split over, the rest of them
-    read different records. seed: of the initial weights."""
+    """How a step is computed."""
 
-    dtype: str = "bfloat16"
-    remat: bool = True
-    model_parallel: int = 1
-    seed: int = 0
+    dtype: str = "bfloat16"  # of matrix products; master weights are float32
+    remat: bool = True  # recompute activations in the backward pass: less memory, more time
+    model_parallel: int = 1  # devices that each layer is split across; the batch is split across the others
+    seed: int = 0  # of the initial weights and the order of the records
 
 
 @dataclass(frozen=True)
 class CheckpointPart:
-    """every: steps between two; keep: how many."""
+    """When checkpoints are saved."""
 
-    every: int = 1000
-    keep: int = 2
+    every: int = 1000  # steps
+    keep: int = 2  # the last ones
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """name: of the model that comes out; init: a pulled or converted model's checkpoint to start from, "" for none."""
+    """Everything that a training run depends on."""
 
-    name: str = "codegen"
-    init: str = ""
+    name: str = "codegen"  # of the trained model
+    init: str = ""  # folder of a checkpoint to start from; "" for random weights
     model: Shape = CODEGEN_350M
     data: DataPart = field(default_factory=DataPart)
     optimizer: OptimizerPart = field(default_factory=OptimizerPart)
@@ -125,27 +113,29 @@ def as_table(recipe: Recipe) -> dict[str, Any]:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in the TOML file `path`. Raises UsageError naming the key that is unknown, of the wrong kind or out of
-    its bounds, with the nearest right one."""
+    """Read the recipe in the TOML file `path`.
+
+    Raises UsageError for a key that is unknown (with the nearest known one), of the wrong type or out of bounds.
+    """
     table = read_toml(path, UsageError)
     return checked(_part(Recipe(), table, f"{path}: "), f"{path}: ")
 
 
 def with_values(recipe: Recipe, **parts: dict[str, Any]) -> Recipe:
-    """`recipe` with some values of some parts replaced, checked again."""
+    """A copy of `recipe` with some values of some parts replaced. Raises UsageError as `checked` does."""
     changed = {name: replace(getattr(recipe, name), **values) for name, values in parts.items()}
     return checked(replace(recipe, **changed), "")
 
 
 def checked(recipe: Recipe, where: str) -> Recipe:
-    """`recipe` itself. Raises UsageError for what cannot be."""
+    """Return `recipe`, or raise UsageError for values that do not fit together; `where` begins the message."""
     for fault in _faults(recipe):
         raise UsageError(where + fault)
     return recipe
 
 
 def _faults(recipe: Recipe) -> Iterator[str]:
-    """What cannot be, one after the other: a check may rely on those before it."""
+    """Yield what is wrong; a check may rely on those before it."""
     model, batch, optimizer, data = recipe.model, recipe.batch, recipe.optimizer, recipe.data
     if min(model.layers, model.width, model.heads, model.vocabulary, model.context) < 1:
         yield "[model] layers, width, heads, vocabulary and context must be positive"
@@ -159,17 +149,17 @@ def _faults(recipe: Recipe) -> Iterator[str]:
     if min(batch.accumulate, batch.sequences) < 1 or batch.sequences % batch.accumulate:
         yield f"[batch] sequences {batch.sequences} is not divisible by accumulate {batch.accumulate}"
     if not 0 <= optimizer.warmup <= optimizer.steps or optimizer.steps < 1:
-        yield f"[optimizer] steps {optimizer.steps} and warmup {optimizer.warmup}: a step, and a warm-up within them"
+        yield f"[optimizer] warmup {optimizer.warmup} must be between 0 and steps {optimizer.steps}, and steps positive"
     if not 0 <= optimizer.lr_end <= optimizer.lr or not optimizer.lr > 0:
-        yield f"[optimizer] lr {optimizer.lr:g} to {optimizer.lr_end:g}: it falls, and stays above zero"
+        yield f"[optimizer] lr {optimizer.lr:g} must be positive, and lr_end {optimizer.lr_end:g} between 0 and lr"
     if recipe.compute.dtype not in ("bfloat16", "float16", "float32"):
-        yield f"[compute] dtype {recipe.compute.dtype!r}: bfloat16, float16 or float32"
+        yield f"[compute] dtype {recipe.compute.dtype!r} is not one of bfloat16, float16, float32"
     if not (0 <= data.turns <= 1 and 0 <= data.held_out < 1):
-        yield f"[data] turns {data.turns:g} and held_out {data.held_out:g}: shares, from 0 to 1"
+        yield f"[data] turns {data.turns:g} and held_out {data.held_out:g} must be between 0 and 1"
     if recipe.lora.rank < 0:
-        yield f"[lora] rank {recipe.lora.rank}: 0 or more"
+        yield f"[lora] rank {recipe.lora.rank} is negative"
     if min(recipe.checkpoint.every, recipe.checkpoint.keep) < 1:
-        yield f"[checkpoint] every {recipe.checkpoint.every}, keep {recipe.checkpoint.keep}: 1 or more"
+        yield f"[checkpoint] every {recipe.checkpoint.every} and keep {recipe.checkpoint.keep} must be positive"
 
 
 def _part(part: PartT, table: dict[str, Any], where: str) -> PartT:
@@ -179,24 +169,24 @@ def _part(part: PartT, table: dict[str, Any], where: str) -> PartT:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in names:
-            raise UsageError(f"{where}no such key: {key:.80}{nearest(key, names)}")
+            raise UsageError(f"{where}unknown key: {key:.80}{nearest(key, names)}")
         before = getattr(part, key)
         if not is_dataclass(before):
             values[key] = _value(hints[key], value, f"{where}{key}")
         elif isinstance(value, dict):
             values[key] = _part(before, value, f"{where}[{key}] ")
         else:
-            raise UsageError(f"{where}{key} is a table: [{key}]")
+            raise UsageError(f"{where}{key} must be a table: [{key}]")
     return replace(part, **values)  # type: ignore[type-var]
 
 
 def _value(wanted: Any, value: Any, where: str) -> Any:
     words = {
-        int: "a whole number of 64 bits",
+        int: "a 64-bit integer",
         float: "a number",
         bool: "true or false",
-        str: "a text",
-        tuple[str, ...]: "a list of texts",
+        str: "a string",
+        tuple[str, ...]: "a list of strings",
     }
     try:
         found = typed(wanted, value, where)

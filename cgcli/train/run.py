@@ -1,7 +1,7 @@
-"""A training run, from its recipe to its last step: data, state, steps, checkpoints, metrics, the model.
+"""Runs a training from its recipe: data, state, steps, checkpoints, metrics, the exported model.
 
-Killed at any moment, the same call goes on at the last checkpoint and computes, on the same devices, the same bits. It
-draws nothing and reads no command line.
+After a kill at any moment, the same call continues from the last checkpoint and computes, on the same devices, the same
+bits.
 """
 
 from __future__ import annotations
@@ -23,37 +23,34 @@ from cgcli.convert.config import EPSILON, CodeGenConfig
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.core.progress import Progress
 from cgcli.native.interrupt import interruptible
-from cgcli.train import device, estimate, hub_layout, lora
-from cgcli.train.checkpoints import Checkpoints, Facts
-from cgcli.train.distributed import ALONE, Processes, wait_for_all
-from cgcli.train.folder import Folder, digest
+from cgcli.train import device, estimate, model, weights
+from cgcli.train.checkpoints import Checkpoints, ResumePoint
+from cgcli.train.device import SINGLE, ProcessGroup, wait_for_all
+from cgcli.train.folder import RunFolder, digest
 from cgcli.train.mesh import make_mesh, shard_batch, shard_state
-from cgcli.train.metrics import Metrics, Row
+from cgcli.train.metrics import MetricsWriter, StepMetrics
 from cgcli.train.model import Params
-from cgcli.train.pipeline import Batches
 from cgcli.train.prepare import Prepared, prepare, prepared
 from cgcli.train.profiling import Profiler
 from cgcli.train.recipe import Recipe
-from cgcli.train.records import Records
-from cgcli.train.step import Step, TrainState, init_state, make_step
+from cgcli.train.records import Batches, Records
+from cgcli.train.step import TrainState, TrainStep, init_state, make_step
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a finished run came to. loss, nll: of the last step; None, as what is measured of speed, where nothing was
-    left to do. tokens, seconds: all starts of the run together; tokens_per_s: median of this start's steps.
-    export: the model in the Hub's layout. counts: of the data."""
+class TrainResult:
+    """The outcome of a finished run. Loss and speed are None if no steps were left."""
 
     steps: int
-    loss: float | None
-    nll: float | None
-    tokens: int
-    seconds: float
-    tokens_per_s: float | None
-    peak_share: float | None
+    loss: float | None  # of the last step
+    nll: float | None  # of the last step, nats per token
+    tokens: int  # of all starts of the run
+    seconds: float  # of all starts of the run
+    tokens_per_s: float | None  # median of the steps since the last start
+    peak_share: float | None  # of the device's measured rate of matrix products
     parameters: int
-    export: Path
-    counts: dict[str, Any]
+    export: Path  # the model in the Hub's layout
+    counts: dict[str, Any]  # of the data, as in data.json
 
 
 def train(
@@ -61,42 +58,42 @@ def train(
     out: Path,
     *,
     progress: Progress,
-    on_start: Callable[[estimate.Estimate, int, float], None] = lambda *_: None,
-    on_step: Callable[[Row], None] = lambda _: None,
+    on_start: Callable[[estimate.TrainingEstimate, int, float], None] = lambda *_: None,
+    on_step: Callable[[StepMetrics], None] = lambda _: None,
     profile: bool = False,
-    processes: Processes = ALONE,
-) -> Result:
-    """Train what `recipe` says (its paths absolute: `folder.resolved`) in the folder `out`, or go on there.
+    group: ProcessGroup = SINGLE,
+) -> TrainResult:
+    """Train `recipe` in the folder `out`, or continue the run that is there.
 
-    on_start: told the estimate, the step that it goes on from and the measured rate of products (operations a second)
-    before the first step; on_step: told of each step. The first Ctrl-C, or a SIGTERM, with which batch systems take a
-    machine back, keeps a checkpoint and raises Interrupted. Several processes have met before (`distributed.join`), and
-    `out` is a folder that all of them see.
+    recipe: with absolute paths (`folder.resolved`). on_start: called before the first step with the estimate, the step
+    that the run continues from and the measured rate of matrix products (operations per second). on_step: called after
+    each step. group: processes that have joined (`device.join`); all of them must see `out`. The first Ctrl-C or
+    SIGTERM saves a checkpoint and raises Interrupted.
 
-    Raises CgcliError where memory does not suffice, the data are not enough, the disk says no or the loss is no number;
-    UsageError where `out` has a run of another recipe; ModelFileError for an `init` that is no CodeGen checkpoint.
+    Raises CgcliError if memory or data do not suffice, the disk fails or the loss is not finite; UsageError if `out`
+    belongs to another recipe; ModelFileError if `init` is not a CodeGen checkpoint.
     """
-    place = Folder(out)
+    folder = RunFolder(out)
     planned = estimate.check(recipe, device.memory_bytes(), device.count())
     with ExitStack() as stack:
-        if processes.first:
-            stack.enter_context(place.held(recipe))
-        wait_for_all(processes, "folder")
-        checkpoints = stack.enter_context(Checkpoints(place.checkpoints, recipe.checkpoint.keep))
-        data = _data(recipe, place, processes, going_on=checkpoints.latest is not None, progress=progress)
-        run = _Run(recipe, place, data, checkpoints, processes)
+        if group.first:
+            stack.enter_context(folder.held(recipe))
+        wait_for_all(group, "folder")
+        checkpoints = stack.enter_context(Checkpoints(folder.checkpoints, recipe.checkpoint.keep))
+        data = _data(recipe, folder, group, going_on=checkpoints.latest is not None, progress=progress)
+        run = _Run(recipe, folder, data, checkpoints, group)
         rate = device.matmul_flops(recipe.compute.dtype)
         on_start(planned, run.step, rate)
         profiler = None
-        if profile and processes.first:
-            profiler = stack.enter_context(Profiler(place.profile, progress.note))
+        if profile and group.first:
+            profiler = stack.enter_context(Profiler(folder.profile, progress.note))
         last, speeds = None, []
         for last in run.steps(profiler, rate):
             speeds.append(last.tokens_per_s)
             on_step(last)
         run.export()
     speed = float(np.median(speeds[1:] or speeds)) if speeds else None
-    return Result(
+    return TrainResult(
         steps=run.step,
         loss=last.loss if last else None,
         nll=last.nll if last else None,
@@ -105,19 +102,19 @@ def train(
         tokens_per_s=speed,
         peak_share=speed and speed * planned.flops_a_token / rate,
         parameters=planned.parameters,
-        export=place.export,
+        export=folder.export,
         counts=data.counts,
     )
 
 
 class _Run:
-    """State, data and where they stand: from the beginning, or from the last checkpoint."""
+    """State and data of a run, new or from the last checkpoint."""
 
     def __init__(
-        self, recipe: Recipe, place: Folder, data: Prepared, checkpoints: Checkpoints, processes: Processes
+        self, recipe: Recipe, folder: RunFolder, data: Prepared, checkpoints: Checkpoints, group: ProcessGroup
     ) -> None:
-        self.recipe, self.place, self.data = recipe, place, data
-        self.checkpoints, self.processes = checkpoints, processes
+        self.recipe, self.folder, self.data = recipe, folder, data
+        self.checkpoints, self.group = checkpoints, group
         self.config, base = _weights(recipe)
         self.mesh = make_mesh(recipe)
         self.base = shard_state(base, self.mesh) if base is not None and recipe.lora.rank else None
@@ -126,8 +123,8 @@ class _Run:
             Records(data.records),
             recipe.batch.sequences,
             recipe.compute.seed,
-            process=processes.index,
-            processes=processes.count,
+            process=group.index,
+            processes=group.count,
         )
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self._restore()
@@ -138,19 +135,21 @@ class _Run:
             return
         self.step, self.state, facts = there
         if facts.digest != digest(self.recipe):
-            raise UsageError(f"{self.place.root} has checkpoints of another recipe", hint="another folder with -o")
+            raise UsageError(
+                f"{self.folder.root} has checkpoints of another recipe", hint="choose another folder with -o"
+            )
         self.batches.restore(facts.position.encode())
         self.tokens, self.seconds = facts.tokens, facts.seconds
 
-    def steps(self, profiler: Profiler | None, rate: float) -> Iterator[Row]:
-        """Compute what is left, a row a step. Raises Interrupted once the state is kept."""
+    def steps(self, profiler: Profiler | None, rate: float) -> Iterator[StepMetrics]:
+        """Compute the remaining steps. Raises Interrupted after it has saved the state."""
         advance = make_step(self.recipe, self.mesh)
         total, every = self.recipe.optimizer.steps, self.recipe.checkpoint.every
         with ExitStack() as stack:
             interrupt = stack.enter_context(interruptible())
             metrics = None
-            if self.processes.first:
-                metrics = stack.enter_context(Metrics(self.place.metrics, after=self.step))
+            if self.group.first:
+                metrics = stack.enter_context(MetricsWriter(self.folder.metrics, after=self.step))
             while self.step < total:
                 if profiler:
                     profiler.before()
@@ -165,11 +164,11 @@ class _Run:
                 yield row
                 if stopping and self.step < total:
                     raise Interrupted(
-                        f"interrupted, step {self.step} of {total} is kept",
-                        hint=f"cgcli train -o {shlex.quote(str(self.place.root))}",
+                        f"interrupted after step {self.step} of {total} (checkpoint saved)",
+                        hint=f"cgcli train -o {shlex.quote(str(self.folder.root))}",
                     )
 
-    def _advance(self, advance: Step, rate: float) -> Row:
+    def _advance(self, advance: TrainStep, rate: float) -> StepMetrics:
         started = time.perf_counter()
         batch = next(self.batches)  # [sequences / processes, context]
         passes = batch.reshape(self.recipe.batch.accumulate, -1, batch.shape[-1])
@@ -177,14 +176,14 @@ class _Run:
         values = {name: float(value) for name, value in jax.device_get(measured).items()}
         took = time.perf_counter() - started
         self.step += 1
-        # In float16 a gradient that is no number is passed over, and the scale of the loss is not its fault.
+        # In float16 the scaled gradient may overflow; such a step is skipped, and is no error.
         finite = math.isfinite(values["grad_norm"])
         if not math.isfinite(values["loss"]) or not (finite or self.recipe.compute.dtype == "float16"):
             raise self._diverged(values)
         tokens = self.recipe.batch.sequences * self.recipe.model.context
         self.tokens += tokens
         self.seconds += took
-        return Row(
+        return StepMetrics(
             step=self.step,
             loss=values["loss"],
             nll=values["nll"],
@@ -197,53 +196,54 @@ class _Run:
         )
 
     def _save(self) -> None:
-        facts = Facts(digest(self.recipe), self.batches.state().decode(), self.tokens, self.seconds)
+        facts = ResumePoint(digest(self.recipe), self.batches.state().decode(), self.tokens, self.seconds)
         self.checkpoints.save(self.step, self.state, facts)
 
     def _diverged(self, values: dict[str, float]) -> CgcliError:
         last = self.checkpoints.latest
-        kept = f"the last good checkpoint is of step {last}" if last else "there is no checkpoint yet"
+        kept = f"the last checkpoint is at step {last}" if last else "no checkpoint was saved"
         return CgcliError(
-            f"step {self.step}: the loss is {values['loss']:g}, the gradient's norm {values['grad_norm']:g}; {kept}",
-            hint="a smaller [optimizer] lr or a longer warmup, in another folder",
+            f"training diverged at step {self.step}: loss {values['loss']:g}, gradient norm {values['grad_norm']:g}; "
+            f"{kept}",
+            hint="reduce [optimizer] lr or increase warmup, and train into another folder with -o",
         )
 
-    def _any(self, asked: bool) -> bool:
-        """Whether any process was asked to stop: all of them must, after the same step."""
-        if self.processes.count == 1:
-            return asked
-        return bool(multihost_utils.process_allgather(np.asarray(asked)).any())
+    def _any(self, stop: bool) -> bool:
+        """Whether any process is to stop: then all must stop after the same step."""
+        if self.group.count == 1:
+            return stop
+        return bool(multihost_utils.process_allgather(np.asarray(stop)).any())
 
     def export(self) -> None:
         """Write the model in the Hub's layout."""
         params: Params = self.state.params
         if self.base is not None:
-            params = lora.merged(self.base, params, self.recipe.lora)
-        if self.processes.count > 1:
+            params = model.merge_adapters(self.base, params, self.recipe.lora)
+        if self.group.count > 1:
             params = multihost_utils.process_allgather(params, tiled=True)
-        if self.processes.first:
-            hub_layout.save(self.place.export, self.config, params, self.data.tokenizer)
+        if self.group.first:
+            weights.save(self.folder.export, self.config, params, self.data.tokenizer)
 
 
-def _data(recipe: Recipe, place: Folder, processes: Processes, *, going_on: bool, progress: Progress) -> Prepared:
-    """The records: made by the first process, and as they were where a run goes on."""
-    there = prepared(place.root) if going_on else None
-    if there is None and processes.first:
-        there = prepare(recipe, place.root, place.root, None, progress)
-    wait_for_all(processes, "data")
-    there = there or prepared(place.root)
+def _data(recipe: Recipe, folder: RunFolder, group: ProcessGroup, *, going_on: bool, progress: Progress) -> Prepared:
+    """The records, prepared by the first process; a run that continues keeps those it has."""
+    there = prepared(folder.root) if going_on else None
+    if there is None and group.first:
+        there = prepare(recipe, folder.root, folder.root, None, progress)
+    wait_for_all(group, "data")
+    there = there or prepared(folder.root)
     if there is None:
-        raise CgcliError(f"{place.data} is not to be seen from here", hint="a folder that every process sees with -o")
+        raise CgcliError(f"{folder.data} is not visible to this process", hint="choose a shared folder with -o")
     return there
 
 
 def _weights(recipe: Recipe) -> tuple[CodeGenConfig, Params | None]:
-    """The model's configuration, and the weights to start from. Raises UsageError where they do not fit the recipe."""
+    """Configuration and initial weights; None for random ones. Raises UsageError if they do not fit the recipe."""
     if not recipe.init:
         if recipe.lora.rank:
-            raise UsageError(f"[lora] rank {recipe.lora.rank}: adapters of what?", hint="--init NAME or DIR")
+            raise UsageError(f"[lora] rank {recipe.lora.rank} needs a model to adapt", hint="--init NAME or FOLDER")
         return CodeGenConfig(recipe.model, name=recipe.name), None
-    config, params = hub_layout.load(Path(recipe.init))
+    config, params = weights.load(Path(recipe.init))
     if config.epsilon != EPSILON:
         raise UsageError(f"{recipe.init} has layer_norm_epsilon {config.epsilon:g}; only {EPSILON:g} can be trained")
     for name in ("layers", "width", "heads", "inner", "rotary", "vocabulary"):

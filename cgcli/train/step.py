@@ -1,6 +1,8 @@
-"""One step of training: gradients of all records of the batch, and what the optimiser makes of them.
+"""One optimizer step: the gradients of a batch, and AdamW's update of the weights.
 
-Weights and their gradients' sums are float32; products are of the recipe's type. It knows no file and no data.
+Weights and sums of gradients are float32; matrix products have the recipe's dtype. The order is the paper's: clip by
+global norm, Adam, decay of the matrices, minus the learning rate (salesforce/jaxformer model.py and utils.py). Only,
+decay goes by name here: there it goes by the number of axes, which also decays LayerNorm and biases of stacked layers.
 """
 
 from __future__ import annotations
@@ -14,30 +16,30 @@ from jax import Array
 from jax.sharding import Mesh
 
 from cgcli.convert.config import CodeGenConfig
-from cgcli.train import lora, model, optimizer
-from cgcli.train.loss import loss
+from cgcli.train import model
 from cgcli.train.mesh import places
 from cgcli.train.model import Params
-from cgcli.train.recipe import Recipe
+from cgcli.train.recipe import OptimizerPart, Recipe
 
-# float16 has no gradient below 6e-8: they are made this much larger. One that is not finite is passed over.
+DECAYED = frozenset({"wte", "qkv", "out", "fc_in", "fc_out", "head"})
+# float16 has no gradient below 6e-8, so the loss is scaled by this. A step whose gradient is not finite is skipped.
 FLOAT16_SCALE = 1024.0
-FLOAT16_MAX_PASSED_OVER = 100  # steps in a row
+FLOAT16_MAX_SKIPPED = 100  # steps in a row
 
 
 class TrainState(NamedTuple):
-    """step: how many were done, a scalar int32; params: what is trained; opt_state: the optimiser's own."""
+    """Everything that a step changes."""
 
-    step: Array
-    params: Params
-    opt_state: Any
+    step: Array  # steps done, a scalar int32
+    params: Params  # the trained weights: the model's, or the adapters'
+    opt_state: Any  # the optimizer's own
 
 
-class Step(Protocol):
-    """(state, tokens [accumulate, sequences / accumulate, T] int32) to the next state and metrics.
+class TrainStep(Protocol):
+    """Maps a state and tokens [accumulate, sequences / accumulate, T] int32 to the next state and metrics.
 
-    base: the frozen weights that adapters stand beside, only where the recipe has a LoRA rank. The state given is used
-    up. Metrics are scalars: "loss" as minimised, "nll" in nats a token, "z", "grad_norm" before it is clipped, "lr".
+    base: the frozen weights, if the recipe trains adapters. The buffers of the given state are reused. Metrics are
+    scalars: "loss", "nll" in nats per token, "z", "grad_norm" before clipping, "lr".
     """
 
     def __call__(
@@ -46,26 +48,26 @@ class Step(Protocol):
 
 
 def init_state(recipe: Recipe, params: Params | None = None) -> TrainState:
-    """Before the first step: from `params`, or from freshly drawn weights.
+    """The state before the first step, from `params` or random weights.
 
-    Where the recipe has a LoRA rank the state is of adapters alone, and `params` are the model's, which the step wants.
+    With a LoRA rank, the state holds the adapters alone; pass `params` to the step as `base`.
     """
     if params is None:
-        params = model.init(CodeGenConfig(recipe.model), recipe.compute.seed)
+        params = model.init_params(CodeGenConfig(recipe.model), recipe.compute.seed)
     if recipe.lora.rank:
-        params = lora.init(params, recipe.lora, recipe.compute.seed)
-    return TrainState(jnp.zeros((), jnp.int32), params, jax.jit(_optimizer(recipe).init)(params))
+        params = model.init_adapters(params, recipe.lora, recipe.compute.seed)
+    return TrainState(jnp.zeros((), jnp.int32), params, jax.jit(_recipe_optimizer(recipe).init)(params))
 
 
-def make_step(recipe: Recipe, mesh: Mesh) -> Step:
-    """The step, compiled at its first call."""
+def make_step(recipe: Recipe, mesh: Mesh) -> TrainStep:
+    """The step of a recipe, compiled at its first call."""
     config, compute = CodeGenConfig(recipe.model), recipe.compute
-    transform, rate = _optimizer(recipe), optimizer.schedule(recipe.optimizer)
+    transform, rate = _recipe_optimizer(recipe), learning_rate(recipe.optimizer)
     scale = FLOAT16_SCALE if compute.dtype == "float16" else 1.0
 
     def scaled(trained: Params, base: Params | None, tokens: Array) -> tuple[Array, dict[str, Array]]:
-        params = trained if base is None else lora.attached(base, trained, recipe.lora)
-        total, parts = loss(
+        params = trained if base is None else model.attach_adapters(base, trained, recipe.lora)
+        total, parts = model.loss(
             params, tokens, config, z_loss=recipe.optimizer.z_loss, dtype=compute.dtype, remat=compute.remat
         )
         return scale * total, {"loss": total, **parts}
@@ -87,8 +89,36 @@ def make_step(recipe: Recipe, mesh: Mesh) -> Step:
     return jax.jit(step, donate_argnums=0)
 
 
-def _optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    transform = optimizer.build(recipe.optimizer)
+def _recipe_optimizer(recipe: Recipe) -> optax.GradientTransformation:
+    transform = make_optimizer(recipe.optimizer)
     if recipe.compute.dtype == "float16":
-        return optax.apply_if_finite(transform, FLOAT16_MAX_PASSED_OVER)
+        return optax.apply_if_finite(transform, FLOAT16_MAX_SKIPPED)
     return transform
+
+
+def make_optimizer(part: OptimizerPart) -> optax.GradientTransformation:
+    """Turns gradients, averaged over the records, into updates of the weights."""
+    return optax.chain(
+        optax.clip_by_global_norm(part.clip),
+        optax.scale_by_adam(part.beta1, part.beta2, part.epsilon),
+        optax.add_decayed_weights(part.weight_decay, _decayed),
+        optax.scale_by_learning_rate(learning_rate(part)),
+    )
+
+
+def learning_rate(part: OptimizerPart) -> optax.Schedule:
+    """The learning rate by step, from 0: linear warm-up to `lr`, then half a cosine down to `lr_end`."""
+    anneal = part.anneal or part.steps - part.warmup
+
+    def rate(step: Any) -> Array:
+        rising = part.lr * step / max(1, part.warmup)
+        along = jnp.clip((step - part.warmup) / max(1, anneal), 0, 1)
+        falling = part.lr - (part.lr - part.lr_end) * (1 - jnp.cos(jnp.pi * along)) / 2
+        return jnp.where(step < part.warmup, rising, falling)
+
+    return rate
+
+
+def _decayed(params: Any) -> Any:
+    """A tree of bools: True for matrices and adapters."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: any(getattr(k, "key", "") in DECAYED for k in path), params)

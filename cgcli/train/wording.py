@@ -1,21 +1,18 @@
-"""Straight-line statements in words, as somebody would ask for them: rules over the syntax tree.
-
-`worded` gives a prompt for one statement, or None where no rule fits. It knows no context: names are names.
-"""
+"""Describes simple statements in words, by rules over the syntax tree, as a user would ask for them."""
 
 from __future__ import annotations
 
 import ast
 import random
 
-_LITERAL_CHARACTERS = 60  # a longer literal is not spelt out in a prompt
+_LITERAL_CHARACTERS = 60  # longer literals are not written out in a prompt
 _OPERATIONS: dict[type[ast.operator], str] = {
     ast.Add: "Add {value} to {name}.",
     ast.Sub: "Subtract {value} from {name}.",
     ast.Mult: "Multiply {name} by {value}.",
     ast.Div: "Divide {name} by {value}.",
 }
-# Of a call with one argument, what its result is.
+# Results of calls with one argument.
 _CALLS = {
     "len": "the length of {0}",
     "sum": "the sum of {0}",
@@ -35,7 +32,7 @@ _CALLS = {
     "reversed": "{0} in reverse order",
     "enumerate": "the enumeration of {0}",
 }
-# Of a method without arguments, what its result is.
+# Results of methods without arguments.
 _METHODS = {
     "lower": "{0} in lower case",
     "upper": "{0} in upper case",
@@ -47,8 +44,8 @@ _METHODS = {
     "items": "the items of {0}",
     "copy": "a copy of {0}",
 }
-# Of a method with one argument that is called for what it does.
-_DEEDS = {
+# Effects of methods with one argument.
+_EFFECTS = {
     "append": "Append {1} to {0}.",
     "extend": "Extend {0} with {1}.",
     "add": "Add {1} to {0}.",
@@ -58,28 +55,28 @@ _DEEDS = {
 }
 
 
-def worded(statement: ast.stmt, draw: random.Random) -> str | None:
-    """A prompt that asks for `statement`; `draw` chooses between wordings."""
+def describe_statement(statement: ast.stmt, draw: random.Random) -> str | None:
+    """A prompt that asks for `statement`; None if no rule applies. `draw` chooses the wording."""
     match statement:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
             described = _described(value)
             return described and draw.choice(_ASSIGNMENTS).format(name=name, value=described)
         case ast.AugAssign(target=ast.Name(id=name), op=operation, value=value):
-            told, form = _named(value), _OPERATIONS.get(type(operation))
-            return form.format(name=name, value=told) if form and told else None
+            words, form = _named(value), _OPERATIONS.get(type(operation))
+            return form.format(name=name, value=words) if form and words else None
         case ast.Expr(value=ast.Call(func=ast.Name(id="print"), args=[value], keywords=[])):
-            told = _described(value)
-            return told and draw.choice(("Print {}.", "Print out {}.", "Show {}.")).format(told)
-        case ast.Expr(value=ast.Call(func=ast.Attribute(value=owner, attr=deed), args=[value], keywords=[])):
-            told, on = _named(value), _named(owner)
-            return _DEEDS[deed].format(on, told) if deed in _DEEDS and told and on else None
+            words = _described(value)
+            return words and draw.choice(("Print {}.", "Print out {}.", "Show {}.")).format(words)
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=owner, attr=effect), args=[value], keywords=[])):
+            words, on = _named(value), _named(owner)
+            return _EFFECTS[effect].format(on, words) if effect in _EFFECTS and words and on else None
         case ast.Import(names=[ast.alias(name=name)]):
             return f"Import {name}."
     return None
 
 
-def said(prompt: str, draw: random.Random) -> str:
-    """As people type: with a full stop or without, with a capital or not."""
+def as_typed(prompt: str, draw: random.Random) -> str:
+    """`prompt` as people type it: sometimes without a full stop or a capital."""
     if draw.random() < 0.5:
         prompt = prompt.removesuffix(".")
     if draw.random() < 0.2 and prompt[1:2].islower():
@@ -100,45 +97,45 @@ def _described(value: ast.expr) -> str | None:
     """A noun phrase for an expression."""
     match value:
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _CALLS:
-            told = _named(argument)
-            return told and _CALLS[name].format(told)
+            words = _named(argument)
+            return words and _CALLS[name].format(words)
         case ast.Call(func=ast.Attribute(value=owner, attr=name), args=[], keywords=[]) if name in _METHODS:
-            told = _named(owner)
-            return told and _METHODS[name].format(told)
+            words = _named(owner)
+            return words and _METHODS[name].format(words)
         case ast.Call(func=ast.Attribute(value=ast.Constant(value=str(glue)), attr="join"), args=[argument]):
-            told = _named(argument)
-            return told and f"the elements of {told} joined by {glue!r}"
+            words = _named(argument)
+            return words and f"the elements of {words} joined by {glue!r}"
         case ast.BinOp(left=left, op=operation, right=right):
-            words: dict[type[ast.operator], str] = {
+            kinds: dict[type[ast.operator], str] = {
                 ast.Add: "sum",
                 ast.Sub: "difference",
                 ast.Mult: "product",
                 ast.Div: "quotient",
             }
             parts = _named(left), _named(right)
-            kind = words.get(type(operation))
+            kind = kinds.get(type(operation))
             return f"the {kind} of {parts[0]} and {parts[1]}" if kind and all(parts) else None
         case ast.Subscript(value=owner, slice=ast.Constant(value=0)):
-            told = _named(owner)
-            return told and f"the first element of {told}"
+            words = _named(owner)
+            return words and f"the first element of {words}"
         case ast.Subscript(value=owner, slice=ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=1))):
-            told = _named(owner)
-            return told and f"the last element of {told}"
+            words = _named(owner)
+            return words and f"the last element of {words}"
     return _named(value)
 
 
 def _named(value: ast.expr) -> str | None:
-    """What is spelt as it stands: a name, or a short literal with the word for its kind."""
+    """A name, or a short literal with the word for its type; None for other expressions."""
     if isinstance(value, ast.Name):
         return value.id
     try:
         literal = ast.literal_eval(value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
-    spelt = ast.unparse(value)
-    if len(spelt) > _LITERAL_CHARACTERS or "\n" in spelt:
+    written = ast.unparse(value)
+    if len(written) > _LITERAL_CHARACTERS or "\n" in written:
         return None
     kinds: dict[type, str] = {list: "list", dict: "dictionary", tuple: "tuple", set: "set", str: "string"}
     if not literal and type(literal) in kinds:
         return f"an empty {kinds[type(literal)]}"
-    return f"the {kinds[type(literal)]} {spelt}" if type(literal) in kinds else spelt
+    return f"the {kinds[type(literal)]} {written}" if type(literal) in kinds else written

@@ -12,18 +12,18 @@ import pytest
 from cgcli.evals.report.page import page
 from cgcli.evals.report.parts import Curve
 from cgcli.evals.report.sections import POINTS, training_section
-from cgcli.train.metrics import Row
+from cgcli.train.metrics import StepMetrics
 from tests.cli.running import cgcli
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'cgcli[report]'")
 RECIPE = 'name = "mine"\n[optimizer]\nsteps = 40\nwarmup = 2\n'
 
 
-def row(step: int) -> Row:
-    return Row(step, 8 / step, 7 / step, 2 * step, 1e-3, 100 * step, 2.0 * step, 50 + step, 0.5)
+def row(step: int) -> StepMetrics:
+    return StepMetrics(step, 8 / step, 7 / step, 2 * step, 1e-3, 100 * step, 2.0 * step, 50 + step, 0.5)
 
 
-def curves(rows: list[Row]) -> dict[str, Curve]:
+def curves(rows: list[StepMetrics]) -> dict[str, Curve]:
     return {chart.title: chart for chart in training_section(rows, "A run").charts if isinstance(chart, Curve)}
 
 

@@ -1,7 +1,8 @@
 """Gradients of the loss by JAX against central differences of the same loss written in NumPy, both in float64.
 
-A process of its own, since float64 is a switch of the whole of JAX: python -m tests.train.finite_differences.
-Exits 1, naming the arrays, where one is off.
+A process of its own, since float64 is a switch of the whole of JAX: python -m tests.train.finite_differences. With
+--all also without remat, with unrolled layers, and the gradients of adapters. Exits 1 with the names of arrays that are
+off.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 
 from cgcli.convert import reference
 from cgcli.convert.config import CodeGenConfig, Shape
-from cgcli.train import lora, model
-from cgcli.train.loss import loss
+from cgcli.train import model
+from cgcli.train.model import loss
 from cgcli.train.recipe import LoraPart
 
 Floats = NDArray[np.float64]
@@ -96,7 +97,7 @@ def main() -> int:
     tokens = rng.integers(0, CONFIG.shape.vocabulary, (2, 8)).astype(np.int32)
     # Larger weights than the initial ones, and biases: every term then matters.
     params = jax.tree.map(
-        lambda leaf: 0.3 * rng.standard_normal(leaf.shape) + np.asarray(leaf == 1), model.init(CONFIG, 0)
+        lambda leaf: 0.3 * rng.standard_normal(leaf.shape) + np.asarray(leaf == 1), model.init_params(CONFIG, 0)
     )
     assert reference.ROTARY_BASE == model.ROTARY_BASE
 
@@ -105,22 +106,26 @@ def main() -> int:
 
     slopes = jax.jit(jax.value_and_grad(whole), static_argnums=1)
     wrong = []
-    value = float(slopes(params, False)[0])
+    model.UNROLLED_LAYERS = 0
+    value, first = slopes(params, True)
     if abs(value - numpy_loss(params, tokens, CONFIG)) > 1e-12:
         wrong.append(f"loss: {value} by JAX, {numpy_loss(params, tokens, CONFIG)} by NumPy")
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     expected = differences(params, tokens, jax.tree.leaves(params), 12)
-    for remat, written_out in ((False, CONFIG.shape.layers), (True, 0)):
-        model.WRITTEN_OUT = written_out
-        gradients = jax.tree.leaves(slopes(params, remat)[1])
+    found = {"remat": first}
+    if "--all" in sys.argv:
+        model.UNROLLED_LAYERS = CONFIG.shape.layers
+        found["unrolled"] = slopes(params, False)[1]
+        wrong += lora_is_the_chain_rule(params, tokens)
+    for kind, tree in found.items():
+        gradients = jax.tree.leaves(tree)
         for path, gradient, entries in zip(paths, gradients, expected, strict=True):
             flat = np.asarray(gradient).reshape(-1)
             off = max(abs(flat[at] - slope) for at, slope in entries)
             if not off <= TOLERANCE:
-                wrong.append(f"{path}, remat {remat}: off by {off:.2g}")
+                wrong.append(f"{path}, {kind}: off by {off:.2g}")
             if not np.abs(flat).max() > 100 * TOLERANCE:
                 wrong.append(f"{path}: no gradient large enough to test anything")
-    wrong += lora_is_the_chain_rule(params, tokens)
     print("\n".join(wrong) or f"{len(paths)} arrays agree")
     return 1 if wrong else 0
 
@@ -128,13 +133,13 @@ def main() -> int:
 def lora_is_the_chain_rule(params: Any, tokens: NDArray[np.int32]) -> list[str]:
     """Gradients of attached adapters against those of the merged matrix: dA = s dW Bᵀ, dB = s Aᵀ dW."""
     rng = np.random.default_rng(2)
-    adapters = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape), lora.init(params, LORA, 0))
+    adapters = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape), model.init_adapters(params, LORA, 0))
 
     def total(params: Any) -> Any:
         return loss(params, jnp.asarray(tokens), CONFIG, z_loss=Z_LOSS, dtype="float64")[0]
 
-    found = jax.jit(jax.grad(lambda a: total(lora.attached(params, a, LORA))))(adapters)
-    merged = jax.jit(jax.grad(total))(lora.merged(params, adapters, LORA))
+    found = jax.jit(jax.grad(lambda a: total(model.attach_adapters(params, a, LORA))))(adapters)
+    merged = jax.jit(jax.grad(total))(model.merge_adapters(params, adapters, LORA))
     wrong = []
     for name, one in adapters["blocks"].items():
         layers, rows = one["a"].shape[:2]

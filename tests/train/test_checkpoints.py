@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.train.checkpoints import Checkpoints, Facts
+from cgcli.train.checkpoints import Checkpoints, ResumePoint
 
-FACTS = Facts("digest", '{"position": 3}', 1000, 2.5)
+FACTS = ResumePoint("digest", '{"position": 3}', 1000, 2.5)
 # Saves step after step, and says so before it is whole; killed somewhere.
 SAVER = """
 import sys
@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from cgcli.train.checkpoints import *
 with Checkpoints(Path(sys.argv[1]), 2) as checkpoints:
     for step in range(1, 1000):
-        checkpoints.save(step, {"a": jnp.full(1_000_000, step)}, Facts("d", "p", step, 0.0))
+        checkpoints.save(step, {"a": jnp.full(1_000_000, step)}, ResumePoint("d", "p", step, 0.0))
         print(step, flush=True)
 """
 

@@ -8,8 +8,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from cgcli.program.source import split
-from cgcli.train.exercise_tables import DEEDS, FUNCTIONS, PHRASES
+from cgcli.program.split import split
+
+from cgcli.train.exercise_tables import ACTIONS, FUNCTIONS, PHRASES
 from cgcli.train.exercises import exercises
 from tests.train.overlap import overlap
 
@@ -39,7 +40,7 @@ def test_what_is_defined_is_called() -> None:
 
 def test_every_row_of_the_tables_is_used() -> None:
     text = "".join(exercises(8, 3000))
-    for _, wordings, *_ in (*PHRASES, *DEEDS):
+    for _, wordings, *_ in (*PHRASES, *ACTIONS):
         pieces = [max(re.split(r"{.*?}", wording), key=len) for wording in wordings.split("|")]
         assert any(piece.strip(" .") in text for piece in pieces), wordings
     for _, name, *_ in FUNCTIONS:

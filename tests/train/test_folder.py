@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.train.folder import Folder, digest, resolved, toml
+from cgcli.train.folder import RunFolder, digest, resolved, toml
 from cgcli.train.recipe import CheckpointPart, LoraPart, Recipe, read_recipe, with_values
 
 ODD = with_values(
@@ -38,7 +38,7 @@ def test_paths_become_absolute_and_words_stay(tmp_path: Path) -> None:
 
 
 def test_another_recipe_is_refused_and_more_steps_are_not(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "out")
+    folder = RunFolder(tmp_path / "out")
     with folder.held(with_values(Recipe(), optimizer={"lr": 0.2})):
         pass
     with folder.held(Recipe()):  # nothing was trained yet: the folder is free
@@ -49,24 +49,24 @@ def test_another_recipe_is_refused_and_more_steps_are_not(tmp_path: Path) -> Non
     assert read_recipe(folder.recipe) == longer
     other = with_values(Recipe(), optimizer={"lr": 0.1})
     with (
-        pytest.raises(UsageError, match=r"another recipe: optimizer\.lr is 0\.0003 there, 0\.1 here") as told,
+        pytest.raises(UsageError, match=r"another recipe: its optimizer\.lr is 0\.0003, not 0\.1") as told,
         folder.held(other),
     ):
         pass
-    assert told.value.hint == "another folder with -o"
+    assert told.value.hint == "choose another folder with -o"
     assert read_recipe(folder.recipe) == longer
     assert digest(longer) == digest(Recipe()) != digest(other)
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
-    other = f"from cgcli.train.folder import *\nwith Folder(Path({str(tmp_path)!r})).held(Recipe()): pass"
-    with Folder(tmp_path).held(Recipe()):
+    other = f"from cgcli.train.folder import *\nwith RunFolder(Path({str(tmp_path)!r})).held(Recipe()): pass"
+    with RunFolder(tmp_path).held(Recipe()):
         done = subprocess.run([sys.executable, "-c", other], capture_output=True, check=False)
-    assert b"another process trains in" in done.stderr
+    assert b"another process is training in" in done.stderr
     assert subprocess.run([sys.executable, "-c", other], check=False).returncode == 0
 
 
 def test_a_disk_that_says_no_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CgcliError, match="cannot write"), Folder(tmp_path / "file" / "out").held(Recipe()):
+    with pytest.raises(CgcliError, match="cannot write"), RunFolder(tmp_path / "file" / "out").held(Recipe()):
         pass

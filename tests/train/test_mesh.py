@@ -25,7 +25,7 @@ jax.config.update("jax_disable_most_optimizations", True)
 from cgcli.train import model
 from cgcli.train.recipe import with_values
 from tests.train.test_step import TINY, train
-model.WRITTEN_OUT = 0
+model.UNROLLED_LAYERS = 0
 split, lora = json.loads(sys.argv[1])
 recipe = with_values(TINY, compute={"model_parallel": split}, lora={"rank": lora})
 state, metrics = train(recipe, 6)
@@ -35,12 +35,13 @@ print(json.dumps({"metrics": metrics, "devices": len(state.step.devices()), "spl
 # Devices of one layer, rank of adapters; how many arrays are divided: eight weights, and two moments of each.
 CASES = [
     pytest.param(1, 0, 0, id="data 8"),
-    pytest.param(2, 0, 24, id="data 4, model 2", marks=pytest.mark.slow),
+    pytest.param(2, 0, 24, id="data 4, model 2"),
     pytest.param(4, 0, 24, id="data 2, model 4"),
-    pytest.param(2, 2, 0, id="data 4, model 2, adapters", marks=pytest.mark.slow),
+    pytest.param(2, 2, 0, id="data 4, model 2, adapters"),
 ]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize(("split", "rank", "divided"), CASES)
 def test_the_same_losses_as_on_one(split: int, rank: int, divided: int) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.train.metrics import Metrics, Row, read
+from cgcli.train.metrics import MetricsWriter, StepMetrics, read
 
 
-def row(step: int, loss: float = 3.0) -> Row:
-    return Row(
+def row(step: int, loss: float = 3.0) -> StepMetrics:
+    return StepMetrics(
         step=step,
         loss=loss,
         nll=2.9,
@@ -26,7 +26,7 @@ def row(step: int, loss: float = 3.0) -> Row:
 
 
 def test_what_is_appended_is_read(tmp_path: Path) -> None:
-    with Metrics(tmp_path / "metrics.jsonl", after=0) as metrics:
+    with MetricsWriter(tmp_path / "metrics.jsonl", after=0) as metrics:
         metrics.append(row(1))
         metrics.append(row(2))
         assert list(read(tmp_path / "metrics.jsonl")) == [row(1), row(2)]  # before it is closed
@@ -34,22 +34,22 @@ def test_what_is_appended_is_read(tmp_path: Path) -> None:
 
 def test_a_run_that_goes_on_takes_back_the_steps_that_it_does_again(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    with Metrics(path, after=0) as metrics:
+    with MetricsWriter(path, after=0) as metrics:
         for step in range(1, 8):
             metrics.append(row(step))
-    with Metrics(path, after=5) as metrics:
+    with MetricsWriter(path, after=5) as metrics:
         metrics.append(row(6, loss=1.0))
     assert list(read(path)) == [*map(row, range(1, 6)), row(6, loss=1.0)]
 
 
 def test_a_torn_last_line_is_mended(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    with Metrics(path, after=0) as metrics:
+    with MetricsWriter(path, after=0) as metrics:
         metrics.append(row(1))
     with path.open("ab") as file:
         file.write(b'{"step": 2, "lo')
     assert list(read(path)) == [row(1)]
-    with Metrics(path, after=2) as metrics:
+    with MetricsWriter(path, after=2) as metrics:
         metrics.append(row(2))
     assert list(read(path)) == [row(1), row(2)]
 
@@ -57,7 +57,7 @@ def test_a_torn_last_line_is_mended(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_leaves_whole_lines(tmp_path: Path, mount: Callable[..., Path]) -> None:
     disk = mount("size=16k")
     path = disk / "metrics.jsonl"
-    with Metrics(path, after=0) as metrics:
+    with MetricsWriter(path, after=0) as metrics:
         (disk / "ballast").write_bytes(bytes(8192))  # two of its four pages; a page holds no whole number of lines
         step = 0
         with pytest.raises(CgcliError, match=f"no space left while writing {path}"):
@@ -72,8 +72,8 @@ def test_a_disk_that_is_full_leaves_whole_lines(tmp_path: Path, mount: Callable[
 def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\nnothing\n')
-    with pytest.raises(CgcliError, match="line 1 is not a step's"):
-        Metrics(path, after=1)
+    with pytest.raises(CgcliError, match="line 1 is malformed"):
+        MetricsWriter(path, after=1)
     assert path.read_text() == '{"step": 1}\nnothing\n'
 
 

@@ -14,10 +14,10 @@ import pytest
 from cgcli.convert.checkpoint import open_checkpoint
 from cgcli.convert.config import CodeGenConfig, Shape
 from cgcli.convert.reference import Reference
-from cgcli.train import lora, model
-from cgcli.train.hub_layout import load
-from cgcli.train.loss import loss
+from cgcli.train import model
+from cgcli.train.model import loss
 from cgcli.train.recipe import LoraPart
+from cgcli.train.weights import load
 from tests.convert.checkpoints import GOLDEN
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
@@ -57,16 +57,16 @@ def test_attention_in_blocks_is_the_plain_one(length: int, monkeypatch: pytest.M
 
 
 def test_nothing_later_is_seen() -> None:
-    params = model.init(TINY, 0)
+    params = model.init_params(TINY, 0)
     other = TOKENS.copy()
     other[:, 7:] = (other[:, 7:] + 1) % 64
-    a, b = (model.logits(params, jnp.asarray(tokens), TINY, dtype="float32") for tokens in (TOKENS, other))
+    a, b = (logits_of(params, jnp.asarray(tokens), TINY, dtype="float32") for tokens in (TOKENS, other))
     np.testing.assert_array_equal(a[:, :7], b[:, :7])
     assert not np.array_equal(a[:, 7], b[:, 7])
 
 
 def test_initial_weights() -> None:
-    params, again, other = model.init(TINY, 3), model.init(TINY, 3), model.init(TINY, 4)
+    params, again, other = model.init_params(TINY, 3), model.init_params(TINY, 3), model.init_params(TINY, 4)
     jax.tree.map(np.testing.assert_array_equal, params, again)
     assert not np.array_equal(params["wte"], other["wte"])
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
@@ -86,11 +86,11 @@ def test_half_precision_logits(dtype: str, within: float) -> None:
     assert 0 < error < within
 
 
-def test_gradients_are_those_of_finite_differences() -> None:
+@pytest.mark.parametrize("extent", [[], pytest.param(["--all"], marks=pytest.mark.long)])
+def test_gradients_are_those_of_finite_differences(extent: list[str]) -> None:
     """Of the reference in NumPy (cgcli/convert/reference.py's arithmetic) in float64: in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.train.finite_differences"], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "tests.train.finite_differences", *extent]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -101,33 +101,33 @@ class TestLora:
         rng = np.random.default_rng(1)
         drawn: Any = jax.tree.map(
             lambda leaf: jnp.asarray(0.1 * rng.standard_normal(leaf.shape, np.float32)),
-            lora.init(params, self.part, 0),
+            model.init_adapters(params, self.part, 0),
         )
         return dict(drawn)
 
     def test_at_first_nothing_changes(self) -> None:
-        params = model.init(TINY, 0)
-        first = lora.merged(params, lora.init(params, self.part, 0), self.part)
+        params = model.init_params(TINY, 0)
+        first = model.merge_adapters(params, model.init_adapters(params, self.part, 0), self.part)
         jax.tree.map(np.testing.assert_array_equal, first, params)
 
     def test_merged_is_attached(self) -> None:
-        params = model.init(TINY, 0)
+        params = model.init_params(TINY, 0)
         adapters = self.adapters(params)
         base, attached, merged = (
             logits_of(one, jnp.asarray(TOKENS), TINY, dtype="float32")
             for one in (
                 params,
-                lora.attached(params, adapters, self.part),
-                lora.merged(params, adapters, self.part),
+                model.attach_adapters(params, adapters, self.part),
+                model.merge_adapters(params, adapters, self.part),
             )
         )
         np.testing.assert_allclose(attached, merged, rtol=1e-4, atol=1e-5)
         assert float(jnp.abs(merged - base).max()) > 0.05
 
     def test_alpha_over_rank(self) -> None:
-        params = model.init(TINY, 0)
+        params = model.init_params(TINY, 0)
         adapters = self.adapters(params)
-        merged = lora.merged(params, adapters, self.part)["blocks"]["qkv"]
+        merged = model.merge_adapters(params, adapters, self.part)["blocks"]["qkv"]
         one = adapters["blocks"]["qkv"]
         wanted = np.asarray(params["blocks"]["qkv"][1]) + 2 * np.tensordot(one["a"][1], one["b"][1], 1)
         np.testing.assert_allclose(merged[1], wanted, rtol=1e-5, atol=1e-6)

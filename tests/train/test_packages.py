@@ -72,7 +72,7 @@ def test_text_comes_out_of_the_very_wheel(tmp_path: Path, index: Path, wheel: st
         "little/which.py": f"which = {wheel!r}\n",
     }
     assert {(one.source, one.licence) for one in found} == {("little 1.0", "MIT")}
-    assert notes.notes == ["little 1.0: little/broken.py is not text in the encoding that it tells"]
+    assert notes.notes == ["little 1.0: skipped little/broken.py, which is not in its declared encoding"]
 
 
 def test_what_is_in_the_cache_is_not_fetched_again(tmp_path: Path, index: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_is_in_the_cache_is_not_fetched_again(tmp_path: Path, index: Path) 
     (index / PURE).unlink()
     assert fetch(read_list(path), cache, Silent()) == {PURE: cache / PURE}
     (cache / PURE).write_bytes(b"something else")
-    with pytest.raises(CgcliError, match=r"sha256 is [0-9a-f]+, should be"):
+    with pytest.raises(CgcliError, match=r"has sha256 [0-9a-f]+, not"):
         fetch(read_list(path), cache, Silent())
 
 
@@ -97,7 +97,11 @@ def test_held_out_packages_are_told(tmp_path: Path, index: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"licence": ""}, "no licence"), ({"sha256": ""}, "no sha256"), ({"licens": "MIT"}, "did you mean licence")],
+    [
+        ({"licence": ""}, "licence is missing"),
+        ({"sha256": ""}, "sha256 is missing"),
+        ({"licens": "MIT"}, "did you mean licence"),
+    ],
 )
 def test_a_list_that_says_too_little_is_refused(
     tmp_path: Path, index: Path, change: dict[str, str], message: str

@@ -86,7 +86,7 @@ def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
         (tmp_path / "src" / name).write_bytes(data)
     done = prepare_in(tmp_path)
     assert {reason: facts["files"] for reason, facts in done.counts["dropped"].items()} == {
-        "the same as another": 1,
+        "duplicate": 1,
         "mean line of 100 characters or more": 1,
         "over 90% digits": 1,
         "empty": 1,
@@ -190,7 +190,7 @@ def test_tokenizers_told_three_ways(tmp_path: Path) -> None:
     assert (named.tokenizer / "vocab.json").read_bytes() == (GOLDEN / "vocab.json").read_bytes()
     given = prepare(with_data(tokenizer="codegen"), tmp_path, tmp_path / "given", GOLDEN, Silent())
     assert given.records.read_bytes() == named.records.read_bytes()
-    with pytest.raises(UsageError, match="the recipe wants CodeGen's tokenizer"):
+    with pytest.raises(UsageError, match="the recipe needs CodeGen's tokenizer"):
         prepare_in(tmp_path, with_data(tokenizer="codegen"))
     with pytest.raises(CgcliError, match="src has no tokenizer"):
         prepare_in(tmp_path, with_data(tokenizer="src"))
@@ -199,14 +199,14 @@ def test_tokenizers_told_three_ways(tmp_path: Path) -> None:
 def test_nothing_to_train_on(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither \[data\] paths nor packages"):
         prepare_in(tmp_path, with_data(paths=()))
-    with pytest.raises(CgcliError, match="no such file or folder to train on"):
+    with pytest.raises(CgcliError, match="no such file or folder"):
         prepare_in(tmp_path)
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a.py").write_bytes(b"\0")
-    with pytest.raises(CgcliError, match="no text to train on is left of 1 file: 1 binary"):
+    with pytest.raises(CgcliError, match="no usable text in 1 file: 1 binary"):
         prepare_in(tmp_path)
     (tmp_path / "src" / "a.py").write_text("x = 1\n")
-    with pytest.raises(CgcliError, match="the data come to 7 tokens, not one record of 128"):
+    with pytest.raises(CgcliError, match="the data come to 7 tokens, less than one record of 128"):
         prepare_in(tmp_path)
 
 

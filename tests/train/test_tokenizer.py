@@ -15,7 +15,7 @@ from cgcli.convert.writer import Provenance
 from cgcli.core.errors import CgcliError, ModelFileError, UsageError
 from cgcli.core.progress import Silent
 from cgcli.engine.model import Model
-from cgcli.train.tokenizer import RUNS, Tokenizer, keep, train
+from cgcli.train.tokenizer import RUNS, Tokenizer, copy_tokenizer, train_tokenizer
 from tests.convert.checkpoints import GOLDEN, change_config, copy_texts, golden_weights, write_safetensors
 
 NASTY = [
@@ -40,7 +40,7 @@ def library_files(count: int) -> list[str]:
 def as_gguf(tokenizer: Path, rows: int, folder: Path) -> Path:
     """A model of random weights that has the tokenizer."""
     source = copy_texts(folder / "checkpoint")
-    keep(tokenizer, source)
+    copy_tokenizer(tokenizer, source)
     change_config(source, vocab_size=rows)
     weights = golden_weights()
     for name in ("transformer.wte.weight", "lm_head.weight", "lm_head.bias"):
@@ -61,7 +61,7 @@ def check_against_llama(tokenizer: Tokenizer, model: Path, texts: list[str]) -> 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    train(library_files(20), 600, 1024, folder)
+    train_tokenizer(library_files(20), 600, 1024, folder)
     return folder
 
 
@@ -103,14 +103,14 @@ def test_what_a_trained_one_consists_of(trained: Path) -> None:
 
 
 def test_the_same_texts_give_the_same_files(trained: Path, tmp_path: Path) -> None:
-    train(library_files(20), 600, 1024, tmp_path)
+    train_tokenizer(library_files(20), 600, 1024, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         path.name: path.read_bytes() for path in trained.iterdir()
     }
 
 
 def test_few_texts_leave_padding(tmp_path: Path) -> None:
-    train(["x = 1\n"], 400, 64, tmp_path)
+    train_tokenizer(["x = 1\n"], 400, 64, tmp_path)
     vocabulary = read_vocabulary(tmp_path, 400)
     assert vocabulary.types.count(UNUSED) == 400 - 256 - 1 - len(RUNS) - len(vocabulary.merges)
     assert Tokenizer(tmp_path, 400).encode(["    x\n"]) == [
@@ -119,14 +119,14 @@ def test_few_texts_leave_padding(tmp_path: Path) -> None:
 
 
 def test_refusals(shared: Path, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"vocabulary 294 is too small: .* are 295"):
-        train([], 294, 64, tmp_path)
-    with pytest.raises(UsageError, match="vocabulary 599 is less than the 600 tokens of"):
+    with pytest.raises(UsageError, match=r"vocabulary 294 is too small: .* need 295"):
+        train_tokenizer([], 294, 64, tmp_path)
+    with pytest.raises(UsageError, match="vocabulary 599 is smaller than the 600 tokens of"):
         Tokenizer(trained, 599)
-    with pytest.raises(UsageError, match="vocabulary 4096 is less than the 50295 tokens of"):
+    with pytest.raises(UsageError, match="vocabulary 4096 is smaller than the 50295 tokens of"):
         Tokenizer(shared / "tokenizer", 4096)
-    with pytest.raises(CgcliError, match=r"has no tokenizer: vocab.json and merges.txt, or tokenizer.json"):
-        keep(tmp_path, tmp_path / "kept")
+    with pytest.raises(CgcliError, match=r"has no tokenizer: it needs vocab.json and merges.txt, or tokenizer.json"):
+        copy_tokenizer(tmp_path, tmp_path / "kept")
     (tmp_path / "vocab.json").write_text("{}")
     with pytest.raises(ModelFileError):
         Tokenizer(tmp_path, 600)

@@ -50,8 +50,8 @@ def refused(recipe: Recipe, tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("name", "data", "told"),
     [
-        ("a.py", b"", "left of 1 file: 1 empty"),
-        ("a.py", b"\x00\x01\x02" * 99, "left of 1 file: 1 binary"),
+        ("a.py", b"", "in 1 file: 1 empty"),
+        ("a.py", b"\x00\x01\x02" * 99, "in 1 file: 1 binary"),
         ("a.py", b"x = '\xe9'\n", "1 not UTF-8; iconv"),
         ("a.py", "x = 1\n".encode("utf-16"), "1 binary"),
         ("a.py", b"#" * (MAX_BYTES + 1), "1 too large; a text has 1,000,000 bytes at most"),
@@ -59,21 +59,29 @@ def refused(recipe: Recipe, tmp_path: Path) -> str:
         ("a.py.gz", gzip.compress(PROGRAM.encode()), "1 compressed; unpack them first"),
         ("a.jsonl.gz", gzip.compress(ROW.encode()), "1 compressed; unpack them first"),
         ("a.jsonl", gzip.compress(ROW.encode()), "1 compressed; unpack them first"),
-        ("a.jsonl", b'{"text": "x = 1\n{"te\n', '2 no JSON line of a text; each line is an object with the text: {"'),
-        ("a.jsonl", b'{"prompt": "x", "completion": "y"}\n', "1 no JSON line of a text"),
-        ("a.jsonl", b'{"text": null}\n{"text": 3}\n7\n"text"\nnull\n', "5 no JSON line of a text"),
-        ("a.jsonl", b"\xff\xfe{\n", "1 no JSON line of a text"),
-        ("a.jsonl", b"\n\n", "left of 1 file: 1 empty"),
-        ("a.jsonl", f"[{ROW}]".encode(), "is a JSON array; training reads JSON lines, an object a line; jq -c '.[]' "),
+        (
+            "a.jsonl",
+            b'{"text": "x = 1\n{"te\n',
+            "2 JSON line without a text; write an object with the text on each line",
+        ),
+        ("a.jsonl", b'{"prompt": "x", "completion": "y"}\n', "1 JSON line without a text"),
+        ("a.jsonl", b'{"text": null}\n{"text": 3}\n7\n"text"\nnull\n', "5 JSON line without a text"),
+        ("a.jsonl", b"\xff\xfe{\n", "1 JSON line without a text"),
+        ("a.jsonl", b"\n\n", "in 1 file: 1 empty"),
+        (
+            "a.jsonl",
+            f"[{ROW}]".encode(),
+            "; training reads JSON lines, one object per line; jq -c '.[]' ",
+        ),
         ("a.json", f"[{ROW},\n {ROW}]".encode(), "is a JSON array"),
         ("a.json", f"\n\n [\n  {ROW}\n]\n".encode(), "is a JSON array"),
         ("a.json", b"\xef\xbb\xbf[]", "is a JSON array"),
         ("a.ndjson", b"[" * 100_000, "is a JSON array"),
-        ("a.json", b'{\n  "text": "x = 1"\n}\n', "3 no JSON line of a text"),
+        ("a.json", b'{\n  "text": "x = 1"\n}\n', "3 JSON line without a text"),
         ("a.zip", b"PK no zip", "1 broken archive"),
         ("a.tar.gz", b"no tar", "1 broken archive"),
-        ("a.py", b"x = 1\n", "the data come to 7 tokens, not one record of 128 tokens; give more"),
-        ("a.json", ROW.encode(), "the data come to 7 tokens, not one record of 128 tokens; give more"),
+        ("a.py", b"x = 1\n", "the data come to 7 tokens, less than one record of 128 tokens; add data"),
+        ("a.json", ROW.encode(), "the data come to 7 tokens, less than one record of 128 tokens; add data"),
     ],
 )
 def test_a_file(name: str, data: bytes, told: str, tmp_path: Path) -> None:
@@ -92,11 +100,11 @@ def link_to_itself(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (pipe, "neither a file nor a folder to train on"),
-        (lambda path: path.symlink_to("/dev/zero"), "neither a file nor a folder to train on"),
-        (link_to_itself, "no such file or folder to train on"),
-        (lambda path: path.symlink_to("nowhere"), "no such file or folder to train on"),
-        (lambda path: None, "no such file or folder to train on"),
+        (pipe, "neither a file nor a folder"),
+        (lambda path: path.symlink_to("/dev/zero"), "neither a file nor a folder"),
+        (link_to_itself, "no such file or folder"),
+        (lambda path: path.symlink_to("nowhere"), "no such file or folder"),
+        (lambda path: None, "no such file or folder"),
         (lambda path: path.mkdir(), "no file to train on in {path}: none ends in .py; name the files themselves"),
     ],
 )
@@ -114,17 +122,17 @@ def test_a_folder_of_what_is_no_file(tmp_path: Path) -> None:
     (folder / "round").symlink_to(folder)
     (folder / "notes.txt").write_text("x")
     told = refused(with_paths(folder), tmp_path)
-    assert "left of 3 files: " in told and "1 not a regular file" in told and "1 unreadable" in told
+    assert "in 3 files: " in told and "1 not a regular file" in told and "1 unreadable" in told
 
 
 def test_all_is_held_out(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(PROGRAM)
-    assert "left of 1 file: 1 held out" in refused(with_paths(tmp_path / "a.py", held_out=0.999999), tmp_path)
+    assert "in 1 file: 1 held out" in refused(with_paths(tmp_path / "a.py", held_out=0.999999), tmp_path)
 
 
 def test_bytes_that_cannot_be_a_record_of_a_tokenizer_to_be_trained(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
-    with pytest.raises(CgcliError, match="the data come to 7 tokens at most, not one record of 128 tokens"):
+    with pytest.raises(CgcliError, match="the data come to 7 tokens at most, less than one record of 128 tokens"):
         check(with_paths(tmp_path / "a.py", tokenizer="train"), tmp_path, None)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 from cgcli.convert.config import Shape
-from cgcli.train.folder import Folder, toml
+from cgcli.train.folder import RunFolder, toml
 from cgcli.train.metrics import read
 from cgcli.train.recipe import (
     BatchPart,
@@ -66,14 +66,14 @@ def write_recipe(path: Path, recipe: Recipe) -> Path:
 
 def losses(out: Path) -> dict[int, float]:
     """By step."""
-    rows = list(read(Folder(out).metrics))
+    rows = list(read(RunFolder(out).metrics))
     found = {row.step: row.loss for row in rows}
     assert len(found) == len(rows)
     return found
 
 
 def trained_weights(out: Path) -> bytes:
-    return (Folder(out).export / "model.safetensors").read_bytes()
+    return (RunFolder(out).export / "model.safetensors").read_bytes()
 
 
 def keep_compiled() -> None:

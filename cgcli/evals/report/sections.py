@@ -26,7 +26,7 @@ from cgcli.evals.report.published import PublishedNumber
 from cgcli.evals.report.runs import PROBLEMS, Benchmark, EvalRun
 
 if TYPE_CHECKING:
-    from cgcli.train.metrics import Row
+    from cgcli.train.metrics import StepMetrics
 
 POINTS = 300  # of a curve at most; each point is then the mean of several steps
 _INTERVALS = (
@@ -145,7 +145,7 @@ def _settings(runs: Sequence[EvalRun]) -> Section:
 # --- training
 
 
-def training_section(rows: Sequence[Row], title: str) -> Section:
+def training_section(rows: Sequence[StepMetrics], title: str) -> Section:
     """Curves and final numbers of a training run, from its steps in order. Needs at least one step."""
     size = -(-len(rows) // POINTS)
     groups = [rows[at : at + size] for at in range(0, len(rows), size)]
@@ -170,7 +170,10 @@ def training_section(rows: Sequence[Row], title: str) -> Section:
 
 
 def _curve(
-    title: str, groups: Sequence[Sequence[Row]], value: Callable[[Row], float | None], unit: str = "{:.3g}"
+    title: str,
+    groups: Sequence[Sequence[StepMetrics]],
+    value: Callable[[StepMetrics], float | None],
+    unit: str = "{:.3g}",
 ) -> Curve | None:
     """A point for each group of steps that has the value; None if no step has it."""
     points = []

@@ -1,7 +1,8 @@
-"""A CodeGen checkpoint in the Hub's layout, read as weights to train and written from trained ones.
+"""Loads and saves weights as a CodeGen checkpoint in the Hub's layout.
 
-config.json, model.safetensors (pytorch_model.bin is read, too) and the tokenizer's files: what `cgcli convert` and
-transformers take. Here alone a layer's qkv is in mp_num groups, each [q | v | k], and a matrix is [out, in].
+The layout is config.json, model.safetensors (pytorch_model.bin can be read, too) and the tokenizer's files, as `cgcli
+convert` and transformers read them. In these files the rows of qkv are in mp_num groups, each [q | v | k], and matrices
+are [out, in].
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from cgcli.train.model import Params
 
 Floats = NDArray[np.float32]
 
-# Arrays of one layer, by their names here and on the Hub (after "transformer.h.<i>."); a "T" is transposed.
+# Arrays of a layer: our name, the Hub's (after "transformer.h.<i>."), and "T" if transposed.
 LAYER = {
     "ln_scale": ("ln_1.weight", ""),
     "ln_bias": ("ln_1.bias", ""),
@@ -56,7 +57,7 @@ DTYPES = {"float16": np.float16, "float32": np.float32}
 
 
 def load(folder: Path) -> tuple[CodeGenConfig, Params]:
-    """The shape and the weights, float32, of the checkpoint in `folder`. Raises ModelFileError for what is none."""
+    """Configuration and float32 weights of the checkpoint in `folder`. Raises ModelFileError if it is not one."""
     config = read_config(folder)
     checkpoint = open_checkpoint(folder, tied=config.tied)
 
@@ -80,10 +81,10 @@ def load(folder: Path) -> tuple[CodeGenConfig, Params]:
 
 
 def save(folder: Path, config: CodeGenConfig, params: Params, tokenizer: Path, dtype: str = "float16") -> None:
-    """Write the checkpoint to `folder`, with the tokenizer's files from the folder `tokenizer`.
+    """Write a checkpoint to `folder`, with the tokenizer's files from the folder `tokenizer`.
 
-    dtype: "float16" or "float32". Raises ModelFileError where a weight is not finite in that type or `tokenizer` has no
-    tokenizer, CgcliError where the disk says no.
+    dtype: "float16" or "float32". Raises ModelFileError if a weight is not finite in that type or `tokenizer` has no
+    tokenizer, CgcliError if the disk fails.
     """
     from safetensors.numpy import save_file
 
@@ -103,7 +104,7 @@ def save(folder: Path, config: CodeGenConfig, params: Params, tokenizer: Path, d
 
 
 def _named(config: CodeGenConfig, params: Params) -> Any:
-    """Name and values of every weight as published, in float32."""
+    """Yield name and float32 values of every weight in the Hub's layout."""
 
     def published(values: Floats, kind: str) -> Floats:
         if kind == "qkv":
@@ -124,13 +125,13 @@ def _exact(name: str, values: Floats, dtype: str) -> NDArray[Any]:
         stored = np.ascontiguousarray(values, DTYPES[dtype])
     if not np.isfinite(stored).all():
         raise ModelFileError(
-            f"{name} has a value that is not finite as {dtype}", hint="train on from a checkpoint before"
+            f"{name} has a value that is not finite as {dtype}", hint="continue from an earlier checkpoint"
         )
     return stored
 
 
 def _shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
-    """Of each array here; qkv as published."""
+    """Shapes of our arrays; qkv as in the Hub's layout."""
     width, inner, vocabulary = shape.width, shape.inner, shape.vocabulary
     return {
         "ln_scale": (width,),
@@ -156,11 +157,11 @@ def _end_of_text(tokenizer: Path) -> int:
             found = read_object(tokenizer / name).get(END_OF_TEXT)
             if type(found) is int:
                 return found
-    raise ModelFileError(f"{tokenizer}: has no vocab.json with {END_OF_TEXT}")
+    raise ModelFileError(f"{tokenizer} has no vocab.json with {END_OF_TEXT}")
 
 
 def _described(config: CodeGenConfig, end_of_text: int, dtype: str) -> dict[str, Any]:
-    """config.json, as transformers' CodeGenConfig has it."""
+    """The content of config.json, as transformers' CodeGenConfig has it."""
     shape = config.shape
     return {
         "architectures": ["CodeGenForCausalLM"],

@@ -8,10 +8,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from cgcli.program.split import split
 
-from cgcli.program.source import split
-from cgcli.train.turns import turned
-from cgcli.train.wording import worded
+from cgcli.train.commented_turns import commented_programs
+from cgcli.train.wording import describe_statement
 from tests.train.overlap import overlap
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -78,25 +78,25 @@ def turns(program: str) -> dict[str, str]:
 
 def test_a_functions_docstring_becomes_its_prompt() -> None:
     for seed in range(20):
-        (program,) = turned(FUNCTIONS, seed)
+        (program,) = commented_programs(FUNCTIONS, seed)
         (first, second) = split(program, "#").turns
         assert "the words of a text" in first.prompt and "how many words a text has" in second.prompt
         assert first.code.startswith("def words(text):\n    ") and second.code.startswith("def count(text):\n    ")
         assert "import re as regex\n" in program and "import os" not in program
-    programs = {program for seed in range(20) for program in turned(FUNCTIONS, seed)}
+    programs = {program for seed in range(20) for program in commented_programs(FUNCTIONS, seed)}
     assert any("'''" not in program and '"""' not in program for program in programs)
     assert len({split(program, "#").turns[0].prompt for program in programs}) > 3  # wordings
 
 
 def test_a_form_feed_ends_no_line() -> None:
-    (program,) = turned("# one\x0cline\n" + FUNCTIONS, 0)
-    (same,) = turned(FUNCTIONS, 0)
+    (program,) = commented_programs("# one\x0cline\n" + FUNCTIONS, 0)
+    (same,) = commented_programs(FUNCTIONS, 0)
     assert set(turns(program).values()) == set(turns(same).values())
 
 
 def test_commented_blocks_become_turns_at_the_margin() -> None:
     text = BLOCKS.replace("    # TODO: rows without names\n    if not names:\n        raise ValueError(path)\n\n", "")
-    (program,) = turned(text, 0)
+    (program,) = commented_programs(text, 0)
     assert turns(program) == {
         "collect the names of all rows": "names = [row.name for row in rows]\nnames.sort()\nlongest = max(names)\n\n",
         "print every name and its length": "for name in names:\n    print(name, len(name))\ntotal = 0\n",
@@ -104,23 +104,23 @@ def test_commented_blocks_become_turns_at_the_margin() -> None:
 
 
 def test_a_note_to_authors_ends_a_run() -> None:
-    assert turned(BLOCKS, 0) == []
+    assert commented_programs(BLOCKS, 0) == []
 
 
 @pytest.mark.parametrize("text", ["", "x = ", "x = 1\n", "\0", "(" * 5000, '"""Say what it is."""\n'])
 def test_what_has_no_turns(text: str) -> None:
-    assert turned(text, 0) == []
+    assert commented_programs(text, 0) == []
 
 
 def test_the_same_seed_gives_the_same() -> None:
     text = (STDLIB / "statistics.py").read_text()
-    assert turned(text, 3) == turned(text, 3)
-    assert turned(text, 3) != turned(text, 4)
+    assert commented_programs(text, 3) == commented_programs(text, 3)
+    assert commented_programs(text, 3) != commented_programs(text, 4)
 
 
 def test_all_that_comes_of_the_standard_library_compiles_and_is_no_benchmarks(shared: Path) -> None:
     files = sorted(STDLIB.glob("*.py"))
-    made = [program for path in files for program in turned(path.read_text("utf-8"), 0)]
+    made = [program for path in files for program in commented_programs(path.read_text("utf-8"), 0)]
     assert len(made) > len(files)
     for program in made:
         compile(program, "<turns>", "exec", dont_inherit=True)
@@ -146,11 +146,11 @@ def test_all_that_comes_of_the_standard_library_compiles_and_is_no_benchmarks(sh
     ],
 )
 def test_statements_in_words(code: str, words: str) -> None:
-    assert words in (worded(ast.parse(code).body[0], random.Random(0)) or "")
+    assert words in (describe_statement(ast.parse(code).body[0], random.Random(0)) or "")
 
 
 @pytest.mark.parametrize(
     "code", ["x = f(a, b)", "x.y = 1", "x = lambda: 0", f"x = {'a' * 80!r}", "pass", "print(a, b)", "f(x)"]
 )
 def test_what_no_rule_words_stays_unsaid(code: str) -> None:
-    assert worded(ast.parse(code).body[0], random.Random(0)) is None
+    assert describe_statement(ast.parse(code).body[0], random.Random(0)) is None

@@ -1,10 +1,10 @@
-"""The paper's rules, each at its bound; and who is drawn to be kept out."""
+"""Which texts are used: the paper's rules, each at its bound; duplicates; the share that is held out."""
 
 from __future__ import annotations
 
 import pytest
 
-from cgcli.train.filters import Seen, drawn, fault
+from cgcli.train.texts import DuplicateFilter, drawn, fault
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ def test_rules(text: str, told: str | None) -> None:
 
 
 def test_each_text_once() -> None:
-    seen = Seen()
-    assert [seen.before(text) for text in ("a", "b", "a", "a ", "b")] == [False, False, True, False, True]
+    duplicates = DuplicateFilter()
+    assert [duplicates.seen(text) for text in ("a", "b", "a", "a ", "b")] == [False, False, True, False, True]
 
 
 def test_a_share_is_drawn_by_name() -> None:

@@ -1,8 +1,8 @@
-"""Programs in turns, made of source files: a prompt as a comment, the code that it describes, a blank line, and so on.
+"""Turns source files into programs of commented turns: a prompt as a comment, the code it describes, a blank line.
 
-That is the form in which cgcli, and MTPB (arXiv 2203.13474), let a model write: after it a model expects that a comment
-is followed by its code. Prompts are what authors wrote: the first sentence of a function's docstring, the comment above
-a block; for plain statements between such blocks, rules (`wording`). Nothing is run. It knows no benchmark's tasks.
+cgcli and MTPB (arXiv 2203.13474) prompt a model in this form, so the model must learn that a comment is followed by its
+code. Prompts are the author's own: the first sentence of a function's docstring, or the comment above a block; rules
+(wording.py) describe plain statements between such blocks. No code is run, and no task of a benchmark is used.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cgcli.program.languages import parse_python
-from cgcli.train.wording import said, worded
+from cgcli.train.wording import as_typed, describe_statement
 
-_PROGRAM_CHARACTERS = 3000  # of a program at most: about a window of a small model
+_PROGRAM_CHARACTERS = 3000  # of a program: about the context of a small model
 _CODE_CHARACTERS = 1000  # of a turn's code
-_UNDEFINED = 3  # names that the first block of a program, cut out of a function, may read without defining them
-_PREFIX = "#!/usr/bin/env python3\n\n"  # with which cgcli begins a program of its own
+_UNDEFINED = 3  # names that a program's first block, cut out of a function, may use undefined
+_PREFIX = "#!/usr/bin/env python3\n\n"  # how cgcli starts a new program
 _PROMPT = re.compile(r"[A-Za-z][\x20-\x7e]*")
 _NO_PROMPT = re.compile(
     r"\b(?:todo|fixme|xxx|hack|noqa|nosec|pragma|pylint|mypy|type:|flake8|copyright|licen[cs]e|deprecated)|[>]{3}|::|https?:",
@@ -40,21 +40,17 @@ _BUILTINS = frozenset(dir(builtins))
 
 @dataclass(frozen=True)
 class _Turn:
-    """prompt: one line. code: as it stands at the margin, no blank line at its end. free: names that it reads and does
-    not define."""
-
-    prompt: str
-    code: str
-    free: frozenset[str]
+    prompt: str  # one line
+    code: str  # dedented, without a blank line at the end
+    free: frozenset[str]  # names that it uses and does not define
 
     @property
     def text(self) -> str:
         return f"# {self.prompt}\n{self.code}\n"
 
 
-def turned(text: str, seed: int) -> list[str]:
-    """Programs in turns made of the source file `text`, each of which compiles; none where nothing in it lends itself
-    to one.
+def commented_programs(text: str, seed: int) -> list[str]:
+    """The programs of commented turns in the source file `text`; each compiles, and there may be none.
 
     The same text and seed give the same programs.
     """
@@ -78,7 +74,7 @@ def _program(run: list[_Turn], imports: dict[str, str], draw: random.Random) -> 
 def _functions(
     tree: ast.Module, lines: list[str], draw: random.Random, imports: dict[str, str]
 ) -> Iterator[list[_Turn]]:
-    """The module's functions and classes that need nothing but builtins, imports and those before them in their run."""
+    """Runs of the module's functions and classes that use only builtins, imports and definitions before them."""
     run: list[_Turn] = []
     known = _BUILTINS | imports.keys()
     for node in tree.body:
@@ -93,14 +89,14 @@ def _functions(
             run, known = [], _BUILTINS | imports.keys()
         free = _free([node])
         if free <= known:
-            run.append(_Turn(_asked(sentence, node, draw), code, frozenset(free)))
+            run.append(_Turn(_as_request(sentence, node, draw), code, frozenset(free)))
             known |= {node.name}
     if run:
         yield run
 
 
 def _blocks(tree: ast.Module, lines: list[str], draw: random.Random) -> Iterator[list[_Turn]]:
-    """For every function with two or more commented blocks in a row: a turn for each."""
+    """Runs of two or more commented blocks in a function, each block a turn."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef):
             continue
@@ -117,8 +113,11 @@ def _blocks(tree: ast.Module, lines: list[str], draw: random.Random) -> Iterator
 
 
 def _segments(function: ast.FunctionDef, lines: list[str], draw: random.Random) -> Iterator[_Turn | None]:
-    """The body's statements as turns: those under a comment, up to a blank line or the next comment, are one; one
-    without a comment is its own, where a rule words it. None where a run of turns ends."""
+    """The statements of a function's body as turns; None ends a run.
+
+    The statements below a comment, up to a blank line or the next comment, are one turn. A statement without a comment
+    is a turn of its own if a rule describes it.
+    """
     group: list[ast.stmt] = []
     comment = ""
     for at, statement in enumerate(function.body):
@@ -134,7 +133,7 @@ def _segments(function: ast.FunctionDef, lines: list[str], draw: random.Random) 
 
 
 def _turn(group: list[ast.stmt], comment: str, lines: list[str], draw: random.Random) -> _Turn | None:
-    prompt = _worth(comment) if comment else worded(group[0], draw)
+    prompt = _as_prompt(comment) if comment else describe_statement(group[0], draw)
     first, last = group[0].lineno - 1, group[-1].end_lineno or 0
     code = textwrap.dedent("\n".join(lines[first:last]))
     if not prompt or len(code) > _CODE_CHARACTERS or re.search(r"\b(?:self|cls|return|yield|await)\b", code):
@@ -142,11 +141,11 @@ def _turn(group: list[ast.stmt], comment: str, lines: list[str], draw: random.Ra
     # Statements that share a line with others cannot be cut out by lines.
     if lines[first][: group[0].col_offset].strip() or lines[last - 1].rstrip().endswith((";", "\\")):
         return None
-    return _Turn(said(prompt, draw), code, frozenset(_free(group)))
+    return _Turn(as_typed(prompt, draw), code, frozenset(_free(group)))
 
 
 def _comment(lines: list[str], at: int) -> str:
-    """The comment in whole lines just above line `at`, in one line; "" if there is none."""
+    """The comment directly above line `at`, joined to one line; "" if there is none."""
     first = at
     while first and lines[first - 1].lstrip().startswith("#"):
         first -= 1
@@ -154,15 +153,15 @@ def _comment(lines: list[str], at: int) -> str:
 
 
 def _sentence(docstring: str) -> str | None:
-    """The first sentence of a docstring, if it tells in one what the thing does."""
+    """The first sentence of a docstring, if it can be a prompt."""
     paragraph = " ".join(docstring.strip().split("\n\n")[0].split())
     sentence = re.split(r"(?<=[a-z)\]`'\"])\. ", paragraph)[0]
-    return _worth(sentence)
+    return _as_prompt(sentence)
 
 
-def _worth(prompt: str) -> str | None:
-    """`prompt` with a capital at its beginning; None where it is no sentence about code: a note to authors, an address,
-    code that was commented out, too short or too long."""
+def _as_prompt(prompt: str) -> str | None:
+    """`prompt`, capitalized; None if it is not a sentence about code, such as a note to authors, an address or
+    commented-out code, or if it is too short or too long."""
     words = prompt.split()
     if not 3 <= len(words) <= 28 or not _PROMPT.fullmatch(prompt) or _NO_PROMPT.search(prompt):
         return None
@@ -174,8 +173,8 @@ def _worth(prompt: str) -> str | None:
     return plain[0].upper() + plain[1:]
 
 
-def _asked(sentence: str, node: ast.FunctionDef | ast.ClassDef, draw: random.Random) -> str:
-    """The sentence as it is, or as somebody asks for the function that does it."""
+def _as_request(sentence: str, node: ast.FunctionDef | ast.ClassDef, draw: random.Random) -> str:
+    """The sentence, or a request for the function that it describes."""
     first, _, rest = sentence.partition(" ")
     verb = first.lower()
     verb = verb if verb in _VERBS else verb.removesuffix("s")
@@ -190,12 +189,11 @@ def _asked(sentence: str, node: ast.FunctionDef | ast.ClassDef, draw: random.Ran
             f"Implement {node.name}() to {verb} {rest}",
             f"{verb.capitalize()} {rest}",
         )
-    return said(draw.choice(forms), draw)
+    return as_typed(draw.choice(forms), draw)
 
 
 def _code(node: ast.FunctionDef | ast.ClassDef, lines: list[str], *, without_docstring: bool) -> str | None:
-    """The definition's lines; None where it is too long, has no more than a docstring, or lines that a model's program
-    would be cut at."""
+    """The lines of a definition; None if it is too long or only a docstring."""
     docstring, *rest = node.body
     kept = lines[node.lineno - 1 : node.end_lineno]
     if not rest or docstring.end_lineno is None or rest[0].lineno <= docstring.end_lineno:
@@ -203,12 +201,12 @@ def _code(node: ast.FunctionDef | ast.ClassDef, lines: list[str], *, without_doc
     if without_docstring:
         kept = lines[node.lineno - 1 : docstring.lineno - 1] + lines[docstring.end_lineno : node.end_lineno]
     code = re.sub(r"\n(?:[ \t]*\n)+", "\n\n", "\n".join(kept).rstrip())
-    code = re.sub(r"^(.*:)\n\n", r"\1\n", code, count=1)  # the blank line that stood after the docstring
+    code = re.sub(r"^(.*:)\n\n", r"\1\n", code, count=1)  # the blank line after the docstring
     return code if len(code) <= _CODE_CHARACTERS else None
 
 
 def _imports(tree: ast.Module) -> dict[str, str]:
-    """The statement that binds each name the module imports, but from itself."""
+    """The import statement of each imported name, without relative imports."""
     found: dict[str, str] = {}
     for node in tree.body:
         if isinstance(node, ast.Import):
@@ -223,7 +221,7 @@ def _imports(tree: ast.Module) -> dict[str, str]:
 
 
 def _free(statements: list[ast.stmt]) -> set[str]:
-    """Names that are read in `statements` and given a value nowhere in them."""
+    """Names that `statements` read and do not assign."""
     read: set[str] = set()
     bound: set[str] = set()
     for statement in statements:
@@ -243,7 +241,7 @@ def _free(statements: list[ast.stmt]) -> set[str]:
 
 
 def _compiles(program: str) -> bool:
-    """Whether it is a program: `return` outside a function parses, but does not compile. Nothing is run."""
+    """Whether the program compiles: `return` outside a function parses, but does not compile. Nothing is run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -19,7 +19,7 @@ from cgcli.core.progress import Silent
 from cgcli.engine.context import Context
 from cgcli.engine.model import Model
 from cgcli.train import model
-from cgcli.train.hub_layout import TOKENIZER_FILES, load, save
+from cgcli.train.weights import TOKENIZER_FILES, load, save
 from tests.convert.checkpoints import GOLDEN, copy_texts
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
@@ -32,7 +32,7 @@ LOGIT_TOLERANCE = 0.02  # llama.cpp on float16 weights; measured: see test
 def drawn(seed: int = 0) -> model.Params:
     """Weights with nothing at its initial value, that float16 holds exactly."""
     rng = np.random.default_rng(seed)
-    params = model.init(CONFIG, seed)
+    params = model.init_params(CONFIG, seed)
     return dict(
         jax.tree.map(
             lambda leaf: jnp.asarray(
@@ -45,7 +45,7 @@ def drawn(seed: int = 0) -> model.Params:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_saved_and_read_again(dtype: str, tmp_path: Path) -> None:
-    params = drawn() if dtype == "float16" else model.init(CONFIG, 0)
+    params = drawn() if dtype == "float16" else model.init_params(CONFIG, 0)
     save(tmp_path / "out", CONFIG, params, GOLDEN, dtype)
     config, again = load(tmp_path / "out")
     assert config == CONFIG

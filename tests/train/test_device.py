@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cgcli.core.errors import UsageError
-from cgcli.train.distributed import Processes
+from cgcli.train.device import ProcessGroup
 from tests.train.tiny_run import STEPS, ended, losses, started, tiny, write_recipe, write_sources
 
 # Sums of gradients in another order, and as many steps of Adam as STEPS that carry the difference on.
@@ -19,12 +19,12 @@ TOLERANCE = 2e-3  # nats
 @pytest.mark.parametrize(("coordinator", "count", "index"), [("", 2, 0), ("a:1", 1, 0), ("a:1", 2, 2), ("a:1", 2, -1)])
 def test_words_that_do_not_fit_together_are_refused(coordinator: str, count: int, index: int) -> None:
     with pytest.raises(UsageError):
-        Processes(coordinator, count, index)
+        ProcessGroup(coordinator, count, index)
 
 
 def test_the_first_one_writes() -> None:
-    assert Processes().first
-    assert [Processes("a:1", 2, index).first for index in range(2)] == [True, False]
+    assert ProcessGroup().first
+    assert [ProcessGroup("a:1", 2, index).first for index in range(2)] == [True, False]
 
 
 @pytest.mark.long
