@@ -8,8 +8,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from cgcli.program.split import split
 
+from cgcli.program.source import split
 from cgcli.train.commented_turns import commented_programs
 from cgcli.train.wording import describe_statement
 from tests.train.overlap import overlap

@@ -8,8 +8,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from cgcli.program.split import split
-
+from cgcli.program.source import split
 from cgcli.train.exercise_tables import ACTIONS, FUNCTIONS, PHRASES
 from cgcli.train.exercises import exercises
 from tests.train.overlap import overlap
