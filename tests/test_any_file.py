@@ -27,7 +27,7 @@ from cgcli.core.config import Settings
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError
 from cgcli.engine import pass_costs
-from cgcli.engine.gguf import read_header
+from cgcli.engine.gguf_check import read_header
 from cgcli.evals import humaneval, mtpb, samples
 from cgcli.evals.report.numbers import as_csv, as_json, numbers
 from cgcli.evals.report.page import page
@@ -42,7 +42,7 @@ from cgcli.train.recipe import read_recipe
 from tests.benchmarks import bits
 from tests.convert import checkpoints
 from tests.convert.checkpoints import GOLDEN
-from tests.engine.gguf_bytes import STRING, Array, File, string, tiny
+from tests.engine.gguf_builder import STRING, Array, File, string, tiny
 from tests.evals import run_files, tiny_humaneval
 from tests.support.cli import run
 

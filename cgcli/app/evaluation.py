@@ -59,7 +59,7 @@ def evaluating(output: Path | None, generate: Path | None, judge: Path | None, *
 
 def identity(run: Run, choice: Choice) -> dict[str, str]:
     """What names the model in each of its samples."""
-    from cgcli.engine.gguf import read_header
+    from cgcli.engine.gguf_check import read_header
 
     return model_identity(run, choice, choice.quant or read_header(choice.path).quant)
 

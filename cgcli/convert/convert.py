@@ -67,7 +67,7 @@ def convert(
     folder is not a CodeGen checkpoint, is damaged, or the result fails verification; UsageError for an unknown quant;
     CgcliError if the disk is full. `target` is then unchanged.
     """
-    from cgcli.engine.gguf import read_header
+    from cgcli.engine.gguf_check import read_header
     from cgcli.engine.quantize import QUANTS, quantize
 
     if quant not in QUANTS:

@@ -1,4 +1,4 @@
-"""Names and sizes of ggml's number types: of weights, of metadata values, of whole files. Tables, no code."""
+"""Names and sizes of ggml's types: of weights, metadata values and whole files. Tables, no code."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ KIND_NAMES = {
     10: "u64", 11: "i64", 12: "f64",
 }  # fmt: skip
 
-# Name, elements in a block, bytes of a block: the types of ggml.h that llama.cpp can multiply with on a CPU. Integer
-# and intermediate types (q8_1, q8_k, i32, f64 ...) are left out: as weights they end in an abort.
+# Name, elements per block, bytes per block: the types of ggml.h that llama.cpp can multiply with on a CPU. Integer and
+# intermediate types (q8_1, q8_k, i32, f64 ...) are left out: as weights they abort the process.
 TENSOR_TYPES: dict[int, tuple[str, int, int]] = {
     0: ("f32", 1, 4), 1: ("f16", 1, 2), 30: ("bf16", 1, 2),
     2: ("q4_0", 32, 18), 3: ("q4_1", 32, 20), 6: ("q5_0", 32, 22), 7: ("q5_1", 32, 24), 8: ("q8_0", 32, 34),

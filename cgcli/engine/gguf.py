@@ -1,14 +1,14 @@
-"""Reads the header of a GGUF file: bounded, in plain Python, and fast enough to run before every load.
+"""Parses the header of a GGUF file: bounded, in plain Python, and fast enough to run before every load.
 
-llama.cpp aborts the whole process on some wrong headers and hangs on others, so each file passes here first. This file
-knows the container (counts, lengths, types, offsets); `cgcli.engine.hyperparameters` knows what the values must be.
-It does not read weights: a flipped bit in a weight or in a token's text is found by the store's hash, not here.
+This module checks the container: counts, lengths, types, offsets. `gguf_check` checks the values in it. Neither reads
+weights: the store's hash finds a flipped bit in a weight or in a token's text.
 
 Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and `gguf_init_from_reader` in ggml/src/gguf.cpp.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import struct
@@ -27,15 +27,15 @@ Scalar = int | float | bool | str
 Value = Scalar | tuple[int | float | bool, ...]
 
 MAX_ENTRIES = 65_536  # keys, and tensors: the largest published models have a few thousand
-MAX_HEADER_BYTES = 64 << 20  # nothing behind this is looked at; a vocabulary of 262,144 tokens takes 6 MB
+MAX_HEADER_BYTES = 64 << 20  # the header must end here; a vocabulary of 262,144 tokens takes 6 MB
 MAX_STRING_BYTES = 16 << 20  # one value, such as a chat template
 MAX_KEY_BYTES = 65_535
 MIN_FILE_BYTES = 24  # magic, version and two counts
-MAX_KEPT_ELEMENTS = 1024  # arrays up to here are kept as tuples; one number a layer is the most that is needed
+MAX_KEPT_ELEMENTS = 1024  # shorter arrays are kept as tuples; the longest ones needed have a number per layer
 
 TOKENS = "tokenizer.ggml.tokens"
 TOKEN_TYPES = "tokenizer.ggml.token_type"
-NORMAL = 1  # enum llama_token_type of llama.h; also what a file without types means
+NORMAL = 1  # enum llama_token_type of llama.h; the default for files without types
 MAX_TOKEN_TYPE = 6  # LLAMA_TOKEN_TYPE_BYTE
 
 _STRING, _ARRAY = 8, 9
@@ -47,11 +47,10 @@ _TENSOR = {n: struct.Struct(f"<{n}QIQ") for n in range(1, 5)}  # shape, type, of
 
 
 class Tensor(NamedTuple):
-    """One tensor's place in the file. `shape` has the fastest dimension first, as GGUF does: a [rows, columns] matrix
-    is (columns, rows)."""
+    """A tensor's place in the file."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # fastest dimension first, as in GGUF: a [rows, columns] matrix is (columns, rows)
     type: str
     offset: int  # from `Header.data_offset`
     size: int  # bytes
@@ -59,7 +58,7 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Array:
-    """Type and length of an array of the metadata. The long ones, and those of strings, are only measured."""
+    """Type and length of an array in the metadata. Long arrays and arrays of strings are not kept."""
 
     kind: str
     length: int
@@ -67,15 +66,15 @@ class Array:
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF file says about itself. `metadata` has the scalars and short arrays of numbers, `arrays` the rest."""
+    """The header of a GGUF file."""
 
     path: Path
     version: int
-    metadata: Mapping[str, Value]
-    kinds: Mapping[str, str]  # the type of each scalar, as llama.cpp insists on it
-    arrays: Mapping[str, Array]
-    token_types: bytes  # one byte a token, llama.h's enum llama_token_type
-    byte_tokens: bool  # whether every byte has a token `<0xNN>`, or of its own
+    metadata: Mapping[str, Value]  # scalars and short arrays of numbers
+    kinds: Mapping[str, str]  # the type of each scalar, which llama.cpp insists on
+    arrays: Mapping[str, Array]  # all arrays
+    token_types: bytes  # one byte per token, of llama.h's enum llama_token_type
+    byte_tokens: bool  # whether every byte has a token: `<0xNN>`, or the byte itself
     tensors: Mapping[str, Tensor]
     data_offset: int  # bytes
     file_size: int  # bytes
@@ -86,7 +85,7 @@ class Header:
 
     @property
     def context_length(self) -> int:
-        """Tokens that the model was trained to see."""
+        """The context window that the model was trained with, in tokens."""
         value = self.metadata[f"{self.architecture}.context_length"]
         return value if isinstance(value, int) else 0
 
@@ -102,17 +101,11 @@ class Header:
     @property
     def parameters(self) -> int:
         """Number of weights."""
-        total = 0
-        for tensor in self.tensors.values():
-            count = 1
-            for dimension in tensor.shape:
-                count *= dimension
-            total += count
-        return total
+        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
 
     @property
     def quant(self) -> str:
-        """Name of the file type, `q4_k_m`; where the file does not say, the type of most of its bytes."""
+        """The file type, such as `q4_k_m`; if the file does not state it, the type of most of its bytes."""
         kind = self.metadata.get("general.file_type")
         if isinstance(kind, int) and kind in FILE_TYPES:
             return FILE_TYPES[kind]
@@ -125,26 +118,22 @@ class Header:
         return _error(self.path, what)
 
 
-def read_header(path: Path) -> Header:
-    """Read and check the header of `path`. Raises ModelFileError, in one line, for whatever is wrong with it."""
-    from cgcli.engine.hyperparameters import check
-
+def parse_header(path: Path) -> Header:
+    """Parse the header of `path`, without checking its values. Raises ModelFileError for a malformed file."""
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             check_kind(path, file.read(HEAD_BYTES), "gguf")
             if size < MIN_FILE_BYTES:
-                raise _error(path, f"{size} bytes are too few for a GGUF")
+                raise _error(path, f"a file of {size} bytes is too short for a GGUF")
             with mmap.mmap(file.fileno(), min(size, MAX_HEADER_BYTES), access=mmap.ACCESS_READ) as data:
-                header = _Reader(path, data, size).read()
+                return _Parser(path, data, size).parse()
     except OSError as error:
         raise unreadable(path, error, ModelFileError) from error
-    check(header)
-    return header
 
 
 def printable(name: str | bytes) -> str:
-    """A name from a file as it may be shown: one line, no control characters, not too long."""
+    """A name from a file in printable form: one line, no control characters, not too long."""
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
     return ascii(text[:64] + ("..." if len(text) > 64 else ""))
 
@@ -153,13 +142,13 @@ def _error(path: Path, what: str) -> ModelFileError:
     return ModelFileError(f"{path}: {what}")
 
 
-class _Reader:
-    """One walk over the header. Python's integers do not wrap, so a length that lies only moves `at` past the end."""
+class _Parser:
+    """One pass over the header. Python's integers do not wrap, so a false length only moves `at` past the end."""
 
     def __init__(self, path: Path, data: mmap.mmap, size: int) -> None:
         self.path = path
         self.data = data
-        self.end = len(data)  # of what may be header
+        self.end = len(data)  # the header ends here at the latest
         self.size = size  # of the file
         self.at = 0
         self.metadata: dict[str, Value] = {}
@@ -168,18 +157,18 @@ class _Reader:
         self.token_types = b""
         self.token_texts: set[bytes] = set()
 
-    def read(self) -> Header:
+    def parse(self) -> Header:
         magic = self.data[:4]
         if magic != b"GGUF":
-            raise self.fail(f"not a GGUF file (it begins with {printable(magic)})")
+            raise self.fail(f"not a GGUF file: it begins with {printable(magic)}")
         self.at = 4
         version = self.u32("version")
         if version not in (2, 3):
-            raise self.fail(f"GGUF version {version} is not supported (2 and 3 are)")
+            raise self.fail(f"GGUF version {version} is not supported, only 2 and 3 are")
         n_tensors, n_keys = self.u64("number of tensors"), self.u64("number of keys")
         for count, what in (n_tensors, "tensors"), (n_keys, "keys"):
             if count > MAX_ENTRIES:
-                raise self.fail(f"{count} {what} are too many (limit {MAX_ENTRIES})")
+                raise self.fail(f"has {count} {what}, but the limit is {MAX_ENTRIES}")
         for index in range(n_keys):
             self.entry(index)
         alignment = self.alignment()
@@ -199,7 +188,7 @@ class _Reader:
         try:
             values = layout.unpack_from(self.data, self.at)
         except (struct.error, OverflowError):
-            raise self.fail(f"the header is cut off at byte {self.end} while reading {what}") from None
+            raise self.fail(f"the header ends at byte {self.end}, in the middle of {what}") from None
         self.at += layout.size
         return values
 
@@ -213,7 +202,7 @@ class _Reader:
         length = self.u64(f"the length of {what}")
         limit = min(limit, self.end - self.at)
         if length > limit:
-            raise self.fail(f"{what} is {length} bytes long, more than {limit}")
+            raise self.fail(f"{what} is {length} bytes long, but at most {limit} are possible")
         text = self.data[self.at : self.at + length]
         self.at += length
         return text
@@ -222,17 +211,17 @@ class _Reader:
         """One key and its value."""
         raw = self.string(f"key {index}", MAX_KEY_BYTES)
         if not raw.isascii() or not raw.decode().isprintable() or not raw:
-            raise self.fail(f"key {index} is called {printable(raw)}")
+            raise self.fail(f"key {index} has the invalid name {printable(raw)}")
         key = raw.decode()
         if key in self.metadata or key in self.arrays:
-            raise self.fail(f"key {printable(key)} is there twice")
+            raise self.fail(f"duplicate key {printable(key)}")
         kind = self.u32(f"the type of {key}")
         if kind == _ARRAY:
             self.array(key)
         elif kind == _STRING:
             raw = self.string(key, MAX_STRING_BYTES)
-            if b"\0" in raw:  # llama.cpp reads up to there, and so another value than was checked
-                raise self.fail(f"key {printable(key)} has a text with a NUL byte")
+            if b"\0" in raw:  # llama.cpp reads only up to it, so its value would not be the checked one
+                raise self.fail(f"the text of key {printable(key)} contains a NUL byte")
             self.metadata[key] = raw.decode("utf-8", "replace")
             self.kinds[key] = "string"
         elif kind in _SCALARS:
@@ -247,7 +236,7 @@ class _Reader:
             raise self.fail(f"array {printable(key)} has unknown type {kind}")
         smallest = 8 if kind == _STRING else _SCALARS[kind].size
         if count * smallest > self.end - self.at:
-            raise self.fail(f"array {printable(key)} has {count} elements, more than the header can hold")
+            raise self.fail(f"array {printable(key)} has {count} elements, which exceed the header")
         if kind == _STRING:
             self.tokens(count) if key == TOKENS else self.strings(key, count)
         elif key == TOKEN_TYPES:
@@ -259,9 +248,9 @@ class _Reader:
         self.arrays[key] = Array(KIND_NAMES[kind], count)
 
     def strings(self, key: str, count: int) -> None:
-        """Step over strings; only their lengths are looked at, and whether llama.cpp would read all of each."""
+        """Skip strings. Checks their lengths, and that none has a NUL byte, where llama.cpp would stop reading."""
         unpack, data, at, begin = _U64.unpack_from, self.data, self.at, self.at
-        short = True  # whether each length is from 1 to 255, and so has seven NUL bytes itself
+        short = True  # whether each length is 1 to 255, which has seven NUL bytes itself
         try:
             for _ in repeat(None, count):
                 length = unpack(data, at)[0]
@@ -271,37 +260,36 @@ class _Reader:
         except (struct.error, OverflowError):
             at = self.end + 1
         if at > self.end:
-            raise self.fail(f"a string of array {printable(key)} does not end within the header")
+            raise self.fail(f"a string of array {printable(key)} exceeds the header")
         if not short or len(data[begin:at].translate(None, b"\0")) != at - begin - 7 * count:
             while begin < at:
                 first, begin = begin + 8, begin + 8 + unpack(data, begin)[0]
                 if data.find(b"\0", first, begin) >= 0:
-                    raise self.fail(f"a string of array {printable(key)} has a NUL byte")
+                    raise self.fail(f"a string of array {printable(key)} contains a NUL byte")
         self.at = at
 
     def tokens(self, count: int) -> None:
-        """Step over the vocabulary. llama.cpp aborts where two tokens have the same text, so it is collected; it reads
-        texts up to a NUL byte."""
+        """Skip the vocabulary. Collects its texts, since llama.cpp aborts if two tokens have the same one."""
         unpack, data, at = _U64.unpack_from, self.data, self.at
         try:
             texts = {data[at + 8 : (at := at + 8 + unpack(data, at)[0])] for _ in repeat(None, count)}
         except (struct.error, OverflowError):
             at = self.end + 1
         if at > self.end:
-            raise self.fail("the vocabulary does not end within the header")
+            raise self.fail("the vocabulary exceeds the header")
         if b"\0" in b"".join(texts):
-            raise self.fail("a token of the vocabulary has a NUL byte")
+            raise self.fail("a token of the vocabulary contains a NUL byte")
         empty = self.count_empty(count) if b"" in texts else 0
         texts.discard(b"")
         if len(texts) + empty != count:
-            raise self.fail(f"{count - len(texts) - empty} tokens of the vocabulary have the text of another")
-        if empty and any(text.startswith(b"[EMPTY_") for text in texts):  # what llama.cpp calls a token without text
-            raise self.fail("a token of the vocabulary is called [EMPTY_..., and another has no text")
+            raise self.fail(f"the vocabulary has {count - len(texts) - empty} duplicate tokens")
+        if empty and any(text.startswith(b"[EMPTY_") for text in texts):  # llama.cpp's name for a token without text
+            raise self.fail("the vocabulary has a token named [EMPTY_... and a token without text")
         self.token_texts = texts
         self.at = at
 
     def count_empty(self, count: int) -> int:
-        """How many of the vocabulary's tokens have no text."""
+        """Number of tokens without text in the vocabulary."""
         empty, at = 0, self.at
         for _ in range(count):
             (length,) = _U64.unpack_from(self.data, at)
@@ -325,9 +313,9 @@ class _Reader:
 
     def alignment(self) -> int:
         value = self.metadata.get("general.alignment", 32)
-        # ggml wants 32 for its buffers and asserts it of a mapped file.
+        # ggml asserts that a mapped file is aligned to 32 bytes, as its buffers are.
         if type(value) is not int or not 32 <= value <= 65_536 or value & (value - 1):
-            raise self.fail(f"general.alignment is {value}, not a power of two from 32 to 65536")
+            raise self.fail(f"general.alignment must be a power of two from 32 to 65536, but is {value}")
         return value
 
     def tensor_infos(self, count: int, alignment: int) -> dict[str, Tensor]:
@@ -336,36 +324,34 @@ class _Reader:
         for index in range(count):
             raw = self.string(f"the name of tensor {index}", 63)  # GGML_MAX_NAME - 1
             if not raw.isascii() or not raw.decode().isprintable() or not raw:
-                raise self.fail(f"tensor {index} is called {printable(raw)}")
+                raise self.fail(f"tensor {index} has the invalid name {printable(raw)}")
             name = raw.decode()
             if name in tensors:
-                raise self.fail(f"tensor {name} is there twice")
+                raise self.fail(f"duplicate tensor {name}")
             n_dimensions = self.u32(f"the shape of {name}")
             if not 1 <= n_dimensions <= 4:
-                raise self.fail(f"tensor {name} has {n_dimensions} dimensions")
+                raise self.fail(f"tensor {name} has {n_dimensions} dimensions, not 1 to 4")
             *shape, kind, offset = self.unpack(_TENSOR[n_dimensions], name)
             tensor = self.measure(name, tuple(shape), kind, offset)
             if offset != expected:
-                raise self.fail(f"tensor {name} is at offset {offset}, not {expected}: a gap or an overlap")
+                raise self.fail(f"tensor {name} is at offset {offset}, but must be at {expected}")
             expected += -(-tensor.size // alignment) * alignment
             tensors[name] = tensor
         return tensors
 
     def measure(self, name: str, shape: tuple[int, ...], kind: int, offset: int) -> Tensor:
         if kind not in TENSOR_TYPES:
-            raise self.fail(f"tensor {name} has type {kind}, which is not one for weights")
+            raise self.fail(f"tensor {name} has type {kind}, which is not a type for weights")
         type_name, block, block_bytes = TENSOR_TYPES[kind]
-        elements = 1
-        for dimension in shape:
-            elements *= dimension
+        elements = math.prod(shape)
         if not 0 < elements < 1 << 62:
-            raise self.fail(f"tensor {name} has shape {list(shape)}")
+            raise self.fail(f"tensor {name} has the impossible shape {list(shape)}")
         if shape[0] % block:
-            raise self.fail(f"tensor {name} has rows of {shape[0]}, not a multiple of {type_name}'s {block}")
+            raise self.fail(f"tensor {name} has rows of {shape[0]}, but {type_name} needs a multiple of {block}")
         return Tensor(name, shape, type_name, offset, elements // block * block_bytes)
 
     def check_extents(self, tensors: Mapping[str, Tensor], data_offset: int) -> None:
         for tensor in tensors.values():
             end = data_offset + tensor.offset + tensor.size
             if end > self.size:
-                raise self.fail(f"cut off: tensor {tensor.name} ends at byte {end}, the file at {self.size}")
+                raise self.fail(f"the file ends at byte {self.size}, but tensor {tensor.name} at {end}")

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from cgcli.core.errors import Interrupted, ModelFileError, UsageError
 from cgcli.engine.binding import gpu_devices, library
-from cgcli.engine.gguf import Header, read_header
+from cgcli.engine.gguf import Header
+from cgcli.engine.gguf_check import read_header
 
 
 def readable(text: bytes) -> bytes:

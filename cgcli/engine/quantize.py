@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cgcli.core.errors import CgcliError, ModelFileError
 from cgcli.engine.binding import library
-from cgcli.engine.gguf import read_header
+from cgcli.engine.gguf_check import read_header
 
 #: llama_ftype of every quantization that cgcli stores, the most accurate first.
 FTYPES = {"f16": 1, "q8_0": 7, "q6_k": 18, "q5_k_m": 17, "q4_k_m": 15, "q4_0": 2}

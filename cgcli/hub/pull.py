@@ -217,7 +217,7 @@ class _Pull:
 
     def finish(self, original: Path, survey: Survey, *, keep: bool) -> Stored:
         """Make the GGUF and publish it; the original is then marked to be kept or removed."""
-        from cgcli.engine.gguf import read_header
+        from cgcli.engine.gguf_check import read_header
 
         target = self.work / "model.gguf"
         report: dict[str, Any] | None = None

@@ -187,7 +187,7 @@ class Store:
 
         Raises UsageError if the name is taken, ModelFileError if the file is not a usable GGUF.
         """
-        from cgcli.engine.gguf import read_header
+        from cgcli.engine.gguf_check import read_header
 
         path = file.expanduser().absolute()
         quant = read_header(path).quant

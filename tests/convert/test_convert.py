@@ -19,7 +19,7 @@ from cgcli.convert.verify import SUSPICIOUS_LOSS
 from cgcli.convert.writer import Provenance
 from cgcli.core.errors import CgcliError, ModelFileError, UsageError
 from cgcli.core.progress import Silent
-from cgcli.engine.gguf import read_header
+from cgcli.engine.gguf_check import read_header
 from cgcli.engine.quantize import QUANTS
 from tests.convert import checkpoints as make
 

@@ -14,7 +14,7 @@ import pytest
 from cgcli.convert.convert import convert
 from cgcli.convert.writer import Provenance
 from cgcli.core.progress import Silent
-from cgcli.engine.gguf import read_header
+from cgcli.engine.gguf_check import read_header
 from tests.convert import checkpoints as make
 from tests.convert.refusal import match, refused
 

@@ -15,7 +15,8 @@ from cgcli.engine import pass_costs
 from cgcli.engine.bench import QUICK, Bench, _Measuring, bench, weight_bytes
 from cgcli.engine.drafting import PassCosts
 from cgcli.engine.engine import LlamaEngine
-from cgcli.engine.gguf import Tensor, read_header
+from cgcli.engine.gguf import Tensor
+from cgcli.engine.gguf_check import read_header
 from cgcli.native.interrupt import Interrupt
 from tests.tiny_model import write_tiny_model
 

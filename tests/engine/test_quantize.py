@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import ModelFileError
-from cgcli.engine.gguf import read_header
+from cgcli.engine.gguf_check import read_header
 from cgcli.engine.model import Model
 from cgcli.engine.quantize import quantize, quantize_here
 from tests.support.patience import PATIENCE_S, eventually

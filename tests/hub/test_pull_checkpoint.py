@@ -12,7 +12,7 @@ import pytest
 
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, ModelFileError
-from cgcli.engine.gguf import read_header
+from cgcli.engine.gguf_check import read_header
 from cgcli.hub.pull import pull
 from cgcli.hub.store import Store
 from tests.hub.fake_hub import FakeHub

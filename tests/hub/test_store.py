@@ -10,7 +10,7 @@ import pytest
 
 from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
 from cgcli.core.progress import Silent
-from cgcli.engine.gguf import read_header
+from cgcli.engine.gguf_check import read_header
 from cgcli.hub.catalog import parse_spec
 from cgcli.hub.store import Manifest, Store, Stored
 from tests.hub.recording import Recorder

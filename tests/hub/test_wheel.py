@@ -18,7 +18,7 @@ import pytest
 
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, ExitStatus, ModelFileError, NetworkError, UsageError
-from cgcli.engine.gguf import read_header
+from cgcli.engine.gguf_check import read_header
 from cgcli.hub.catalog import Card, Catalog, WheelFile
 from cgcli.hub.pull import pull
 from cgcli.hub.store import Store, Stored

@@ -1,4 +1,4 @@
-"""GGUF files byte by byte, for tests that change one thing in them: a tiny `phi2` and a tiny `llama` that run."""
+"""Builds GGUF files byte by byte, so that tests can change one thing: a tiny `phi2` and a tiny `llama` that run."""
 
 from __future__ import annotations
 

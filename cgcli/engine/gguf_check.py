@@ -1,20 +1,18 @@
-"""What the values in a GGUF header must be, so that llama.cpp neither aborts nor hangs on them.
+"""Reads the header of a GGUF file and checks its values, so that llama.cpp neither aborts nor hangs on them.
 
-It knows the shapes of the `phi2` and `llama` architectures in full; of any other, only the bounds that llama.cpp
-asserts for all of them. Every rule stands for an assertion or an unchecked use in llama.cpp's src/llama-model.cpp
-(`load_hparams`), src/llama-vocab.cpp (`load`), src/models/*.cpp or ggml's operators. What llama.cpp refuses in a clean
-way by itself (an unknown architecture or pre-tokenizer, a superfluous tensor) is left to it.
+llama.cpp aborts the whole process on some wrong headers and hangs on others, so every file is checked here first. The
+`phi2` and `llama` architectures are checked in full, others only for the bounds that llama.cpp asserts for all. Each
+rule stands for an assertion or an unchecked use in llama.cpp's src/llama-model.cpp (`load_hparams`),
+src/llama-vocab.cpp (`load`), src/models/*.cpp or ggml's operators. Files that llama.cpp itself rejects cleanly (an
+unknown architecture or pre-tokenizer, an extra tensor) are left to it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from cgcli.engine.gguf import TOKEN_TYPES, TOKENS, printable
-
-if TYPE_CHECKING:
-    from cgcli.engine.gguf import Header
+from cgcli.engine.gguf import TOKEN_TYPES, TOKENS, Header, parse_header, printable
 
 MERGES = "tokenizer.ggml.merges"
 MAX_LAYERS = 512  # LLAMA_MAX_LAYERS
@@ -32,8 +30,15 @@ NOT_MODELS = {
 }
 
 
-def check(header: Header) -> None:
-    """Raises ModelFileError for the first value that llama.cpp could not stand."""
+def read_header(path: Path) -> Header:
+    """Read and check the header of a GGUF file. Raises ModelFileError, in one line, for the first fault."""
+    header = parse_header(path)
+    _check(header)
+    return header
+
+
+def _check(header: Header) -> None:
+    """Raises ModelFileError for the first value that llama.cpp cannot handle."""
     architecture = header.metadata.get("general.architecture")
     if not isinstance(architecture, str):
         raise header.fail("has no general.architecture")
@@ -42,7 +47,7 @@ def check(header: Header) -> None:
         raise header.fail(f"is {NOT_MODELS.get(str(kind), f'a GGUF of type {printable(str(kind))}')}, not a model")
     splits = header.metadata.get("split.count", 1)
     if splits not in (0, 1):
-        raise header.fail(f"is one of {splits} pieces of a split model: merge them first (llama-gguf-split --merge)")
+        raise header.fail(f"is one of {splits} parts of a split model: merge them first (llama-gguf-split --merge)")
     values = _Values(header, architecture)
     _check_everywhere(values)
     _check_rope(values)
@@ -67,11 +72,11 @@ class _Values:
         return self.key(name) in self.header.metadata
 
     def integer(self, name: str, low: int, high: int, default: int | None = None) -> int:
-        """A u32 within low..high; `default` where it may be left out."""
+        """A u32 within low..high; `default` if it may be missing."""
         return int(self._bounded(name, "a u32", low, high, default))
 
     def number(self, name: str, low: float, high: float, default: float | None = None) -> float:
-        """An f32 within low..high; `default` where it may be left out."""
+        """An f32 within low..high; `default` if it may be missing."""
         return self._bounded(name, "an f32", low, high, default)
 
     def _bounded(self, name: str, what: str, low: float, high: float, default: float | None) -> float:
@@ -84,17 +89,17 @@ class _Values:
         if self.header.kinds.get(key) != what.split()[1] or not isinstance(value, int | float):
             raise self.header.fail(f"{printable(key)} is not {what}")
         if not low <= value <= high:  # false for a NaN too
-            raise self.header.fail(f"{printable(key)} is {value}, outside {low}..{high}")
+            raise self.header.fail(f"{printable(key)} must be within {low}..{high}, but is {value}")
         return value
 
     def per_layer(self, name: str, low: int, high: int, n_layer: int) -> None:
-        """A u32, or an array with one for each layer."""
+        """A u32, or an array with one per layer."""
         key = self.key(name)
         value = self.header.metadata.get(key)
         if key not in self.header.arrays:
             self.integer(name, low, high, default=low)
         elif not isinstance(value, tuple) or len(value) != n_layer:
-            raise self.header.fail(f"{printable(key)} is an array that does not have {n_layer} numbers, one a layer")
+            raise self.header.fail(f"{printable(key)} must have {n_layer} numbers, one per layer")
         elif not all(low <= number <= high for number in value):
             raise self.header.fail(f"{printable(key)} has a value outside {low}..{high}")
 
@@ -103,7 +108,7 @@ class _Values:
         value = self.header.metadata.get(key, default)
         if value not in choices:
             shown = printable(value) if isinstance(value, str) else value
-            raise self.header.fail(f"{printable(key)} is {shown}, not one of {', '.join(choices)}")
+            raise self.header.fail(f"{printable(key)} must be one of {', '.join(choices)}, but is {shown}")
         return str(value)
 
 
@@ -119,7 +124,7 @@ def _check_everywhere(values: _Values) -> None:
     values.per_layer("feed_forward_length", 0, MAX_WIDTH, n_layer)
     values.integer("pooling_type", 0, 0, default=0)
     if header.metadata.get(values.key("attention.causal"), True) is not True:
-        raise header.fail("has an attention that is not causal: it cannot generate text")
+        raise header.fail("has non-causal attention, so it cannot generate text")
     for name in ("layer_norm_epsilon", "layer_norm_rms_epsilon", "group_norm_epsilon"):
         values.number(f"attention.{name}", 0.0, 1.0, default=0.0)
     for key, value in header.metadata.items():
@@ -140,7 +145,7 @@ def _check_rope(values: _Values) -> None:
         name = f"rope.dimension_count{suffix}"
         rotary = values.integer(name, 0, MAX_WIDTH, default=0)
         if rotary % 2:
-            raise values.header.fail(f"{printable(values.key(name))} is {rotary}, an odd number")
+            raise values.header.fail(f"{printable(values.key(name))} must be even, but is {rotary}")
         for part in ("key", "value"):
             values.integer(f"attention.{part}_length{suffix}", 1, MAX_WIDTH, default=1)
 
@@ -155,15 +160,16 @@ def _check_experts(values: _Values) -> None:
     groups = values.integer("expert_group_count", 0, max(count - 1, 0), default=0)
     if groups > 1:
         if count % groups:
-            raise values.header.fail(f"{count} experts are not divisible into {groups} groups")
+            raise values.header.fail(f"{count} experts cannot be divided into {groups} groups")
         values.integer("expert_group_used_count", 1, groups - 1)
 
 
 def _check_vocabulary(values: _Values) -> None:
     header = values.header
     model = values.text("tokenizer.ggml.model", TOKENIZERS)
-    if header.metadata.get("tokenizer.ggml.pre") == "whitespace":  # asserts that words have no spaces, and they do
-        raise header.fail("has the pre-tokenizer 'whitespace', which llama.cpp cannot run on text")
+    # llama.cpp asserts that the words of this pre-tokenizer have no spaces, but they do.
+    if header.metadata.get("tokenizer.ggml.pre") == "whitespace":
+        raise header.fail("has the pre-tokenizer 'whitespace', which crashes llama.cpp")
     tokens = header.arrays.get(TOKENS)
     if tokens is None or tokens.kind != "string":
         raise header.fail(f"has no {TOKENS}")
@@ -173,9 +179,9 @@ def _check_vocabulary(values: _Values) -> None:
         if key in header.arrays or key in header.metadata:
             found = header.arrays.get(key)
             if found is None or found.kind not in kinds or found.length != tokens.length:
-                raise header.fail(f"{key} is not an array of {tokens.length} {kinds[0]}, one a token")
+                raise header.fail(f"{key} must be an array of {tokens.length} {kinds[0]}, one per token")
     if model == "llama":
-        if not header.byte_tokens:  # llama.cpp's tokenizer would throw across its C interface at run time
+        if not header.byte_tokens:  # llama.cpp's tokenizer would throw through its C interface
             raise header.fail("has a SentencePiece vocabulary without a token for each byte")
     elif MERGES not in header.arrays or header.arrays[MERGES].kind != "string":
         raise header.fail(f"has no {MERGES}")
@@ -185,14 +191,14 @@ def _check_vocabulary(values: _Values) -> None:
     for name in ("bos", "eos"):
         added = header.metadata.get(f"tokenizer.ggml.add_{name}_token", False)
         if added is True and f"tokenizer.ggml.{name}_token_id" not in header.metadata and model == "gemma4":
-            raise header.fail(f"adds a <{name}> token and does not say which")
+            raise header.fail(f"adds a <{name}> token, but has no tokenizer.ggml.{name}_token_id")
 
 
 def _check_vectors(header: Header) -> None:
-    """Norms and biases: ggml adds and multiplies nothing but f32 there, and aborts on the rest."""
+    """Norms and biases: ggml aborts on all types but f32."""
     for tensor in header.tensors.values():
         if len(tensor.shape) == 1 and tensor.type != "f32":
-            raise header.fail(f"tensor {tensor.name} is {tensor.type}, and a vector must be f32")
+            raise header.fail(f"tensor {tensor.name} is {tensor.type}, but vectors must be f32")
 
 
 def _check_block(values: _Values) -> None:
@@ -213,11 +219,11 @@ def _check_block(values: _Values) -> None:
         raise header.fail(f"an embedding of {width} is not divisible by {n_head} heads")
     head = values.integer("attention.key_length", 1, MAX_WIDTH, default=width // n_head)
     if phi2 and head * n_head != width:
-        raise header.fail(f"{n_head} heads of {head} do not make an embedding of {width}")
+        raise header.fail(f"{n_head} heads of {head} do not add up to an embedding of {width}")
     values.integer("attention.value_length", head, head, default=width // n_head)
     rotary = values.integer("rope.dimension_count", 2 if phi2 else head, head, default=head)
     if rotary % 2 or values.integer("attention.value_length", head, head, default=width // n_head) != head:
-        raise header.fail(f"heads of {head} with {rotary} rotary dimensions are not possible")
+        raise header.fail(f"heads of {head} cannot have {rotary} rotary dimensions")
     _check_tensors(values, n_layer, width, hidden, head * n_head, head * n_head_kv, dense=n_expert == 0)
 
 
@@ -255,4 +261,4 @@ def _check_tensors(values: _Values, n_layer: int, width: int, hidden: int, q: in
             if name in required:
                 raise header.fail(f"has no tensor {name}")
         elif tensor.shape != shape:
-            raise header.fail(f"tensor {name} has shape {list(tensor.shape)}, not {list(shape)}")
+            raise header.fail(f"tensor {name} must have shape {list(shape)}, but has {list(tensor.shape)}")
