@@ -1,4 +1,4 @@
-"""What evaluations share beyond their options: their files, where they draw, their progress, and how they end."""
+"""What evaluations share: arguments, files, drawing here or on a cluster, progress, and how they end."""
 
 from __future__ import annotations
 
@@ -29,60 +29,61 @@ ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What every evaluation may be asked for. generate, judge: the file, where only that is to be done."""
+class EvaluationArguments:
+    """The command line of an evaluation, without the settings."""
 
+    n: int | None = None  # samples per problem
     output: Path | None = None
-    generate: Path | None = None
-    judge: Path | None = None
-    data: Path | None = None
+    generate: Path | None = None  # only draw, into this file
+    judge: Path | None = None  # only judge this file
+    data: Path | None = None  # instead of the published problems
     limit: int | None = None
     shard: str | None = None
     ray: str | None = None
-    workers: int | None = None
+    workers: int | None = None  # programs run in parallel
     unsafe: bool = False
     json: bool = False
 
 
 @contextmanager
-def evaluating(output: Path | None, generate: Path | None, judge: Path | None, *, ray: str | None) -> Iterator[None]:
-    """Around an evaluation with these options. Ctrl-C says that it can go on."""
-    if sum(file is not None for file in (output, generate, judge)) > 1:
-        raise UsageError("--output, --generate and --judge name one file each", hint="leave two of them out")
-    if judge and ray:
-        raise UsageError("--ray is for drawing samples, and --judge draws none", hint="leave one of them out")
+def evaluating(arguments: EvaluationArguments) -> Iterator[None]:
+    """Around an evaluation: checks its arguments, and after Ctrl-C says how to resume."""
+    if sum(file is not None for file in (arguments.output, arguments.generate, arguments.judge)) > 1:
+        raise UsageError("--output, --generate and --judge cannot be used together", hint="keep one of them")
+    if arguments.judge and arguments.ray:
+        raise UsageError("--judge draws no samples, so --ray has no effect", hint="leave one of them out")
     try:
         yield
     except (KeyboardInterrupt, Ended, Interrupted):
-        raise Interrupted(hint="the same command goes on where it was") from None
+        raise Interrupted(hint="run the same command again to resume") from None
 
 
-def identity(run: Run, choice: Choice) -> dict[str, str]:
-    """What names the model in each of its samples."""
+def sample_identity(run: Run, choice: Choice) -> dict[str, str]:
+    """The model, as every sample names it."""
     from cgcli.engine.gguf_check import read_header
 
     return model_identity(run, choice, choice.quant or read_header(choice.path).quant)
 
 
 def default_file(run: Run, benchmark: str, choice: Choice, quant: str, shard: Shard | None) -> Path:
-    """A file of the data folder that this model's samples, or those of a part, are found in again."""
+    """The file in the data folder for this model's samples, or for those of a shard."""
     name = re.sub(r"[^\w.-]+", "_", choice.name)
     part = shard.suffix if shard else ""
     return run.environment.data / "evals" / f"{benchmark}-{name}-{quant}{part}.jsonl"
 
 
-def tell_other_seeds(run: Run, path: Path, seed: int) -> None:
-    """Say that a file holds samples that are not of this run."""
+def report_other_seeds(run: Run, path: Path, seed: int) -> None:
+    """Say that a file also holds samples of other seeds."""
     from cgcli.evals.samples import read
 
     others = Counter(row["seed"] for row in read(path) if row.get("seed", seed) != seed)
     if others:
         seeds = ", ".join(map(str, sorted(others, key=str)))
-        run.output.note(f"{path} also holds {others.total()} samples of seed {seeds}, which stay and do not count here")
+        run.output.note(f"{path} also holds {others.total()} samples of seed {seeds}; they are kept but not counted")
 
 
-def try_sandbox(policy: Policy) -> None:
-    """Raises SandboxError now, and not when hours were spent on samples."""
+def check_sandbox(policy: Policy) -> None:
+    """Raise SandboxError now, before hours go into drawing samples."""
     from cgcli.sandbox.run import run
 
     run(b"", policy=policy)
@@ -90,18 +91,15 @@ def try_sandbox(policy: Policy) -> None:
 
 @dataclass(frozen=True)
 class Drawing(Generic[ItemT]):
-    """Samples of a model to be drawn into a file, by this process or, with `ray`, on a cluster.
-
-    draw: with an engine, yields a row for each item; it is pickled for a cluster, as this is.
-    """
+    """Draws samples of a model into a file, in this process or on a Ray cluster, to which it is pickled."""
 
     settings: Settings
     choice: Choice
-    sha256: str
-    draw: Callable[[Engine, Iterable[ItemT]], Iterator[Row]]
+    sha256: str  # of the model's file
+    draw: Callable[[Engine, Iterable[ItemT]], Iterator[Row]]  # a row for each item; can be pickled
 
     def rows(self, run: Run, wanted: Mapping[Key, ItemT], samples: Samples, ray: str | None) -> Generator[Row]:
-        """Draw what is not in the file; yields each row when it is. Raises as the engine, and as `draw_on_cluster`."""
+        """Draw what the file lacks and yield each stored row. Raises like the engine and `draw_on_cluster`."""
         missing = {key: item for key, item in wanted.items() if key not in samples}
         if not missing:
             return
@@ -127,9 +125,9 @@ class Drawing(Generic[ItemT]):
             yield rows
 
     def __call__(self, cpus: int) -> Callable[[Iterable[ItemT]], Iterator[Row]]:
-        """On a machine of the cluster: the model, which is at the same path there or pulled, and drawing with it.
+        """On a machine of the cluster: load the model, from the same path or its store, and return what draws with it.
 
-        Raises ModelNotFound, ModelFileError and what opening it raises.
+        Raises ModelNotFound, ModelFileError, and like `open_engine`.
         """
         from cgcli.core.machine import thread_count
         from cgcli.core.reading import sha256_file
@@ -141,7 +139,8 @@ class Drawing(Generic[ItemT]):
             choice = choose_model(run, replace(self.settings, model=name))
         if sha256_file(choice.path, run.output.progress(), "") != self.sha256:
             raise ModelFileError(
-                f"{choice.path} there is another model than here", hint="pull the same on each machine"
+                f"{choice.path} on a machine of the cluster is a different model",
+                hint="pull the same model on every machine",
             )
         settings = replace(self.settings, threads=self.settings.threads or min(cpus, thread_count()))
         engine = open_engine(run, settings, choice, Interrupt(), many=True)
@@ -149,8 +148,10 @@ class Drawing(Generic[ItemT]):
 
 
 def timed(rows: Iterable[Row]) -> Iterator[Row]:
-    """`rows` with `machine`, its processor, and `seconds`, of the clock since the row before: side by side, a row by
-    itself has no time of its own, but those of a process add up to what all of them took."""
+    """`rows` with `machine`, the CPU, and `seconds` since the row before.
+
+    Rows are drawn side by side, so a single value means little, but those of a process add up to its time.
+    """
     machine, before = processor_name(), time.perf_counter()
     for row in rows:
         now = time.perf_counter()
@@ -159,15 +160,15 @@ def timed(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def only_draw(run: Run, command: str, samples: Samples, rows: Iterable[Row], there: int, total: int) -> None:
-    """Draw the rows that are not there yet. command: the subcommand that judges them."""
+    """Draw the missing rows. command: the subcommand that judges them."""
     with run.output.progress().task("drawing", total, unit="samples", done=there) as task:
         for _ in rows:
             task.advance(1)
-    run.output.note(f"{total} samples in {samples.path}; type: cgcli eval {command} --judge {samples.path}")
+    run.output.note(f"{total} samples in {samples.path}; judge them: cgcli eval {command} --judge {samples.path}")
 
 
 def judge_rows(run: Run, judge: Judge, rows: Iterable[Row], total: int, add: Callable[[JudgedSample], str]) -> None:
-    """Judge the rows as they come. add: takes note of each, and says the score so far."""
+    """Judge the rows as they arrive. add: counts one and returns the score so far, for the progress bar."""
     with (
         run.output.progress().task("samples", total, unit="samples", done=judge.known) as task,
         closing(judge.judge(rows)) as judged,

@@ -1,4 +1,4 @@
-"""What `cgcli eval humaneval` does: model, tasks and files together, the totals out."""
+"""What `cgcli eval humaneval` does: draw samples, judge them, print the totals."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cgcli.app.evaluation import (
-    Asked,
     Drawing,
+    EvaluationArguments,
+    check_sandbox,
     default_file,
     evaluating,
-    identity,
     judge_rows,
     only_draw,
-    tell_other_seeds,
-    try_sandbox,
+    report_other_seeds,
+    sample_identity,
 )
 from cgcli.app.model import choose_model
 from cgcli.core.errors import UsageError
@@ -36,11 +36,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wish(Asked):
-    """What was asked for beyond the settings."""
+class HumanEvalArguments(EvaluationArguments):
+    """The command line of `eval humaneval`, without the settings."""
 
-    preset: str | None = None
-    n: int | None = None
+    preset: Literal["paper", "greedy"] | None = None
     temperatures: tuple[float, ...] = ()
     top_p: float | None = None
     top_k: int | None = None
@@ -48,11 +47,11 @@ class Wish(Asked):
 
 @dataclass(frozen=True)
 class _Data:
-    """The tasks of a file, and its sha256; chosen: those that are asked for, a part's own."""
+    """The problems."""
 
     tasks: Mapping[str, HumanEvalTask]
-    sha256: str
-    chosen: Mapping[str, HumanEvalTask]
+    sha256: str  # of their file
+    chosen: Mapping[str, HumanEvalTask]  # those that --limit and --shard leave
     shard: Shard | None
 
     @property
@@ -60,34 +59,34 @@ class _Data:
         return {"shard": str(self.shard)} if self.shard else {}
 
 
-def evaluate(run: Run, settings: Settings, wish: Wish) -> None:
-    """Draw, judge, tell. Raises CgcliError of every kind; what was done before is kept, and the same call goes on."""
-    with evaluating(wish.output, wish.generate, wish.judge, ray=wish.ray):
-        data = _data(run, wish)
-        if wish.judge:
-            _judge(run, wish, data, wish.judge)
+def evaluate_humaneval(run: Run, settings: Settings, arguments: HumanEvalArguments) -> None:
+    """Draw, judge, report. Raises CgcliError of every kind; what was done is kept, and the same call resumes it."""
+    with evaluating(arguments):
+        data = _data(run, arguments)
+        if arguments.judge:
+            _judge(run, arguments, data, arguments.judge)
         else:
-            _draw(run, settings, wish, data)
+            _draw(run, settings, arguments, data)
 
 
-def _data(run: Run, wish: Wish) -> _Data:
+def _data(run: Run, arguments: HumanEvalArguments) -> _Data:
     import hashlib
 
     from cgcli.evals.fetch import fetch
     from cgcli.evals.humaneval import PUBLISHED, load
     from cgcli.evals.samples import Shard
 
-    shard = Shard.parse(wish.shard) if wish.shard else None
-    path = wish.data or fetch(PUBLISHED, run.environment, run.output.progress())
+    shard = Shard.parse(arguments.shard) if arguments.shard else None
+    path = arguments.data or fetch(PUBLISHED, run.environment, run.output.progress())
     tasks = load(path)
-    named = list(tasks)[: wish.limit]
+    named = list(tasks)[: arguments.limit]
     if shard:
         named = shard.part(named)
     return _Data(tasks, hashlib.sha256(path.read_bytes()).hexdigest(), {name: tasks[name] for name in named}, shard)
 
 
-def _judge(run: Run, wish: Wish, data: _Data, path: Path) -> None:
-    """Judge what is in a file."""
+def _judge(run: Run, arguments: HumanEvalArguments, data: _Data, path: Path) -> None:
+    """Judge the samples in a file."""
     from cgcli.evals.humaneval import HumanEvalKey, checker
     from cgcli.evals.samples import check_once, read
 
@@ -96,86 +95,84 @@ def _judge(run: Run, wish: Wish, data: _Data, path: Path) -> None:
 
     check_once(path, HumanEvalKey._fields)
     total = 0
-    check = checker(data.tasks, path, unsafe=wish.unsafe)
+    check = checker(data.tasks, path, unsafe=arguments.unsafe)
     models: set[tuple[tuple[str, object], ...]] = set()
     for row in read(path):
-        check(row)  # what is no sample of these is refused before anything is written
+        check(row)  # refuse a file of other samples before anything is written
         total += wanted(row)
         models.add(tuple((name, row[name]) for name in ("model", "quant", "sha256") if name in row))
     facts: dict[str, object] = dict(models.pop()) if len(models) == 1 else {}
-    with _judging(run, wish, data, path, wanted) as judge:
+    with _judging(run, arguments, data, path, wanted) as judge:
         totals = _judged(run, judge, read(path), total)
-    _tell(run, wish, data, {**facts, **_places(path)}, totals)
+    _report(run, arguments, data, {**facts, **_places(path)}, totals)
 
 
-def _draw(run: Run, settings: Settings, wish: Wish, data: _Data) -> None:
-    """Draw what is missing, and judge it meanwhile, unless it is only to be drawn."""
+def _draw(run: Run, settings: Settings, arguments: HumanEvalArguments, data: _Data) -> None:
+    """Draw the missing samples and, unless only drawing, judge them meanwhile."""
     from cgcli.evals.humaneval import CPU_S, HumanEvalKey, draw
     from cgcli.evals.judging import judging_policy
     from cgcli.evals.samples import Samples, check_once, check_same, read
 
     choice = choose_model(run, settings)
-    plan = _plan(settings, wish, choice)
-    model = identity(run, choice)
-    path = wish.generate or wish.output or default_file(run, "humaneval", choice, model["quant"], data.shard)
-    if not wish.generate:
-        try_sandbox(judging_policy(CPU_S, unsafe=wish.unsafe))
+    plan = _plan(settings, arguments, choice)
+    model = sample_identity(run, choice)
+    path = arguments.generate or arguments.output or default_file(run, "humaneval", choice, model["quant"], data.shard)
+    if not arguments.generate:
+        check_sandbox(judging_policy(CPU_S, unsafe=arguments.unsafe))
 
     def wanted(row: Row) -> bool:
         return row.get("task_id") in data.chosen and plan.includes(row)
 
-    if wish.preset == "paper" and not plan.generation.sampling.top_k:
-        run.output.note("no top-k, as in the paper; Salesforce's published sampler also had a top-k of 50: --top-k 50")
+    if arguments.preset == "paper" and not plan.generation.sampling.top_k:
+        run.output.note("sampling without top-k, as in the paper; Salesforce's published code used --top-k 50")
     facts = {**model, "seed": plan.seed, "n": plan.n, **plan.facts}
     keys: dict[Key, HumanEvalKey] = {key: key for key in plan.keys(list(data.chosen))}
     of_keys = partial(draw, tasks=data.chosen, plan=plan, facts=model)
     drawing: Drawing[HumanEvalKey] = Drawing(settings, choice, model["sha256"], of_keys)
-    with Samples(path, HumanEvalKey._fields) as samples, closing(drawing.rows(run, keys, samples, wish.ray)) as new:
+    with (
+        Samples(path, HumanEvalKey._fields) as samples,
+        closing(drawing.rows(run, keys, samples, arguments.ray)) as new,
+    ):
         check_once(path, HumanEvalKey._fields)
         check_same(path, {"sha256": model["sha256"], **plan.facts})
-        tell_other_seeds(run, path, plan.seed)
-        if wish.generate:
+        report_other_seeds(run, path, plan.seed)
+        if arguments.generate:
             only_draw(run, "humaneval", samples, new, sum(key in samples for key in keys), len(keys))
-            if wish.json:
+            if arguments.json:
                 run.output.json({"benchmark": "humaneval", **facts, "n_samples": len(keys), "samples": str(path)})
             return
-        with _judging(run, wish, data, path, wanted) as judge:
+        with _judging(run, arguments, data, path, wanted) as judge:
             totals = _judged(run, judge, chain(read(path), new), len(keys))
-    _tell(run, wish, data, {**facts, **_places(path)}, totals)
+    _report(run, arguments, data, {**facts, **_places(path)}, totals)
 
 
-def _plan(settings: Settings, wish: Wish, choice: Choice) -> SamplePlan:
+def _plan(settings: Settings, arguments: HumanEvalArguments, choice: Choice) -> SamplePlan:
     """How to draw: by the preset, if one is named, and by the options given beside it."""
-    from cgcli.core.config import nearest
     from cgcli.evals.humaneval import PRESETS, SamplePlan
     from cgcli.program.generation import Generation
     from cgcli.program.truncate import CODEGEN
 
     n = 1
     temperatures: tuple[float, ...] = (settings.temperature,)
-    if wish.preset is not None:
-        if wish.preset not in PRESETS:
-            raise UsageError(
-                f"no preset {wish.preset!r}{nearest(wish.preset, PRESETS)}", hint=f"--preset {', '.join(PRESETS)}"
-            )
-        preset = PRESETS[wish.preset]
+    if arguments.preset is not None:
+        preset = PRESETS[arguments.preset]
         n, temperatures, sampling = preset.n, preset.temperatures, preset.sampling
-        top_p = sampling.top_p if wish.top_p is None else wish.top_p
-        top_k = sampling.top_k if wish.top_k is None else wish.top_k
+        top_p = sampling.top_p if arguments.top_p is None else arguments.top_p
+        top_k = sampling.top_k if arguments.top_k is None else arguments.top_k
         settings = replace(settings, top_p=top_p, top_k=top_k, min_p=sampling.min_p)
-    temperatures = tuple(dict.fromkeys(wish.temperatures or temperatures))
+    temperatures = tuple(dict.fromkeys(arguments.temperatures or temperatures))
     settings = replace(settings, temperature=max(temperatures))
-    return SamplePlan(wish.n or n, temperatures, Generation.of(settings, choice.card, CODEGEN))
+    return SamplePlan(arguments.n or n, temperatures, Generation.of(settings, choice.card, CODEGEN))
 
 
-def _judging(run: Run, wish: Wish, data: _Data, path: Path, wanted: Callable[[Row], bool]) -> Judge:
+def _judging(run: Run, arguments: HumanEvalArguments, data: _Data, path: Path, wanted: Callable[[Row], bool]) -> Judge:
     from cgcli.evals.humaneval import checker
     from cgcli.evals.judging import Judge, worker_count
     from cgcli.sandbox.interpreter import interpreter_facts
 
-    check = checker(data.tasks, path, unsafe=wish.unsafe)
-    facts = interpreter_facts(unsafe=wish.unsafe)
-    return Judge(path, check, workers=wish.workers or worker_count(), wanted=wanted, facts=facts)
+    check = checker(data.tasks, path, unsafe=arguments.unsafe)
+    facts = interpreter_facts(unsafe=arguments.unsafe)
+    return Judge(path, check, workers=arguments.workers or worker_count(), wanted=wanted, facts=facts)
 
 
 def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int) -> Totals:
@@ -197,7 +194,7 @@ def _places(path: Path) -> dict[str, str]:
     return {"samples": str(path), "results": str(results_path(path))}
 
 
-def _tell(run: Run, wish: Wish, data: _Data, facts: Mapping[str, object], totals: Totals) -> None:
+def _report(run: Run, arguments: HumanEvalArguments, data: _Data, facts: Mapping[str, object], totals: Totals) -> None:
     from cgcli.core.machine import processor_name
     from cgcli.core.units import plural
     from cgcli.evals.humaneval import CPU_S
@@ -205,10 +202,10 @@ def _tell(run: Run, wish: Wish, data: _Data, facts: Mapping[str, object], totals
 
     output = run.output
     if not totals.samples:
-        raise UsageError(f"{facts['samples']} has no samples of these tasks")
-    if wish.json:
-        how = {"data_sha256": data.sha256, "cpu_s": CPU_S, "sandbox": not wish.unsafe, "machine": processor_name()}
-        ran = interpreter_facts(unsafe=wish.unsafe)
+        raise UsageError(f"{facts['samples']} has no samples of these tasks", hint="check --limit, --shard and --data")
+    if arguments.json:
+        how = {"data_sha256": data.sha256, "cpu_s": CPU_S, "sandbox": not arguments.unsafe, "machine": processor_name()}
+        ran = interpreter_facts(unsafe=arguments.unsafe)
         output.json({"benchmark": "humaneval", **facts, **data.facts, **how, **ran, **totals.report()})
     else:
         _print_table(run, totals)

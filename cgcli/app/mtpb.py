@@ -1,4 +1,4 @@
-"""What `cgcli eval mtpb` does: model, problems and files together, pass rates and analyses out."""
+"""What `cgcli eval mtpb` does: draw samples, judge them, print pass rates and analyses."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from cgcli.app.evaluation import (
-    Asked,
     Drawing,
+    EvaluationArguments,
+    check_sandbox,
     default_file,
     evaluating,
-    identity,
     judge_rows,
     only_draw,
-    tell_other_seeds,
-    try_sandbox,
+    report_other_seeds,
+    sample_identity,
 )
 from cgcli.app.model import choose_model
 from cgcli.core.errors import NetworkError, UsageError
@@ -28,93 +28,79 @@ if TYPE_CHECKING:
     from cgcli.app.run import Run
     from cgcli.core.config import Settings
     from cgcli.evals.judging import Judge, JudgedSample
-    from cgcli.evals.mtpb import Problem, SampleSpec
+    from cgcli.evals.mtpb import Problem, SampleSpec, Turns
     from cgcli.evals.mtpb_analysis import MTPBResult
-    from cgcli.evals.mtpb_judge import MTPBRules
+    from cgcli.evals.mtpb_judge import MTPBRules, RulesName
     from cgcli.evals.samples import Key, Row, Shard
     from cgcli.hub.catalog import Card
     from cgcli.program.generation import Generation
 
 
 @dataclass(frozen=True)
-class Wish(Asked):
-    """What was asked for beyond the settings."""
+class MTPBArguments(EvaluationArguments):
+    """The command line of `eval mtpb`, without the settings."""
 
-    turns: str = "both"
-    n: int = 1
-    rules: str = "paper"
+    turns: Turns | Literal["both"] = "both"
+    rules: RulesName = "paper"
 
 
-def evaluate(run: Run, settings: Settings, wish: Wish) -> None:
-    """Draw, judge, tell. Raises CgcliError of every kind; what was done before is kept, and the same call goes on."""
-    if wish.turns not in ("multi", "single", "both"):
-        raise UsageError(f"--turns is {wish.turns!r}", hint="--turns multi, single or both")
-    rules = _rules(wish)
-    with evaluating(wish.output, wish.generate, wish.judge, ray=wish.ray):
-        if wish.judge:
-            _judge(run, wish, rules, wish.judge)
+def evaluate_mtpb(run: Run, settings: Settings, arguments: MTPBArguments) -> None:
+    """Draw, judge, report. Raises CgcliError of every kind; what was done is kept, and the same call resumes it."""
+    from cgcli.evals.mtpb_judge import MTPBRules
+
+    rules = MTPBRules(arguments.rules, unsafe=arguments.unsafe)
+    with evaluating(arguments):
+        if arguments.judge:
+            _judge(run, arguments, rules, arguments.judge)
         else:
-            _draw(run, settings, wish, rules)
+            _draw(run, settings, arguments, rules)
 
 
-def _rules(wish: Wish) -> MTPBRules:
-    from cgcli.core.config import nearest
-    from cgcli.evals.mtpb_judge import MTPBRules, RulesName
-
-    names: tuple[RulesName, ...] = get_args(RulesName)
-    for name in names:
-        if wish.rules == name:
-            return MTPBRules(name, unsafe=wish.unsafe)
-    raise UsageError(f"no rules {wish.rules!r}{nearest(wish.rules, names)}", hint="--rules paper or strict")
-
-
-def _shard(wish: Wish) -> Shard | None:
+def _shard(arguments: MTPBArguments) -> Shard | None:
     from cgcli.evals.samples import Shard
 
-    return Shard.parse(wish.shard) if wish.shard else None
+    return Shard.parse(arguments.shard) if arguments.shard else None
 
 
-def _problems(run: Run, wish: Wish) -> list[Problem]:
+def _problems(run: Run, arguments: MTPBArguments) -> list[Problem]:
     from cgcli.evals.fetch import fetch
     from cgcli.evals.mtpb import PUBLISHED, load
 
-    shard = _shard(wish)
-    path = wish.data or fetch(PUBLISHED, run.environment, run.output.progress())
-    problems = load(path)[: wish.limit]
+    shard = _shard(arguments)
+    path = arguments.data or fetch(PUBLISHED, run.environment, run.output.progress())
+    problems = load(path)[: arguments.limit]
     return shard.part(problems) if shard else problems
 
 
-def _judge(run: Run, wish: Wish, rules: MTPBRules, path: Path) -> None:
-    """Judge what is in a file."""
+def _judge(run: Run, arguments: MTPBArguments, rules: MTPBRules, path: Path) -> None:
+    """Judge the samples in a file."""
     from cgcli.evals.mtpb import MTPBKey
     from cgcli.evals.mtpb_judge import checker
     from cgcli.evals.samples import check_once, read
 
     check_once(path, MTPBKey._fields)
-    rows = sum(
-        1 for _ in map(checker(path, rules), read(path))
-    )  # what is no sample is refused before anything is written
+    rows = sum(1 for _ in map(checker(path, rules), read(path)))  # refuse other files before anything is written
     try:
-        problems = _problems(run, wish)
+        problems = _problems(run, arguments)
     except NetworkError as error:
-        run.output.note(f"{error.message}: there are no categories")
+        run.output.note(f"no categories: {error.message}")
         problems = []
-    # Rows of problems that are not in the data are judged, too, but where the data is to be only some of it.
+    # Without --limit and --shard, judge rows of problems that are not in the data as well.
     known = {problem.id for problem in problems}
-    wanted = (lambda row: str(row.get("id")) in known) if wish.limit or wish.shard else (lambda row: True)
-    with _judging(run, wish, rules, path, wanted) as judge:
+    wanted = (lambda row: str(row.get("id")) in known) if arguments.limit or arguments.shard else (lambda row: True)
+    with _judging(run, arguments, rules, path, wanted) as judge:
         results = _judged(run, judge, read(path), rows, problems)
-    _tell(run, wish, rules, {"samples": str(path), "results": str(judge.path)}, problems, results)
+    _report(run, arguments, rules, {"samples": str(path), "results": str(judge.path)}, problems, results)
 
 
-def _draw(run: Run, settings: Settings, wish: Wish, rules: MTPBRules) -> None:
-    """Draw what is missing, and judge it meanwhile, unless it is only to be drawn."""
+def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRules) -> None:
+    """Draw the missing samples and, unless only drawing, judge them meanwhile."""
     from cgcli.evals.mtpb import MTPBKey, draw_rows
     from cgcli.evals.samples import Samples, check_once, check_same, read
 
-    problems = _problems(run, wish)
+    problems = _problems(run, arguments)
     choice = choose_model(run, settings)
-    model = identity(run, choice)
+    model = sample_identity(run, choice)
     generation = _generation(settings, choice.card)
     sampling = generation.sampling
     facts: dict[str, object] = {
@@ -125,29 +111,31 @@ def _draw(run: Run, settings: Settings, wish: Wish, rules: MTPBRules) -> None:
         "min_p": sampling.min_p,
         "seed": sampling.seed,
     }
-    path = wish.generate or wish.output or default_file(run, "mtpb", choice, model["quant"], _shard(wish))
-    if not wish.generate:
-        try_sandbox(rules.policy)
-    asked: dict[Key, SampleSpec] = {spec.key(sampling): spec for spec in _wanted(problems, wish)}
+    path = (
+        arguments.generate or arguments.output or default_file(run, "mtpb", choice, model["quant"], _shard(arguments))
+    )
+    if not arguments.generate:
+        check_sandbox(rules.policy)
+    asked: dict[Key, SampleSpec] = {spec.key(sampling): spec for spec in _wanted(problems, arguments)}
     rows = partial(draw_rows, generation=generation, facts=facts, expected=tuple(asked.values()))
     drawing: Drawing[SampleSpec] = Drawing(settings, choice, model["sha256"], rows)
 
     def wanted(row: Row) -> bool:
         return tuple(row.get(name) for name in MTPBKey._fields) in asked
 
-    with Samples(path, MTPBKey._fields) as samples, closing(drawing.rows(run, asked, samples, wish.ray)) as new:
+    with Samples(path, MTPBKey._fields) as samples, closing(drawing.rows(run, asked, samples, arguments.ray)) as new:
         check_once(path, MTPBKey._fields)
         check_same(path, {name: facts[name] for name in ("sha256", "top_p", "top_k", "min_p")})
-        tell_other_seeds(run, path, sampling.seed)
-        if wish.generate:
+        report_other_seeds(run, path, sampling.seed)
+        if arguments.generate:
             only_draw(run, "mtpb", samples, new, sum(key in samples for key in asked), len(asked))
-            if wish.json:
+            if arguments.json:
                 run.output.json({"benchmark": "mtpb", **facts, "n_samples": len(asked), "samples": str(path)})
             return
-        with _judging(run, wish, rules, path, wanted) as judge:
+        with _judging(run, arguments, rules, path, wanted) as judge:
             results = _judged(run, judge, chain(read(path), new), len(asked), problems)
     places = {"samples": str(path), "results": str(judge.path)}
-    _tell(run, wish, rules, {**facts, "n": wish.n, **places}, problems, results)
+    _report(run, arguments, rules, {**facts, "n": arguments.n or 1, **places}, problems, results)
 
 
 def _generation(settings: Settings, card: Card | None) -> Generation:
@@ -158,25 +146,25 @@ def _generation(settings: Settings, card: Card | None) -> Generation:
     return replace(Generation.of(settings, card, CODEGEN), max_tokens=Generation.max_tokens)
 
 
-def _wanted(problems: Iterable[Problem], wish: Wish) -> Iterator[SampleSpec]:
-    """All samples that are asked for: those that begin alike next to each other."""
+def _wanted(problems: Iterable[Problem], arguments: MTPBArguments) -> Iterator[SampleSpec]:
+    """All samples to draw, those with a common beginning next to each other."""
     from cgcli.evals.mtpb import SampleSpec, Turns
 
     kinds: tuple[Turns, ...] = get_args(Turns)
     for problem in problems:
         for case in problem.cases():
             for kind in kinds:
-                if wish.turns in (kind, "both"):
-                    yield from (SampleSpec(case, kind, index) for index in range(wish.n))
+                if arguments.turns in (kind, "both"):
+                    yield from (SampleSpec(case, kind, index) for index in range(arguments.n or 1))
 
 
-def _judging(run: Run, wish: Wish, rules: MTPBRules, path: Path, wanted: Any) -> Judge:
+def _judging(run: Run, arguments: MTPBArguments, rules: MTPBRules, path: Path, wanted: Any) -> Judge:
     from cgcli.evals.judging import Judge, worker_count
     from cgcli.evals.mtpb_judge import checker
     from cgcli.sandbox.interpreter import interpreter_facts
 
-    check, facts = checker(path, rules), {"rules": rules.name, **interpreter_facts(unsafe=wish.unsafe)}
-    return Judge(path, check, workers=wish.workers or worker_count(), wanted=wanted, facts=facts)
+    check, facts = checker(path, rules), {"rules": rules.name, **interpreter_facts(unsafe=arguments.unsafe)}
+    return Judge(path, check, workers=arguments.workers or worker_count(), wanted=wanted, facts=facts)
 
 
 def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int, problems: Sequence[Problem]) -> list[MTPBResult]:
@@ -196,9 +184,9 @@ def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int, problems: S
     return results
 
 
-def _tell(
+def _report(
     run: Run,
-    wish: Wish,
+    arguments: MTPBArguments,
     rules: MTPBRules,
     facts: Mapping[str, object],
     problems: Sequence[Problem],
@@ -213,13 +201,20 @@ def _tell(
 
     output = run.output
     if not results:
-        raise UsageError(f"{facts['samples']} has no samples of these problems")
+        raise UsageError(
+            f"{facts['samples']} has no samples of these problems", hint="check --limit, --shard and --data"
+        )
     found = analyze(results)
     odd = oddities(result.problem for result in results)
-    if wish.json:
-        how = {"rules": rules.name, "cpu_s": rules.seconds, "sandbox": not wish.unsafe, "machine": processor_name()}
-        ran = interpreter_facts(unsafe=wish.unsafe)
-        part = {"shard": str(_shard(wish))} if wish.shard else {}
+    if arguments.json:
+        how = {
+            "rules": rules.name,
+            "cpu_s": rules.seconds,
+            "sandbox": not arguments.unsafe,
+            "machine": processor_name(),
+        }
+        ran = interpreter_facts(unsafe=arguments.unsafe)
+        part = {"shard": str(_shard(arguments))} if arguments.shard else {}
         output.json({"benchmark": "mtpb", **facts, **part, **how, **ran, **json_safe(found), "oddities": odd})
     else:
         _print_table(run, found["turns"])
@@ -235,7 +230,7 @@ _GROUPS = {"by_category": "", "by_number_of_turns": " turns", "by_difficulty": "
 
 
 def _print_table(run: Run, kinds: Mapping[str, Mapping[str, Any]]) -> None:
-    """A row a group, a column for each way of turns."""
+    """One row per group; one column each for multi-turn and single-turn."""
     from cgcli.evals.report.parts import share
 
     rows = [("all", *(share(found["pass@1"], found["interval"]) for found in kinds.values()))]

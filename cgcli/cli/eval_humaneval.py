@@ -1,12 +1,13 @@
-"""`cgcli eval humaneval`. Only words are turned into values here; `evaluate_humaneval` does the work."""
+"""`cgcli eval humaneval`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Literal
 
 import typer
 
-from cgcli.cli.command import run_of, settings_of
+from cgcli.cli.command import arguments_of, run_of, settings_of
 from cgcli.cli.options import (
     SAMPLING_PANEL,
     DataOption,
@@ -31,38 +32,33 @@ from cgcli.cli.options import (
     WorkersOption,
 )
 
+_sampling = partial(typer.Option, rich_help_panel=SAMPLING_PANEL)
+
 
 def humaneval(
     ctx: typer.Context,
     preset: Annotated[
-        str | None,
-        typer.Option(
+        Literal["paper", "greedy"] | None,
+        _sampling(
             "--preset",
             metavar="paper|greedy",
-            help="paper: 200 samples at each of 0.2, 0.6, 0.8; greedy: one.",
-            rich_help_panel=SAMPLING_PANEL,
+            help="paper: 200 samples each at temperature 0.2, 0.6 and 0.8; greedy: one at 0.",
         ),
     ] = None,
     n: Annotated[
         int | None,
-        typer.Option(
-            "-n",
-            "--samples",
-            metavar="N",
-            min=1,
-            help="Samples of each task; may be raised later. Default 1.",
-            rich_help_panel=SAMPLING_PANEL,
+        _sampling(
+            "-n", "--samples", metavar="N", min=1, help="Samples per task (default: 1). Raise it later to add more."
         ),
     ] = None,
     temperatures: Annotated[
         list[float] | None,
-        typer.Option(
+        _sampling(
             "-t",
             "--temperature",
             metavar="T",
             min=0,
-            help="Repeatable: the best for each k counts. 0 is greedy; default 0.2.",
-            rich_help_panel=SAMPLING_PANEL,
+            help="Sampling temperature; 0 is greedy (default: 0.2). Repeatable: reports the best one for each k.",
         ),
     ] = None,
     top_p: TopPOption = None,
@@ -84,38 +80,20 @@ def humaneval(
     ray: RayOption = None,
     workers: WorkersOption = None,
     unsafe: UnsafeOption = False,
-    as_json: JsonOption = False,
+    json: JsonOption = False,
 ) -> None:
-    """Let a model complete HumanEval's 164 functions, and run what it wrote.
+    """Measure pass@k on HumanEval: complete its 164 functions and run the results in the sandbox.
 
-    Samples and verdicts are kept as they come: the same command goes on after Ctrl-C, and with a larger -n.
+    Samples and verdicts are stored as they arrive. Run the same command again to resume, or with a larger -n to add
+    samples.
 
-    --preset paper samples as the paper says, without top-k. Salesforce's published sampler had one of 50 all
-    the same, transformers' default: add --top-k 50 to sample like it.
+    --preset paper samples as the paper describes, without top-k. Salesforce's published code inherited top-k 50 from
+    transformers; add --top-k 50 to match it.
 
     [dim]cgcli eval humaneval -n 5 --json
     cgcli eval humaneval --preset paper -m codegen-350m-mono
     cgcli eval humaneval --judge samples.jsonl[/dim]
     """
-    from cgcli.app.humaneval import Wish, evaluate
+    from cgcli.app.humaneval import HumanEvalArguments, evaluate_humaneval
 
-    run = run_of(ctx)
-    settings = settings_of(ctx)
-    wish = Wish(
-        preset=preset,
-        n=n,
-        temperatures=tuple(temperatures or ()),
-        top_p=top_p,
-        top_k=top_k,
-        output=output,
-        generate=generate,
-        judge=judge,
-        data=data,
-        limit=limit,
-        shard=shard,
-        ray=ray,
-        workers=workers,
-        unsafe=unsafe,
-        json=as_json,
-    )
-    evaluate(run, settings, wish)
+    evaluate_humaneval(run_of(ctx), settings_of(ctx), arguments_of(ctx, HumanEvalArguments))

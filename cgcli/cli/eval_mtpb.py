@@ -1,15 +1,13 @@
-"""`cgcli eval mtpb`: draw samples in several turns and in one, judge them in the sandbox, tell the pass rates.
-
-Here only words are read.
-"""
+"""`cgcli eval mtpb`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Literal
 
 import typer
 
-from cgcli.cli.command import run_of, settings_of
+from cgcli.cli.command import arguments_of, run_of, settings_of
 from cgcli.cli.options import (
     SAMPLING_PANEL,
     DataOption,
@@ -34,27 +32,27 @@ from cgcli.cli.options import (
     WorkersOption,
 )
 
+_sampling = partial(typer.Option, rich_help_panel=SAMPLING_PANEL)
+
 
 def mtpb(
     ctx: typer.Context,
     turns: Annotated[
-        str,
-        typer.Option(
+        Literal["multi", "single", "both"],
+        _sampling(
             "--turns",
             metavar="multi|single|both",
-            help="A completion after each prompt, or one after all of them.",
-            rich_help_panel=SAMPLING_PANEL,
+            help="Complete after every prompt, once after all prompts, or measure both.",
         ),
     ] = "both",
     n: Annotated[
         int | None,
-        typer.Option(
+        _sampling(
             "-n",
             "--samples",
             metavar="N",
             min=1,
-            help="Samples of each input; may be raised later. Default 1; the paper has 40.",
-            rich_help_panel=SAMPLING_PANEL,
+            help="Samples per input (default: 1; the paper used 40). Raise it later to add more.",
         ),
     ] = None,
     temperature: TemperatureOption = None,
@@ -72,11 +70,11 @@ def mtpb(
     judge: JudgeOption = None,
     data: DataOption = None,
     rules: Annotated[
-        str,
+        Literal["paper", "strict"],
         typer.Option(
             "--rules",
             metavar="paper|strict",
-            help="strict: a program that fails after its last print fails, and no type is cast to another.",
+            help="strict: the program must also run to its end, and values of another type are wrong.",
         ),
     ] = "paper",
     limit: LimitOption = None,
@@ -84,34 +82,17 @@ def mtpb(
     ray: RayOption = None,
     workers: WorkersOption = None,
     unsafe: UnsafeOption = False,
-    as_json: JsonOption = False,
+    json: JsonOption = False,
 ) -> None:
-    """Let a model write the programs of the Multi-Turn Programming Benchmark, and run them.
+    """Measure the pass rate on the Multi-Turn Programming Benchmark.
 
-    115 problems, each given as several prompts and tried with five inputs. Samples and verdicts are kept as they come:
-    the same command goes on after Ctrl-C, and with a larger -n.
+    115 problems, each a sequence of prompts with five inputs. Samples and verdicts are stored as they arrive. Run the
+    same command again to resume, or with a larger -n to add samples.
 
     [dim]cgcli eval mtpb --json
     cgcli eval mtpb --turns multi -n 40 -m codegen-350m-mono
     cgcli eval mtpb --judge samples.jsonl --rules strict[/dim]
     """
-    from cgcli.app.mtpb import Wish, evaluate
+    from cgcli.app.mtpb import MTPBArguments, evaluate_mtpb
 
-    run = run_of(ctx)
-    settings = settings_of(ctx)
-    wish = Wish(
-        turns=turns,
-        n=n or 1,
-        rules=rules,
-        output=output,
-        generate=generate,
-        judge=judge,
-        data=data,
-        limit=limit,
-        shard=shard,
-        ray=ray,
-        workers=workers,
-        unsafe=unsafe,
-        json=as_json,
-    )
-    evaluate(run, settings, wish)
+    evaluate_mtpb(run_of(ctx), settings_of(ctx), arguments_of(ctx, MTPBArguments))

@@ -111,7 +111,7 @@ def test_ctrl_c_ends_it_in_a_line_and_what_was_done_is_kept(here: Path, tiny_mod
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (130, b"")
-    assert err.decode().splitlines()[-1] == "cgcli: interrupted; the same command goes on where it was"
+    assert err.decode().splitlines()[-1] == "cgcli: interrupted; run the same command again to resume"
     assert b"Traceback" not in err and path.read_bytes().endswith(b"}\n")
 
 
@@ -172,13 +172,13 @@ def test_presets_and_what_overrides_them(here: Path, tiny_model: Path) -> None:
     ("words", "message"),
     [
         (["--judge", "none.jsonl"], "none.jsonl does not exist"),
-        (["--judge", "a", "--generate", "b"], "--output, --generate and --judge name one file each"),
-        (["--preset", "papr"], "no preset 'papr', did you mean paper?"),
+        (["--judge", "a", "--generate", "b"], "--output, --generate and --judge cannot be used together"),
+        (["--preset", "papr"], "'papr' is not paper or greedy"),
         (["-t", "nan"], "temperature must be 0 or more, but is nan"),
         (["-n", "0"], "'0' is less than 1"),
         (["--data", "none"], "none does not exist"),
         (["--shard", "0/3"], "invalid value '0/3' for --shard; use 1/3, 2/3 and 3/3 for three shards"),
-        (["--judge", "empty.jsonl", "--ray", "auto"], "--ray is for drawing samples, and --judge draws none"),
+        (["--judge", "empty.jsonl", "--ray", "auto"], "--judge draws no samples, so --ray has no effect"),
         (["--judge", "empty.jsonl"], "empty.jsonl has no samples of these tasks"),
     ],
 )
@@ -215,7 +215,7 @@ def test_samples_of_another_seed_stay_and_are_told(here: Path, tiny_model: Path)
     first = drawn(tiny_model, "-o", "s.jsonl", "--seed", "1")
     assert "also holds" not in first.err
     second = drawn(tiny_model, "-o", "s.jsonl", "--seed", "2")
-    assert "s.jsonl also holds 2 samples of seed 1, which stay and do not count here" in second.err
+    assert "s.jsonl also holds 2 samples of seed 1; they are kept but not counted" in second.err
     assert "2 of 2 tasks, 2 samples" in second.err and len((here / "s.jsonl").read_text().splitlines()) == 4
 
 

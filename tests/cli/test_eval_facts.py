@@ -80,6 +80,6 @@ def test_top_k_is_an_option_of_both(tiny_model: Path) -> None:
 def test_the_papers_preset_says_what_salesforces_sampler_did_besides(tiny_model: Path) -> None:
     preset = ("-m", str(tiny_model), "--preset", "paper", "-n", "1", "-t", "0.2", "--limit", "1", "--max-tokens", "4")
     ran = humaneval(*preset, "-o", "a.jsonl")
-    assert "top-k of 50: --top-k 50\n" in ran.err and {row["top_k"] for row in rows("a.jsonl")} == {0}
+    assert "published code used --top-k 50\n" in ran.err and {row["top_k"] for row in rows("a.jsonl")} == {0}
     ran = humaneval(*preset, "-o", "b.jsonl", "--top-k", "50")
     assert "top-k" not in ran.err and {row["top_k"] for row in rows("b.jsonl")} == {50}

@@ -129,11 +129,11 @@ def test_a_table_for_a_person(tmp_path: Path, data: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "line"),
     [
-        (("--turns", "many"), 2, "--turns is 'many'; --turns multi, single or both"),
+        (("--turns", "many"), 2, "'--turns': 'many' is not multi, single or both"),
         (("--shard", "4/3"), 2, "invalid value '4/3' for --shard; use 1/3, 2/3 and 3/3 for three shards"),
-        (("--rules", "papre"), 2, "no rules 'papre', did you mean 'paper'?"),
+        (("--rules", "papre"), 2, "'papre' is not paper or strict"),
         (("--judge", "nothing.jsonl"), 2, "nothing.jsonl does not exist"),
-        (("--judge", "a", "--generate", "b"), 2, "--output, --generate and --judge name one file each"),
+        (("--judge", "a", "--generate", "b"), 2, "--output, --generate and --judge cannot be used together"),
         (("--data", "nothing.jsonl"), 2, "nothing.jsonl does not exist"),
     ],
 )

@@ -33,7 +33,6 @@ COMMANDS = {
     "eval",
     "eval_humaneval",
     "eval_mtpb",
-    "eval_report",
     "gen",
     "models",
     "pull",

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from cgcli.app.generate import GenArguments
+from cgcli.app.humaneval import HumanEvalArguments
+from cgcli.app.mtpb import MTPBArguments
 from cgcli.app.run import given_settings
-from cgcli.cli import gen
+from cgcli.cli import eval_humaneval, eval_mtpb, gen
 from cgcli.core.config import Settings
 from tests.support.cli import run
 
@@ -19,6 +21,9 @@ CHOICES = [
     (("gen", "x"), "--pick", ("probable", "run")),
     (("gen", "x"), "--fold", ("on", "off")),
     (("repl",), "--fold", ("on", "off")),
+    (("eval", "humaneval"), "--preset", ("paper", "greedy")),
+    (("eval", "mtpb"), "--turns", ("multi", "single", "both")),
+    (("eval", "mtpb"), "--rules", ("paper", "strict")),
 ]
 
 
@@ -29,7 +34,10 @@ def test_a_choice_is_checked_and_the_error_names_the_others(
     ran = run(*command, option, "nothing")
     assert ran.status == 2 and ran.out == b""
     *some, last = choices
-    assert f"'{option}': 'nothing' is not {', '.join(some)} or {last}; type: cgcli {command[0]} --help" in ran.err
+    assert (
+        f"'{option}': 'nothing' is not {', '.join(some)} or {last}; type: cgcli {' '.join(command).removesuffix(' x')} --help"
+        in ran.err
+    )
 
 
 @pytest.mark.parametrize(("command", "option", "choices"), CHOICES)
@@ -44,7 +52,14 @@ def test_a_language_is_completed() -> None:
     assert ran.out.decode().split() == ["java", "javascript"]
 
 
-@pytest.mark.parametrize(("command", "kind"), [(gen.gen, GenArguments)])
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        (gen.gen, GenArguments),
+        (eval_humaneval.humaneval, HumanEvalArguments),
+        (eval_mtpb.mtpb, MTPBArguments),
+    ],
+)
 def test_every_argument_is_a_parameter_of_the_command(command: Callable[..., Any], kind: Any) -> None:
     parameters = inspect.signature(command).parameters
     fields = {field.name for field in dataclasses.fields(kind)}

@@ -192,7 +192,7 @@ def test_nothing_is_lost_after_ctrl_c_and_a_killed_machine(cluster: Any, tmp_pat
     first.send_signal(signal.SIGINT)
     out, err = first.communicate(timeout=240)
     assert (first.returncode, out) == (130, ""), err
-    assert err.splitlines()[-1] == "cgcli: interrupted; the same command goes on where it was"
+    assert err.splitlines()[-1] == "cgcli: interrupted; run the same command again to resume"
     there = path.read_bytes()
     assert 50 <= there.count(b"\n") < 800 and there.endswith(b"}\n")
     running = begun(there.count(b"\n") + 100)
