@@ -34,10 +34,8 @@ def test_a_choice_is_checked_and_the_error_names_the_others(
     ran = run(*command, option, "nothing")
     assert ran.status == 2 and ran.out == b""
     *some, last = choices
-    assert (
-        f"'{option}': 'nothing' is not {', '.join(some)} or {last}; type: cgcli {' '.join(command).removesuffix(' x')} --help"
-        in ran.err
-    )
+    message = f"'{option}': 'nothing' is not {', '.join(some)} or {last}"
+    assert f"{message}; type: cgcli {' '.join(command).removesuffix(' x')} --help" in ran.err
 
 
 @pytest.mark.parametrize(("command", "option", "choices"), CHOICES)
