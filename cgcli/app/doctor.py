@@ -108,21 +108,22 @@ def _machine() -> Iterator[Finding]:
 
 
 def _sandbox() -> Iterator[Finding]:
-    from cgcli.sandbox.groups import unbound
+    from cgcli.sandbox.groups import uncounted
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.run import run
 
     try:
         verdict = run(b"", policy=Policy())
     except CgcliError as error:
-        yield Finding("sandbox", error.message, error.hint or "programs run only with --unsafe")
+        yield Finding("sandbox", error.message, error.hint or "run programs without a sandbox: --unsafe")
         return
     if verdict.passed:
         yield Finding("sandbox", f"bubblewrap, an empty program took {1000 * verdict.seconds:.0f} ms")
-        what = unbound()
-        yield Finding("sandbox limits", f"no control group, so not counted: {what}" if what else "in a control group")
+        gaps = uncounted()
+        limits = f"no control group, so the limits do not count {gaps}" if gaps else "enforced by a control group"
+        yield Finding("sandbox limits", limits)
     else:
-        yield Finding("sandbox", f"an empty program: {verdict}", "report it, it is a bug of cgcli", broken=True)
+        yield Finding("sandbox", f"an empty program failed: {verdict}", "report this bug of cgcli", broken=True)
 
 
 def _configuration(environment: Environment) -> Iterator[Finding]:

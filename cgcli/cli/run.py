@@ -1,4 +1,4 @@
-"""`cgcli run`: a program in the sandbox, its output as it comes, and the verdict."""
+"""`cgcli run`: runs a program in the sandbox, relays its output and reports the verdict."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ if TYPE_CHECKING:
     from cgcli.sandbox.watch import Stream
     from cgcli.terminal.output import Output
 
-_WALL = 5
-"""Seconds on the clock for each of processor time."""
+_WALL = 5  # wall-clock seconds allowed per second of processor time
 
 
 def run(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python program; - is stdin.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Python program; - reads it from stdin.")],
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARGS]", help="Its arguments, options among them.")
+        list[str] | None, typer.Argument(metavar="[ARGS]", help="Arguments for the program, including options.")
     ] = None,
     read: Annotated[
-        list[Path] | None, typer.Option("--read", metavar="PATH", help="Let it read a file or a folder (repeatable).")
+        list[Path] | None, typer.Option("--read", metavar="PATH", help="Let it read a file or folder; repeatable.")
     ] = None,
     write: Annotated[
         list[Path] | None,
-        typer.Option("--write", metavar="PATH", help="Let it change a file or a folder (repeatable)."),
+        typer.Option("--write", metavar="PATH", help="Let it change a file or folder; repeatable."),
     ] = None,
     allow_net: Annotated[bool, typer.Option("--allow-net", help="Let it use the network.")] = False,
     time: Annotated[
         float | None,
         typer.Option(
-            "--time", metavar="SECONDS", show_default="20", help="Processor time; on the clock five times that."
+            "--time",
+            metavar="SECONDS",
+            show_default="20",
+            help="Processor time limit; elapsed time may be five times that.",
         ),
     ] = None,
     memory: Annotated[
-        int | None, typer.Option("--memory", metavar="MB", min=64, show_default="2147", help="Memory.")
+        int | None, typer.Option("--memory", metavar="MB", min=64, show_default="2147", help="Memory limit.")
     ] = None,
-    unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="Run it on this machine as it is, without a sandbox.")
-    ] = False,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="Run it without a sandbox.")] = False,
 ) -> None:
-    """Run a program in a sandbox: no network, none of your files, limits on time and memory.
+    """Run a program in a sandbox: no network, no access to your files, limits on time and memory.
 
-    Options stand before FILE; what follows it is the program's. A relative PATH keeps its place beside the program.
-    It may print 16 MB.
+    Put options before FILE; everything after FILE goes to the program. The program sees a relative PATH under the same
+    relative name. Output is limited to 16 MB.
 
     [dim]cgcli run prog.py
     cgcli run --read data.csv prog.py data.csv[/dim]
@@ -68,10 +68,10 @@ def run(
     for path in (*(read or ()), *(write or ())):
         check(path)
         if not path.exists():
-            raise UsageError(f"there is no {path}", hint="--read and --write open what is there")
+            raise UsageError(f"no such file or folder: {path}", hint="give --read and --write an existing file or folder")
     cpu_s = Policy.cpu_s if time is None else time
     if not cpu_s > 0:
-        raise UsageError(f"--time is {cpu_s:g}: a program needs more", hint="--time SECONDS")
+        raise UsageError(f"--time must be positive, not {cpu_s:g}", hint="--time SECONDS")
     policy = Policy(
         unsafe=unsafe,
         cpu_s=cpu_s,
@@ -98,21 +98,21 @@ def run(
             listener=_Shown(output),
         )
     except KeyboardInterrupt:
-        raise Interrupted from None  # Typer would say nothing
+        raise Interrupted from None  # Typer would exit without a message
     finally:
         for link, target in sorted(links_out(policy.write, policy.read).items() - before.items()):
-            output.note(f"{visible(link)} is a link that leads out of what was opened, to {visible(target)}")
+            output.note(f"{visible(link)} links to {visible(target)}, outside the opened folders")
     output.detail(f"{verdict}, {verdict.seconds:.2f} s, {verdict.cpu_s:.2f} s of processor time")
-    left_early = verdict.outcome == "exit" and verdict.status == 0  # its own choice, and no failure
+    left_early = verdict.outcome == "exit" and verdict.status == 0  # not a failure here
     if not (verdict.passed or left_early):
         hint = sandbox_hint(verdict, policy, [risk.what for risk in found])
         raise ProgramFailed(f"{name}: {verdict}", hint=hint)
     if not (unsafe or write) and any(risk.what.startswith("writes files") for risk in found):
-        output.note("what it wrote went with the sandbox; --write PATH lets it change a file or a folder of yours")
+        output.note("files that the program wrote were deleted with the sandbox; keep them with --write PATH")
 
 
 class _Shown:
-    """Hands on what the program writes; to a terminal with control characters spelt out."""
+    """Relays the program's output, with control characters escaped on a terminal."""
 
     def __init__(self, output: Output) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")

@@ -58,15 +58,16 @@ def in_sandbox(
     """The program as `name` in its home. Raises SandboxError where there is no bubblewrap or no libseccomp, UsageError
     where `policy` opens what no sandbox can have."""
     if sys.platform != "linux":
-        raise SandboxError(f"no sandbox on {sys.platform}, only on Linux", hint="--unsafe runs it all the same")
+        raise SandboxError(f"the sandbox needs Linux, not {sys.platform}", hint="run without a sandbox: --unsafe")
     if not users.becomes_another() and _kernel() < _KERNEL:
         # Before, a limit of processes counted all that the user runs.
         raise SandboxError(
-            f"no sandbox on Linux {os.uname().release}, only from 5.14 on", hint="a newer kernel, or root"
+            f"the sandbox needs Linux 5.14 or later, not {os.uname().release}",
+            hint="upgrade the kernel, or run as root",
         )
     bwrap = shutil.which("bwrap", path=_WHERE)
     if bwrap is None:
-        raise SandboxError("no sandbox: bubblewrap is not installed", hint="apt-get install bubblewrap")
+        raise SandboxError("bubblewrap is not installed, so there is no sandbox", hint="apt-get install bubblewrap")
     for opening in (*policy.read, *policy.write):
         opened.check(opening)
     interpreter = Interpreter.own()

@@ -73,14 +73,15 @@ def control_group(memory_bytes: int, processes: int) -> Iterator[Group | None]:
         yield group if group.folders else None
 
 
-def unbound() -> str:
-    """What the limits of a sandbox do not count on this machine; "" where a control group counts it, too."""
+def uncounted() -> str:
+    """What the limits of a sandbox do not count on this machine; "" if a control group counts everything."""
     with control_group(2**30, 1) as group:
         if group:
             return ""
-    what = "what is left of shared mappings unmapped in part, and the kernel's tables (locks, page tables)"
-    own_root = os.geteuid() == 0 and not becomes_another()
-    return what + ", and the number of processes, if this user is the machine's root" * own_root
+    gaps = ["the rest of partly unmapped shared mappings", "the kernel's tables (locks, page tables)"]
+    if os.geteuid() == 0 and not becomes_another():
+        gaps.append("processes, if this user is root on the host")
+    return "; ".join(gaps)
 
 
 @cache

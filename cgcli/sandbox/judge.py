@@ -81,14 +81,14 @@ def _judged(course: Course, told: _Told, policy: Policy, checks: Sequence[str]) 
         return _exception(*told.error, policy=policy)
     if reached_end(course, told):
         return _checked(told, checks)
-    early = "it ended before the checks, " if checks and not told.end else ""
+    early = "ended before the checks, " if checks and not told.end else ""
     number = -course.status if course.status < 0 else course.status - _SHELL_SIGNAL
     if number == signal.SIGSYS and not policy.unsafe:
-        return "denied", "a system call of another kind of processor"
+        return "denied", "system call of another architecture"
     if number in set(signal.Signals):
         return "crash", early + signal.Signals(number).name
     if course.status == 0 and not early:
-        early = "it ended before its last line, "
+        early = "ended before its last line, "
     return "exit", f"{early}status {course.status}"
 
 
@@ -105,8 +105,8 @@ def _checked(told: _Told, checks: Sequence[str]) -> tuple[Outcome, str]:
     check, why = failed[0]
     if why is None:
         why = "it ended the program"
-    held = f"{len(checks) - len(failed)} of {len(checks)} checks held: " if len(checks) > 1 else ""
-    return "check", f"{held}{_clipped(f'check {check} fails')}{'' if why == 'not true' else f': {_clipped(why)}'}"
+    passed = f"{len(checks) - len(failed)} of {len(checks)} checks passed; " if len(checks) > 1 else ""
+    return "check", f"{passed}{_clipped(f'check {check} failed')}{'' if why == 'not true' else f': {_clipped(why)}'}"
 
 
 def _clipped(text: str) -> str:

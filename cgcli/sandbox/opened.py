@@ -29,19 +29,19 @@ def check(path: Path) -> None:
     with suppress(OSError):  # what is not there is for others to say
         whole = whole or path.samefile("/")
     if whole:
-        raise _refusal(path, "is the whole machine")
+        raise _refusal(path, "it is the whole file system")
     for place in (*_MACHINE, *_kernel_mounts()):
         if real.is_relative_to(place) and not (place == Path("/dev") and _SHARED_MEMORY in real.parents):
-            raise _refusal(path, f"belongs to the machine's {place}")
+            raise _refusal(path, f"it is in {place}")
         if place.is_relative_to(real):
-            raise _refusal(path, f"holds the machine's {place}")
+            raise _refusal(path, f"it contains {place}")
 
 
 def _refusal(path: Path, why: str) -> UsageError:
     real = _real(path)
     shown = visible(str(path) if path == real else f"{path} ({real})")
-    hint = "--read and --write take files and folders of yours"
-    return UsageError(f"{shown} cannot be opened to a program: it {why}", hint=hint)
+    hint = "give --read and --write files and folders of your own"
+    return UsageError(f"cannot open {shown} to a program: {why}", hint=hint)
 
 
 def _real(path: Path) -> Path:

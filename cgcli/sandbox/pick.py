@@ -59,11 +59,11 @@ def ordered(ranks: Sequence[Rank], verdicts: Sequence[Verdict]) -> list[Tried]:
 def summary(tried: Sequence[Tried], checks: Sequence[str] = ()) -> str:
     """For a person: how many ran, or pass the checks, and how many print what the first one prints."""
     passed = [one for one in tried if one.verdict.passed]
-    counted = f"{len(passed)} of {len(tried)}" + (" candidates pass the checks" if checks else " ran")
+    counted = f"{len(passed)} of {len(tried)}" + (" candidates passed the checks" if checks else " ran")
     if passed and not checks and all(one.verdict.silent for one in passed):
-        return f"{counted}, none printed anything: nothing was tested"
+        return f"{counted}; none printed anything, so nothing was tested"
     votes = tried[0].rank.votes
-    return f"{counted}, {votes} print the same" if votes > 1 else counted
+    return f"{counted}; {votes} printed the same output" if votes > 1 else counted
 
 
 def check_expressions(checks: Sequence[str]) -> None:
@@ -72,4 +72,4 @@ def check_expressions(checks: Sequence[str]) -> None:
         try:
             compile(check, "--check", "eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise UsageError(f"--check {check!r} is no expression of Python", hint="--check 'f(2) == 4'") from error
+            raise UsageError(f"--check {check!r} is not a Python expression", hint="--check 'f(2) == 4'") from error

@@ -24,10 +24,10 @@ _CALLS = {
         socket socketserver urllib.request http.client http.server ftplib smtplib poplib imaplib telnetlib xmlrpc
         asyncio.open_connection asyncio.start_server requests httpx aiohttp urllib3 paramiko
     """,
-    "runs code made while it runs": """
+    "runs generated code": """
         eval exec compile __import__ importlib.import_module runpy pickle.load pickle.loads marshal.loads
     """,
-    "calls machine code": "ctypes cffi",
+    "calls native code": "ctypes cffi",
     "changes permissions, users or processes": "os.chmod os.chown os.setuid os.setgid os.kill os.killpg",
 }
 """What a call does -> functions, and modules all of whose functions do."""

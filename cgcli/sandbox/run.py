@@ -43,10 +43,10 @@ def run(
     with prepared(source, name, arguments, policy, checks) as start:
         course = watch(start, policy, stdin=stdin, interrupted=interrupted, listener=listener)
     if not course.began and course.stopped != "interrupted":
-        late = f" in {course.seconds:.1f} s" if course.stopped else ""
+        late = f" within {course.seconds:.1f} s" if course.stopped else ""
         said = visible(" ".join(bytes(course.said["stderr"]).decode("utf-8", "replace").split()[-40:]))
-        hint = "bubblewrap needs user namespaces, which some systems forbid; --unsafe needs no sandbox"
+        hint = "enable unprivileged user namespaces, which bubblewrap needs, or run without a sandbox: --unsafe"
         if late:
-            hint = "again, when the machine is less busy"
+            hint = "the machine is busy; try again later"
         raise SandboxError(f"{start.command[0]} did not start the program{late}: {said}".removesuffix(": "), hint=hint)
     return judge(course, policy, checks)

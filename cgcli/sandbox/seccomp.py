@@ -58,8 +58,8 @@ def program(network: bool, unix_sockets: bool) -> bytes:
     try:
         import pyseccomp as libseccomp  # type: ignore[import-untyped]
     except (ImportError, RuntimeError) as error:
-        hint = "apt-get install libseccomp2, and pip install pyseccomp"
-        raise SandboxError(f"no sandbox without libseccomp: {error}", hint=hint) from error
+        hint = "apt-get install libseccomp2 && pip install pyseccomp"
+        raise SandboxError(f"cannot load libseccomp, which the sandbox needs: {error}", hint=hint) from error
     refuse = libseccomp.ERRNO(errno.EPERM)
     calls = libseccomp.SyscallFilter(libseccomp.ALLOW)
     calls.set_attr(libseccomp.Attr.ACT_BADARCH, libseccomp.KILL_PROCESS)  # 32-bit calls have other numbers

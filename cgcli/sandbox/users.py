@@ -46,7 +46,7 @@ def claimed() -> Iterator[int]:
                 continue
             yield number
             return
-    raise SandboxError(f"all {len(USERS)} users for sandboxes are taken", hint="again, when other programs have ended")
+    raise SandboxError(f"all {len(USERS)} user IDs for sandboxes are in use", hint="try again later")
 
 
 def _has_all(mapping: str) -> bool:

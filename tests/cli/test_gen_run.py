@@ -44,21 +44,21 @@ def test_a_check_picks_the_candidate_that_holds(model: tuple[str, ...]) -> None:
     assert done.status == (0 if holds else 8)
     assert facts["run"]["outcome"] == ("passed" if holds else "check")
     assert holds, "another seed for this test: no candidate was right"
-    said = re.search(r"(\d) of 6 candidates pass the checks", done.err)
+    said = re.search(r"(\d) of 6 candidates passed the checks", done.err)
     failed = sum(int(count) for count in re.findall(r"^(\d) failed\b", done.err, re.MULTILINE))
     assert said and 0 < int(said[1]) == 6 - failed < 6
 
 
 def test_where_no_candidate_holds_it_is_said_why_and_what_else_to_try(tiny_model: Path) -> None:
     done = cgcli("gen", "x", "-n", "3", "--check", "1 == 2", "--seed", "1", "--unsafe", "-m", str(tiny_model))
-    assert done.status == 8 and "0 of 3 candidates pass the checks\n" in done.err
+    assert done.status == 8 and "0 of 3 candidates passed the checks\n" in done.err
     assert done.err.splitlines()[-1].endswith("; try another --seed, more than 3 candidates (-n), or another prompt")
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--check", "f(2) = 4"), "is no expression"),
+        (("--check", "f(2) = 4"), "is not a Python expression"),
         (("--run", "--lang", "go"), "cannot run a go program, only Python"),
         (("--pick", "dice"), "--pick"),
     ],

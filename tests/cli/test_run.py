@@ -45,20 +45,21 @@ def test_a_program_that_fails_ends_in_8_with_its_verdict_in_a_line(tmp_path: Pat
 @pytest.mark.parametrize(
     ("source", "options", "line"),
     [
-        ("import time; time.sleep(9)", ("--time", "0.3"), "wall time: more than 1.5 s; more with --time SECONDS"),
-        ("x = bytes(10**9)", ("--memory", "200"), "memory: MemoryError, line 1; more with --memory MB"),
+        ("import time; time.sleep(9)", ("--time", "0.3"), "wall time: more than 1.5 s; raise the limit with --time "
+         "SECONDS"),
+        ("x = bytes(10**9)", ("--memory", "200"), "memory: MemoryError, line 1; raise the limit with --memory MB"),
         ("import sys; sys.exit(4)", (), "exit: status 4"),
         ("open('/usr/x', 'w')", (), "denied: OSError: [Errno 30] Read-only file system: '/usr/x', line 1; open what it "
          "needs with --read PATH or --write PATH"),
         ("import socket; socket.socket()", (), "denied: PermissionError: [Errno 1] Operation not permitted, line 1; "
-         "the sandbox has no network; open it with --allow-net"),
+         "the sandbox has no network; allow it with --allow-net"),
         ("import urllib.request as u; u.urlopen('http://a.example')", (), "urllib.error.URLError: <urlopen error "
-         "[Errno -3] Temporary failure in name resolution>, line 1; the sandbox has no network; open "
+         "[Errno -3] Temporary failure in name resolution>, line 1; the sandbox has no network; allow "
          "it with --allow-net"),
         ("import urllib.request as u; u.urlopen('http://10.0.0.1')", (), "urllib.error.URLError: <urlopen error "
-         "[Errno 1] Operation not permitted>, line 1; the sandbox has no network; open it with --allow-net"),
-        ("import nothing_such", (), "ModuleNotFoundError: No module named 'nothing_such', line 1; the sandbox has the "
-         "standard library, numpy and pandas"),
+         "[Errno 1] Operation not permitted>, line 1; the sandbox has no network; allow it with --allow-net"),
+        ("import nothing_such", (), "ModuleNotFoundError: No module named 'nothing_such', line 1; programs in the "
+         "sandbox can import the standard library, numpy and pandas"),
     ],
 )  # fmt: skip
 def test_every_failure_names_its_cause_and_what_would_help(
@@ -71,7 +72,7 @@ def test_every_failure_names_its_cause_and_what_would_help(
 def test_a_program_without_end_is_ended_by_the_processor_or_by_the_clock_of_a_busy_machine(tmp_path: Path) -> None:
     done = ran(tmp_path, "while True: pass", options=("--time", "0.3"))
     limits = ("cpu time: more than 0.3 s of processor time", "wall time: more than 1.5 s")
-    lines = [f"cgcli: prog.py: {limit}; more with --time SECONDS" for limit in limits]
+    lines = [f"cgcli: prog.py: {limit}; raise the limit with --time SECONDS" for limit in limits]
     assert done.status == 8 and done.err.splitlines()[-1] in lines
 
 
@@ -101,7 +102,7 @@ def test_root_is_told_why_what_it_opened_is_closed(tmp_path: Path, monkeypatch: 
     Path("mine").mkdir(mode=0o755)
     Path("writes.py").write_text("open('mine/a', 'w')\n")
     ran = cgcli("run", "--write", "mine", "writes.py")
-    assert ran.status == 8 and "run by root it is another user: chmod" in ran.err
+    assert ran.status == 8 and "under root the program runs as another user: chmod" in ran.err
 
 
 def test_the_program_may_come_from_stdin() -> None:
@@ -120,7 +121,7 @@ def test_it_is_told_that_what_was_written_is_gone(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     tmp_path.chmod(0o777)
     source = "open('made', 'w').write('x')"
-    gone = "what it wrote went with the sandbox; --write PATH lets it change a file or a folder of yours\n"
+    gone = "files that the program wrote were deleted with the sandbox; keep them with --write PATH\n"
     done = ran(tmp_path, source)
     assert (done.status, done.err) == (0, f"prog.py, line 1: writes files: open\n{gone}")
     (tmp_path / "made").write_text("")
@@ -140,16 +141,16 @@ def test_help_tells_the_limits() -> None:
     help_ = cgcli("run", "--help", COLUMNS="100").out.decode()
     limits = (f"{Policy.cpu_s:g}", f"{Policy.memory_bytes // 10**6}")
     assert re.findall(r"\[default: \(?(\d+)", help_) == list(limits)
-    assert f"print {Policy.output_bytes // 1024**2} MB" in " ".join(help_.split())
+    assert f"Output is limited to {Policy.output_bytes // 1024**2} MB." in " ".join(help_.split())
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["nothing.py"], "no such file: nothing.py"),
-        (["--read", "/nothing", "-"], "there is no /nothing"),
-        (["--time", "0", "-"], "--time is 0: a program needs more"),
-        (["--time", "nan", "-"], "--time is nan: a program needs more"),
+        (["--read", "/nothing", "-"], "no such file or folder: /nothing"),
+        (["--time", "0", "-"], "--time must be positive, not 0"),
+        (["--time", "nan", "-"], "--time must be positive, not nan"),
         (["--memory", "1", "-"], "invalid value for '--memory': '1' is less than 64"),
     ],
 )
@@ -251,6 +252,6 @@ def test_it_is_told_why_there_are_no_unix_sockets(tmp_path: Path, option: str) -
     assert ran(tmp_path, source, options=("--read", str(tmp_path / "prog.py"))).out == b"{'a': 1}\n"
     done = ran(tmp_path, source, options=(option,) if option == "--allow-net" else (option, str(tmp_path)))
     assert done.status == 8 and done.err.splitlines()[-1] == (
-        "cgcli: prog.py: EOFError, line 3; with a folder in --read or --write, or with --allow-net, it gets no Unix "
-        "sockets: they could reach services of this machine"
+        "cgcli: prog.py: EOFError, line 3; --allow-net and folders in --read or --write turn Unix sockets off: run it "
+        "without them"
     )

@@ -31,11 +31,11 @@ def outcome(ran: Ran) -> str:
 )
 def test_a_program_that_leaves_well_is_held_to_the_checks_as_it_stands(ending: str) -> None:
     ran = gen("-n", "2", "--check", "False", before=HEAD + ending)
-    assert ran.status == 8 and "0 of 2 candidates pass the checks\n" in ran.err and "check False fails" in ran.err
+    assert ran.status == 8 and "0 of 2 candidates passed the checks\n" in ran.err and "check False failed" in ran.err
     ran = gen("-n", "2", "--check", "f(2) == 2", "--check", "f(3) == 4", before=HEAD + ending)
-    assert ran.status == 8 and "1 of 2 checks held: check f(3) == 4 fails" in ran.err
+    assert ran.status == 8 and "1 of 2 checks passed; check f(3) == 4 failed" in ran.err
     ran = gen("-n", "2", "--check", "f(2) == 2", before=HEAD + ending)
-    assert ran.status == 0 and "2 of 2 candidates pass the checks\n" in ran.err
+    assert ran.status == 0 and "2 of 2 candidates passed the checks\n" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -50,28 +50,28 @@ def test_a_program_that_leaves_well_is_held_to_the_checks_as_it_stands(ending: s
 )
 def test_a_program_that_ends_before_the_checks_passes_none(ending: str, how: str) -> None:
     ran = gen("-n", "2", "--check", "True", before=HEAD + ending)
-    assert ran.status == 8 and "0 of 2 candidates pass the checks\n" in ran.err
-    assert f"it ended before the checks, {how}" in ran.err.splitlines()[-1]
+    assert ran.status == 8 and "0 of 2 candidates passed the checks\n" in ran.err
+    assert f"ended before the checks, {how}" in ran.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("options", [("--run",), ("-n", "2", "--pick", "run", "--run")])
 def test_a_program_that_does_not_reach_its_end_has_failed(options: tuple[str, ...]) -> None:
     ran = gen(*options, "--json", before=HEAD + "import os; os._exit(0)\n")
-    assert ran.status == 8 and outcome(ran) == "exit" and "it ended before its last line" in ran.err
+    assert ran.status == 8 and outcome(ran) == "exit" and "ended before its last line" in ran.err
     assert "2 of 2 ran" not in ran.err
 
 
 def test_silence_is_no_success() -> None:
     silent = HEAD + "number = x = 3\nprint = str\n"
     ran = gen("-n", "2", "--pick", "run", before=silent)
-    assert "2 of 2 ran, none printed anything: nothing was tested\n" in ran.err and "print the same" not in ran.err
+    assert "2 of 2 ran; none printed anything, so nothing was tested\n" in ran.err and "printed the same" not in ran.err
     assert "f is defined and never called\n" in ran.err
     ran = gen("--run", before=silent)
     assert ran.status == 0 and "the program ran and printed nothing\nf is defined and never called\n" in ran.err
     ran = gen("--check", "f(1) == 1", before=silent)
     assert ran.status == 0 and "never called" not in ran.err and "printed nothing" not in ran.err
     ran = gen("-n", "2", "--pick", "run", before=HEAD + "number = x = 3\nprint(f(1))\nimport sys; sys.exit()\n")
-    assert "2 of 2 ran, 2 print the same\n" in ran.err and "never called" not in ran.err
+    assert "2 of 2 ran; 2 printed the same output\n" in ran.err and "never called" not in ran.err
 
 
 @pytest.mark.parametrize("how", [("--check", "f('call 555-1234 now') == ['555-1234']"), ("--pick", "run", "--run")])
@@ -98,7 +98,7 @@ def test_a_file_that_the_sandbox_hides_is_named_with_what_opens_it(
         last = ran.err.splitlines()[-1]
         assert ran.status == 8 and "another --seed" not in last
         assert last.endswith(
-            "; my data.csv is there, but the sandbox hides it; open it: cgcli run --read 'my data.csv' FILE.py"
+            "; my data.csv exists, but the sandbox hides it; open it: cgcli run --read 'my data.csv' FILE.py"
         )
     (tmp_path / "prog.py").write_text(reads)
     ran = run(*draw, "--run", "--into", "prog.py")

@@ -107,11 +107,14 @@ print("held")
 
 @pytest.mark.usefixtures("sandbox", "no_groups")
 def test_doctor_says_what_is_not_counted() -> None:
-    assert "no control group, so not counted: what is left of shared mappings" in cgcli("doctor").out.decode()
+    assert (
+        "no control group, so the limits do not count the rest of partly unmapped shared mappings"
+        in cgcli("doctor").out.decode()
+    )
 
 
 def test_doctor_says_where_all_is_counted(place: Path) -> None:
-    assert "sandbox limits   in a control group\n" in cgcli("doctor").out.decode()
+    assert "sandbox limits   enforced by a control group\n" in cgcli("doctor").out.decode()
 
 
 def test_in_version_2_the_nearest_group_above_that_hands_on_controllers_is_taken(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_programs_time_begins_when_it_does(monkeypatch: pytest.MonkeyPatch) ->
     assert ran("pass", wall_s=3.5).outcome == "passed"
     monkeypatch.setattr(bubblewrap, "_INIT", ("sh", "-c", "sleep 600; :", "init"))
     monkeypatch.setattr(watching, "_START_S", 0.1)
-    with pytest.raises(SandboxError, match=r"did not start the program in 0\.1 s"):
+    with pytest.raises(SandboxError, match=r"did not start the program within 0\.1 s"):
         ran("pass")
 
 

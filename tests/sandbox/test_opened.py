@@ -39,18 +39,18 @@ def folder(tmp_path: Path) -> Path:
 )  # fmt: skip
 def test_the_machine_itself_is_not_opened(option: str, path: str) -> None:
     ran = cgcli("run", option, path, "-", stdin=b"print(1)")
-    assert (ran.status, ran.out) == (2, b"") and "cannot be opened to a program" in ran.err
+    assert (ran.status, ran.out) == (2, b"") and "to a program: " in ran.err
 
 
 def test_nor_is_what_leads_there_or_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link = tmp_path / "link"
     link.symlink_to("/proc")
-    with pytest.raises(UsageError, match=r"link \(/proc\) cannot be opened to a program: it belongs to .*/proc"):
+    with pytest.raises(UsageError, match=r"cannot open .*link \(/proc\) to a program: it is in /proc"):
         check(link)
-    with pytest.raises(UsageError, match="the machine's /proc"):
+    with pytest.raises(UsageError, match="it is in /proc"):
         run(b"print(1)", policy=Policy(read=(link,)))
     monkeypatch.chdir("/")
-    with pytest.raises(UsageError, match="is the whole machine"):
+    with pytest.raises(UsageError, match="it is the whole file system"):
         check(Path())
     for harmless in (tmp_path, Path("/usr"), Path("/tmp"), Path("/development"), Path("/dev/shm/a folder of mine")):
         check(harmless)
@@ -63,7 +63,7 @@ def test_nor_is_a_folder_in_which_the_kernel_shows_itself(tmp_path: Path) -> Non
     subprocess.run(["mount", "-t", "proc", "proc", place], check=True)
     try:
         for path in (place, place / "self", place.parent, tmp_path):
-            with pytest.raises(UsageError, match="cannot be opened"):
+            with pytest.raises(UsageError, match="cannot open"):
                 check(path)
     finally:
         subprocess.run(["umount", place], check=True)
@@ -139,14 +139,14 @@ def test_links_that_lead_out_are_named(folder: Path, tmp_path: Path, monkeypatch
         "os.symlink('../sub', 'sub/own')\n1 / 0"
     )
     ran = cgcli("run", "--write", "out", "prog.py")
-    notes = [line for line in ran.err.splitlines() if "leads out" in line]
+    notes = [line for line in ran.err.splitlines() if " links to " in line]
     assert ran.status == 8 and notes == [
-        "out/dang\\x1b is a link that leads out of what was opened, to /nothing",
-        "out/shadow is a link that leads out of what was opened, to /etc/shadow",
-        f"out/through is a link that leads out of what was opened, to {Path('/usr/bin').resolve()}",
-        f"out/up is a link that leads out of what was opened, to {tmp_path}",
+        "out/dang\\x1b links to /nothing, outside the opened folders",
+        "out/shadow links to /etc/shadow, outside the opened folders",
+        f"out/through links to {Path('/usr/bin').resolve()}, outside the opened folders",
+        f"out/up links to {tmp_path}, outside the opened folders",
     ]
-    assert "leads out" not in cgcli("run", "--write", "out", "-", stdin=b"print(1)").err
+    assert " links to " not in cgcli("run", "--write", "out", "-", stdin=b"print(1)").err
 
 
 def test_a_link_into_what_is_opened_beside_it_is_none(folder: Path, tmp_path: Path) -> None:

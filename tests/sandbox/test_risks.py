@@ -25,9 +25,9 @@ from cgcli.sandbox.risks import Risk, risks
         ("import socket\nsocket.socket()", "uses the network: socket.socket"),
         ("import urllib.request\nurllib.request.urlopen('x')", "uses the network: urllib.request.urlopen"),
         ("from urllib import request\nrequest.urlopen('x')", "uses the network: urllib.request.urlopen"),
-        ("x = 1\neval('1')", "runs code made while it runs: eval"),
-        ("import pickle\npickle.loads(b'')", "runs code made while it runs: pickle.loads"),
-        ("import ctypes\nctypes.CDLL(None)", "calls machine code: ctypes.CDLL"),
+        ("x = 1\neval('1')", "runs generated code: eval"),
+        ("import pickle\npickle.loads(b'')", "runs generated code: pickle.loads"),
+        ("import ctypes\nctypes.CDLL(None)", "calls native code: ctypes.CDLL"),
         ("import os\nos.kill(1, 9)", "changes permissions, users or processes: os.kill"),
     ],
 )

@@ -43,7 +43,7 @@ def test_the_last_one_is_found_a_claim_ends_and_none_is_given_twice(monkeypatch:
     with users.claimed() as one, users.claimed() as two:
         with users.claimed() as three:
             assert {one, two, three} == set(users.USERS)
-            with pytest.raises(SandboxError, match="all 3 users for sandboxes are taken"), users.claimed():
+            with pytest.raises(SandboxError, match="all 3 user IDs for sandboxes are in use"), users.claimed():
                 pass
         with users.claimed() as again:
             assert again == three
