@@ -68,7 +68,7 @@ def run(
     for path in (*(read or ()), *(write or ())):
         check(path)
         if not path.exists():
-            raise UsageError(f"no such file or folder: {path}", hint="give --read and --write an existing file or folder")
+            raise UsageError(f"no such file or folder: {path}", hint="--read and --write need an existing path")
     cpu_s = Policy.cpu_s if time is None else time
     if not cpu_s > 0:
         raise UsageError(f"--time must be positive, not {cpu_s:g}", hint="--time SECONDS")
