@@ -137,7 +137,7 @@ def _journal(folder: Path, data: bytes) -> None:
 
 def _metrics(folder: Path, data: bytes) -> None:
     (folder / "metrics.jsonl").write_bytes(data)
-    if rows := list(metrics.read(folder / "metrics.jsonl")):
+    if rows := list(metrics.read_metrics(folder / "metrics.jsonl")):
         page([training_section(rows, "t")], "t")
 
 

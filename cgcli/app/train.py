@@ -157,9 +157,9 @@ def _tell(run: Run, recipe: Recipe, out: Path, wish: Wish) -> None:
         }
         for label, value in facts.items():
             run.output.text(f"{label:12} {value}")
-    estimate.check(recipe, there.memory_bytes, there.count)
+    estimate.check_memory(recipe, there.memory_bytes, there.count)
     if prepare.prepared(out) is None:
-        prepare.check(recipe, out, None)
+        prepare.check_data(recipe, out, None)
 
 
 def _report(run: Run, wish: Wish, page: Path) -> None:
@@ -169,12 +169,12 @@ def _report(run: Run, wish: Wish, page: Path) -> None:
     from cgcli.evals.report.plots import check
     from cgcli.evals.report.sections import training_section
     from cgcli.train.folder import RunFolder
-    from cgcli.train.metrics import read
+    from cgcli.train.metrics import read_metrics
 
     recipe, out = wished(wish, run.environment, _device, run.output.note)
     check_writable(page)
     check()
-    rows = list(read(RunFolder(out).metrics))
+    rows = list(read_metrics(RunFolder(out).metrics))
     if not rows:
         raise UsageError(f"no step of a training run in {out}", hint="-o OUT, the folder that it was trained in")
     write_atomic(page, pages.page([training_section(rows, f"The run in {out}")], f"Training {recipe.name}").encode())

@@ -76,7 +76,7 @@ def estimate(recipe: Recipe, devices: int = 1) -> TrainingEstimate:
     )
 
 
-def check(recipe: Recipe, available_bytes: int, devices: int = 1) -> TrainingEstimate:
+def check_memory(recipe: Recipe, available_bytes: int, devices: int = 1) -> TrainingEstimate:
     """Return the estimate. Raises CgcliError, with advice, if it exceeds the memory of a device."""
     found = estimate(recipe, devices)
     if found.memory_bytes <= available_bytes:

@@ -102,7 +102,7 @@ class RunFolder:
             lock.release()
 
 
-def digest(recipe: Recipe) -> str:
+def recipe_digest(recipe: Recipe) -> str:
     """A hash of everything in a recipe that a checkpoint depends on."""
     return hashlib.sha256(json.dumps(as_table(_same_run(recipe)), sort_keys=True).encode()).hexdigest()
 

@@ -51,7 +51,7 @@ def make_mesh(recipe: Recipe) -> Mesh:
     return jax.make_mesh((devices // split, split), ("data", "model"), (AxisType.Auto, AxisType.Auto))
 
 
-def places(tree: TreeT, mesh: Mesh) -> TreeT:
+def shardings(tree: TreeT, mesh: Mesh) -> TreeT:
     """The sharding of every array in `tree`, by name; the optimizer's moments have the names of the weights."""
 
     def place(path: tuple[Any, ...], _: Any) -> NamedSharding:
@@ -64,7 +64,7 @@ def places(tree: TreeT, mesh: Mesh) -> TreeT:
 
 def shard_state(state: TreeT, mesh: Mesh) -> TreeT:
     """Distribute `state`, which is the same in every process, over the mesh."""
-    placed: TreeT = jax.device_put(state, places(state, mesh))
+    placed: TreeT = jax.device_put(state, shardings(state, mesh))
     return placed
 
 

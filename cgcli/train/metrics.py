@@ -38,7 +38,7 @@ _NAMES = frozenset(one.name for one in fields(StepMetrics))
 _MOST = 1e100  # larger values are damage; sums of these are still finite
 
 
-def read(path: Path) -> Iterator[StepMetrics]:
+def read_metrics(path: Path) -> Iterator[StepMetrics]:
     """Yield the rows of a file, without an incomplete last line. Raises CgcliError for a malformed line."""
     try:
         with open_regular(path) as file:
@@ -72,7 +72,7 @@ class MetricsWriter:
 
         Raises CgcliError if the disk fails or the file is malformed.
         """
-        kept = [row for row in read(path) if row.step <= after]
+        kept = [row for row in read_metrics(path) if row.step <= after]
         write_atomic(path, b"".join(map(_line, kept)))
         self._file = LineFile(path)
 

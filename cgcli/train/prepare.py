@@ -32,8 +32,8 @@ from cgcli.core.reading import parse_json, read_bytes
 from cgcli.core.typed import typed
 from cgcli.train.recipe import Recipe
 from cgcli.train.records import SHORTEST, RecordWriter
-from cgcli.train.sources import FileCounts, Source, read, walk
-from cgcli.train.texts import Selection, read_texts, write_texts
+from cgcli.train.sources import FileCounts, Source, read_sources, walk
+from cgcli.train.texts import TextSelection, read_texts, write_texts
 from cgcli.train.tokenizer import FILES, Tokenizer, copy_tokenizer, train_tokenizer
 
 _FORMAT = 1  # of OUT/data; data of another format are prepared again
@@ -79,7 +79,7 @@ def prepare(
         held_out: frozenset[str] = frozenset()
         if sources is None:
             sources, held_out = _sources(recipe, base, cache or out / "packages", skipped, progress)
-        counts, starts = write_texts(sources, Selection(recipe.data, skipped, held_out), folder, progress)
+        counts, starts = write_texts(sources, TextSelection(recipe.data, skipped, held_out), folder, progress)
         random.Random(recipe.data.seed).shuffle(starts)
         _provide_tokenizer(recipe, _tokenizer_folder(recipe, base, tokenizer), folder, starts, progress)
         total = sum(counts[kind]["bytes"] for kind in ("trained_on", "turns") if kind in counts)
@@ -94,7 +94,7 @@ def prepare(
     return _prepared(folder, counts)
 
 
-def check(recipe: Recipe, base: Path, tokenizer: Path | None) -> None:
+def check_data(recipe: Recipe, base: Path, tokenizer: Path | None) -> None:
     """Raise what `prepare` would raise if the recipe's paths come to less than a record.
 
     Writes nothing, reads no more than necessary, and downloads no packages: a recipe that has some is not checked.
@@ -103,7 +103,7 @@ def check(recipe: Recipe, base: Path, tokenizer: Path | None) -> None:
     given = _tokenizer_folder(recipe, base, tokenizer)
     if data.packages:
         return
-    selection, held_out = Selection(data, FileCounts()), 0
+    selection, held_out = TextSelection(data, FileCounts()), 0
 
     def selected() -> Iterator[str]:
         nonlocal held_out
@@ -175,14 +175,14 @@ def _sources(
     if not data.paths and not data.packages:
         raise UsageError("no data: the recipe has neither [data] paths nor packages", hint="--data PATH")
     if not data.packages:
-        return read(base, data.paths, data.extensions, skipped), frozenset()
+        return read_sources(base, data.paths, data.extensions, skipped), frozenset()
     from cgcli.train import packages
 
     listed = base / data.packages
 
     def both() -> Iterator[Source]:
         yield from packages.sources(listed, cache, progress)
-        yield from read(base, data.paths, data.extensions, skipped)
+        yield from read_sources(base, data.paths, data.extensions, skipped)
 
     return both(), packages.held_out(listed)
 

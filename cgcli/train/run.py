@@ -26,7 +26,7 @@ from cgcli.native.interrupt import interruptible
 from cgcli.train import device, estimate, model, weights
 from cgcli.train.checkpoints import Checkpoints, ResumePoint
 from cgcli.train.device import SINGLE, ProcessGroup, wait_for_all
-from cgcli.train.folder import RunFolder, digest
+from cgcli.train.folder import RunFolder, recipe_digest
 from cgcli.train.mesh import make_mesh, shard_batch, shard_state
 from cgcli.train.metrics import MetricsWriter, StepMetrics
 from cgcli.train.model import Params
@@ -74,7 +74,7 @@ def train(
     belongs to another recipe; ModelFileError if `init` is not a CodeGen checkpoint.
     """
     folder = RunFolder(out)
-    planned = estimate.check(recipe, device.memory_bytes(), device.count())
+    planned = estimate.check_memory(recipe, device.memory_bytes(), device.count())
     with ExitStack() as stack:
         if group.first:
             stack.enter_context(folder.held(recipe))
@@ -134,7 +134,7 @@ class _Run:
         if there is None:
             return
         self.step, self.state, facts = there
-        if facts.digest != digest(self.recipe):
+        if facts.digest != recipe_digest(self.recipe):
             raise UsageError(
                 f"{self.folder.root} has checkpoints of another recipe", hint="choose another folder with -o"
             )
@@ -196,7 +196,7 @@ class _Run:
         )
 
     def _save(self) -> None:
-        facts = ResumePoint(digest(self.recipe), self.batches.state().decode(), self.tokens, self.seconds)
+        facts = ResumePoint(recipe_digest(self.recipe), self.batches.state().decode(), self.tokens, self.seconds)
         self.checkpoints.save(self.step, self.state, facts)
 
     def _diverged(self, values: dict[str, float]) -> CgcliError:
@@ -222,7 +222,7 @@ class _Run:
         if self.group.count > 1:
             params = multihost_utils.process_allgather(params, tiled=True)
         if self.group.first:
-            weights.save(self.folder.export, self.config, params, self.data.tokenizer)
+            weights.save_weights(self.folder.export, self.config, params, self.data.tokenizer)
 
 
 def _data(recipe: Recipe, folder: RunFolder, group: ProcessGroup, *, going_on: bool, progress: Progress) -> Prepared:
@@ -243,7 +243,7 @@ def _weights(recipe: Recipe) -> tuple[CodeGenConfig, Params | None]:
         if recipe.lora.rank:
             raise UsageError(f"[lora] rank {recipe.lora.rank} needs a model to adapt", hint="--init NAME or FOLDER")
         return CodeGenConfig(recipe.model, name=recipe.name), None
-    config, params = weights.load(Path(recipe.init))
+    config, params = weights.load_weights(Path(recipe.init))
     if config.epsilon != EPSILON:
         raise UsageError(f"{recipe.init} has layer_norm_epsilon {config.epsilon:g}; only {EPSILON:g} can be trained")
     for name in ("layers", "width", "heads", "inner", "rotary", "vocabulary"):

@@ -72,7 +72,7 @@ class FileCounts:
         return {label: {"files": files, "bytes": self.bytes[label]} for label, files in self.files.most_common()}
 
 
-def read(base: Path, paths: Sequence[str], extensions: Sequence[str], skipped: FileCounts) -> Iterator[Source]:
+def read_sources(base: Path, paths: Sequence[str], extensions: Sequence[str], skipped: FileCounts) -> Iterator[Source]:
     """Yield the texts in `paths`, sorted by name: the files with one of `extensions` in folders and archives, and the
     "text" or "content" of JSON lines. A .json file is read as JSON lines if `paths` names it.
 
@@ -310,7 +310,7 @@ class _BoundedReads(io.RawIOBase):
     def __init__(self, stream: IO[bytes] | gzip.GzipFile) -> None:
         self._stream = stream
 
-    def read(self, size: int = -1) -> bytes:
+    def read_sources(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MAX_READ:
             raise tarfile.ReadError(f"a header of {size} bytes")
         return self._stream.read(size)

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from cgcli.convert.config import CodeGenConfig
 from cgcli.train import model
-from cgcli.train.mesh import places
+from cgcli.train.mesh import shardings
 from cgcli.train.model import Params
 from cgcli.train.recipe import OptimizerPart, Recipe
 
@@ -84,7 +84,7 @@ def make_step(recipe: Recipe, mesh: Mesh) -> TrainStep:
         metrics |= {"grad_norm": optax.tree.norm(gradients), "lr": rate(state.step)}
         updates, opt_state = transform.update(gradients, state.opt_state, state.params)
         after = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
-        return jax.lax.with_sharding_constraint(after, places(after, mesh)), metrics
+        return jax.lax.with_sharding_constraint(after, shardings(after, mesh)), metrics
 
     return jax.jit(step, donate_argnums=0)
 

@@ -51,7 +51,7 @@ class DuplicateFilter:
 
 
 @dataclass
-class Selection:
+class TextSelection:
     """Decides, text by text, what is trained on, what is held out and what is skipped."""
 
     data: DataPart
@@ -67,7 +67,7 @@ class Selection:
         return reason is None
 
     def holds_out(self, source: Source) -> bool:
-        return source.source in self.held_out_sources or drawn(source.source, self.data.seed, self.data.held_out)
+        return source.source in self.held_out_sources or in_share(source.source, self.data.seed, self.data.held_out)
 
     def check_not_empty(self, used: int, held_out: int) -> None:
         """Raises CgcliError with the reasons if no text is left to train on."""
@@ -100,7 +100,7 @@ def fault(text: str) -> str | None:
     return None
 
 
-def drawn(name: str, seed: int, share: float) -> bool:
+def in_share(name: str, seed: int, share: float) -> bool:
     """Whether `name` belongs to a random `share` of all names. Depends on the name and the seed alone, not on the other
     names."""
     digest = hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogatepass")).digest()
@@ -135,7 +135,7 @@ def read_texts(path: Path, starts: Sequence[int]) -> Iterator[str]:
 
 
 def write_texts(
-    sources: Iterable[Source], selection: Selection, folder: Path, progress: Progress
+    sources: Iterable[Source], selection: TextSelection, folder: Path, progress: Progress
 ) -> tuple[dict[str, Any], list[int]]:
     """Write the selected texts to texts.jsonl and held_out.jsonl in `folder`.
 
@@ -163,7 +163,7 @@ def write_texts(
             totals.add("trained_on", size)
             licences.add(source.licence, size)
             trained.add(source)
-            if drawn(f"turns of {source.path}", data.seed, data.turns):
+            if in_share(f"turns of {source.path}", data.seed, data.turns):
                 for program in commented_programs(source.text, data.seed):
                     if not selection.duplicates.seen(program):
                         totals.add("turns", len(program.encode()))

@@ -56,7 +56,7 @@ TOKENIZER_FILES = (
 DTYPES = {"float16": np.float16, "float32": np.float32}
 
 
-def load(folder: Path) -> tuple[CodeGenConfig, Params]:
+def load_weights(folder: Path) -> tuple[CodeGenConfig, Params]:
     """Configuration and float32 weights of the checkpoint in `folder`. Raises ModelFileError if it is not one."""
     config = read_config(folder)
     checkpoint = open_checkpoint(folder, tied=config.tied)
@@ -80,7 +80,7 @@ def load(folder: Path) -> tuple[CodeGenConfig, Params]:
     return config, {**whole, "blocks": blocks}
 
 
-def save(folder: Path, config: CodeGenConfig, params: Params, tokenizer: Path, dtype: str = "float16") -> None:
+def save_weights(folder: Path, config: CodeGenConfig, params: Params, tokenizer: Path, dtype: str = "float16") -> None:
     """Write a checkpoint to `folder`, with the tokenizer's files from the folder `tokenizer`.
 
     dtype: "float16" or "float32". Raises ModelFileError if a weight is not finite in that type or `tokenizer` has no

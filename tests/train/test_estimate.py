@@ -12,7 +12,7 @@ import pytest
 
 from cgcli.convert.config import Shape
 from cgcli.core.errors import CgcliError
-from cgcli.train.estimate import RESERVE, SHARE, check, estimate, fits, flops_a_token
+from cgcli.train.estimate import RESERVE, SHARE, check_memory, estimate, fits, flops_a_token
 from cgcli.train.mesh import make_mesh
 from cgcli.train.recipe import LoraPart, Recipe, with_values
 from cgcli.train.step import init_state, make_step
@@ -85,7 +85,7 @@ def test_adapters_need_less_memory_and_time_than_all_weights() -> None:
 def test_what_does_not_fit_is_refused_with_what_does(room: int, told: str) -> None:
     recipe = with_values(PUBLISHED, batch={"sequences": 256, "accumulate": 1})
     with pytest.raises(CgcliError, match=r"training codegen needs about .* of memory; .* are available") as error:
-        check(recipe, room)
+        check_memory(recipe, room)
     hint = error.value.hint or ""
     assert told in hint
     changed = recipe
@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_refused_with_what_does(room: int, told: str) -> No
 
 
 def test_a_run_that_fits_is_not_refused() -> None:
-    assert check(NANO, RESERVE + 100_000_000_000) == estimate(NANO)
+    assert check_memory(NANO, RESERVE + 100_000_000_000) == estimate(NANO)
 
 
 def test_it_needs_no_jax() -> None:

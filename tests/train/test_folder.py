@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.train.folder import RunFolder, digest, resolved, toml
+from cgcli.train.folder import RunFolder, recipe_digest, resolved, toml
 from cgcli.train.recipe import CheckpointPart, LoraPart, Recipe, read_recipe, with_values
 
 ODD = with_values(
@@ -55,7 +55,7 @@ def test_another_recipe_is_refused_and_more_steps_are_not(tmp_path: Path) -> Non
         pass
     assert told.value.hint == "choose another folder with -o"
     assert read_recipe(folder.recipe) == longer
-    assert digest(longer) == digest(Recipe()) != digest(other)
+    assert recipe_digest(longer) == recipe_digest(Recipe()) != recipe_digest(other)
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:

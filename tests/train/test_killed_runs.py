@@ -102,8 +102,8 @@ def test_adapters_alone_are_trained_and_merged(whole: tuple[Path, TrainResult], 
     found = losses(tmp_path / "out")
     assert found[12] + 0.1 < found[1] < losses(whole[0])[1] - 1  # it begins where the other ended, and learns
     assert size_of(tmp_path / "out" / "checkpoints" / "12") < size_of(whole[0] / "checkpoints" / "20") / 4
-    _, before = weights.load(whole[1].export)
-    _, after = weights.load(result.export)
+    _, before = weights.load_weights(whole[1].export)
+    _, after = weights.load_weights(result.export)
     assert not np.array_equal(before["blocks"]["qkv"], after["blocks"]["qkv"])
     for name in ("wte", "head"):
         np.testing.assert_array_equal(before[name], after[name])

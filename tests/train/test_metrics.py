@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.train.metrics import MetricsWriter, StepMetrics, read
+from cgcli.train.metrics import MetricsWriter, StepMetrics, read_metrics
 
 
 def row(step: int, loss: float = 3.0) -> StepMetrics:
@@ -29,7 +29,7 @@ def test_what_is_appended_is_read(tmp_path: Path) -> None:
     with MetricsWriter(tmp_path / "metrics.jsonl", after=0) as metrics:
         metrics.append(row(1))
         metrics.append(row(2))
-        assert list(read(tmp_path / "metrics.jsonl")) == [row(1), row(2)]  # before it is closed
+        assert list(read_metrics(tmp_path / "metrics.jsonl")) == [row(1), row(2)]  # before it is closed
 
 
 def test_a_run_that_goes_on_takes_back_the_steps_that_it_does_again(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_run_that_goes_on_takes_back_the_steps_that_it_does_again(tmp_path: Pa
             metrics.append(row(step))
     with MetricsWriter(path, after=5) as metrics:
         metrics.append(row(6, loss=1.0))
-    assert list(read(path)) == [*map(row, range(1, 6)), row(6, loss=1.0)]
+    assert list(read_metrics(path)) == [*map(row, range(1, 6)), row(6, loss=1.0)]
 
 
 def test_a_torn_last_line_is_mended(tmp_path: Path) -> None:
@@ -48,10 +48,10 @@ def test_a_torn_last_line_is_mended(tmp_path: Path) -> None:
         metrics.append(row(1))
     with path.open("ab") as file:
         file.write(b'{"step": 2, "lo')
-    assert list(read(path)) == [row(1)]
+    assert list(read_metrics(path)) == [row(1)]
     with MetricsWriter(path, after=2) as metrics:
         metrics.append(row(2))
-    assert list(read(path)) == [row(1), row(2)]
+    assert list(read_metrics(path)) == [row(1), row(2)]
 
 
 def test_a_disk_that_is_full_leaves_whole_lines(tmp_path: Path, mount: Callable[..., Path]) -> None:
@@ -66,7 +66,7 @@ def test_a_disk_that_is_full_leaves_whole_lines(tmp_path: Path, mount: Callable[
         assert path.read_bytes().endswith(b"\n")
         (disk / "ballast").unlink()
         metrics.append(row(step))
-    assert list(read(path)) == [*map(row, range(1, step + 1))]
+    assert list(read_metrics(path)) == [*map(row, range(1, step + 1))]
 
 
 def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -78,4 +78,4 @@ def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 
 def test_no_file_is_no_rows(tmp_path: Path) -> None:
-    assert list(read(tmp_path / "metrics.jsonl")) == []
+    assert list(read_metrics(tmp_path / "metrics.jsonl")) == []

@@ -17,7 +17,7 @@ from cgcli.convert.reference import Reference
 from cgcli.train import model
 from cgcli.train.model import loss
 from cgcli.train.recipe import LoraPart
-from cgcli.train.weights import load
+from cgcli.train.weights import load_weights
 from tests.convert.checkpoints import GOLDEN
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
@@ -36,7 +36,7 @@ TOKENS = np.random.default_rng(5).integers(0, 64, (2, 11)).astype(np.int32)
 def test_golden_logits_and_losses(name: str, request: pytest.FixtureRequest) -> None:
     folder = GOLDEN if name == "own" else request.getfixturevalue("shared") / "golden" / name
     expected = np.load(folder / "expected.npz")
-    config, params = load(folder)
+    config, params = load_weights(folder)
     ids = jnp.asarray(expected["ids"])[None]
     found = logits_of(params, ids, config, dtype="float32")[0]
     np.testing.assert_allclose(found, expected["logits"], rtol=0, atol=GOLDEN_TOLERANCE)
@@ -78,7 +78,7 @@ def test_initial_weights() -> None:
 @pytest.mark.parametrize(("dtype", "within"), [("bfloat16", 0.05), ("float16", 0.01)])
 def test_half_precision_logits(dtype: str, within: float) -> None:
     """Of a model whose logits matter: the golden one. `within`: of their standard deviation, root mean square."""
-    config, params = load(GOLDEN)
+    config, params = load_weights(GOLDEN)
     expected = np.load(GOLDEN / "expected.npz")
     found = logits_of(params, jnp.asarray(expected["ids"])[None], config, dtype=dtype)[0]
     assert found.dtype == jnp.float32

@@ -12,7 +12,7 @@ import pytest
 
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.core.progress import Silent
-from cgcli.train.metrics import StepMetrics, read
+from cgcli.train.metrics import StepMetrics, read_metrics
 from cgcli.train.profiling import NAMED
 from cgcli.train.recipe import with_values
 from cgcli.train.run import TrainResult, train
@@ -42,7 +42,7 @@ def whole(sources: Path, compiled_once: None, tmp_path_factory: pytest.TempPathF
 
 def test_a_run_learns_and_leaves_everything_that_it_should(whole: tuple[Path, TrainResult]) -> None:
     out, result = whole
-    rows = list(read(out / "metrics.jsonl"))
+    rows = list(read_metrics(out / "metrics.jsonl"))
     assert [row.step for row in rows] == list(range(1, STEPS + 1))
     assert rows[0].nll == pytest.approx(math.log(320), abs=0.5)
     assert rows[-1].nll < rows[0].nll - 1
@@ -137,4 +137,4 @@ def test_a_profile_names_what_took_longest(sources: Path, tmp_path: Path) -> Non
 def test_each_step_is_told(sources: Path, tmp_path: Path) -> None:
     told: list[StepMetrics] = []
     train(tiny(sources, 3), tmp_path, progress=Silent(), on_step=told.append)
-    assert told == list(read(tmp_path / "metrics.jsonl"))
+    assert told == list(read_metrics(tmp_path / "metrics.jsonl"))

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.train.sources import MAX_BYTES, FileCounts, Source, archive_members, read
+from cgcli.train.sources import MAX_BYTES, FileCounts, Source, archive_members, read_sources
 
 
 def texts(base: Path, *paths: str) -> tuple[dict[str, str], dict[str, int]]:
     """Texts by path, and files passed over by reason."""
     dropped = FileCounts()
-    found = {source.path: source.text for source in read(base, paths, (".py",), dropped)}
+    found = {source.path: source.text for source in read_sources(base, paths, (".py",), dropped)}
     return found, dict(dropped.files)
 
 
@@ -55,7 +55,7 @@ def test_what_is_no_text_is_counted(tmp_path: Path) -> None:
     (tmp_path / "self.py").symlink_to(tmp_path / "self.py")
     os.mkfifo(tmp_path / "pipe.py")  # reading it would wait for ever
     dropped = FileCounts()
-    found = [source.path for source in read(tmp_path, ["."], (".py",), dropped)]
+    found = [source.path for source in read_sources(tmp_path, ["."], (".py",), dropped)]
     assert found == [f"{tmp_path.name}/most.py"]
     assert dropped.files == {"not UTF-8": 1, "binary": 1, "too large": 1, "unreadable": 2, "not a regular file": 1}
     assert dropped.bytes["too large"] == MAX_BYTES + 1
@@ -89,7 +89,7 @@ def test_json_lines(tmp_path: Path) -> None:
     ]
     (tmp_path / "data.jsonl").write_text("\n".join(lines))
     dropped = FileCounts()
-    assert list(read(tmp_path, ["data.jsonl"], (".py",), dropped)) == [
+    assert list(read_sources(tmp_path, ["data.jsonl"], (".py",), dropped)) == [
         Source("p/a.py", "p 1.0", "a = 1\n", "MIT"),
         Source("data.jsonl:2", "data.jsonl:2", "b = 1\n", "BSD-3-Clause"),
         Source("data.jsonl:11", "data.jsonl:11", "c = 1\n"),
@@ -135,7 +135,7 @@ def test_each_format(tmp_path: Path, name: str) -> None:
     else:
         write_tar(tmp_path / name, {"x.tar": "", "x.tgz": "gz"}.get(name, name.rpartition(".")[2]), FILES)
     dropped = FileCounts()
-    found = {source.path: source.text for source in read(tmp_path, [name], (".py",), dropped)}
+    found = {source.path: source.text for source in read_sources(tmp_path, [name], (".py",), dropped)}
     assert found == {f"{name}/p/a.py": "a = 1\n", f"{name}/p/c.py": "c = 1\n"}
     assert not dropped.files
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cgcli.train.texts import DuplicateFilter, drawn, fault
+from cgcli.train.texts import DuplicateFilter, fault, in_share
 
 
 @pytest.mark.parametrize(
@@ -35,10 +35,10 @@ def test_each_text_once() -> None:
 
 def test_a_share_is_drawn_by_name() -> None:
     names = [f"package {number}" for number in range(4000)]
-    taken = {name for name in names if drawn(name, 0, 0.1)}
+    taken = {name for name in names if in_share(name, 0, 0.1)}
     assert 320 <= len(taken) <= 480  # 400, and four deviations of 19
-    assert {name for name in names[::2] if drawn(name, 0, 0.1)} == taken.intersection(names[::2])
-    assert taken < {name for name in names if drawn(name, 0, 0.2)}
-    assert taken != {name for name in names if drawn(name, 1, 0.1)}
-    assert not any(drawn(name, 0, 0.0) for name in names)
-    assert all(drawn(name, 0, 1.0) for name in names)
+    assert {name for name in names[::2] if in_share(name, 0, 0.1)} == taken.intersection(names[::2])
+    assert taken < {name for name in names if in_share(name, 0, 0.2)}
+    assert taken != {name for name in names if in_share(name, 1, 0.1)}
+    assert not any(in_share(name, 0, 0.0) for name in names)
+    assert all(in_share(name, 0, 1.0) for name in names)

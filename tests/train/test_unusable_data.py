@@ -18,7 +18,7 @@ import pytest
 from cgcli.convert.config import Shape
 from cgcli.core.errors import CgcliError
 from cgcli.core.progress import Silent
-from cgcli.train.prepare import check, prepare
+from cgcli.train.prepare import check_data, prepare
 from cgcli.train.recipe import DataPart, Recipe
 from cgcli.train.sources import MAX_BYTES
 from tests.convert.checkpoints import GOLDEN
@@ -41,7 +41,7 @@ def refused(recipe: Recipe, tmp_path: Path) -> str:
         prepare(recipe, tmp_path, tmp_path / "out", None, Silent())
     assert not (tmp_path / "out" / "data").exists()
     with pytest.raises(CgcliError) as of_check:
-        check(recipe, tmp_path, None)
+        check_data(recipe, tmp_path, None)
     assert of_run.value.line == of_check.value.line
     assert "\n" not in of_run.value.line
     return of_run.value.line
@@ -133,15 +133,15 @@ def test_all_is_held_out(tmp_path: Path) -> None:
 def test_bytes_that_cannot_be_a_record_of_a_tokenizer_to_be_trained(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
     with pytest.raises(CgcliError, match="the data come to 7 tokens at most, less than one record of 128 tokens"):
-        check(with_paths(tmp_path / "a.py", tokenizer="train"), tmp_path, None)
+        check_data(with_paths(tmp_path / "a.py", tokenizer="train"), tmp_path, None)
 
 
 def test_what_is_enough_is_not_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(PROGRAM)
     (tmp_path / "b.json").write_text("[]")  # refused where it is read
-    check(with_paths(tmp_path / "a.py"), tmp_path, None)
+    check_data(with_paths(tmp_path / "a.py"), tmp_path, None)
     paths = tmp_path / "a.py", tmp_path / "b.json"
-    check(with_paths(*paths, tokenizer="train"), tmp_path, None)
+    check_data(with_paths(*paths, tokenizer="train"), tmp_path, None)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.py", "b.json"]
 
 
@@ -179,6 +179,6 @@ def test_archives_with_any_byte_wrong(tmp_path: Path) -> None:
                 data[at] = chance.randrange(256)
             (tmp_path / name).write_bytes(data[: chance.choice((len(data), chance.randrange(len(data))))])
             try:
-                check(with_paths(tmp_path / name), tmp_path, None)
+                check_data(with_paths(tmp_path / name), tmp_path, None)
             except CgcliError as error:
                 assert "\n" not in error.line

@@ -19,7 +19,7 @@ from cgcli.core.progress import Silent
 from cgcli.engine.context import Context
 from cgcli.engine.model import Model
 from cgcli.train import model
-from cgcli.train.weights import TOKENIZER_FILES, load, save
+from cgcli.train.weights import TOKENIZER_FILES, load_weights, save_weights
 from tests.convert.checkpoints import GOLDEN, copy_texts
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
@@ -29,7 +29,7 @@ CONFIG = CodeGenConfig(Shape(layers=2, width=128, heads=8, rotary=8, vocabulary=
 LOGIT_TOLERANCE = 0.02  # llama.cpp on float16 weights; measured: see test
 
 
-def drawn(seed: int = 0) -> model.Params:
+def random_weights(seed: int = 0) -> model.Params:
     """Weights with nothing at its initial value, that float16 holds exactly."""
     rng = np.random.default_rng(seed)
     params = model.init_params(CONFIG, seed)
@@ -45,9 +45,9 @@ def drawn(seed: int = 0) -> model.Params:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_saved_and_read_again(dtype: str, tmp_path: Path) -> None:
-    params = drawn() if dtype == "float16" else model.init_params(CONFIG, 0)
-    save(tmp_path / "out", CONFIG, params, GOLDEN, dtype)
-    config, again = load(tmp_path / "out")
+    params = random_weights() if dtype == "float16" else model.init_params(CONFIG, 0)
+    save_weights(tmp_path / "out", CONFIG, params, GOLDEN, dtype)
+    config, again = load_weights(tmp_path / "out")
     assert config == CONFIG
     jax.tree.map(np.testing.assert_array_equal, params, again)
     assert {tensor.dtype for tensor in open_checkpoint(tmp_path / "out").tensors.values()} == {
@@ -56,8 +56,8 @@ def test_saved_and_read_again(dtype: str, tmp_path: Path) -> None:
 
 
 def test_a_published_checkpoint_is_saved_as_it_was(tmp_path: Path) -> None:
-    config, params = load(GOLDEN)
-    save(tmp_path / "out", config, params, GOLDEN)
+    config, params = load_weights(GOLDEN)
+    save_weights(tmp_path / "out", config, params, GOLDEN)
     source, written = open_checkpoint(GOLDEN).tensors, open_checkpoint(tmp_path / "out").tensors
     masks = {name for name, tensor in source.items() if tensor.dtype not in ("f16", "f32", "bf16")}
     assert set(written) == set(source) - masks
@@ -72,8 +72,8 @@ def test_a_published_checkpoint_is_saved_as_it_was(tmp_path: Path) -> None:
 
 
 def test_convert_takes_it_and_llama_cpp_gives_the_same_logits(tmp_path: Path) -> None:
-    params = drawn()
-    save(tmp_path / "out", CONFIG, params, GOLDEN)
+    params = random_weights()
+    save_weights(tmp_path / "out", CONFIG, params, GOLDEN)
     report = convert(
         tmp_path / "out",
         tmp_path / "f16.gguf",
@@ -94,20 +94,20 @@ def test_convert_takes_it_and_llama_cpp_gives_the_same_logits(tmp_path: Path) ->
 
 
 def test_a_weight_that_float16_does_not_hold(tmp_path: Path) -> None:
-    params = drawn()
+    params = random_weights()
     params["head_bias"] = params["head_bias"].at[3].set(1e5)
     with pytest.raises(ModelFileError, match=r"lm_head\.bias .* float16"):
-        save(tmp_path / "out", CONFIG, params, GOLDEN)
+        save_weights(tmp_path / "out", CONFIG, params, GOLDEN)
     assert not (tmp_path / "out").exists()
-    save(tmp_path / "out", CONFIG, params, GOLDEN, "float32")
+    save_weights(tmp_path / "out", CONFIG, params, GOLDEN, "float32")
 
 
 def test_no_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"no vocab\.json"):
-        save(tmp_path / "out", CONFIG, drawn(), tmp_path)
+        save_weights(tmp_path / "out", CONFIG, random_weights(), tmp_path)
 
 
 def test_saved_over_its_own_tokenizer(tmp_path: Path) -> None:
     folder = copy_texts(tmp_path / "model")
-    save(folder, CONFIG, drawn(), folder)
-    assert load(folder)[0] == CONFIG
+    save_weights(folder, CONFIG, random_weights(), folder)
+    assert load_weights(folder)[0] == CONFIG

@@ -12,7 +12,7 @@ import jax
 
 from cgcli.convert.config import Shape
 from cgcli.train.folder import RunFolder, toml
-from cgcli.train.metrics import read
+from cgcli.train.metrics import read_metrics
 from cgcli.train.recipe import (
     BatchPart,
     CheckpointPart,
@@ -66,7 +66,7 @@ def write_recipe(path: Path, recipe: Recipe) -> Path:
 
 def losses(out: Path) -> dict[int, float]:
     """By step."""
-    rows = list(read(RunFolder(out).metrics))
+    rows = list(read_metrics(RunFolder(out).metrics))
     found = {row.step: row.loss for row in rows}
     assert len(found) == len(rows)
     return found
