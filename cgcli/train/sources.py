@@ -310,7 +310,7 @@ class _BoundedReads(io.RawIOBase):
     def __init__(self, stream: IO[bytes] | gzip.GzipFile) -> None:
         self._stream = stream
 
-    def read_sources(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MAX_READ:
             raise tarfile.ReadError(f"a header of {size} bytes")
         return self._stream.read(size)
