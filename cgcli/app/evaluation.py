@@ -174,5 +174,5 @@ def judge_rows(run: Run, judge: Judge, rows: Iterable[Row], total: int, add: Cal
         closing(judge.judge(rows)) as judged,
     ):
         for one in judged:
-            task.say(add(one))
+            task.status(add(one))
             task.advance(not one.earlier)

@@ -111,7 +111,7 @@ class _Display:
         if time.monotonic() - self._told < self._pause and row.step < steps:
             return
         speed = f"{compact(row.tokens_per_s)} tokens/s, {100 * row.peak_share:.0f} % of peak"
-        self._task.say(f"loss {row.loss:.3f}, {speed}")
+        self._task.status(f"loss {row.loss:.3f}, {speed}")
         self._task.advance(self._waiting)
         self._waiting, self._told = 0, time.monotonic()
 

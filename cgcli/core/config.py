@@ -1,7 +1,7 @@
-"""Settings, each from the first of: flag > CGCLI_* variable > config.toml > default.
+"""Settings. Each comes from the first of: flag, CGCLI_* variable, config.toml, default.
 
-A value that the user gave is a demand, so it is checked here and named with the place it came from; None means that
-nobody asked, and the engine, the card or the model decides. Knows no command: flags arrive as a mapping.
+Values that the user gave are checked, and errors name their source. None means that the engine, the catalog or the
+model decides. Flags arrive as a mapping, so commands are not known here.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Color = Literal["auto", "always", "never"]
 Switch = Literal["on", "off"]
 SEED_LIMIT = 2**64
 MAX_CONTEXT = 2**30
-"""Tokens; llama.cpp counts cells in 32 bits, and positions in 31."""
+"""In tokens; llama.cpp counts cells in 32 bits and positions in 31."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a run: by flag `--top-p`, variable `CGCLI_TOP_P` or the line `top_p = 0.95` of config.toml."""
+    """The settings of a run, as in `--top-p 0.95`, `CGCLI_TOP_P=0.95` or `top_p = 0.95` in config.toml."""
 
     model: str | None = None  # the best pulled CodeGen-mono model, else SmolLM2-135M
     temperature: float = 0.2  # 0 always takes the most likely token
@@ -46,9 +46,9 @@ class Settings:
     def load(
         cls, environment: Environment, flags: Mapping[str, object] | None = None, *, only: str | None = None
     ) -> Settings:
-        """The settings of one run; flags that are None were not given. Raises UsageError naming place and value.
+        """Load the settings. Raises UsageError, naming the source of a bad value.
 
-        only: look at no other setting than this one.
+        flags: None stands for a flag that was not given. only: load just this setting.
         """
         found: dict[str, object] = {}
         rules = {name: rule for name, rule in RULES.items() if only in (None, name)}
@@ -67,23 +67,23 @@ class Settings:
                 found[name] = rules[name].of_value(value, "--" + name.replace("_", "-"))
         return cls(**found)  # type: ignore[arg-type]
 
-    def told(self, name: str, text: str) -> Settings:
-        """With setting `name` as a person's words say it. Raises UsageError naming both."""
+    def with_text(self, name: str, text: str) -> Settings:
+        """A copy with one setting parsed from text. Raises UsageError."""
         return replace(self, **{name: RULES[name].of_text(text, name)})  # type: ignore[arg-type]
 
 
 def variable(name: str) -> str:
-    """The variable of a setting: top_p -> CGCLI_TOP_P."""
+    """The environment variable of a setting: top_p -> CGCLI_TOP_P."""
     return "CGCLI_" + name.upper()
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting may be: `read` turns text into a value, `admits` says which values are legal, `legal` says so."""
+    """The values that a setting may have."""
 
     kind: type
-    legal: str
-    admits: Callable[[Any], bool] = lambda _: True
+    legal: str  # in words, for errors
+    admits: Callable[[Any], bool] = lambda _: True  # whether a value of that type is legal
 
     def of_text(self, text: str, where: str) -> object:
         if self.kind is bool:
@@ -103,20 +103,20 @@ class Rule:
 
 _SWITCH = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
 SWITCH = Rule(bool, "on or off")
-NATURAL = Rule(int, "a whole number from 1", lambda n: n >= 1)
-_COUNT = Rule(int, "a whole number from 0", lambda n: n >= 0)
+NATURAL = Rule(int, "a positive integer", lambda n: n >= 1)
+_COUNT = Rule(int, "a non-negative integer", lambda n: n >= 0)
 _SHARE = Rule(float, "a number from 0 to 1", lambda p: 0 <= p <= 1)
 RULES = {
     "model": Rule(str, "a model's name or a GGUF file", bool),
-    "temperature": Rule(float, "a number from 0", lambda t: 0 <= t < math.inf),
+    "temperature": Rule(float, "a non-negative number", lambda t: 0 <= t < math.inf),
     "top_p": _SHARE,
     "top_k": _COUNT,
     "min_p": _SHARE,
     "max_tokens": NATURAL,
-    "seed": Rule(int, "a whole number from 0 to 2^64 - 1", lambda n: 0 <= n < SEED_LIMIT),
+    "seed": Rule(int, "an integer from 0 to 2^64 - 1", lambda n: 0 <= n < SEED_LIMIT),
     "prefix": Rule(str, "text"),
-    "ctx": Rule(int, "a whole number from 1 to 2^30", lambda n: 1 <= n <= MAX_CONTEXT),
-    "threads": Rule(int, f"a whole number from 1 to {MAX_THREADS}", lambda n: 1 <= n <= MAX_THREADS),
+    "ctx": Rule(int, "an integer from 1 to 2^30", lambda n: 1 <= n <= MAX_CONTEXT),
+    "threads": Rule(int, f"an integer from 1 to {MAX_THREADS}", lambda n: 1 <= n <= MAX_THREADS),
     "gpu_layers": _COUNT,
     "draft": Rule(str, "ngram, off, or a model's name or GGUF file", bool),
     "exact": Rule(bool, "true or false"),
@@ -126,23 +126,24 @@ RULES = {
 
 
 def _read(environment: Environment) -> dict[str, object]:
-    """config.toml as a mapping of known settings; nothing where there is no file."""
+    """The settings in config.toml, if it exists. Raises UsageError for unknown ones."""
     path = environment.config_file
     if not path.exists():
         return {}
-    from cgcli.core.reading import read_toml  # only where there is a file
+    from cgcli.core.reading import read_toml  # only if the file exists
 
     values = read_toml(path, UsageError)
     for name in values:
         if name not in RULES:
             raise UsageError(
-                f"{path}: no setting {name!r:.80}{nearest(name, RULES)}", hint=f"settings: {', '.join(RULES)}"
+                f"{path}: unknown setting {name!r:.80}{nearest(name, RULES)}",
+                hint=f"use one of {', '.join(RULES)}",
             )
     return values
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """', did you mean ...?' where one of `words` is near."""
+    """', did you mean ...?' if one of `words` is similar, else ''."""
     import difflib
 
     by_letters = {one.lstrip("-"): one for one in words}

@@ -1,7 +1,7 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: what it began is put away on the way out.
+"""SIGTERM and SIGHUP end a command as Ctrl-C does, so that it cleans up first.
 
-Without a handler they end a process where it stands, with its temporary files beside the user's. With `unwinding` they
-raise `Ended` in the main thread, or do what Ctrl-C does where a block is `answering` for it.
+Without a handler they would kill the process and leave its temporary files. Within `unwinding` they raise `Ended` in
+the main thread, or call the function of an `answering` block.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 _NUMBERS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-_ONCE_S = 1.0  # signals within it are one: a terminal that closes, and service managers, send several
+_ONCE_S = 1.0  # one signal per second counts: closing terminals and service managers send several
 _answers: list[Callable[[], None] | None] = []
 
 
 class Ended(SystemExit):
-    """A signal ends the process; `code` is the status that a shell expects then."""
+    """A signal ends the process; `code` is the exit status that shells expect."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -27,14 +27,14 @@ class Ended(SystemExit):
 
 
 class Ending:
-    """status: what the process ends with once a signal has come; None before."""
+    """The signal handler of `unwinding`."""
 
     def __init__(self) -> None:
-        self.status: int | None = None
+        self.status: int | None = None  # the exit status after a signal; None before
         self._last = -_ONCE_S
 
     def __call__(self, number: int, frame: object) -> None:
-        """The handler. The first signal is answered where a block does that, later ones always raise."""
+        """Handle a signal: the first one may be answered by a block, later ones always raise."""
         now = time.monotonic()
         if now - self._last < _ONCE_S:
             return
@@ -43,7 +43,7 @@ class Ending:
         if answer is not None:
             answer()
             return
-        # Raised inside a task of asyncio it would be shown as that task's error.
+        # asyncio would report an exception raised inside a task as that task's own.
         if loop := _event_loop():
             loop(_leave, number)
         else:
@@ -52,7 +52,7 @@ class Ending:
 
 @contextmanager
 def unwinding() -> Iterator[Ending]:
-    """While the block runs, a SIGTERM or SIGHUP raises `Ended`; one that is ignored (nohup) or handled stays so."""
+    """Raise `Ended` for SIGTERM and SIGHUP during the block, unless they are ignored (nohup) or handled already."""
     ending = Ending()
     main = threading.current_thread() is threading.main_thread()
     ours = [number for number in _NUMBERS if main and signal.getsignal(number) is signal.SIG_DFL]
@@ -67,8 +67,8 @@ def unwinding() -> Iterator[Ending]:
 
 @contextmanager
 def answering(answer: Callable[[], None] | None) -> Iterator[None]:
-    """While the block runs, the first signal calls `answer` and raises nothing; None: it raises all the same. Blocks
-    nest, and the outermost one holds."""
+    """Call `answer` for the first signal during the block, instead of raising; None: raise. The outermost of nested
+    blocks applies."""
     _answers.append(answer)
     try:
         yield
@@ -81,7 +81,7 @@ def _leave(number: int) -> None:
 
 
 def _event_loop() -> Callable[..., object] | None:
-    """How to call a function from the event loop that this thread runs; None where it runs none."""
+    """`call_soon_threadsafe` of the event loop that runs in this thread; None without one."""
     if asyncio := sys.modules.get("asyncio"):
         with suppress(RuntimeError):
             call: Callable[..., object] = asyncio.get_running_loop().call_soon_threadsafe

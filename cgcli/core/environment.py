@@ -1,7 +1,7 @@
-"""Where things live and what the process may assume about its surroundings.
+"""The folders and variables that cgcli uses.
 
-One `Environment` is made in `cgcli.cli.main` and passed down; nothing below reads `os.environ` for itself.
-`CGCLI_HOME` moves store, data and configuration together; else the platform's own folders are used.
+`cgcli.cli.main` creates one `Environment` and passes it down; nothing else reads `os.environ`. CGCLI_HOME moves all
+folders together; by default they are the platform's.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Environment:
-    """Folders and variables of one run. Folders need not exist yet.
+    """The folders, which need not exist yet, and the variables of a run."""
 
-    store: pulled models; data: programs and journals; config: holds config.toml.
-    """
-
-    store: Path
-    data: Path
-    config: Path
+    store: Path  # pulled models
+    data: Path  # programs and their journals
+    config: Path  # config.toml
     variables: Mapping[str, str]
 
     @classmethod
     def from_process(cls, variables: Mapping[str, str] | None = None) -> Environment:
-        """The environment of this process, or of the given variables."""
+        """The environment for these variables, by default those of the process."""
         variables = os.environ if variables is None else variables
         home = variables.get("CGCLI_HOME")
         if home:
@@ -43,5 +40,5 @@ class Environment:
         return self.config / "config.toml"
 
     def flag(self, name: str) -> bool:
-        """Whether a variable is set to something that means yes (the Hub's own list of words)."""
+        """Whether a variable is set to a true value, as the Hub defines them."""
         return self.variables.get(name, "").strip().upper() in {"1", "ON", "YES", "TRUE"}

@@ -1,17 +1,17 @@
-"""Every error that a user can meet, and the exit status that each one ends in.
+"""The errors that users see, and their exit statuses.
 
     CgcliError (1)
-    ├── UsageError (2)          wrong words on the command line
-    ├── ModelNotFound (3)       no such model, or not pulled yet
+    ├── UsageError (2)          wrong usage of the command line
+    ├── ModelNotFound (3)       unknown model, or not pulled yet
     ├── NetworkError (4)        the network, the Hub or a download
     ├── ModelFileError (5)      unreadable or unsupported model file
     ├── ContextError (6)        does not fit the context window
     ├── SandboxError (7)        no sandbox available
     ├── ProgramFailed (8)       the generated program failed when run
-    └── Interrupted (130)       Ctrl-C; 143 and 129 where SIGTERM or SIGHUP ended it
+    └── Interrupted (130)       Ctrl-C; 143 after SIGTERM, 129 after SIGHUP
 
-An error is one line: it names the thing and its value, and `hint` is the next command to type.
-Only `cgcli.cli.main` turns one into text and a status.
+A message is one line that names the thing and its value; `hint` says what to do next. `cgcli.cli.main` prints it and
+exits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import ClassVar
 
 
 class ExitStatus(IntEnum):
-    """Exit status of the process; a contract with scripts, so numbers never change."""
+    """The exit status of the process. Scripts rely on it, so numbers never change."""
 
     OK = 0  # done
     FAILED = 1  # failed
@@ -36,7 +36,7 @@ class ExitStatus(IntEnum):
 
 
 class CgcliError(Exception):
-    """An error with a one-line message, an exit status and an optional next step."""
+    """An error with a one-line message, an exit status and an optional hint."""
 
     status: ClassVar[ExitStatus] = ExitStatus.FAILED
 
@@ -47,7 +47,7 @@ class CgcliError(Exception):
 
     @property
     def line(self) -> str:
-        """Message and next step in one line."""
+        """The message and the hint on one line."""
         return self.message + (f"; {'type: ' * self.hint.startswith('cgcli ')}{self.hint}" if self.hint else "")
 
 

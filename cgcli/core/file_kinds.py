@@ -1,6 +1,6 @@
-"""What a file is, by its first bytes, where something else was expected.
+"""Recognizes unexpected files by their first bytes, so that errors can say what they are.
 
-A clone without git-lfs, a login page saved as a model, a format of years ago: an error names it and says what to do.
+Examples are a git-lfs pointer, a login page saved as a model, and an outdated format.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cgcli.core.errors import ModelFileError
 
-HEAD_BYTES = 512  # what `check_kind` looks at
+HEAD_BYTES = 512  # that `check_kind` needs
 
 _AGAIN = "download it again"
 _CONVERT = "cgcli convert FOLDER -o FILE.gguf"
@@ -19,10 +19,10 @@ _UNPACK = "unpack it first"
 
 @dataclass(frozen=True)
 class Kind:
-    """name: by which a reader says that it takes this kind; what: the predicate of an error."""
+    """A kind of file that is often found in place of another."""
 
-    name: str
-    what: str
+    name: str  # for `check_kind`
+    what: str  # the predicate of an error
     hint: str | None = None
 
 
@@ -31,18 +31,18 @@ _ANNEX = Kind("pointer", "is a git-annex pointer, not the file itself", "run `gi
 _HTML = Kind("page", "is an HTML page, not the file itself", _AGAIN)
 _XML = Kind("page", "is an XML page, not the file itself", _AGAIN)
 
-# By the first bytes. The old formats of llama.cpp wrote their magic as a little-endian number.
+# By magic number. The old formats of llama.cpp wrote theirs in little-endian order.
 _MAGICS: tuple[tuple[bytes, Kind], ...] = (
     (b"version https://git-lfs.", _LFS),
     (b"version https://hawser.", _LFS),
     (b"/annex/objects/", _ANNEX),
-    (b"GGUF", Kind("gguf", "is a GGUF already", "cgcli models add FILE.gguf --name NAME")),
+    (b"GGUF", Kind("gguf", "is already a GGUF file", "cgcli models add FILE.gguf --name NAME")),
     *(
-        (magic, Kind("ggml", f"is a file of the old {name} format, from before GGUF", "pull or convert the model anew"))
+        (magic, Kind("ggml", f"is in the old {name} format, from before GGUF", "pull or convert the model again"))
         for magic, name in ((b"lmgg", "ggml"), (b"fmgg", "ggmf"), (b"tjgg", "ggjt"), (b"algg", "ggla"))
     ),
-    (b"PK\x03\x04", Kind("zip", "is a zip, as PyTorch's weights are", _CONVERT)),
-    (b"\x80\x02", Kind("pickle", "is a pickle, as PyTorch's weights are", _CONVERT)),
+    (b"PK\x03\x04", Kind("zip", "is a zip file, like PyTorch weights", _CONVERT)),
+    (b"\x80\x02", Kind("pickle", "is a pickle, like PyTorch weights", _CONVERT)),
     (b"\x1f\x8b", Kind("packed", "is compressed with gzip", _UNPACK)),
     (b"\x28\xb5\x2f\xfd", Kind("packed", "is compressed with zstd", _UNPACK)),
     (b"\xfd7zXZ\x00", Kind("packed", "is compressed with xz", _UNPACK)),
@@ -58,7 +58,7 @@ _PAGES: tuple[tuple[bytes, Kind], ...] = (
 
 
 def kind_of(head: bytes) -> Kind | None:
-    """The kind of the file that begins with `head`, if it is one of those that end up in the place of others."""
+    """The kind of a file that begins with `head`, or None."""
     for magic, kind in _MAGICS:
         if head.startswith(magic):
             return kind
@@ -74,15 +74,15 @@ def kind_of(head: bytes) -> Kind | None:
 
 
 def check_kind(name: Path | str, head: bytes, *expected: str) -> None:
-    """Raise ModelFileError where `head` begins a file of a known kind that is not one of the `expected`."""
+    """Raise ModelFileError if `head` is of a known kind that is not `expected`."""
     kind = kind_of(head[:HEAD_BYTES])
     if kind is not None and kind.name not in expected:
         raise ModelFileError(f"{name}: {kind.what}", hint=kind.hint)
 
 
 def _text(text: bytes) -> Kind | None:
-    """A line of words, such as a server's `Entry not found`."""
+    """A line of text, such as a server's `Entry not found`."""
     line = text.split(b"\n")[0].strip()[:60]
     if len(line) < 8 or not all(0x20 <= byte < 0x7F for byte in line):
         return None
-    return Kind("text", f"is a text, beginning with {line.decode()!a}", _AGAIN)
+    return Kind("text", f"is a text file beginning with {line.decode()!a}", _AGAIN)

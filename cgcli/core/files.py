@@ -1,10 +1,12 @@
-"""Files that are either whole or not there: written beside their target, flushed, renamed."""
+"""Writes files whole or not at all: beside their target, flushed, renamed. Also locks, and files of lines."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shlex
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,33 +15,33 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.place import CLOSED, take_place
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-_TEMPORARY = ".cgcli"  # how the names of temporary files end
-_PATIENCE_S = 30
+_TEMPORARY = ".cgcli"  # suffix of temporary files
+_WAIT_S = 30  # for another program's lock
 _POLL_S = 0.02
+_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}  # from a folder in which no file can be created
+_ACCESS_LIST = "system.posix_acl_access"
 
 
 def disk_error(path: Path, error: OSError) -> CgcliError:
-    """The one-line error for a file that could not be written: full disk, read-only, no permission."""
+    """The error for a file that could not be written."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return CgcliError(f"no space left while writing {path}", hint="free some space and run the same command again")
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         reason = os.strerror(error.errno).lower()
-        return CgcliError(f"cannot write {path}: {reason}", hint="choose another folder (CGCLI_HOME moves cgcli's own)")
+        return CgcliError(f"cannot write {path}: {reason}", hint="choose another folder; CGCLI_HOME moves cgcli's own")
     return CgcliError(f"cannot write {path}: {error.strerror or error}")
 
 
 @contextmanager
 def temporary(target: Path) -> Iterator[Path]:
-    """A new file for this process alone, which is gone when the block ends.
+    """A new locked file, which is removed at the end of the block.
 
-    It is beside `target`, or elsewhere where that folder takes no new file and `target` itself can be written. Those of
-    `target` that a killed process left go, too: one that somebody works on is locked. Raises OSError where the disk
-    says no.
+    It is beside `target`, or in the system's folder for temporary files if only `target` itself is writable. Temporary
+    files that killed processes left, which are no longer locked, are removed. Raises OSError.
     """
     with suppress(OSError):
         for left in target.parent.iterdir():
@@ -50,7 +52,7 @@ def temporary(target: Path) -> Iterator[Path]:
         try:
             with suppress(OSError):
                 _lock(descriptor)
-            if os.fstat(descriptor).st_nlink:  # else another process took it for one that was left
+            if os.fstat(descriptor).st_nlink:  # else another process has just removed it as a leftover
                 yield Path(name)
                 return
         finally:
@@ -60,10 +62,10 @@ def temporary(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and goes when it does not.
+    """A temporary path to write to, which replaces `path` at the end of the block, or is removed if the block raises.
 
-    A file that is replaced keeps its owner and its mode. Raises CgcliError where the disk says no, or where `path` is
-    there and not a regular file; errors of the block are its own.
+    A file that is replaced keeps its owner and mode. Raises CgcliError if `path` cannot be written or is not a regular
+    file; errors of the block pass through.
     """
     if _special(path):
         raise CgcliError(f"cannot replace {path}: it is not a regular file")
@@ -76,23 +78,23 @@ def replacing(path: Path) -> Iterator[Path]:
             raise disk_error(path, error) from error
         yield beside
         try:
-            take_place(beside, target)
+            _take_place(beside, target)
         except OSError as error:
             raise disk_error(path, error) from error
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """No other cgcli writes `path` in a block of this kind: what is compared in it is what is replaced in it.
+    """Keep other cgcli processes from writing `path` in a block like this, to compare a file and then replace it.
 
-    The folder and the file themselves are locked (flock), so that nothing is left behind and it does not matter who
-    runs the other one. Without effect where the file system has no locks. Raises CgcliError where it takes too long.
+    Locks the folder and the file themselves (flock), which leaves no files behind and works for different users. Has no
+    effect on file systems without locks. Raises CgcliError if another process holds the lock for too long.
     """
     with ExitStack() as stack:
         if not _special(path):
             with suppress(OSError):
                 target = _target(path)
-                for one in (target.absolute().parent, target):  # of several folders where the file has several names
+                for one in (target.absolute().parent, target):  # a file may have names in several folders
                     with suppress(OSError):
                         descriptor = os.open(one, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                         stack.callback(os.close, descriptor)
@@ -116,9 +118,9 @@ def take_lock(file: Path, wait_s: float = 0) -> BaseFileLock | None:
 
 
 def check_writable(path: Path) -> None:
-    """Raises CgcliError if `path` could not be written now, so that long work does not find out at its end.
+    """Raise CgcliError if `path` could not be written now, so that long work does not fail at its end.
 
-    A folder that is not there is a mistake as often as a wish: it is not made.
+    A missing folder is an error: it is as likely a typo.
     """
     try:
         target = path if _special(path) else _target(path)
@@ -129,13 +131,13 @@ def check_writable(path: Path) -> None:
             folder = target.absolute().parent
             if not folder.exists():
                 raise CgcliError(
-                    f"cannot write {path}: there is no folder {path.parent}",
+                    f"cannot write {path}: {path.parent} does not exist",
                     hint=f"mkdir -p {shlex.quote(str(path.parent))}",
                 )
             try:
                 tempfile.TemporaryFile(dir=folder).close()
             except OSError as error:
-                if error.errno not in CLOSED or not may:
+                if error.errno not in _CLOSED or not may:
                     raise
         if there and not may and (_special(path) or target.stat().st_uid != os.geteuid()):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -144,9 +146,9 @@ def check_writable(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, or leave what was there; a device or a pipe is written to, never replaced.
+    """Write `data` to `path`, or leave the old contents. A device or a pipe is written to, not replaced.
 
-    Raises CgcliError where the disk says no, BrokenPipeError where nobody reads a pipe.
+    Raises CgcliError, and BrokenPipeError if a pipe has no reader.
     """
     try:
         if _special(path):
@@ -161,11 +163,11 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 class LineFile:
-    """A file that grows line by line: a line is in it, whole, once `append` returns. One that does not fit leaves
-    nothing, so that the next one is never glued to it."""
+    """A file to append lines to. A line that does not fit on the disk leaves nothing behind, so that the next one is
+    never joined to it."""
 
     def __init__(self, path: Path) -> None:
-        """Opens the file, or makes it. Raises CgcliError where the disk says no."""
+        """Open or create the file. Raises CgcliError."""
         self._path = path
         try:
             self._file: IO[bytes] = path.open("ab", buffering=0)
@@ -173,11 +175,11 @@ class LineFile:
             raise disk_error(path, error) from error
 
     def append(self, line: bytes) -> None:
-        """Add a line. Raises CgcliError where the disk says no."""
+        """Write a whole line. Raises CgcliError."""
         before, rest = os.fstat(self._file.fileno()).st_size, memoryview(line)
         try:
             while rest:
-                rest = rest[self._file.write(rest) :]  # a disk that is nearly full takes a part
+                rest = rest[self._file.write(rest) :]  # a nearly full disk may take only a part
         except BaseException as error:
             with suppress(OSError):
                 self._file.truncate(before)
@@ -186,7 +188,7 @@ class LineFile:
             raise
 
     def clear(self) -> None:
-        """Begin anew. Raises CgcliError where the disk says no."""
+        """Remove all lines. Raises CgcliError."""
         try:
             self._file.truncate(0)
         except OSError as error:
@@ -196,26 +198,93 @@ class LineFile:
         self._file.close()
 
 
+def _take_place(beside: Path, target: Path) -> None:
+    """Replace `target` with `beside`, keeping its owner, group, mode and access list.
+
+    If this process may not set them, if `target` has several names, or if it cannot be renamed to (a mount point, or a
+    read-only folder), its contents are overwritten instead, once the disk has room for all of them. Somebody else's
+    file that may not be written is replaced all the same if the folder allows it, as in a shared store;
+    `check_writable` refuses it beforehand if the user chose it. Raises OSError; a full disk leaves `target` as it was.
+    """
+    with beside.open("rb") as written:
+        descriptor = written.fileno()
+        if target.exists():
+            alike = target.stat().st_nlink == 1 and _made_alike(descriptor, target)
+        else:
+            os.fchmod(descriptor, 0o666 & ~_umask())
+            alike = True
+        os.fsync(descriptor)
+    if alike or not os.access(target, os.W_OK):
+        try:
+            beside.replace(target)
+            return
+        except OSError as error:
+            if error.errno not in {*_CLOSED, errno.EBUSY, errno.EXDEV} or not target.exists():
+                raise
+    _overwrite(target, beside)
+
+
+def _made_alike(descriptor: int, target: Path) -> bool:
+    """Give an open file the owner, mode and access list of another. Returns whether all of them could be set."""
+    old, new = target.stat(), os.fstat(descriptor)
+    try:
+        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        os.fchmod(descriptor, old.st_mode & 0o7777)
+        _copy_attributes(descriptor, target)
+    except OSError:
+        return False
+    return True
+
+
+def _copy_attributes(descriptor: int, target: Path) -> None:
+    """Copy the extended attributes that can be set. Raises OSError if the access list cannot."""
+    try:
+        there, here = os.listxattr(target), os.listxattr(descriptor)
+    except (OSError, AttributeError):  # not supported by the file system or the platform
+        return
+    if _ACCESS_LIST in here and _ACCESS_LIST not in there:  # inherited from the folder's default
+        os.removexattr(descriptor, _ACCESS_LIST)
+    for name in there:
+        try:
+            os.setxattr(descriptor, name, os.getxattr(target, name))
+        except OSError:
+            if name == _ACCESS_LIST:
+                raise
+
+
+def _overwrite(target: Path, beside: Path) -> None:
+    """Copy a file into another, which stays as it was if the disk has no room. Raises OSError."""
+    with beside.open("rb") as new, target.open("r+b") as file:
+        before, size = os.fstat(file.fileno()).st_size, os.fstat(new.fileno()).st_size
+        if size > before and hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError:
+                file.truncate(before)
+                raise
+        shutil.copyfileobj(new, file)
+        file.truncate(size)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _special(path: Path) -> bool:
-    """Whether there is something that is neither a regular file nor a folder, such as /dev/null, also behind a link."""
+    """Whether `path` exists but is neither a regular file nor a folder, such as /dev/null; links are followed."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file, until it is closed; whether no other process has it. Raises OSError where there are no locks."""
+    """Lock a file until it is closed. Returns False if another process holds it. Raises OSError without locks."""
     try:
-        import fcntl
-
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except ImportError:  # Windows has no such module
-        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP)) from None
     return True
 
 
 def _remove_unlocked(path: Path) -> None:
-    """Remove a file that no process has locked."""
+    """Remove a file unless a process has locked it."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
@@ -226,8 +295,8 @@ def _remove_unlocked(path: Path) -> None:
 
 
 def _wait_for(descriptor: int, path: Path) -> None:
-    """Lock a folder or a file, until it is closed. Raises CgcliError where another process does not give it back."""
-    late = time.monotonic() + _PATIENCE_S
+    """Lock a folder or file until it is closed. Raises CgcliError if another process does not release it."""
+    late = time.monotonic() + _WAIT_S
     while not _lock(descriptor):
         if time.monotonic() > late:
             raise CgcliError(f"cannot write {path}: another program has locked it", hint="try again")
@@ -235,7 +304,7 @@ def _wait_for(descriptor: int, path: Path) -> None:
 
 
 def _target(path: Path) -> Path:
-    """The file itself, where `path` is a link to it. Raises OSError for links that go round in a circle."""
+    """The file that `path` links to, or `path`. Raises OSError for a cycle of links."""
     if not path.is_symlink():
         return path
     try:
@@ -245,7 +314,7 @@ def _target(path: Path) -> Path:
 
 
 def _beginning(target: Path) -> str:
-    """How the names of temporary files of `target` begin; its own may be as long as a name can be."""
+    """The prefix of temporary files for `target`; shortened, since names have a maximum length."""
     return f".{target.name[:40]}."
 
 
@@ -254,6 +323,12 @@ def _new(target: Path) -> tuple[int, str]:
     try:
         return tempfile.mkstemp(prefix=beginning, suffix=_TEMPORARY, dir=target.parent)
     except OSError as error:
-        if error.errno not in CLOSED or not os.access(target, os.W_OK):
+        if error.errno not in _CLOSED or not os.access(target, os.W_OK):
             raise
     return tempfile.mkstemp(prefix=beginning, suffix=_TEMPORARY)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

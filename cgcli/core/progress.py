@@ -1,6 +1,6 @@
-"""How long work reports itself, without knowing where the report goes.
+"""How long work reports its progress.
 
-Library code takes a `Progress`; the command line gives one that draws on stderr (`cgcli.terminal.output`), tests give
+Library code takes a `Progress`. The command line passes one that draws on stderr (`cgcli.terminal.output`), tests pass
 `Silent` or a recorder.
 """
 
@@ -12,12 +12,12 @@ Unit = Literal["bytes", "steps", "samples"]
 
 
 class Task(Protocol):
-    """One thing under way; a context manager, finished or abandoned when the block ends."""
+    """Work in progress; a context manager. It has ended, well or not, when the block ends."""
 
     def advance(self, amount: int) -> None: ...
 
-    def say(self, state: str) -> None:
-        """What else is to be seen beside how far it is, such as a score so far."""
+    def status(self, text: str) -> None:
+        """Show a text, such as a score so far, beside the progress."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -27,16 +27,16 @@ class Task(Protocol):
 
 class Progress(Protocol):
     def task(self, label: str, total: int | None, *, unit: Unit = "bytes", done: int = 0) -> Task:
-        """Start a task of `total` units, `done` of which were there before (a resumed download)."""
+        """Start a task of `total` units, of which `done` are done already, as in a resumed download."""
         ...
 
     def note(self, message: str) -> None:
-        """One line that stays."""
+        """Print a line that stays."""
         ...
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """Progress that is not shown."""
 
     def task(self, label: str, total: int | None, *, unit: Unit = "bytes", done: int = 0) -> Silent:
         return self
@@ -45,7 +45,7 @@ class Silent:
 
     def advance(self, amount: int) -> None: ...
 
-    def say(self, state: str) -> None: ...
+    def status(self, text: str) -> None: ...
 
     def __enter__(self) -> Self:
         return self

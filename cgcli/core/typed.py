@@ -1,4 +1,4 @@
-"""Values of JSON and TOML as the dataclasses that they stand for: every field there, of its type, and no other."""
+"""Converts JSON and TOML values to dataclasses: every field must be present with its type, and no other."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NO_TAGS: Mapping[type, str] = {}
 
 
 def typed(kind: Any, value: Any, name: str, tags: Mapping[type, str] = _NO_TAGS) -> Any:
-    """The value of type `kind` that a JSON value stands for. Raises ValueError that says what is wrong with it.
+    """Convert a JSON value to type `kind`. Raises ValueError that names the fault.
 
-    kind: a plain type, Any, Literal, tuple[X, ...], dict[str, X], a dataclass, or a union of these. name: of the place,
-    for the error. tags: what tells dataclasses of a union apart: under which key each has the name of its class, in
-    small letters. true is no number; a whole number stands for a float.
+    kind: a plain type, Any, Literal, tuple[X, ...], dict[str, X], a dataclass, or a union of these. name: what errors
+    call the value. tags: for each dataclass of a union, the key that holds its name in lowercase. A boolean is not a
+    number; an integer is accepted for a float.
     """
     arguments, origin = get_args(kind), get_origin(kind)
     if kind is Any:
@@ -47,14 +47,14 @@ def typed(kind: Any, value: Any, name: str, tags: Mapping[type, str] = _NO_TAGS)
 
 
 def finite(value: float, name: str) -> float:
-    """`value` itself. Raises ValueError for NaN and infinity."""
+    """Return `value`. Raises ValueError for NaN and infinity."""
     if not math.isfinite(value):
         raise ValueError(f"{name} is {value}")
     return value
 
 
-def word(kind: type) -> str:
-    """What a class is called in a file."""
+def tag(kind: type) -> str:
+    """The name of a class in files."""
     return kind.__name__.lower()
 
 
@@ -63,7 +63,7 @@ def _instance(kind: Any, value: Any, name: str, tags: Mapping[type, str]) -> Any
     given.pop(tags.get(kind), None)
     kinds = _kinds(kind)
     if unknown := given.keys() - kinds.keys():
-        raise ValueError(f"{name} has {', '.join(map(shown, sorted(unknown)))}, which nobody knows")
+        raise ValueError(f"{name} has {', '.join(map(shown, sorted(unknown)))}, which is unknown")
     needed = {field.name for field in fields(kind) if field.default is field.default_factory is MISSING}
     if missing := needed - given.keys():
         raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
@@ -71,17 +71,17 @@ def _instance(kind: Any, value: Any, name: str, tags: Mapping[type, str]) -> Any
 
 
 def _member(kinds: list[Any], value: Any, name: str, tags: Mapping[type, str]) -> Any:
-    """Which of tagged classes a JSON value says that it is."""
+    """The class that a JSON value's tag names."""
     key = tags[kinds[0]]
     said = _expect(value, (dict,), name).get(key)
-    found = next((kind for kind in kinds if word(kind) == said), None)
+    found = next((kind for kind in kinds if tag(kind) == said), None)
     if found is None:
-        raise ValueError(f"{key} is {shown(said)}, none of {', '.join(map(word, kinds))}")
+        raise ValueError(f"{key} is {shown(said)}, none of {', '.join(map(tag, kinds))}")
     return found
 
 
 def _expect(value: Any, kinds: tuple[type, ...], name: str) -> Any:
-    """The value, if it is of exactly one of those types."""
+    """Return the value. Raises ValueError unless it is of exactly one of those types."""
     if type(value) not in kinds:
         raise ValueError(f"{name} is {shown(value)}")
     return value

@@ -29,7 +29,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from cgcli.core.reading import parse_json, shown
-from cgcli.core.typed import typed, word
+from cgcli.core.typed import tag, typed
 from cgcli.program.history import Add, Commit, Drop, Event, Move, Point, Put, Run, Saved, Setting
 from cgcli.program.program import Layout, Program, Turn
 
@@ -110,5 +110,5 @@ def _record(value: Any) -> Any:
         return [_record(one) for one in value]
     if not is_dataclass(value):
         return value
-    tag = {_TAGS[type(value)]: word(type(value))} if type(value) in _TAGS else {}
-    return tag | {field.name: _record(getattr(value, field.name)) for field in fields(value)}
+    tags = {_TAGS[type(value)]: tag(type(value))} if type(value) in _TAGS else {}
+    return tags | {field.name: _record(getattr(value, field.name)) for field in fields(value)}

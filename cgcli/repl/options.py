@@ -31,7 +31,7 @@ class Options:
             raise UsageError(f"no setting {key}{nearest(key, KEYS)}", hint="/set lists them")
         if key in _OWN:
             return replace(self, **{key: _OWN[key].of_text(text, key)})  # type: ignore[arg-type]
-        return replace(self, settings=self.settings.told(key, text))
+        return replace(self, settings=self.settings.with_text(key, text))
 
     def shown(self, key: str) -> str:
         """The value of one of KEYS, as `told` takes it."""

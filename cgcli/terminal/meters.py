@@ -1,7 +1,7 @@
-"""Two views of `core.progress`: live bars on a terminal (rich), and a line now and then where there is none.
+"""Two displays of `core.progress`: live bars on a terminal (rich), and occasional lines elsewhere.
 
-rich is imported when the first bar is drawn (0.1 s). Rates are in units per second since the task began; what was done
-before it (a resumed download) counts for the percentage and not for the rate.
+rich takes 0.1 s to import, so it is imported for the first bar. Rates are in units per second since the task began:
+what was done before, as in a resumed download, counts for the percentage but not for the rate.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from cgcli.terminal.text import one_line
 if TYPE_CHECKING:
     import rich.progress
 
-# A line at every tenth, but no two within the first and none further apart than the second, in seconds.
+# A line at every tenth, at least and at most so many seconds after the previous one.
 LINE_SECONDS = (2.0, 10.0)
 TENTHS = 10
 
 
-def facts(done: int, total: int | None, rate: float | None, unit: Unit, state: str = "") -> str:
-    """How far, how fast, how long still, and what else: '45 % of 1.2 GB, 13.0 MB/s, 0:51 left'."""
+def facts(done: int, total: int | None, rate: float | None, unit: Unit, status: str = "") -> str:
+    """Progress, rate, time left and status: '45 % of 1.2 GB, 13.0 MB/s, 0:51 left'."""
     amount = size if unit == "bytes" else str
     if total is None:
         parts = [amount(done)] if done else []
@@ -35,14 +35,14 @@ def facts(done: int, total: int | None, rate: float | None, unit: Unit, state: s
         if unit == "bytes":
             parts.append(f"{size(rate)}/s")
         elif unit == "samples":
-            parts.append(f"{rate:.1f} a second" if rate >= 1 else f"{60 * rate:.1f} a minute")
+            parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min")
         if total is not None and done < total:
             parts.append(f"{clock((total - done) / rate)} left")
-    return ", ".join([*parts, state] if state else parts)
+    return ", ".join([*parts, status] if status else parts)
 
 
 def percent(done: int, total: int) -> int:
-    """Rounded down, so that 100 means all of it; a task of nothing is done."""
+    """Rounded down, so that 100 means all of it; an empty task is done."""
     return 100 * done // total if total else 100
 
 
@@ -67,7 +67,7 @@ class _LineTask:
         self._label, self._total, self._unit, self._done = label, total, unit, done
         self._say, self._now = say, now
         self._before = done
-        self._state = ""
+        self._status = ""
         self._started = self._said = now()
         self._tenth = self._tenths()
 
@@ -81,15 +81,15 @@ class _LineTask:
     def advance(self, amount: int) -> None:
         self._done += amount
         if self._done == self._total:
-            return  # said at the end
+            return  # reported at the end
         waited = self._now() - self._said
         soonest, latest = LINE_SECONDS
         if waited >= latest or (waited >= soonest and self._tenths() > self._tenth):
             self._said, self._tenth = self._now(), self._tenths()
-            self._say(f"{self._label}: {facts(self._done, self._total, self._rate(), self._unit, self._state)}")
+            self._say(f"{self._label}: {facts(self._done, self._total, self._rate(), self._unit, self._status)}")
 
-    def say(self, state: str) -> None:
-        self._state = state
+    def status(self, text: str) -> None:
+        self._status = text
 
     def __enter__(self) -> Self:
         self._say(f"{self._label} …")
@@ -97,12 +97,12 @@ class _LineTask:
 
     def __exit__(self, *exception: object) -> None:
         if exception[0] is None:
-            how = facts(self._done, None, self._rate(), self._unit, self._state)
+            how = facts(self._done, None, self._rate(), self._unit, self._status)
             self._say(f"{self._label}: {how}{', ' * bool(how)}took {clock(self._now() - self._started)}")
 
 
 class Bars:
-    """Progress as bars that are redrawn in place; what stays is printed above them."""
+    """Progress as bars that are redrawn in place, with other lines printed above them."""
 
     def __init__(self, stderr: TextIO, *, colored: bool, note: Callable[[str], None]) -> None:
         self._stderr = stderr
@@ -117,8 +117,8 @@ class Bars:
         return _BarTask(self, label, total, unit, done)
 
     def print_above(self, line: str) -> bool:
-        """Print a line above the bars; False where none is drawn."""
-        live = self._live  # which another thread may end
+        """Print a line above the bars. Returns False if no bar is shown."""
+        live = self._live  # another thread may end it
         if live is None:
             return False
         live.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -128,18 +128,18 @@ class Bars:
         if self._live is None:
             self._live = self._draw()
             self._live.start()
-        return self._live.add_task(one_line(label), total=total, completed=done, unit=unit, state="")
+        return self._live.add_task(one_line(label), total=total, completed=done, unit=unit, status="")
 
     def advance(self, task: rich.progress.TaskID, amount: int) -> None:
         if self._live is not None:
             self._live.advance(task, amount)
 
-    def say(self, task: rich.progress.TaskID, state: str) -> None:
+    def status(self, task: rich.progress.TaskID, text: str) -> None:
         if self._live is not None:
-            self._live.update(task, state=state)
+            self._live.update(task, status=text)
 
     def stop(self, task: rich.progress.TaskID) -> None:
-        """The bar of `task` stays as it is; with the last one the live region ends."""
+        """Freeze the bar of `task`; after the last one, end the live display."""
         if self._live is None:
             return
         self._live.stop_task(task)
@@ -155,18 +155,18 @@ class Bars:
 
         class Facts(ProgressColumn):
             def render(self, task: RichTask) -> Text:
-                unit, state = task.fields["unit"], one_line(task.fields["state"])
+                unit, status = task.fields["unit"], one_line(task.fields["status"])
                 if task.finished or task.stop_time is not None:
-                    how = facts(int(task.completed), None, None, unit, state)
+                    how = facts(int(task.completed), None, None, unit, status)
                     return Text(f"{how}{', ' * bool(how)}took {clock(task.elapsed or 0)}")
                 total = None if task.total is None else int(task.total)
-                how = facts(int(task.completed), total, task.speed, unit, state)
-                # Something moves before the first step is done, too.
+                how = facts(int(task.completed), total, task.speed, unit, status)
+                # The clock moves even before the first step is done.
                 return Text(how if task.speed else f"{how}{', ' * bool(how)}{clock(task.elapsed or 0)}")
 
         console = Console(file=self._stderr, force_terminal=True, no_color=not self._colored)
         label = TextColumn("{task.description}", markup=False)
-        # A step of training may take minutes; within rich's 30 s there would be no speed, and no time left.
+        # A step of training may take minutes, so rich's default of 30 s would show no rate and no time left.
         period_s = 1800
         return Progress(
             label,
@@ -187,9 +187,9 @@ class _BarTask:
         if self._task is not None:
             self._bars.advance(self._task, amount)
 
-    def say(self, state: str) -> None:
+    def status(self, text: str) -> None:
         if self._task is not None:
-            self._bars.say(self._task, state)
+            self._bars.status(self._task, text)
 
     def __enter__(self) -> Self:
         self._task = self._bars.start(self._label, self._total, self._unit, self._done)

@@ -112,7 +112,7 @@ def fetch(packages: tuple[Package, ...], cache: Path, progress: Progress) -> dic
     wanted = [package for package in packages if package.wheel]
     with progress.task("packages", len(wanted), unit="steps") as task:
         for package in wanted:
-            task.say(package.source)
+            task.status(package.source)
             if not (cache / package.wheel).exists():
                 _download(package, cache)
             if (found := _sha256(cache / package.wheel)) != package.sha256:

@@ -240,7 +240,7 @@ def test_a_terminal_sees_the_score_so_far(here: Path) -> None:
     write_samples(here / "s.jsonl", *[("S/one", f"    return {number % 2}  # {number}\n") for number in range(40)])
     command = ["-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", "--judge", "s.jsonl"]
     child = pexpect.spawn(sys.executable, command, encoding="utf-8", dimensions=(24, 100), timeout=PATIENCE_S)
-    child.expect(r"\d+ of 40, \d+\.\d a second, \d:\d\d left, \d+\.\d % pass")
+    child.expect(r"\d+ of 40, \d+\.\d/s, \d:\d\d left, \d+\.\d % pass")
     child.expect("50.0 % pass, took")
     child.expect("40 samples: 20 passed, 20 wrong answer")
     child.expect(pexpect.EOF)

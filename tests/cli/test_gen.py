@@ -181,7 +181,7 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_model_runs(tiny_m
 def test_a_folder_that_is_not_there_is_not_made(tiny_model: Path, tmp_path: Path) -> None:
     ran = gen("x", "-o", str(tmp_path / "no" / "x.py"), model=tiny_model)
     assert (ran.status, (tmp_path / "no").exists()) == (1, False)
-    assert ran.err.endswith(f"there is no folder {tmp_path / 'no'}; mkdir -p {tmp_path / 'no'}\n")
+    assert ran.err.endswith(f"{tmp_path / 'no'} does not exist; mkdir -p {tmp_path / 'no'}\n")
 
 
 def test_a_prompt_that_is_no_text_is_refused(tiny_model: Path) -> None:

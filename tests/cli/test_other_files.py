@@ -28,8 +28,8 @@ OTHERS: dict[str, tuple[bytes, str]] = {
 }
 # Of binary files alone: as text, or as JSON, these have errors of their own.
 BINARY: dict[str, tuple[bytes, str]] = {
-    "words": (b"Entry not found", "is a text, beginning with 'Entry not found'; download it again"),
-    "json": (b'{"error":"Repository not found"}', 'is a text, beginning with \'{"error"'),
+    "words": (b"Entry not found", "is a text file beginning with 'Entry not found'; download it again"),
+    "json": (b'{"error":"Repository not found"}', 'is a text file beginning with \'{"error"'),
 }
 OLD = {"ggml": b"lmgg", "ggmf": b"fmgg", "ggjt": b"tjgg", "ggla": b"algg"}
 
@@ -73,7 +73,7 @@ def test_convert_names_it(kind: str, name: str, folder: Path, tmp_path: Path) ->
 def test_an_empty_file_of_weights_is_empty(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"")
     ran = run("convert", str(folder), "-o", str(tmp_path / "x.gguf"))
-    told(ran, f"{folder / 'model.safetensors'}: is not a safetensors file: it has 0 bytes")
+    told(ran, f"{folder / 'model.safetensors'}: not a safetensors file: 0 bytes")
 
 
 @pytest.mark.parametrize("kind", [*OTHERS, *BINARY])
@@ -95,7 +95,7 @@ def test_a_file_of_an_old_format_is_a_file(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()
     (tmp_path / name).write_bytes(OLD[kind] + b"\3\0\0\0" + b"0" * 200)
-    message = f"is a file of the old {kind} format, from before GGUF; pull or convert the model anew"
+    message = f"is in the old {kind} format, from before GGUF; pull or convert the model again"
     told(run("gen", "-m", name, "print 1"), message)
     told(run("models", "add", name, "--name", "mine"), message)
     told(run("convert", name, "-o", "y.gguf"), message)
@@ -105,7 +105,7 @@ def test_a_file_of_an_old_format_is_a_file(
     ("name", "message"),
     [
         ("model.safetensors", "is a safetensors file; type: cgcli convert FOLDER -o FILE.gguf"),
-        ("pytorch_model.bin", "is a zip, as PyTorch's weights are; type: cgcli convert FOLDER -o FILE.gguf"),
+        ("pytorch_model.bin", "is a zip file, like PyTorch weights; type: cgcli convert FOLDER -o FILE.gguf"),
     ],
 )
 def test_weights_that_are_not_converted_yet(name: str, message: str, folder: Path) -> None:
@@ -153,13 +153,13 @@ def test_name_counts_where_the_files_own_is_no_name(file: str, hub: FakeHub, tmp
     with hub:
         spec = f"hf:{REPO}/{file}"
         ran = run("pull", spec, HF_ENDPOINT=hub.url)
-        told(ran, "cannot be a model's name; type: cgcli pull ", 2)
+        told(ran, "is not a valid model name; type: cgcli pull ", 2)
         assert ran.err.endswith(" --name NAME\n")
         ran = run("pull", spec, "--name", "Mine", HF_ENDPOINT=hub.url)
         assert ran.status == 0, ran.err
         assert run("models", "path", "mine").status == 0
-        told(run("pull", spec, "--name", "no/name", HF_ENDPOINT=hub.url), "'no/name' cannot be a model's name", 2)
-        told(run("pull", spec, "--name", "", HF_ENDPOINT=hub.url), "'' cannot be a model's name", 2)
+        told(run("pull", spec, "--name", "no/name", HF_ENDPOINT=hub.url), "'no/name' is not a valid model name", 2)
+        told(run("pull", spec, "--name", "", HF_ENDPOINT=hub.url), "'' is not a valid model name", 2)
 
 
 def test_what_a_pull_brings_is_named(hub: FakeHub) -> None:

@@ -207,7 +207,7 @@ def test_a_lora_adapter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"GGUF\3\0\0\0", "is a GGUF already"),
+        (b"GGUF\3\0\0\0", "is already a GGUF file"),
         (b"lmgg", "old ggml format"),
         (b"PK\3\4", "is a file; a checkpoint"),
     ],

@@ -238,7 +238,7 @@ def patched(old: bytes, new: bytes) -> Callable[[Path], None]:
 
 TABLE = view(HALF, 0, (4, 8), (8, 1))
 ZIPS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "not a zip": (lambda path: path.write_bytes(b"hello, world"), "is a text, beginning with 'hello, world'"),
+    "not a zip": (lambda path: path.write_bytes(b"hello, world"), "is a text file beginning with 'hello, world'"),
     "binary": (lambda path: path.write_bytes(bytes(64)), "not a PyTorch file"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "a git LFS pointer": (

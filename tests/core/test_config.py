@@ -105,7 +105,7 @@ def test_a_value_of_the_wrong_kind_is_refused(tmp_path: Path, toml: str) -> None
 
 def test_an_unknown_setting_is_named_with_the_nearest_one(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"config\.toml: no setting 'temprature', did you mean temperature\?"
+        UsageError, match=r"config\.toml: unknown setting 'temprature', did you mean temperature\?"
     ) as caught:
         load(tmp_path, "temprature = 1\n")
     assert "\n" not in caught.value.message and caught.value.hint is not None

@@ -14,7 +14,7 @@ class Bar:
     def advance(self, amount: int) -> None:
         self.done += amount
 
-    def say(self, state: str) -> None: ...
+    def status(self, text: str) -> None: ...
 
     def __enter__(self) -> Self:
         return self

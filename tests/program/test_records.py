@@ -179,7 +179,7 @@ PUT = {"op": "put", "index": 0, "turn": {"prompt": "p", "completion": "c"}, "why
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({**POINT, "colour": 1, "age": 2}, "line has 'age', 'colour', which nobody knows"),
+        ({**POINT, "colour": 1, "age": 2}, "line has 'age', 'colour', which is unknown"),
         ({"time": "now", "event": "point"}, "line lacks branch, version"),
         ({**POINT, "version": True}, "version is True"),
         ({**POINT, "version": 1.5}, "version is 1.5"),

@@ -198,5 +198,5 @@ def test_settings_that_this_version_does_not_know_are_told_and_left(tmp_path: Pa
     repl, out = resumed(repl)
     repl.tell_notes()
     assert repl.options.shown("top_k") == "7"
-    assert "temperature is 'hot', not a number from 0: not set again" in " ".join(out.getvalue().split())
+    assert "temperature is 'hot', not a non-negative number: not set again" in " ".join(out.getvalue().split())
     repl.close()

@@ -20,8 +20,8 @@ def test_facts() -> None:
     assert facts(10, 10, 1.0, "steps") == "10 of 10"
     assert facts(1234, None, 100.0, "bytes") == "1.2 kB, 100 B/s"
     assert facts(0, None, None, "steps") == ""
-    assert facts(30, 40, 2.5, "samples", "pass@1 3 %") == "30 of 40, 2.5 a second, 0:04 left, pass@1 3 %"
-    assert facts(3, 10, 0.05, "samples") == "3 of 10, 3.0 a minute, 2:20 left"
+    assert facts(30, 40, 2.5, "samples", "pass@1 3 %") == "30 of 40, 2.5/s, 0:04 left, pass@1 3 %"
+    assert facts(3, 10, 0.05, "samples") == "3 of 10, 3.0/min, 2:20 left"
     assert facts(0, 0, None, "bytes") == "100 % of 0 B"
     # 100 % is all of it.
     assert facts(999_999, 1_000_000, None, "bytes").startswith("99 %")
@@ -73,7 +73,7 @@ def test_what_else_is_to_be_seen_stands_in_every_line_after_it_was_said() -> Non
     with Lines(said.append, clock).task("judged", 4, unit="samples") as task:
         for _ in range(4):
             clock.seconds += 20
-            task.say(f"score {clock.seconds:.0f}")
+            task.status(f"score {clock.seconds:.0f}")
             task.advance(1)
-    assert said[1] == "judged: 1 of 4, 3.0 a minute, 1:00 left, score 20"
-    assert said[-1] == "judged: 4, 3.0 a minute, score 80, took 1:20"
+    assert said[1] == "judged: 1 of 4, 3.0/min, 1:00 left, score 20"
+    assert said[-1] == "judged: 4, 3.0/min, score 80, took 1:20"
