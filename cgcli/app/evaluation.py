@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cgcli.app.model import choose_model, loaded_engine, model_identity, open_engine
 from cgcli.app.run import Run
-from cgcli.core.ending import Ended
 from cgcli.core.errors import Interrupted, ModelFileError, UsageError
 from cgcli.core.machine import processor_name
+from cgcli.core.signals import Terminated
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
@@ -54,7 +54,7 @@ def evaluating(arguments: EvaluationArguments) -> Iterator[None]:
         raise UsageError("--judge draws no samples, so --ray has no effect", hint="leave one of them out")
     try:
         yield
-    except (KeyboardInterrupt, Ended, Interrupted):
+    except (KeyboardInterrupt, Terminated, Interrupted):
         raise Interrupted(hint="run the same command again to resume") from None
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cgcli.app.recipes import Device, Wish, wished
-from cgcli.core.ending import Ended
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
+from cgcli.core.signals import Terminated
 from cgcli.core.units import compact
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def run_training(run: Run, wish: Wish) -> None:
                 profile=wish.profile,
                 group=processes,
             )
-    except (KeyboardInterrupt, Ended):  # where data are prepared, or at its end: steps answer Ctrl-C themselves
+    except (KeyboardInterrupt, Terminated):  # where data are prepared, or at its end: steps answer Ctrl-C themselves
         raise Interrupted(hint=f"cgcli train -o {shlex.quote(str(out))}") from None
     if not processes.first:
         return

@@ -15,8 +15,8 @@ import typer
 
 from cgcli.app.run import Run
 from cgcli.cli.command import Command, Examination, Group, run_of
-from cgcli.core.ending import Ended, unwinding
 from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
+from cgcli.core.signals import Terminated, handled_signals
 
 WRITE = "Write programs"
 MODELS = "Models"
@@ -81,7 +81,7 @@ def build() -> typer.Typer:
 def main(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status and raises nothing."""
     run = Run.from_process()
-    with unwinding() as ending:
+    with handled_signals() as handler:
         try:
             status = _invoke(run, arguments)
         except BrokenPipeError:
@@ -90,16 +90,16 @@ def main(arguments: Sequence[str]) -> int:
             status = _report(run, error)
         except KeyboardInterrupt:
             status = _report(run, Interrupted())
-        except Ended as end:
+        except Terminated as end:
             status = _report(run, Interrupted(f"ended by {end.name}"))
         _flush(run)
-    return ending.status if ending.status and status == ExitStatus.INTERRUPTED else status
+    return handler.status if handler.status and status == ExitStatus.INTERRUPTED else status
 
 
 def _invoke(run: Run, arguments: Sequence[str]) -> int:
     try:
         result = build()(args=list(arguments), prog_name="cgcli", standalone_mode=False, obj=run)
-    except Ended:
+    except Terminated:
         raise
     except SystemExit as stop:
         # Typer ends so after a completion, and with status 1 after a closed pipe.

@@ -18,7 +18,7 @@ _UNPACK = "unpack it first"
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """A kind of file that is often found in place of another."""
 
     name: str  # for `check_kind`
@@ -26,28 +26,28 @@ class Kind:
     hint: str | None = None
 
 
-_LFS = Kind("pointer", "is a git-lfs pointer, not the file itself", "run `git lfs pull` in its folder")
-_ANNEX = Kind("pointer", "is a git-annex pointer, not the file itself", "run `git annex get` in its folder")
-_HTML = Kind("page", "is an HTML page, not the file itself", _AGAIN)
-_XML = Kind("page", "is an XML page, not the file itself", _AGAIN)
+_LFS = FileKind("pointer", "is a git-lfs pointer, not the file itself", "run `git lfs pull` in its folder")
+_ANNEX = FileKind("pointer", "is a git-annex pointer, not the file itself", "run `git annex get` in its folder")
+_HTML = FileKind("page", "is an HTML page, not the file itself", _AGAIN)
+_XML = FileKind("page", "is an XML page, not the file itself", _AGAIN)
 
 # By magic number. The old formats of llama.cpp wrote theirs in little-endian order.
-_MAGICS: tuple[tuple[bytes, Kind], ...] = (
+_MAGICS: tuple[tuple[bytes, FileKind], ...] = (
     (b"version https://git-lfs.", _LFS),
     (b"version https://hawser.", _LFS),
     (b"/annex/objects/", _ANNEX),
-    (b"GGUF", Kind("gguf", "is already a GGUF file", "cgcli models add FILE.gguf --name NAME")),
+    (b"GGUF", FileKind("gguf", "is already a GGUF file", "cgcli models add FILE.gguf --name NAME")),
     *(
-        (magic, Kind("ggml", f"is in the old {name} format, from before GGUF", "pull or convert the model again"))
+        (magic, FileKind("ggml", f"is in the old {name} format, from before GGUF", "pull or convert the model again"))
         for magic, name in ((b"lmgg", "ggml"), (b"fmgg", "ggmf"), (b"tjgg", "ggjt"), (b"algg", "ggla"))
     ),
-    (b"PK\x03\x04", Kind("zip", "is a zip file, like PyTorch weights", _CONVERT)),
-    (b"\x80\x02", Kind("pickle", "is a pickle, like PyTorch weights", _CONVERT)),
-    (b"\x1f\x8b", Kind("packed", "is compressed with gzip", _UNPACK)),
-    (b"\x28\xb5\x2f\xfd", Kind("packed", "is compressed with zstd", _UNPACK)),
-    (b"\xfd7zXZ\x00", Kind("packed", "is compressed with xz", _UNPACK)),
+    (b"PK\x03\x04", FileKind("zip", "is a zip file, like PyTorch weights", _CONVERT)),
+    (b"\x80\x02", FileKind("pickle", "is a pickle, like PyTorch weights", _CONVERT)),
+    (b"\x1f\x8b", FileKind("packed", "is compressed with gzip", _UNPACK)),
+    (b"\x28\xb5\x2f\xfd", FileKind("packed", "is compressed with zstd", _UNPACK)),
+    (b"\xfd7zXZ\x00", FileKind("packed", "is compressed with xz", _UNPACK)),
 )
-_PAGES: tuple[tuple[bytes, Kind], ...] = (
+_PAGES: tuple[tuple[bytes, FileKind], ...] = (
     (b"<!doctype html", _HTML),
     (b"<html", _HTML),
     (b"<head", _HTML),
@@ -57,19 +57,19 @@ _PAGES: tuple[tuple[bytes, Kind], ...] = (
 )
 
 
-def kind_of(head: bytes) -> Kind | None:
+def kind_of(head: bytes) -> FileKind | None:
     """The kind of a file that begins with `head`, or None."""
     for magic, kind in _MAGICS:
         if head.startswith(magic):
             return kind
     if not head:
-        return Kind("empty", "is empty", _AGAIN)
+        return FileKind("empty", "is empty", _AGAIN)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     for start, kind in _PAGES:
         if text[: len(start)].lower() == start:
             return kind
     if head[8:9] == b"{" and head[5:8] == b"\0\0\0":  # the length of a header, eight bytes
-        return Kind("safetensors", "is a safetensors file", _CONVERT)
+        return FileKind("safetensors", "is a safetensors file", _CONVERT)
     return _text(text)
 
 
@@ -80,9 +80,9 @@ def check_kind(name: Path | str, head: bytes, *expected: str) -> None:
         raise ModelFileError(f"{name}: {kind.what}", hint=kind.hint)
 
 
-def _text(text: bytes) -> Kind | None:
+def _text(text: bytes) -> FileKind | None:
     """A line of text, such as a server's `Entry not found`."""
     line = text.split(b"\n")[0].strip()[:60]
     if len(line) < 8 or not all(0x20 <= byte < 0x7F for byte in line):
         return None
-    return Kind("text", f"is a text file beginning with {line.decode()!a}", _AGAIN)
+    return FileKind("text", f"is a text file beginning with {line.decode()!a}", _AGAIN)

@@ -11,7 +11,7 @@ import ctypes
 import signal
 from collections.abc import Iterator
 
-from cgcli.core.ending import answering
+from cgcli.core.signals import on_signal
 from cgcli.native.library import library
 
 
@@ -45,7 +45,7 @@ def interruptible(*, patient: bool = False) -> Iterator[Interrupt]:
     """
     installed = library().cgk_interrupt_install(patient) == 0
     try:
-        with answering(None if patient else Interrupt().set):
+        with on_signal(None if patient else Interrupt().set):
             yield Interrupt()
     finally:
         if installed:

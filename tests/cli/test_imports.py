@@ -50,7 +50,7 @@ HELP_OWN = {
     "cgcli.app",
     "cgcli.app.run",
     "cgcli.core",
-    *(f"cgcli.core.{name}" for name in ("ending", "environment", "errors", "progress")),
+    *(f"cgcli.core.{name}" for name in ("environment", "errors", "progress", "signals")),
     "cgcli.terminal",
     *(f"cgcli.terminal.{name}" for name in ("output", "text")),
 }

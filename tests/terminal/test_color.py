@@ -54,7 +54,7 @@ def test_the_screen_shows_the_program_however_it_is_split(cuts: list[int]) -> No
     assert rows(screen_of(pieces)[0]) == rows(plain)
 
 
-def test_whole_lines_are_coloured_by_what_they_are() -> None:
+def test_whole_lines_are_colored_by_what_they_are() -> None:
     screen, _ = screen_of([PROGRAM])
     assert screen.buffer[0][0].fg == "magenta"  # import
     assert screen.buffer[3][4].fg == "blue" and screen.buffer[3][4].bold  # the function's name
@@ -85,11 +85,11 @@ def test_a_language_that_nobody_knows_stays_plain() -> None:
 
 def test_the_time_for_a_line_does_not_grow_with_the_program() -> None:
     """What is lexed again at a line's end are the lines of its string, not the program so far."""
-    colours = Highlighter("python")
+    highlighter = Highlighter("python")
     longest = 0
     for number in range(400):
-        colours.line(f"value_{number} = [{number}, 'text']  # note")
-        longest = max(longest, len(colours._open))
+        highlighter.line(f"value_{number} = [{number}, 'text']  # note")
+        longest = max(longest, len(highlighter._open))
     assert longest < 100
 
 

@@ -1,4 +1,4 @@
-"""The sink: what goes to which stream, when it is coloured, and what happens when a stream cannot take it."""
+"""What `Output` writes to which stream, when it is colored, and what happens if a stream is closed or full."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_quiet_and_verbose(quiet: bool, verbose: bool, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("terminal", "variables", "color", "coloured"),
+    ("terminal", "variables", "color", "colored"),
     [
         (True, {}, "auto", True),
         (False, {}, "auto", False),
@@ -75,13 +75,13 @@ def test_quiet_and_verbose(quiet: bool, verbose: bool, said: str) -> None:
         (True, {"NO_COLOR": "1"}, "always", True),
     ],
 )
-def test_colour(terminal: bool, variables: dict[str, str], color: str, coloured: bool) -> None:
+def test_color(terminal: bool, variables: dict[str, str], color: str, colored: bool) -> None:
     sink = output(terminal=terminal, variables=variables)
     sink.color = color  # type: ignore[assignment]
     sink.error(CgcliError("bad"))
     sink.table(["A"], [["b"]])
     out, err = written(sink)
-    assert (sink.stdout_color, "\x1b" in err, b"\x1b" in out) == (coloured,) * 3
+    assert (sink.stdout_color, "\x1b" in err, b"\x1b" in out) == (colored,) * 3
 
 
 def test_a_note_begins_a_line_of_its_own_behind_unfinished_program_text() -> None:
@@ -204,7 +204,7 @@ def test_bars_on_a_terminal_with_notes_above_them() -> None:
     assert shown[3:] == ["after"]
 
 
-# What would turn text around, move the cursor, colour, or hide: as no name of a file or a model may.
+# What would turn text around, move the cursor, color, or hide: as no name of a file or a model may.
 ODD = "a\u202egpj.exe \x9b1mb\x1b[2J\u200bc\u2066d\U000e0041"
 
 

@@ -1,7 +1,7 @@
 """SIGTERM and SIGHUP end a command as Ctrl-C does, so that it cleans up first.
 
-Without a handler they would kill the process and leave its temporary files. Within `unwinding` they raise `Ended` in
-the main thread, or call the function of an `answering` block.
+Without a handler they would kill the process and leave its temporary files. Within `handled_signals` they raise
+`Terminated` in the main thread, or call the function of an `on_signal` block.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ONCE_S = 1.0  # one signal per second counts: closing terminals and service man
 _answers: list[Callable[[], None] | None] = []
 
 
-class Ended(SystemExit):
+class Terminated(SystemExit):
     """A signal ends the process; `code` is the exit status that shells expect."""
 
     def __init__(self, number: int) -> None:
@@ -26,8 +26,8 @@ class Ended(SystemExit):
         self.name = signal.Signals(number).name
 
 
-class Ending:
-    """The signal handler of `unwinding`."""
+class SignalHandler:
+    """The signal handler of `handled_signals`."""
 
     def __init__(self) -> None:
         self.status: int | None = None  # the exit status after a signal; None before
@@ -51,22 +51,22 @@ class Ending:
 
 
 @contextmanager
-def unwinding() -> Iterator[Ending]:
-    """Raise `Ended` for SIGTERM and SIGHUP during the block, unless they are ignored (nohup) or handled already."""
-    ending = Ending()
+def handled_signals() -> Iterator[SignalHandler]:
+    """Raise `Terminated` for SIGTERM and SIGHUP in the block, unless they are ignored (nohup) or handled already."""
+    handler = SignalHandler()
     main = threading.current_thread() is threading.main_thread()
     ours = [number for number in _NUMBERS if main and signal.getsignal(number) is signal.SIG_DFL]
     try:
         for number in ours:
-            signal.signal(number, ending)
-        yield ending
+            signal.signal(number, handler)
+        yield handler
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
-def answering(answer: Callable[[], None] | None) -> Iterator[None]:
+def on_signal(answer: Callable[[], None] | None) -> Iterator[None]:
     """Call `answer` for the first signal during the block, instead of raising; None: raise. The outermost of nested
     blocks applies."""
     _answers.append(answer)
@@ -77,7 +77,7 @@ def answering(answer: Callable[[], None] | None) -> Iterator[None]:
 
 
 def _leave(number: int) -> None:
-    raise Ended(number)
+    raise Terminated(number)
 
 
 def _event_loop() -> Callable[..., object] | None:

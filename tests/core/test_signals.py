@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from cgcli.core import ending
-from cgcli.core.ending import Ended, answering, unwinding
+from cgcli.core import signals
+from cgcli.core.signals import Terminated, handled_signals, on_signal
 from cgcli.native.interrupt import Interrupt, interruptible
 
 
@@ -19,7 +19,7 @@ def send(number: int = signal.SIGTERM) -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_it_is_raised(number: int, status: int) -> None:
-    with pytest.raises(Ended) as raised, unwinding() as end:
+    with pytest.raises(Terminated) as raised, handled_signals() as end:
         send(number)
     assert (raised.value.code, end.status) == (status, status)
     assert signal.getsignal(number) is signal.SIG_DFL
@@ -27,7 +27,7 @@ def test_it_is_raised(number: int, status: int) -> None:
 
 def test_what_unwinds_is_not_ended_by_another_at_once() -> None:
     unwound = False
-    with pytest.raises(Ended), unwinding():
+    with pytest.raises(Terminated), handled_signals():
         try:
             send(signal.SIGTERM)
         finally:
@@ -37,19 +37,19 @@ def test_what_unwinds_is_not_ended_by_another_at_once() -> None:
 
 
 def test_where_ctrl_c_sets_a_flag_it_does_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    with unwinding() as end, interruptible():
+    with handled_signals() as end, interruptible():
         send()
         assert Interrupt().requested
         assert end.status == 143
-        monkeypatch.setattr(ending, "_ONCE_S", 0.0)
-        with pytest.raises(Ended):
+        monkeypatch.setattr(signals, "_ONCE_S", 0.0)
+        with pytest.raises(Terminated):
             send()  # a second one does not wait
 
 
 def test_where_ctrl_c_goes_on_it_is_raised() -> None:
     """The REPL's turns, and whatever they do inside."""
-    with pytest.raises(Ended), ExitStack() as stack:
-        for block in (unwinding(), interruptible(patient=True), interruptible()):
+    with pytest.raises(Terminated), ExitStack() as stack:
+        for block in (handled_signals(), interruptible(patient=True), interruptible()):
             stack.enter_context(block)
         send()
     assert not Interrupt().requested
@@ -57,8 +57,8 @@ def test_where_ctrl_c_goes_on_it_is_raised() -> None:
 
 def test_answers_end_with_their_block() -> None:
     asked: list[int] = []
-    with pytest.raises(Ended), unwinding():
-        with answering(lambda: asked.append(1)):
+    with pytest.raises(Terminated), handled_signals():
+        with on_signal(lambda: asked.append(1)):
             pass
         send()
     assert asked == []
