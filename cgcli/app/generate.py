@@ -174,7 +174,7 @@ def _write(run: Run, settings: Settings, job: _Job) -> _Written:
             notice = _FoldNotice(run.output)
             comments = not arguments.no_comment
             try:
-                for piece in grow(session, job.prompts, written.turns, head=due, comments=comments, told=notice):
+                for piece in grow(session, job.prompts, written.turns, head=due, comments=comments, on_plan=notice):
                     due = ""
                     job.sink.write(piece)
             finally:

@@ -50,9 +50,9 @@ def languages(incomplete: str) -> list[str]:
 
 def forms(incomplete: str) -> list[str]:
     """Export formats."""
-    from cgcli.program.export import FORMS
+    from cgcli.program.export import FORMATS
 
-    return _starting(list(FORMS), incomplete)
+    return _starting(list(FORMATS), incomplete)
 
 
 def _starting(words: list[str], incomplete: str) -> list[str]:

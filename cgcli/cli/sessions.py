@@ -110,11 +110,11 @@ def export(
     from cgcli.app.streams import stdout_sink
     from cgcli.core.files import check_writable, write_atomic
     from cgcli.program.export import export as exported
-    from cgcli.program.export import form_of
+    from cgcli.program.export import find_format
     from cgcli.program.source import encode
 
     run = run_of(ctx)
-    wanted = form_of(form)
+    wanted = find_format(form)
     found = _store(run).read(name)
     text = exported(found.history.program, found.header.language, wanted, found.history.runs)
     if output:

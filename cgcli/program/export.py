@@ -1,4 +1,4 @@
-"""A program in another form: a notebook, Markdown, or a problem as MTPB has them. Nothing is written here.
+"""Exports a program as the text of a notebook, of Markdown, or of an MTPB problem.
 
 Notebook: nbformat 4.5, https://nbformat.readthedocs.io. Markdown: CommonMark. Problem: a line of salesforce/CodeGen's
 codegen1/benchmark/mtpb.jsonl.
@@ -21,42 +21,42 @@ from cgcli.program.program import Program
 from cgcli.program.source import digest
 from cgcli.terminal.text import json_text
 
-Form = Literal["ipynb", "md", "mtpb"]
+Format = Literal["ipynb", "md", "mtpb"]
 
-_MAX_GEN_LENGTH = 256  # tokens; MTPB's own where a problem says nothing
+_MAX_GEN_LENGTH = 256  # tokens; MTPB's default
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A form that a program can have. suffix: of its files; about: a few words."""
+class FormatInfo:
+    """A format to export to."""
 
-    suffix: str
-    about: str
+    suffix: str  # of its files
+    about: str  # a few words for completion
 
 
-FORMS: dict[Form, Kind] = {
-    "ipynb": Kind(".ipynb", "notebook, a cell a turn"),
-    "md": Kind(".md", "Markdown"),
-    "mtpb": Kind(".json", "benchmark problem, JSON"),
+FORMATS: dict[Format, FormatInfo] = {
+    "ipynb": FormatInfo(".ipynb", "notebook, a cell a turn"),
+    "md": FormatInfo(".md", "Markdown"),
+    "mtpb": FormatInfo(".json", "benchmark problem, JSON"),
 }
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """The prefix, or a turn with those that continue it without a prompt of their own. number: the turn's, from 1."""
+    """The prefix, or a turn together with the turns without a prompt that continue it."""
 
-    number: int
+    number: int  # of the turn, from 1
     prompt: str | None
     code: str
 
 
-def export(program: Program, language: str, form: Form, runs: Mapping[str, Run] | None = None) -> str:
-    """The program as the text of a file. runs: what texts did when they were run, by their `digest`.
+def export(program: Program, language: str, format: Format, runs: Mapping[str, Run] | None = None) -> str:
+    """The program as the text of a file. runs: by the `digest` of the text that was run.
 
-    Raises UsageError where there is no prompt to make a problem of.
+    Raises UsageError for a problem if the program has no prompts.
     """
     run = (runs or {}).get(digest(program.source()))
-    match form:
+    match format:
         case "ipynb":
             return json_text(_notebook(program, language)) + "\n"
         case "md":
@@ -65,12 +65,12 @@ def export(program: Program, language: str, form: Form, runs: Mapping[str, Run] 
             return json.dumps(_problem(program, run)) + "\n"
 
 
-def form_of(word: str) -> Form:
-    """The form that a user named. Raises UsageError."""
-    for form in FORMS:
-        if word == form:
-            return form
-    raise UsageError(f"no format {word!r}{nearest(word, FORMS)}", hint=f"one of: {', '.join(FORMS)}")
+def find_format(word: str) -> Format:
+    """The format that a user named. Raises UsageError."""
+    for format in FORMATS:
+        if word == format:
+            return format
+    raise UsageError(f"unknown format {word!r}{nearest(word, FORMATS)}", hint=f"choose one of: {', '.join(FORMATS)}")
 
 
 def _pieces(program: Program) -> list[_Piece]:
@@ -86,7 +86,7 @@ def _pieces(program: Program) -> list[_Piece]:
 
 
 def _notebook(program: Program, language: str) -> dict[str, Any]:
-    """A code cell for the prefix, and one for each turn, its comment included."""
+    """A code cell for the prefix, and one for each turn, including its comment."""
     cells: list[dict[str, Any]] = []
     for piece in _pieces(program):
         comment = "" if piece.prompt is None else program.comment(piece.prompt)
@@ -108,11 +108,11 @@ def _notebook(program: Program, language: str) -> dict[str, Any]:
 
 
 def _markdown(program: Program, language: str, run: Run | None) -> str:
-    """A prompt is a heading, its further lines are paragraphs; code and output are fenced."""
+    """The first line of a prompt as a heading, the others as paragraphs; code and output in fences."""
     blocks: list[str] = []
     for piece in _pieces(program):
         if piece.prompt is not None:
-            lines = [_words(line) for line in piece.prompt.splitlines() if line.strip()] or [""]
+            lines = [_escaped(line) for line in piece.prompt.splitlines() if line.strip()] or [""]
             blocks += [f"## {lines[0]}".rstrip(), *lines[1:]]
         if code := piece.code.strip("\n"):
             blocks.append(_fenced(code, language))
@@ -121,8 +121,8 @@ def _markdown(program: Program, language: str, run: Run | None) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _words(line: str) -> str:
-    """A line that Markdown shows as it is."""
+def _escaped(line: str) -> str:
+    """A line, escaped so that Markdown shows it unchanged."""
     escaped = re.sub(r"[\\`*_{}\[\]<>#|~&$]", r"\\\g<0>", line.strip())
     return re.sub(r"^(\d*)([-+.)=])", r"\1\\\2", escaped)
 
@@ -134,10 +134,10 @@ def _fenced(code: str, language: str) -> str:
 
 
 def _problem(program: Program, run: Run | None) -> dict[str, Any]:
-    """The prompts, without holes to fill; what is expected is what the last run printed last, to be looked at."""
+    """The prompts, without placeholders; expects the last line that the last run printed, to be reviewed."""
     prompts = [turn.prompt for turn in program.turns if turn.prompt is not None]
     if not prompts:
-        raise UsageError("the program has no prompts, and a problem is made of them")
+        raise UsageError("the program has no prompts to make a problem of")
     lengths = [turn.facts.max_tokens for turn in program.turns if turn.facts]
     printed = run.output.rstrip("\n") if run and run.passed else ""
     return {
@@ -153,9 +153,9 @@ def _problem(program: Program, run: Run | None) -> dict[str, Any]:
 
 
 def _literal(printed: str) -> Any:
-    """The value that was printed, where that can be told and JSON has it; else the text."""
+    """The value that was printed if it is a literal that JSON has, otherwise the text."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of a backslash that means nothing
+        with warnings.catch_warnings(action="ignore"):  # about backslashes
             value = ast.literal_eval(printed)
         same = json.loads(json.dumps(value, allow_nan=False)) == value
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

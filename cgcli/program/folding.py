@@ -1,13 +1,16 @@
-"""What a model reads of a program that is too long for its window: the program without its comments and old bodies.
+"""Folding: what a model reads of a program that exceeds its context window, without comments and old function bodies.
 
-Comments go first, the oldest turn's before the next one's (what is before the turns counts as the oldest); then the
-bodies of functions and methods, which leave their signatures and docstrings. Imports and other statements stay, and so
-does what is being asked. Only what is read changes, never the program.
+Comments go first, the oldest turn's before the next one's (what precedes the turns counts as the oldest); then the
+bodies of functions and methods, which keep their signatures and docstrings. Imports and other statements stay, and so
+does the prompt. Only what is read changes, never the program.
 
-What is folded must not change with every turn, since all that follows a change is read again. So a program is gone
-through turn by turn as it was written: where a turn did not fit, as much was folded as makes room for a quarter of the
-window, and that stays folded. With a quarter, a token of a long program is read some 2.5 times again in all (what is
-kept of a window of 2,048 tokens, over a quarter of it); with an eighth 6 times, and a half would forget too much.
+A fold must not change with every turn, since all that follows a change is read again. So the turns are replayed in
+order: where one did not fit, as much was folded as makes room for a quarter of the window, and that stays folded. With
+a quarter, a token of a long program is read again some 2.5 times in all (what is kept of a window of 2,048 tokens, over
+a quarter of it); with an eighth 6 times, and a half would remove too much.
+
+Python is parsed by ast and tokenize; a piece that does not parse is kept whole. Of other languages only comment lines
+are known. A piece that parses still parses once it is folded.
 """
 
 from __future__ import annotations
@@ -30,32 +33,29 @@ _LONE_RETURN = re.compile(r"\r(?!\n)")
 _NOT_UNICODE = re.compile("[\ud800-\udfff]")
 
 Count = Callable[[bytes], int]
-"""The tokens of a text."""
+"""Counts the tokens of a text."""
 
 _STEP = 4  # a fold makes room for the window / _STEP
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What is read of a program. whole: its source; text: that as it is read; parts: what is left out, in words.
+    """A folded program."""
 
-    saved: tokens that it takes less; reread: tokens of it to be read, since the cache has others, or nothing, there.
-    """
-
-    whole: str
-    text: str
-    parts: tuple[str, ...]
-    saved: int
-    reread: int = 0
+    whole: str  # the program's source
+    text: str  # what the model reads
+    parts: tuple[str, ...]  # what is left out, in words
+    saved: int  # tokens left out
+    reread: int = 0  # tokens of `text` that are not cached
 
     @property
     def summary(self) -> str:
-        """The parts in one line, for a terminal: the first of them, and how many more there are."""
+        """The parts in one line: the first three, and the number of the others."""
         some, more = "; ".join(self.parts[:3]), len(self.parts) - 3
         return f"{some} and {more} more" if more > 0 else some
 
     def diff(self) -> list[str]:
-        """Lines of a unified diff, without line ends, from the program to what is read of it."""
+        """Lines of a unified diff, without line ends, from the program to what the model reads."""
         before, after = self.whole.splitlines(), self.text.splitlines()
         return list(difflib.unified_diff(before, after, "program", "as the model reads it", lineterm=""))
 
@@ -63,10 +63,10 @@ class Fold:
 def fold(
     program: Program, prompt: str | None, keep: str, *, language: str, count: Count, limit: int, window: int
 ) -> Fold | None:
-    """What is read of a program that is too long, before `prompt` and `keep`, the beginning of its completion.
+    """Fold a program that is too long before `prompt` and `keep`, the completion prefix; None if nothing can be folded.
 
-    limit: tokens that the whole should have, which is more than it can be folded to in some. None where nothing can be
-    left out. Raises ContextError where what is left leaves no room in the window for a single token.
+    limit: tokens that the context should have at most; some programs cannot be folded so far. Raises ContextError if
+    the window then has no room for a single token.
     """
     asked = encode(program.opening(prompt) + keep)
     tokens = count(encode(program.source()) + asked)
@@ -81,23 +81,24 @@ def fold(
         pass  # pieces that were counted one by one may have more tokens together
     if left >= window:
         raise ContextError(
-            f"the program and prompt are {tokens} tokens, {left} without comments and bodies, the window has {window}",
-            hint="a larger --ctx, or move what is done into a module and import it",
+            f"the program and prompt have {tokens} tokens, {left} without comments and function bodies; "
+            f"the context window has {window}",
+            hint="use a larger --ctx, or move finished code into a module and import it",
         )
-    return Fold(program.source(), folding.text, folding.said, tokens - left) if folding.said else None
+    return Fold(program.source(), folding.text, folding.descriptions, tokens - left) if folding.descriptions else None
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A piece of a program: what is before the turns, or a turn. opening: what of it comes before the completion."""
+    """A piece of a program: what precedes the turns, or a turn."""
 
     name: str
     text: str
-    opening: str
+    opening: str  # the text before the completion
 
 
 def _parts(program: Program) -> Iterator[_Part]:
-    """A turn without a prompt belongs to the part that it continues."""
+    """The parts of a program. A turn without a prompt belongs to the part that it continues."""
     source = program.source()
     begin, code, name = 0, 0, "prefix"
     for number, (turn, span) in enumerate(zip(program.turns, program.spans(), strict=True), 1):
@@ -109,16 +110,16 @@ def _parts(program: Program) -> Iterator[_Part]:
 
 @dataclass(frozen=True)
 class _Item:
-    """What can be left out at once: in words, of which part, where in its text, how many tokens it saves there."""
+    """Something that is folded as a whole."""
 
-    said: str
-    part: int
-    cuts: tuple[Cut, ...]
-    saves: int
+    description: str
+    part: int  # index
+    cuts: tuple[Cut, ...]  # in the part's text
+    saves: int  # tokens
 
 
 class _Folding:
-    """Parts with what is left out of them so far; sizes in tokens, each piece counted by itself."""
+    """Parts, and what is folded so far. Sizes are in tokens, each piece counted by itself."""
 
     def __init__(
         self, parts: Sequence[_Part], program: Program, language: str, count: Count, *, open_end: bool
@@ -151,16 +152,16 @@ class _Folding:
         return "".join(map(without, self._texts, cuts))
 
     @property
-    def said(self) -> tuple[str, ...]:
-        return tuple(item.said for item in self._done)
+    def descriptions(self) -> tuple[str, ...]:
+        return tuple(item.description for item in self._done)
 
     def size(self, parts: int) -> int:
-        """Of the first so many parts."""
+        """Tokens of the first `parts` parts."""
         return sum(self._sizes[:parts])
 
     def shrink(self, parts: int, most: int, step: int) -> None:
-        """Fold the first so many parts until they have `step` tokens less than `most`; where there is not so much in
-        them, only until they have no more: every turn then needs another fold, and what is new is worth more."""
+        """Fold the first `parts` parts until they have `step` tokens less than `most`. If that is impossible, fold them
+        only to `most`: every turn then needs another fold, but recent code is worth more."""
         items = [item for item in self._items if item.part < parts]
         least = self.size(parts) - sum(item.saves for item in items)
         goal = most - step if least <= most - step else most
@@ -170,7 +171,7 @@ class _Folding:
             self._fold(item)
 
     def more(self) -> bool:
-        """Fold what comes next, wherever it is; False where nothing is left."""
+        """Fold the next item of any part; False if none is left."""
         if self._items:
             self._fold(self._items[0])
             return True
@@ -183,14 +184,14 @@ class _Folding:
 
 
 def _bare(text: str, body: Cut, comments: Sequence[Cut]) -> str:
-    """A body without the comments in it, which go before it does."""
+    """A body without its comments, which are folded before it."""
     inside = [cut for cut in comments if body.begin <= cut.begin and cut.end <= body.end]
     return without(text[body.begin : body.end], [Cut(cut.begin - body.begin, cut.end - body.begin) for cut in inside])
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Characters begin to end - 1 of a text, and what stands in their place."""
+    """Characters `begin` to `end` - 1 of a text, and their replacement."""
 
     begin: int
     end: int
@@ -199,26 +200,26 @@ class Cut:
 
 @dataclass(frozen=True)
 class Body:
-    """All of a function but its signature and docstring. name: with that of its classes; lines: how many it has."""
+    """A function without its signature and docstring."""
 
-    name: str
-    lines: int
+    name: str  # with the names of its classes
+    lines: int  # number
     cut: Cut
 
 
 @dataclass(frozen=True)
 class Foldable:
-    """In the order of the text."""
+    """What can be left out of a text, in its order."""
 
     comments: tuple[Cut, ...] = ()
     bodies: tuple[Body, ...] = ()
 
 
 def foldable(text: str, language: str, mark: str, *, first: bool, open_end: bool) -> Foldable:
-    """What may be left out of `text`.
+    """What can be left out of `text`.
 
-    mark: begins a comment; first: the program begins here, perhaps with an interpreter and a coding line, which stay;
-    open_end: the text is to be continued, so its last statement stays, and what follows that.
+    mark: begins a comment. first: the program begins here; interpreter and coding lines stay. open_end: the text will
+    be continued, so its last statement and what follows stay.
     """
     found = _of_python(text) if language == "python" else _of_lines(text, mark)
     if found is None:
@@ -233,7 +234,7 @@ def foldable(text: str, language: str, mark: str, *, first: bool, open_end: bool
 
 
 def without(text: str, cuts: Iterable[Cut]) -> str:
-    """`text` with what stands in the place of `cuts`; one that lies in another goes with it."""
+    """`text` with the cuts applied; a cut inside another goes with it."""
     pieces, at = [], 0
     for cut in sorted(cuts, key=lambda cut: cut.begin):
         if cut.begin >= at:
@@ -243,11 +244,11 @@ def without(text: str, cuts: Iterable[Cut]) -> str:
 
 
 _Found = tuple[list[Cut], list[Body], int]
-"""Comments, bodies, and where the last statement begins."""
+"""Comments, bodies, and the position of the last statement."""
 
 
 def _head(text: str) -> int:
-    """Where the comments begin that are no interpreter or coding line."""
+    """The position after the interpreter and coding lines."""
     end = 0
     for number, line in enumerate(lines_of(text)[:2]):
         if not (number == 0 and line.startswith("#!")) and not CODING.match(line):
@@ -268,14 +269,14 @@ def _of_lines(text: str, mark: str) -> _Found:
 
 
 def _of_python(text: str) -> _Found | None:
-    # As many characters as there are, so that places are the same; Python reads neither a byte order mark nor what is
-    # not Unicode (which may stand in a string or a comment), and a lone carriage return ends lines for half of it.
+    # The number of characters stays, so that positions stay. Python reads neither a byte order mark nor lone surrogates
+    # (in a string or a comment), and its parts disagree whether a lone carriage return ends a line.
     legible = _NOT_UNICODE.sub("?", text)
     legible = "\f" + legible[1:] if legible.startswith("\ufeff") else legible
     if _LONE_RETURN.search(legible):
         return None
     try:
-        with warnings.catch_warnings():  # of a model's escape sequences
+        with warnings.catch_warnings():  # about escape sequences
             warnings.simplefilter("ignore")
             tree = ast.parse(legible)
         tokens = list(tokenize.generate_tokens(io.StringIO(legible).readline))
@@ -288,7 +289,7 @@ def _of_python(text: str) -> _Found | None:
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """Those that lie in no other, with their names, in the order of the text."""
+    """The functions that are not inside another, with their names, in the order of the text."""
     found: list[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]] = []
     todo: list[tuple[ast.AST, str]] = [(tree, "")]
     while todo:
@@ -302,20 +303,20 @@ def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.As
 
 
 class _Lines:
-    """A text by lines, for what Python says about places in it: lines from 1; columns in characters, or UTF-8 bytes."""
+    """A text by lines, to translate Python's positions: lines from 1; columns in characters, or UTF-8 bytes."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._begins = [0, *(match.end() for match in re.finditer("\n", text)), len(text)]
 
     def comment(self, line: int, column: int, comment: str) -> Cut:
-        """The whole line, where there is nothing else on it; else with the blanks before."""
+        """The whole line if it has nothing else, otherwise the comment and the blanks before it."""
         begin, end = self._begins[line - 1], self._begins[line]
         code = self._text[begin : begin + column].rstrip(" \t\f")
         return Cut(begin + len(code), begin + column + len(comment)) if code else Cut(begin, end)
 
     def body(self, name: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Body | None:
-        """None where there is nothing but a docstring, or no more than three dots."""
+        """The body of a function; None if it has only a docstring, or is not longer than three dots."""
         statements = function.body[1:] if ast.get_docstring(function, clean=False) is not None else function.body
         if not statements:
             return None
@@ -325,7 +326,7 @@ class _Lines:
         return Body(name, lines, Cut(begin, end, "...")) if end - begin > len("...") else None
 
     def begin(self, statement: ast.stmt) -> int:
-        """Where a statement begins, its decorators included."""
+        """The position of a statement, including its decorators."""
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and statement.decorator_list:
             begin = self._begins[statement.decorator_list[0].lineno - 1]
             line = self._text[begin : self._text.index("\n", begin)]
@@ -333,6 +334,6 @@ class _Lines:
         return self._place(statement.lineno, statement.col_offset)
 
     def _place(self, line: int, column: int) -> int:
-        """column: in bytes."""
+        """The position of a line and a column in bytes."""
         begin, end = self._begins[line - 1], self._begins[line]
         return begin + len(self._text[begin:end].encode()[:column].decode())

@@ -1,4 +1,4 @@
-"""How a turn is drawn: sampler settings, limits, and what ends a completion or is trimmed off it."""
+"""How a turn is drawn: sampling, limits, stop rules, and the trimming of a completion while it streams."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Generation:
-    """How a turn is drawn. candidates: how many to draw and choose from; redraws: further tries where all are empty."""
+    """How a turn is drawn."""
 
     sampling: Sampling
-    max_tokens: int = 256
-    rules: Rules = NONE
+    max_tokens: int = 256  # per completion
+    rules: Rules = NONE  # of truncation
     stops: tuple[str, ...] = ()
-    candidates: int = 1
-    redraws: int = 3
+    candidates: int = 1  # to draw and choose from
+    redraws: int = 3  # attempts more if all candidates are empty
 
     @classmethod
     def of(
@@ -38,25 +38,23 @@ class Generation:
         candidates: int = 1,
         redraws: int = 3,
     ) -> Generation:
-        """How the settings say that a turn is drawn; a seed that is not set is 0.
+        """The generation that the settings ask for; an unset seed is 0.
 
-        card: the model's, whose stop strings come after `stops`.
+        card: of the model; its stop strings are added to `stops`.
         """
         sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p, settings.seed or 0)
         stops = (*stops, *(card.stop if card else ()))
         return cls(sampling, settings.max_tokens, rules, stops, candidates, redraws)
 
     def cutter(self, context: bytes, keep: str = "") -> Cutter:
-        """A new automaton for the truncation rules and the stop strings; the earliest cut ends a completion.
+        """A new cutter for the truncation rules and the stop strings; the earliest cut ends a completion.
 
-        keep: the beginning of the completion that stands already, which counts but is not given; where it has what ends
-        a completion, the rules begin after it. They take the first character of a completion for the start of a line.
-        One that goes on inside a line of `context` is made to look so by a character before it, which matches no rule
-        and is not part of the text.
+        keep: completion prefix that exists already. The rules see it, but the cutter does not return it; if it contains
+        what ends a completion, the rules begin after it.
         """
         truncator = Truncator(self.rules)
         if context and not context.endswith(b"\n"):
-            truncator.feed("\0")
+            truncator.feed("\0")  # the completion continues a line; rules match only at the start of one
         cutter = Chain(truncator, Stops(self.stops))
         if not keep:
             return cutter
@@ -65,13 +63,13 @@ class Generation:
 
 
 class TrailingSpace:
-    """Holds white space back until something else follows; what is held when the text ends is dropped."""
+    """Drops the white space at the end of a streamed text: holds white space back until something else follows."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """`text` and what was held before it, without the white space at the end."""
+        """What was held and `text`, without the white space at the end."""
         text = self._held + text
         kept = text.rstrip()
         self._held = text[len(kept) :]
@@ -79,11 +77,11 @@ class TrailingSpace:
 
 
 class After:
-    """What a cutter keeps of a text after its beginning `begun`, which stands already and has been fed to it."""
+    """A cutter that returns only what follows `begun`, the beginning of the text, which exists already."""
 
     def __init__(self, begun: str, cutter: Cutter) -> None:
         self._cutter = cutter
-        self._owed = len(begun) - len(cutter.feed(begun))  # of the beginning; not given yet
+        self._owed = len(begun) - len(cutter.feed(begun))  # characters of the beginning that the cutter still holds
 
     @property
     def finished(self) -> bool:

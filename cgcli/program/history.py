@@ -1,8 +1,10 @@
 """The versions of a program: a tree that only grows, and branches that point into it.
 
-Whatever happens is an event: made by a method that says what would happen, written down by the journal, and applied
-here, by the same code when it happens and when a journal is read again. Undo, redo and switch move a pointer; what
-was undone and then built over is kept under a branch of its own.
+An operation is a change of a program: a value that makes a new version from the current one. Everything that happens is
+an event. A method makes it, the journal records it, and `History.apply` applies it, both when it happens and when a
+journal is read again. Undo, redo and switch move a pointer. Undone work that the user builds over is kept as a branch.
+
+Each operation has `follow`, which returns the index of a turn after the operation, None if the turn is gone.
 """
 
 from __future__ import annotations
@@ -36,11 +38,11 @@ class Add:
 
 @dataclass(frozen=True)
 class Put:
-    """A turn changed in its place. why: what the user asked for."""
+    """A turn replaced by another."""
 
     index: int
     turn: Turn
-    why: Literal["retry", "pick", "edit", "code", "from", "replay"]
+    why: Literal["retry", "pick", "edit", "code", "from", "replay"]  # the user's command
 
     def apply(self, program: Program) -> Program:
         return program.put(self.index, self.turn)
@@ -54,7 +56,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Drop:
-    """A turn taken out."""
+    """A turn deleted."""
 
     index: int
 
@@ -70,10 +72,10 @@ class Drop:
 
 @dataclass(frozen=True)
 class Move:
-    """A turn moved; `to` is its index afterwards."""
+    """A turn moved."""
 
     index: int
-    to: int
+    to: int  # its index afterwards
 
     def apply(self, program: Program) -> Program:
         return program.move(self.index, self.to)
@@ -92,7 +94,7 @@ Operation = Add | Put | Drop | Move
 
 @dataclass(frozen=True)
 class Commit:
-    """An operation on the version `parent`: a new version."""
+    """A new version: an operation on the version `parent`."""
 
     parent: int
     operation: Operation
@@ -100,7 +102,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class Point:
-    """Branch `branch` is the current one, and points to `version`."""
+    """Branch `branch` becomes the current one and points to `version`."""
 
     branch: str
     version: int
@@ -108,22 +110,19 @@ class Point:
 
 @dataclass(frozen=True)
 class Run:
-    """What a program did when it was run.
+    """The result of running the program."""
 
-    text: its `digest`; verdict: one word or a few; output, errors: the ends of what it wrote on stdout and on stderr.
-    """
-
-    text: str
-    verdict: str
+    text: str  # `digest` of the program
+    verdict: str  # a few words
     passed: bool
     seconds: float
-    output: str = ""
-    errors: str = ""
+    output: str = ""  # the end of stdout
+    errors: str = ""  # the end of stderr
     arguments: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
-        """What became of it, for a person. That a program ran does not say that it is right."""
+        """The result in words for the user. A program that ran may still be wrong."""
         if not self.passed:
             return self.verdict
         return "ran" if self.output.strip() else "ran, printed nothing"
@@ -131,18 +130,18 @@ class Run:
 
 @dataclass(frozen=True)
 class Saved:
-    """The program was written to a file. path: absolute, links followed; text: its `digest`."""
+    """The program was written to a file."""
 
-    path: str
-    text: str
+    path: str  # absolute, links followed
+    text: str  # `digest` of the program
 
 
 @dataclass(frozen=True)
 class Setting:
-    """From now on this is set, at whatever version. value: as a person would type it."""
+    """A setting of the session, for all versions."""
 
     key: str
-    value: str
+    value: str  # as the user would type it
 
 
 Event = Commit | Point | Run | Saved | Setting
@@ -150,7 +149,7 @@ Event = Commit | Point | Run | Saved | Setting
 
 @dataclass(frozen=True)
 class Version:
-    """A program, and the version and operation it came from; version 0 came from nothing."""
+    """A program, and the version and operation that it comes from; version 0 has neither."""
 
     parent: int | None
     operation: Operation | None
@@ -159,15 +158,15 @@ class Version:
 
 @dataclass
 class History:
-    """versions[n] is version n; branches: name to version, in the order they were made; runs: by the text's digest."""
+    """The versions and branches of a program, and what else happened to it."""
 
     versions: list[Version]
-    branches: dict[str, int] = field(default_factory=lambda: {"main": 0})
-    branch: str = "main"
-    runs: dict[str, Run] = field(default_factory=dict)
-    saved: Saved | None = None
+    branches: dict[str, int] = field(default_factory=lambda: {"main": 0})  # name to version, oldest first
+    branch: str = "main"  # the current one
+    runs: dict[str, Run] = field(default_factory=dict)  # the last of each text, by its digest
+    saved: Saved | None = None  # the last one
     settings: dict[str, str] = field(default_factory=dict)
-    _forward: dict[tuple[str, int], int] = field(default_factory=dict)  # where redo goes from a version of a branch
+    _forward: dict[tuple[str, int], int] = field(default_factory=dict)  # (branch, version) to the version of redo
 
     @classmethod
     def of(cls, program: Program) -> History:
@@ -184,7 +183,7 @@ class History:
 
     @property
     def drawn(self) -> int | None:
-        """The index of the turn of the current program that was drawn last; None where none of its turns was."""
+        """The index of the current program's turn that was drawn last; None if none was drawn."""
         since: list[Operation] = []
         version = self.versions[self.at]
         while version.parent is not None and version.operation is not None:
@@ -198,54 +197,54 @@ class History:
         return None
 
     def run_of(self, program: Program) -> Run | None:
-        """What the program did when its text was last run, at whatever version."""
+        """The last run of this text, at any version."""
         return self.runs.get(digest(program.source()))
 
     @property
     def unsaved(self) -> bool:
-        """Whether there are turns, and no file holds the text as it is now."""
-        return bool(self.program.turns) and (self.saved is None or self.saved.text != self._in_a_file())
+        """Whether the program has turns and its text is in no file."""
+        return bool(self.program.turns) and (self.saved is None or self.saved.text != self._digest_in_file())
 
     def commit(self, operation: Operation) -> Commit:
         return Commit(self.at, operation)
 
     def undo(self) -> Point:
-        """One version back. Raises UsageError at the start."""
+        """Go one version back. Raises UsageError at the first."""
         parent = self.versions[self.at].parent
         if parent is None:
             raise UsageError("nothing to undo")
         return Point(self.branch, parent)
 
     def redo(self) -> Point:
-        """Forward again to what was undone here last. Raises UsageError where there is nothing."""
+        """Go forward to what was undone here last. Raises UsageError if nothing was."""
         if (self.branch, self.at) not in self._forward:
             raise UsageError("nothing to redo")
         return Point(self.branch, self._forward[self.branch, self.at])
 
     def fork(self, name: str) -> Point:
-        """A new branch here. Raises UsageError where there is no name, or it is taken."""
+        """Create a branch here. Raises UsageError if the name is empty or taken."""
         if not name.strip():
             raise UsageError("a branch needs a name", hint="/branch NAME")
         if name in self.branches:
-            raise UsageError(f"there is a branch {name} already", hint=f"/switch {name}")
+            raise UsageError(f"branch {name} already exists", hint=f"/switch {name}")
         return Point(name, self.at)
 
     def switch(self, name: str) -> Point:
-        """To another branch. Raises UsageError where there is none of that name."""
+        """Switch to another branch. Raises UsageError if it does not exist."""
         if name not in self.branches:
             raise UsageError(f"no branch {name}{nearest(name, self.branches)}", hint="/branch lists them")
         return Point(name, self.branches[name])
 
     def save(self, path: Path) -> Saved:
-        """The program as it is now was written to `path`."""
-        return Saved(str(path.resolve()), self._in_a_file())
+        """Record that the current program was written to `path`."""
+        return Saved(str(path.resolve()), self._digest_in_file())
 
-    def _in_a_file(self) -> str:
-        """What the text is known by when it is read from a file, whatever line ends it has there."""
+    def _digest_in_file(self) -> str:
+        """The digest of the text when it is read from a file, whatever line ends it has there."""
         return digest(from_file(encode(self.program.source())))
 
     def apply(self, event: Event) -> None:
-        """Let it have happened. Raises IndexError for an event that cannot have, and nothing has then."""
+        """Apply an event. Raises IndexError, with nothing changed, if it is impossible."""
         match event:
             case Commit(parent, operation):
                 if parent != self.at:
@@ -269,7 +268,7 @@ class History:
                 self.settings[key] = value
 
     def _keep_undone(self) -> None:
-        """Name what was undone here, before something else is built in its place."""
+        """Keep what was undone here as a branch, before something else takes its place."""
         tip = self._forward.pop((self.branch, self.at), None)
         if tip is None:
             return
@@ -287,7 +286,7 @@ class History:
 
 
 def _drawn_by(version: Version) -> int | None:
-    """The index of the turn that was drawn to make a version; None where none was."""
+    """The index of the turn that was drawn for a version; None if none was."""
     match version.operation:
         case Add(turn) if turn.candidates:
             return len(version.program.turns) - 1

@@ -1,10 +1,10 @@
-"""A program's history on disk while somebody works on it: what happened is in the file when `append` returns.
+"""The journal of an open program: its history on disk. An event is in the file when `append` returns.
 
-    FOLDER/ID.jsonl         the program, as records.py has it
-    FOLDER/.locks/ID.lock   locked while the program is open; a killed process locks nothing
+    FOLDER/ID.jsonl         the program, in the format of records.py
+    FOLDER/.locks/ID.lock   locked while the program is open; the lock of a killed process is free
 
-The file and its id come with the first event: a program in which nothing was done leaves no trace. Which programs there
-are is program_store.py's matter.
+The file and its id are created by the first event, so an unused program leaves no trace. program_store.py lists and
+finds programs.
 """
 
 from __future__ import annotations
@@ -26,52 +26,51 @@ from cgcli.core.reading import read_bytes, unreadable
 from cgcli.program import records
 from cgcli.program.history import Event, History
 from cgcli.program.program import Program
-from cgcli.program.records import FORMAT, Entry, Header
+from cgcli.program.records import FORMAT, Entry, JournalHeader
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 MAX_BYTES = 1 << 28
-"""Of a file: weeks of work."""
+"""Size of a file: weeks of work."""
 
 _GLANCE_S = 0.05
-"""Who only looks whether a program is open (`is_open`) has its lock for less than this."""
+"""`is_open` holds a program's lock for less than this."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a file holds. whole: bytes of its whole lines; torn: bytes after them, of a line that was being written."""
+    """The contents of a journal file."""
 
-    header: Header
+    header: JournalHeader
     history: History
-    whole: int
-    torn: int = 0
+    whole: int  # bytes of complete lines
+    torn: int = 0  # bytes after them, of a line whose writing was cut off
 
 
 class Journal:
-    """A history that is written down. note: what was wrong with the file and is right again, to be told to the user."""
+    """A program's history, recorded on disk. Created by `new` and `open`."""
 
-    def __init__(self, folder: Path, header: Header, history: History) -> None:
-        """`new` and `open` make one."""
+    def __init__(self, folder: Path, header: JournalHeader, history: History) -> None:
         self._folder = folder
         self._header = header
         self.history = history
-        self.note: str | None = None
+        self.note: str | None = None  # repair message for the user
         self._lock: BaseFileLock | None = None
-        self._whole = 0  # bytes of the file that are as they should be; what comes after them is written over
-        self._pending = b""  # what is to be written there
+        self._whole = 0  # bytes of the file that are complete; anything after them is overwritten
+        self._pending = b""  # bytes to write there
 
     @classmethod
     def new(cls, folder: Path, program: Program, language: str) -> Journal:
-        """Of a new program. Touches nothing yet."""
-        first = Header(FORMAT, "", _now(), language, __version__, program.prefix, program.layout, program.turns)
+        """The journal of a new program. Writes nothing yet."""
+        first = JournalHeader(FORMAT, "", _now(), language, __version__, program.prefix, program.layout, program.turns)
         return cls(folder, first, History.of(program))
 
     @classmethod
     def open(cls, path: Path) -> Journal:
-        """Of a program that is there. A last line whose writing was cut off goes, and `note` says so.
+        """The journal of an existing program. Removes an incomplete last line, and then sets `note`.
 
-        Raises CgcliError where it is open elsewhere, damaged, or cannot be read.
+        Raises CgcliError if it is open elsewhere, damaged, or unreadable.
         """
         lock = hold(path)
         try:
@@ -80,7 +79,7 @@ class Journal:
             journal._whole = found.whole
             if found.torn:
                 os.truncate(path, found.whole)
-                journal.note = f"{path}: the last {found.torn} bytes are gone, their writing was cut off"
+                journal.note = f"{path}: removed the last {found.torn} bytes, an incomplete record"
         except OSError as error:
             lock.release()
             raise disk_error(path, error) from error
@@ -92,7 +91,7 @@ class Journal:
 
     @property
     def id(self) -> str:
-        """What the program is resumed by; empty before the first event."""
+        """The id for resuming the program; empty before the first event."""
         return self._header.id
 
     @property
@@ -104,10 +103,10 @@ class Journal:
         return self._header.language
 
     def append(self, *events: Event) -> None:
-        """Let events happen, and write them down at once.
+        """Apply events to the history and write them at once.
 
-        Raises IndexError for one that cannot happen; it and those after it have not then. Raises CgcliError where the
-        disk says no: they have happened all the same, and are written with the next ones, or by `flush`.
+        Raises IndexError at an impossible event, which like those after it is not applied. Raises CgcliError if writing
+        fails: the events are then applied all the same, and written with the next ones, or by `flush`.
         """
         for event in events:
             written = records.line(Entry(_now(), event))
@@ -115,18 +114,18 @@ class Journal:
             self._pending += written
         self.flush()
 
-    def flush(self, hint: str = "it is in memory still, and written with the next step") -> None:
-        """Write what could not be written yet. Raises CgcliError with that hint where the disk still says no."""
+    def flush(self, hint: str = "it is kept in memory and written with the next step") -> None:
+        """Write what could not be written before. Raises CgcliError with this hint if that fails again."""
         if self._pending:
             self._write(hint)
 
     def close(self) -> None:
-        """Give the program to others. Raises CgcliError where something could not be written to the end: it is lost.
+        """Write what is pending and unlock the program. Raises CgcliError if writing fails: the changes are then lost.
 
-        Who can go on without a file does `flush` first.
+        To continue in that case, call `flush` first.
         """
         try:
-            self.flush(hint="what was done since it was last written is lost")
+            self.flush(hint="the changes since the last write are lost")
         finally:
             if self._lock:
                 self._lock.release()
@@ -157,7 +156,7 @@ class Journal:
         self._whole, self._pending = self._whole + len(data), b""
 
     def _begin(self) -> None:
-        """Take the first id of this minute that nobody has."""
+        """Take the first free id of this minute."""
         minute = datetime.fromisoformat(self._header.created).strftime("%Y%m%d-%H%M")
         for number in itertools.count(1):
             path = self._folder / f"{minute}{f'-{number}' * (number > 1)}.jsonl"
@@ -166,11 +165,11 @@ class Journal:
                 self._lock, self._header = lock, replace(self._header, id=path.stem)
                 return
             if lock:
-                lock.release()  # it was begun and left between the two looks
+                lock.release()  # another process created and closed it between the two checks
 
 
 def read(path: Path) -> Recording:
-    """What a file holds, open elsewhere or not. Raises CgcliError where it is damaged or cannot be read."""
+    """The contents of a file, even if it is open elsewhere. Raises CgcliError if it is damaged or unreadable."""
     try:
         data = read_bytes(path, MAX_BYTES)
     except OSError as error:
@@ -180,20 +179,20 @@ def read(path: Path) -> Recording:
     try:
         header = records.header(first)
     except ValueError as error:
-        hint = f"another version of cgcli may read it; cgcli sessions rm {path.stem} removes it"
+        hint = f"another version of cgcli may read it; to remove it: cgcli sessions rm {path.stem}"
         raise CgcliError(f"damaged: {path}, line 1: {error}", hint=hint) from error
     history = History.of(header.program)
     for number, line in enumerate(rest, 2):
         try:
             history.apply(records.entry(line).event)
         except (ValueError, IndexError) as error:
-            hint = f"the lines before it are whole: head -n {number - 1} {path}"
+            hint = f"the lines before it are intact: head -n {number - 1} {path}"
             raise CgcliError(f"damaged: {path}, line {number}: {error}", hint=hint) from error
     return Recording(header, history, len(data) - torn, torn)
 
 
 def hold(path: Path) -> BaseFileLock:
-    """Keep a program from being opened elsewhere, until the lock is released. Raises CgcliError where it is open."""
+    """Lock a program, so that it cannot be opened elsewhere. Raises CgcliError if it is open."""
     try:
         lock = _lock(path, wait_s=_GLANCE_S)
     except OSError as error:
@@ -204,7 +203,7 @@ def hold(path: Path) -> BaseFileLock:
 
 
 def is_open(path: Path) -> bool:
-    """Whether somebody has the program open now, this process included."""
+    """Whether the program is open, in this process or another."""
     if not _lock_file(path).exists():
         return False
     with suppress(OSError):
@@ -215,8 +214,8 @@ def is_open(path: Path) -> bool:
     return False
 
 
-def forget(path: Path) -> None:
-    """Remove a program. Raises CgcliError where it is open, or cannot be removed."""
+def remove(path: Path) -> None:
+    """Remove a program. Raises CgcliError if it is open or cannot be removed."""
     lock = hold(path)
     try:
         path.unlink()
@@ -228,9 +227,9 @@ def forget(path: Path) -> None:
 
 
 def _lock(path: Path, wait_s: float = 0) -> BaseFileLock | None:
-    """The lock of a program, taken; None where it is somebody else's, and still is after `wait_s` seconds."""
+    """Take the lock of a program; None if it is still taken after `wait_s` seconds."""
     file = _lock_file(path)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people ask for is nobody else's business
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts are private
     file.parent.mkdir(exist_ok=True)
     return take_lock(file, wait_s)
 
@@ -240,12 +239,12 @@ def _lock_file(path: Path) -> Path:
 
 
 def _overwrite(path: Path, begin: int, data: bytes) -> None:
-    """Let `data` be all that follows `begin`, on the disk itself; where the disk says no, nothing follows it.
+    """Replace what follows byte `begin` by `data`, synced to disk; if that fails, nothing follows it.
 
-    Raises OSError; also where something follows it already that is no part of `data`: somebody else wrote it.
+    Raises OSError, also if another process has written something there.
     """
     if path.stat().st_size < begin or not data.startswith(_from(path, begin)):
-        raise OSError(errno.ESTALE, "somebody else has changed it")
+        raise OSError(errno.ESTALE, "another program has changed it")
     try:
         with path.open("r+b") as file:
             file.truncate(begin)

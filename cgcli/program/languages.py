@@ -1,4 +1,4 @@
-"""What cgcli must know of a language: its comment mark, how a program in it starts, where a completion of it ends."""
+"""Languages: comment mark, first lines of a program, end of a completion; and what Python says of a text unrun."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from cgcli.program.truncate import BLANK_LINES, CODEGEN, Rules
 
 @dataclass(frozen=True)
 class Language:
-    """name as `--lang` takes it; suffixes of its files; mark that makes the rest of a line a comment."""
+    """What cgcli knows of a language."""
 
-    name: str
-    mark: str
-    suffixes: tuple[str, ...]
-    prefix: str = ""
-    rules: Rules = BLANK_LINES
+    name: str  # as `--lang` takes it
+    mark: str  # makes the rest of a line a comment
+    suffixes: tuple[str, ...]  # of its files
+    prefix: str = ""  # of a new program
+    rules: Rules = BLANK_LINES  # end a completion
 
 
 PYTHON = Language("python", "#", (".py", ".pyi", ".pyw"), "#!/usr/bin/env python3\n\n", CODEGEN)
@@ -55,33 +55,35 @@ LANGUAGES = (
 
 
 def language(name: str) -> Language:
-    """The language called `name`, or whose files end in it. Raises UsageError with the nearest name."""
+    """The language with this name or file suffix. Raises UsageError with the nearest name."""
     wanted = name.lower()
     for known in LANGUAGES:
         if wanted == known.name or f".{wanted.lstrip('.')}" in known.suffixes:
             return known
     names = [known.name for known in LANGUAGES]
     near = difflib.get_close_matches(wanted, names, n=1)
-    raise UsageError(f"no language {name!r}", hint=f"--lang {near[0]}" if near else f"one of: {', '.join(names)}")
+    raise UsageError(
+        f"unknown language {name!r}", hint=f"--lang {near[0]}" if near else f"choose one of: {', '.join(names)}"
+    )
 
 
 def language_of(path: PurePath) -> Language:
-    """The language of a file by its suffix; Python where that says nothing."""
+    """The language of a file by its suffix; Python if the suffix is unknown."""
     return next((known for known in LANGUAGES if path.suffix in known.suffixes), PYTHON)
 
 
 def parse_python(text: str) -> ast.Module | None:
-    """Its syntax tree, of its bytes as Python reads them in a file; None where it has none."""
+    """The syntax tree of a text, read as the bytes of a file; None if it is not Python."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a doubtful escape in a string is not ours to tell
+            warnings.simplefilter("ignore")  # about escapes in strings
             return ast.parse(encode(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
 def broken_turn(program: Program) -> int | None:
-    """The first turn with which a Python program no longer parses; None also where what is before them does not."""
+    """The index of the first turn with which a Python program does not parse; None also if its prefix does not."""
     if parse_python(program.prefix) is None:
         return None
     text = program.source()
@@ -89,16 +91,16 @@ def broken_turn(program: Program) -> int | None:
 
 
 _DYNAMIC = {"globals", "locals", "vars", "eval", "exec", "getattr", "__import__"}
-"""Who uses one of these may call what no text shows."""
-_LISTED = 3  # names
+"""Code that uses one of these may call functions without naming them."""
+_LISTED = 3  # names in a message
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def uncalled(text: str, checks: Sequence[str] = ()) -> list[str]:
-    """The functions and classes of a Python program that are defined and never used, in their order.
+    """The top-level functions and classes of a Python program that are never used, in their order.
 
-    Only those at the top level, and none that another one of them uses. checks: expressions that are evaluated at its
-    end. What is decorated may be called by whoever decorates it. None where the text is not Python.
+    Leaves out those that another unused one uses, and decorated ones, which the decorator may call. checks: expressions
+    that are evaluated at the end. Empty if the text is not Python.
     """
     program, *ends = (parse_python(part) for part in (text, *checks))
     if program is None:
@@ -119,7 +121,7 @@ def uncalled(text: str, checks: Sequence[str] = ()) -> list[str]:
 
 
 def never_called(text: str, checks: Sequence[str] = ()) -> str:
-    """A line for a person about what `uncalled` found; "" where that is nothing."""
+    """A message about the definitions that `uncalled` finds; "" if it finds none."""
     names = uncalled(text, checks)
     listed = names[:_LISTED] + ([f"{len(names) - _LISTED} more"] if len(names) > _LISTED else [])
     if not listed:
@@ -130,6 +132,6 @@ def never_called(text: str, checks: Sequence[str] = ()) -> str:
 
 
 def _names(nodes: Iterable[ast.AST]) -> set[str]:
-    """Every name that is read in these."""
+    """Every name that these nodes read."""
     read = (one for node in nodes for one in ast.walk(node) if isinstance(one, ast.Name))
     return {name.id for name in read if isinstance(name.ctx, ast.Load)}

@@ -1,9 +1,8 @@
-"""What a program is: a prefix and turns, and the one copy of the rule that makes them text.
+"""A program: a prefix and turns, and how they become text.
 
 The protocol is the paper's: a prompt becomes a comment, its completion follows, a blank line separates turns, and the
-model always reads the exact text of the program so far. `Layout` holds what the paper's evaluation and the tool do
-differently. Everything here is a value; nothing runs a model. Source of the protocol: salesforce/CodeGen
-codegen1/benchmark/mtpb_sample.py.
+model always reads the exact text of the program so far (salesforce/CodeGen codegen1/benchmark/mtpb_sample.py). `Layout`
+covers the differences between the paper's evaluation and the tool. Everything here is a value; nothing runs a model.
 """
 
 from __future__ import annotations
@@ -22,71 +21,59 @@ if TYPE_CHECKING:
     from cgcli.program.languages import Language
 
 CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*[-\w.]")
-"""A comment that names the encoding of its file, where it is one of the first two lines: PEP 263, Ruby's, too."""
+"""A comment that declares the encoding of its file if it is on one of the first two lines: PEP 263, also Ruby's."""
 
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-"""What ends a line, and a comment with it, in one of the languages. A form feed does not."""
+"""What ends a line, and thus a comment, in any of the languages. A form feed does not."""
 
 End = Literal["stop", "length", "context", "interrupted", "empty"]
-"""Why a candidate ended: as the engine's finish reason says, or `empty` where that left nothing usable."""
+"""Why a candidate ended: the engine's finish reason, or `empty` if truncation left no code."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One completion of a turn, as it will stand in the program.
+    """One completion of a turn."""
 
-    draw: selects its draws under the seed (a retry is the next one); tokens: drawn, the one that ended it included;
-    mean_logprob: of those tokens under the model itself, in nats; None where none was drawn.
-    """
-
-    text: str
-    tokens: int
-    mean_logprob: float | None
+    text: str  # as it appears in the program
+    tokens: int  # drawn, including the one that ended it
+    mean_logprob: float | None  # of those tokens under the model itself, in nats; None if none was drawn
     finish_reason: End
-    draw: int = 0
+    draw: int = 0  # selects its random numbers under the seed; a retry is the next draw
 
     @property
     def blank(self) -> bool:
-        """Whether there is no code in it, so that it cannot be a turn."""
+        """Whether it has no code, so that it cannot be a turn."""
         return not self.text.strip()
 
 
 @dataclass(frozen=True)
-class Facts:
-    """How the candidates of a turn were drawn.
-
-    model: its name; seed and sampler settings as given to the sampler; prompt_tokens: those that the prompt added to
-    the context; prompt_perplexity: over those of them that something predicts; folded: tokens of the program that the
-    model was not given; context: `digest` of the text before the completion; seconds: from reading to the last token.
-    """
+class TurnFacts:
+    """How the candidates of a turn were drawn."""
 
     model: str
     quant: str
-    seed: int
+    seed: int  # this and the next four as given to the sampler
     temperature: float
     top_p: float
     top_k: int
     min_p: float
     max_tokens: int
-    context: str
-    prompt_tokens: int
-    prompt_perplexity: float | None
-    folded: int = 0
-    seconds: float = 0.0
+    context: str  # `digest` of the text before the completion
+    prompt_tokens: int  # that the prompt added to the context
+    prompt_perplexity: float | None  # of the prompt's tokens, except a first token of all
+    folded: int = 0  # tokens of the program that the model did not read
+    seconds: float = 0.0  # from reading the prompt to the last token
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A prompt and its code. prompt None: the text before is continued as it stands.
+    """A prompt and its code."""
 
-    accepted: which of `candidates` `completion` is; None where it was written by hand, or where none was usable.
-    """
-
-    prompt: str | None
+    prompt: str | None  # None: the turn continues the text before it
     completion: str
     candidates: tuple[Candidate, ...] = ()
-    accepted: int | None = None
-    facts: Facts | None = None
+    accepted: int | None = None  # index of the candidate in use; None if written by hand, or if none was usable
+    facts: TurnFacts | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -94,33 +81,29 @@ class Turn:
 
     @property
     def by_hand(self) -> bool:
-        """Whether its code is the user's own."""
+        """Whether the user wrote its code."""
         return self.accepted is None
 
     def choose(self, index: int) -> Turn:
-        """With another of its candidates accepted. Raises IndexError."""
+        """The turn with another of its candidates. Raises IndexError."""
         return replace(self, completion=self.candidates[index].text, accepted=index)
 
     def rewrite(self, code: str) -> Turn:
-        """With the user's own code; the candidates stay, to be chosen again."""
+        """The turn with the user's own code; the candidates stay available."""
         return replace(self, completion=code, accepted=None)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How turns become text.
+    """How turns become text."""
 
-    mark: the comment mark that prompts are written with; None leaves them as typed. whole_prompt: comment every line
-    of a prompt, not the first only. after: what follows a completion, which then stands as it was drawn; None means
-    tidy: the white space at its end gives way to one line end, and a blank line separates turns.
-    """
-
-    mark: str | None = "#"
-    whole_prompt: bool = True
-    after: str | None = None
+    mark: str | None = "#"  # begins a prompt's comment; None: prompts stay as typed
+    whole_prompt: bool = True  # comment every line of a prompt, not only the first
+    after: str | None = None  # what follows a completion, which stays as drawn; None: tidy
 
     @property
     def tidy(self) -> bool:
+        """Whether one line end replaces the white space after a completion, and a blank line separates turns."""
         return self.after is None
 
 
@@ -130,11 +113,10 @@ PAPER = Layout(whole_prompt=False, after="\n\n")
 
 @dataclass(frozen=True)
 class Span:
-    """Where a turn stands in the text, in characters: from `begin` what separates it and its comment, from `code` its
-    completion, up to `end`."""
+    """The position of a turn in the text, in characters."""
 
-    begin: int
-    code: int
+    begin: int  # of the blank lines before it, and its comment
+    code: int  # where the completion begins
     end: int
 
 
@@ -147,24 +129,24 @@ class Program:
     layout: Layout = field(default_factory=Layout)
 
     def source(self, *, comments: bool = True) -> str:
-        """The exact text of the program; without the prompts' comments if asked."""
+        """The exact text of the program. comments: include the prompts."""
         text = self.prefix
         for turn in self.turns:
             text += self._opening(text, turn.prompt, comments) + turn.completion + self.closing(turn.completion)
         return text
 
     def opening(self, prompt: str | None, *, comments: bool = True) -> str:
-        """What stands between `source()` and the completion of `prompt`: missing line ends, blank line, comment."""
+        """The text between `source()` and the completion of `prompt`: missing line ends, blank line, comment."""
         return self._opening(self.source(comments=comments), prompt, comments)
 
     def closing(self, completion: str) -> str:
-        """What follows a completion: what the layout says, or the end of its last line."""
+        """The text after a completion: the layout's, or the end of its last line."""
         if self.layout.after is not None:
             return self.layout.after
         return "" if completion.endswith("\n") or not completion else "\n"
 
     def comment(self, prompt: str) -> str:
-        """The prompt as it stands in the program: a comment, its last line end included."""
+        """The prompt as a comment, including its last line end."""
         mark = self.layout.mark
         if mark is None:
             return prompt
@@ -176,7 +158,7 @@ class Program:
         return "".join(_comment_line(mark, line) + "\n" for line in lines)
 
     def spans(self) -> Iterator[Span]:
-        """Where each turn stands in `source()`."""
+        """The position of each turn in `source()`."""
         end = len(self.prefix)
         text = self.prefix
         for turn in self.turns:
@@ -188,7 +170,7 @@ class Program:
             yield Span(begin, code, end)
 
     def stale(self) -> tuple[int, ...]:
-        """The turns whose text before is not what their completions were drawn for; those by hand are never stale."""
+        """Indices of the turns whose preceding text changed since they were drawn; turns by hand are never stale."""
         text = self.source()
         return tuple(
             index
@@ -197,21 +179,21 @@ class Program:
         )
 
     def add(self, turn: Turn) -> Program:
-        """The program with one turn more, its completion trimmed as the layout says."""
+        """The program with one more turn, its completion trimmed as the layout demands."""
         return replace(self, turns=(*self.turns, self._trimmed(turn)))
 
     def put(self, index: int, turn: Turn) -> Program:
-        """With another turn in the place of one. Raises IndexError."""
+        """The program with another turn at `index`. Raises IndexError."""
         self._turn(index)
         return replace(self, turns=(*self.turns[:index], self._trimmed(turn), *self.turns[index + 1 :]))
 
     def drop(self, index: int) -> Program:
-        """Without a turn. Raises IndexError."""
+        """The program without a turn. Raises IndexError."""
         self._turn(index)
         return replace(self, turns=self.turns[:index] + self.turns[index + 1 :])
 
     def move(self, index: int, to: int) -> Program:
-        """With a turn at another place: `to` is its index afterwards. Raises IndexError."""
+        """The program with a turn moved; `to` is its index afterwards. Raises IndexError."""
         self._turn(to)
         rest = self.drop(index).turns
         return replace(self, turns=(*rest[:to], self.turns[index], *rest[to:]))
@@ -221,7 +203,7 @@ class Program:
         return replace(self, turns=self.turns[:index])
 
     def _turn(self, index: int) -> Turn:
-        """A turn, counted from the front only. Raises IndexError."""
+        """The turn at `index`, which must not be negative. Raises IndexError."""
         if not 0 <= index < len(self.turns):
             raise IndexError(f"no turn {index + 1}")
         return self.turns[index]
@@ -238,7 +220,7 @@ class Program:
     def _gap(self, text: str, comment: str) -> str:
         """The line ends missing between `text` and a turn, so that a blank line separates them.
 
-        A comment that would name the encoding of the file where it begins is put on the third line.
+        A comment that would declare the encoding of the file moves to the third line.
         """
         if not self.layout.tidy:
             return ""
@@ -250,8 +232,8 @@ class Program:
 
 
 def new_program(language: Language, settings: Settings, card: Card | None) -> Program:
-    """A program without turns. It starts with the prefix of the settings, else (for Python) of the model's card, else
-    of the language."""
+    """A program without turns. Its prefix is that of the settings, else (for Python) of the model's card, else of the
+    language."""
     if settings.prefix is not None:
         prefix = from_file(encode(settings.prefix))
     else:
@@ -260,20 +242,20 @@ def new_program(language: Language, settings: Settings, card: Card | None) -> Pr
 
 
 def _comment_line(mark: str, line: str) -> str:
-    """A line of a prompt behind the mark. In C a backslash at its end would make the next line part of it."""
+    """A line of a prompt after the mark. In C a backslash at its end would join the next line to it."""
     comment = f"{mark} {line}".rstrip()
     return comment + "." * (mark == "//" and comment.endswith("\\"))
 
 
 def checked_prompt(prompt: str, what: str) -> str:
-    """A prompt without a byte order mark. what: what it is, for the error.
+    """The prompt without a byte order mark. `what` names it in errors.
 
-    Raises UsageError for one that can be no comment in any language: bytes that are not UTF-8, a NUL.
+    Raises UsageError if it cannot be a comment in any language: bytes that are not UTF-8, a NUL.
     """
     try:
         prompt.encode()
     except UnicodeEncodeError:
         raise UsageError(f"{what} is not UTF-8", hint="save it as UTF-8") from None
     if "\0" in prompt:
-        raise UsageError(f"{what} has a NUL character", hint="a prompt is text")
+        raise UsageError(f"{what} contains a NUL character", hint="remove it: a prompt is text")
     return prompt.removeprefix("\ufeff")

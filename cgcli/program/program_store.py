@@ -1,4 +1,4 @@
-"""The programs of the data folder: made, found by id or by file, listed, removed. How they are kept is journal.py's."""
+"""The programs in the data folder: creates, finds, lists and removes them. journal.py reads and writes each."""
 
 from __future__ import annotations
 
@@ -12,43 +12,42 @@ from cgcli.core.config import nearest
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.reading import read_bytes
 from cgcli.program.history import Saved
-from cgcli.program.journal import MAX_BYTES, Journal, Recording, forget, is_open, read
+from cgcli.program.journal import MAX_BYTES, Journal, Recording, is_open, read, remove
 from cgcli.program.program import Program
-from cgcli.program.records import spelt
+from cgcli.program.records import quoted
 from cgcli.program.source import digest
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A program in a list. when: something was last done, in UTC; size in bytes; title: its first prompt; file: where
-    it was last saved; open: in some cgcli now; damage: why nothing more is known of it."""
+    """A program in a list."""
 
     id: str
-    when: datetime
-    size: int
-    open: bool
+    when: datetime  # of the last change, in UTC
+    size: int  # bytes
+    open: bool  # now, in any cgcli
     turns: int = 0
-    title: str = ""
-    file: str | None = None
-    damage: str | None = None
+    title: str = ""  # the first line of its first prompt
+    file: str | None = None  # that it was last saved to
+    damage: str | None = None  # the error, if the journal cannot be read
 
 
 class ProgramStore:
-    """The programs under one folder, which need not exist yet."""
+    """The programs in one folder, which need not exist yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def new(self, program: Program, language: str) -> Journal:
-        """A journal of a new program; it is on the programs from its first event on."""
+        """The journal of a new program, which is in the store from its first event on."""
         return Journal.new(self.folder, program, language)
 
     def ids(self) -> tuple[str, ...]:
-        """The programs there are, the one that something was last done to first."""
+        """The ids of all programs, the last changed first."""
         return tuple(path.stem for _, path, _ in sorted(self._files(), reverse=True))
 
     def find(self, wanted: str) -> str:
-        """The id that is `wanted`, or the only one that begins or ends so. Raises UsageError."""
+        """The id `wanted`, or the only one that begins or ends with it. Raises UsageError."""
         ids = self.ids()
         if wanted in ids:
             return wanted
@@ -57,26 +56,26 @@ class ProgramStore:
             return found[0]
         if found:
             some = f"{', '.join(found[:3])}{', …' * (len(found) > 3)}"
-            raise UsageError(f"{len(found)} programs are named like {wanted!r}: {some}", hint="cgcli sessions")
+            raise UsageError(f"{wanted!r} matches {len(found)} programs: {some}", hint="cgcli sessions")
         raise UsageError(f"no program {wanted!r}{nearest(wanted, ids)}", hint="cgcli sessions")
 
     def open(self, wanted: str) -> Journal:
-        """Go on with a program. Raises UsageError where `find` does, CgcliError where it is open or damaged."""
+        """Open a program. Raises UsageError as `find`, CgcliError if it is open or damaged."""
         return Journal.open(self._path(self.find(wanted)))
 
     def read(self, wanted: str) -> Recording:
-        """Look at a program, open elsewhere or not. Raises UsageError where `find` does, CgcliError where damaged."""
+        """Read a program, even if it is open. Raises UsageError as `find`, CgcliError if it is damaged."""
         return read(self._path(self.find(wanted)))
 
     def latest(self) -> Journal | None:
-        """Go on with what something was last done to; None where the programs is empty. Raises like `open`."""
+        """Open the program that was changed last; None if there are no programs. Raises as `open`."""
         ids = self.ids()
         return self.open(ids[0]) if ids else None
 
     def of_file(self, path: Path, text: str) -> Journal | None:
-        """Go on with the program that was last saved to that file with that very text; None where there is none.
+        """Open the program that was last saved to this file with this text; None if there is none.
 
-        Raises CgcliError where it is open elsewhere.
+        Raises CgcliError if it is open elsewhere.
         """
         wanted = Saved(str(path.resolve()), digest(text))
         for one, saved in self._saved(wanted.path, wanted.text):
@@ -84,14 +83,14 @@ class ProgramStore:
                 return self.open(one)
         return None
 
-    def wrote(self, path: Path) -> str | None:
-        """The id of the program that was last saved to a file, whatever that holds now; None where there is none."""
+    def saved_to(self, path: Path) -> str | None:
+        """The id of the program that was last saved to this file, whatever its text; None if there is none."""
         name = str(path.resolve())
         return next((one for one, saved in self._saved(name) if saved.path == name), None)
 
     def _saved(self, *words: str) -> Iterator[tuple[str, Saved]]:
-        """Ids, and where the program was last saved, of those whose file has these words: no other is understood."""
-        marks = [spelt(word) for word in words]
+        """Ids and last saves of the programs whose file contains these words; other files are not parsed."""
+        marks = [quoted(word) for word in words]
         for one in self.ids():
             try:
                 data = read_bytes(self._path(one), MAX_BYTES)
@@ -102,20 +101,20 @@ class ProgramStore:
                 yield one, saved
 
     def list(self) -> tuple[Summary, ...]:
-        """Every program, the one that something was last done to first; a damaged one with what is wrong with it."""
+        """All programs, the last changed first; damaged ones with the error."""
         return tuple(self._summary(*one) for one in sorted(self._files(), reverse=True))
 
     def remove(self, wanted: str) -> str:
-        """Remove a program; returns its id. Raises UsageError where `find` does, CgcliError where it is open."""
+        """Remove a program and return its id. Raises UsageError as `find`, CgcliError if it is open."""
         found = self.find(wanted)
-        forget(self._path(found))
+        remove(self._path(found))
         return found
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.jsonl"
 
     def _files(self) -> Iterator[tuple[float, Path, int]]:
-        """When each file was last written to, in seconds, the file, and its size in bytes."""
+        """Each file: when it was last written, in seconds; its path; its size in bytes."""
         for path in self.folder.glob("*.jsonl"):
             with suppress(FileNotFoundError):  # removed meanwhile
                 found = path.stat()

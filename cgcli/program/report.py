@@ -1,4 +1,4 @@
-"""What `gen --json` prints: a contract, written down as a JSON Schema in gen.schema.json beside this file."""
+"""The output of `gen --json`: a contract that gen.schema.json beside this file specifies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cgcli.terminal.text import json_safe
 
 
 def report(engine: Engine, generation: Generation, turns: Iterable[Turn]) -> dict[str, Any]:
-    """The run as plain JSON values, all but what names the model; log-probabilities in nats, times in seconds."""
+    """The run as plain JSON values, without the model's name; log-probabilities in nats, times in seconds."""
     sampling = asdict(generation.sampling)
     timings = engine.timings
     return {

@@ -1,6 +1,6 @@
-"""How well a model takes a program: the perplexity of every turn, of its prompt and of its code, and of the whole.
+"""A program's perplexity under a model: of every turn, its prompt and its code, and of the whole.
 
-`report` makes of it what `score --json` prints: a contract, written down in score.schema.json beside this file.
+`report` returns the output of `score --json`, a contract that score.schema.json beside this file specifies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cgcli.core.progress import Progress
 from cgcli.engine.protocol import Engine
 from cgcli.engine.request import TokenScore
-from cgcli.program.source import Part, decode, encode, split
+from cgcli.program.source import SplitTurn, decode, encode, split
 from cgcli.terminal.text import json_safe
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ Clarity = Literal["clear", "fair", "unclear"]
 
 @dataclass(frozen=True)
 class Measure:
-    """Of some text: the tokens that were scored, and their perplexity, None where there are none."""
+    """The perplexity of a text."""
 
-    tokens: int
-    perplexity: float | None
+    tokens: int  # that were scored
+    perplexity: float | None  # None if there are none
 
     @classmethod
     def of(cls, scores: Sequence[TokenScore]) -> Measure:
@@ -39,9 +39,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class TurnScore:
-    """A turn, and the measures of its comment, its code and both together."""
+    """The perplexities of a turn: of its comment, its code, and both together."""
 
-    part: Part
+    part: SplitTurn
     prompt: Measure
     code: Measure
     whole: Measure
@@ -49,22 +49,19 @@ class TurnScore:
 
 @dataclass(frozen=True)
 class ProgramScore:
-    """The measures of a program: of what is before its turns, each turn, all prompts, all code of turns, the whole.
+    """The perplexities of a program."""
 
-    first: the bytes of the first token, which nothing predicts and which is not scored; tokens: all after it.
-    """
-
-    first: bytes
-    tokens: tuple[TokenScore, ...]
+    first: bytes  # of the first token, which nothing predicts and which is not scored
+    tokens: tuple[TokenScore, ...]  # all others
     prefix: Measure
     turns: tuple[TurnScore, ...]
-    prompts: Measure
-    code: Measure
+    prompts: Measure  # of all turns
+    code: Measure  # of all turns
     whole: Measure
 
     @property
     def pieces(self) -> list[tuple[bytes, float | None]]:
-        """Every token of the text: its bytes, and its log-probability in nats if it has one."""
+        """Every token of the text: its bytes, and its log-probability in nats if it was scored."""
         unscored: list[tuple[bytes, float | None]] = [(self.first, None)] if self.first else []
         return unscored + [(score.piece, score.logprob) for score in self.tokens]
 
@@ -78,9 +75,9 @@ def score_program(
     stride: int | None = None,
     progress: Progress | None = None,
 ) -> ProgramScore:
-    """Score a program whose comments begin with `mark`. See `Engine.surprise` for stride, and for what is raised.
+    """Score a program whose comments begin with `mark`. For stride and errors see `Engine.surprise`.
 
-    A token belongs to the part that its last byte lies in. before: what the model reads first, which is not scored.
+    A token belongs to the part that has its last byte. before: text that the model reads first, not scored.
     """
     from cgcli.engine.model import readable
 
@@ -111,7 +108,7 @@ def score_program(
 
 
 def report(scored: ProgramScore, engine: Engine, *, stride: int | None, tokens: bool) -> dict[str, Any]:
-    """The scores as plain JSON values, log-probabilities and entropies in nats. tokens: with those of every token."""
+    """The scores as plain JSON values, log-probabilities and entropies in nats. tokens: include every token."""
     found = {
         "window": engine.window,
         "stride": stride,
@@ -139,9 +136,11 @@ def _turn(turn: TurnScore) -> dict[str, Any]:
 
 
 def clarity(perplexity: float | None, card: Card | None) -> Clarity | None:
-    """clear: up to the first quartile; fair: up to the third; None where there is no perplexity, or nothing to compare.
+    """How clear a prompt is to a model: its perplexity compared with that model's quartiles over a benchmark.
 
-    card: of the model that measured it.
+    clear: up to the first quartile. fair: up to the third. None without a perplexity, or without quartiles on `card`,
+    the model's. The paper found that programs with a low perplexity are solved more often; what is low differs from
+    model to model. `python -m tests.benchmarks.prompt_quartiles` measured the quartiles.
     """
     if perplexity is None or card is None or card.prompt_perplexity is None:
         return None

@@ -1,8 +1,8 @@
 """A session: a program that grows, and the engine that writes it.
 
-Whoever shows it (a shell line, a REPL, an evaluation) has a turn in three steps: `plan` says what the model would read,
-`read` lets it, `draw` streams the completion and gives the turn; `add` is all of them. Completions that truncation
-leaves empty are drawn again as the next candidate.
+A turn takes three steps: `plan` returns what the model would read, `read` lets the model read it, `draw` streams the
+completion and returns the turn; `add` does all three, `grow` a turn for each of several prompts. Completions that
+truncation leaves empty are drawn again as the next candidate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.program.generation import Generation, TrailingSpace
 from cgcli.program.languages import parse_python
-from cgcli.program.program import Candidate, Facts, Program, Turn
+from cgcli.program.program import Candidate, Program, Turn, TurnFacts
 from cgcli.program.rank import Rank
 from cgcli.program.source import digest, encode
 
@@ -31,29 +31,25 @@ if TYPE_CHECKING:
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
-_MORE = 4  # tokens: blanks between turns, and what a pass may need beside a completion
+_MORE = 4  # tokens: blanks between turns, and what a pass may need besides a completion
 
 
 Prefer = Callable[[Sequence[tuple[Program, Rank]]], int]
-"""Of candidates, each as the program that it would make and its rank so far: the index of the one to accept."""
+"""Chooses from candidates, each as the program that it would make and its rank so far: returns an index."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the model would read for a turn after `program`: that (folded, if it must be), the prompt, and `keep`.
-
-    keep: the beginning of the completion, which stands already; before, opening: what of the context comes of the
-    program, and of the prompt; tokens: of the whole context, beside the model's window.
-    """
+    """What the model would read for a turn after `program`."""
 
     program: Program
     prompt: str | None
-    keep: str
-    before: bytes
-    opening: bytes
+    keep: str  # completion prefix to continue from
+    before: bytes  # the program as the model reads it, folded if necessary
+    opening: bytes  # the prompt's part of the context
     fold: Fold | None
-    tokens: int
-    window: int
+    tokens: int  # of the whole context
+    window: int  # the model's, in tokens
 
     @property
     def context(self) -> bytes:
@@ -62,16 +58,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the model makes of a prompt that it has read.
-
-    prompt_tokens: that the prompt adds to the context; scores: of those that something predicts, none without a prompt;
-    read: tokens that had to be decoded for it.
-    """
+    """A prompt that the model has read, scored."""
 
     plan: Plan
-    prompt_tokens: int
-    scores: tuple[TokenScore, ...]
-    read: int
+    prompt_tokens: int  # that the prompt adds to the context
+    scores: tuple[TokenScore, ...]  # of the prompt's tokens, except a first token of all; empty without a prompt
+    read: int  # tokens that were not cached
     seconds: float
 
     @property
@@ -80,9 +72,10 @@ class Reading:
 
 
 class Session:
-    """`program` is the text so far; how many turns it has selects the draws of the next one.
+    """A program and the engine that continues it.
 
-    Both it and `generation` may be set to others at any time: the cache is found again by what was read.
+    `program` and `generation` may be replaced at any time; the cache is matched by text. The number of turns in the
+    program selects the random numbers of the next one.
     """
 
     def __init__(
@@ -97,10 +90,10 @@ class Session:
         prefer: Prefer | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """model: its name, for the facts; fold: whether a program that is too long may be (one in a raw layout is not).
+        """model: its name, for the facts. fold: allow folding of a program that is too long, except in a raw layout.
 
-        prefer: chooses among usable candidates; None: the most probable one. progress: of what is long to read, and of
-        candidates that are drawn together, of which nothing is seen before they are done.
+        prefer: chooses among usable candidates; None: the most probable one. progress: for long contexts, and for
+        candidates that are drawn together, which do not stream.
         """
         self.engine = engine
         self.program = program
@@ -110,21 +103,21 @@ class Session:
         self.fold = fold
         self._prefer = prefer
         self._progress = progress or Silent()
-        self._known = b""  # the text that the model read or wrote last
+        self._known = b""  # the text that the model last read or wrote
 
     def reserve(self, prompts: Sequence[str | None]) -> None:
-        """Make room in the cache for these turns, so that it need not grow on the way."""
+        """Make room in the cache for these turns, so that it need not grow meanwhile."""
         text = self.program.source() + "".join(self.program.comment(prompt) for prompt in prompts if prompt is not None)
         tokens = min(self.engine.count(encode(text)), self.engine.window)
         self.engine.reserve(tokens + self._room(len(prompts)))
 
     def _room(self, turns: int) -> int:
-        """Tokens that the completions of so many turns may take."""
+        """Tokens that the completions of `turns` turns may take."""
         at_once = min(self.generation.candidates, self.engine.sequences)
         return (turns - 1 + at_once) * (self.generation.max_tokens + _MORE)
 
-    def draws_like(self, facts: Facts) -> bool:
-        """Whether what it draws now could stand beside candidates of these facts: the same model, seed and sampler."""
+    def draws_like(self, facts: TurnFacts) -> bool:
+        """Whether the session now draws as for these facts: with the same model, seed and sampler."""
         how = self.generation
         now = asdict(how.sampling) | {"model": self.model, "quant": self._quant, "max_tokens": how.max_tokens}
         return all(getattr(facts, name) == value for name, value in now.items())
@@ -134,9 +127,9 @@ class Session:
         return self.engine.quant
 
     def plan(self, prompt: str | None, keep: str = "") -> Plan:
-        """What the model would read for `prompt`; it reads nothing yet.
+        """What the model would read for `prompt`. Nothing is read yet.
 
-        Raises ContextError where that leaves no room in the window, folded or not.
+        keep: completion prefix to continue from. Raises ContextError if it does not fit the window, even folded.
         """
         engine, program = self.engine, self.program
         before, opening = encode(program.source()), encode(program.opening(prompt))
@@ -150,7 +143,7 @@ class Session:
 
     @property
     def limit(self) -> int:
-        """Tokens of a context that leave room for a completion; where they would be few, half the window."""
+        """Tokens of a context that leave room for a completion; at least half the window."""
         return self.engine.window - min(self.generation.max_tokens, self.engine.window // 2)
 
     def _fold(self, prompt: str | None, keep: str) -> Fold | None:
@@ -170,8 +163,8 @@ class Session:
         return self.engine.count(text) if text else 0
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """What the block reads is only looked at: the turns to come are drawn as they would be without."""
+    def scratch(self) -> Iterator[None]:
+        """Forget what the block reads, so that later turns are drawn as if it had not been read."""
         known = self._known
         try:
             with self.engine.scratch(encode(self.program.source())):
@@ -180,26 +173,26 @@ class Session:
             self._known = known
 
     def read(self, plan: Plan) -> Reading:
-        """Let the model read the program and the prompt, and score that.
+        """Let the model read the program and the prompt, and score the prompt.
 
-        What comes after a prompt is read by `draw`: `keep`, or all there is. Raises ContextError where memory has no
-        room, and Interrupted.
+        `keep`, or without a prompt everything, is read by `draw`. Raises ContextError if memory does not suffice, and
+        Interrupted.
         """
         engine, begun = self.engine, plan.before + plan.opening
         started, before = time.perf_counter(), engine.timings.prefill_tokens
         tokens = engine.count(begun) - self._count(plan.before)
         engine.reserve(plan.tokens + self._room(1))
-        # Always, also where nobody asked: what a pass reads decides its last bits, so looking must not change the text.
+        # Scored always, even if nobody needs it: what a pass reads decides its last bits, and thus the text.
         scores = [] if plan.prompt is None else engine.score(begun, len(plan.before), progress=self._progress)
         self._known = begun
         read = engine.timings.prefill_tokens - before
         return Reading(plan, tokens, tuple(scores), read, time.perf_counter() - started)
 
     def draw(self, reading: Reading, first: int = 0) -> Generator[str, None, Turn]:
-        """Draw the candidates `first`, `first` + 1, …; yield the text, after `keep`, as it becomes certain.
+        """Draw the candidates `first`, `first` + 1, …; yield the text after `keep` as soon as it is certain.
 
-        Of several candidates it is the most probable one's. Nothing is added to the program; the turn has no accepted
-        candidate where every one is empty.
+        With several candidates, yields the text of the chosen one. The program does not change. The turn has no
+        accepted candidate if all are empty.
         """
         started, plan = time.perf_counter(), reading.plan
         one = self.generation.candidates == 1
@@ -209,22 +202,22 @@ class Session:
         facts = self._facts(reading, reading.seconds + time.perf_counter() - started)
         return Turn(plan.prompt, text, tuple(candidates), accepted, facts)
 
-    def add(self, prompt: str | None, told: Callable[[Plan], None] | None = None) -> Generator[str, None, Turn]:
-        """Plan, read and draw; the turn is added to the program, unless every candidate is empty.
+    def add(self, prompt: str | None, on_plan: Callable[[Plan], None] | None = None) -> Generator[str, None, Turn]:
+        """Plan, read and draw a turn, and add it to the program unless all candidates are empty.
 
-        told: is given the plan before anything is read. Raises as `plan` and `read`.
+        on_plan: called with the plan before anything is read. Raises as `plan` and `read`.
         """
         plan = self.plan(prompt)
-        if told:
-            told(plan)
+        if on_plan:
+            on_plan(plan)
         turn = yield from self.draw(self.read(plan))
         if turn.accepted is not None:
             self.program = plan.program.add(turn)
         return turn
 
-    def _facts(self, reading: Reading, seconds: float) -> Facts:
+    def _facts(self, reading: Reading, seconds: float) -> TurnFacts:
         plan, how = reading.plan, self.generation
-        return Facts(
+        return TurnFacts(
             model=self.model,
             quant=self._quant,
             **asdict(how.sampling),
@@ -237,7 +230,7 @@ class Session:
         )
 
     def _first(self, plan: Plan, first: int) -> Generator[str, None, Drawn]:
-        """The first candidate that is not empty, streamed."""
+        """Stream candidates until one is not empty."""
         drawn: list[Candidate] = []
         for index in range(1 + self.generation.redraws):
             candidate = yield from self._draw(plan, first + index)
@@ -249,7 +242,7 @@ class Session:
         return drawn, None
 
     def _best(self, plan: Plan, first: int) -> Generator[str, None, Drawn]:
-        """All candidates, drawn together, then the text of the best one: see `Rank`."""
+        """Draw all candidates together, then yield the text of the best one; see `Rank`."""
         wanted = self.generation.candidates
         requests = [self._request(plan, first + index) for index in range(wanted)]
         found: dict[int, Completion] = {}
@@ -258,7 +251,7 @@ class Session:
                 found[index] = completion
                 task.advance(1)
         drawn = [self._candidate(plan, found[index]) for index in range(wanted)]
-        drawn = [one for one in drawn if one.tokens] or drawn[:1]  # Ctrl-C: some were not begun
+        drawn = [one for one in drawn if one.tokens] or drawn[:1]  # after Ctrl-C some have not begun
         for index in range(wanted, wanted + self.generation.redraws):
             if any(_usable(candidate, plan) or candidate.finish_reason == "interrupted" for candidate in drawn):
                 break
@@ -311,10 +304,11 @@ class Session:
 
 
 Drawn = tuple[list[Candidate], int | None]
+"""Candidates, and the index of the accepted one."""
 
 
 def _usable(candidate: Candidate, plan: Plan) -> bool:
-    """Whether it can be a turn: a tidy program takes none that adds only white space to what stood already."""
+    """Whether it can be a turn: in a tidy program, one that adds more than white space."""
     return not plan.program.layout.tidy or len(candidate.text) > len(plan.keep)
 
 
@@ -325,17 +319,19 @@ def grow(
     *,
     head: str = "",
     comments: bool = True,
-    told: Callable[[Plan], None] | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
 ) -> Iterator[str]:
-    """Add a turn for each prompt and yield the new text; each turn is appended to `turns` when it is done.
+    """Add a turn for each prompt and yield the new text piece by piece; finished turns are appended to `turns`.
 
-    head: text to come before the first turn's (the part of the prefix that is new). It and a turn's comment are held
-    until the model's own text follows, so that a run that fails first leaves nothing behind. comments: yield the
-    prompts' comments too; told: is given each turn's plan before the model reads it. Ends early after Ctrl-C.
+    The program's text before, followed by what is yielded, is the program's text after, byte for byte.
+
+    head: text before the first turn's, such as a new prefix. It and a turn's comment are held until the model's own
+    text follows, so that a run that fails before yields nothing. comments: yield the prompts' comments, too. on_plan:
+    called with each turn's plan before the model reads it. Ends early after Ctrl-C.
     """
     for prompt in prompts:
         opening = session.program.opening(prompt, comments=comments)
-        pieces = session.add(prompt, told)
+        pieces = session.add(prompt, on_plan)
         while True:
             try:
                 piece = next(pieces)
@@ -345,7 +341,7 @@ def grow(
             yield head + opening + piece
             head = opening = ""
         turns.append(turn)
-        # A turn that came out empty is not part of the program, and neither is its comment; a head is still due.
+        # An empty turn is not part of the program, nor is its comment; a head is still due.
         if turn.accepted is not None and (rest := head + opening + session.program.closing(turn.completion)):
             yield rest
             head = ""
@@ -354,7 +350,7 @@ def grow(
 
 
 def drain(pieces: Generator[Piece, None, Result], write: Callable[[Piece], object] = lambda _: None) -> Result:
-    """What `pieces` returns; each piece on the way is given to `write`. Raises what either does."""
+    """Run a generator to its end and return its result; `write` is called with each piece that it yields."""
     while True:
         try:
             piece = next(pieces)

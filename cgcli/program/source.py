@@ -16,29 +16,29 @@ _BOM = re.compile(rb"\A(?:\xef\xbb\xbf)+")
 
 
 def digest(text: str) -> str:
-    """What a text is known by in facts and journals: 16 hexadecimal digits."""
+    """A hash that identifies a text in facts and journals: 16 hexadecimal digits."""
     return hashlib.blake2b(encode(text), digest_size=8).hexdigest()
 
 
 def encode(text: str) -> bytes:
-    """The bytes of a program; those that were not UTF-8 when it was read come back as they were."""
+    """The bytes of a program's text; bytes that were not UTF-8 when it was read come back unchanged."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def decode(data: bytes) -> str:
-    """The text of a program's bytes; what is not UTF-8 is kept, unseen."""
+    """The text of a program's bytes; bytes that are not UTF-8 become lone surrogates."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def from_file(data: bytes) -> str:
-    """The text of a file: LF ends its lines, and a byte order mark is no part of it."""
+    """The text of a file, with LF as line ends and without a byte order mark."""
     return decode(re.sub(rb"\r+\n", b"\n", _BOM.sub(b"", data)))
 
 
 def for_file(text: str, before: bytes = b"") -> bytes:
-    """The bytes of `text` for a file that held `before`: with the byte order mark and the line ends of that.
+    """The bytes of `text` for a file that held `before`, with the same byte order mark and line ends.
 
-    The first lines stay as they were, byte for byte, as far as they are the same: line ends may be mixed.
+    As far as the first lines are the same, they stay byte for byte: line ends may be mixed.
     """
     newline, mark = newline_of(before), _BOM.match(before)
     there, then, now = _BOM.sub(b"", before).split(b"\n"), from_file(before).split("\n"), text.split("\n")
@@ -51,43 +51,39 @@ def for_file(text: str, before: bytes = b"") -> bytes:
 
 
 def newline_of(data: bytes) -> bytes:
-    """What ends most lines of a file: CRLF or LF; LF where there are none."""
+    """The line end of most lines in a file: CRLF or LF; LF if it has none."""
     return b"\r\n" if 2 * data.count(b"\r\n") > data.count(b"\n") else b"\n"
 
 
 @dataclass
 class _Lines:
-    """A turn while its lines come in. first: the number of its first line, from 1."""
+    """A turn while its lines are collected."""
 
-    first: int
+    first: int  # number of its first line, from 1
     comment: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Part:
-    """A turn as it stands in the text.
+class SplitTurn:
+    """A turn of a text."""
 
-    prompt: its comment without the marks; comment, code: the text itself, the blank lines before the next prompt
-    included; line: where the comment begins, from 1.
-    """
-
-    prompt: str
+    prompt: str  # the comment without its marks
     comment: str
-    code: str
-    line: int
+    code: str  # including the blank lines before the next prompt
+    line: int  # where the comment begins, from 1
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The prefix, and the turns after it: their texts in order are the whole text."""
+class SplitProgram:
+    """A prefix and turns; their texts in order are the whole text."""
 
     prefix: str
-    turns: tuple[Part, ...]
+    turns: tuple[SplitTurn, ...]
 
 
-def split(text: str, mark: str = "#") -> Parts:
-    """The turns of `text`, in a language whose comments begin with `mark`."""
+def split(text: str, mark: str = "#") -> SplitProgram:
+    """The prefix and turns of `text`, in a language whose comments begin with `mark`."""
     prefix: list[str] = []
     turns: list[_Lines] = []
     separated, in_comment = True, False
@@ -101,21 +97,23 @@ def split(text: str, mark: str = "#") -> Parts:
             (turns[-1].comment if in_comment else turns[-1].code).append(line)
         else:
             prefix.append(line)
-    parts = (Part(_prompt(turn.comment, mark), "".join(turn.comment), "".join(turn.code), turn.first) for turn in turns)
-    return Parts("".join(prefix), tuple(parts))
+    parts = (
+        SplitTurn(_prompt(turn.comment, mark), "".join(turn.comment), "".join(turn.code), turn.first) for turn in turns
+    )
+    return SplitProgram("".join(prefix), tuple(parts))
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines with their ends, which are LF alone: a form feed ends none."""
+    """The lines with their ends. Only LF ends a line, not a form feed."""
     return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
-def only_prompts(parts: Parts) -> bool:
-    """Whether there is nothing but prompts, and one at least."""
+def only_prompts(parts: SplitProgram) -> bool:
+    """Whether the text has prompts and nothing else."""
     texts = (parts.prefix, *(turn.code for turn in parts.turns))
     return bool(parts.turns) and not any(text.strip() for text in texts)
 
 
 def _prompt(comment: list[str], mark: str) -> str:
-    """The words of a comment: the inverse of `Program.comment`."""
+    """The prompt of a comment: the inverse of `Program.comment`."""
     return "\n".join(line.rstrip("\r\n").removeprefix(mark).removeprefix(" ") for line in comment)

@@ -1,7 +1,7 @@
-"""CodeGen's truncation: where a completion stops being the answer to its prompt.
+"""CodeGen's truncation: where a completion stops answering its prompt.
 
-Twice: `truncate` on a finished text, as plain as the rules are said, and `Truncator` while the text arrives. For every
-text and every split into pieces both keep the same. The rules are those of salesforce/CodeGen,
+`truncate` works on a finished text and states the rules plainly; `Truncator` works while the text streams. Both keep
+the same for every text and every split into pieces. The rules are those of salesforce/CodeGen,
 codegen1/jaxformer/hf/sample.py, `truncate` (BSD-3-Clause).
 """
 
@@ -15,29 +15,24 @@ from cgcli.engine.stops import Chain, Stops
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What ends a completion. A line begins with a word at column 0, the text's first character included, and no word
-    boundary is asked for after it (`printer` begins with `print`).
+    """What ends a completion. Lines match at column 0; `printer` also begins with `print`."""
 
-    second_lines: cut before the second line that begins with one of these (first word first, then the next on what is
-    left); first_lines: before the first line that begins with one; anywhere: before the first of these strings.
-    """
-
-    second_lines: tuple[str, ...] = ()
-    first_lines: tuple[str, ...] = ()
-    anywhere: tuple[str, ...] = ()
+    second_lines: tuple[str, ...] = ()  # cut before the second line that begins with one; words in this order
+    first_lines: tuple[str, ...] = ()  # cut before the first line that begins with one
+    anywhere: tuple[str, ...] = ()  # cut before the first of these strings
 
 
 CODEGEN = Rules(("print", "def"), ("#", "'''", '"""'), ("<|endoftext|>", "\n\n\n"))
-"""For Python: the paper's rules."""
+"""The paper's rules, for Python."""
 
 BLANK_LINES = Rules(anywhere=("\n\n\n",))
-"""For other languages: two blank lines."""
+"""For other languages: two blank lines end a completion."""
 
 NONE = Rules()
 
 
 def truncate(text: str, rules: Rules = CODEGEN) -> str:
-    """What is kept of a finished completion; what is cut is dropped, nothing is stripped."""
+    """What is kept of a finished completion. Nothing is stripped."""
     for word in rules.second_lines:
         lines = [line.start() for line in re.finditer(f"^{re.escape(word)}", text, re.MULTILINE)]
         text = text[: lines[1]] if len(lines) > 1 else text
@@ -49,8 +44,8 @@ def truncate(text: str, rules: Rules = CODEGEN) -> str:
 class Truncator(Chain):
     """`truncate` as a cutter (see `cgcli.engine.stops.Cutter`).
 
-    Each rule keeps a prefix, and no match lies across the cut of another (it is within a line, or line ends alone), so
-    the rules in their order keep what the earliest of their cuts on the whole text keeps.
+    Each rule keeps a prefix. No match lies across the cut of another, being in a line or only line ends. So the rules
+    in sequence keep what the earliest of their cuts on the whole text keeps.
     """
 
     def __init__(self, rules: Rules = CODEGEN) -> None:
@@ -64,8 +59,8 @@ class _NthLine:
 
     def __init__(self, word: str, nth: int) -> None:
         self._word = word
-        self._left = nth  # such lines yet to come
-        self._matched: int | None = 0  # characters of the word that this line began with; None once it cannot match
+        self._left = nth  # such lines to come
+        self._matched: int | None = 0  # characters of the word at the start of this line; None if it cannot match
         self.finished = False
 
     def feed(self, text: str) -> str:
@@ -92,5 +87,5 @@ class _NthLine:
         return rest
 
     def _held(self) -> str:
-        """The beginning of a line that may become the one to cut."""
+        """The beginning of a line that may have to be cut."""
         return self._word[: self._matched or 0] if self._left == 1 else ""

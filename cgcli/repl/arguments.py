@@ -14,7 +14,7 @@ from cgcli.repl.options import KEYS
 from cgcli.repl.state import Repl
 
 if TYPE_CHECKING:
-    from cgcli.program.export import Form
+    from cgcli.program.export import Format
 
 
 def whole_number(word: str, name: str, least: int = 1) -> int:
@@ -105,16 +105,16 @@ def _files(repl: Repl, typed: str) -> Iterator[Offer]:
             yield folder + path.name + "/" * path.is_dir(), ""
 
 
-def _form(_repl: Repl, word: str) -> Form:
-    from cgcli.program.export import form_of
+def _form(_repl: Repl, word: str) -> Format:
+    from cgcli.program.export import find_format
 
-    return form_of(word)
+    return find_format(word)
 
 
 def _forms(_repl: Repl, _typed: str) -> Iterator[Offer]:
-    from cgcli.program.export import FORMS
+    from cgcli.program.export import FORMATS
 
-    yield from ((name, form.about) for name, form in FORMS.items())
+    yield from ((name, form.about) for name, form in FORMATS.items())
 
 
 def _settings(repl: Repl, _typed: str) -> Iterator[Offer]:

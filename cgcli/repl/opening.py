@@ -31,7 +31,7 @@ def open_file(programs: ProgramStore, path: Path, settings: Settings, choice: Ch
     code = language_of(path)
     program = Program(text, layout=Layout(code.mark)) if text else new_program(code, settings, choice.card)
     new = programs.new(program, code.name)
-    if text and (former := programs.wrote(path)):
+    if text and (former := programs.saved_to(path)):
         new.note = (
             f"it was changed since session {former} wrote it, whose turns are there: cgcli repl --resume {former}"
         )

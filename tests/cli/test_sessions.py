@@ -97,7 +97,7 @@ def test_export(one: str, tmp_path: Path) -> None:
     ran = cgcli("sessions", "export", one, "ipynbb")
     assert (ran.status, ran.err) == (
         2,
-        "cgcli: no format 'ipynbb', did you mean ipynb?; one of: ipynb, md, mtpb\n",
+        "cgcli: unknown format 'ipynbb', did you mean ipynb?; choose one of: ipynb, md, mtpb\n",
     )
 
 

@@ -111,7 +111,7 @@ class TestPrompts:
         out = gen("-f", str(file), model=tiny_model).out
         assert b"# set\x0cx\x0bto\x1c1\n# and\n# so on\n" in out  # what ends a comment somewhere ends it here
 
-    @pytest.mark.parametrize(("bad", "why"), [(b"caf\xe9", "is not UTF-8"), (b"a\0b", "has a NUL character")])
+    @pytest.mark.parametrize(("bad", "why"), [(b"caf\xe9", "is not UTF-8"), (b"a\0b", "contains a NUL character")])
     def test_what_is_no_text_is_refused_by_file_and_line(
         self, tiny_model: Path, tmp_path: Path, bad: bytes, why: str
     ) -> None:

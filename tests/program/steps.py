@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cgcli.core.errors import UsageError
 from cgcli.program.history import Add, Drop, Event, History, Move, Put, Run
-from cgcli.program.program import PAPER, RAW, Candidate, Facts, Layout, Program, Turn
+from cgcli.program.program import PAPER, RAW, Candidate, Layout, Program, Turn, TurnFacts
 from cgcli.program.source import digest
 
 # Every kind of text that a program may hold: any character, and bytes that were not UTF-8 (lone surrogates).
@@ -46,9 +46,9 @@ steps = st.lists(
 )
 
 
-def facts(program: Program, prompt: str | None, seed: int = 1) -> Facts:
+def facts(program: Program, prompt: str | None, seed: int = 1) -> TurnFacts:
     context = digest(program.source() + program.opening(prompt))
-    return Facts("tiny", "f16", seed, 0.2, 0.95, 0, 0.0, 256, context, 7, 3.25, 0, 0.5)
+    return TurnFacts("tiny", "f16", seed, 0.2, 0.95, 0, 0.0, 256, context, 7, 3.25, 0, 0.5)
 
 
 def drawn(program: Program, prompt: str | None, *completions: str) -> Turn:

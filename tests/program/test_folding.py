@@ -118,7 +118,7 @@ def test_where_nothing_can_go_all_is_read_or_there_is_an_error() -> None:
     program = grown(prefix="x = 1\n")
     assert folded(program, limit=1) is None
     assert folded(program, limit=1, window=size(program) + 1) is None
-    with pytest.raises(ContextError, match=r"the window has 10$") as caught:
+    with pytest.raises(ContextError, match=r"the context window has 10$") as caught:
         folded(program, limit=1, window=10)
     assert size(program) == 10
     assert caught.value.hint and "--ctx" in caught.value.hint and "\n" not in caught.value.message

@@ -105,7 +105,7 @@ def test_what_cannot_be_done_says_so() -> None:
     for wrong in (history.undo, history.redo):
         with pytest.raises(UsageError, match="nothing to"):
             wrong()
-    with pytest.raises(UsageError, match="there is a branch main already"):
+    with pytest.raises(UsageError, match="branch main already exists"):
         history.fork("main")
     with pytest.raises(UsageError, match="no branch mian, did you mean main"):
         history.switch("mian")

@@ -104,7 +104,7 @@ def test_a_line_that_was_being_written_is_cut_off_and_said(data: st.DataObject) 
         assert prompts(read(journal.path).history) == ["read", "sört"]
         with Journal.open(journal.path) as again:
             assert prompts(again.history) == ["read", "sört"]
-            assert again.note == f"{journal.path}: the last {torn} bytes are gone, their writing was cut off"
+            assert again.note == f"{journal.path}: removed the last {torn} bytes, an incomplete record"
             assert journal.path.read_bytes() == whole
             again.append(again.history.commit(Drop(0)))
         with Journal.open(journal.path) as again:
@@ -115,7 +115,7 @@ def test_a_line_that_was_being_written_is_cut_off_and_said(data: st.DataObject) 
     ("number", "line", "said", "hint"),
     [
         (1, b"junk", "not JSON: Expecting value: line 1 column 1 (char 0)", "sessions rm"),
-        (1, b'{"format": 9}', "format is 9, and this cgcli reads 1", "another version"),
+        (1, b'{"format": 9}', "format is 9; this version of cgcli reads format 1", "another version"),
         (2, b"", "not JSON: Expecting value: line 1 column 1 (char 0)", "head -n 1 "),
         (3, b'{"time": "now", "event": "point", "branch": "main", "version": 9}', "no version 9", "head -n 2 "),
         (3, b'{"time": "now", "event": "dance"}', "event is 'dance', none of", "head -n 2 "),
@@ -210,7 +210,7 @@ def test_a_full_disk_loses_nothing(mount: Callable[..., Path]) -> None:
         with pytest.raises(CgcliError) as raised:
             journal.append(journal.history.commit(Add(Turn(prompt, "x = 1\n" * 2000))))
         assert raised.value.message == f"no space left while writing {journal.path}"
-        assert raised.value.hint == "it is in memory still, and written with the next step"
+        assert raised.value.hint == "it is kept in memory and written with the next step"
         assert prompts(journal.history)[-1] == prompt
         # The half of a line that there was room for is not left in the file.
         assert read(journal.path).torn == 0 and prompts(read(journal.path).history) == ["read"]
@@ -244,7 +244,7 @@ def test_a_disk_that_cannot_be_written_at_all(mount: Callable[..., Path]) -> Non
     assert prompts(journal.history) == ["read", "sort"]
     with pytest.raises(CgcliError, match="read-only") as raised:
         journal.close()
-    assert raised.value.hint == "what was done since it was last written is lost"
+    assert raised.value.hint == "the changes since the last write are lost"
 
 
 def test_what_somebody_else_has_written_is_left_as_it_is(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_what_somebody_else_has_written_is_left_as_it_is(tmp_path: Path) -> None
         whole = journal.path.read_bytes()
         changed = whole[: len(whole) - fewer] + more
         journal.path.write_bytes(changed)
-        with pytest.raises(CgcliError, match="somebody else has changed it"):
+        with pytest.raises(CgcliError, match="another program has changed it"):
             journal.append(journal.history.commit(Add(Turn("sort", "x"))))
         assert journal.path.read_bytes() == changed
         journal.path.write_bytes(whole)

@@ -152,6 +152,6 @@ def test_a_file_that_is_written_again_is_the_same(data: bytes) -> None:
 
 @pytest.mark.parametrize("prompt", ["caf\udce9", "\ud800", "a\0b"])
 def test_a_prompt_is_text(prompt: str) -> None:
-    with pytest.raises(UsageError, match=r"the prompt (is not UTF-8|has a NUL character)"):
+    with pytest.raises(UsageError, match=r"the prompt (is not UTF-8|contains a NUL character)"):
         checked_prompt(prompt, "the prompt")
     assert checked_prompt("\ufeffa\tb", "") == "a\tb"

@@ -64,7 +64,7 @@ def test_what_is_not_enough_or_wrong_is_said(store: ProgramStore) -> None:
         kept(store, name, "read", age=len(name))
     with pytest.raises(UsageError) as raised:
         store.read("2026")
-    assert raised.value.message.startswith("4 programs are named like '2026': 2026") and "…" in raised.value.message
+    assert raised.value.message.startswith("'2026' matches 4 programs: 2026") and "…" in raised.value.message
     with pytest.raises(UsageError, match="no program '20261123-0461', did you mean 20261123-0416"):
         store.remove("20261123-0461")
     with pytest.raises(UsageError, match="no program"):
@@ -153,10 +153,10 @@ def test_a_file_that_no_session_wrote_makes_nobody_read_the_journals(
         return read(path)
 
     monkeypatch.setattr("cgcli.program.program_store.read", reading)
-    assert store.of_file(tmp_path / name, text) is None and store.wrote(tmp_path / name) is None
+    assert store.of_file(tmp_path / name, text) is None and store.saved_to(tmp_path / name) is None
     assert not parsed
     kept(store, "its", "read", file=tmp_path / name)
-    assert store.wrote(tmp_path / name) == "its"
+    assert store.saved_to(tmp_path / name) == "its"
     with store.of_file(tmp_path / name, text) or pytest.fail() as journal:
         assert journal.id == "its"
     assert {path.stem for path in parsed} == {"its"}

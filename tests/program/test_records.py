@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.program.history import Add, Commit, Drop, Event, History, Move, Point, Put, Run, Saved
-from cgcli.program.program import PAPER, Candidate, Facts, Layout, Program, Turn
-from cgcli.program.records import FORMAT, Entry, Header, entry, header, line
+from cgcli.program.program import PAPER, Candidate, Layout, Program, Turn, TurnFacts
+from cgcli.program.records import FORMAT, Entry, JournalHeader, entry, header, line
 from cgcli.program.source import digest
 from tests.program.steps import Step, drawn, event, layouts, programs, steps, texts
 
@@ -28,7 +28,7 @@ candidates = st.builds(
     counts,
 )
 facts = st.builds(
-    Facts, *(texts, texts, counts, numbers, numbers, counts, numbers, counts, texts, counts), st.none() | numbers
+    TurnFacts, *(texts, texts, counts, numbers, numbers, counts, numbers, counts, texts, counts), st.none() | numbers
 )
 turns = st.builds(
     Turn,
@@ -51,9 +51,9 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Saved, texts, texts),
 )
 headers = st.builds(
-    Header, st.just(FORMAT), texts, texts, texts, texts, texts, layouts, st.lists(turns, max_size=2).map(tuple)
+    JournalHeader, st.just(FORMAT), texts, texts, texts, texts, texts, layouts, st.lists(turns, max_size=2).map(tuple)
 )
-HEADER = Header(FORMAT, "20261123-0415", "2026-11-23T04:15:02+00:00", "python", "0.1.0", "# a\n", Layout())
+HEADER = JournalHeader(FORMAT, "20261123-0415", "2026-11-23T04:15:02+00:00", "python", "0.1.0", "# a\n", Layout())
 READ = drawn(Program(), "read", "x = 1")
 
 
@@ -65,7 +65,7 @@ def test_an_event_comes_back(time: str, happened: Event) -> None:
 
 
 @given(headers)
-def test_a_header_comes_back(first: Header) -> None:
+def test_a_header_comes_back(first: JournalHeader) -> None:
     written = line(first)
     assert written.count(b"\n") == 1 and written.endswith(b"\n")
     assert header(written) == first
@@ -223,7 +223,7 @@ def test_what_is_no_json_is_a_value_error(junk: bytes) -> None:
 
 
 def test_another_format_is_named() -> None:
-    with pytest.raises(ValueError, match="format is 2, and this cgcli reads 1"):
+    with pytest.raises(ValueError, match="format is 2; this version of cgcli reads format 1"):
         header(json.dumps({"format": 2, "anything": "else"}).encode())
     with pytest.raises(ValueError, match="format is None"):
         header(b"{}")

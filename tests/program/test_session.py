@@ -237,7 +237,7 @@ def test_what_is_only_looked_at_changes_no_later_turn(engine: LlamaEngine, prefi
         found, read = [], 0
         for task in TASKS[:3]:
             if looks:
-                with one.aside():
+                with one.scratch():
                     for other in ("do something else", f"{task} twice"):
                         one.read(one.plan(other))
             reading = one.read(one.plan(task))
@@ -264,7 +264,7 @@ def test_what_was_known_is_known_again_though_a_look_was_interrupted() -> None:
     one = session(Pressed(["x = 1\n"]), "import os\n")
     drain(one.add("first"))
     known = one._known
-    with pytest.raises(Interrupted), one.aside():
+    with pytest.raises(Interrupted), one.scratch():
         one.read(one.plan("other words"))
         assert one._known != known
         one.read(one.plan("stop"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cgcli.program.languages import LANGUAGES
 from cgcli.program.program import Layout, Program, Turn
-from cgcli.program.source import Part, Parts, split
+from cgcli.program.source import SplitProgram, SplitTurn, split
 
 TEXT = """#!/usr/bin/env python3
 # made by hand
@@ -35,22 +35,25 @@ def test_a_comment_after_a_blank_line_is_a_prompt() -> None:
     assert [(part.prompt, part.line) for part in parts.turns] == [("read numbers\nfrom stdin", 6), ("sum them", 16)]
     assert parts.turns[0].comment == "# read numbers\n# from stdin\n"
     assert parts.turns[0].code.startswith("xs = ") and parts.turns[0].code.endswith("    print(xs)\n\n\n")
-    assert parts.turns[1] == Part("sum them", "# sum them\n", "", 16)
+    assert parts.turns[1] == SplitTurn("sum them", "# sum them\n", "", 16)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", Parts("", ())),
-        ("x = 1", Parts("x = 1", ())),
-        ("\n\n", Parts("\n\n", ())),
-        ("# a", Parts("", (Part("a", "# a", "", 1),))),
-        ("# a\n\n# b\n", Parts("", (Part("a", "# a\n", "\n", 1), Part("b", "# b\n", "", 3)))),
-        ("#a\r\nx\r\n \t\r\n#\r\n", Parts("", (Part("a", "#a\r\n", "x\r\n \t\r\n", 1), Part("", "#\r\n", "", 4)))),
-        ("x\n\n#!y\n", Parts("x\n\n", (Part("!y", "#!y\n", "", 3),))),
+        ("", SplitProgram("", ())),
+        ("x = 1", SplitProgram("x = 1", ())),
+        ("\n\n", SplitProgram("\n\n", ())),
+        ("# a", SplitProgram("", (SplitTurn("a", "# a", "", 1),))),
+        ("# a\n\n# b\n", SplitProgram("", (SplitTurn("a", "# a\n", "\n", 1), SplitTurn("b", "# b\n", "", 3)))),
+        (
+            "#a\r\nx\r\n \t\r\n#\r\n",
+            SplitProgram("", (SplitTurn("a", "#a\r\n", "x\r\n \t\r\n", 1), SplitTurn("", "#\r\n", "", 4))),
+        ),
+        ("x\n\n#!y\n", SplitProgram("x\n\n", (SplitTurn("!y", "#!y\n", "", 3),))),
     ],
 )
-def test_small_texts(text: str, expected: Parts) -> None:
+def test_small_texts(text: str, expected: SplitProgram) -> None:
     assert split(text) == expected
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import UsageError
-from cgcli.program.export import FORMS
+from cgcli.program.export import FORMATS
 from cgcli.program.history import Saved
 from cgcli.program.source import digest
 from cgcli.repl.loop import attempt
@@ -90,7 +90,7 @@ class TestSave:
         assert (tmp_path / "work" / "print_the_largest_2.py").exists()
 
     def test_each_form_has_a_name_of_its_own(self, tmp_path: Path) -> None:
-        play(tmp_path, "print the largest", *(f"/export {form}" for form in FORMS))
+        play(tmp_path, "print the largest", *(f"/export {form}" for form in FORMATS))
         assert sorted(path.name for path in (tmp_path / "work").iterdir()) == [
             f"print_the_largest{suffix}" for suffix in (".ipynb", ".json", ".md")
         ]

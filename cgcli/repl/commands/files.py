@@ -19,7 +19,7 @@ from cgcli.repl.commands.turns import last
 from cgcli.repl.state import Repl
 
 if TYPE_CHECKING:
-    from cgcli.program.export import Form
+    from cgcli.program.export import Format
 
 
 @command(FILE.optional, OVER.optional)
@@ -41,19 +41,19 @@ def save(repl: Repl, path: Path | None, over: str | None) -> None:
 
 
 @command(FORMAT, FILE.optional, OVER.optional)
-def export(repl: Repl, form: Form, path: Path | None, over: str | None) -> None:
+def export(repl: Repl, form: Format, path: Path | None, over: str | None) -> None:
     """ipynb, md, mtpb
 
     Writes the program as a notebook with a cell a turn (ipynb), as Markdown (md), or as a problem in the format of the
     multi-turn benchmark (mtpb), to FILE or to one named after the program. `/export FORMAT FILE over` replaces a file.
     """
-    from cgcli.program.export import FORMS
+    from cgcli.program.export import FORMATS
     from cgcli.program.export import export as exported
 
     text = exported(repl.program, repl.journal.language, form, repl.history.runs)
     if path is None:
         known = repl.known_file
-        suffix = FORMS[form].suffix
+        suffix = FORMATS[form].suffix
         path = Path(known.path).with_suffix(suffix) if known else _free(repl, suffix)
     _write(repl, path, encode(text), f"export {form}", over, None)
 

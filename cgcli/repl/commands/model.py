@@ -94,7 +94,7 @@ def _read_again(repl: Repl) -> Reading:
     tell_turn(repl, index)
     session = repl.session()
     session.program = repl.program.until(index)
-    with session.aside():
+    with session.scratch():
         plan = session.plan(prompt)
         if plan.fold:
             tell_fold(repl, plan, plan.fold)
@@ -118,7 +118,7 @@ def ask(repl: Repl, text: str) -> None:
     session = repl.session()
     session.program = repl.program
     found, told = [], False
-    with session.aside(), repl.progress.task("prompts read", len(prompts), unit="steps") as task:
+    with session.scratch(), repl.progress.task("prompts read", len(prompts), unit="steps") as task:
         for prompt in prompts:
             plan = session.plan(prompt)
             if plan.fold and not told:
