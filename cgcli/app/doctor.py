@@ -1,6 +1,6 @@
-"""The checks of `cgcli doctor`, each a line: what it is, what was found, and what to do where that is not right.
+"""The checks of `cgcli doctor`. Each gives lines with what was found and how to fix it.
 
-A check that fails is a finding, never the end of the others.
+A check that fails is a finding and does not stop the others.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from cgcli.core.units import size
 
 PACKAGES = ("llama-cpp-python", "huggingface-hub", "numpy", "gguf", "safetensors", "typer", "rich", "prompt-toolkit")
 LOW_DISK_BYTES = 5e9
-"""Below this a CodeGen checkpoint of 2B no longer fits."""
+"""A CodeGen-2B checkpoint needs this much."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. `hint` says what to do; `broken` means that something cannot work until it is done."""
+    """One line of the report."""
 
     name: str
     value: str
-    hint: str | None = None
-    broken: bool = False
+    hint: str | None = None  # how to fix it
+    broken: bool = False  # something does not work until it is fixed
 
     @property
     def mark(self) -> str:
@@ -43,7 +43,7 @@ class Finding:
 
 
 def findings(environment: Environment, progress: Progress, *, online: bool) -> list[Finding]:
-    """Every check in turn; the Hub is asked only if `online`."""
+    """The findings of all checks. online: contact the Hub."""
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "versions": _versions,
         "llama.cpp": _engine,
@@ -54,14 +54,14 @@ def findings(environment: Environment, progress: Progress, *, online: bool) -> l
         "store": lambda: _store(environment),
         "Hub": lambda: _hub(environment, progress, online),
     }
-    return [finding for name, check in checks.items() for finding in _whatever_comes(name, check)]
+    return [finding for name, check in checks.items() for finding in _guarded(name, check)]
 
 
-def _whatever_comes(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from check()
     except Exception as error:
-        yield Finding(name, f"{type(error).__name__}: {error}", "report it, it is a bug of cgcli", broken=True)
+        yield Finding(name, f"{type(error).__name__}: {error}", "please report this bug", broken=True)
 
 
 def _versions() -> Iterator[Finding]:
@@ -85,9 +85,9 @@ def _engine() -> Iterator[Finding]:
     for name, free, total in gpus:
         yield Finding("GPU", f"{name}, {size(free)} of {size(total)} free")
     if not gpus and Path("/dev/nvidiactl").exists():
-        yield Finding("GPU", "an NVIDIA GPU, but llama.cpp was built without CUDA", "make cuda")
+        yield Finding("GPU", "NVIDIA GPU found, but llama.cpp was built without CUDA", "make cuda")
     elif not gpus:
-        yield Finding("GPU", "none, the processor does all the work")
+        yield Finding("GPU", "none; the CPU does all the work")
 
 
 def _kernels() -> Iterator[Finding]:
@@ -118,25 +118,25 @@ def _sandbox() -> Iterator[Finding]:
         yield Finding("sandbox", error.message, error.hint or "run programs without a sandbox: --unsafe")
         return
     if verdict.passed:
-        yield Finding("sandbox", f"bubblewrap, an empty program took {1000 * verdict.seconds:.0f} ms")
+        yield Finding("sandbox", f"bubblewrap; an empty program takes {1000 * verdict.seconds:.0f} ms")
         gaps = uncounted()
         limits = f"no control group, so the limits do not count {gaps}" if gaps else "enforced by a control group"
         yield Finding("sandbox limits", limits)
     else:
-        yield Finding("sandbox", f"an empty program failed: {verdict}", "report this bug of cgcli", broken=True)
+        yield Finding("sandbox", f"an empty program failed: {verdict}", "please report this bug", broken=True)
 
 
 def _configuration(environment: Environment) -> Iterator[Finding]:
     file = environment.config_file
     try:
         Settings.load(environment)
-        yield Finding("configuration", str(file) if file.exists() else f"{file} (not there: defaults)")
+        yield Finding("configuration", str(file) if file.exists() else f"{file} (does not exist, using defaults)")
     except CgcliError as error:
-        yield _broken("configuration", error, f"correct it in {file} or the environment")
+        yield _broken("configuration", error, f"fix it in {file} or in the environment")
     known = {variable(name) for name in Settings.__dataclass_fields__} | {"CGCLI_HOME"}
     for name in sorted(environment.variables.keys() - known):
         if name.startswith("CGCLI_"):
-            yield Finding("environment", f"{name} means nothing{nearest(name, sorted(known))}", f"unset {name}")
+            yield Finding("environment", f"{name} is not a setting{nearest(name, sorted(known))}", f"unset {name}")
 
 
 def _store(environment: Environment) -> Iterator[Finding]:
@@ -148,14 +148,14 @@ def _store(environment: Environment) -> Iterator[Finding]:
     free = free_disk_bytes(folder)
     hint = None
     if not os.access(place, os.W_OK):
-        hint = "choose a folder that can be written: CGCLI_HOME=FOLDER"
+        hint = "choose a writable folder: CGCLI_HOME=FOLDER"
     elif free < LOW_DISK_BYTES:
-        hint = "free some space, or move the store: CGCLI_HOME=FOLDER"
+        hint = "free some disk space, or move the store: CGCLI_HOME=FOLDER"
     yield Finding("store", f"{folder}, {size(free)} free", hint, broken=not os.access(place, os.W_OK))
     store = open_store(environment)
     stored, broken = store.all(), store.broken()
     for error in broken:
-        yield _broken("pulled", error, f"remove what is broken in {folder}")
+        yield _broken("pulled", error, f"remove the broken entry in {folder}")
     if all(one.bundled for one in stored) and not broken:
         yield Finding("pulled", "nothing", "cgcli pull smollm2-135m")
     for one in stored:
@@ -172,7 +172,7 @@ def _hub(environment: Environment, progress: Progress, online: bool) -> Iterator
     if environment.flag("HF_HUB_OFFLINE"):
         yield Finding("Hub", f"{endpoint}, HF_HUB_OFFLINE is set")
     elif not online:
-        yield Finding("Hub", f"{endpoint}, not asked (--online asks)")
+        yield Finding("Hub", f"{endpoint}, not checked (--online to check)")
     else:
         from cgcli.hub.client import HubClient, RetryPolicy
 
@@ -180,7 +180,7 @@ def _hub(environment: Environment, progress: Progress, online: bool) -> Iterator
             snapshot = HubClient(environment, progress, RetryPolicy(tries=1)).snapshot(
                 "Salesforce/codegen-350M-mono", None
             )
-            yield Finding("Hub", f"{endpoint}, reached: {snapshot.repo} is at {snapshot.commit[:12]}")
+            yield Finding("Hub", f"{endpoint}, reachable: {snapshot.repo} is at {snapshot.commit[:12]}")
         except CgcliError as error:
             yield _broken("Hub", error, "check the network and HF_ENDPOINT; pulled models work without it")
 

@@ -1,4 +1,4 @@
-"""Which recipe the words of `cgcli train` mean, and the folder that its run is in."""
+"""Resolves the command line of `cgcli train` to a recipe and the folder of its run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from cgcli.train.recipe import Recipe
 
 LORA_RANK = 8
-# Fine-tuning where no recipe says otherwise. The rate for all weights, and no decay: CodeGen's own example
-# (salesforce/CodeGen jaxformer/hf/train_deepspeed.py); for adapters: ten times that and more, as LoRA's paper takes it.
+# Fine-tuning without a recipe. All weights: rate and no decay of CodeGen's own example (salesforce/CodeGen
+# jaxformer/hf/train_deepspeed.py). Adapters: more than ten times that rate, as in the LoRA paper.
 FULL_LR, LORA_LR = 1e-5, 2e-4
 STEPS, WARMUP, SEQUENCES, CONTEXT = 100, 10, 8, 1024
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the command line says; None, "" and () where it says nothing."""
+class TrainArguments:
+    """The command line of `train`."""
 
     recipe: str | None = None
     init: str | None = None
@@ -46,72 +46,75 @@ class Wish:
 
 @dataclass(frozen=True)
 class Device:
-    """What there is to train on. memory_bytes: of one device; count: of all of them."""
+    """The hardware to train on."""
 
-    platform: str
-    memory_bytes: int
-    count: int = 1
+    platform: str  # cpu, gpu or tpu
+    memory_bytes: int  # per device
+    count: int = 1  # of devices
 
 
-def wished(
-    wish: Wish, environment: Environment, device: Callable[[], Device], note: Callable[[str], None]
+def resolve_recipe(
+    arguments: TrainArguments, environment: Environment, device: Callable[[], Device], note: Callable[[str], None]
 ) -> tuple[Recipe, Path]:
-    """The recipe, its paths absolute, and the run's folder. device: asked where the choice depends on it; note: told
-    what was chosen that nobody asked for.
+    """The recipe, its paths absolute, and the folder of the run.
 
-    Raises UsageError where the words do not make a recipe, ModelNotFound where `--init` is not here.
+    device: called if the choice depends on the hardware. note: receives a line about what was chosen.
+    Raises UsageError for arguments that make no recipe, ModelNotFound if the weights of `--init` are missing.
     """
     from cgcli.train.folder import RunFolder, resolved
     from cgcli.train.recipe import Recipe, read_recipe
 
-    if wish.full and wish.lora is not None:
-        raise UsageError("--full trains all weights, --lora adapters", hint="leave one of them out")
-    init = _init(wish.init, environment) if wish.init else None
+    if arguments.full and arguments.lora is not None:
+        raise UsageError("--full and --lora cannot be used together", hint="leave one of them out")
+    init = _init(arguments.init, environment) if arguments.init else None
     tuning = False
-    if wish.recipe is not None:
-        path = _file(wish.recipe)
+    if arguments.recipe is not None:
+        path = _file(arguments.recipe)
         recipe = resolved(read_recipe(path), path.parent)
-    elif wish.output is not None and RunFolder(wish.output).recipe.is_file():
-        recipe = read_recipe(RunFolder(wish.output).recipe)
+    elif arguments.output is not None and RunFolder(arguments.output).recipe.is_file():
+        recipe = read_recipe(RunFolder(arguments.output).recipe)
     elif init is not None:
-        if not wish.data:
-            raise UsageError(f"--init {wish.init}: train it on what?", hint="--data PATH, or a RECIPE that has data")
+        if not arguments.data:
+            raise UsageError(
+                f"--init {arguments.init} needs data to train on", hint="add --data PATH, or a RECIPE with data"
+            )
         recipe, tuning = Recipe(name=f"{init.name if init.name != 'checkpoint' else init.parent.name}-tuned"), True
     else:
-        raise UsageError("nothing to train: no RECIPE, no --init", hint="cgcli train nano -o OUT")
-    recipe = _with_flags(wish, recipe, init)
+        raise UsageError("nothing to train: give a RECIPE or --init", hint="cgcli train nano -o OUT")
+    recipe = _with_flags(arguments, recipe, init)
     if tuning and init is not None:
-        recipe = _tuning(wish, recipe, init, device(), note)
-    return recipe, (wish.output or environment.data / "train" / recipe.name).absolute()
+        recipe = _tuning(arguments, recipe, init, device(), note)
+    return recipe, (arguments.output or environment.data / "train" / recipe.name).absolute()
 
 
-def _with_flags(wish: Wish, recipe: Recipe, init: Path | None) -> Recipe:
+def _with_flags(arguments: TrainArguments, recipe: Recipe, init: Path | None) -> Recipe:
     from cgcli.train.recipe import with_values
 
     if init is not None:
         recipe = replace(recipe, init=str(init))
     data = {}
-    if wish.data:
-        for path in wish.data:
+    if arguments.data:
+        for path in arguments.data:
             if not path.exists():
-                raise UsageError(f"--data {path}: there is no such file or folder")
-        data = {"paths": tuple(str(path.absolute()) for path in wish.data), "packages": ""}
-    tokenizer = wish.tokenizer or (init if recipe.data.tokenizer == "codegen" else None)
+                raise UsageError(f"--data {path}: no such file or folder")
+        data = {"paths": tuple(str(path.absolute()) for path in arguments.data), "packages": ""}
+    tokenizer = arguments.tokenizer or (init if recipe.data.tokenizer == "codegen" else None)
     if tokenizer is not None:
         if not tokenizer.is_dir():
-            raise UsageError(f"--tokenizer {tokenizer}: there is no such folder")
+            raise UsageError(f"--tokenizer {tokenizer}: no such folder")
         data["tokenizer"] = str(tokenizer.absolute())
     optimizer = {}
-    if wish.steps is not None:
-        optimizer = {"steps": wish.steps, "warmup": min(recipe.optimizer.warmup, wish.steps)}
-    lora = {"rank": 0} if wish.full else {} if wish.lora is None else {"rank": wish.lora}
-    compute = {} if wish.seed is None else {"seed": wish.seed}
+    if arguments.steps is not None:
+        optimizer = {"steps": arguments.steps, "warmup": min(recipe.optimizer.warmup, arguments.steps)}
+    lora = {"rank": 0} if arguments.full else {} if arguments.lora is None else {"rank": arguments.lora}
+    compute = {} if arguments.seed is None else {"seed": arguments.seed}
     return with_values(recipe, data=data, optimizer=optimizer, lora=lora, compute=compute)
 
 
-def _tuning(wish: Wish, recipe: Recipe, init: Path, device: Device, note: Callable[[str], None]) -> Recipe:
-    """A recipe to fine-tune `init` with: all weights where memory carries that, else adapters; as many sequences at
-    once as fit."""
+def _tuning(
+    arguments: TrainArguments, recipe: Recipe, init: Path, device: Device, note: Callable[[str], None]
+) -> Recipe:
+    """A recipe to fine-tune `init`: all weights if they fit, else adapters; as many sequences at once as fit."""
     from cgcli.convert.config import read_config
     from cgcli.core.units import size
     from cgcli.train.estimate import estimate, fits
@@ -126,14 +129,14 @@ def _tuning(wish: Wish, recipe: Recipe, init: Path, device: Device, note: Callab
         compute=replace(recipe.compute, dtype=dtype),
     )
     rank = recipe.lora.rank
-    if not wish.full and not rank and not fits(recipe, device.memory_bytes, device.count):
+    if not arguments.full and not rank and not fits(recipe, device.memory_bytes, device.count):
         rank = LORA_RANK
         needs = size(estimate(recipe, device.count).memory_bytes)
         note(
-            f"all weights would need about {needs} of memory, there are {size(device.memory_bytes)}: "
-            f"adapters of rank {rank} are trained (--full: all weights all the same)"
+            f"training LoRA adapters of rank {rank}: all weights would need about {needs} of memory, "
+            f"{size(device.memory_bytes)} are available (--full to train all weights)"
         )
-    steps = wish.steps or STEPS
+    steps = arguments.steps or STEPS
     lr = LORA_LR if rank else FULL_LR
     optimizer = {
         "lr": lr,
@@ -151,7 +154,7 @@ def _tuning(wish: Wish, recipe: Recipe, init: Path, device: Device, note: Callab
 
 
 def _init(text: str, environment: Environment) -> Path:
-    """The folder of a checkpoint: the one that `text` names, or that of a pulled model."""
+    """The checkpoint folder that `text` names, or that of a pulled model."""
     from cgcli.hub.catalog import load_catalog, parse_spec
     from cgcli.hub.store import open_store
 
@@ -159,7 +162,7 @@ def _init(text: str, environment: Environment) -> Path:
     if folder.is_dir():
         return folder.absolute()
     if "/" in text or text.startswith("."):
-        raise UsageError(f"--init {text}: there is no such folder")
+        raise UsageError(f"--init {text}: no such folder")
     store, name = open_store(environment), parse_spec(text).name
     checkpoint = store.original(name)
     if (checkpoint / "config.json").is_file():
@@ -169,16 +172,16 @@ def _init(text: str, environment: Environment) -> Path:
     source = there[0].manifest.source if there and not card else name
     if (card and card.wheel) or (source != name and (not source.startswith("hf:") or source.endswith(".gguf"))):
         raise ModelNotFound(
-            f"{name} came as a GGUF, there is no checkpoint of it to train",
-            hint="--init codegen-nano, or the folder of a CodeGen checkpoint",
+            f"{name} is a GGUF; training needs a checkpoint",
+            hint="use --init codegen-nano, or the folder of a CodeGen checkpoint",
         )
     if not there:
         catalog.require(name)
-    raise ModelNotFound(f"the checkpoint of {name} is not here", hint=f"cgcli pull {source} --keep")
+    raise ModelNotFound(f"the checkpoint of {name} was not kept", hint=f"cgcli pull {source} --keep")
 
 
 def _file(text: str) -> Path:
-    """The file of a recipe: a path, or the name of one that came with cgcli."""
+    """The file of a recipe: a path, or the name of a recipe that comes with cgcli."""
     path = Path(text).expanduser()
     if path.is_file():
         return path.absolute()
@@ -187,12 +190,12 @@ def _file(text: str) -> Path:
     from cgcli.core.config import nearest
 
     raise UsageError(
-        f"there is no recipe {text}{nearest(text, _names())}", hint=f"a TOML file, or one of {', '.join(_names())}"
+        f"no recipe {text}{nearest(text, _names())}", hint=f"give a TOML file, or one of: {', '.join(_names())}"
     )
 
 
 def _names() -> list[str]:
-    """The recipes that came with cgcli; lists of packages are beside them."""
+    """The recipes that come with cgcli. Package lists lie beside them."""
     return [file.stem for file in sorted(_published().glob("*.toml")) if not file.stem.endswith("-packages")]
 
 

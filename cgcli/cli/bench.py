@@ -1,4 +1,4 @@
-"""`cgcli bench`: what a model does on this machine, and how near that is to what the machine can do."""
+"""`cgcli bench`: how fast a model is on this machine, and how close that is to what memory allows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cgcli.cli.command import run_of, settings_of
-from cgcli.cli.options import GpuLayersOption, ModelOption, ThreadsOption
+from cgcli.cli.options import GpuLayersOption, JsonOption, ModelOption, ThreadsOption
 from cgcli.core.errors import CgcliError
 
 if TYPE_CHECKING:
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 def bench(
     ctx: typer.Context,
-    quick: Annotated[bool, typer.Option("--quick", help="Measure less; the numbers are rougher.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure less; less precise.")] = False,
+    as_json: JsonOption = False,
     model: ModelOption = None,
     threads: ThreadsOption = None,
     gpu_layers: GpuLayersOption = None,
 ) -> None:
     """Measure how fast a model is on this machine.
 
-    For a pulled model, what wider passes cost is kept: the number of guessed tokens then follows it.
+    For a pulled model, cgcli stores the cost of wider passes and uses it to choose how many tokens to guess ahead.
 
     [dim]cgcli bench
     cgcli bench -m codegen-350m-mono --quick[/dim]
@@ -52,7 +52,7 @@ def bench(
         try:
             pass_costs.store(*kept, measured.pass_costs)
         except CgcliError as error:
-            run.output.note(f"what wider passes cost is not kept: {error}")
+            run.output.note(f"pass costs not stored: {error}")
     if as_json:
         run.output.json({**model_identity(run, choice, measured.quant), **as_numbers(measured)})
     else:
@@ -62,7 +62,7 @@ def bench(
 
 
 def as_numbers(measured: Bench) -> dict[str, object]:
-    """For JSON: the fields of a Bench, and those of its parts."""
+    """A Bench as JSON."""
     from dataclasses import asdict
 
     costs = measured.pass_costs
@@ -74,7 +74,7 @@ def as_numbers(measured: Bench) -> dict[str, object]:
 
 
 def rows(measured: Bench) -> list[tuple[str, str]]:
-    """The table's."""
+    """The rows of the table."""
     from cgcli.core.units import size
 
     single, *others = measured.together
@@ -84,18 +84,23 @@ def rows(measured: Bench) -> list[tuple[str, str]]:
         ("decode", f"{single.tokens_per_s:.1f} tokens/s"),
     ]
     if limit := measured.limit:
-        of = f"{size(limit.bytes_per_token)} a token, {size(limit.bandwidth)}/s"
-        found.append(("  of what memory allows", f"{limit.share:.0%}: {of}"))
-    found.append(("  spent in sampling", f"{single.sampler_share:.1%}"))
+        of = f"{size(limit.bytes_per_token)} per token, {size(limit.bandwidth)}/s"
+        found.append(("  of memory bandwidth", f"{limit.share:.0%}: {of}"))
+    found.append(("  time in sampling", f"{single.sampler_share:.1%}"))
     for one in others:
-        rate = f"{one.tokens_per_s:.1f} tokens/s, {one.tokens_per_s / single.tokens_per_s:.2f} times one"
-        found.append((f"decode, {one.streams} together", f"{rate}, {one.sampler_share:.1%} in sampling"))
+        rate = f"{one.tokens_per_s:.1f} tokens/s, {one.tokens_per_s / single.tokens_per_s:.2f} times a single one"
+        found.append((f"decode, batch of {one.streams}", f"{rate}, {one.sampler_share:.1%} in sampling"))
     if costs := measured.pass_costs:
-        listed = ", ".join(f"{cost:.2f} for {rows}" for rows, cost in costs.measured.items() if rows > 1)
-        found.append(("cost of a pass by its rows", listed))
+        listed = ", ".join(f"{cost:.2f} for {rows} rows" for rows, cost in costs.measured.items() if rows > 1)
+        found.append(("relative cost of a pass", listed))
     if guessing := measured.guessing:
-        share = "" if guessing.acceptance is None else f", {guessing.acceptance:.0%} of the guesses come true"
-        found.append(("with guesses", f"{guessing.speedup:.2f} times, {guessing.tokens_per_pass:.2f} a pass{share}"))
+        share = "" if guessing.acceptance is None else f", {guessing.acceptance:.0%} of the guesses accepted"
+        found.append(
+            (
+                "guessing ahead",
+                f"{guessing.speedup:.2f} times as fast, {guessing.tokens_per_pass:.2f} tokens per pass{share}",
+            )
+        )
     if measured.peak_bytes is not None:
         found.append(("peak memory", size(measured.peak_bytes)))
     return found

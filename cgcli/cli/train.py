@@ -1,146 +1,97 @@
-"""`cgcli train`. Only words are turned into values here; `training` does the work."""
+"""`cgcli train`."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cgcli.cli.command import run_of
+from cgcli.cli.command import arguments_of, run_of
+from cgcli.cli.options import JsonOption
 
-_START = "What to train"
-_OUTPUT = "What comes out"
-_SEVERAL = "Several machines"
+_start = partial(typer.Option, rich_help_panel="What to train")
+_result = partial(typer.Option, rich_help_panel="Result")
+_several = partial(typer.Option, rich_help_panel="Several machines")
 
 
 def train(
     ctx: typer.Context,
     recipe: Annotated[
         str | None,
-        typer.Argument(metavar="[RECIPE]", help="A TOML file, or one of cgcli's own: nano. Without one: --init."),
+        typer.Argument(metavar="[RECIPE]", help="TOML file, or nano, which comes with cgcli. Not needed with --init."),
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(
+        _start(
             "--init",
             metavar="NAME|DIR",
-            help="Start from these weights: codegen-nano, a model pulled with --keep, or a checkpoint's folder.",
-            rich_help_panel=_START,
+            help="Start from these weights: codegen-nano, a model pulled with --keep, or a checkpoint folder.",
         ),
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option(
+        _start(
             "--data",
             metavar="PATH",
-            help="Train on this folder, archive, file or JSON lines, not on the recipe's. Repeatable.",
-            rich_help_panel=_START,
+            help="Train on this folder, archive, file or JSON lines instead of the recipe's data. Repeatable.",
         ),
     ] = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option(
-            "--tokenizer",
-            metavar="DIR",
-            help="A folder of tokenizer files; default: the recipe's, or that of --init.",
-            rich_help_panel=_START,
-        ),
+        _start("--tokenizer", metavar="DIR", help="Folder of tokenizer files (default: the recipe's, or --init's)."),
     ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option("--steps", metavar="N", min=1, help="Steps of the optimizer, in all.", rich_help_panel=_START),
-    ] = None,
+    steps: Annotated[int | None, _start("--steps", metavar="N", min=1, help="Total number of optimizer steps.")] = None,
     lora: Annotated[
         int | None,
-        typer.Option(
+        _start(
             "--lora",
             metavar="RANK",
             min=1,
-            help="Train adapters of this rank, merged at the end; default where memory asks for it.",
-            rich_help_panel=_START,
+            help="Train LoRA adapters of this rank and merge them at the end (default: if memory requires it).",
         ),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Train all weights.", rich_help_panel=_START)] = False,
+    full: Annotated[bool, _start("--full", help="Train all weights, even if memory looks too small.")] = False,
     seed: Annotated[
         int | None,
-        typer.Option(
-            "--seed", metavar="N", min=0, help="Of initial weights and order of data.", rich_help_panel=_START
-        ),
+        _start("--seed", metavar="N", min=0, help="Random seed for the initial weights and the order of the data."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
+        _result(
             "-o",
             "--output",
             metavar="OUT",
-            help="The run's folder, and where it goes on. Default: in cgcli's data, by the recipe's name.",
-            rich_help_panel=_OUTPUT,
+            help="Folder of the run, resumed if it exists (default: in cgcli's data folder, named after the recipe).",
         ),
     ] = None,
     export: Annotated[
-        str | None,
-        typer.Option(
-            "--export", metavar="NAME", help="Convert it, too, and add it to the models.", rich_help_panel=_OUTPUT
-        ),
+        str | None, _result("--export", metavar="NAME", help="Convert the result and add it to your models as NAME.")
     ] = None,
-    quant: Annotated[
-        str,
-        typer.Option("--quant", metavar="QUANT", help="What --export quantizes to.", rich_help_panel=_OUTPUT),
-    ] = "q8_0",
-    coordinator: Annotated[
-        str | None,
-        typer.Option("--coordinator", metavar="HOST:PORT", help="Of the first process.", rich_help_panel=_SEVERAL),
-    ] = None,
-    processes: Annotated[
-        int, typer.Option("--processes", metavar="N", min=1, help="How many there are.", rich_help_panel=_SEVERAL)
-    ] = 1,
-    process: Annotated[
-        int, typer.Option("--process", metavar="I", min=0, help="Which one this is, from 0.", rich_help_panel=_SEVERAL)
-    ] = 0,
+    quant: Annotated[str, _result("--quant", metavar="QUANT", help="Quantize the exported model to this.")] = "q8_0",
+    coordinator: Annotated[str, _several("--coordinator", metavar="HOST:PORT", help="Address of process 0.")] = "",
+    processes: Annotated[int, _several("--processes", metavar="N", min=1, help="Number of processes.")] = 1,
+    process: Annotated[int, _several("--process", metavar="I", min=0, help="Index of this process, from 0.")] = 0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what it would take: memory and time. Train nothing.")
+        bool, typer.Option("--dry-run", help="Print the memory and time that training would take, then exit.")
     ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Trace steps 3 to 5 into OUT/profile.")] = False,
     report: Annotated[
         Path | None,
-        typer.Option(
-            "--report",
-            metavar="FILE",
-            help="Write a page with the curves of the run, wherever it stands. Train nothing.",
-        ),
+        typer.Option("--report", metavar="FILE", help="Plot the curves of the run into an HTML page, then exit."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what came out as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Train a CodeGen model, or fine-tune one on your own code.
 
-    The same command goes on where it was, after Ctrl-C and after a crash; `cgcli train -o OUT` is enough.
+    After Ctrl-C or a crash, run the same command again to resume; `cgcli train -o OUT` is enough.
     Needs JAX: pip install 'cgcli\\[train]'.
 
     [dim]cgcli train --init codegen-350m-mono --data ./src --export mine
     cgcli train nano -o nano --dry-run
     cgcli train -o nano --export codegen-nano[/dim]
     """
-    from cgcli.app.train import Wish, run_training
+    from cgcli.app.train import TrainArguments, run_training
 
-    wish = Wish(
-        recipe=recipe,
-        init=init,
-        data=tuple(data or ()),
-        tokenizer=tokenizer,
-        steps=steps,
-        lora=lora,
-        full=full,
-        seed=seed,
-        output=output,
-        export=export,
-        quant=quant.lower(),
-        coordinator=coordinator or "",
-        processes=processes,
-        process=process,
-        dry_run=dry_run,
-        profile=profile,
-        report=report,
-        json=as_json,
-    )
-    run_training(run_of(ctx), wish)
+    run_training(run_of(ctx), arguments_of(ctx, TrainArguments))

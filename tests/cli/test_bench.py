@@ -51,21 +51,21 @@ def test_json_of_a_pulled_model_and_what_later_runs_make_of_it(pulled: Path) -> 
         {int(rows): cost for rows, cost in found["pass_costs"].items()}, abs=0.001
     )
     assert "tiny" not in ran.err and ran.err.endswith("mine f16, 1 threads\n")
-    assert "as `cgcli bench` measured it" in drafted()[1]
+    assert "that `cgcli bench` measured" in drafted()[1]
 
 
 def test_what_cannot_be_kept_is_shown_all_the_same(pulled: Path) -> None:
     pulled.mkdir()
     ran = cgcli("bench", "-m", "mine", "--quick", "--threads", "1")
     assert ran.status == 0 and b"prefill of 512 tokens" in ran.out
-    assert f"what wider passes cost is not kept: cannot write {pulled}" in ran.err
+    assert f"pass costs not stored: cannot write {pulled}" in ran.err
 
 
 def test_how_much_is_guessed_follows_what_was_measured(pulled: Path) -> None:
     place = pass_costs.place(processor_name(), 1, None)
     pass_costs.store(pulled, place, PassCosts({1: 1.0, 2: 900.0, 16: 900.0}))
     none, said = drafted()
-    assert none == 0 and "as `cgcli bench` measured it" in said
+    assert none == 0 and "that `cgcli bench` measured" in said
     pass_costs.store(pulled, place, PassCosts({1: 1.0, 2: 1.0, 16: 1.0}))
     assert drafted()[0] > 100
     pass_costs.store(pulled, place, PassCosts({1: 1.0, 2: 900.0, 16: 900.0}))
@@ -86,8 +86,8 @@ def test_a_table_of_a_file_that_is_not_pulled(tiny_model: Path, tmp_path: Path) 
     ran = cgcli("bench", "-m", str(tiny_model), "--quick", "-q")
     assert (ran.status, ran.err) == (0, "")
     lines = ran.out.decode().splitlines()
-    names = ["WHAT", "load", "prefill of 512 tokens", "decode", "of what memory allows", "spent in sampling"]
-    names += ["decode, 4 together", "decode, 16 together", "cost of a pass by its rows", "with guesses", "peak memory"]
+    names = ["WHAT", "load", "prefill of 512 tokens", "decode", "of memory bandwidth", "time in sampling"]
+    names += ["decode, batch of 4", "decode, batch of 16", "relative cost of a pass", "guessing ahead", "peak memory"]
     assert [line.strip().split("  ")[0] for line in lines] == names
     assert not list(tmp_path.rglob("*.passes")) and not list(tiny_model.parent.glob("*.passes"))
 

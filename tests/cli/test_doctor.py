@@ -80,7 +80,7 @@ def test_a_hub_that_is_not_there_is_asked_only_when_told_to() -> None:
     # Port 9 (discard) of this machine: nobody listens.
     away = {"HF_ENDPOINT": "http://127.0.0.1:9"}
     status, found = doctor(**away)
-    assert status == 0 and "not asked" in found["Hub"]["value"]
+    assert status == 0 and "not checked" in found["Hub"]["value"]
     status, found = doctor("--online", **away)
     assert status == 1 and found["Hub"]["broken"]
     status, found = doctor("--online", HF_HUB_OFFLINE="1")

@@ -12,8 +12,9 @@ import pytest
 from cgcli.app.generate import GenArguments
 from cgcli.app.humaneval import HumanEvalArguments
 from cgcli.app.mtpb import MTPBArguments
+from cgcli.app.recipes import TrainArguments
 from cgcli.app.run import given_settings
-from cgcli.cli import eval_humaneval, eval_mtpb, gen
+from cgcli.cli import eval_humaneval, eval_mtpb, gen, train
 from cgcli.core.config import Settings
 from tests.support.cli import run
 
@@ -56,6 +57,7 @@ def test_a_language_is_completed() -> None:
         (gen.gen, GenArguments),
         (eval_humaneval.humaneval, HumanEvalArguments),
         (eval_mtpb.mtpb, MTPBArguments),
+        (train.train, TrainArguments),
     ],
 )
 def test_every_argument_is_a_parameter_of_the_command(command: Callable[..., Any], kind: Any) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.app.recipes import CONTEXT, FULL_LR, LORA_LR, LORA_RANK, Device, Wish, wished
+from cgcli.app.recipes import CONTEXT, FULL_LR, LORA_LR, LORA_RANK, Device, TrainArguments, resolve_recipe
 from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, ModelNotFound, UsageError
 from cgcli.train.folder import RunFolder
@@ -32,9 +32,9 @@ def environment(tmp_path: Path) -> Environment:
     return Environment.from_process({"CGCLI_HOME": str(tmp_path / "home")})
 
 
-def chosen(wish: Wish, tmp_path: Path, device: Device = PLENTY) -> tuple[Recipe, Path, list[str]]:
+def chosen(arguments: TrainArguments, tmp_path: Path, device: Device = PLENTY) -> tuple[Recipe, Path, list[str]]:
     notes: list[str] = []
-    recipe, out = wished(wish, environment(tmp_path), lambda: device, notes.append)
+    recipe, out = resolve_recipe(arguments, environment(tmp_path), lambda: device, notes.append)
     return recipe, out, notes
 
 
@@ -62,13 +62,13 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_a_recipe_is_taken_with_what_the_flags_change(tmp_path: Path) -> None:
     sources = write_sources(tmp_path / "sources")
     path = write_recipe(tmp_path / "tiny.toml", tiny(Path("sources")))
-    recipe, out, notes = chosen(Wish(str(path), steps=1, seed=7, lora=4), tmp_path)
+    recipe, out, notes = chosen(TrainArguments(str(path), steps=1, seed=7, lora=4), tmp_path)
     assert recipe.data.paths == (str(sources),)  # from beside the recipe
     assert (recipe.optimizer.steps, recipe.optimizer.warmup) == (1, 1)
     assert (recipe.compute.seed, recipe.lora.rank) == (7, 4)
     assert (out, notes) == (environment(tmp_path).data / "train" / "tiny", [])
     other = write_sources(tmp_path / "other")
-    recipe, out, _ = chosen(Wish(str(path), data=(other,), tokenizer=other, output=tmp_path / "o"), tmp_path)
+    recipe, out, _ = chosen(TrainArguments(str(path), data=(other,), tokenizer=other, output=tmp_path / "o"), tmp_path)
     assert (recipe.data.paths, recipe.data.packages, recipe.data.tokenizer) == ((str(other),), "", str(other))
     assert out == tmp_path / "o"
 
@@ -76,10 +76,10 @@ def test_a_recipe_is_taken_with_what_the_flags_change(tmp_path: Path) -> None:
 def test_the_recipes_that_came_with_it_are_known_by_name(tmp_path: Path) -> None:
     for file in (REPOSITORY / "models" / "recipes").glob("*.toml"):
         if file.stem.endswith("-packages"):
-            with pytest.raises(UsageError, match="there is no recipe"):
-                chosen(Wish(file.stem), tmp_path)
+            with pytest.raises(UsageError, match="no recipe"):
+                chosen(TrainArguments(file.stem), tmp_path)
             continue
-        recipe, _, _ = chosen(Wish(file.stem), tmp_path)
+        recipe, _, _ = chosen(TrainArguments(file.stem), tmp_path)
         assert recipe.name == read_recipe(file).name
 
 
@@ -87,15 +87,15 @@ def test_a_run_goes_on_by_its_folder_alone(tmp_path: Path) -> None:
     recipe = tiny(write_sources(tmp_path / "sources"))
     with RunFolder(tmp_path / "out").held(recipe):
         pass
-    assert chosen(Wish(output=tmp_path / "out"), tmp_path)[:2] == (recipe, tmp_path / "out")
-    longer, _, _ = chosen(Wish(output=tmp_path / "out", steps=99), tmp_path)
+    assert chosen(TrainArguments(output=tmp_path / "out"), tmp_path)[:2] == (recipe, tmp_path / "out")
+    longer, _, _ = chosen(TrainArguments(output=tmp_path / "out", steps=99), tmp_path)
     assert longer == replace(recipe, optimizer=replace(recipe.optimizer, steps=99))
 
 
 def test_fine_tuning_trains_all_weights_where_memory_carries_them(checkpoint: Path, tmp_path: Path) -> None:
     data = write_sources(tmp_path / "src")
-    wish = Wish(init=str(checkpoint), data=(data,))
-    recipe, out, notes = chosen(wish, tmp_path, PLENTY)
+    arguments = TrainArguments(init=str(checkpoint), data=(data,))
+    recipe, out, notes = chosen(arguments, tmp_path, PLENTY)
     assert (recipe.lora.rank, recipe.optimizer.lr, recipe.compute.dtype, notes) == (0, FULL_LR, "bfloat16", [])
     assert (recipe.name, out.name) == ("codegen-350M-tuned", "codegen-350M-tuned")
     assert (recipe.init, recipe.data.tokenizer) == (str(checkpoint), str(checkpoint))
@@ -104,33 +104,39 @@ def test_fine_tuning_trains_all_weights_where_memory_carries_them(checkpoint: Pa
 
 
 def test_fine_tuning_trains_adapters_where_it_does_not_and_says_so(checkpoint: Path, tmp_path: Path) -> None:
-    wish = Wish(init=str(checkpoint), data=(write_sources(tmp_path / "src"),))
-    recipe, _, notes = chosen(wish, tmp_path, SMALL)
+    arguments = TrainArguments(init=str(checkpoint), data=(write_sources(tmp_path / "src"),))
+    recipe, _, notes = chosen(arguments, tmp_path, SMALL)
     assert (recipe.lora.rank, recipe.optimizer.lr, recipe.compute.dtype) == (LORA_RANK, LORA_LR, "float32")
     assert len(notes) == 1
     assert "all weights would need about" in notes[0] and "--full" in notes[0]
-    told, _, notes = chosen(replace(wish, full=True), tmp_path, SMALL)
+    told, _, notes = chosen(replace(arguments, full=True), tmp_path, SMALL)
     assert (told.lora.rank, notes) == (0, [])
-    told, _, notes = chosen(replace(wish, lora=3), tmp_path, PLENTY)
+    told, _, notes = chosen(replace(arguments, lora=3), tmp_path, PLENTY)
     assert (told.lora.rank, told.optimizer.lr, notes) == (3, LORA_LR, [])
 
 
 @pytest.mark.parametrize(
-    ("wish", "error", "told"),
+    ("arguments", "error", "told"),
     [
-        (Wish(), UsageError, "nothing to train"),
-        (Wish("nothing"), UsageError, "there is no recipe nothing"),
-        (Wish("x", full=True, lora=2), UsageError, "--full trains all weights"),
-        (Wish(init="./none", data=(Path(),)), UsageError, "there is no such folder"),
-        (Wish(init="codegen-350m-mono", data=(Path(),)), ModelNotFound, "cgcli pull codegen-350m-mono --keep"),
-        (Wish(init="smollm2-135m", data=(Path(),)), ModelNotFound, "came as a GGUF"),
-        (Wish(init="codegen-350m-momo", data=(Path(),)), ModelNotFound, "did you mean codegen-350m-mono"),
-        (Wish(init=".", data=()), UsageError, "train it on what"),
+        (TrainArguments(), UsageError, "nothing to train"),
+        (TrainArguments("nothing"), UsageError, "no recipe nothing"),
+        (TrainArguments("x", full=True, lora=2), UsageError, "--full and --lora cannot be used together"),
+        (TrainArguments(init="./none", data=(Path(),)), UsageError, "no such folder"),
+        (
+            TrainArguments(init="codegen-350m-mono", data=(Path(),)),
+            ModelNotFound,
+            "cgcli pull codegen-350m-mono --keep",
+        ),
+        (TrainArguments(init="smollm2-135m", data=(Path(),)), ModelNotFound, "is a GGUF; training needs a checkpoint"),
+        (TrainArguments(init="codegen-350m-momo", data=(Path(),)), ModelNotFound, "did you mean codegen-350m-mono"),
+        (TrainArguments(init=".", data=()), UsageError, "needs data to train on"),
     ],
 )
-def test_words_that_mean_nothing_are_refused(wish: Wish, error: type[CgcliError], told: str, tmp_path: Path) -> None:
+def test_words_that_mean_nothing_are_refused(
+    arguments: TrainArguments, error: type[CgcliError], told: str, tmp_path: Path
+) -> None:
     with pytest.raises(error) as raised:
-        chosen(wish, tmp_path)
+        chosen(arguments, tmp_path)
     assert told in raised.value.line
 
 
@@ -167,7 +173,7 @@ def test_a_dry_run_needs_no_jax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     words = ["train", "--init", str(GOLDEN), "--data", str(write_sources(tmp_path / "src", 40)), "--dry-run"]
     ran = run(*words)
     assert ran.status == 0, ran.err
-    assert ran.err == "JAX is not installed, so the time is not known; pip install 'cgcli[train]'\n"
+    assert ran.err == "time unknown: JAX is not installed (pip install 'cgcli[train]')\n"
     assert {"model", "memory", "steps"} <= {line.split()[0] for line in ran.out.decode().splitlines()}
     facts = json.loads(run(*words, "--json").out)
     assert (facts["device"], facts["matmul_flops"], facts["seconds"]) == (None, None, None)
@@ -256,4 +262,4 @@ def test_three_stages_end_in_a_model_that_writes(tmp_path: Path) -> None:
     assert status == 0, err
     assert json.loads(stdout)["loss"] is None
     taken = cgcli("train", "-o", str(stages[0]), "--export", "tiny-mono")
-    assert (taken.status, "there is a model named tiny-mono already" in taken.err) == (2, True)
+    assert (taken.status, "a model named tiny-mono already exists" in taken.err) == (2, True)

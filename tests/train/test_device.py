@@ -37,7 +37,7 @@ def test_two_processes_train_as_one_does_and_go_on(tmp_path: Path) -> None:
         together = run_two(recipe, tmp_path / "together")
         assert [status for status, _, _ in together] == [0, 0], together
         assert together[1][2] == ""  # what is to be said is said once
-    assert "goes on at step 12" in together[0][2]
+    assert "resumes at step 12" in together[0][2]
     one, two = losses(tmp_path / "alone"), losses(tmp_path / "together")
     assert sorted(two) == list(range(1, STEPS + 1))
     np.testing.assert_allclose(list(two.values()), list(one.values()), atol=TOLERANCE)

@@ -70,7 +70,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert 10 <= max(losses(out)) < STEPS
     status, stdout, err = ended(started(recipe, "-o", out, JAX_ENABLE_COMPILATION_CACHE=cache))
     assert (status, stdout) == (0, ""), err
-    assert "goes on at step" in err
+    assert "resumes at step" in err
     assert losses(out) == losses(whole[0])
     assert trained_weights(out) == trained_weights(whole[0])
 
@@ -90,7 +90,7 @@ def test_ctrl_c_keeps_the_step_and_says_how_to_go_on(
     )
     status, _, err = ended(started("-o", out))
     assert status == 0, err
-    assert f"goes on at step {done}" in err
+    assert f"resumes at step {done}" in err
     assert losses(out) == losses(whole[0])
     assert trained_weights(out) == trained_weights(whole[0])
 
