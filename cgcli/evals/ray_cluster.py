@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from cgcli.core.errors import CgcliError, NetworkError, UsageError
+from cgcli.core.units import plural
 from cgcli.evals.samples import Key, Row
 
 ItemT = TypeVar("ItemT")
@@ -105,7 +106,7 @@ class _Driver(Generic[ItemT]):
     def rows(self) -> Iterator[Row]:
         machines = ", ".join(sorted({member.machine for member in self.members}))
         count = len(self.members)
-        self.note(f"Ray: {count} worker{'s' * (count != 1)} on {machines}")
+        self.note(f"Ray: {plural(count, 'worker')} on {machines}")
         for member in self.members:
             self.call(member)
         while self.waiting or any(member.in_flight for member in self.members):

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from cgcli.core.errors import UsageError
+from cgcli.core.units import plural
 from cgcli.train.recipe import Recipe
 
 TreeT = TypeVar("TreeT")
@@ -38,7 +39,7 @@ def make_mesh(recipe: Recipe) -> Mesh:
     split, model = recipe.compute.model_parallel, recipe.model
     devices = jax.device_count()
     if split < 1 or devices % split:
-        raise UsageError(f"[compute] model_parallel {split} does not divide {devices} device{'s' * (devices != 1)}")
+        raise UsageError(f"[compute] model_parallel {split} does not divide {plural(devices, 'device')}")
     for name, value in (("heads", model.heads), ("vocabulary", model.vocabulary)):
         if value % split:
             raise UsageError(f"[model] {name} {value} is not divisible by [compute] model_parallel {split}")

@@ -28,7 +28,7 @@ from typing import Any
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import disk_error, write_atomic
 from cgcli.core.progress import Progress, Silent
-from cgcli.core.reading import parse_json, read_bytes
+from cgcli.core.reading import parse_json, read_bytes, sha256_file
 from cgcli.core.typed import typed
 from cgcli.train.recipe import Recipe
 from cgcli.train.records import SHORTEST, RecordWriter
@@ -263,9 +263,9 @@ def _fingerprint(recipe: Recipe, base: Path, tokenizer: Path | None) -> str:
         there = path.stat()
         parts.append([shown, there.st_size, there.st_mtime_ns])
     if data.packages and (base / data.packages).is_file():
-        parts += [hashlib.sha256((base / data.packages).read_bytes()).hexdigest(), platform.python_version()]
+        parts += [sha256_file(base / data.packages), platform.python_version()]
     given = _tokenizer_folder(recipe, base, tokenizer)
     if given is not None and given.is_dir():
         files = [given / name for name in FILES if (given / name).is_file()]
-        parts += [[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in files]
+        parts += [[path.name, sha256_file(path)] for path in files]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

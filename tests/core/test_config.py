@@ -1,4 +1,4 @@
-"""Settings: who wins, what is refused, and that the place of a wrong value is named."""
+"""Settings: precedence, validation, and errors that name the source of a value."""
 
 from __future__ import annotations
 

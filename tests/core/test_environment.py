@@ -1,4 +1,4 @@
-"""Where things live, as told by variables."""
+"""The folders for given variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole files: all or nothing, and one line where the disk says no."""
+"""Files that are written whole or not at all, locks, and one-line errors of the disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.files import check_writable, locked, replacing, write_atomic
+from cgcli.core.files import check_writable, locked, replacing, take_lock, write_atomic
 from cgcli.core.reading import read_if_possible
 
 NOBODY = 65534
@@ -287,3 +287,14 @@ def test_a_pipe_is_not_opened_to_be_locked(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with locked(tmp_path / "pipe"), pytest.raises(OSError, match="No such device"):
         os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)
+
+
+def test_a_lock_has_one_holder(tmp_path: Path) -> None:
+    lock = take_lock(tmp_path / "lock")
+    assert lock is not None and take_lock(tmp_path / "lock", wait_s=0.05) is None
+    thread = threading.Thread(target=lock.release)  # by any thread
+    thread.start()
+    thread.join()
+    again = take_lock(tmp_path / "lock")
+    assert again is not None
+    again.release()

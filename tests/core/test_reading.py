@@ -1,8 +1,9 @@
-"""The one way to read JSON and TOML that somebody else wrote: what comes out is a value, OSError or ValueError."""
+"""Reading JSON and TOML from anywhere gives a value, an OSError or a ValueError."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -13,7 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.core.errors import ModelFileError, UsageError
-from cgcli.core.reading import open_regular, parse_json, parse_toml, read_bytes, read_json, read_text, read_toml
+from cgcli.core.reading import (
+    MAX_BYTES,
+    open_regular,
+    parse_json,
+    parse_toml,
+    read_bytes,
+    read_if_possible,
+    read_json,
+    read_text,
+    read_toml,
+    sha256_file,
+)  # fmt: skip
 
 MARK = b"\xef\xbb\xbf"
 
@@ -118,3 +130,19 @@ def test_whatever_it_is_it_is_a_value_or_a_value_error(data: bytes) -> None:
 )
 def test_json_comes_back_as_it_was(value: object) -> None:
     assert parse_json(json.dumps(value).encode()) == value
+
+
+def test_what_can_be_read_is_read_whatever_its_size(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    assert len(read_if_possible(large)) == MAX_BYTES + 1
+    assert read_if_possible(tmp_path) == read_if_possible(tmp_path / "none") == b""
+
+
+def test_sha256_of_a_file_longer_than_a_piece(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 5000
+    (tmp_path / "f").write_bytes(data)
+    assert sha256_file(tmp_path / "f") == hashlib.sha256(data).hexdigest()
+    with pytest.raises(IsADirectoryError):
+        sha256_file(tmp_path)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP: raised, answered, once where several come together."""
+"""SIGTERM and SIGHUP are raised or answered, and only once if several arrive together."""
 
 from __future__ import annotations
 

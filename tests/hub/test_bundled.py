@@ -89,7 +89,7 @@ def test_a_card_says_one_origin(fields: str) -> None:
 
 
 @pytest.mark.parametrize("card", BUNDLED, ids=lambda card: card.name)
-def test_what_is_in_the_box_is_what_its_card_says(card: Card, tmp_path: Path) -> None:
+def test_a_bundled_model_is_what_its_card_says(card: Card, tmp_path: Path) -> None:
     store = open_store(Environment.from_process({"CGCLI_HOME": str(tmp_path)}))
     found = store.quants(card.name)
     assert [one.quant for one in found] == list(card.quants) and found[0].manifest.source == card.source
@@ -107,6 +107,6 @@ def test_to_pull_it_does_nothing(card: Card, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_nothing_else_is_in_the_box() -> None:
+def test_nothing_else_is_bundled() -> None:
     bundled = {file.parent.name for file in bundled_models().glob("*/*.json")}
     assert bundled == {card.name for card in load_catalog().cards.values() if card.bundled}
