@@ -40,12 +40,12 @@ def _start(
 ) -> None:
     """Prompts become programs, with CodeGen models on your own machine."""
     if ctx.invoked_subcommand is None:
-        from cgcli.cli.repl import is_interactive, start
+        from cgcli.app.repl import is_interactive, start_repl
 
         run = run_of(ctx)
         run.choose_color()
         if is_interactive(run):
-            start(run, run.settings())
+            start_repl(run, run.settings())
         else:
             typer.echo(ctx.get_help())
 

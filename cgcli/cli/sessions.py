@@ -75,10 +75,10 @@ def resume(
     ] = "",
 ) -> int:
     """Go on with a program in the REPL, as `cgcli repl --resume` does with more options."""
-    from cgcli.cli.repl import start
+    from cgcli.app.repl import start_repl
 
     run = run_of(ctx)
-    return start(run, run.settings(), resume=name)
+    return start_repl(run, run.settings(), resume=name)
 
 
 def rm(

@@ -1,4 +1,4 @@
-"""Candidates side by side, and the keys that take one of them."""
+"""Shows candidates side by side, and lets the user take one with the keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from cgcli.repl.reader import Card
+from cgcli.repl.reader import CandidateCard
 from cgcli.terminal.text import clipped, columns, visible
 
 if TYPE_CHECKING:
@@ -16,68 +16,65 @@ if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyPressEvent
     from prompt_toolkit.output import ColorDepth, Output
 
-_NARROWEST = 38
-"""Columns that a candidate needs for its code to be read."""
-_MOST_FACTS = 3
-"""Rows of them in the narrowest, so that there is room for code."""
-_ON = "· "
-"""Before the rest of a line of code that is too wide."""
+_NARROWEST = 38  # columns that a candidate needs to be readable
+_MOST_FACTS = 3  # rows of facts in the narrowest column, so that there is room for code
+_CONTINUED = "· "  # in front of the rest of a line of code that is too wide
 _BETWEEN = " │ "
-_KEYS = "← → or its number: another · ↑ ↓ scroll · Enter take it · q leave"
+_KEYS = "← → or number: select · ↑ ↓: scroll · Enter: take · q: cancel"
 
 
-def side_by_side(cards: Sequence[Card], width: int) -> list[str]:
-    """All of `cards` as lines of text, as many beside each other as `width` columns hold, at most three."""
-    beside = _beside(cards, width)
-    share = _share(beside, width)
+def side_by_side(cards: Sequence[CandidateCard], width: int) -> list[str]:
+    """Return the cards as lines of text, at most three beside each other in `width` columns."""
+    per_row = _cards_per_row(cards, width)
+    share = _share(per_row, width)
     lines: list[str] = []
-    for first in range(0, len(cards), beside):
+    for first in range(0, len(cards), per_row):
         row = [
-            [visible(card.title), *_facts(card, share), *_code(card, share)] for card in cards[first : first + beside]
+            [visible(card.title), *_facts(card, share), *_code(card, share)] for card in cards[first : first + per_row]
         ]
         lines += [""] * bool(lines) + _joined(row, share)
     return lines
 
 
-def _beside(cards: Sequence[Card], width: int) -> int:
+def _cards_per_row(cards: Sequence[CandidateCard], width: int) -> int:
     return max(1, min(3, len(cards), (width + len(_BETWEEN)) // (_NARROWEST + len(_BETWEEN))))
 
 
-def _share(beside: int, width: int) -> int:
-    """Columns for each of so many beside each other."""
-    return max(1, (width - len(_BETWEEN) * (beside - 1)) // beside)
+def _share(per_row: int, width: int) -> int:
+    """Columns for each card of a row."""
+    return max(1, (width - len(_BETWEEN) * (per_row - 1)) // per_row)
 
 
-def _facts(card: Card, share: int) -> list[str]:
+def _facts(card: CandidateCard, share: int) -> list[str]:
     most = max(_MOST_FACTS, -(-_MOST_FACTS * _NARROWEST // share))
     text = visible(card.facts)
     rows = textwrap.wrap(text, share)
-    if len(rows) > most:  # words as they fill the rows
+    if len(rows) > most:  # fill the rows completely instead
         rows = _rows(text, share)
         rows[most - 1 :] = [clipped("".join(rows[most - 1 :]), share)]
     return rows
 
 
-def _code(card: Card, share: int) -> list[str]:
-    """All of it: a line that is too wide goes on in the next row."""
+def _code(card: CandidateCard, share: int) -> list[str]:
+    """All code of a card; a line that is too wide continues in the next row."""
     lines = (visible(line).expandtabs() for line in card.code.strip("\n").split("\n"))
-    return [row for line in lines for row in _rows(line, share, _ON if share > 2 * len(_ON) else "")]
+    return [row for line in lines for row in _rows(line, share, _CONTINUED if share > 2 * len(_CONTINUED) else "")]
 
 
-def _rows(line: str, share: int, on: str = "") -> list[str]:
-    """A line in rows of so many columns, each but the first behind `on`."""
+def _rows(line: str, share: int, continued: str = "") -> list[str]:
+    """Break a line into rows of `share` columns; all but the first start with `continued`."""
     rows, width = [""], 0
     for character in line:
         if rows[-1] and width + columns(character) > share:
-            rows.append(on)
-            width = columns(on)
+            rows.append(continued)
+            width = columns(continued)
         rows[-1] += character
         width += columns(character)
     return rows
 
 
 def _joined(row: Sequence[Sequence[str]], share: int) -> list[str]:
-    """Columns of lines as one: each cut and filled to its share."""
+    """Join columns of lines, each cut and filled to `share`."""
     lines = zip_longest(*row, fillvalue="")
     return [_BETWEEN.join(_filled(cell, share) for cell in cells).rstrip() for cells in lines]
 
@@ -88,13 +85,13 @@ def _filled(line: str, width: int) -> str:
 
 
 class Chooser:
-    """Which of `cards` is looked at, and what of it is seen. The first look is at the one that stands."""
+    """Which card is selected, and which part of it is visible. Starts at the accepted one."""
 
-    def __init__(self, cards: Sequence[Card]) -> None:
+    def __init__(self, cards: Sequence[CandidateCard]) -> None:
         self.cards = cards
-        self.at = next((index for index, card in enumerate(cards) if card.stands), 0)
-        self._top = 0  # lines that are scrolled away
-        self._hidden = 0  # lines that are below what is seen
+        self.at = next((index for index, card in enumerate(cards) if card.accepted), 0)
+        self._top = 0  # lines above the visible part
+        self._hidden = 0  # lines below it
 
     def move(self, to: int) -> None:
         if 0 <= to < len(self.cards):
@@ -110,14 +107,14 @@ class Chooser:
         self._top = max(0, self._top + min(by, self._hidden))
 
     def fragments(self, width: int, height: int) -> StyleAndTextTuples:
-        """What is seen in so many columns and rows: the page with the card that is looked at, its title marked."""
-        beside = _beside(self.cards, width)
-        share = _share(beside, width)
-        first = self.at // beside * beside
-        page = self.cards[first : first + beside]
+        """The page with the selected card, its title marked, in `width` columns and `height` rows."""
+        per_row = _cards_per_row(self.cards, width)
+        share = _share(per_row, width)
+        first = self.at // per_row * per_row
+        page = self.cards[first : first + per_row]
         facts = _joined([_facts(card, share) for card in page], share)
         code = _joined([_code(card, share) for card in page], share)
-        room = max(1, height - 3 - len(facts))  # beside the titles and the keys, one row stays free
+        room = max(1, height - 3 - len(facts))  # besides titles and keys, one row stays free
         seen = code[self._top : self._top + room]
         self._hidden = len(code) - self._top - len(seen)
         out: StyleAndTextTuples = []
@@ -125,19 +122,19 @@ class Chooser:
             out += [("", _BETWEEN)] * (number > first)
             out.append(("class:chosen" if number == self.at else "bold", _filled(visible(card.title), share)))
         out += [("class:facts", "".join("\n" + line for line in facts)), ("", "".join("\n" + line for line in seen))]
-        more = f"{self._hidden} lines more · " * (self._hidden > 0)
+        more = f"{self._hidden} more lines · " * (self._hidden > 0)
         out.append(("class:facts", "\n" + clipped(more + _KEYS, width)))
         return out
 
 
-def choose(
-    cards: Sequence[Card],
+def choose_card(
+    cards: Sequence[CandidateCard],
     *,
     input: Input | None = None,
     output: Output | None = None,
     depth: ColorDepth | None = None,
 ) -> int | None:
-    """The index of the card that the user takes with the keys; None where none. Nothing of it stays on the screen."""
+    """Return the index of the card that the user takes; None if they cancel. Leaves nothing on the screen."""
     from prompt_toolkit.application import Application
     from prompt_toolkit.key_binding import KeyBindings
     from prompt_toolkit.layout import FormattedTextControl, Layout, Window

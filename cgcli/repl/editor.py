@@ -1,4 +1,4 @@
-"""Text in the user's own editor: the one that VISUAL or EDITOR names, else the first of a few that is there."""
+"""Edits text in the user's editor: VISUAL or EDITOR, else the first usual one that is installed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cgcli.program.source import encode, from_file
 _USUAL = ("editor", "nano", "vim", "vi", "emacs")
 
 
-def edit(text: str, suffix: str, variables: Mapping[str, str]) -> str:
-    """`text` as the editor leaves it, from a file with that suffix which only the user can read.
+def edit_text(text: str, suffix: str, variables: Mapping[str, str]) -> str:
+    """Open `text` in an editor, in a file with this suffix that only the user can read; returns the edited text.
 
-    The terminal must be the editor's meanwhile. A line end that the editor adds is taken off again. Raises CgcliError
-    where there is no editor, or it fails.
+    The caller must leave the terminal to the editor. A final line end that the editor adds is removed. Raises
+    CgcliError if there is no editor or it fails.
     """
     command = _command(variables)
     with tempfile.TemporaryDirectory(prefix="cgcli-") as folder:
@@ -31,7 +31,7 @@ def edit(text: str, suffix: str, variables: Mapping[str, str]) -> str:
         except OSError as error:
             raise CgcliError(f"cannot start the editor {command[0]!r}: {error.strerror}", hint="set EDITOR") from error
         if status:
-            raise CgcliError(f"the editor {command[0]!r} ended with status {status}; nothing is changed")
+            raise CgcliError(f"the editor {command[0]!r} exited with status {status}; nothing was changed")
         try:
             edited = from_file(file.read_bytes())
         except OSError as error:
@@ -41,7 +41,7 @@ def edit(text: str, suffix: str, variables: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ctrl-C is the editor's alone while the block runs: it stops nothing here, and is forgotten after it."""
+    """Ignore Ctrl-C in the block: it is meant for the editor."""
     from cgcli.native.interrupt import interruptible
 
     with interruptible(patient=True) as interrupt:
@@ -56,7 +56,7 @@ def _command(variables: Mapping[str, str]) -> list[str]:
         if variables.get(name, "").strip():
             with contextlib.suppress(ValueError):
                 return shlex.split(variables[name])
-            raise CgcliError(f"{name} is {variables[name]!r}, which is no command", hint=f"set {name}")
+            raise CgcliError(f"{name} is not a valid command: {variables[name]!r}", hint=f"set {name}")
     for editor in _USUAL:
         if path := shutil.which(editor, path=variables.get("PATH")):
             return [path]

@@ -1,4 +1,4 @@
-"""The keys of the prompt, beside those of emacs and vi that prompt_toolkit has."""
+"""Key bindings of the prompt, in addition to the emacs and vi keys of prompt_toolkit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.key_binding.bindings.completion import generate_completions
 
 HELP = """\
-Enter          do it                       Alt-Enter  a new line (or Esc Enter)
-Ctrl-C         clear the line, stop code   Ctrl-D     leave, on an empty line
-Tab            complete                    →          take the grey suggestion
-↑ ↓            earlier prompts             Ctrl-R     search them
-Ctrl-X Ctrl-E  the line in your editor     Ctrl-Z     suspend
-/set vi on     vi's keys; then Esc v: editor, Esc k: earlier, Esc /: search"""
+Enter          run the line                Alt-Enter  new line (or Esc Enter)
+Ctrl-C         clear the line, stop code   Ctrl-D     quit, on an empty line
+Tab            complete                    →          accept the gray suggestion
+↑ ↓            earlier prompts             Ctrl-R     search earlier prompts
+Ctrl-X Ctrl-E  open the line in an editor  Ctrl-Z     suspend
+/set vi on     vi keys; then Esc v: editor, Esc k: earlier prompts, Esc /: search"""
 
 
 def prompt_keys(
@@ -26,9 +26,9 @@ def prompt_keys(
     hint: Callable[[], None],
     may_be_empty: Callable[[], bool],
 ) -> KeyBindings:
-    """edit: the line in an editor; show_help: the list of keys above the prompt; hint: how to leave.
+    """Return the bindings. edit: opens the line in an editor; show_help: lists the keys; hint: says how to quit.
 
-    may_be_empty: whether an empty line is an answer, which Ctrl-C gives too.
+    may_be_empty: whether Enter accepts an empty line, and Ctrl-C answers with one.
     """
     keys = KeyBindings()
     typing = has_focus(DEFAULT_BUFFER)
@@ -58,7 +58,7 @@ def prompt_keys(
     def _(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         found = list(buffer.completer.get_completions(buffer.document, CompleteEvent(completion_requested=True)))
-        if len(found) == 1:  # at once: what is typed next comes after it
+        if len(found) == 1:  # at once, so that what is typed next comes after it
             buffer.apply_completion(found[0])
         else:
             generate_completions(event)

@@ -1,6 +1,6 @@
-"""The loop: read, do, say what went wrong, read again. Nothing that a command raises ends it.
+"""The read-eval-print loop: read a line, run it, report what went wrong. No error of a command ends it.
 
-Knows neither terminal nor command line; the program's text goes to whoever called, by `Repl.program`.
+Knows neither the terminal nor the command line; the caller prints the program, from `Repl.program`.
 """
 
 from __future__ import annotations
@@ -8,47 +8,49 @@ from __future__ import annotations
 import traceback
 
 from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
-from cgcli.repl.asking import ask
 from cgcli.repl.commands import find
-from cgcli.repl.reader import is_command
-from cgcli.repl.show import greeting
+from cgcli.repl.draw import draw_turn
+from cgcli.repl.reader import View, is_command
 from cgcli.repl.state import Repl
+from cgcli.repl.status import StatusBar
+from cgcli.repl.views import show_greeting
 
 _MEANT = {"exit": "/quit", "exit()": "/quit", "quit": "/quit", "quit()": "/quit", ":q": "/quit", "help": "/help"}
-"""Words that leave, or help, elsewhere."""
+"""Words that quit or show help in other programs."""
 
 
 def loop(repl: Repl, *, debug: bool = False) -> int:
-    """Greet, and go on until the end of input or /quit; returns the status of the last error, 0 where there was none.
+    """Run until the end of input or /quit; returns the status of the last error, 0 if there was none.
 
-    Ctrl-C ends a script. debug: show where an unexpected error comes from.
+    Ctrl-C ends a script. debug: show a traceback for unexpected errors.
     """
-    greeting(repl)
+    show_greeting(repl)
+    view = StatusBar(repl)
     status = int(ExitStatus.OK)
     warned = interrupted = False
     while True:
         error = None
         try:
             if interrupted:
-                repl.screen.dropped(repl.reader.drop())
+                repl.ui.screen.dropped(repl.ui.reader.drop())
                 interrupted = False
-            error = _next(repl, debug=debug)
+            error = _next(repl, view, debug=debug)
         except EOFError:
             repl.ended = True
-        except KeyboardInterrupt:  # while a script's next line was waited for, or just before or after a prompt
-            error = Interrupted() if repl.script else None
+        except KeyboardInterrupt:  # while a script waits for its next line, or just before or after a prompt
+            error = Interrupted() if repl.ui.script else None
             interrupted = True
         if error is not None:
             status = int(error.status)
-        # Who is warned that something would be lost may leave all the same.
-        warned = repl.ended and not repl.script and not warned and not _kept(repl)
-        if (repl.ended and not warned) or (repl.script and isinstance(error, Interrupted)):
+        # The first attempt to leave with unwritten work only warns.
+        warned = repl.ended and not repl.ui.script and not warned and not _is_written(repl)
+        if (repl.ended and not warned) or (repl.ui.script and isinstance(error, Interrupted)):
             return status
         repl.ended = False
 
 
 def attempt(repl: Repl, line: str, *, debug: bool = False) -> CgcliError | None:
-    """Do what a line says; returns what went wrong."""
+    """Run a line; returns the error that ended it."""
     try:
         handle(repl, line)
     except BrokenPipeError:
@@ -59,49 +61,50 @@ def attempt(repl: Repl, line: str, *, debug: bool = False) -> CgcliError | None:
         return Interrupted()
     except Exception as error:
         if debug:
-            repl.screen.note(traceback.format_exc().rstrip())
+            repl.ui.screen.note(traceback.format_exc().rstrip())
         return _unexpected(error)
     return None
 
 
 def handle(repl: Repl, line: str) -> None:
-    """Do a command, or ask for what a prompt says. Raises what a command raises."""
+    """Run a command, or draw a turn for a prompt. Raises what the command raises."""
     if is_command(line):
         name, *rest = line[1:].split(maxsplit=1) or [""]
         command = find(name)
         command.run(repl, *command.values(repl, "".join(rest)))
     elif meant := _MEANT.get(line.strip()):
-        raise UsageError(f"{line.strip()} alone is no prompt", hint=f"did you mean {meant}?")
+        raise UsageError(f"{line.strip()} is not a command", hint=f"did you mean {meant}?")
     else:
-        ask(repl, line.removeprefix("/"))
+        draw_turn(repl, line.removeprefix("/"))
 
 
-def _next(repl: Repl, *, debug: bool) -> CgcliError | None:
-    """Read a line and do what it says; returns what went wrong, which has been said."""
+def _next(repl: Repl, view: View, *, debug: bool) -> CgcliError | None:
+    """Read a line and run it; returns the error that ended it, which has been shown."""
     from cgcli.native.interrupt import interruptible
 
-    repl.tell_notes()
-    default, repl.again = repl.again, ""
-    line = repl.reader.read(default)
+    reader, screen = repl.ui.reader, repl.ui.screen
+    repl.ui.show_notes()
+    default, repl.next_line = repl.next_line, ""
+    line = reader.read(view, default)
     with interruptible(patient=True) as interrupt:
-        with repl.reader.watching():
+        with reader.watching():
             error = attempt(repl, line, debug=debug)
-            if repl.script and interrupt.requested:  # also where a part of a turn was kept
+            if repl.ui.script and interrupt.requested:  # also if part of a turn was kept
                 error = Interrupted()
             if error is not None:
-                repl.screen.error(error, where=repl.reader.where)
+                screen.error(error, where=reader.where)
         if repl.ended or interrupt.requested or isinstance(error, Interrupted):
-            repl.screen.dropped(repl.reader.drop())
+            screen.dropped(reader.drop())
         interrupt.clear()
     return error
 
 
-def _kept(repl: Repl) -> bool:
-    """Whether all that was done is on the disk; says so where it is not."""
+def _is_written(repl: Repl) -> bool:
+    """Whether everything is on the disk; shows an error if it is not."""
     try:
-        repl.journal.flush("/save FILE on another disk keeps it, /quit again leaves")
+        repl.journal.flush("/save FILE saves it to another disk; /quit again leaves without it")
     except CgcliError as error:
-        repl.screen.error(error)
+        repl.ui.screen.error(error)
         return False
     return True
 
@@ -109,7 +112,7 @@ def _kept(repl: Repl) -> bool:
 def _unexpected(error: Exception) -> CgcliError:
     match error:
         case MemoryError():
-            return CgcliError("out of memory", hint="a smaller model: /model NAME")
+            return CgcliError("out of memory", hint="load a smaller model with /model NAME")
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return CgcliError(f"{where}{error.strerror or error}")

@@ -1,85 +1,129 @@
-"""Where the REPL's input comes from: a terminal (terminal.py), a dumb one (dumb.py), a pipe or a file (script.py)."""
+"""What a REPL reads from, as a protocol, and what a reader shows around the line that is typed.
+
+`terminal.py` and `plain_terminal.py` have readers for a terminal, for one that cannot move its cursor, and for a pipe
+or a file. A reader knows nothing of the REPL: each call hands it the view to show.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Card:
-    """A candidate as the chooser shows it: its title, one line of facts, its code; whether it stands already.
+class Status:
+    """Values for the toolbar. Empty text, None and a window of 0 are left out."""
 
-    number: that it is chosen by; 0 for its place among the others.
-    """
+    model: str = ""
+    quant: str = ""
+    turn: int = 1  # the number, from 1, of the turn that the next prompt makes
+    tokens: int = 0  # tokens of the context that the model would read
+    window: int = 0  # context window in tokens
+    tokens_per_s: float | None = None
+    clarity: str = ""  # clear, fair or unclear
+    perplexity: float | None = None  # of the last prompt
+    branch: str = ""
+    state: str = ""  # what is going on, such as `loading…`
+    stale: int = 0  # number of stale turns
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A completion: the text before the cursor becomes `before_cursor[:start] + text`."""
+
+    text: str
+    start: int
+    about: str = ""  # a short description
+
+
+class View(Protocol):
+    """What a reader shows and offers while a line is typed."""
+
+    @property
+    def vi(self) -> bool:
+        """Use vi key bindings instead of emacs."""
+        ...
+
+    def status(self) -> Status:
+        """The current status. Called at every redraw, so it must be quick."""
+        ...
+
+    def completions(self, before_cursor: str) -> Iterable[Suggestion]: ...
+
+
+@dataclass(frozen=True)
+class CandidateCard:
+    """A candidate as the chooser shows it."""
 
     title: str
-    facts: str
+    facts: str  # one line
     code: str
-    stands: bool = False
-    number: int = 0
+    accepted: bool = False  # it is the turn's code now
+    number: int = 0  # the digit that selects it; 0: its position among the cards
 
 
 @dataclass
 class Lent:
-    """What is typed on, for a program to read. unread: what came from it, and the program did not read; to be set."""
+    """Keyboard input lent to a program that runs."""
 
     descriptor: int
-    unread: bytes = b""
+    unread: bytes = b""  # input that the program did not consume; set by whoever runs it
 
 
 def is_command(line: str) -> bool:
-    """Whether a line is a command, and no prompt: it begins with a `/`. `//` begins a prompt with one."""
+    """Whether a line is a command: it begins with `/`. A prompt that begins with `/` is typed with `//`."""
     return line.startswith("/") and not line.startswith("//")
 
 
 class Reader(Protocol):
     @property
     def where(self) -> str:
-        """Where the last input stands in a script, such as `line 3`; empty where somebody types."""
+        """The place of the last input in a script, such as `line 3`; empty on a terminal."""
         ...
 
-    def read(self, default: str = "") -> str:
-        """A prompt or a command, perhaps of several lines, never blank: one that is queued, else as it is typed now.
+    def read(self, view: View, default: str = "") -> str:
+        """Return the next prompt or command, never blank: a queued line, else one that is typed now.
 
-        What was typed in `watching` behind the last Enter stands in the line already, else `default`. Ctrl-C clears the
-        line. Raises EOFError at the end.
+        The line starts with what was typed in `watching` after the last Enter, else with `default`. Ctrl-C clears it.
+        Raises EOFError at the end of input.
         """
         ...
 
-    def reword(self, turn: int, text: str) -> str | None:
-        """The prompt of a turn, which stands in the line already, as the user leaves it; None where nobody wants that.
+    def reword(self, view: View, turn: int, text: str) -> str | None:
+        """Let the user edit the prompt of a turn; None after Ctrl-C, an empty line or the end of input."""
+        ...
 
-        That is said with Ctrl-C, an empty line or the end of input.
-        """
+    def refresh(self) -> None:
+        """Redraw the status while a line is typed. May be called from any thread."""
         ...
 
     def watching(self) -> AbstractContextManager[None]:
-        """While the block runs, nobody reads: Enter queues a line for `read`, and says so; Ctrl-C is a SIGINT.
+        """Collect what is typed in the block: Enter queues a line for `read`, Ctrl-C raises SIGINT.
 
-        Meant to be held from one `read` to the next. `read`, `choose` and `edit` may be called in it.
+        Meant to be held between two calls of `read`. `read`, `choose` and `edit` may be called inside.
         """
         ...
 
     def drop(self) -> Sequence[str]:
-        """Forget the lines that are queued; returns them, and those that Ctrl-C in `watching` dropped."""
+        """Empty the queue; returns its lines, and those that Ctrl-C dropped in `watching`."""
         ...
 
     def lent(self) -> AbstractContextManager[Lent | None]:
-        """While the block runs, what is typed is a program's: the terminal shows it and lets lines be edited, Ctrl-C is
-        a SIGINT. None where nobody types.
+        """Lend the keyboard to a program in the block: the terminal echoes and edits lines, Ctrl-C raises SIGINT.
+
+        None if the input is not a terminal.
         """
         ...
 
-    def choose(self, cards: Sequence[Card]) -> int | None:
-        """The index of the card that the user takes; None where there is no one to ask, or no one taken."""
+    def choose(self, cards: Sequence[CandidateCard]) -> int | None:
+        """Return the index of the card that the user takes; None if they take none, or nobody can be asked."""
         ...
 
     def edit(self, text: str, suffix: str) -> str:
-        """`text` as the user's editor leaves it, in a file of that suffix. Raises CgcliError; nothing is changed then.
+        """Return `text` after the user edited it in their editor, in a file with this suffix.
 
-        The editor is there for people: scripts get the error.
+        Raises CgcliError if there is no editor or it fails; scripts always get the error.
         """
         ...

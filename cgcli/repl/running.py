@@ -1,4 +1,4 @@
-"""`/run` and `/auto`: the program so far in the sandbox, its output under the turn, its verdict into the journal."""
+"""Runs the program in the sandbox for `/run` and `/auto`: shows its output, and keeps the verdict in the journal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from cgcli.program.history import Run
 from cgcli.program.languages import never_called
 from cgcli.program.program import Program
 from cgcli.program.source import digest, encode
-from cgcli.repl.show import broken_turn
 from cgcli.repl.state import Repl
 
 if TYPE_CHECKING:
@@ -23,41 +22,44 @@ if TYPE_CHECKING:
     from cgcli.sandbox.watch import Listener, Stream
 
 _SHOWN_LINES = 30
-_SHOWN_ERRORS = 10
+_SHOWN_ERROR_LINES = 10
 _SHOWN_RISKS = 5
 _KEPT = 4000  # characters of each stream that a journal keeps
 
 
 def run_program(repl: Repl, arguments: Sequence[str]) -> None:
-    """Run the program and show what it did. Raises ProgramFailed, SandboxError, Interrupted, UsageError."""
+    """Run the program and show its output. Raises ProgramFailed, SandboxError, Interrupted, UsageError."""
+    screen = repl.ui.screen
     if repl.history.run_of(repl.program) is None:
-        _tell_risks(repl, encode(repl.program.source()))
-    shown = _Shown(repl)
-    with repl.reader.lent() as lent:
-        verdict = run(repl, repl.program, arguments, shown, lent)
-    shown.finish(verdict)
+        _report_risks(repl, encode(repl.program.source()))
+    output = _LiveOutput(repl)
+    with repl.ui.reader.lent() as lent:
+        verdict = execute(repl, repl.program, arguments, output, lent)
+    output.finish(verdict)
     if verdict.outcome == "interrupted":
         if lent:
-            repl.screen.typed("^C")
-        raise Interrupted(f"the program was stopped after {verdict.seconds:.2f} s")
+            screen.typed("^C")
+        raise Interrupted(f"stopped the program after {verdict.seconds:.2f} s")
     if not verdict.passed:
         raise ProgramFailed(f"{verdict}, after {verdict.seconds:.2f} s", hint=_next_step(repl, verdict))
-    repl.screen.say(f"ran in {verdict.seconds:.2f} s{', and printed nothing' * verdict.silent}", "green")
-    if words := never_called(repl.program.source()):
-        repl.screen.note(words)
+    screen.say(f"ran in {verdict.seconds:.2f} s{', printed nothing' * verdict.silent}", "green")
+    if warning := never_called(repl.program.source()):
+        screen.note(warning)
 
 
-def run(
+def execute(
     repl: Repl,
     program: Program,
     arguments: Sequence[str],
     listener: Listener | None = None,
     lent: Lent | None = None,
 ) -> Verdict:
-    """Run a program and note it in the journal; listener: is given what it prints; lent: what it may read, for as long
-    as it waits. Raises SandboxError, UsageError."""
+    """Run a program and record the verdict in the journal. Raises SandboxError, UsageError.
+
+    listener: called with what the program prints. lent: keyboard input for the program, which then has no time limit.
+    """
     if repl.language.name != "python":
-        raise UsageError(f"only Python programs are run here, this one is {repl.language.name}", hint="/save it")
+        raise UsageError(f"only Python programs can be run, not {repl.language.name}", hint="/save writes it to a file")
     from cgcli.native.interrupt import Interrupt
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.run import run as run_sandboxed
@@ -74,35 +76,34 @@ def run(
             listener=listener,
         )
     except SandboxError as error:
-        hint = "`cgcli doctor` says what is missing, /set unsafe on runs programs without it"
+        hint = "`cgcli doctor` shows what is missing; /set unsafe on runs programs without a sandbox"
         raise SandboxError(error.message, hint=hint) from error
     if lent:
         lent.unread = verdict.unread
-    output, errors = (said.decode("utf-8", "replace")[-_KEPT:] for said in (verdict.stdout, verdict.stderr))
+    output, errors = (stream.decode("utf-8", "replace")[-_KEPT:] for stream in (verdict.stdout, verdict.stderr))
     repl.do(Run(digest(text), str(verdict), verdict.passed, verdict.seconds, output, errors, tuple(arguments)))
     return verdict
 
 
-def _tell_risks(repl: Repl, source: bytes) -> None:
-    """What a person wants to know before a program runs for the first time."""
+def _report_risks(repl: Repl, source: bytes) -> None:
+    """Warn of risky calls before a program runs for the first time."""
     from cgcli.sandbox.risks import risks
 
     found = risks(source)
     for risk in found[:_SHOWN_RISKS]:
-        repl.screen.note(f"line {risk.line}: {risk.what}")
+        repl.ui.screen.note(f"line {risk.line}: {risk.what}")
     if len(found) > _SHOWN_RISKS:
-        repl.screen.note(f"… {len(found) - _SHOWN_RISKS} more of its kind")
+        repl.ui.screen.note(f"… {len(found) - _SHOWN_RISKS} more lines like these")
 
 
-class _Shown:
-    """What a program prints, while it runs: the beginning of that, and of what follows each line that is typed for it;
-    the end of what it says on stderr, which is where tracebacks tell."""
+class _LiveOutput:
+    """Shows what a program prints while it runs: the first lines, again after each line of input; stderr's end."""
 
     def __init__(self, repl: Repl) -> None:
-        self._screen = repl.screen
+        self._screen = repl.ui.screen
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._room = _SHOWN_LINES
-        self._hidden = 0  # lines that began where there was no room
+        self._hidden = 0  # lines that were not shown
         self._in_line = False
 
     def __call__(self, stream: Stream | Literal["stdin"], chunk: bytes) -> None:
@@ -115,8 +116,8 @@ class _Shown:
     def finish(self, verdict: Verdict) -> None:
         self._add(self._decoder.decode(b"", final=True))
         if self._hidden:
-            self._screen.note(f"… {self._hidden} lines more")
-        for line in verdict.stderr.decode("utf-8", "replace").splitlines()[-_SHOWN_ERRORS:]:
+            self._screen.note(f"… {self._hidden} more lines")
+        for line in verdict.stderr.decode("utf-8", "replace").splitlines()[-_SHOWN_ERROR_LINES:]:
             self._screen.say(line, "dim")
 
     def _add(self, text: str) -> None:
@@ -130,18 +131,18 @@ class _Shown:
 
 
 def _next_step(repl: Repl, verdict: Verdict) -> str:
-    """What to do about a failure: what opens the sandbox where that failed, else about the turn whose line failed, or
-    the last one.
+    """A hint for a failure: how to open the sandbox if it was in the way, else which turn to draw again.
 
-    A syntax error is the fault of the first turn with which nothing parses, whatever line Python stumbles over.
+    That is the turn whose line failed, or the last one. After a syntax error it is the first turn with which the
+    program no longer parses, whatever line Python names.
     """
     from cgcli.sandbox.hint import sandbox_hint
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.risks import risks
 
-    broken = broken_turn(repl)
+    broken = repl.broken_turn
     if broken is not None:
-        return f"/retry {broken + 1}, or /code {broken + 1}"
+        return f"try /retry {broken + 1} or /code {broken + 1}"
     found = [risk.what for risk in risks(encode(repl.program.source()))]
     file = repl.known_file.path if repl.known_file else "FILE.py"
     policy = Policy(unsafe=repl.options.unsafe)
@@ -153,4 +154,4 @@ def _next_step(repl: Repl, verdict: Verdict) -> str:
         text = repl.program.source()
         spans = enumerate(repl.program.spans(), 1)
         number = next((turn for turn, span in spans if text.count("\n", 0, span.end) >= int(line[1])), number)
-    return f"/retry {number}, or /code {number}" if number else "/show all"
+    return f"try /retry {number} or /code {number}" if number else "/show all"

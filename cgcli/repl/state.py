@@ -1,7 +1,6 @@
-"""What a REPL is made of: the program on disk, the model, the options, the reader and the screen; and the few things
-that every command does with them.
+"""The state of a REPL: the program on disk, the model, the options, and what is known of the last turn.
 
-Commands are functions of this (`cgcli.repl.commands`); nothing here prints for itself but notes about what it did.
+Commands (`cgcli.repl.commands`) are functions of a `Repl`. Its methods print nothing but notes.
 """
 
 from __future__ import annotations
@@ -9,19 +8,20 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from cgcli.core.config import NATURAL, SWITCH, Rule, Settings, nearest
 from cgcli.core.errors import UsageError
 from cgcli.core.progress import Progress, Silent
-from cgcli.core.reading import read_if_possible
+from cgcli.core.reading import read_if_possible, read_if_present
+from cgcli.program import languages
 from cgcli.program.history import Commit, Event, History, Point, Saved, Setting
-from cgcli.program.languages import Language, language
-from cgcli.program.program import Program, new_program
+from cgcli.program.languages import Language, language, language_of
+from cgcli.program.program import Layout, Program, new_program
+from cgcli.program.source import digest, from_file
 from cgcli.repl.loader import Loader
-from cgcli.repl.opening import open_file
-from cgcli.repl.options import KEYS, Options
 
 if TYPE_CHECKING:
     from cgcli.engine.protocol import Engine
@@ -34,67 +34,111 @@ if TYPE_CHECKING:
     from cgcli.repl.reader import Reader
     from cgcli.repl.screen import Screen
 
+_OWN: dict[str, Rule] = {"candidates": NATURAL, "unsafe": SWITCH, "auto": SWITCH, "vi": SWITCH}
+KEYS = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "candidates", "fold", "unsafe", "auto", "vi",
+        "color")  # fmt: skip
+"""The options of `/set`: settings of the command line, and the REPL's own."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The values of KEYS; they apply from the next prompt on."""
+
+    settings: Settings  # always with a seed
+    candidates: int = 1  # drawn for each prompt
+    unsafe: bool = False  # run programs without a sandbox
+    auto: bool = False  # run the program after each turn
+    vi: bool = False  # vi key bindings
+
+    def with_text(self, key: str, text: str) -> Options:
+        """A copy with one of KEYS parsed from text. Raises UsageError."""
+        if key not in KEYS:
+            raise UsageError(f"unknown setting {key}{nearest(key, KEYS)}", hint="/set lists the settings")
+        if key in _OWN:
+            return replace(self, **{key: _OWN[key].of_text(text, key)})  # type: ignore[arg-type]
+        return replace(self, settings=self.settings.with_text(key, text))
+
+    def as_text(self, key: str) -> str:
+        """The value of one of KEYS, as `with_text` parses it."""
+        value = getattr(self if key in _OWN else self.settings, key)
+        return ("off", "on")[value] if isinstance(value, bool) else str(value)
+
 
 class Models(Protocol):
     """Where models come from."""
 
     def choose(self, name: str | None) -> Choice:
-        """The model called so; the one of the settings for None. Raises ModelNotFound and others of its kind."""
+        """The model with this name; None: the one of the settings. Raises ModelNotFound and similar errors."""
         ...
 
     def open(self, choice: Choice, cancelled: Callable[[], bool]) -> Engine:
-        """Load it. Called on another thread; nothing may be shown. cancelled: whether nobody wants it any more.
+        """Load a model. Runs on another thread, so it must not print. Stops once `cancelled` returns True.
 
         Raises ModelFileError, UsageError, CgcliError, Interrupted.
         """
         ...
 
     def names(self) -> Iterable[str]:
-        """What can be chosen."""
+        """The models to choose from."""
         ...
 
 
-@dataclass
-class Repl:
-    """One REPL. choice: the model; folder: what file names are relative to; script: nobody watches, so code is not
-    shown while it comes.
+@dataclass(frozen=True, kw_only=True)
+class Ui:
+    """Where a REPL reads from and writes to."""
 
-    opened: what a new journal is to say first; changed: called when the model is loaded, on another thread; reading: of
-    the last prompt; fold: the last one; ended: whether to leave; turn: the number of the turn that a prompt is typed
-    for, where it is not the next one; asked: tokens of all contexts that were asked for; stale: turns that were last
-    said to be; again: a prompt that came to nothing, for the next line; notes: what is to be said when nobody types,
-    which other threads may add to; given: settings that were asked for when it was started.
+    reader: Reader
+    screen: Screen
+    progress: Progress = field(default_factory=Silent)
+    script: bool = False  # not interactive: nobody can be asked, and code is not streamed
+    notes: deque[str] = field(default_factory=deque)  # shown before the next prompt; any thread may append
+
+    def show_notes(self) -> None:
+        while self.notes:
+            self.screen.note(self.notes.popleft())
+
+
+@dataclass
+class LastTurn:
+    """What is known of the last turn: for the gauge, `/why` and `/diff fold`."""
+
+    reading: Reading | None = None  # scores of its prompt; None if the turn is gone, or the model changed
+    fold: Fold | None = None  # what the model skipped of the program
+    stale: tuple[int, ...] = ()  # turns that were last reported as stale
+
+    def forget_reading(self) -> None:
+        self.reading = self.fold = None
+
+
+@dataclass(kw_only=True)
+class Repl:
+    """A REPL.
+
+    Commands may read everything. They change the program with `do`, `open` or `clear`, an option with `set` and the
+    model with `use`; `last`, `next_line`, `ended` and `tokens_given` are theirs to set.
     """
 
     programs: ProgramStore
     journal: Journal
     models: Models
-    choice: Choice
+    choice: Choice  # the model
     options: Options
-    reader: Reader
-    screen: Screen
-    folder: Path
-    progress: Progress = field(default_factory=Silent)
-    script: bool = False
-    opened: Saved | None = None
-    changed: Callable[[], None] = lambda: None
-    reading: Reading | None = None
-    fold: Fold | None = None
-    ended: bool = False
-    turn: int | None = None
-    asked: int = 0
-    stale: tuple[int, ...] = ()
-    again: str = ""
-    notes: deque[str] = field(default_factory=deque)
-    given: frozenset[str] = frozenset()
+    ui: Ui
+    folder: Path  # file names are relative to it
+    opened: Saved | None = None  # the file that a new program came from; the first event of its journal
+    flags: frozenset[str] = frozenset()  # options of the command line, which a resumed session does not change
+    last: LastTurn = field(default_factory=LastTurn)
+    next_line: str = ""  # what the next input line starts with
+    ended: bool = False  # leave after this command
+    tokens_given: int = 0  # tokens of all contexts, cached or not
     loader: Loader = field(init=False)
     _session: Session | None = None
 
     def __post_init__(self) -> None:
         self.loader = self._new_loader()
-        self._own_colour = self.screen.colour
-        self._set: dict[str, str] = {}  # by commands, here or in the session that goes on
-        self._recall()
+        self._screen_color = self.ui.screen.color
+        self._set: dict[str, str] = {}  # options that were set, here or before the session was resumed
+        self._restore_options()
 
     @property
     def history(self) -> History:
@@ -102,12 +146,12 @@ class Repl:
 
     @property
     def known_file(self) -> Saved | None:
-        """Where the program came from or was last saved, and what that file held then."""
+        """The file that the program was opened from or last saved to, and its content then."""
         return self.opened or self.history.saved
 
     @property
     def known_bytes(self) -> bytes:
-        """What that file holds now; nothing where there is none."""
+        """What that file contains now; empty if there is none."""
         return read_if_possible(Path(self.known_file.path)) if self.known_file else b""
 
     @property
@@ -118,12 +162,18 @@ class Repl:
     def language(self) -> Language:
         return language(self.journal.language)
 
+    @property
+    def broken_turn(self) -> int | None:
+        """The index of the first turn with which a Python program no longer parses."""
+        return languages.broken_turn(self.program) if self.language.name == "python" else None
+
     def do(self, event: Event) -> None:
-        """Let it happen, and keep it. Raises CgcliError where the disk says no: it has happened all the same."""
+        """Apply an event and write it to the journal. Raises CgcliError if it cannot be written; it is applied then."""
         opened, self.opened = self.opened, None
-        self.journal.append(*([opened] if opened else []), *self._unwritten(), event)
-        if isinstance(event, Commit | Point) and self.reading and not self._is_of_the_last_drawn(self.reading):
-            self.reading = self.fold = None  # undone, dropped, on another branch
+        self.journal.append(*([opened] if opened else []), *self._unwritten_options(), event)
+        reading = self.last.reading
+        if isinstance(event, Commit | Point) and reading and not self._is_of_the_last_drawn(reading):
+            self.last.forget_reading()  # the turn was undone or dropped, or is on another branch
 
     def _is_of_the_last_drawn(self, reading: Reading) -> bool:
         index, plan = self.history.drawn, reading.plan
@@ -132,86 +182,80 @@ class Repl:
         return self.program.until(index).source() == plan.program.source()
 
     def session(self) -> Session:
-        """The session with the model, as soon as that is loaded. Raises what loading raised, Interrupted."""
+        """The session, with the model loaded. Raises what loading raised, and Interrupted."""
         if self.loader.loading:
-            self.screen.note(f"waiting for {self.choice.name}")
+            self.ui.screen.note(f"waiting for {self.choice.name} to load")
         engine = self.loader.wait()
-        self.tell_notes()
+        self.ui.show_notes()
         from cgcli.program.session import Session
 
         if self._session is None or self._session.engine is not engine:
-            generation = self.generation()
-            self._session = Session(engine, self.program, generation, model=self.choice.name, progress=self.progress)
+            generation, progress = self.generation(), self.ui.progress
+            self._session = Session(engine, self.program, generation, model=self.choice.name, progress=progress)
         self._session.generation, self._session.language = self.generation(), self.journal.language
         self._session.fold = self.options.settings.fold == "on"
         return self._session
 
-    def tell_notes(self) -> None:
-        """Say what was noted while nobody could be told."""
-        while self.notes:
-            self.screen.note(self.notes.popleft())
-
     def generation(self) -> Generation:
-        """How turns are drawn, by the options, the model's card and the language."""
+        """How turns are drawn, from the options, the model's card and the language."""
         from cgcli.program.generation import Generation
 
         options = self.options
         return Generation.of(options.settings, self.choice.card, self.language.rules, candidates=options.candidates)
 
     def use(self, choice: Choice) -> None:
-        """Load another model, or the same one again, from now on."""
+        """Load another model, or the same one again."""
         self.loader.close()
         self.choice, self._session = choice, None
-        self.reading = self.fold = None
+        self.last.forget_reading()
         self.loader = self._new_loader()
         self.loader.start()
 
     def open(self, path: Path) -> None:
-        """Go on with the program of a file (see `open_file`). Raises CgcliError; the program stays then."""
+        """Switch to the program of a file (see `open_file`). Raises CgcliError and changes nothing then."""
         self.journal.flush()
-        self._take(*open_file(self.programs, path, self.options.settings, self.choice))
-        self._recall()
+        self._switch_to(*open_file(self.programs, path, self.options.settings, self.choice))
+        self._restore_options()
 
     def clear(self) -> None:
-        """A new program in the same language. Raises CgcliError where the former one could not be kept; it stays."""
+        """Start a new program in the same language. Raises CgcliError and changes nothing if the disk fails."""
         self.journal.flush()
         code = self.language
-        self._take(self.programs.new(new_program(code, self.options.settings, self.choice.card), code.name), None)
+        self._switch_to(self.programs.new(new_program(code, self.options.settings, self.choice.card), code.name), None)
 
     def set(self, key: str, text: str) -> None:
-        """Change an option; it is the session's, and comes back with it. Raises UsageError, CgcliError like `do`."""
-        self.options = self.options.told(key, text)
+        """Change an option, here and for `--resume`. Raises UsageError; CgcliError like `do`."""
+        self.options = self.options.with_text(key, text)
         color = self.options.settings.color
-        self.screen.colour = self._own_colour if color == "auto" else color == "always"
-        self._set[key] = self.options.shown(key)
-        if self.journal.id:  # else with the first event: a program in which nothing was done leaves no trace
-            self.journal.append(*self._unwritten())
+        self.ui.screen.color = self._screen_color if color == "auto" else color == "always"
+        self._set[key] = self.options.as_text(key)
+        if self.journal.id:  # else with the first event: a session in which nothing was done leaves no trace
+            self.journal.append(*self._unwritten_options())
 
-    def _unwritten(self) -> list[Event]:
-        """What was set, and the journal does not know."""
+    def _unwritten_options(self) -> list[Event]:
         return [Setting(key, value) for key, value in self._set.items() if self.history.settings.get(key) != value]
 
-    def _recall(self) -> None:
-        """Set what was set in the session that goes on; what was asked for at the start stands."""
-        back = []
+    def _restore_options(self) -> None:
+        """Restore the options of a resumed session, unless a flag set them now."""
+        restored = []
         for key, value in tuple(self.history.settings.items()):
-            if key in self.given or key in self._set:
-                self._set[key] = self.options.shown(key)
+            if key in self.flags or key in self._set:
+                self._set[key] = self.options.as_text(key)
             elif key == "unsafe":
                 if value == "on" and not self.options.unsafe:
-                    self.notes.append("unsafe is off again: /set unsafe on")
-            elif key in KEYS and self.options.shown(key) != value:
+                    self.ui.notes.append("the sandbox is on again: /set unsafe on turns it off")
+            elif key in KEYS and self.options.as_text(key) != value:
                 try:
                     self.set(key, value)
                 except UsageError as error:  # another version of cgcli wrote it
-                    self.notes.append(f"{error.line}: not set again")
+                    self.ui.notes.append(f"setting not restored: {error.line}")
                 else:
-                    back.append(f"{key} {value}")
-        if back:
-            self.notes.append(f"set again: {', '.join(back)}")
+                    restored.append(f"{key} {value}")
+        if restored:
+            self.ui.notes.append(f"restored settings: {', '.join(restored)}")
 
     def close(self) -> None:
-        """Give back the model, and the program's file; Ctrl-C does not keep it from that."""
+        """Free the model and release the program's file, even if Ctrl-C is pressed meanwhile."""
         from cgcli.native.interrupt import interruptible
 
         with interruptible(patient=True):
@@ -220,12 +264,30 @@ class Repl:
             finally:
                 self.journal.close()
 
-    def _take(self, journal: Journal, opened: Saved | None) -> None:
+    def _switch_to(self, journal: Journal, opened: Saved | None) -> None:
         self.journal.close()
         self.journal, self.opened = journal, opened
-        self.screen.language = journal.language
-        self.reading = self.fold = None
-        self.stale = ()
+        self.ui.screen.language = journal.language
+        self.last = LastTurn()
 
     def _new_loader(self) -> Loader:
-        return Loader(functools.partial(self.models.open, self.choice), self.changed)
+        return Loader(functools.partial(self.models.open, self.choice), self.ui.reader.refresh)
+
+
+def open_file(programs: ProgramStore, path: Path, settings: Settings, choice: Choice) -> tuple[Journal, Saved | None]:
+    """Open the program of a file; for a new journal also its first event: the file, and its content.
+
+    If a session last saved exactly this text there, its journal is reopened. Otherwise the text becomes the prefix of
+    a new program, and the journal's note names the session that once saved the file. A missing file counts as empty.
+    Raises CgcliError.
+    """
+    text = from_file(read_if_present(path))
+    journal = programs.of_file(path, text)
+    if journal is not None:
+        return journal, None
+    code = language_of(path)
+    program = Program(text, layout=Layout(code.mark)) if text else new_program(code, settings, choice.card)
+    new = programs.new(program, code.name)
+    if text and (former := programs.saved_to(path)):
+        new.note = f"the file changed since session {former} saved it; its turns: cgcli repl --resume {former}"
+    return new, Saved(str(path.resolve()), digest(text))

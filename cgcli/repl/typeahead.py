@@ -1,6 +1,6 @@
-"""What is typed while nobody reads, as a line editor would take it: Enter queues a line, the rest waits for the prompt.
+"""Collects what is typed while a command runs: Enter queues a line, the rest waits for the next prompt.
 
-A thread reads all the while: keys stay off the screen, and Ctrl-C drops what was queued before it and becomes a signal.
+A thread reads the keys without echo. Ctrl-C drops the lines queued before it and raises SIGINT.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from cgcli.program.source import decode, encode
 from cgcli.repl.reader import Lent, is_command
 
 _PASTE, _PASTE_END = b"\x1b[200~", b"\x1b[201~"
-_PASTE_SECONDS = 0.5
-"""How long the rest of a paste that has begun may take to come."""
+_PASTE_SECONDS = 0.5  # how long to wait for the rest of a paste
 
 # What a terminal sends: a bracketed paste, Alt-Enter, a key's sequence (ECMA-48 5.4; the Linux console's own for F1 to
 # F5), another key with Alt, Enter, Ctrl-C, Backspace, Ctrl-U, Ctrl-W, other control characters, text.
@@ -32,23 +31,23 @@ _KEYS = re.compile(
     re.DOTALL,
 )
 _PRINTS = re.compile(r"\x1b\[200~|\x1b[\r\n]|[^\x1b]")
-_DECIDES = re.compile(rb"[\r\n\x03]")
-"""Keys that may end a line, or everything."""
+_DECIDES = re.compile(rb"[\r\n\x03]")  # Enter and Ctrl-C
 
 
 class Typed(NamedTuple):
-    """lines: that Enter ended; text: what stands behind them; rest: the keys of that text; dropped: the lines before
-    the last Ctrl-C, None where there was none."""
+    """The meaning of a series of keys."""
 
-    lines: list[str]
-    text: str
-    rest: bytes
-    dropped: list[str] | None
+    lines: list[str]  # ended by Enter
+    text: str  # after these lines
+    rest: bytes  # the keys of `text`
+    dropped: list[str] | None  # lines before the last Ctrl-C; None without one
 
 
 def typed_of(keys: bytes) -> Typed:
-    """What keys mean. Backspace, Ctrl-W and Ctrl-U rub out, Alt-Enter is a line end within a line, a paste is text with
-    its line ends; all other control keys and sequences do nothing, and blank lines are dropped.
+    """Interpret keys as a line editor would.
+
+    Backspace, Ctrl-W and Ctrl-U delete, Alt-Enter adds a line end within a line, a paste keeps its line ends. Other
+    control keys and sequences do nothing; blank lines are skipped.
     """
     lines: list[str] = []
     dropped: list[str] | None = None
@@ -65,7 +64,7 @@ def typed_of(keys: bytes) -> Typed:
             text, rest = [], []
         elif key["stop"]:
             dropped = [*(dropped or ()), *lines]
-            lines, rest = [], [one for one in rest if _PRINTS.match(one)]  # not the beginning of a sequence
+            lines, rest = [], [one for one in rest if _PRINTS.match(one)]  # not the start of a sequence
         elif key["rub"]:
             del text[-1:]
         elif key["line"] or key["word"]:
@@ -80,38 +79,41 @@ def _text(characters: list[str]) -> str:
 
 
 def _interrupt() -> None:
-    """Ctrl-C as the terminal itself sends it, where Python waits for it."""
+    """Raise SIGINT in the main thread, as the terminal does for Ctrl-C."""
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 class Typeahead:
-    """descriptor: of what is typed on; brackets: tells the terminal to mark pastes, or not to; queued: is told of each
-    line when it is queued, on any thread; left: keys that whoever read last has read and not used; interrupt: what
-    Ctrl-C does."""
+    """Keys typed ahead on a terminal."""
 
     def __init__(
         self,
         descriptor: int,
-        brackets: Callable[[bool], None] = lambda on: None,
+        set_bracketed_paste: Callable[[bool], None] = lambda on: None,
         queued: Callable[[str], None] = lambda line: None,
-        left: Callable[[], bytes] = lambda: b"",
+        unused_keys: Callable[[], bytes] = lambda: b"",
         interrupt: Callable[[], None] = _interrupt,
     ) -> None:
+        """descriptor: of the terminal. set_bracketed_paste: lets the terminal mark pastes, or stops that.
+
+        queued: called with each queued line, on any thread. unused_keys: keys that the line editor read but did not
+        use. interrupt: called for Ctrl-C.
+        """
         self._descriptor = descriptor
-        self._brackets = brackets
-        self._told = queued
-        self._left = left
+        self._set_bracketed_paste = set_bracketed_paste
+        self._on_queued = queued
+        self._unused_keys = unused_keys
         self._interrupt = interrupt
-        self._keys = bytearray()  # of the line that Enter has not ended
-        self._undecided = False  # whether they may end it, once the paste that has begun ends
+        self._keys = bytearray()  # of the line that Enter has not ended yet
+        self._undecided = False  # they contain Enter or Ctrl-C, to be handled when the current paste ends
         self._queue: deque[str] = deque()
-        self._dropped: list[str] | None = None  # by a Ctrl-C that was typed
-        self._lock = threading.Lock()  # of the keys and the queue
+        self._dropped: list[str] | None = None  # lines dropped by Ctrl-C
+        self._lock = threading.Lock()  # guards the keys and the queue
         self._watch: contextlib.ExitStack | None = None
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Keep what is typed during the block; the terminal is as it was after it, whatever happens. Blocks nest."""
+        """Collect keys in the block; the terminal is restored after it. Blocks may be nested."""
         if self._watch is not None:
             yield
             return
@@ -123,7 +125,7 @@ class Typeahead:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Somebody reads in the block, which may lie in one of `watching`, and has the terminal as it was before."""
+        """Suspend `watching` in the block, so that somebody else can read from the terminal."""
         if self._watch is None:
             yield
             return
@@ -135,7 +137,7 @@ class Typeahead:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[Lent]:
-        """A program reads in the block; what it leaves unread is typed ahead."""
+        """Lend the terminal to a program in the block; what it leaves unread is typed ahead."""
         lent = Lent(self._descriptor)
         with self.paused():
             try:
@@ -144,9 +146,9 @@ class Typeahead:
                 self.feed(lent.unread)
 
     def feed(self, keys: bytes) -> None:
-        """These keys were typed next."""
+        """Add keys."""
         with self._lock:
-            if keys == b"\x03" and self._in_paste():  # the end of that paste never comes
+            if keys == b"\x03" and self._in_paste():  # the end of that paste will never arrive
                 self._keys += _PASTE_END
             self._keys += keys
             self._undecided |= bool(_DECIDES.search(keys))
@@ -154,7 +156,7 @@ class Typeahead:
             self._decide()
 
     def _decide(self) -> None:
-        """Queue the lines that Enter ended, and do what Ctrl-C asks for."""
+        """Queue the lines that Enter ended, and handle Ctrl-C."""
         with self._lock:
             if not self._undecided:
                 return
@@ -165,31 +167,33 @@ class Typeahead:
                 self._queue.clear()
             self._queue += typed.lines
         for line in typed.lines:
-            self._told(line)
+            self._on_queued(line)
         if typed.dropped is not None:
             self._interrupt()
 
     def next(self) -> str | None:
-        """The line that was queued first, which leaves the queue; None where there is none."""
+        """Take the first line from the queue; None if it is empty."""
         with self._lock:
             return self._queue.popleft() if self._queue else None
 
     def half(self) -> str:
-        """What was typed behind the last Enter; it is the caller's now."""
+        """Take what was typed after the last Enter."""
         with self._lock:
             text = typed_of(bytes(self._keys)).text
             self._keys.clear()
             return text
 
     def behind(self, text: str) -> str:
-        """A text that stands in the line already, with what was typed behind it: the next line, unless it is a command;
-        without one, what is half typed."""
+        """Append to a text what was typed ahead: the next queued line, unless it is a command.
+
+        With an empty queue, the unfinished line is appended.
+        """
         if not self._queue:
             return text + self.half()
         return text if is_command(self._queue[0]) else text + (self.next() or "")
 
     def drop(self) -> list[str]:
-        """After Ctrl-C: the lines that it dropped, which were queued before it; all, where it was not typed here."""
+        """Return the lines dropped by Ctrl-C; empties the queue if Ctrl-C did not come through here."""
         with self._lock:
             dropped, self._dropped = self._dropped, None
             if dropped is None:
@@ -200,9 +204,9 @@ class Typeahead:
     def _start(self) -> None:
         self._watch = contextlib.ExitStack()
         self._watch.enter_context(_quiet(self._descriptor))
-        self._watch.callback(self._brackets, False)
-        self._brackets(True)
-        self.feed(self._left())
+        self._watch.callback(self._set_bracketed_paste, False)
+        self._set_bracketed_paste(True)
+        self.feed(self._unused_keys())
         self._watch.enter_context(self._collecting())
 
     def _in_paste(self) -> bool:
@@ -227,7 +231,7 @@ class Typeahead:
             os.close(wake)
 
     def _collect(self, wake: int) -> None:
-        """Take what comes until `wake` ends, and nothing is left, and no paste is half there."""
+        """Read keys until `wake` is closed, no keys are left, and no paste is incomplete."""
         while True:
             ready, _, _ = select.select([self._descriptor, wake], [], [])
             if self._descriptor in ready or (
@@ -235,7 +239,7 @@ class Typeahead:
             ):
                 try:
                     data = os.read(self._descriptor, 4096)
-                except OSError:  # the terminal has gone
+                except OSError:  # the terminal is gone
                     return
                 if not data:
                     return
@@ -246,10 +250,10 @@ class Typeahead:
 
 @contextlib.contextmanager
 def _quiet(descriptor: int) -> Iterator[None]:
-    """No echo, no line editing, no keys that are signals."""
+    """Turn off echo, line editing and signal keys in the block."""
     try:
         before = termios.tcgetattr(descriptor)
-    except termios.error:  # no terminal
+    except termios.error:  # not a terminal
         yield
         return
     quiet = termios.tcgetattr(descriptor)

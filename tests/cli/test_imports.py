@@ -96,7 +96,7 @@ def test_a_command_does_not_import_what_only_help_and_downloads_need(command: li
 
 def test_a_prompt_is_typed_before_anything_heavy_is_there() -> None:
     loop = (
-        "import cgcli.repl.loop, cgcli.repl.glance, cgcli.repl.terminal, cgcli.program.program_store, cgcli.hub.choose"
+        "import cgcli.repl.loop, cgcli.repl.status, cgcli.repl.terminal, cgcli.program.program_store, cgcli.hub.choose"
     )
     show = "import sys; sys.stderr.write(repr(sorted(sys.modules)))"
     done = subprocess.run(

@@ -116,9 +116,7 @@ class TestPrograms:
         ran = script(tiny_model, "/show\n", str(file))
         assert ran.out == b"y = 1\n"
         assert "x.py: 0 turns, 1 line" in ran.err
-        assert re.search(
-            r"changed since session (\S+) wrote it, whose turns are there: cgcli repl --resume \1$", ran.err, re.M
-        )
+        assert re.search(r"changed since session (\S+) saved it; its turns: cgcli repl --resume \1$", ran.err, re.M)
 
     @pytest.mark.parametrize("broken", ["", "nowhere/at/all"])
     def test_a_file_that_cannot_be_read_is_one_line(self, tiny_model: Path, tmp_path: Path, broken: str) -> None:
@@ -147,7 +145,7 @@ class TestPrograms:
 
     def test_resuming_what_is_not_there(self, tiny_model: Path) -> None:
         ran = script(tiny_model, "", "--resume")
-        assert (ran.status, ran.err) == (2, "cgcli: there is no session to resume; type: cgcli repl\n")
+        assert (ran.status, ran.err) == (2, "cgcli: no session to resume; type: cgcli repl\n")
         ran = script(tiny_model, "", "--resume", "20")
         assert (ran.status, ran.err) == (2, "cgcli: no program '20'; type: cgcli sessions\n")
 

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from cgcli.core.errors import CgcliError
 from cgcli.native.interrupt import interruptible
-from cgcli.repl.reader import Card
+from cgcli.repl.reader import CandidateCard, Status, Suggestion
 from cgcli.repl.screen import Screen
 from cgcli.repl.terminal import terminal_reader
-from cgcli.repl.view import Status, Suggestion
 
 
 class FakeView:
@@ -33,15 +32,14 @@ class FakeView:
         self.now = Status(
             turn=turn, model="tiny", quant="q4_0", tokens=812, window=2048, clarity="fair", perplexity=12.34
         )
-        self.on_change: Callable[[], None] = lambda: None
 
-    def load(self, until: threading.Event) -> None:
+    def load(self, until: threading.Event, refresh: Callable[[], None]) -> None:
         self.now = replace(self.now, state="loading…")
 
         def loaded() -> None:
             until.wait()
             self.now = replace(self.now, state="")
-            self.on_change()
+            refresh()
 
         threading.Thread(target=loaded, daemon=True).start()
 
@@ -55,7 +53,7 @@ class FakeView:
                 yield Suggestion(name, len(before_cursor) - len(word), "a name")
 
 
-CARDS = [Card(f"{n} of 4", f"log-probability -{n}.5", f"def f{n}():\n    return {n}\n") for n in range(1, 5)]
+CARDS = [CandidateCard(f"{n} of 4", f"log-probability -{n}.5", f"def f{n}():\n    return {n}\n") for n in range(1, 5)]
 
 
 def main() -> None:
@@ -63,12 +61,12 @@ def main() -> None:
     enough = threading.Event()
     signal.signal(signal.SIGUSR1, lambda *_: enough.set())
     plain = bool(os.environ.get("NO_COLOR")) or os.environ["TERM"] == "dumb"
-    screen = Screen(sys.stdout, colour=not plain)
+    screen = Screen(sys.stdout, color=not plain)
     history = Path(os.environ["HISTORY"]) if "HISTORY" in os.environ else None
-    reader = terminal_reader(view, screen, sys.stdin, sys.stdout, history=history, variables=os.environ)
+    reader = terminal_reader(screen, sys.stdin, sys.stdout, history=history, variables=os.environ)
     while True:
         try:
-            line = reader.read()
+            line = reader.read(view)
         except EOFError:
             screen.say("bye")
             return
@@ -79,12 +77,12 @@ def main() -> None:
         try:
             with reader.watching():
                 if line.startswith("/load"):
-                    view.load(enough)
+                    view.load(enough, reader.refresh)
                 elif line.startswith("/stream"):
                     stream(screen, enough)
                 elif line == "/ask":
                     with interruptible(patient=True) as interrupt:
-                        screen.say(f"answered {reader.reword(1, 'old')!r}, interrupted {interrupt.requested}")
+                        screen.say(f"answered {reader.reword(view, 1, 'old')!r}, interrupted {interrupt.requested}")
                 elif line == "/choose":
                     screen.say(f"took {reader.choose(CARDS)!r}")
                 elif line == "/edit":

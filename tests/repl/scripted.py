@@ -17,10 +17,9 @@ from cgcli.program.program import new_program
 from cgcli.program.program_store import ProgramStore
 from cgcli.repl.loader import Loader
 from cgcli.repl.loop import loop
-from cgcli.repl.options import Options
-from cgcli.repl.reader import Card
+from cgcli.repl.reader import CandidateCard, View
 from cgcli.repl.screen import Screen
-from cgcli.repl.state import Repl
+from cgcli.repl.state import Options, Repl, Ui
 from tests.program.fake import ScriptedEngine
 
 ANSWERS = {
@@ -90,32 +89,39 @@ class ScriptedReader:
     choices: what is taken of cards, None where nothing more is said; edits: what an editor makes of a text.
     """
 
-    repl: Repl
     where = ""
 
     def __init__(self, lines: Iterable[str], choices: Iterable[int] = (), edits: Iterable[str] = ()) -> None:
+        self.screen: Screen | None = None  # what it shows on
         self.lines = list(lines)
         self.choices = list(choices)
         self.edits = list(edits)
-        self.cards: list[Sequence[Card]] = []
+        self.cards: list[Sequence[CandidateCard]] = []
         self.queue: list[str] = []
         self.defaults: list[str] = []
+        self.refreshed = 0  # how often
 
-    def read(self, default: str = "") -> str:
+    def read(self, view: View, default: str = "") -> str:
         self.defaults.append(default)
         if not self.queue and not self.lines:
             raise EOFError
         line = (self.queue or self.lines).pop(0)
-        number = self.repl.turn or len(self.repl.program.turns) + 1
-        self.repl.screen.say(f"{number} › {line}")
+        self._say(f"{view.status().turn} › {line}")
         return line
 
-    def reword(self, turn: int, text: str) -> str | None:
-        assert self.repl.turn == turn
+    def reword(self, view: View, turn: int, text: str) -> str | None:
+        assert view.status().turn == turn
         try:
-            return self.read(text) or None
+            return self.read(view, text) or None
         except EOFError:
             return None
+
+    def _say(self, line: str) -> None:
+        if self.screen:
+            self.screen.say(line)
+
+    def refresh(self) -> None:
+        self.refreshed += 1
 
     def watching(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -127,10 +133,10 @@ class ScriptedReader:
         dropped, self.queue = self.queue, []
         return dropped
 
-    def choose(self, cards: Sequence[Card]) -> int | None:
+    def choose(self, cards: Sequence[CandidateCard]) -> int | None:
         self.cards.append(cards)
         for card in cards:
-            self.repl.screen.say(f"[{card.title}: {card.facts}]")
+            self._say(f"[{card.title}: {card.facts}]")
         return self.choices.pop(0) % len(cards) if self.choices else None
 
     def edit(self, text: str, suffix: str) -> str:
@@ -152,7 +158,7 @@ class Prompt(Repl):
     """A REPL whose models are there as soon as they are named: what is said meanwhile depends on the machine."""
 
     def _new_loader(self) -> Loader:
-        return LoadedAtOnce(functools.partial(self.models.open, self.choice), self.changed)
+        return LoadedAtOnce(functools.partial(self.models.open, self.choice), self.ui.reader.refresh)
 
 
 def make_repl(
@@ -171,18 +177,16 @@ def make_repl(
     choice, programs = models.choose(None), ProgramStore(folder / "programs")
     options = Options(settings or Settings(seed=1))
     (folder / "work").mkdir(exist_ok=True)
+    reader.screen = Screen(out, color=False, width=lambda: width)
     repl = Prompt(
-        programs,
-        programs.new(new_program(PYTHON, options.settings, choice.card), PYTHON.name),
-        models,  # type: ignore[arg-type]  # a stand-in for Engine
-        choice,
-        options,
-        reader,
-        Screen(out, colour=False, width=lambda: width),
-        folder / "work",
-        script=script,
+        programs=programs,
+        journal=programs.new(new_program(PYTHON, options.settings, choice.card), PYTHON.name),
+        models=models,  # type: ignore[arg-type]  # a stand-in for Engine
+        choice=choice,
+        options=options,
+        ui=Ui(reader=reader, screen=reader.screen, script=script),
+        folder=folder / "work",
     )
-    reader.repl = repl
     return repl, out
 
 

@@ -9,11 +9,11 @@ from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from cgcli.repl.chooser import Chooser, choose, side_by_side
-from cgcli.repl.reader import Card
+from cgcli.repl.chooser import Chooser, choose_card, side_by_side
+from cgcli.repl.reader import CandidateCard
 from cgcli.terminal.text import columns
 
-CARDS = [Card(f"candidate {n}", f"log-probability -{n}.0 · parses", "x = 1\n" * n) for n in range(1, 6)]
+CARDS = [CandidateCard(f"candidate {n}", f"log-probability -{n}.0 · parses", "x = 1\n" * n) for n in range(1, 6)]
 TEXT = st.text(max_size=60)
 
 
@@ -42,11 +42,13 @@ def test_the_whole_of_every_candidate_is_there() -> None:
 
 @given(
     st.lists(
-        st.builds(Card, st.text(max_size=60), st.text(max_size=60), st.text(max_size=200)), min_size=1, max_size=9
+        st.builds(CandidateCard, st.text(max_size=60), st.text(max_size=60), st.text(max_size=200)),
+        min_size=1,
+        max_size=9,
     ),
     st.integers(1, 200),
 )
-def test_no_line_is_wider_than_the_terminal_or_drives_it(cards: list[Card], width: int) -> None:
+def test_no_line_is_wider_than_the_terminal_or_drives_it(cards: list[CandidateCard], width: int) -> None:
     for line in side_by_side(cards, width):
         assert columns(line) <= width
         assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in line)
@@ -73,17 +75,19 @@ def test_no_line_is_wider_than_the_terminal_or_drives_it(cards: list[Card], widt
 def test_keys(keys: str, taken: int | None) -> None:
     with create_pipe_input() as pipe:
         pipe.send_text(keys)
-        assert choose(CARDS, input=pipe, output=DummyOutput()) == taken
+        assert choose_card(CARDS, input=pipe, output=DummyOutput()) == taken
 
 
 def test_the_first_look_is_at_the_one_that_stands() -> None:
     with create_pipe_input() as pipe:
         pipe.send_text("\r")
-        assert choose([*CARDS, Card("six", "", "x", stands=True)], input=pipe, output=DummyOutput()) == 5
+        assert (
+            choose_card([*CARDS, CandidateCard("six", "", "x", accepted=True)], input=pipe, output=DummyOutput()) == 5
+        )
 
 
 def test_facts_that_are_too_long_for_a_line_have_two() -> None:
-    card = Card("1 of 2", "log-probability -0.52, parses, run: passed", "x = 1\n")
+    card = CandidateCard("1 of 2", "log-probability -0.52, parses, run: passed", "x = 1\n")
     one_two = ["1 of 2", "log-probability -0.52, parses, run:", "passed", "x = 1"]
     assert [line.split(" │ ")[0].rstrip() for line in side_by_side([card, card], 80)] == one_two
     shown = "".join(text for _, text, *_ in Chooser([card, card]).fragments(80, 24))
@@ -93,7 +97,7 @@ def test_facts_that_are_too_long_for_a_line_have_two() -> None:
 def test_a_line_of_code_that_is_too_wide_goes_on_below() -> None:
     """So that candidates are told apart which differ there only."""
     codes = [f'print(f"the largest of all values is {{max({name})}}")\n\ty = 1\n' for name in ("numbers", "values")]
-    cards = [Card(f"{n} of 2", "", code) for n, code in enumerate(codes, 1)]
+    cards = [CandidateCard(f"{n} of 2", "", code) for n, code in enumerate(codes, 1)]
     shown = "".join(text for _, text, *_ in Chooser(cards).fragments(80, 24)).split("\n")
     for lines in (side_by_side(cards, 80), shown[:-1]):
         first, second = zip(*((part.rstrip() for part in f"{line} │ ".split(" │ ")[:2]) for line in lines), strict=True)
@@ -103,23 +107,27 @@ def test_a_line_of_code_that_is_too_wide_goes_on_below() -> None:
 
 @given(st.text(st.sampled_from("ab 日\t"), max_size=120), st.integers(1, 60))
 def test_nothing_of_a_line_of_code_is_cut(line: str, width: int) -> None:
-    rows = [row.removeprefix("·") for row in side_by_side([Card("1", "", f"x{line}x")], max(width, 2))[1:]]
+    rows = [row.removeprefix("·") for row in side_by_side([CandidateCard("1", "", f"x{line}x")], max(width, 2))[1:]]
     assert "".join(rows).replace(" ", "") == f"x{line}x".expandtabs().replace(" ", "")
 
 
 def test_a_candidate_is_taken_by_its_number_where_others_are_alike() -> None:
-    cards = [Card("1", "", "x", number=1), Card("2, drawn twice", "", "y", number=2), Card("4", "", "z", number=4)]
+    cards = [
+        CandidateCard("1", "", "x", number=1),
+        CandidateCard("2, drawn twice", "", "y", number=2),
+        CandidateCard("4", "", "z", number=4),
+    ]
     for keys, taken in (("4\r", 2), ("2\r", 1), ("3\r", 0), ("23\r", 1)):
         with create_pipe_input() as pipe:
             pipe.send_text(keys)
-            assert choose(cards, input=pipe, output=DummyOutput()) == taken
+            assert choose_card(cards, input=pipe, output=DummyOutput()) == taken
 
 
 @pytest.mark.parametrize("width", [20, 30, 38, 80])
 def test_what_a_candidate_did_is_never_cut(width: int) -> None:
     told = "run: ModuleNotFoundError: " + "no_module_of_this_name_here " * 2 + "line 7, "
     assert len(told) < 100
-    cards = [Card("1 of 2", told + "log-probability -0.52, parses, and more " * 9, "x = 1\n")] * 2
+    cards = [CandidateCard("1 of 2", told + "log-probability -0.52, parses, and more " * 9, "x = 1\n")] * 2
     for lines in (
         side_by_side(cards, width),
         "".join(text for _, text, *_ in Chooser(cards).fragments(width, 40)).split("\n"),
@@ -129,7 +137,7 @@ def test_what_a_candidate_did_is_never_cut(width: int) -> None:
 
 
 def test_facts_leave_room_for_the_code() -> None:
-    cards = [Card("1 of 2", "log-probability -0.52, prints " + "z" * 3000, "x = 1\n"), CARDS[0]]
+    cards = [CandidateCard("1 of 2", "log-probability -0.52, prints " + "z" * 3000, "x = 1\n"), CARDS[0]]
     shown = "".join(text for _, text, *_ in Chooser(cards).fragments(80, 24)).split("\n")
     assert len(shown) == 6
     assert shown[3].rstrip(" │").endswith("…")
@@ -140,22 +148,22 @@ def test_facts_leave_room_for_the_code() -> None:
 def test_escape_leaves_and_so_does_the_end_of_input() -> None:
     with create_pipe_input() as pipe:
         pipe.send_text("3\x1b")
-        assert choose(CARDS, input=pipe, output=DummyOutput()) is None
+        assert choose_card(CARDS, input=pipe, output=DummyOutput()) is None
     with create_pipe_input() as pipe:
         pipe.send_text("3")
         pipe.close()
-        assert choose(CARDS, input=pipe, output=DummyOutput()) is None
+        assert choose_card(CARDS, input=pipe, output=DummyOutput()) is None
 
 
 def test_long_code_scrolls_and_says_what_is_left() -> None:
-    chooser = Chooser([Card("one", "", "".join(f"line {n}\n" for n in range(50)))])
+    chooser = Chooser([CandidateCard("one", "", "".join(f"line {n}\n" for n in range(50)))])
 
     def seen() -> str:
         return "".join(text for _, text, *_ in chooser.fragments(100, 24))
 
-    assert "line 20" in seen() and "line 21" not in seen() and "29 lines more" in seen()
+    assert "line 20" in seen() and "line 21" not in seen() and "29 more lines" in seen()
     chooser.scroll(10)
-    assert "line 9\n" not in seen() and "line 30" in seen() and "19 lines more" in seen()
+    assert "line 9\n" not in seen() and "line 30" in seen() and "19 more lines" in seen()
     chooser.scroll(1000)
     assert "line 49" in seen() and "more" not in seen()
     chooser.scroll(-1000)

@@ -32,8 +32,16 @@ def test_help_is_one_screen() -> None:
 
 def test_commands_are_all_that_was_asked_for() -> None:
     wanted = """help show undo redo retry n pick diff edit code drop move branch switch replay from run auto save open
-        export model set seed why ask stats clear quit"""
+        export model set seed why compare stats clear quit"""
     assert sorted(COMMANDS) == sorted(wanted.split())
+
+
+def test_ask_is_another_name_for_compare_and_not_listed(tmp_path: Path) -> None:
+    _, shown, status = play(tmp_path, "/ask print the largest | print", "/help ask", "/help")
+    assert status == 0
+    assert "   2.7  print the largest\n" in shown
+    assert "› /help ask\n/compare A | B\n" in shown
+    assert "/ask" not in shown.rpartition("› /help\n")[2]
 
 
 def test_a_branch_has_a_name(tmp_path: Path) -> None:
@@ -78,14 +86,14 @@ class TestScripts:
 
     def test_nobody_is_asked_for_new_words(self, tmp_path: Path) -> None:
         repl, shown, _ = play(tmp_path, "a list with ten numbers", "/edit 1", "/show", script=True)
-        assert "a script says the new words: /edit 1 WORDS" in shown
-        assert len(repl.reader.defaults) == 4  # type: ignore[attr-defined]
+        assert "a script must give the new prompt; /edit 1 WORDS" in shown
+        assert len(repl.ui.reader.defaults) == 4  # type: ignore[attr-defined]
 
 
 def test_without_a_sandbox_a_program_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cgcli.sandbox.bubblewrap._WHERE", str(tmp_path))  # where no bubblewrap is
     repl, shown, status = play(tmp_path, "a list with ten numbers", "/run", "/set unsafe on", "/run")
-    assert "/set unsafe on runs programs without it" in shown
+    assert "/set unsafe on runs programs without a sandbox" in shown
     assert status == 7
     assert len(repl.history.runs) == 1
 
@@ -94,7 +102,7 @@ def test_a_failure_names_the_turn_whose_line_failed(tmp_path: Path) -> None:
     lines = "/set unsafe on", "print the largest", "two lines", "print their mean", "/run"
     _, shown, status = play(tmp_path, *lines, width=200)
     assert "NameError: name 'numbers' is not defined, line 4, after" in shown
-    assert "s; /retry 1, or /code 1\n" in shown
+    assert "s; try /retry 1 or /code 1\n" in shown
     assert status == 8
 
 
@@ -105,11 +113,10 @@ class TestLoop:
         loop(repl)
         assert reader.defaults[2] == "a list with ten numbers"
         assert [turn.prompt for turn in repl.program.turns] == ["print the largest"]
-        assert repl.turn is None
 
     def test_the_end_of_input_leaves_a_prompt_that_is_edited_alone(self, tmp_path: Path) -> None:
         _, shown, status = play(tmp_path, "a list with ten numbers", "/edit 1")
-        assert "turn 1 is left as it was" in shown
+        assert "turn 1 is unchanged" in shown
         assert status == 0
 
     def test_a_command_is_no_new_prompt_of_a_turn(self, tmp_path: Path) -> None:
@@ -117,7 +124,7 @@ class TestLoop:
         repl, out = make_repl(tmp_path, reader)
         loop(repl)
         assert reader.defaults[2:4] == ["a list with ten numbers"] * 2
-        assert "cgcli: a prompt, not a command: Ctrl-C leaves turn 1 as it is\n" in out.getvalue()
+        assert "cgcli: expected a prompt, not a command; Ctrl-C keeps turn 1 as it is\n" in out.getvalue()
         assert [turn.prompt for turn in repl.program.turns] == ["print the largest"]
 
     def test_a_prompt_with_a_slash_is_typed_and_edited_with_two(self, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from cgcli.engine.request import Completion, Request
 from cgcli.program.journal import is_open, read
 from cgcli.repl.loop import attempt, loop
+from cgcli.repl.reader import View
 from cgcli.repl.state import Models
 from tests.repl.scripted import AnsweringEngine, ScriptedReader, make_repl
 
@@ -35,11 +36,11 @@ class PressedReader(ScriptedReader):
 
     pressed = pressed_again = False
 
-    def read(self, default: str = "") -> str:
+    def read(self, view: View, default: str = "") -> str:
         self.pressed = not self.pressed
         if self.pressed:
             raise KeyboardInterrupt
-        return super().read(default)
+        return super().read(view, default)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -82,8 +83,8 @@ def test_who_would_lose_something_is_told_once_before_leaving(mount: Callable[[s
     disk = mount("size=64k")
 
     class Filling(ScriptedReader):
-        def read(self, default: str = "") -> str:
-            line = super().read(default)
+        def read(self, view: View, default: str = "") -> str:
+            line = super().read(view, default)
             if line == "fill":
                 with pytest.raises(OSError), (disk / "filling").open("wb", buffering=0) as file:
                     while True:
@@ -97,7 +98,8 @@ def test_who_would_lose_something_is_told_once_before_leaving(mount: Callable[[s
     reader = Filling(["count", "fill", "/quit", "/show", "/quit", "/quit", "not read"])
     repl, out = make_repl(disk, reader, width=400)
     loop(repl)
-    said = f"no space left while writing {repl.journal.path}; /save FILE on another disk keeps it, /quit again leaves"
+    hint = "/save FILE saves it to another disk; /quit again leaves without it"
+    said = f"no space left while writing {repl.journal.path}; {hint}"
     assert out.getvalue().count(said) == 2
     assert reader.lines == ["not read"]
     reader.lines = ["/quit", "free", "/quit", "not read"]
@@ -127,7 +129,7 @@ def test_a_word_that_leaves_elsewhere_is_no_prompt(tmp_path: Path, word: str, me
     repl, _ = make_repl(tmp_path, ScriptedReader([]))
     error = attempt(repl, word)
     assert error is not None
-    assert error.line == f"{word.strip()} alone is no prompt; did you mean {meant}?"
+    assert error.line == f"{word.strip()} is not a command; did you mean {meant}?"
     assert attempt(repl, "//quit") is None
     assert attempt(repl, "quit the loop") is None
     assert [turn.prompt for turn in repl.program.turns] == ["/quit", "quit the loop"]
@@ -138,7 +140,7 @@ def test_an_error_names_where_its_line_stands(tmp_path: Path) -> None:
     reader.where = "line 3"
     repl, out = make_repl(tmp_path, reader)
     loop(repl)
-    assert "cgcli: line 3: no command /frobnicate; /help\n" in out.getvalue()
+    assert "cgcli: line 3: unknown command /frobnicate; /help lists the commands\n" in out.getvalue()
 
 
 def test_queued_lines_run_in_order_as_if_they_were_typed(tmp_path: Path) -> None:
@@ -162,7 +164,7 @@ def test_ctrl_c_drops_the_queue_and_says_so(tmp_path: Path) -> None:
     repl, out = make_repl(tmp_path, reader, engine=Queueing(), width=200)
     loop(repl)
     assert [turn.prompt for turn in repl.program.turns] == ["count", "warn"]
-    assert out.getvalue().count("3 queued lines are dropped: /show · print it twice · /show all\n") == 1
+    assert out.getvalue().count("dropped 3 queued lines: /show · print it twice · /show all\n") == 1
 
 
 def test_who_leaves_is_told_what_is_not_done(tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_who_leaves_is_told_what_is_not_done(tmp_path: Path) -> None:
     reader.queue = ["count", "/quit", "/show all"]
     repl, out = make_repl(tmp_path, reader)
     loop(repl)
-    assert out.getvalue().endswith("1 queued line is dropped: /show all\n")
+    assert out.getvalue().endswith("dropped 1 queued line: /show all\n")
 
 
 @pytest.mark.parametrize(

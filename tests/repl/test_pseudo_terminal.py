@@ -62,7 +62,7 @@ def test_a_prompt_that_is_reworded_says_so_and_how_to_leave(terminal: PseudoTerm
         terminal.wait(lambda: terminal.line == "edit 1 › old")
         if "\x15" in keys:
             terminal.send("\x15")
-            terminal.wait(lambda: terminal.line == "edit 1 › Ctrl-C or an empty line leaves turn 1 as it is")
+            terminal.wait(lambda: terminal.line == "edit 1 › Ctrl-C or an empty line keeps turn 1 as it is")
         terminal.send(keys[-1])
         terminal.wait_for("answered None, interrupted False")
         terminal.wait(lambda: terminal.line == "1 ›")
@@ -96,7 +96,7 @@ def test_ctrl_c_drops_what_was_queued_for_good(terminal: PseudoTerminal) -> None
     terminal.wait_for("queued: /show all")
     terminal.send("\x03")
     terminal.wait_for("interrupted")
-    terminal.wait_for("3 queued lines are dropped: /show · print it twice · /show all")
+    terminal.wait_for("dropped 3 queued lines: /show · print it twice · /show all")
     terminal.wait(lambda: terminal.line.startswith("1 ›"))
     for word in ("one", "two"):
         terminal.send(f"{word}\r")
@@ -240,7 +240,7 @@ def test_an_editor_edits_the_line_and_a_failing_one_is_one_line(tmp_path: Path) 
     with start(EDITOR="false") as terminal:
         terminal.wait_for("1 ›")
         terminal.send("a line\x18\x05")
-        terminal.wait_for("cgcli: the editor 'false' ended with status 1; nothing is changed")
+        terminal.wait_for("cgcli: the editor 'false' exited with status 1; nothing was changed")
         terminal.wait(lambda: terminal.line == "1 › a line")
 
 

@@ -13,7 +13,7 @@ from cgcli.hub.choose import Choice
 from cgcli.program.program import Program
 from cgcli.program.program_store import ProgramStore
 from cgcli.program.source import encode, for_file, from_file
-from cgcli.repl.opening import open_file
+from cgcli.repl.state import open_file
 from tests.program.steps import Step, event, programs, steps, taken
 
 CHOICE = Choice("tiny", Path("tiny.gguf"), "q8_0")

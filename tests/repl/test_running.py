@@ -66,7 +66,7 @@ def test_ctrl_c_ends_a_program_that_waits(start: Start) -> None:
         terminal.send("half")
         terminal.wait(lambda: terminal.line == "who? half")
         terminal.send("\x03")
-        terminal.wait_for("\ncgcli: the program was stopped after")
+        terminal.wait_for("\ncgcli: stopped the program after")
         terminal.wait(lambda: terminal.line.startswith("1 ›"))
         assert "half" not in terminal.line and "\n\ncgcli" not in terminal.text
 
@@ -89,5 +89,5 @@ def test_output_is_shown_again_behind_each_line_that_is_typed(start: Start) -> N
         terminal.wait_for("\n29")
         terminal.send("\r")
         terminal.wait_for("after\n")
-        terminal.wait_for("… 20 lines more")
+        terminal.wait_for("… 20 more lines")
         assert "\n30\n" not in terminal.text

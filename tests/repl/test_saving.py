@@ -27,7 +27,7 @@ class TestSave:
         file = tmp_path / "work" / "x.py"
         file.write_text("mine\n")
         _, shown, status = play(tmp_path, "a list with ten numbers", "/save x.py")
-        assert "x.py is there already, and is left as it is; /save x.py over" in shown
+        assert "x.py already exists and was not overwritten; /save x.py over" in shown
         assert (file.read_text(), status) == ("mine\n", 1)
         repl, _, status = play(tmp_path, "a list with ten numbers", "/save x.py over")
         assert (file.read_text(), status) == (repl.program.source(), 0)
@@ -40,7 +40,7 @@ class TestSave:
         file.write_text(file.read_text() + "# mine\n")
         error = attempt(repl, "/save")
         assert error is not None
-        assert error.line == "x.py was changed meanwhile, and is left as it is; /save x.py over"
+        assert error.line == "x.py changed on disk and was not overwritten; /save x.py over"
         assert file.read_text().endswith("# mine\n")
         assert attempt(repl, "/save x.py over") is None
         assert attempt(repl, "/drop 1") is None
@@ -59,7 +59,7 @@ class TestSave:
 
     def test_a_file_to_be_is_saved_where_it_was_named(self, tmp_path: Path) -> None:
         repl, shown, status = play(tmp_path, "/open new.go", "a list with ten numbers", "/save", "/run")
-        assert "only Python programs are run here, this one is go; /save it" in shown
+        assert "only Python programs can be run, not go; /save writes it to a file" in shown
         assert status == 2
         assert (tmp_path / "work" / "new.go").read_text().startswith("// a list with ten numbers\n")
         assert repl.language.name == "go"
@@ -80,7 +80,7 @@ class TestSave:
         attempt(repl, "a list with ten numbers")
         error = attempt(repl, line.format(name))
         assert isinstance(error, UsageError)
-        assert "no file can be called" in error.line
+        assert "invalid file name" in error.line
 
     def test_a_name_of_its_own_is_one_that_no_file_has(self, tmp_path: Path) -> None:
         (tmp_path / "work").mkdir()
@@ -97,4 +97,4 @@ class TestSave:
 
     def test_what_does_not_parse_is_saved_and_told(self, tmp_path: Path) -> None:
         _, shown, _ = play(tmp_path, "/n 3", "a list with ten numbers", "/pick 3", "/save")
-        assert "it is not valid Python yet" in shown
+        assert "the program is not valid Python yet" in shown

@@ -14,7 +14,7 @@ from cgcli.repl.screen import Screen, columns_of
 
 def plain(width: int = 80) -> tuple[Screen, io.StringIO]:
     out = io.StringIO()
-    return Screen(out, colour=False, width=lambda: width), out
+    return Screen(out, color=False, width=lambda: width), out
 
 
 def shown(screen_text: str, columns: int = 80) -> list[str]:
@@ -52,13 +52,13 @@ def test_notes_and_errors_are_broken_at_words_and_code_is_not() -> None:
 
 def test_what_no_terminal_shows_is_not_broken() -> None:
     out = io.StringIO()
-    Screen(out, colour=False).note("words " * 30)
+    Screen(out, color=False).note("words " * 30)
     assert out.getvalue().count("\n") == 1
 
 
 def test_colours_and_the_same_words() -> None:
     out = io.StringIO()
-    screen = Screen(out, colour=True, width=lambda: 80)
+    screen = Screen(out, color=True, width=lambda: 80)
     screen.say("two", "green")
     screen.code('"""a\nb"""\nimport os\n')
     screen.diff(["+new", "-old", " same"])
@@ -73,7 +73,7 @@ def test_colours_and_the_same_words() -> None:
 @pytest.mark.parametrize("colour", [False, True])
 def test_nothing_that_is_shown_drives_the_terminal(colour: bool) -> None:
     out = io.StringIO()
-    screen = Screen(out, colour=colour, width=lambda: 80)
+    screen = Screen(out, color=colour, width=lambda: 80)
     evil = "\x1b]0;OWNED\x07\x9b2J\r\udce9"
     screen.say(evil)
     screen.note(evil)
@@ -104,7 +104,7 @@ def test_what_is_said_after_code_that_was_cut_off_has_a_line_of_its_own() -> Non
 
 def test_streamed_code_is_coloured_line_by_line() -> None:
     out = io.StringIO()
-    stream = Screen(out, colour=True, width=lambda: 80).stream()
+    stream = Screen(out, color=True, width=lambda: 80).stream()
     stream.write("import os")
     assert "\x1b" not in out.getvalue()
     stream.write("\n日本 = 1\n")
@@ -114,7 +114,7 @@ def test_streamed_code_is_coloured_line_by_line() -> None:
 
 def test_a_stream_that_cannot_say_a_character_says_another() -> None:
     raw = io.BytesIO()
-    screen = Screen(io.TextIOWrapper(raw, encoding="ascii"), colour=False, width=lambda: 80)
+    screen = Screen(io.TextIOWrapper(raw, encoding="ascii"), color=False, width=lambda: 80)
     screen.say("perplexity 2 · fair")
     assert raw.getvalue() == b"perplexity 2 ? fair\n"
 
@@ -123,7 +123,7 @@ def test_a_screen_that_nobody_sees_stops_nothing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w", encoding="utf-8") as out:
-        screen = Screen(out, colour=False)
+        screen = Screen(out, color=False)
         screen.say("x" * 100_000)
         assert screen.width == 80
     screen.say("closed")
@@ -137,7 +137,7 @@ def test_the_width_is_the_terminals_own() -> None:
 
     master, slave = pty.openpty()
     with os.fdopen(slave, "w", encoding="utf-8") as out:
-        screen = Screen(out, colour=True)
+        screen = Screen(out, color=True)
         for columns in (123, 45):
             fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             assert screen.width == columns_of(out) == columns

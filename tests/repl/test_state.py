@@ -15,9 +15,8 @@ from cgcli.program.history import Setting
 from cgcli.program.journal import is_open
 from cgcli.program.session import Reading
 from cgcli.repl.loop import attempt
-from cgcli.repl.options import KEYS, Options
 from cgcli.repl.screen import Screen
-from cgcli.repl.state import Repl
+from cgcli.repl.state import KEYS, Options, Repl, Ui
 from tests.repl.scripted import AnsweringEngine, ScriptedReader, make_repl
 
 
@@ -65,9 +64,9 @@ def test_a_model_that_cannot_be_closed_keeps_no_program_locked(tmp_path: Path) -
 @pytest.mark.parametrize("command", ["/undo", "/drop 2", "/switch other"])
 def test_a_prompt_that_is_gone_is_not_told_of(tmp_path: Path, command: str) -> None:
     repl = begun(tmp_path, "count", "/branch other", "/switch main", "print their mean")
-    assert repl.reading is not None
+    assert repl.last.reading is not None
     assert attempt(repl, command) is None
-    assert repl.reading is None
+    assert repl.last.reading is None
     assert attempt(repl, "/why") is None
     assert reading_of(repl).plan.prompt == "count"
     repl.close()
@@ -75,9 +74,9 @@ def test_a_prompt_that_is_gone_is_not_told_of(tmp_path: Path, command: str) -> N
 
 def test_another_model_is_told_no_perplexity_of_the_former_one(tmp_path: Path) -> None:
     repl = begun(tmp_path, "count")
-    assert repl.reading is not None
+    assert repl.last.reading is not None
     assert attempt(repl, "/model tiny") is None
-    assert repl.reading is None and repl.fold is None
+    assert repl.last.reading is None and repl.last.fold is None
     repl.close()
 
 
@@ -91,26 +90,34 @@ def test_nobody_waits_for_a_pipe(tmp_path: Path, command: str) -> None:
 
 
 def reading_of(repl: Repl) -> Reading:
-    assert repl.reading is not None
-    return repl.reading
+    assert repl.last.reading is not None
+    return repl.last.reading
 
 
-def resumed(repl: Repl, given: frozenset[str] = frozenset(), **settings: float) -> tuple[Repl, io.StringIO]:
+def resumed(repl: Repl, flags: frozenset[str] = frozenset(), **settings: float) -> tuple[Repl, io.StringIO]:
     """The session of a REPL that is closed, in another one that was started with these settings."""
     repl.close()
     reader, out = ScriptedReader([]), io.StringIO()
     journal = repl.programs.latest()
     assert journal is not None
     options = Options(replace(Settings(seed=1), **settings))  # type: ignore[arg-type]
-    screen = Screen(out, colour=False, width=lambda: 80)
-    again = Repl(repl.programs, journal, repl.models, repl.choice, options, reader, screen, repl.folder, given=given)
-    reader.repl = again
+    screen = Screen(out, color=False, width=lambda: 80)
+    again = Repl(
+        programs=repl.programs,
+        journal=journal,
+        models=repl.models,
+        choice=repl.choice,
+        options=options,
+        ui=Ui(reader=reader, screen=screen),
+        folder=repl.folder,
+        flags=flags,
+    )
     return again, out
 
 
 def test_why_reads_again_what_was_drawn_last_in_a_session_that_goes_on(tmp_path: Path) -> None:
     repl, out = resumed(begun(tmp_path, "count", "print their mean", "/retry 1"))
-    assert repl.reading is None
+    assert repl.last.reading is None
     session = repl.session()
     known = session._known
     assert attempt(repl, "/why") is None
@@ -140,7 +147,7 @@ def test_why_without_a_prompt_says_what_to_do(tmp_path: Path) -> None:
     repl = begun(tmp_path)
     error = attempt(repl, "/why")
     assert error is not None
-    assert error.line == "there is no prompt yet; type what the program should do first"
+    assert error.line == "no prompt yet; type what the program should do first"
     repl.close()
 
 
@@ -155,27 +162,28 @@ def test_what_was_set_comes_back_with_the_session(tmp_path: Path) -> None:
         assert attempt(repl, f"/set {key} {value}") is None
     for _ in range(2):
         repl, out = resumed(repl)
-        assert {key: repl.options.shown(key) for key in CHANGED} == CHANGED
-        repl.tell_notes()
-        assert "set again: temperature 0.8, seed 12345, candidates 3, top_p 0.5" in " ".join(out.getvalue().split())
+        assert {key: repl.options.as_text(key) for key in CHANGED} == CHANGED
+        repl.ui.show_notes()
+        shown = " ".join(out.getvalue().split())
+        assert "restored settings: temperature 0.8, seed 12345, candidates 3, top_p 0.5" in shown
     repl.close()
 
 
 def test_what_was_asked_for_at_the_start_stands(tmp_path: Path) -> None:
     repl = begun(tmp_path, "count", "/set temperature 0.8", "/set top_k 7")
     repl, _ = resumed(repl, frozenset({"temperature"}), temperature=0.5)
-    assert (repl.options.shown("temperature"), repl.options.shown("top_k")) == ("0.5", "7")
+    assert (repl.options.as_text("temperature"), repl.options.as_text("top_k")) == ("0.5", "7")
     assert attempt(repl, "warn") is None
     repl, _ = resumed(repl)
-    assert (repl.options.shown("temperature"), repl.options.shown("top_k")) == ("0.5", "7")
+    assert (repl.options.as_text("temperature"), repl.options.as_text("top_k")) == ("0.5", "7")
     repl.close()
 
 
 def test_no_sandbox_is_asked_for_anew(tmp_path: Path) -> None:
     repl, out = resumed(begun(tmp_path, "count", "/set unsafe on"))
-    repl.tell_notes()
+    repl.ui.show_notes()
     assert not repl.options.unsafe
-    assert out.getvalue() == "unsafe is off again: /set unsafe on\n"
+    assert out.getvalue() == "the sandbox is on again: /set unsafe on turns it off\n"
     repl.close()
 
 
@@ -186,7 +194,7 @@ def test_what_is_set_alone_makes_no_session_and_goes_with_the_next_one(tmp_path:
     assert attempt(repl, "/clear") is None
     assert attempt(repl, "warn") is None
     repl, _ = resumed(repl)
-    assert (repl.program.turns[0].prompt, repl.options.shown("temperature")) == ("warn", "0.8")
+    assert (repl.program.turns[0].prompt, repl.options.as_text("temperature")) == ("warn", "0.8")
     repl.close()
 
 
@@ -196,7 +204,7 @@ def test_settings_that_this_version_does_not_know_are_told_and_left(tmp_path: Pa
     repl.do(Setting("temperature", "hot"))
     repl.do(Setting("top_k", "7"))
     repl, out = resumed(repl)
-    repl.tell_notes()
-    assert repl.options.shown("top_k") == "7"
-    assert "temperature is 'hot', not a non-negative number: not set again" in " ".join(out.getvalue().split())
+    repl.ui.show_notes()
+    assert repl.options.as_text("top_k") == "7"
+    assert "setting not restored: temperature is 'hot', not a non-negative number" in " ".join(out.getvalue().split())
     repl.close()

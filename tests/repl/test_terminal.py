@@ -16,10 +16,9 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from cgcli.native.interrupt import interruptible
-from cgcli.repl.reader import Card
+from cgcli.repl.reader import CandidateCard, Status, Suggestion
 from cgcli.repl.screen import Screen
 from cgcli.repl.terminal import Terminal
-from cgcli.repl.view import Status, Suggestion
 from tests.support.patience import PATIENCE_S, eventually
 
 PASTE, PASTE_END = "\x1b[200~", "\x1b[201~"
@@ -29,7 +28,6 @@ UP = "\x1b[A"
 class FakeView:
     def __init__(self, vi: bool = False) -> None:
         self.vi = vi
-        self.on_change: Callable[[], None] = lambda: None
 
     def status(self) -> Status:
         return Status(turn=3)
@@ -46,12 +44,12 @@ class Typing:
         self._keyboard = keyboard
         self._said = io.StringIO()
         self.view = FakeView(vi)
-        screen = Screen(self._said, colour=False)
-        self.terminal = Terminal(self.view, screen, keyboard, DummyOutput(), history=history, variables={})
+        screen = Screen(self._said, color=False)
+        self.terminal = Terminal(screen, keyboard, DummyOutput(), history=history, variables={})
 
     def __call__(self, keys: str, default: str = "") -> str:
         self._keyboard.send_text(keys)
-        return self.terminal.read(default)
+        return self.terminal.read(self.view, default)
 
     def slowly(self, *keys: str) -> str:
         """Each of the keys when the line stands there, and earlier prompts are loaded behind it."""
@@ -70,7 +68,7 @@ class Typing:
 
         pressing = Thread(target=press)
         pressing.start()
-        text = self.terminal.read()
+        text = self.terminal.read(self.view)
         pressing.join()
         return text
 
@@ -139,7 +137,7 @@ def test_ctrl_d_leaves_an_empty_line_only(typed: Typing) -> None:
 def test_the_end_of_input_is_the_end(typed: Typing) -> None:
     typed._keyboard.close()
     with pytest.raises(EOFError):
-        typed.terminal.read()
+        typed.terminal.read(typed.view)
 
 
 def test_what_stands_in_the_line_already_can_be_edited(typed: Typing) -> None:
@@ -162,7 +160,7 @@ def test_what_stands_in_the_line_already_can_be_edited(typed: Typing) -> None:
 )
 def test_a_prompt_is_reworded_or_left(typed: Typing, keys: str, words: str | None) -> None:
     typed._keyboard.send_text(keys)
-    assert typed.terminal.reword(1, "read a file") == words
+    assert typed.terminal.reword(typed.view, 1, "read a file") == words
     assert typed("\rnext\r") == "next"
 
 
@@ -186,7 +184,7 @@ def test_ctrl_c_is_a_flag_again_after_a_line_that_was_typed_meanwhile(typed: Typ
     with interruptible(patient=True) as interrupt:
         typed("words\r")
         typed._keyboard.send_text("\r")
-        typed.terminal.choose([Card("1", "", "x"), Card("2", "", "y")])
+        typed.terminal.choose([CandidateCard("1", "", "x"), CandidateCard("2", "", "y")])
         os.kill(os.getpid(), signal.SIGINT)
         assert interrupt.requested
     with pytest.raises(KeyboardInterrupt):
@@ -199,8 +197,8 @@ def test_lines_that_were_typed_meanwhile_are_read_one_by_one_and_the_rest_can_be
         typed._keyboard.send_text("/show\rone\x1b\rtwo\rhalf of")
         eventually(lambda: typed.terminal._typeahead._keys == b"half of")
     assert typed.said == "queued: /show\nqueued: one two\n"
-    assert typed.terminal.read("put back") == "/show"
-    assert typed.terminal.read() == "one\ntwo"
+    assert typed.terminal.read(typed.view, "put back") == "/show"
+    assert typed.terminal.read(typed.view) == "one\ntwo"
     assert typed.said.endswith("\n3 › /show\n3 › one\n  · two\n")
     assert typed("\x17a word\r", default="put back") == "half a word"
     assert typed("x\r") == "x"
@@ -237,10 +235,10 @@ def test_a_line_that_was_typed_meanwhile_stands_behind_the_words_of_a_turn(typed
         typed._keyboard.send_text("typed\r/meanwhile\rhalf")
         eventually(lambda: typed.terminal._typeahead._keys == b"half")
         typed.when_shown("!\r")
-        assert typed.terminal.reword(1, "and ") == "and typed!"
+        assert typed.terminal.reword(typed.view, 1, "and ") == "and typed!"
         typed.when_shown("!\r")
-        assert typed.terminal.reword(1, "and") == "and!"
-    assert typed.terminal.read() == "/meanwhile"
+        assert typed.terminal.reword(typed.view, 1, "and") == "and!"
+    assert typed.terminal.read(typed.view) == "/meanwhile"
     assert typed("\r") == "half"
 
 
@@ -249,8 +247,8 @@ def test_lines_that_were_queued_are_in_the_history(tmp_path: Path) -> None:
         with typed.terminal.watching():
             typed._keyboard.send_text("one\rtwo\r")
             eventually(lambda: typed.said.count("queued:") == 2)
-        typed.terminal.read()
-        typed.terminal.read()
+        typed.terminal.read(typed.view)
+        typed.terminal.read(typed.view)
     kept = (tmp_path / "history").read_text().splitlines()
     assert [line for line in kept if line.startswith("+")] == ["+one", "+two"]
 
@@ -299,7 +297,7 @@ def test_a_history_that_cannot_be_kept_is_told_once_and_remembered(
         typed("one\r")
         typed("two\r")
         assert typed.slowly(UP + UP + "\r") == "one"
-        assert typed.said.count("cgcli:") == 1 and "prompts are remembered in this session only" in typed.said
+        assert typed.said.count("cgcli:") == 1 and "prompts are remembered for this session only" in typed.said
         assert typed.said.startswith("cgcli: ")
 
 

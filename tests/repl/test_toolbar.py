@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.repl.toolbar import toolbar
-from cgcli.repl.view import Status
+from cgcli.repl.reader import Status
+from cgcli.repl.terminal import toolbar
 from cgcli.terminal.text import columns
 
 FULL = Status(

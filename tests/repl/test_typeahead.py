@@ -177,7 +177,7 @@ def test_ctrl_c_is_no_part_of_a_paste_that_never_ends(pair: Pair) -> None:
 
 def test_keys_that_were_read_and_not_used_come_first(pair: Pair) -> None:
     left = [b"one\rtw"]
-    typeahead = Typeahead(pair.terminal, left=lambda: left.pop() if left else b"")
+    typeahead = Typeahead(pair.terminal, unused_keys=lambda: left.pop() if left else b"")
     with typeahead.watching():
         os.write(pair.keyboard, b"o\rthree")
         eventually(lambda: typeahead._keys == b"three")

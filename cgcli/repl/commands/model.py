@@ -1,4 +1,4 @@
-"""Commands about the model: which, how it draws, and what it makes of prompts."""
+"""Commands about the model: load another one, change how it draws, see how well it understands prompts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from cgcli.core.errors import UsageError
 from cgcli.program.score import clarity
-from cgcli.repl.arguments import ALTERNATIVES, KEY, MODEL, SEED, VALUE
-from cgcli.repl.asking import gauge, tell_fold
-from cgcli.repl.command import command
-from cgcli.repl.options import KEYS
-from cgcli.repl.show import tell_turn
-from cgcli.repl.state import Repl
+from cgcli.repl.command import ALTERNATIVES, KEY, MODEL, SEED, VALUE, command
+from cgcli.repl.draw import report_fold, report_perplexity
+from cgcli.repl.state import KEYS, Repl
+from cgcli.repl.views import name_turn
 
 if TYPE_CHECKING:
     from cgcli.program.session import Reading
@@ -22,134 +20,138 @@ _TOKENS_SHOWN = 60
 
 @command(MODEL.optional)
 def model(repl: Repl, name: str | None) -> None:
-    """another model
+    """load a model
 
-    Loads model NAME, or the same one again after an error; the program stays. Without NAME it says which one runs.
+    Loads model NAME, or the same model again after an error; the program stays. Without NAME, shows the current model.
     """
     if name is not None:
         repl.use(repl.models.choose(name))
     quant = f" {repl.choice.quant}" if repl.choice.quant else ""
-    repl.screen.say(f"model: {repl.choice.name}{quant}{', loading' * repl.loader.loading}")
+    repl.ui.screen.say(f"model: {repl.choice.name}{quant}{', loading' * repl.loader.loading}")
 
 
 @command(KEY.optional, VALUE.optional)
 def set_(repl: Repl, key: str | None, value: str | None) -> None:
-    """options
+    """change settings
 
-    Sets KEY to VALUE from the next prompt on; without VALUE it shows it, without KEY it lists all: temperature, top_p,
-    top_k, min_p, max_tokens and seed of what is drawn, candidates for a prompt, fold (what is too long for the model),
-    unsafe (run without a sandbox), auto (run after each turn), vi (keys), color. They come back with --resume, but for
-    unsafe.
+    Sets KEY to VALUE from the next prompt on. Without VALUE, shows KEY; without KEY, lists all settings. Sampling:
+    temperature, top_p, top_k, min_p, max_tokens, seed. Others: candidates (per prompt), fold (shorten programs that
+    exceed the context window), unsafe (run without a sandbox), auto (run after each turn), vi (key bindings), color.
+    `--resume` restores all but unsafe.
     """
     if key is not None and value is not None:
         repl.set(key, value)
     elif key is not None:
-        repl.options.told(key, repl.options.shown(key) if key in KEYS else "")  # raises for a key that is none
+        repl.options.with_text(key, repl.options.as_text(key) if key in KEYS else "")  # raises for an unknown key
     for one in KEYS if key is None else [key]:
-        repl.screen.say(f"{one:<12} {repl.options.shown(one)}")
+        repl.ui.screen.say(f"{one:<12} {repl.options.as_text(one)}")
 
 
 @command(SEED.optional)
 def seed(repl: Repl, number: str | None) -> None:
-    """other draws
+    """set the seed
 
-    Draws under seed N from the next prompt on; without N it shows the seed.
+    Draws with seed N from the next prompt on. Without N, shows the seed.
     """
     if number is not None:
         repl.set("seed", number)
-    repl.screen.say(f"seed: {repl.options.shown('seed')}")
+    repl.ui.screen.say(f"seed: {repl.options.as_text('seed')}")
 
 
 @command()
 def why(repl: Repl) -> None:
-    """what surprised it
+    """explain perplexity
 
-    Shows the last prompt token by token: how probable each was to the model, given all before it. Where it is
-    surprised, other words may serve better.
+    Shows the last prompt token by token, with the probability that the model gave each one. Improbable tokens are
+    worth rewording.
     """
-    scores = (repl.reading or _read_again(repl)).scores
+    screen = repl.ui.screen
+    scores = (repl.last.reading or _read_again(repl)).scores
     if not scores:
-        raise UsageError("nothing in this prompt is predicted: the program begins with it")
-    if repl.screen.colour:
+        raise UsageError("no scores: the program begins with this prompt, so nothing predicts it")
+    if screen.color:
         from cgcli.terminal.color import colored_by_probability, probability_legend
 
-        repl.screen.painted("".join(colored_by_probability((score.piece, score.logprob) for score in scores)))
-        repl.screen.painted(probability_legend())
+        screen.painted("".join(colored_by_probability((score.piece, score.logprob) for score in scores)))
+        screen.painted(probability_legend())
         return
     for score in scores[:_TOKENS_SHOWN]:
-        repl.screen.say(f"{_per_cent(score.logprob):>8}  {score.piece.decode('utf-8', 'replace')!r}")
+        screen.say(f"{_per_cent(score.logprob):>8}  {score.piece.decode('utf-8', 'replace')!r}")
     if len(scores) > _TOKENS_SHOWN:
-        repl.screen.note(f"… {len(scores) - _TOKENS_SHOWN} tokens more")
+        screen.note(f"… {len(scores) - _TOKENS_SHOWN} more tokens")
 
 
 def _read_again(repl: Repl) -> Reading:
-    """Let the model read the prompt of the turn that was drawn last, as it did then. Raises UsageError without one."""
+    """Score the prompt of the turn that was drawn last, as it was read then. Raises UsageError without a prompt."""
     turns = repl.program.turns
     index = repl.history.drawn
     if index is None or turns[index].prompt is None:
         index = max((number for number, turn in enumerate(turns) if turn.prompt is not None), default=None)
     if index is None:
-        raise UsageError("there is no prompt yet", hint="type what the program should do first")
+        raise UsageError("no prompt yet", hint="type what the program should do first")
     prompt = turns[index].prompt or ""
-    tell_turn(repl, index)
+    name_turn(repl, index)
     session = repl.session()
     session.program = repl.program.until(index)
     with session.scratch():
         plan = session.plan(prompt)
         if plan.fold:
-            tell_fold(repl, plan, plan.fold)
-        repl.asked += plan.tokens
+            report_fold(repl, plan, plan.fold)
+        repl.tokens_given += plan.tokens
         reading = session.read(plan)
-    repl.reading, repl.fold = reading, plan.fold
-    gauge(repl, reading)
+    repl.last.reading, repl.last.fold = reading, plan.fold
+    report_perplexity(repl, reading)
     return reading
 
 
-@command(ALTERNATIVES)
-def ask(repl: Repl, text: str) -> None:
+@command(ALTERNATIVES, alias="ask")
+def compare(repl: Repl, text: str) -> None:
     """compare prompts
 
-    Lets the model read each of the prompts between the |, and shows how well it takes them, the best first. Nothing is
-    drawn.
+    Shows how well the model understands each of the prompts, which are separated by |: the best one first. Draws
+    nothing.
     """
     prompts = list(dict.fromkeys(part.strip() for part in text.split("|") if part.strip()))
     if not prompts:
-        raise UsageError("there is no prompt", hint="/ask read a file | read the lines of a file")
+        raise UsageError("no prompts to compare", hint="/compare read a file | read the lines of a file")
     session = repl.session()
     session.program = repl.program
-    found, told = [], False
-    with session.scratch(), repl.progress.task("prompts read", len(prompts), unit="steps") as task:
+    found, reported = [], False
+    with session.scratch(), repl.ui.progress.task("reading prompts", len(prompts), unit="steps") as task:
         for prompt in prompts:
             plan = session.plan(prompt)
-            if plan.fold and not told:
-                tell_fold(repl, plan, plan.fold)
-                repl.fold, told = plan.fold, True
-            repl.asked += plan.tokens
+            if plan.fold and not reported:
+                report_fold(repl, plan, plan.fold)
+                repl.last.fold, reported = plan.fold, True
+            repl.tokens_given += plan.tokens
             found.append((session.read(plan).perplexity, prompt))
             task.advance(1)
     for perplexity, prompt in sorted(found, key=lambda one: math.inf if one[0] is None else one[0]):
         number = "     -" if perplexity is None else f"{perplexity:6.1f}"
         word = clarity(perplexity, repl.choice.card) or ""
-        repl.screen.say(f"{number}  {word + '  ' if word else ''}{' '.join(prompt.split())}")
+        repl.ui.screen.say(f"{number}  {word + '  ' if word else ''}{' '.join(prompt.split())}")
 
 
 @command()
 def stats(repl: Repl) -> None:
-    """speed so far"""
+    """show speed
+
+    Shows how fast the model reads and writes, how many drafted tokens it accepted, and how many tokens were cached.
+    """
     engine = repl.session().engine
     timings = engine.timings
     rows = {
         "model": f"{repl.choice.name} {engine.quant}, loaded in {timings.load_s:.2f} s",
-        "drawn": f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} a second, in {timings.passes} passes",
+        "written": f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} tokens/s, in {timings.passes} passes",
     }
     if timings.acceptance is not None:
-        faster = f", {timings.speedup:.2f} times as fast as without" if timings.speedup else ""
-        rows["guessed"] = f"{timings.drafted} tokens ahead, {timings.acceptance:.0%} came true{faster}"
-    if repl.asked:
-        known = max(0.0, 1 - timings.prefill_tokens / repl.asked)
-        rows["read"] = f"{timings.prefill_tokens} tokens in {timings.prefill_s:.2f} s, {known:.0%} were known already"
+        speedup = f", {timings.speedup:.2f} times as fast" if timings.speedup else ""
+        rows["drafted"] = f"{timings.drafted} tokens, {timings.acceptance:.0%} accepted{speedup}"
+    if repl.tokens_given:
+        cached = max(0.0, 1 - timings.prefill_tokens / repl.tokens_given)
+        rows["read"] = f"{timings.prefill_tokens} tokens in {timings.prefill_s:.2f} s, {cached:.0%} were cached"
     for name, text in rows.items():
-        repl.screen.say(f"{name:8} {text}")
+        repl.ui.screen.say(f"{name:8} {text}")
 
 
 def _per_cent(logprob: float) -> str:

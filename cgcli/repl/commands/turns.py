@@ -1,183 +1,181 @@
-"""Commands that change turns: drawn again, chosen, reworded, rewritten, dropped, moved."""
+"""Commands that change turns: draw again, pick, reword, edit, delete, move."""
 
 from __future__ import annotations
 
 from cgcli.core.errors import UsageError
 from cgcli.program.history import Drop, Move, Put
-from cgcli.repl import asking
-from cgcli.repl.arguments import CANDIDATE, COUNT, LINE, PLACE, TURN, WORDS
-from cgcli.repl.candidates import choose, take
-from cgcli.repl.command import command
+from cgcli.repl.command import CANDIDATE, COUNT, LINE, PLACE, TURN, WORDS, command
+from cgcli.repl.draw import as_line, pick_candidate, redraw_turn, report_stale, run_if_auto, with_candidate
 from cgcli.repl.reader import is_command
-from cgcli.repl.show import tell_turn
 from cgcli.repl.state import Repl
+from cgcli.repl.status import StatusBar
+from cgcli.repl.views import name_turn
 
 
-def last(repl: Repl) -> int:
-    """The index of the last turn. Raises UsageError where there is none."""
+def last_index(repl: Repl) -> int:
+    """The index of the last turn. Raises UsageError without turns."""
     if not repl.program.turns:
-        raise UsageError("there is no turn yet", hint="type what the program should do first")
+        raise UsageError("the program has no turns yet", hint="type what the program should do first")
     return len(repl.program.turns) - 1
 
 
-def drawn(repl: Repl) -> int:
-    """The index of the turn that was drawn last; of the last one where none was. Raises UsageError without turns."""
+def drawn_index(repl: Repl) -> int:
+    """The index of the turn that was drawn last, else of the last turn. Raises UsageError without turns."""
     index = repl.history.drawn
-    return last(repl) if index is None else index
+    return last_index(repl) if index is None else index
 
 
 @command(TURN.optional)
 def retry(repl: Repl, index: int | None) -> None:
-    """draw it again
+    """draw a turn again
 
-    Draws the last turn, or turn N, once more, with the next draws under the same seed. The earlier candidates stay:
+    Draws the last turn, or turn N, again with the next random draws of the same seed. The earlier candidates stay, and
     /pick takes one of them.
     """
-    asking.redraw(repl, last(repl) if index is None else index, "retry")
+    redraw_turn(repl, last_index(repl) if index is None else index, "retry")
 
 
 @command(COUNT.optional)
 def n(repl: Repl, count: int | None) -> None:
-    """candidates
+    """draw K at a time
 
-    From the next prompt on K candidates are drawn together, and you choose one; the most probable stands where you do
-    not. /n 1 goes back to one, which you see while it is written.
+    Draws K candidates for each prompt and lets you pick one; the most probable one is the default. `/n 1` goes back to
+    a single candidate, which streams while it is written.
     """
     if count is not None:
         repl.set("candidates", str(count))
-    repl.screen.say(f"candidates for a prompt: {repl.options.candidates}")
+    repl.ui.screen.say(f"candidates per prompt: {repl.options.candidates}")
 
 
 @command(CANDIDATE.optional)
 def pick(repl: Repl, choice: int | None) -> None:
-    """another candidate
+    """pick a candidate
 
-    Takes candidate I of the turn that was drawn last; without I they are shown to choose from.
+    Takes candidate I of the turn that was drawn last. Without I, shows the candidates to pick from.
     """
-    index = drawn(repl)
+    index = drawn_index(repl)
     if choice is None and repl.program.turns[index].candidates:
-        tell_turn(repl, index)
-    take_another(repl, index, choice)
+        name_turn(repl, index)
+    accept_candidate(repl, index, choice)
 
 
-def take_another(repl: Repl, index: int, choice: int | None) -> None:
-    """Another candidate of a turn stands: that one, or the one that the user chooses. Raises UsageError."""
+def accept_candidate(repl: Repl, index: int, choice: int | None) -> None:
+    """Make a candidate the code of a turn: `choice`, or the one that the user picks. Raises UsageError."""
     turn = repl.program.turns[index]
     number, count = index + 1, len(turn.candidates)
     if not count:
-        raise UsageError(f"turn {number} has no candidates", hint=f"/retry {number}")
-    taken = choose(repl, repl.program.until(index), turn) if choice is None else take(turn, choice)
-    if taken is None or taken.accepted is None:
-        raise UsageError("none was taken", hint=f"/pick I, from 1 to {count}")
-    repl.do(repl.history.commit(Put(index, taken, "pick")))
-    repl.screen.note(f"turn {number} is candidate {taken.accepted + 1} of {count} now")
-    repl.screen.code(repl.program.turns[index].completion)
-    asking.tell_stale(repl)
+        raise UsageError(f"turn {number} has no candidates", hint=f"/retry {number} draws one")
+    picked = pick_candidate(repl, repl.program.until(index), turn) if choice is None else with_candidate(turn, choice)
+    if picked is None or picked.accepted is None:
+        raise UsageError("no candidate picked", hint=f"/pick I takes candidate I, from 1 to {count}")
+    repl.do(repl.history.commit(Put(index, picked, "pick")))
+    repl.ui.screen.note(f"turn {number} is now candidate {picked.accepted + 1} of {count}")
+    repl.ui.screen.code(repl.program.turns[index].completion)
+    report_stale(repl)
 
 
 @command(TURN, WORDS.optional)
 def edit(repl: Repl, index: int, words: str | None) -> None:
-    """change a prompt
+    """reword a prompt
 
-    Changes the prompt of turn N, to WORDS or to what you make of it in the line, and draws the turn again. Turns after
-    it stay as they are, marked stale: /replay draws them again.
+    Replaces the prompt of turn N by WORDS, or lets you edit it, and draws the turn again. Later turns stay as they are
+    but become stale; /replay draws them again.
     """
     old = repl.program.turns[index].prompt or ""
     if words is None:
-        if repl.script:
-            raise UsageError(f"a script says the new words: /edit {index + 1} WORDS", hint="/help edit")
+        if repl.ui.script:
+            raise UsageError("a script must give the new prompt", hint=f"/edit {index + 1} WORDS")
         words = _reworded(repl, index + 1, old)
         if words is None:
-            repl.screen.note(f"turn {index + 1} is left as it was")
+            repl.ui.screen.note(f"turn {index + 1} is unchanged")
             return
-    asking.redraw(repl, index, "edit", prompt=words)
+    redraw_turn(repl, index, "edit", prompt=words)
 
 
 def _reworded(repl: Repl, turn: int, prompt: str) -> str | None:
-    """The words that the user makes of a prompt; None where they want none."""
-    line = asking.as_line(prompt)
-    repl.turn = turn
-    try:
-        while (words := repl.reader.reword(turn, line)) is not None:
-            if not is_command(words):
-                return words.removeprefix("/")
-            repl.screen.error(UsageError(f"a prompt, not a command: Ctrl-C leaves turn {turn} as it is"))
-    finally:
-        repl.turn = None
+    """Let the user edit a prompt; None if they keep it."""
+    line, view = as_line(prompt), StatusBar(repl, turn=turn)
+    while (words := repl.ui.reader.reword(view, turn, line)) is not None:
+        if not is_command(words):
+            return words.removeprefix("/")
+        repl.ui.screen.error(UsageError("expected a prompt, not a command", hint=f"Ctrl-C keeps turn {turn} as it is"))
     return None
 
 
 @command(TURN)
 def code(repl: Repl, index: int) -> None:
-    """edit it by hand
+    """edit code by hand
 
-    Opens the code of turn N in your editor. What you write stands until you draw the turn again; /replay leaves it.
+    Opens the code of turn N in your editor. Your version stays until you draw the turn again; /replay skips it.
     """
     turn = repl.program.turns[index]
-    text = repl.reader.edit(turn.completion + repl.program.closing(turn.completion), repl.language.suffixes[0])
+    text = repl.ui.reader.edit(turn.completion + repl.program.closing(turn.completion), repl.language.suffixes[0])
     if text.rstrip() == turn.completion.rstrip():
-        repl.screen.note(f"turn {index + 1} is left as it was")
+        repl.ui.screen.note(f"turn {index + 1} is unchanged")
         return
     if not text.strip():
-        raise UsageError("nothing is left of the code, so nothing is changed", hint=f"/drop {index + 1}")
+        raise UsageError(f"no code left, so turn {index + 1} is unchanged", hint=f"/drop {index + 1} deletes it")
     repl.do(repl.history.commit(Put(index, turn.rewrite(text), "code")))
-    asking.tell_stale(repl)
+    report_stale(repl)
 
 
 @command(TURN)
 def drop(repl: Repl, index: int) -> None:
-    """take a turn out"""
+    """delete a turn"""
     repl.do(repl.history.commit(Drop(index)))
-    repl.screen.note(f"turn {index + 1} is out, /undo puts it back")
-    asking.tell_stale(repl)
+    repl.ui.screen.note(f"deleted turn {index + 1}; /undo restores it")
+    report_stale(repl)
 
 
 @command(TURN, PLACE)
 def move(repl: Repl, index: int, to: int) -> None:
-    """put turn N at M"""
+    """move a turn
+
+    Moves turn N to place M.
+    """
     if index == to:
-        raise UsageError(f"turn {index + 1} is there already")
+        raise UsageError(f"turn {index + 1} is already there")
     repl.do(repl.history.commit(Move(index, to)))
-    repl.screen.note(f"turn {index + 1} is turn {to + 1} now")
-    asking.tell_stale(repl)
+    repl.ui.screen.note(f"turn {index + 1} is now turn {to + 1}")
+    report_stale(repl)
 
 
 @command(TURN.optional)
 def replay(repl: Repl, start: int | None) -> None:
-    """draw stale turns
+    """redo stale turns
 
-    Draws again, in their order, the turns that were written for another text than the one before them now; with N,
-    only those from turn N on. What you wrote by hand stays. Where several candidates are drawn, the most probable one
-    stands.
+    Draws the stale turns again, in order; with N, only from turn N on. A turn is stale if the text before it has
+    changed since it was drawn. Code that you edited by hand stays. Of several candidates the most probable one is
+    taken.
     """
     drawn = 0
     for index in range(start or 0, len(repl.program.turns)):
         if index in repl.program.stale():
-            repl.screen.say(f"turn {index + 1}: {repl.program.turns[index].prompt or ''}", "bold")
-            asking.redraw(repl, index, "replay")
+            repl.ui.screen.say(f"turn {index + 1}: {repl.program.turns[index].prompt or ''}", "bold")
+            redraw_turn(repl, index, "replay")
             drawn += 1
             if repl.program.turns[index].interrupted:
                 return
     if drawn:
-        asking.run_if_auto(repl)
+        run_if_auto(repl)
     else:
-        repl.screen.note("no turn is stale")
+        repl.ui.screen.note("no stale turns")
 
 
 @command(LINE)
 def from_(repl: Repl, line: int) -> None:
-    """go on from a line
+    """redraw from LINE
 
-    Keeps what stands before LINE in the turn that it lies in, and draws the rest of that turn again; /show all numbers
-    the lines. The line behind a turn's last one continues that turn where it ends. Later turns stay, marked stale.
+    Keeps the code of a turn before LINE and draws the rest again; `/show all` numbers the lines. The line after a turn
+    continues the turn at its end. Later turns stay as they are but become stale.
     """
     text = repl.program.source()
     starts = [0, *(at + 1 for at, character in enumerate(text) if character == "\n")]
     if line > len(starts):
-        raise UsageError(f"no line {line}, the last is {len(starts)}", hint="/show all")
+        raise UsageError(f"no line {line}: the last is {len(starts)}", hint="/show all")
     at = starts[line - 1]
     for index, span in enumerate(repl.program.spans()):
         if span.begin <= at <= span.end:
-            asking.redraw(repl, index, "from", keep=text[span.code : at])
+            redraw_turn(repl, index, "from", keep=text[span.code : at])
             return
-    raise UsageError(f"line {line} lies before the first turn", hint="/show all")
+    raise UsageError(f"line {line} is before the first turn", hint="/show all")

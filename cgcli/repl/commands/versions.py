@@ -1,4 +1,4 @@
-"""Commands that go back and forth between versions of the program."""
+"""Commands that move between versions and branches of the program."""
 
 from __future__ import annotations
 
@@ -8,32 +8,31 @@ from typing import Literal
 from cgcli.core.errors import UsageError
 from cgcli.core.units import plural
 from cgcli.program.history import Add, Version
-from cgcli.repl.arguments import BRANCH, CANDIDATE_OR_FOLD, NEW_NAME
-from cgcli.repl.command import command
-from cgcli.repl.commands.turns import drawn
+from cgcli.repl.command import BRANCH, CANDIDATE_OR_FOLD, NEW_NAME, command
+from cgcli.repl.commands.turns import drawn_index
 from cgcli.repl.state import Repl
 
 
 @command()
 def undo(repl: Repl) -> None:
-    """take it back
+    """undo a change
 
-    Goes one version back; nothing is lost, /redo goes forward again. What you build instead does not overwrite what was
-    undone: that stays under a branch of its own.
+    Goes back one version; /redo goes forward again. If you change the program after /undo, the undone versions are
+    kept as a branch.
     """
     undone = repl.history.versions[repl.history.at]
     repl.do(repl.history.undo())
-    repl.screen.note(f"undone: {_said(undone)}")
+    repl.ui.screen.note(f"undone: {_description(undone)}")
 
 
 @command()
 def redo(repl: Repl) -> None:
-    """do it again"""
+    """redo a change"""
     repl.do(repl.history.redo())
-    repl.screen.note(f"done again: {_said(repl.history.versions[repl.history.at])}")
+    repl.ui.screen.note(f"redone: {_description(repl.history.versions[repl.history.at])}")
 
 
-def _said(version: Version) -> str:
+def _description(version: Version) -> str:
     """The operation that made a version."""
     if not isinstance(version.operation, Add):
         return str(version.operation)
@@ -43,19 +42,20 @@ def _said(version: Version) -> str:
 
 @command(CANDIDATE_OR_FOLD.optional)
 def diff(repl: Repl, choice: int | Literal["fold"] | None) -> None:
-    """what has changed
+    """show a diff
 
-    Shows what the last operation changed; with I, how candidate I of the turn that was drawn last differs from the one
-    that stands; with fold, what the model was not given of a program that is too long for it.
+    Shows what the last operation changed. With I, compares candidate I of the turn that was drawn last with the
+    accepted one. `/diff fold` shows what the model skips of a program that exceeds the context window.
     """
+    screen = repl.ui.screen
     if choice == "fold":
-        if repl.fold is None:
-            raise UsageError("nothing is folded: the model was given the whole program")
-        repl.screen.diff(repl.fold.diff())
+        if repl.last.fold is None:
+            raise UsageError("nothing is folded: the model reads the whole program")
+        screen.diff(repl.last.fold.diff())
         return
     now = repl.program.source()
     if choice is not None:
-        index = drawn(repl)
+        index = drawn_index(repl)
         turn = repl.program.turns[index]
         before, now = now, repl.program.put(index, turn.choose(choice)).source()
     else:
@@ -63,15 +63,15 @@ def diff(repl: Repl, choice: int | Literal["fold"] | None) -> None:
         before = now if parent is None else repl.history.versions[parent].program.source()
     lines = list(difflib.unified_diff(before.splitlines(), now.splitlines(), "before", "after", lineterm="", n=2))
     if not lines:
-        repl.screen.note("no difference")
-    repl.screen.diff(lines)
+        screen.note("no difference")
+    screen.diff(lines)
 
 
 @command(NEW_NAME.optional)
 def branch(repl: Repl, name: str | None) -> None:
-    """list, or begin
+    """list/add branches
 
-    Makes a branch NAME of the program as it is and goes on there; without NAME it lists the branches.
+    Creates the branch NAME from the current version and switches to it. Without NAME, lists the branches.
     """
     if name is not None:
         repl.do(repl.history.fork(name))
@@ -79,11 +79,11 @@ def branch(repl: Repl, name: str | None) -> None:
         program = repl.history.versions[version].program
         mark = "*" if one == repl.history.branch else " "
         prompt = program.turns[-1].prompt if program.turns else "empty"
-        repl.screen.say(f"{mark} {one}  {plural(len(program.turns), 'turn')}: {' '.join((prompt or '').split())}")
+        repl.ui.screen.say(f"{mark} {one}  {plural(len(program.turns), 'turn')}: {' '.join((prompt or '').split())}")
 
 
 @command(BRANCH)
 def switch(repl: Repl, name: str) -> None:
-    """to another branch"""
+    """switch branches"""
     repl.do(repl.history.switch(name))
-    repl.screen.note(f"on {name}, with {plural(len(repl.program.turns), 'turn')}")
+    repl.ui.screen.note(f"switched to {name}: {plural(len(repl.program.turns), 'turn')}")

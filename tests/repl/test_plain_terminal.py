@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.repl.reader import Card
-from cgcli.repl.script import Script
+from cgcli.repl.plain_terminal import Script
+from cgcli.repl.reader import CandidateCard, Status, Suggestion
+
+
+class View:
+    vi = False
+
+    def status(self) -> Status:
+        return Status()
+
+    def completions(self, before_cursor: str) -> Iterable[Suggestion]:
+        return ()
+
+
+VIEW = View()
 
 
 def inputs(data: bytes) -> list[str]:
     script, found = Script(io.BytesIO(data)), []
     while True:
         try:
-            found.append(script.read("not asked about"))
+            found.append(script.read(VIEW, "ignored"))
         except EOFError:
             return found
 
@@ -43,7 +57,7 @@ def test_lines_are_inputs(data: bytes, expected: list[str]) -> None:
 def test_an_input_stands_where_its_first_line_does() -> None:
     script, places = Script(io.BytesIO(b"one\n\n\ntwo\\\nthree\nfour")), []
     for _ in range(3):
-        script.read()
+        script.read(VIEW)
         places.append(script.where)
     assert places == ["line 1", "line 4", "line 6"]
 
@@ -57,7 +71,7 @@ def test_nobody_is_asked() -> None:
     script = Script(io.BytesIO(b"one\n"))
     with script.watching():
         assert script.drop() == ()
-        assert script.reword(1, "words") is None
-        assert script.choose([Card("1", "", "x"), Card("2", "", "y")]) is None
+        assert script.reword(VIEW, 1, "words") is None
+        assert script.choose([CandidateCard("1", "", "x"), CandidateCard("2", "", "y")]) is None
         with pytest.raises(CgcliError, match="needs a terminal"):
             script.edit("text", ".py")

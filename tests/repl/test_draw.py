@@ -18,7 +18,7 @@ class TestDrawing:
         engine = AnsweringEngine(interrupt_after=4)
         repl, shown, status = play(tmp_path, "a list with ten numbers", "/show", engine=engine)
         assert repl.program.turns[0].completion == "numbers = li"
-        assert "interrupted, what was written is kept: /undo takes it back, /retry 1 draws again" in shown
+        assert "interrupted; what was written is kept: /undo removes it, /retry 1 draws again" in shown
         assert "ten numbers  interrupted" in shown
         assert status == 0
 
@@ -30,19 +30,19 @@ class TestDrawing:
 
     def test_what_is_cut_says_how_to_go_on(self, tmp_path: Path) -> None:
         _, shown, _ = play(tmp_path, "no end", settings=Settings(seed=1, max_tokens=7))
-        assert "cut at 7 tokens: /from 6 goes on" in shown
+        assert "stopped at 7 tokens: /from 6 continues" in shown
 
     def test_what_does_not_parse_is_told_where_it_was_drawn(self, tmp_path: Path) -> None:
         lines = "a list with ten numbers", "/retry", "/retry"  # whose third is half a list
         _, shown, _ = play(tmp_path, *lines)
-        assert shown.count("does not parse: /retry 1, or /code 1") == 1
+        assert shown.count("does not parse: try /retry 1 or /code 1") == 1
         assert "does not parse" not in play(tmp_path, *lines[:2])[1]
 
     def test_a_cut_turn_that_is_not_the_last_goes_on_where_it_ends(self, tmp_path: Path) -> None:
         how = Settings(seed=1, max_tokens=7)
         lines = "no end", "print the largest", "/retry 1"
         repl, shown, _ = play(tmp_path, *lines, settings=how)
-        hint = re.findall(r"(/from \d+) goes on", shown)[-1]
+        hint = re.findall(r"(/from \d+) continues", shown)[-1]
         again, _, status = play(tmp_path, *lines, hint, settings=how)
         assert status == 0
         before, after = repl.program.turns, again.program.turns
@@ -106,7 +106,7 @@ class TestDrawing:
         repl, shown, status = play(tmp_path, "now and then", "/show 1", "/pick 1")
         assert repl.program.turns[0].completion == "x = 1"
         assert "  candidate 1: log-probability -0.50, empty\n" in shown
-        assert "candidate 1 is empty; take another one" in shown
+        assert "candidate 1 is empty; pick another one" in shown
         assert status == 2
 
     @pytest.mark.parametrize("line", ["now and then", "/pick"])
@@ -123,7 +123,7 @@ class TestDrawing:
             tmp_path, "/n 2", "a list with ten numbers", "print the largest", "/pick 1", "/drop 1", "/replay",
             choices=[1, 1, 1],
         )  # fmt: skip
-        assert len(repl.reader.cards) == 2  # type: ignore[attr-defined]
+        assert len(repl.ui.reader.cards) == 2  # type: ignore[attr-defined]
         assert not repl.program.stale()
 
     def test_a_replay_is_run_once_when_all_is_drawn(self, tmp_path: Path) -> None:
@@ -146,10 +146,10 @@ class TestDrawing:
             engine=engine, settings=how, width=200,
         )  # fmt: skip
         told = shown.index(
-            "too long for the window of 300 tokens, the model does not read: prefix: comments; 253 tokens less"
+            "too long for the context window of 300 tokens, so the model skips prefix: comments: saves 253 tokens"
         )
         assert told < shown.index("-# long long") < shown.index("print(max(numbers))")
-        assert shown.count("does not read: prefix") == 2
+        assert shown.count("the model skips prefix") == 2
         assert shown.count("-# long long") == 2  # once told, and not where it is the same again; once asked for
         assert "the window has 300 tokens" in shown  # and not folded, refused
         assert status == 6
@@ -164,8 +164,8 @@ class TestDrawing:
             tmp_path, "/open x.py", "/ask one | two", "/diff fold", engine=AnsweringEngine(window=300),
             settings=Settings(seed=1, max_tokens=60), width=200,
         )  # fmt: skip
-        assert shown.count("does not read: prefix: comments") == 1
-        assert shown.index("does not read") < shown.index("2.7  one")
+        assert shown.count("the model skips prefix: comments") == 1
+        assert shown.index("the model skips") < shown.index("2.7  one")
         assert shown.count("-# long long") == 2  # told with it, and asked for
         assert status == 0
 
@@ -181,7 +181,7 @@ class TestDrawing:
         lines = "/open x.py", "count", "print the largest"
         _, shown, status = play(tmp_path, *lines, engine=engine, settings=how)
         told = [line for line in shown.splitlines() if "room for" in line]
-        assert told == ["the window of 400 tokens has room for 65 more, not for 100"]
+        assert told == ["the context window of 400 tokens has room for 65 more, not for 100"]
         assert shown.index("range(50)") < shown.index("room for") < shown.index("print(max(numbers))")
         assert status == 0
 
@@ -194,7 +194,7 @@ class TestTheTurnDrawnLast:
         repl, shown, _ = play(tmp_path, *lines)
         assert repl.program.turns[0].completion == "numbers = list(range(10))"
         assert repl.program.turns[1].completion == "print(sum(numbers) / len(numbers))"
-        assert "› /pick 1\nturn 1 is candidate 1 of 2 now\nnumbers = list(range(10))\n" in shown
+        assert "› /pick 1\nturn 1 is now candidate 1 of 2\nnumbers = list(range(10))\n" in shown
 
     def test_it_is_named_before_one_is_chosen(self, tmp_path: Path) -> None:
         lines = "a list with ten numbers", "print their mean", "/retry 1", "/pick"
@@ -203,7 +203,7 @@ class TestTheTurnDrawnLast:
 
     def test_errors_name_it(self, tmp_path: Path) -> None:
         _, shown, _ = play(tmp_path, "a list with ten numbers", "print their mean", "/retry 1", "/pick 3")
-        assert "no candidate 3, turn 1 has 2" in shown
+        assert "no candidate 3: turn 1 has 2" in shown
 
     def test_its_candidates_are_compared_in_the_whole_program(self, tmp_path: Path) -> None:
         _, shown, _ = play(tmp_path, "a list with ten numbers", "print their mean", "/retry 1", "/diff 1")
@@ -221,16 +221,16 @@ class TestTheTurnDrawnLast:
         repl, out = make_repl(tmp_path, ScriptedReader([]))
         repl.journal = repl.programs.latest() or pytest.fail()
         assert attempt(repl, "/pick 1") is None
-        assert out.getvalue() == "turn 1 is candidate 1 of 2 now\nnumbers = list(range(10))\n"
+        assert out.getvalue() == "turn 1 is now candidate 1 of 2\nnumbers = list(range(10))\n"
         repl.close()
 
 
 def test_equal_texts_are_one_card_and_run_once(tmp_path: Path) -> None:
     repl, _, _ = play(tmp_path, "/set unsafe on", "/n 4", "a list with ten numbers", "/run all", choices=[2, 2])
-    cards = repl.reader.cards[0]  # type: ignore[attr-defined]
+    cards = repl.ui.reader.cards[0]  # type: ignore[attr-defined]
     titles = ["1 of 4 *", "2 of 4", "3 of 4, drawn twice"]
     assert [(card.title, card.number) for card in cards] == list(zip(titles, (1, 2, 3), strict=True))
     assert repl.program.turns[0].accepted == 2
     assert len(repl.history.runs) == 3
-    chosen = repl.reader.cards[1]  # type: ignore[attr-defined]
+    chosen = repl.ui.reader.cards[1]  # type: ignore[attr-defined]
     assert [card.title for card in chosen] == ["1 of 4", "2 of 4", "3 of 4, drawn twice *"]
