@@ -137,20 +137,20 @@ def find(name: str) -> Command:
 # --- parsing and completing arguments
 
 
-def whole_number(word: str, name: str) -> int:
-    """Parse a whole number from 1. Raises UsageError."""
+def positive_integer(word: str, name: str) -> int:
+    """Parse a positive integer. Raises UsageError."""
     try:
         number = int(word)
     except ValueError:
         number = 0
     if number < 1:
-        raise UsageError(f"{name} must be a whole number from 1, not {word!r}")
+        raise UsageError(f"{name} is {word!r}, not a positive integer")
     return number
 
 
 def turn_index(repl: Repl, word: str) -> int:
     """Parse the number of a turn, from 1; returns its index, from 0. Raises UsageError."""
-    number, turns = whole_number(word, "turn"), len(repl.program.turns)
+    number, turns = positive_integer(word, "turn"), len(repl.program.turns)
     if number > turns:
         raise UsageError(
             f"no turn {number}: {f'the last is {turns}' if turns else 'the program has no turns yet'}", hint="/show"
@@ -165,7 +165,7 @@ def _turns(repl: Repl, _typed: str) -> Iterator[Offer]:
 
 def _candidate(repl: Repl, word: str) -> int:
     turn = _drawn(repl)
-    number = whole_number(word, "candidate")
+    number = positive_integer(word, "candidate")
     count = 0 if turn is None else len(repl.program.turns[turn].candidates)
     if turn is None or number > count:
         found = "the program has no turns yet" if turn is None else f"turn {turn + 1} has {count}"
@@ -261,8 +261,8 @@ CANDIDATE_OR_FOLD = Argument(
     "I", lambda repl, word: word if word == "fold" else _candidate(repl, word),
     lambda repl, typed: [*_candidates(repl, typed), ("fold", "what the model skips of a long program")],
 )  # fmt: skip
-COUNT = Argument("K", lambda _, word: whole_number(word, "candidates"))
-LINE = Argument("LINE", lambda _, word: whole_number(word, "line"))
+COUNT = Argument("K", lambda _, word: positive_integer(word, "candidates"))
+LINE = Argument("LINE", lambda _, word: positive_integer(word, "line"))
 SEED = Argument("N")
 FILE = Argument("FILE", _file, _files)
 OVER = Argument("over", _one_of(["over"]), _each(lambda _: ["over"]), hidden=True)
