@@ -198,7 +198,7 @@ def test_the_chooser_leaves_nothing_behind(columns: int) -> None:
     with start(columns=columns) as terminal:
         terminal.wait_for("1 ›")
         terminal.send("/choose\r")
-        terminal.wait_for("Enter take it")
+        terminal.wait_for("Enter: take")
         beside = 2 if columns == 80 else 3
         assert [n for n in range(1, 5) if f"def f{n}" in terminal.text] == list(range(1, beside + 1))
         terminal.send("\x1b[C4\x1b[D")
@@ -209,9 +209,9 @@ def test_the_chooser_leaves_nothing_behind(columns: int) -> None:
         for leave in ("q", "\x1b", "\x03"):
             terminal.wait(lambda: terminal.line == "1 ›")
             terminal.send("/choose\r")
-            terminal.wait_for("Enter take it")
+            terminal.wait_for("Enter: take")
             terminal.send(leave)
-            terminal.wait(lambda: "take it" not in terminal.text and "took None" in terminal.text)
+            terminal.wait(lambda: "Enter: take" not in terminal.text and "took None" in terminal.text)
             terminal.send("\x0c")  # a clean screen
             terminal.wait(lambda: "took" not in terminal.text)
 

@@ -80,7 +80,7 @@ def test_what_a_program_does_not_read_is_typed_for_the_next_prompt(start: Start)
         terminal.wait_for("read first")
         terminal.wait_for("ran in")
         terminal.wait(lambda: terminal.line == "1 › half")
-        assert "1 › /n\ncandidates for a prompt: 1\n1 › /seed\nseed: " in terminal.text
+        assert "1 › /n\ncandidates per prompt: 1\n1 › /seed\nseed: " in terminal.text
 
 
 def test_output_is_shown_again_behind_each_line_that_is_typed(start: Start) -> None:
