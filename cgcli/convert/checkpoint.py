@@ -1,4 +1,4 @@
-"""Finds a checkpoint's weight files in a folder and reads them as one table of tensors, by their published names.
+"""Finds a checkpoint's weight files and reads them as one table of tensors, by their published names.
 
 Files in the Hub's layout: model.safetensors or pytorch_model.bin, whole or in shards with an index beside them.
 Safetensors come first: they need no pickle. PyTorch's format is read by `torch_file`.

@@ -1,4 +1,4 @@
-"""A checkpoint's config.json, checked: CodeGen's hyperparameters.
+"""Reads and checks a checkpoint's config.json: CodeGen's hyperparameters.
 
 For a folder that is not a CodeGen checkpoint, the error says what it is instead.
 """

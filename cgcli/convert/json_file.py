@@ -1,4 +1,4 @@
-"""JSON objects of a checkpoint: whatever the file has, the only error is a ModelFileError of one line that names it."""
+"""Reads JSON objects of a checkpoint. Whatever a file contains, the only error is a ModelFileError that names it."""
 
 from __future__ import annotations
 

@@ -242,7 +242,7 @@ def _list(path: Path, table: dict[str, Any], key: str) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class GGUFVocabulary:
     """The vocabulary of a GGUF."""
 
     texts: tuple[str, ...]  # by id: [n_vocab]
@@ -251,12 +251,12 @@ class Vocabulary:
     end_of_text: int  # id
 
 
-def read_vocabulary(folder: Path, n_vocab: int) -> Vocabulary:
+def read_vocabulary(folder: Path, n_vocab: int) -> GGUFVocabulary:
     """The vocabulary of the tokenizer files in `folder`. Raises ModelFileError."""
     return make_vocabulary(read_tokenizer_files(folder), n_vocab)
 
 
-def make_vocabulary(files: TokenizerFiles, n_vocab: int) -> Vocabulary:
+def make_vocabulary(files: TokenizerFiles, n_vocab: int) -> GGUFVocabulary:
     """The vocabulary that `files` describe, padded to `n_vocab` ids. Raises ModelFileError if they do not fit.
 
     Tokens of the base vocabulary are NORMAL, except <|endoftext|>, which is CONTROL. Added tokens are USER_DEFINED if
@@ -293,7 +293,7 @@ def make_vocabulary(files: TokenizerFiles, n_vocab: int) -> Vocabulary:
     padded = tuple(f"[PAD{token}]" if text is None else text for token, text in enumerate(texts))
     if len(set(padded)) != n_vocab:
         raise ModelFileError(f"{files.place}: a token has the name of a padding token, [PAD<id>]")
-    return Vocabulary(padded, tuple(types), tuple(files.merges), padded.index(END_OF_TEXT))
+    return GGUFVocabulary(padded, tuple(types), tuple(files.merges), padded.index(END_OF_TEXT))
 
 
 def byte_alphabet() -> frozenset[str]:

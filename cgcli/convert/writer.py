@@ -14,7 +14,7 @@ from cgcli import __version__
 from cgcli.convert.checkpoint import Checkpoint
 from cgcli.convert.config import CodeGenConfig
 from cgcli.convert.mapping import target_tensors
-from cgcli.convert.vocabulary import Vocabulary
+from cgcli.convert.vocabulary import GGUFVocabulary
 from cgcli.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def write_gguf(
     path: Path,
     checkpoint: Checkpoint,
     config: CodeGenConfig,
-    vocabulary: Vocabulary,
+    vocabulary: GGUFVocabulary,
     provenance: Provenance,
     progress: Progress,
 ) -> None:
@@ -84,7 +84,7 @@ def _add_hyperparameters(writer: GGUFWriter, config: CodeGenConfig) -> None:
     writer.add_quantization_version(QUANTIZATION_VERSION)
 
 
-def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
+def _add_vocabulary(writer: GGUFWriter, vocabulary: GGUFVocabulary) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(vocabulary.texts)

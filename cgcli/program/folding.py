@@ -1,4 +1,4 @@
-"""Folding: what a model reads of a program that exceeds its context window, without comments and old function bodies.
+"""Folds a program that exceeds the context window: the model reads it without comments and old function bodies.
 
 Comments go first, the oldest turn's before the next one's (what precedes the turns counts as the oldest); then the
 bodies of functions and methods, which keep their signatures and docstrings. Imports and other statements stay, and so

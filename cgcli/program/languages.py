@@ -1,4 +1,4 @@
-"""Languages: comment mark, first lines of a program, end of a completion; and what Python says of a text unrun."""
+"""Languages: their comment marks, prefixes and stop rules. Python is also parsed, to find errors and unused code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program's source text: to and from the bytes of a file, and taken apart into the turns that it was written in.
+"""A program's source text: conversion from and to the bytes of a file, and splitting into turns.
 
 `split` is the inverse of `Program.source`. A comment that begins at column 0 after a blank line, or at the start of the
 text, is a prompt; what follows it up to the next one is its code. What comes before the first is the prefix, a comment

@@ -1,4 +1,4 @@
-"""A conversion, whole: what it writes, what it leaves behind when it fails, what it costs."""
+"""Whole conversions: the result, the state after a failure, the memory they take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Safetensors, and the index of several, that are damaged or hostile.
+"""Damaged or hostile safetensors files and indexes.
 
 Each is refused in one line with status 5, and nothing is left behind.
 """

@@ -1,4 +1,4 @@
-"""config.json and tokenizer files that are damaged or hostile, and folders that are something else than CodeGen.
+"""Damaged or hostile config.json and tokenizer files, and folders that are not a CodeGen checkpoint.
 
 Each is refused in one line with status 5, and nothing is left behind.
 """

@@ -1,4 +1,4 @@
-"""PyTorch files that are damaged or hostile: pickles that call, pickles with tricks, views beyond their storage, zips.
+"""Damaged or hostile PyTorch files: pickles that call functions or play tricks, views beyond their storage, zips.
 
 Each is refused in one line with status 5, nothing is executed, and nothing is left behind.
 """

@@ -1,4 +1,4 @@
-"""The same weights in every layout that the Hub has are read as the same numbers."""
+"""The same weights in every layout of the Hub are read as the same numbers."""
 
 from __future__ import annotations
 

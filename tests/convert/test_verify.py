@@ -1,4 +1,4 @@
-"""The check after a conversion: a right one passes, a wrong one is caught and its layer named."""
+"""Verification: a correct conversion passes; a wrong one fails with the name of the layer."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A process that works on a program until it is killed: `python -m tests.program.append FOLDER SEED`.
+"""A process that appends to a program until it is killed: `python -m tests.program.append FOLDER SEED`.
 
-It goes on with the program of the folder, or begins one, and prints how many events it has been told are on the disk.
+It continues the folder's program, or creates one, and prints the number of events that `append` has confirmed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A stand-in for the engine: says what it is told to, and remembers what it was asked."""
+"""A scripted engine: returns given texts and records the requests."""
 
 from __future__ import annotations
 

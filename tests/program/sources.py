@@ -1,4 +1,4 @@
-"""Pieces of Python that look like what people and models write, and what must stay of programs made of them."""
+"""Pieces of Python as people and models write it, and what folding must keep of programs made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs in other forms, read back by what reads such files."""
+"""Exported programs, read back by readers of each format."""
 
 from __future__ import annotations
 

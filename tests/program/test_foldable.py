@@ -1,4 +1,4 @@
-"""What may be left out of a text: by example, and over programs put together from all that Python's text can look like.
+"""What can be left out of a text: by example, and over generated programs.
 
 `meaning` is the program that is left, as Python reads it.
 """

@@ -1,4 +1,4 @@
-"""What is read of programs that are too long: the order, the room, and that it seldom changes.
+"""Folding of long programs: the order, the room it makes, and that it seldom changes.
 
 A token is a word, a run of blanks or a mark, about as GPT-2's are.
 """

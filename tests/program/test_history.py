@@ -1,4 +1,4 @@
-"""The tree of versions: whatever is done can be undone, nothing is ever out of reach, and staleness is what it says."""
+"""The tree of versions: everything can be undone, every version stays reachable, stale turns are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program's file: nothing that `append` returned for is ever lost, and one process at a time has it."""
+"""Journals: no event that `append` confirmed is lost, and one process at a time has a program open."""
 
 from __future__ import annotations
 

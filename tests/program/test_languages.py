@@ -1,4 +1,4 @@
-"""What a text shows of itself: functions that nobody calls."""
+"""Unused functions of a Python program."""
 
 from __future__ import annotations
 

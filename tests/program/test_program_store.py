@@ -1,4 +1,4 @@
-"""The programs of a folder: found by id or by file, listed whatever state they are in, removed."""
+"""The programs in a folder: found by id or by file, listed even if damaged, removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program's file: what is written comes back, and what is wrong with a line is said by its name."""
+"""The format of journals: values survive the round trip, and errors name what is wrong with a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured of a program: which tokens are whose, and the perplexity of each part."""
+"""Perplexities of a program: the tokens of each part, and words for a prompt's perplexity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session's steps with a scripted engine: what is planned, read and drawn; then, with the embedded model, counted."""
+"""A session's steps with a scripted engine; with the embedded model, the tokens that are read."""
 
 from __future__ import annotations
 

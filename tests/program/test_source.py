@@ -1,4 +1,4 @@
-"""A program's text taken apart: nothing is lost, and what `Program` wrote comes back."""
+"""Splitting a program's text: nothing is lost, and what `Program` wrote comes back."""
 
 from __future__ import annotations
 

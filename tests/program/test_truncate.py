@@ -1,4 +1,4 @@
-"""CodeGen's truncation: the rules on finished text, and that cutting while text arrives keeps the same."""
+"""CodeGen's truncation: the rules on finished texts, and the same result while a text streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weight files cut off anywhere, and with bits flipped in what describes them.
+"""Weight files truncated anywhere, or with flipped bits in their metadata.
 
 A flipped bit in a weight that stays a number is no malformation: the hash that a pull checks finds it, not this.
 """

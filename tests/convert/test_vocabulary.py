@@ -1,4 +1,4 @@
-"""Added tokens in any of the places where transformers has put them, and tokenizers that are not GPT-2's."""
+"""Added tokens in every place where transformers has put them, and tokenizers that are not GPT-2's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cgcli.convert import verify
 from cgcli.convert.convert import Report, convert
-from cgcli.convert.vocabulary import CONTROL, USER_DEFINED, Vocabulary, read_tokenizer_files, read_vocabulary
+from cgcli.convert.vocabulary import CONTROL, USER_DEFINED, GGUFVocabulary, read_tokenizer_files, read_vocabulary
 from cgcli.convert.writer import Provenance
 from cgcli.core.errors import ModelFileError
 from cgcli.core.progress import Silent
@@ -385,6 +385,6 @@ def test_junk_anywhere_in_the_files_is_one_error_or_a_vocabulary(data: st.DataOb
 
 def test_codegens_own_files(shared: Path) -> None:
     """The real vocabulary: all its files say the same."""
-    vocabulary: Vocabulary = read_vocabulary(shared / "tokenizer", 51_200)
+    vocabulary: GGUFVocabulary = read_vocabulary(shared / "tokenizer", 51_200)
     assert vocabulary.types.count(USER_DEFINED) == 38
     assert vocabulary.types.count(CONTROL) == 1

@@ -1,4 +1,4 @@
-"""Weights as training tools leave them: under other names, in other types, beside tensors that nothing needs, tied."""
+"""Checkpoints as training tools write them: other names, other types, unneeded tensors, tied heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One-shot growth with a scripted engine: what comes out, and what the model was shown."""
+"""`grow` with a scripted engine: the text it yields, and the contexts that the model reads."""
 
 from __future__ import annotations
 
