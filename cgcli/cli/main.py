@@ -1,6 +1,6 @@
-"""The command line: which commands there are, and the one place where an exception becomes text and an exit status.
+"""The command line: all commands, and the one place where an exception becomes text and an exit status.
 
-Command modules import nothing heavy at their top; `--help` reads all of them (contract: 400 ms).
+Command modules import nothing heavy at their top, since `--help` reads all of them in 400 ms.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _start(
         typer.Option("--version", help="Print the version.", is_eager=True, callback=_version, expose_value=False),
     ] = False,
 ) -> None:
-    """Prompts become programs, with CodeGen models on your own machine."""
+    """Write programs from prompts, with CodeGen models on your own machine."""
     if ctx.invoked_subcommand is None:
         from cgcli.app.repl import is_interactive, start_repl
 
@@ -79,13 +79,13 @@ def build() -> typer.Typer:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command line; returns the exit status and raises nothing."""
+    """Run one command line and return the exit status. Raises nothing."""
     run = Run.from_process()
     with handled_signals() as handler:
         try:
             status = _invoke(run, arguments)
         except BrokenPipeError:
-            status = ExitStatus.OK  # the reader has had what it wanted
+            status = ExitStatus.OK  # the reader has enough
         except Exception as error:
             status = _report(run, error)
         except KeyboardInterrupt:
@@ -102,7 +102,7 @@ def _invoke(run: Run, arguments: Sequence[str]) -> int:
     except Terminated:
         raise
     except SystemExit as stop:
-        # Typer ends so after a completion, and with status 1 after a closed pipe.
+        # Typer exits this way after a completion, and with status 1 after a closed pipe.
         if isinstance(stop.__context__, BrokenPipeError):
             return ExitStatus.OK
         return stop.code if isinstance(stop.code, int) else ExitStatus.OK
@@ -110,7 +110,7 @@ def _invoke(run: Run, arguments: Sequence[str]) -> int:
 
 
 def _report(run: Run, error: BaseException) -> int:
-    """Show the error as one line (with --debug a traceback before it) and give its status."""
+    """Print the error as one line, with --debug after a traceback, and return its status."""
     if run.debug:
         for line in "".join(traceback.format_exception(error)).splitlines():
             run.output.detail(line)
@@ -126,20 +126,20 @@ def _known(error: BaseException) -> CgcliError:
         case typer.TyperException():
             return _usage(error)
         case typer.Abort():
-            return CgcliError("nothing was answered")
+            return CgcliError("no answer")
         case MemoryError():
-            return CgcliError("out of memory", hint="a smaller model or quant: cgcli models")
+            return CgcliError("out of memory", hint="use a smaller model or quant: cgcli models")
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return CgcliError(f"{where}{error.strerror or error}")
         case _:
             return CgcliError(
-                f"internal error: {type(error).__name__}: {error}", hint="the same command with --debug, and report it"
+                f"internal error: {type(error).__name__}: {error}", hint="please report it with the output of --debug"
             )
 
 
 def _usage(error: typer.TyperException) -> UsageError:
-    """Typer's own complaint as ours: one line, the nearest option, and the help to read."""
+    """Typer's error as ours: one line, the nearest option, and the help to read."""
     from cgcli.core.config import nearest
 
     message = " ".join(error.format_message().split()).rstrip(".")
@@ -156,11 +156,11 @@ def _usage(error: typer.TyperException) -> UsageError:
 
 
 def _flush(run: Run) -> None:
-    """Flush what Typer left in sys.stdout, so that the interpreter has nothing to complain about when it ends."""
+    """Flush what Typer left in sys.stdout, or the interpreter would complain at its exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except OSError:
-            # What cannot be written now cannot be written at exit either: the documented way is to aim it elsewhere.
+            # It cannot be written at exit either; point it elsewhere, as Python's documentation says.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,4 +1,4 @@
-"""`cgcli models`: what can be pulled, what is there, and what to do with it."""
+"""`cgcli models`: list, show, verify, add and remove models."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from cgcli.hub.store import Store, Stored
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Name = Annotated[str, typer.Argument(metavar="NAME[:QUANT]", help="A model of the store.", autocompletion=pulled)]
+Name = Annotated[str, typer.Argument(metavar="NAME[:QUANT]", help="A pulled model.", autocompletion=pulled)]
 
 
 def build() -> typer.Typer:
-    """The group of commands, to be added to the application."""
-    app = typer.Typer(cls=Group, invoke_without_command=True, help="List models and look after the pulled ones.")
+    """The command group."""
+    app = typer.Typer(cls=Group, invoke_without_command=True, help="List models and manage the pulled ones.")
     app.callback()(models)
     for command in (show, path, verify, rm, add):
         app.command(cls=Command)(command)
@@ -30,7 +30,7 @@ def build() -> typer.Typer:
 
 
 def models(ctx: typer.Context, json: Json = False) -> int:
-    """List models and look after the pulled ones."""
+    """List models and manage the pulled ones."""
     from cgcli.core.errors import ExitStatus
 
     if ctx.invoked_subcommand is not None:
@@ -47,17 +47,18 @@ def models(ctx: typer.Context, json: Json = False) -> int:
     else:
         header = ("MODEL", "PARAMETERS", "DOWNLOAD", "MEMORY", "FITS", "PASS@1", "PULLED")
         run.output.table(header, [_row(row) for row in rows])
-    return _tell_broken(run)
+    return _report_broken(run)
 
 
 def show(
     ctx: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A model of the catalog or the store.", autocompletion=catalogued)
+        str,
+        typer.Argument(metavar="NAME", help="A model to pull, or a pulled one.", autocompletion=catalogued),
     ],
     json: Json = False,
 ) -> None:
-    """Show all that is known of a model."""
+    """Show everything about a model."""
     from cgcli.core.machine import memory_bytes
     from cgcli.hub.catalog import load_catalog, parse_spec
     from cgcli.hub.choose import list_model
@@ -75,23 +76,24 @@ def show(
 
 
 def path(ctx: typer.Context, name: Name, json: Json = False) -> None:
-    """Print where a model's GGUF file is."""
+    """Print the path of a model's GGUF file."""
     run = run_of(ctx)
     found = _find(run, name)
     if json:
         run.output.json({"model": found.name, "quant": found.quant, "path": str(found.path)})
     else:
-        run.output.styled(str(found.path))  # for scripts: the very path
+        run.output.styled(str(found.path))  # for scripts: the path as it is
 
 
 def verify(
     ctx: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME[:QUANT]]...", help="Default: all.", autocompletion=pulled)
+        list[str] | None,
+        typer.Argument(metavar="[NAME[:QUANT]]...", help="Pulled models (default: all).", autocompletion=pulled),
     ] = None,
     json: Json = False,
 ) -> int:
-    """Hash pulled files again and compare with what was recorded."""
+    """Check pulled files against their recorded hashes."""
     from cgcli.core.errors import ExitStatus, ModelFileError
 
     run = run_of(ctx)
@@ -101,20 +103,20 @@ def verify(
     if json:
         run.output.json([{"model": one.name, "quant": one.quant, "problem": problem} for one, problem in problems])
     for one, problem in problems:
-        run.output.note(problem or f"{one.spec}: as it was pulled, byte for byte")
-    status = ExitStatus.OK if names else _tell_broken(run)
+        run.output.note(problem or f"{one.spec}: OK")
+    status = ExitStatus.OK if names else _report_broken(run)
     broken = [(one, problem) for one, problem in problems if problem is not None]
     if broken:
         first, problem = broken[0]
         raise ModelFileError(
-            f"{len(broken)} of {len(chosen)} damaged: {problem}",
+            f"{len(broken)} of {len(chosen)} files damaged: {problem}",
             hint=first.remedy,
         )
     return status
 
 
 def rm(ctx: typer.Context, name: Name, json: Json = False) -> None:
-    """Remove a pulled model, or one quant of it; a linked file itself stays."""
+    """Remove a pulled model, or one of its quants. Linked files are kept."""
     from cgcli.core.units import size
     from cgcli.hub.catalog import parse_spec
 
@@ -129,11 +131,11 @@ def rm(ctx: typer.Context, name: Name, json: Json = False) -> None:
         run.output.note(_still_there(file))
     original = store.checkpoint(spec.name)
     if original.is_dir() and not store.quants(spec.name):
-        run.output.note(f"its original stays in {original}; type: cgcli models rm {spec.name}")
+        run.output.note(f"kept the original checkpoint in {original}; remove it: cgcli models rm {spec.name}")
 
 
 def _linked_files(store: Store, name: str, quant: str | None) -> list[Path]:
-    """The files elsewhere that a model is; none where its manifests cannot be read."""
+    """A model's files outside the store; none if its manifests cannot be read."""
     from cgcli.core.errors import ModelFileError
 
     try:
@@ -144,7 +146,7 @@ def _linked_files(store: Store, name: str, quant: str | None) -> list[Path]:
 
 
 def _still_there(file: Path) -> str:
-    """What is left of a linked model: its file, or all of the training run that made it."""
+    """A line about what remains of a linked model: its file, or the training run that made it."""
     import shlex
 
     from cgcli.core.units import size
@@ -152,17 +154,17 @@ def _still_there(file: Path) -> str:
 
     folder = shlex.quote(str(file.parent))
     if held := RunFolder(file.parent).held_bytes:
-        return f"its training run still holds {size(held)}: rm -r {folder}, or go on: cgcli train -o {folder}"
-    return f"{file} stays: {size(file.stat().st_size)}"
+        return f"its training run still takes {size(held)}: rm -r {folder}, or resume it: cgcli train -o {folder}"
+    return f"kept {file}, {size(file.stat().st_size)}"
 
 
 def add(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE.gguf", help="Stays where it is; nothing is copied.")],
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What to call it.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.gguf", help="GGUF file to link; it is not copied.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the model.")],
     json: Json = False,
 ) -> None:
-    """Use a GGUF file that is already on this machine."""
+    """Add a GGUF file that is already on this machine."""
     run = run_of(ctx)
     added = _store(run).link(name, file, run.output.progress())
     if json:
@@ -176,8 +178,8 @@ def _store(run: Run) -> Store:
     return open_store(run.environment)
 
 
-def _tell_broken(run: Run) -> ExitStatus:
-    """A line for each manifest that cannot be read, and the status that they make."""
+def _report_broken(run: Run) -> ExitStatus:
+    """Print an error for each unreadable manifest and return the exit status."""
     from cgcli.core.errors import ExitStatus
 
     broken = _store(run).broken()
@@ -215,7 +217,7 @@ def _stored(one: Stored) -> dict[str, object]:
 
 
 def _listed(row: ListedModel) -> dict[str, object]:
-    """A row as `--json` prints it; what nobody knows is null."""
+    """A row as JSON; null if unknown."""
     card = row.card
     return {
         "name": row.name,
@@ -238,7 +240,7 @@ def _listed(row: ListedModel) -> dict[str, object]:
 
 
 def _facts(row: ListedModel) -> list[tuple[str, str]]:
-    """A row as lines for a person: what is unknown is left out."""
+    """A row as lines of text; leaves out what is unknown."""
     from cgcli.core.units import compact, size
 
     facts: list[tuple[str, str]] = [("model", row.name)]
@@ -252,9 +254,9 @@ def _facts(row: ListedModel) -> list[tuple[str, str]]:
         facts += [("memory", ", ".join(f"{quant} {size(need)}" for quant, need in card.memory_bytes.items()))]
         if score := card.human_eval:
             facts.append(("HumanEval", f"pass@1 {score.pass_at_1} % ({score.source})"))
-    facts += [("fits", "yes" if row.fits else "not in this machine's memory")] if row.fits is not None else []
+    facts += [("fits", "yes" if row.fits else "no, needs more memory")] if row.fits is not None else []
     for one in row.pulled:
         facts.append(("pulled", f"{one.quant}, {size(one.manifest.size)}, {one.path}"))
     if row.card and not row.pulled:
-        facts.append(("pulled", f"no: cgcli pull {row.name}"))
+        facts.append(("pulled", f"no; cgcli pull {row.name}"))
     return facts

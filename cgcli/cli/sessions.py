@@ -1,4 +1,4 @@
-"""`cgcli sessions`: the programs of the data folder, and what to do with them."""
+"""`cgcli sessions`: list, show, resume, export and remove saved programs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _TITLE = 40  # columns
 
 Id = Annotated[
-    str, typer.Argument(metavar="ID", help="A program; enough of its id to know it by.", autocompletion=programs)
+    str, typer.Argument(metavar="ID", help="ID of a program, or its unique beginning.", autocompletion=programs)
 ]
 
 
 def build() -> typer.Typer:
-    """The group of commands, to be added to the application."""
-    app = typer.Typer(cls=Group, invoke_without_command=True, help="List the programs kept so far and look after them.")
+    """The command group."""
+    app = typer.Typer(cls=Group, invoke_without_command=True, help="List saved programs and manage them.")
     app.callback()(sessions)
     for command in (show, resume, rm, export):
         app.command(cls=Command)(command)
@@ -32,7 +32,7 @@ def build() -> typer.Typer:
 
 
 def sessions(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the programs kept so far and look after them."""
+    """List saved programs and manage them."""
     if ctx.invoked_subcommand is not None:
         return
     run = run_of(ctx)
@@ -53,9 +53,9 @@ def sessions(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", he
 def show(
     ctx: typer.Context,
     name: Id,
-    journal: Annotated[bool, typer.Option("--journal", help="Print the versions it has had instead.")] = False,
+    journal: Annotated[bool, typer.Option("--journal", help="Print its history of versions instead.")] = False,
 ) -> None:
-    """Print a program as it stands, open elsewhere or not."""
+    """Print the current text of a program."""
     from cgcli.app.streams import stdout_sink
 
     run = run_of(ctx)
@@ -71,10 +71,10 @@ def show(
 def resume(
     ctx: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="[ID]", help="Default: what was last worked on.", autocompletion=programs)
+        str, typer.Argument(metavar="[ID]", help="Program to resume (default: the latest).", autocompletion=programs)
     ] = "",
 ) -> int:
-    """Go on with a program in the REPL, as `cgcli repl --resume` does with more options."""
+    """Resume a program in the REPL, like `cgcli repl --resume`."""
     from cgcli.app.repl import start_repl
 
     run = run_of(ctx)
@@ -83,9 +83,9 @@ def resume(
 
 def rm(
     ctx: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="ID", help="Programs.", autocompletion=programs)],
+    names: Annotated[list[str], typer.Argument(metavar="ID", help="Programs to remove.", autocompletion=programs)],
 ) -> None:
-    """Remove programs with all their versions; files that they were saved to stay."""
+    """Remove programs with all their versions. Files that they were saved to are kept."""
     run = run_of(ctx)
     store = _store(run)
     for found in dict.fromkeys([store.find(name) for name in names]):
@@ -100,13 +100,13 @@ def export(
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="ipynb (a cell a turn), md, or mtpb (a problem for evaluation, as JSON).",
+            help="ipynb (one cell per turn), md, or mtpb (an evaluation problem as JSON).",
             autocompletion=forms,
         ),
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE.")] = None,
 ) -> None:
-    """Print a program as a notebook, as Markdown, or as a problem."""
+    """Export a program as a notebook, as Markdown or as an MTPB problem."""
     from cgcli.app.streams import stdout_sink
     from cgcli.core.files import check_writable, write_atomic
     from cgcli.program.export import export as exported
@@ -146,7 +146,7 @@ def _row(one: Summary) -> tuple[str, ...]:
 
 
 def _short(file: str) -> str:
-    """A path as it is typed from here."""
+    """A path relative to the current folder, if it lies inside."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
@@ -165,7 +165,7 @@ def _listed(one: Summary) -> dict[str, object]:
 
 
 def _versions(history: History) -> list[tuple[str, ...]]:
-    """A row a version: the one it was made from, what was done, and the branches that end there, * the current one."""
+    """A row per version: its parent, the change, and the branches that end there; * marks the current one."""
     from cgcli.program.history import Add
     from cgcli.terminal.text import clipped, visible
 

@@ -88,14 +88,14 @@ def test_verify_finds_a_flipped_bit(added: Path) -> None:
     (row,) = json.loads(ran.out)
     assert ran.status == 5
     assert row["model"] == "tiny" and "sha256" in row["problem"]
-    assert ran.err.splitlines()[-1].startswith("cgcli: 1 of 1 damaged: tiny:f16: sha256 of")
+    assert ran.err.splitlines()[-1].startswith("cgcli: 1 of 1 files damaged: tiny:f16: sha256 of")
 
 
 def test_rm_leaves_a_linked_file_alone(added: Path) -> None:
     ran = cgcli("models", "rm", "tiny", "--json")
     assert ran.status == 0 and json.loads(ran.out)["model"] == "tiny"
     assert json.loads(ran.out)["kept"] == [str(added)]
-    assert ran.err.splitlines()[1].startswith(f"{added} stays: ")
+    assert ran.err.splitlines()[1].startswith(f"kept {added}, ")
     assert added.exists()
     assert cgcli("models", "path", "tiny").status == 3
     assert cgcli("models", "rm", "tiny").status == 3
@@ -111,7 +111,7 @@ def test_rm_of_a_trained_model_says_what_its_run_still_holds(tiny_model: Path, t
     ran = run("models", "rm", "mine:f16")
     held = f"'{out}'"
     assert re.fullmatch(
-        r"its training run still holds 5\.\d MB: rm -r (.*), or go on: cgcli train -o (.*)", ran.err.splitlines()[1]
+        r"its training run still takes 5\.\d MB: rm -r (.*), or resume it: cgcli train -o (.*)", ran.err.splitlines()[1]
     ).groups() == (held, held)  # type: ignore[union-attr]
 
 
@@ -120,7 +120,10 @@ def test_rm_of_the_last_quant_says_that_the_original_stays(tiny_model: Path, tmp
     assert run("models", "add", str(tiny_model), "--name", "mine").status == 0
     (model / "checkpoint").mkdir()
     ran = run("models", "rm", "mine:f16")
-    assert ran.err.splitlines()[-1] == f"its original stays in {model / 'checkpoint'}; type: cgcli models rm mine"
+    assert (
+        ran.err.splitlines()[-1]
+        == f"kept the original checkpoint in {model / 'checkpoint'}; remove it: cgcli models rm mine"
+    )
     assert run("models", "rm", "mine").status == 0
     assert not model.exists()
 
