@@ -50,7 +50,7 @@ class Argument:
 
 
 @dataclass(frozen=True)
-class Command:
+class ReplCommand:
     """A command: `/name` and its arguments."""
 
     name: str
@@ -102,7 +102,7 @@ class Command:
             raise UsageError(f"cannot parse {line.strip()}: {str(error).lower()}", hint=f"/help {self.name}") from None
 
 
-COMMANDS: dict[str, Command] = {}
+COMMANDS: dict[str, ReplCommand] = {}
 """Commands by name, in the order of `/help`; filled by `cgcli.repl.commands`."""
 ALIASES: dict[str, str] = {}
 """Other names that a command answers to; neither listed nor completed."""
@@ -115,7 +115,7 @@ def command(
 
     def register(run: Callable[..., None]) -> Callable[..., None]:
         name = run.__name__.rstrip("_")
-        COMMANDS[name] = Command(name, arguments, run, forms or {})
+        COMMANDS[name] = ReplCommand(name, arguments, run, forms or {})
         if alias:
             ALIASES[alias] = name
         return run
@@ -123,7 +123,7 @@ def command(
     return register
 
 
-def find(name: str) -> Command:
+def find(name: str) -> ReplCommand:
     """Return the command with this name or alias. Raises UsageError with the nearest name."""
     if not name:
         raise UsageError("no command given after /", hint="/help lists the commands")
@@ -246,7 +246,7 @@ def _commands(_repl: Repl, _typed: str) -> Iterator[Offer]:
     yield from ((name, one.summary) for name, one in COMMANDS.items())
 
 
-def _command(_repl: Repl, word: str) -> Command:
+def _command(_repl: Repl, word: str) -> ReplCommand:
     return find(word.lstrip("/"))
 
 

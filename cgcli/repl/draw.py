@@ -36,10 +36,10 @@ _OUTCOME_END_COLUMNS = 30  # of these for its end, where an error names its line
 
 
 def draw_turn(repl: Repl, prompt: str) -> None:
-    """Draw a new turn for a prompt. Raises what `draw` raises."""
+    """Draw a new turn for a prompt. Raises what loading the model and drawing raise."""
     before = repl.program
     with _offered_again(repl, as_line(prompt)):
-        turn = draw(repl, before, prompt)
+        turn = _draw(repl, before, prompt)
     repl.do(repl.history.commit(Add(turn)))
     _report_end(repl, len(before.turns), turn)
     if not _is_partial(turn):
@@ -58,7 +58,7 @@ def redraw_turn(
 
     The earlier candidates stay if the text before them is the same and they were drawn with the same model, seed and
     sampler, since the turn's facts hold for all candidates. The new draws then differ from theirs. A replay asks
-    nothing and runs nothing, as more turns follow. Raises what `draw` raises.
+    nothing and runs nothing, as more turns follow. Raises what loading the model and drawing raise.
     """
     before, old = repl.program.until(index), repl.program.turns[index]
     wanted = old.prompt if prompt is None else prompt
@@ -66,7 +66,7 @@ def redraw_turn(
     stay = old.facts and old.facts.context == context and repl.session().draws_like(old.facts)
     earlier = old.candidates if stay else ()
     with _offered_again(repl, f"/edit {index + 1} {wanted}" if why == "edit" else ""):
-        turn = draw(repl, before, wanted, keep=keep, earlier=earlier, choosing=why != "replay")
+        turn = _draw(repl, before, wanted, keep=keep, earlier=earlier, choosing=why != "replay")
     repl.do(repl.history.commit(Put(index, turn, why)))
     _report_end(repl, index, turn)
     is_new = turn.accepted is not None and turn.accepted >= len(earlier)
@@ -91,7 +91,7 @@ def _offered_again(repl: Repl, line: str) -> Iterator[None]:
         raise
 
 
-def draw(
+def _draw(
     repl: Repl,
     before: Program,
     prompt: str | None,
@@ -195,7 +195,7 @@ def report_stale(repl: Repl) -> None:
 
 def _report_end(repl: Repl, index: int, turn: Turn) -> None:
     """After a turn was drawn: why it ended early, whether it parses, what became stale."""
-    assert turn.accepted is not None  # `draw` raised otherwise
+    assert turn.accepted is not None  # `_draw` raised otherwise
     screen, number = repl.ui.screen, index + 1
     reason = turn.candidates[turn.accepted].finish_reason
     if reason == "interrupted":

@@ -13,10 +13,10 @@ from prompt_toolkit.key_binding.bindings.completion import generate_completions
 HELP = """\
 Enter          run the line                Alt-Enter  new line (or Esc Enter)
 Ctrl-C         clear the line, stop code   Ctrl-D     quit, on an empty line
-Tab            complete                    →          accept the gray suggestion
+Tab            complete                    →          accept gray suggestion
 ↑ ↓            earlier prompts             Ctrl-R     search earlier prompts
 Ctrl-X Ctrl-E  open the line in an editor  Ctrl-Z     suspend
-/set vi on     vi keys; then Esc v: editor, Esc k: earlier prompts, Esc /: search"""
+/set vi on     vi keys; then Esc v: editor, Esc k: earlier, Esc /: search"""
 
 
 def prompt_keys(

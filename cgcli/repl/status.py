@@ -73,7 +73,7 @@ class StatusBar:
         if before < len(arguments):
             for text, about in arguments[before].offer(self._repl, word):
                 if text.startswith(word) and text != word:
-                    yield Suggestion(quoted(text), len(typed) - len(rest) + start, " ".join(about.split()))
+                    yield Suggestion(shell_quoted(text), len(typed) - len(rest) + start, " ".join(about.split()))
 
     def _name_completions(self, typed: str) -> Iterator[Suggestion]:
         found = re.search(r"[^\W\d]\w*$", typed)
@@ -158,7 +158,7 @@ def _unquoted(word: str) -> str:
     return word
 
 
-def quoted(word: str) -> str:
+def shell_quoted(word: str) -> str:
     """Quote a word if it needs it; `~/` stays outside the quotes."""
     home = "~/" * word.startswith("~/")
     rest = word.removeprefix(home)

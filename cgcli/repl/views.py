@@ -20,12 +20,12 @@ def show_greeting(repl: Repl) -> None:
     if program.turns or repl.known_file:
         name = Path(repl.known_file.path).name if repl.known_file else repl.journal.id
         new = repl.known_file is not None and not Path(repl.known_file.path).exists()
-        screen.note(f"{name}: {'new file' if new else size(program)}")
+        screen.note(f"{name}: {'new file' if new else program_size(program)}")
     if repl.journal.note:
         screen.note(repl.journal.note)
 
 
-def size(program: Program) -> str:
+def program_size(program: Program) -> str:
     """`2 turns, 7 lines`."""
     return f"{plural(len(program.turns), 'turn')}, {plural(len(program.source().splitlines()), 'line')}"
 

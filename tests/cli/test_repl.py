@@ -49,12 +49,12 @@ class TestScript:
     def test_the_status_is_that_of_the_last_error_and_the_program_is_there(self, tiny_model: Path) -> None:
         ran = script(tiny_model, "first\n/drop 7\n/show\n")
         assert ran.status == 2
-        assert "cgcli: line 2: no turn 7, the last is 1; /show\n" in ran.err
+        assert "cgcli: line 2: no turn 7: the last is 1; /show\n" in ran.err
         assert b"# first\n" in ran.out
 
     def test_quiet_says_errors_only(self, tiny_model: Path) -> None:
         ran = script(tiny_model, "first\n/show all\n/drop 7\n", "-q")
-        assert ran.err == "cgcli: line 3: no turn 7, the last is 1; /show\n"
+        assert ran.err == "cgcli: line 3: no turn 7: the last is 1; /show\n"
 
     def test_a_failed_run_ends_in_its_status(self, tiny_model: Path, tmp_path: Path) -> None:
         file = tmp_path / "x.py"

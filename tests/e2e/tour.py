@@ -59,7 +59,7 @@ def screens(folder: Path, picture: Path | None) -> Iterator[str]:
         for line in ("/undo", "print the largest and the smallest", "/n 4", "/set temperature 0.8"):
             enter(terminal, line)
         terminal.send("/retry\r")
-        terminal.wait_for("take it")
+        terminal.wait_for("Enter: take")
         terminal.send("\x1b[D")  # arrow left
         terminal.pump(0.5)
         yield screen(terminal, "/undo")

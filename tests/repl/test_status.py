@@ -14,7 +14,7 @@ from cgcli.program.program import Program
 from cgcli.repl.command import COMMANDS
 from cgcli.repl.loop import attempt
 from cgcli.repl.state import Repl
-from cgcli.repl.status import StatusBar, last_word, quoted
+from cgcli.repl.status import StatusBar, last_word, shell_quoted
 from tests.repl.scripted import AnsweringEngine, ScriptedReader, make_repl
 
 
@@ -195,9 +195,9 @@ words = st.text(alphabet="ab '\"\\~/\t\n", max_size=8)
 
 @given(st.lists(words.filter(bool), max_size=3), words.filter(bool))
 def test_a_word_in_quotes_is_that_word(before: list[str], word: str) -> None:
-    begun = "".join(f"{quoted(one)} " for one in before)
-    assert shlex.split(quoted(word)) == [word]
-    assert last_word(begun + quoted(word)) == (len(before), len(begun), word)
+    begun = "".join(f"{shell_quoted(one)} " for one in before)
+    assert shlex.split(shell_quoted(word)) == [word]
+    assert last_word(begun + shell_quoted(word)) == (len(before), len(begun), word)
     assert last_word(begun) == (len(before), len(begun), "")
 
 

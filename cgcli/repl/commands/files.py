@@ -16,7 +16,7 @@ from cgcli.program.source import digest, encode, for_file, from_file, lines_of
 from cgcli.repl.command import FILE, FORMAT, OVER, command
 from cgcli.repl.commands.turns import last_index
 from cgcli.repl.state import Repl
-from cgcli.repl.views import size
+from cgcli.repl.views import program_size
 
 if TYPE_CHECKING:
     from cgcli.program.export import Format
@@ -70,7 +70,7 @@ def open_(repl: Repl, path: Path) -> None:
     if known and known.path == str(path.resolve()) and known.text == digest(from_file(read_if_present(path))):
         raise UsageError(f"{displayed_path(repl, path)} is already open")
     repl.open(path)
-    repl.ui.screen.note(f"{displayed_path(repl, path)}: {size(repl.program)}")
+    repl.ui.screen.note(f"{displayed_path(repl, path)}: {program_size(repl.program)}")
 
 
 @command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Literal
 
-from cgcli.repl.command import COMMANDS, NAME, TURN_OR_ALL, Command, command
+from cgcli.repl.command import COMMANDS, NAME, TURN_OR_ALL, ReplCommand, command
 from cgcli.repl.state import Repl
 from cgcli.repl.views import show_turn, show_turns
 
@@ -15,7 +15,7 @@ _READABLE = 90
 
 
 @command(NAME.optional)
-def help_(repl: Repl, wanted: Command | None) -> None:
+def help_(repl: Repl, wanted: ReplCommand | None) -> None:
     """show help
 
     Lists the commands, or explains one.
