@@ -118,7 +118,7 @@ def _sandbox() -> Iterator[Finding]:
         yield Finding("sandbox", error.message, error.hint or "run programs without a sandbox: --unsafe")
         return
     if verdict.passed:
-        yield Finding("sandbox", f"bubblewrap; an empty program takes {1000 * verdict.seconds:.0f} ms")
+        yield Finding("sandbox", f"bubblewrap; an empty program takes {1000 * verdict.wall_s:.0f} ms")
         gaps = uncounted()
         limits = f"no control group, so the limits do not count {gaps}" if gaps else "enforced by a control group"
         yield Finding("sandbox limits", limits)

@@ -271,7 +271,7 @@ def _print_json(run: Run, job: _Job, session: Session, turns: list[Turn], verdic
     identity = model_identity(run, job.choice, session.engine.quant)
     ran = None
     if verdict:
-        ran = {"outcome": verdict.outcome, "detail": verdict.detail, "seconds": round(verdict.seconds, 4)}
+        ran = {"outcome": verdict.outcome, "detail": verdict.detail, "seconds": round(verdict.wall_s, 4)}
     facts = {**identity, **report(session.engine, session.generation, turns), "run": ran}
     if job.facts:
         job.facts.write(json_text(facts) + "\n")

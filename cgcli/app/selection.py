@@ -52,11 +52,11 @@ class Selection:
     def best(self, candidates: Sequence[tuple[Program, Rank]]) -> int:
         """Run all candidates and return the index of the best one."""
         from cgcli.native.interrupt import Interrupt
-        from cgcli.sandbox.pick import ranked, summary
+        from cgcli.sandbox.pick import run_and_rank, summary
 
         programs = [(encode(program.source()), rank) for program, rank in candidates]
         interrupt = Interrupt()
-        tried = ranked(programs, self.policy, checks=self.checks, interrupted=lambda: interrupt.requested)
+        tried = run_and_rank(programs, self.policy, checks=self.checks, interrupted=lambda: interrupt.requested)
         self.output.note(summary(tried, self.checks))
         failed = Counter(_LINE.sub("", str(one.verdict)) for one in tried if not one.verdict.passed)
         shown = failed.most_common(_FAILURES_SHOWN)

@@ -58,7 +58,7 @@ def run(
     from cgcli.app.streams import given_bytes
     from cgcli.core.errors import Interrupted, ProgramFailed, UsageError
     from cgcli.sandbox.hint import sandbox_hint
-    from cgcli.sandbox.opened import check, links_out
+    from cgcli.sandbox.opened import check_path, escaping_links
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.risks import risks
     from cgcli.sandbox.run import run as run_program
@@ -66,7 +66,7 @@ def run(
 
     output = run_of(ctx).output
     for path in (*(read or ()), *(write or ())):
-        check(path)
+        check_path(path)
         if not path.exists():
             raise UsageError(f"no such file or folder: {path}", hint="--read and --write need an existing path")
     cpu_s = Policy.cpu_s if time is None else time
@@ -87,7 +87,7 @@ def run(
     found = risks(source)
     for risk in found:
         output.note(f"{name}, line {risk.line}: {risk.what}")
-    before = links_out(policy.write, policy.read)
+    before = escaping_links(policy.write, policy.read)
     try:
         verdict = run_program(
             source,
@@ -100,9 +100,9 @@ def run(
     except KeyboardInterrupt:
         raise Interrupted from None  # Typer would exit without a message
     finally:
-        for link, target in sorted(links_out(policy.write, policy.read).items() - before.items()):
+        for link, target in sorted(escaping_links(policy.write, policy.read).items() - before.items()):
             output.note(f"{visible(link)} links to {visible(target)}, outside the opened folders")
-    output.detail(f"{verdict}, {verdict.seconds:.2f} s, {verdict.cpu_s:.2f} s of processor time")
+    output.detail(f"{verdict}, {verdict.wall_s:.2f} s, {verdict.cpu_s:.2f} s of processor time")
     left_early = verdict.outcome == "exit" and verdict.status == 0  # not a failure here
     if not (verdict.passed or left_early):
         hint = sandbox_hint(verdict, policy, [risk.what for risk in found])

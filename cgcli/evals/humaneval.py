@@ -234,7 +234,7 @@ class HumanEvalCheck:
 
     def result(self, verdict: Verdict) -> CheckResult:
         found = CheckResult(verdict.outcome, verdict.detail, verdict.cpu_s)
-        if verdict.left or (verdict.outcome == "exit" and verdict.status == 0):
+        if verdict.called_exit or (verdict.outcome == "exit" and verdict.status == 0):
             return replace(found, outcome="exit", detail="it exited before its tests ended")
         asserted = _ASSERTION.fullmatch(verdict.detail) if verdict.outcome == "exception" else None
         if asserted and int(asserted[1]) >= self.task.first_test_line(self.completion):

@@ -39,10 +39,10 @@ def run_program(repl: Repl, arguments: Sequence[str]) -> None:
     if verdict.outcome == "interrupted":
         if lent:
             screen.typed("^C")
-        raise Interrupted(f"stopped the program after {verdict.seconds:.2f} s")
+        raise Interrupted(f"stopped the program after {verdict.wall_s:.2f} s")
     if not verdict.passed:
-        raise ProgramFailed(f"{verdict}, after {verdict.seconds:.2f} s", hint=_next_step(repl, verdict))
-    screen.say(f"ran in {verdict.seconds:.2f} s{', printed nothing' * verdict.silent}", "green")
+        raise ProgramFailed(f"{verdict}, after {verdict.wall_s:.2f} s", hint=_next_step(repl, verdict))
+    screen.say(f"ran in {verdict.wall_s:.2f} s{', printed nothing' * verdict.silent}", "green")
     if warning := never_called(repl.program.source()):
         screen.note(warning)
 
@@ -81,7 +81,7 @@ def execute(
     if lent:
         lent.unread = verdict.unread
     output, errors = (stream.decode("utf-8", "replace")[-_KEPT:] for stream in (verdict.stdout, verdict.stderr))
-    repl.do(Run(digest(text), str(verdict), verdict.passed, verdict.seconds, output, errors, tuple(arguments)))
+    repl.do(Run(digest(text), str(verdict), verdict.passed, verdict.wall_s, output, errors, tuple(arguments)))
     return verdict
 
 

@@ -1,11 +1,11 @@
-"""The sandbox: what `bwrap` is told, so that a program sees the interpreter, an empty home, and what the user named.
+"""The sandbox: the `bwrap` command under which a program sees an interpreter, an empty home and the opened paths.
 
-It has mount, pid, ipc, uts, cgroup and network namespaces of its own, no privileges and no way to any, and a filter of
-system calls. An ordinary caller's sandbox has a user namespace. Root's has none: the kernel binds no limit of processes
-to root, whatever its name inside, and opens root's files to it. There bubblewrap itself works as root, and the program
-becomes a user that nobody else is (users.py), before its interpreter starts.
+The program has mount, pid, ipc, uts, cgroup and network namespaces of its own, a filter of system calls, no privileges
+and no way to gain any. An ordinary user's sandbox also has a user namespace. Root's has none: the kernel would still
+treat the program as root, not limit its processes and let it open root's files. There bubblewrap runs as root, and the
+program becomes an otherwise unused user (users.py) before its interpreter starts.
 
-Not covered: without a control group (groups.py) some memory of the kernel's own, side channels, and bugs of the kernel.
+Not covered: side channels, bugs of the kernel and, without a control group (groups.py), some memory of the kernel.
 """
 
 from __future__ import annotations
@@ -22,29 +22,28 @@ from pathlib import Path
 from cgcli.core.errors import SandboxError
 from cgcli.sandbox import opened, seccomp, users
 from cgcli.sandbox.groups import control_group
-from cgcli.sandbox.interpreter import Interpreter, command
+from cgcli.sandbox.interpreter import Interpreter, starter_command
 from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.watch import Start
+from cgcli.sandbox.watch import Launch
 
 HOME = Path("/home")
 _PACKAGES = Path("/packages")
+#: The sandbox's own folders, and the bytes that fit in each.
 _IN_MEMORY = {HOME: 64 * 1024**2, Path("/tmp"): 64 * 1024**2, Path("/dev/shm"): 32 * 1024**2}
-"""Its own folders, and how many bytes the files in each may have."""
 _WHERE = "/usr/local/bin:/usr/bin:/bin"
-_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-"""Beside /usr; on most systems links into it."""
+_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")  # on most systems links into /usr
 _ETC = ("ld.so.cache", "alternatives", "localtime")
 _ETC_NETWORK = ("resolv.conf", "hosts", "nsswitch.conf", "services", "ssl", "ca-certificates")
+#: Process 1. It waits for all others, so that their processor time is known at the end; bubblewrap's own does not.
 _INIT = ("sh", "-c", '"$@"; exit $?', "init")
-"""Process 1: waits for all others, so that their processor time is known at the end. bubblewrap's own does not tell."""
-_KERNEL = (5, 14)
+_KERNEL = (5, 14)  # older ones count all processes of the user against the sandbox's limit
 _VARIABLES = {
     "PATH": "/usr/bin:/bin",
     "HOME": str(HOME),
     "USER": "user",
     "LANG": "C.UTF-8",
     "TERM": "dumb",
-    # Libraries of linear algebra take address space for each of their threads.
+    # Linear algebra libraries reserve address space for each of their threads.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -54,13 +53,14 @@ _VARIABLES = {
 @contextmanager
 def in_sandbox(
     source: bytes, name: str, arguments: Sequence[str], policy: Policy, checks: Sequence[str] = ()
-) -> Iterator[Start]:
-    """The program as `name` in its home. Raises SandboxError where there is no bubblewrap or no libseccomp, UsageError
-    where `policy` opens what no sandbox can have."""
+) -> Iterator[Launch]:
+    """Prepare a run of the program, which lies as `name` in its home.
+
+    Raises SandboxError without bubblewrap or libseccomp, UsageError if `policy` opens a path that cannot be opened.
+    """
     if sys.platform != "linux":
         raise SandboxError(f"the sandbox needs Linux, not {sys.platform}", hint="run without a sandbox: --unsafe")
-    if not users.becomes_another() and _kernel() < _KERNEL:
-        # Before, a limit of processes counted all that the user runs.
+    if not users.runs_as_another_user() and _kernel() < _KERNEL:
         raise SandboxError(
             f"the sandbox needs Linux 5.14 or later, not {os.uname().release}",
             hint="upgrade the kernel, or run as root",
@@ -69,26 +69,26 @@ def in_sandbox(
     if bwrap is None:
         raise SandboxError("bubblewrap is not installed, so there is no sandbox", hint="apt-get install bubblewrap")
     for opening in (*policy.read, *policy.write):
-        opened.check(opening)
+        opened.check_path(opening)
     interpreter = Interpreter.own()
     path = str(_place(Path(name).name, policy))
     with ExitStack() as stack:
         ours, theirs = map(stack.enter_context, socket.socketpair())
-        text = stack.enter_context(_held(source))
-        calls = stack.enter_context(_held(seccomp.program(policy.network, policy.unix_sockets)))
+        text = stack.enter_context(_readable(source))
+        calls = stack.enter_context(_readable(seccomp.program(policy.network, policy.unix_sockets)))
         user = None
-        if users.becomes_another():
-            user = stack.enter_context(users.claimed())
-            stack.callback(opened.give_back, policy.write, user)
+        if users.runs_as_another_user():
+            user = stack.enter_context(users.claimed_user())
+            stack.callback(opened.return_ownership, policy.write, user)
         report = theirs.fileno()
         words = [bwrap, "--seccomp", str(calls), *_namespaces(policy, user), *_files(interpreter, policy)]
         words += ["--perms", "0755", "--dir", str(Path(path).parent)]
         words += ["--perms", "0444", "--ro-bind-data", str(text), path, "--remount-ro", "/", "--chdir", str(HOME), "--"]
-        words += [*_INIT, *_becoming(user)]
-        words += command(
+        words += [*_INIT, *_become_user(user)]
+        words += starter_command(
             interpreter.executable, path, Path(name).name, arguments, policy, checks, report=report, sandbox=True
         )
-        yield Start(
+        yield Launch(
             words,
             ours,
             (report, text, calls),
@@ -100,7 +100,7 @@ def in_sandbox(
 
 
 def _place(name: str, policy: Policy) -> Path:
-    """Where the program is: in its home, or elsewhere where that is a folder of the user's without such a file."""
+    """Where the program lies: in its home, or elsewhere if the user's folder is opened there and has no such file."""
     for path in (*policy.read, *policy.write):
         if _inside(path) == HOME and not (path / name).exists():
             return _PACKAGES / name
@@ -108,7 +108,7 @@ def _place(name: str, policy: Policy) -> Path:
 
 
 def _inside(path: Path) -> Path:
-    """Where the program sees it."""
+    """The path under which the program sees it."""
     return Path(os.path.normpath(HOME / path))
 
 
@@ -121,11 +121,11 @@ def _namespaces(policy: Policy, user: int | None) -> list[str]:
     if not policy.network:
         kinds.append("net")
     privileges = ["--cap-drop", "ALL"]
-    if user is not None:  # for `_becoming`, which gives them up
+    if user is not None:  # for `_become_user`, which gives them up
         privileges += [word for name in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{name}")]
     else:
         kinds.append("user")
-        if os.geteuid() == 0:  # nobody's root inside
+        if os.geteuid() == 0:  # not root inside
             privileges += ["--uid", str(users.USERS[0]), "--gid", str(users.USERS[0])]
     return [
         "--as-pid-1", "--die-with-parent", "--new-session", "--hostname", "sandbox", *privileges,
@@ -133,8 +133,8 @@ def _namespaces(policy: Policy, user: int | None) -> list[str]:
     ]  # fmt: skip
 
 
-def _becoming(user: int | None) -> list[str]:
-    """What root's program becomes another user by."""
+def _become_user(user: int | None) -> list[str]:
+    """The command by which root's program becomes another user."""
     if user is None:
         return []
     return [
@@ -166,9 +166,9 @@ def _files(interpreter: Interpreter, policy: Policy) -> list[str]:
 
 
 def _memory_folders(policy: Policy) -> tuple[str, ...]:
-    """Its own folders, but for those that the user's stand over."""
-    over = {_inside(path) for path in (*policy.read, *policy.write)}
-    return tuple(str(path.relative_to("/")) for path in _IN_MEMORY.keys() - over)
+    """The sandbox's own folders, without those that an opened folder covers."""
+    covered = {_inside(path) for path in (*policy.read, *policy.write)}
+    return tuple(str(path.relative_to("/")) for path in _IN_MEMORY.keys() - covered)
 
 
 def _seen(path: Path) -> list[str]:
@@ -176,7 +176,7 @@ def _seen(path: Path) -> list[str]:
 
 
 def _bound(kind: str, source: Path, path: Path) -> list[str]:
-    """`source` as `path`; folders above it are made, that bubblewrap itself would make for its own user alone."""
+    """Mount `source` as `path`; make the parent folders readable, which bubblewrap would make private."""
     folders = [word for one in reversed(path.parents[:-1]) for word in ("--perms", "0755", "--dir", str(one))]
     return [*folders, kind, str(source), str(path)]
 
@@ -186,8 +186,8 @@ def _tmpfs(path: Path, size: int) -> list[str]:
 
 
 @contextmanager
-def _held(data: bytes) -> Iterator[int]:
-    """A descriptor to read `data` from."""
+def _readable(data: bytes) -> Iterator[int]:
+    """A descriptor from which `data` can be read."""
     descriptor = os.memfd_create("cgcli")
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as file:

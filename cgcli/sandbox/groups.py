@@ -1,7 +1,7 @@
-"""A control group of its own for a sandbox, where root makes it: there the kernel counts what no process shows.
+"""Control groups: under root each sandbox gets one, in which the kernel counts memory that no process shows.
 
-That is memory of files, shared mappings, sockets and the kernel's own tables, beside that of the processes. Version 1
-has a tree of folders for each controller, version 2 one for all (cgroups(7)).
+That is memory of files, shared mappings, sockets and the kernel's own tables. Version 1 of control groups has a tree of
+folders for each controller, version 2 a single tree (cgroups(7)).
 """
 
 from __future__ import annotations
@@ -16,41 +16,39 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from cgcli.sandbox.users import becomes_another
+from cgcli.sandbox.users import runs_as_another_user
 
 _PREFIX = "cgcli-"
+#: Beyond the program's limit: for bubblewrap, and so that our own count notices first and the verdict is precise.
 _OWN_BYTES = 64 * 1024**2
-"""Beyond the program's limit: for bubblewrap, and for what its processes tell before the kernel acts."""
-_OWN_PROCESSES = 8
-"""Beyond the program's own: bubblewrap, process 1 of the sandbox and what they start with."""
-_GONE_S = 2.0
-"""A group can be removed moments after its last process has ended."""
+_OWN_PROCESSES = 8  # beyond the program's limit: bubblewrap, process 1 of the sandbox and what starts them
+_GONE_S = 2.0  # how long to try: a group can be removed moments after its last process has ended
+#: By version and controller, the files that take the limit. The first must exist.
 _LIMITS: dict[int, dict[str, tuple[str, ...]]] = {
     1: {"memory": ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.kmem.tcp.limit_in_bytes"),
         "pids": ("pids.max",)},
     2: {"memory": ("memory.max",), "pids": ("pids.max",)},
 }  # fmt: skip
-"""The first file of each must be there."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """folders: its folder in each tree."""
+class ControlGroup:
+    """A control group that limits memory and processes."""
 
-    folders: tuple[Path, ...]
+    folders: tuple[Path, ...]  # one in each tree
 
     @property
-    def joining(self) -> list[str]:
-        """Words before a command that make it begin in this group."""
+    def join_command(self) -> list[str]:
+        """The words to put before a command, so that it starts in this group."""
         joins = [f'echo 0 >"${number}"' for number in range(1, len(self.folders) + 1)]
         script = " && ".join([*joins, f"shift {len(joins)}", 'exec "$@"'])
-        # A thread that moves itself does not wait for all processors, as whole processes do.
+        # Moving a single thread ("tasks") is fast; moving a process waits for all processors.
         entries = (next(filter(Path.exists, (folder / "tasks", folder / "cgroup.procs"))) for folder in self.folders)
         return ["sh", "-c", script, "join", *map(str, entries)]
 
     @property
-    def ran_out(self) -> bool:
-        """Whether the kernel has ended a process because the group's memory was full."""
+    def out_of_memory(self) -> bool:
+        """Whether the kernel has killed a process because the group's memory was full."""
         for folder in self.folders:
             for name in ("memory.oom_control", "memory.events"):
                 with suppress(OSError):
@@ -61,15 +59,15 @@ class Group:
 
 
 @contextmanager
-def control_group(memory_bytes: int, processes: int) -> Iterator[Group | None]:
-    """A group with these limits; None where none can be made. It is gone afterwards, if its processes are."""
+def control_group(memory_bytes: int, processes: int) -> Iterator[ControlGroup | None]:
+    """A group with these limits, removed afterwards if its processes are gone; None if none can be made."""
     sizes = {"memory": memory_bytes + _OWN_BYTES, "pids": processes + _OWN_PROCESSES}
     with ExitStack() as stack:
         try:
-            group = Group(tuple(_made(folder, version, sizes, stack) for folder, version in places()))
+            group = ControlGroup(tuple(_made(folder, version, sizes, stack) for folder, version in parent_folders()))
         except OSError:
             stack.close()
-            group = Group(())
+            group = ControlGroup(())
         yield group if group.folders else None
 
 
@@ -79,15 +77,15 @@ def uncounted() -> str:
         if group:
             return ""
     gaps = ["the rest of partly unmapped shared mappings", "the kernel's tables (locks, page tables)"]
-    if os.geteuid() == 0 and not becomes_another():
+    if os.geteuid() == 0 and not runs_as_another_user():
         gaps.append("processes, if this user is root on the host")
     return "; ".join(gaps)
 
 
 @cache
-def places() -> tuple[tuple[Path, int], ...]:
-    """The folders in which this process makes groups, each with its version; none where memory or processes would not
-    be limited. What processes that were killed left there is removed."""
+def parent_folders() -> tuple[tuple[Path, int], ...]:
+    """The folders in which this process can make groups, each with its version; empty unless both memory and processes
+    can be limited. Groups that killed processes left behind are removed."""
     found: set[tuple[Path, int]] = set()
     with suppress(OSError):
         mounts, own = _mounts(), _own_groups()
@@ -103,7 +101,11 @@ def places() -> tuple[tuple[Path, int], ...]:
 
 
 def _place(controller: str, mounts: list[tuple[str, Path, str]], own: dict[str, str]) -> tuple[Path, int] | None:
-    """mounts: root, place and controllers of each tree ("" for all, in version 2); own: our group in each."""
+    """The folder in which to make groups for a controller, and its version.
+
+    `mounts` has root, mount point and controllers ("" in version 2, for all) of each tree; `own` has the group of this
+    process in each.
+    """
     for root, mounted, controllers in mounts:
         if controller in controllers.split(","):
             return _below(root, mounted, own.get(controller, "/")), 1
@@ -118,7 +120,7 @@ def _place(controller: str, mounts: list[tuple[str, Path, str]], own: dict[str, 
 
 
 def _below(root: str, mounted: Path, own: str) -> Path:
-    """A group's folder, where the tree is seen from `root` on."""
+    """The folder of the group `own` in a tree whose group `root` is mounted there."""
     folder = mounted / os.path.relpath(own, root)
     return folder if ".." not in folder.parts and folder.is_dir() else mounted
 
@@ -141,7 +143,7 @@ def _own_groups() -> dict[str, str]:
 
 
 def _made(parent: Path, version: int, sizes: dict[str, int], stack: ExitStack) -> Path:
-    """A new folder, locked while this process has it."""
+    """Make a group and set its limits. It stays locked while this process uses it."""
     folder = parent / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
     folder.mkdir()
     stack.callback(_remove, folder)
@@ -150,7 +152,7 @@ def _made(parent: Path, version: int, sizes: dict[str, int], stack: ExitStack) -
     fcntl.flock(lock, fcntl.LOCK_EX)
     for controller, (needed, *others) in _LIMITS[version].items():
         if version == 1 and not (folder / needed).exists():
-            continue  # another tree's
+            continue  # in another tree
         (folder / needed).write_text(str(sizes[controller]))
         for name in others:
             with suppress(OSError):
@@ -178,7 +180,7 @@ def _remove(folder: Path) -> None:
 
 
 def _remove_if_left(folder: Path) -> None:
-    """Whoever made it holds a lock on it, and has processes in it or soon will."""
+    """Remove a group unless another process uses it: its maker holds a lock on it."""
     with suppress(OSError):
         lock = os.open(folder, os.O_RDONLY)
         try:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.users import becomes_another
+from cgcli.sandbox.users import runs_as_another_user
 from cgcli.sandbox.verdict import Verdict
 from cgcli.terminal.text import visible
 
@@ -52,7 +52,7 @@ def sandbox_hint(verdict: Verdict, policy: Policy, risks: Sequence[str] = (), *,
     if kind == "ModuleNotFoundError":
         return "programs in the sandbox can import the standard library, numpy and pandas"
     if verdict.outcome == "denied":
-        if (policy.read or policy.write) and becomes_another():
+        if (policy.read or policy.write) and runs_as_another_user():
             return "under root the program runs as another user: chmod the files it needs, or run as a normal user"
         names_a_file = _PATH.search(verdict.detail)
         needed = "--read PATH or --write PATH" if names_a_file else "--read PATH, --write PATH or --allow-net"

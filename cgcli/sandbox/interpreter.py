@@ -1,4 +1,4 @@
-"""The Python that programs are run with, what of this machine it needs to see, and how it is told to start one."""
+"""The Python that runs programs: where it is, what it needs to see of this machine, and the command that starts it."""
 
 from __future__ import annotations
 
@@ -12,30 +12,27 @@ from pathlib import Path
 
 from cgcli.sandbox.policy import Policy
 
+#: Files and folders of site-packages that programs may import beside the standard library, if installed.
 PACKAGES = ("numpy", "numpy.libs", "pandas", "pandas.libs", "dateutil", "pytz", "six.py", "tzdata")
-"""What programs may import beside the standard library, where it is installed: files and folders of site-packages."""
 _FILE_BYTES = 256 * 1024**2
 _OPEN_FILES = 256
+#: Margin of the kernel's own limit on processor time, which counts each process alone and in whole seconds: a backstop.
 _LATE_S = 2
-"""The kernel's own limit on processor time counts each process alone and in whole seconds: a backstop behind ours."""
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """executable: the one that the running one's virtual environment was made from; prefixes: what it needs to see.
+    """An installed Python."""
 
-    packages: where those of PACKAGES are that this process could import.
-    """
-
-    executable: Path
-    prefixes: tuple[Path, ...]
-    packages: dict[str, Path]
+    executable: Path  # the base interpreter of the running virtual environment
+    prefixes: tuple[Path, ...]  # folders that it needs to see
+    packages: dict[str, Path]  # those of PACKAGES that this process can import, and where they are
 
     @classmethod
     @cache
     def own(cls) -> Interpreter:
-        """That of this process."""
-        # Not in typeshed: the interpreter behind a virtual environment's.
+        """The interpreter of this process."""
+        # Not in typeshed: the base interpreter of a virtual environment.
         executable = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
         prefixes = tuple({Path(sys.base_prefix).resolve(), Path(sys.base_exec_prefix).resolve()})
         found: dict[str, Path] = {}
@@ -46,22 +43,21 @@ class Interpreter:
 
 
 def interpreter_facts(*, unsafe: bool) -> dict[str, str | None]:
-    """What programs are run with, since verdicts depend on it: the Python, and the versions of numpy and pandas, None
-    where programs cannot import them."""
+    """The versions that verdicts depend on: of Python, numpy and pandas; None for what programs cannot import."""
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
 
     facts: dict[str, str | None] = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
     for name in ("numpy", "pandas"):
-        there = find_spec(name) is not None if unsafe else name in Interpreter.own().packages
+        found = find_spec(name) is not None if unsafe else name in Interpreter.own().packages
         try:
-            facts[name] = version(name) if there else None
+            facts[name] = version(name) if found else None
         except PackageNotFoundError:
             facts[name] = "unknown version"
     return facts
 
 
-def command(
+def starter_command(
     executable: Path,
     source: str,
     name: str,
@@ -72,7 +68,10 @@ def command(
     report: int,
     sandbox: bool,
 ) -> list[str]:
-    """The words that start `executable` on the program in the file `source` (see starter.py)."""
+    """The command that runs the program in the file `source` under `executable`, by way of starter.py.
+
+    `report` is the descriptor that the starter reports to.
+    """
     settings = {
         "report": report,
         "checks": len(checks),
@@ -82,7 +81,7 @@ def command(
         "memory": policy.memory_bytes,
         "file": _FILE_BYTES,
         "files": _OPEN_FILES,
-        "processes": policy.processes + 1,  # the one that waits for it
+        "processes": policy.processes + 1,  # process 1, which waits for it
     }
     words = ",".join(f"{key}={value}" for key, value in settings.items())
     switches = "-IBS" if sandbox else "-IB"

@@ -1,4 +1,4 @@
-"""The files and folders that a user opens to a program: which may be opened, and what is put in order afterwards."""
+"""The files and folders that a user opens to a program: which ones can be opened, and what is cleaned up afterwards."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from cgcli.core.errors import UsageError
 from cgcli.terminal.text import visible
 
 _MACHINE = tuple(map(Path, ("/proc", "/sys", "/dev")))
-_SHARED_MEMORY = Path("/dev/shm")
-"""Folders of the user's own may be in it."""
+_SHARED_MEMORY = Path("/dev/shm")  # the user may have folders in it
+#: File systems through which the kernel shows and controls the machine, wherever they are mounted.
 _KERNEL_FILES = {
     "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs", "proc", "pstore",
     "securityfs", "sysfs", "tracefs",
 }  # fmt: skip
-"""File systems by which the kernel shows and controls the machine, wherever they are mounted."""
 
 
-def check(path: Path) -> None:
-    """Raises UsageError for what no sandbox can be given: the whole machine, its processes and its devices."""
+def check_path(path: Path) -> None:
+    """Raises UsageError for paths that cannot be opened to a program: the whole file system, processes and devices."""
     real = _real(path)
     whole = real == Path("/")
-    with suppress(OSError):  # what is not there is for others to say
+    with suppress(OSError):  # a missing path is reported elsewhere
         whole = whole or path.samefile("/")
     if whole:
         raise _refusal(path, "it is the whole file system")
@@ -45,15 +44,15 @@ def _refusal(path: Path, why: str) -> UsageError:
 
 
 def _real(path: Path) -> Path:
-    """Where it leads, as far as this process may see that."""
+    """The path with symbolic links resolved, as far as this process can resolve them."""
     try:
         return path.resolve()
-    except (OSError, RuntimeError):  # links of others, or in a circle
+    except (OSError, RuntimeError):  # no permission, or a circle of links
         return Path(os.path.normpath(path.absolute()))
 
 
 def _kernel_mounts() -> Iterator[Path]:
-    """Where the kernel's own file systems are mounted (proc_pid_mountinfo(5))."""
+    """The mount points of the kernel's own file systems (proc_pid_mountinfo(5))."""
     for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
         before, _, after = line.partition(" - ")
         if after.split()[0] in _KERNEL_FILES:
@@ -61,8 +60,8 @@ def _kernel_mounts() -> Iterator[Path]:
             yield Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place))
 
 
-def links_out(written: Sequence[Path], read: Sequence[Path] = ()) -> dict[str, str]:
-    """The symbolic links in `written` that lead out of all that is opened, and where they lead."""
+def escaping_links(written: Sequence[Path], read: Sequence[Path] = ()) -> dict[str, str]:
+    """The symbolic links in `written` that lead outside `written` and `read`, and their targets."""
     roots = [_real(path) for path in (*written, *read)]
     found = {}
     for top in written:
@@ -74,11 +73,11 @@ def links_out(written: Sequence[Path], read: Sequence[Path] = ()) -> dict[str, s
     return found
 
 
-def give_back(written: Sequence[Path], user: int) -> None:
-    """Give what `user` made in these folders to the owner of the folder that it is in.
+def return_ownership(written: Sequence[Path], user: int) -> None:
+    """Give each file that `user` made in these folders to the owner of the folder that it is in.
 
-    In a folder that is open to others it is made as open, so that the next program, another user, can go on with it.
-    To be called when no process of the user is left.
+    In a folder that everyone can write to, the files become as open as the folder, so that the next program, which runs
+    as another user, can change them. Call it only after all processes of the user have ended.
     """
     for top in written:
         for _, folders, files, descriptor in os.fwalk(top):
@@ -88,7 +87,7 @@ def give_back(written: Sequence[Path], user: int) -> None:
 
 
 def _give(folder: int, name: str, user: int) -> None:
-    """All of it by a descriptor of the file itself: by its name, another one could be in its place by then."""
+    """Works on a descriptor of the file: its name could refer to another file by then."""
     file = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=folder)
     try:
         found, owner = os.fstat(file), os.fstat(folder)

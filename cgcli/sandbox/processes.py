@@ -1,6 +1,6 @@
-"""The processes of one sandbox, seen from outside: what they have used, and the end of all of them.
+"""The processes of one sandbox, seen from outside: the time and memory they use, and killing them all.
 
-Its own /proc lists all of them and no others, whoever their parents are, and it is the kernel that answers.
+The sandbox's own /proc lists exactly its processes, whoever their parents are, and the program cannot forge it.
 """
 
 from __future__ import annotations
@@ -16,28 +16,25 @@ from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_END_MS = 10_000
-"""Killed processes are gone within milliseconds; one that the kernel holds longer than this is not waited for."""
-
-
-_INODE_BYTES = 1536
-"""What the kernel keeps for a file in memory beside its contents."""
+_END_MS = 10_000  # how long to wait for a killed process; most are gone within milliseconds
+_INODE_BYTES = 1536  # what the kernel keeps for a file in memory, beside its contents
 
 
 class Processes:
-    """proc: a descriptor of the folder, ours to close; memory_folders: those of the sandbox that lie in memory.
+    """What the processes of a sandbox use.
 
-    cpu_s: processor seconds up to the last look; most_bytes: no less than `memory_bytes` was then.
+    Takes ownership of `proc`, a descriptor of the sandbox's /proc. `memory_folders` are folders of the sandbox whose
+    files lie in memory.
     """
 
     def __init__(self, proc: int, memory_folders: Sequence[str] = ()) -> None:
         self._proc = proc
         self._own_s: dict[int, float] = {}
         self._folders = list(self._opened(memory_folders))
-        self.cpu_s = 0.0
-        self.most_bytes = 0
+        self.cpu_s = 0.0  # processor seconds up to the last update
+        self.most_bytes = 0  # an upper bound of `memory_bytes` at the last update, faster to compute
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Bring `cpu_s` and `most_bytes` up to date."""
         tree_s, most = 0.0, self._in_files()
         for pid in self._pids():
@@ -49,16 +46,16 @@ class Processes:
             tree_s += (own + waited) / _TICKS_PER_S
             self._own_s[pid] = max(self._own_s.get(pid, 0.0), own / _TICKS_PER_S)
             most += int(fields[20]) + len(self._listed(f"{pid}/fd")) * socket_bytes()
-        # A child that its parent does not wait for (SIGCHLD ignored) is in nobody's sum once it has ended. One that
-        # lived between two looks is missed: there the clock is the limit.
+        # A child that its parent does not wait for (SIGCHLD ignored) is in no other process's sum once it has ended. If
+        # it lived between two updates, it is missed, and only the wall-clock limit holds.
         self.cpu_s = max(self.cpu_s, tree_s, sum(self._own_s.values()))
         self.most_bytes = most
 
     def memory_bytes(self) -> int:
-        """Memory of the processes, their files and sockets; slow. What does not tell counts in full.
+        """Memory of the processes, their files and sockets; slow.
 
-        Resident memory, each shared page once; shared mappings by their size, since their pages stay where no process
-        has them resident; sockets by what can be in them; files with what the kernel keeps for each.
+        Resident memory counts each shared page once. Shared mappings count by their size, since their pages stay where
+        no process has them resident; sockets by what they can hold; files with what the kernel keeps for each.
         """
         total = self._in_files()
         shared: dict[int, int] = {}
@@ -73,7 +70,7 @@ class Processes:
         return total + sum(shared.values()) + socket_bytes() * sum(one.startswith("socket:") for one in sockets)
 
     def _resident(self, pid: int) -> int:
-        """Without pages that are shared as files in memory are: these are counted otherwise."""
+        """Resident memory, without pages of shared memory and of files in memory: these are counted elsewhere."""
         try:
             lines = dict(line.split(b":", 1) for line in self._read(f"{pid}/smaps_rollup").splitlines()[1:])
             kilobytes = [int(lines[name].split()[0]) for name in (b"Pss", b"Pss_Shmem")]
@@ -85,7 +82,7 @@ class Processes:
                 return 0
 
     def _shared_mappings(self, pid: int) -> Iterator[tuple[int, int]]:
-        """The inodes of shared memory without a file, and the size that is mapped."""
+        """Inode and mapped size of each mapping of shared memory without a file."""
         with suppress(OSError):
             for line in self._read(f"{pid}/maps").splitlines():
                 addresses, permissions, offset, device, inode = line.split(None, 5)[:5]
@@ -94,7 +91,7 @@ class Processes:
                     yield int(inode), end - start + int(offset, 16)
 
     def _in_files(self) -> int:
-        """Memory of the files in the sandbox's own folders."""
+        """Memory of the files in the memory folders."""
         total = 0
         for folder in self._folders:
             found = os.fstatvfs(folder)
@@ -115,7 +112,7 @@ class Processes:
         return [int(name) for name in self._listed(".") if name.isdecimal()]
 
     def _listed(self, name: str) -> list[str]:
-        """What is in a folder of /proc; nothing where it is gone."""
+        """The entries of a folder of /proc; empty if it is gone."""
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._proc)
         except OSError:
@@ -134,7 +131,7 @@ class Processes:
 
 @cache
 def socket_bytes() -> int:
-    """What can wait in one socket: the largest buffer that may be asked for, which the kernel doubles (socket(7))."""
+    """What one socket can hold: the largest buffer that a program can set, which the kernel doubles (socket(7))."""
     try:
         return 2 * int(Path("/proc/sys/net/core/wmem_max").read_text())
     except (OSError, ValueError):
@@ -143,7 +140,7 @@ def socket_bytes() -> int:
 
 @cache
 def _shared_device() -> bytes:
-    """The device that the kernel names for shared memory without a file, the same for all."""
+    """The device number that the kernel shows for shared memory without a file."""
     with mmap.mmap(-1, _PAGE_BYTES) as shared:
         shared.flush()
         lines = Path("/proc/self/maps").read_bytes().splitlines()
@@ -151,15 +148,15 @@ def _shared_device() -> bytes:
 
 
 def kill_with_children(pid: int) -> None:
-    """Kill a child of ours and its own children, and wait for these; it is left to be waited for.
+    """Kill a child of this process and its own children, and wait for the latter; the child itself is left to wait for.
 
-    Process 1 of a namespace has ended when all others of it have (pid_namespaces(7)). It asks for its end with its
-    parent's, but one killed at the moment of its birth would never hear of it.
+    Process 1 of a namespace ends after all others in it (pid_namespaces(7)). It asks the kernel to die with its parent,
+    but if the parent dies before that call, it would live on.
     """
-    os.kill(pid, signal.SIGSTOP)  # it has no more of them now
+    os.kill(pid, signal.SIGSTOP)  # from now on it starts no more children
     os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     handles = []
-    with suppress(OSError):  # where the kernel does not list them
+    with suppress(OSError):  # not every kernel lists them
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             with suppress(ProcessLookupError):
                 handles.append(os.pidfd_open(int(child)))

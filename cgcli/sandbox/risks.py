@@ -1,7 +1,7 @@
-"""What a program may do that a person wants to know before it runs, found by reading it.
+"""Finds risky calls in a program, to show them to the user before it runs.
 
-A help for honest programs: names are looked up in its imports, and what is reached in a roundabout way is not seen. It
-is no part of the sandbox.
+This helps with honest programs only: it looks up names in the imports and misses anything indirect. It is not part of
+the sandbox.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+#: What a call does, with functions and with modules all of whose functions do it.
 _CALLS = {
     "deletes files": "os.remove os.unlink os.rmdir os.removedirs shutil.rmtree pathlib.Path.unlink pathlib.Path.rmdir",
     "moves or overwrites files": """
@@ -30,8 +31,7 @@ _CALLS = {
     "calls native code": "ctypes cffi",
     "changes permissions, users or processes": "os.chmod os.chown os.setuid os.setgid os.kill os.killpg",
 }
-"""What a call does -> functions, and modules all of whose functions do."""
-_METHODS = {
+_METHODS = {  # of objects of unknown type
     "unlink": "deletes files",
     "rmdir": "deletes files",
     "rmtree": "deletes files",
@@ -39,19 +39,18 @@ _METHODS = {
     "write_bytes": "writes files",
     "to_csv": "writes files",
 }
-"""Of objects whose type is not known here."""
 
 
 @dataclass(frozen=True)
 class Risk:
-    """A call or an import. line: from 1; what: what it does, and by which name."""
+    """A risky call."""
 
-    line: int
-    what: str
+    line: int  # from 1
+    what: str  # what it does and the name called, as "deletes files: os.remove"
 
 
 def risks(source: bytes) -> list[Risk]:
-    """By line; none where the source is not Python, which will not run either."""
+    """The risky calls, ordered by line; empty if the source is not valid Python."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -62,7 +61,7 @@ def risks(source: bytes) -> list[Risk]:
 
 
 def _imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """The names that imports bind, and what they stand for."""
+    """The names that imports bind, and their full names."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -85,7 +84,7 @@ def _of(node: ast.AST, names: dict[str, str]) -> Iterator[Risk]:
 
 
 def _name(node: ast.expr, names: dict[str, str]) -> str:
-    """The full name of what is called, as far as imports tell; "" for what is not a name."""
+    """The full name of what is called, resolved through the imports; "" if it is not a name."""
     if isinstance(node, ast.Name):
         return names.get(node.id, node.id)
     if isinstance(node, ast.Attribute) and (of := _name(node.value, names)):

@@ -1,9 +1,9 @@
-"""Which system calls a sandboxed program may not make: a filter for the kernel, compiled by libseccomp.
+"""The filter of system calls for sandboxed programs, compiled by libseccomp.
 
-Refused is what reaches past the namespaces (keyrings, tracing, wide kernel interfaces), makes new ones, keeps memory
-that no limit counts, drives a terminal, or leaves files that run with their owner's rights. The rest is left to the
-namespaces and the missing privileges: a list of what is allowed would break with every C library. A refused call fails
-with EPERM, a Unix socket with ESOCKTNOSUPPORT.
+It refuses calls that reach past the namespaces (keyrings, tracing, wide kernel interfaces), make new ones, keep memory
+that no limit counts, drive a terminal, or leave files that run with their owner's rights. Namespaces and missing
+privileges handle the rest: a list of allowed calls would break with every C library. A refused call fails with EPERM, a
+Unix socket with ESOCKTNOSUPPORT.
 """
 
 from __future__ import annotations
@@ -26,34 +26,32 @@ _REFUSED = """
     reboot kexec_load kexec_file_load init_module finit_module delete_module swapon swapoff acct quotactl quotactl_fd
     syslog settimeofday clock_settime clock_adjtime adjtimex sethostname setdomainname iopl ioperm vhangup
 """
+#: CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID and NET (linux/sched.h).
 _NAMESPACE_FLAGS = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
-"""CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID and NET (linux/sched.h)."""
+#: TIOCSTI injects typed characters, TIOCLINUX drives the console (asm-generic/ioctls.h).
 _TERMINAL_REQUESTS = (0x5412, 0x541C)
-"""TIOCSTI types in the user's place, TIOCLINUX drives the console (asm-generic/ioctls.h)."""
 _MODE_BITS = (stat.S_ISUID, stat.S_ISGID, stat.S_ISVTX)
+#: The index of the argument that is the mode.
 _MODES = {
     "chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "mknod": 1, "mknodat": 2, "mkdir": 1, "mkdirat": 2,
     "creat": 1,
 }  # fmt: skip
-"""Which argument is the mode."""
+#: The index of the argument with the flags. The mode follows, and is used only if the call may create a file.
 _OPENING = {"open": 1, "openat": 2}
-"""Which argument has the flags; the mode is the next, and is one only where a file may be made."""
+#: The second is __O_TMPFILE (asm-generic/fcntl.h): O_TMPFILE without O_DIRECTORY.
 _MAKING = (os.O_CREAT, 0o20000000)
-"""The second is __O_TMPFILE (asm-generic/fcntl.h): O_TMPFILE without O_DIRECTORY."""
+#: Calls that older versions of libseccomp do not know. The numbers are the same on all processors.
 _NUMBERS = {"fchmodat2": 452}
-"""Of calls that older versions of libseccomp do not know, the same on all processors."""
-_FAMILIES = 64
-"""Numbers of socket families end well below (AF_MAX)."""
-_TYPES = 16
-"""Numbers of socket types fit four bits, the flags beside them set aside (SOCK_TYPE_MASK of linux/net.h)."""
+_FAMILIES = 64  # above every socket family (AF_MAX)
+_TYPES = 16  # socket types without their flags fit four bits (SOCK_TYPE_MASK of linux/net.h)
 
 
 @cache
 def program(network: bool, unix_sockets: bool) -> bytes:
-    """The filter in the kernel's own form. Raises SandboxError where libseccomp is missing.
+    """The filter as a BPF program for the kernel. Raises SandboxError if libseccomp is missing.
 
-    network: internet sockets can be made. unix_sockets: those of Unix, too; without them connected pairs can be, of
-    streams, since a pair of datagram sockets could be aimed elsewhere.
+    `network` allows internet sockets, `unix_sockets` those of Unix. Connected pairs of stream sockets are always
+    allowed; a pair of datagram sockets could be redirected to other addresses.
     """
     try:
         import pyseccomp as libseccomp  # type: ignore[import-untyped]
@@ -62,10 +60,10 @@ def program(network: bool, unix_sockets: bool) -> bytes:
         raise SandboxError(f"cannot load libseccomp, which the sandbox needs: {error}", hint=hint) from error
     refuse = libseccomp.ERRNO(errno.EPERM)
     calls = libseccomp.SyscallFilter(libseccomp.ALLOW)
-    calls.set_attr(libseccomp.Attr.ACT_BADARCH, libseccomp.KILL_PROCESS)  # 32-bit calls have other numbers
+    calls.set_attr(libseccomp.Attr.ACT_BADARCH, libseccomp.KILL_PROCESS)  # 32-bit calls have different numbers
 
     def add(action: object, name: str, *conditions: object) -> None:
-        """A rule, where this processor's kernels have the call."""
+        """Add a rule if the call exists on this processor."""
         number = libseccomp.resolve_syscall(libseccomp.Arch.NATIVE, name)
         if number >= 0 or (number := _NUMBERS.get(name, -1)) >= 0:
             calls.add_rule(action, number, *conditions)
@@ -81,7 +79,7 @@ def program(network: bool, unix_sockets: bool) -> bytes:
                 add(refuse, name, making, libseccomp.Arg(flags + 1, libseccomp.MASKED_EQ, bit, bit))
     for flag in _NAMESPACE_FLAGS:
         calls.add_rule(refuse, "clone", libseccomp.Arg(0, libseccomp.MASKED_EQ, flag, flag))
-    # Their flags lie in memory, where no filter looks. C libraries then use clone and openat.
+    # Their flags lie in memory, which no filter can read. C libraries fall back to clone and openat.
     for name in ("clone3", "openat2"):
         add(libseccomp.ERRNO(errno.ENOSYS), name)
     for request in _TERMINAL_REQUESTS:
@@ -95,7 +93,7 @@ def program(network: bool, unix_sockets: bool) -> bytes:
         for kind in set(range(_TYPES)) - {socket.SOCK_STREAM}:
             calls.add_rule(refuse, "socketpair", libseccomp.Arg(1, libseccomp.MASKED_EQ, _TYPES - 1, kind))
     calls.add_rule(refuse, "socket", libseccomp.Arg(0, libseccomp.GE, _FAMILIES))
-    # Names are looked up with help of routes, the only netlink there is to be.
+    # Name lookups use netlink for routes; all other netlink families are refused.
     routes = libseccomp.Arg(2, libseccomp.NE, 0)
     calls.add_rule(refuse, "socket", libseccomp.Arg(0, libseccomp.EQ, socket.AF_NETLINK), routes)
     with os.fdopen(os.memfd_create("seccomp"), "w+b") as file:

@@ -1,10 +1,10 @@
-"""What runs first in the program's interpreter: sets the limits, says that it got so far, and becomes the program; at
-the end tells how that went, and which checks held.
+"""Runs first in the program's interpreter: sets the limits, reports that it is ready and runs the program; at the end
+it reports how the program ended and which checks passed.
 
-Handed to the interpreter as text, so it imports nothing of cgcli, and no more of the library than it must: its start-up
-is the program's. Whatever it says after the program began may be the program's own words; see judge.py.
+The interpreter gets this file as text. It imports nothing of cgcli and as little as possible of the standard library:
+its start-up time counts as the program's. Once the program has begun, it can forge these reports; see run.py.
 
-Words of its command line: report=N,checks=N,cpu=N,... | path of the source | the program's name | checks | arguments.
+Command line: report=N,checks=N,cpu=N,... | path of the source | the program's name | checks | arguments.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import resource
 import sys
 from types import CodeType, ModuleType, TracebackType
 
+#: Address space above the limit, to report a MemoryError while the objects that filled the memory are still alive.
 _SPARE_BYTES = 32 * 1024**2
-"""Address space above the limit, for telling of a MemoryError while the objects that filled the memory still live."""
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     report, memory = given["report"], given["memory"]
     if given["sandbox"]:
         report = _out_of_reach(report, given["files"])
-        # Whoever made this process may have left descriptors open, some of them of folders outside.
+        # The process that started this one may have left descriptors open, such as of folders outside.
         os.closerange(3, report)
         os.closerange(report + 1, os.sysconf("SC_OPEN_MAX"))
     with open(path, "rb") as file:  # noqa: PTH123 (pathlib would be another import)
@@ -36,10 +36,10 @@ def main() -> None:
     module = ModuleType("__main__")
     module.__file__ = name
     sys.modules["__main__"] = module
-    # As on a terminal: what was printed is seen as it comes, also of a program that is stopped later.
+    # As on a terminal: output appears as it comes, even if the program is stopped later.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     _limit(given, memory)
-    _say_ready(report, given["sandbox"])
+    _report_ready(report, given["sandbox"])
     own = os.getpid()
     how = "end"
     try:
@@ -51,33 +51,33 @@ def main() -> None:
     except BaseException as error:
         resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
         traceback = error.__traceback__
-        while traceback and traceback.tb_frame.f_globals is globals():  # the starter's own
+        while traceback and traceback.tb_frame.f_globals is globals():  # frames of the starter
             traceback = traceback.tb_next
-        if os.getpid() == own:  # a child that the program forked comes by here, too
-            _tell(report, "error", *_described(error), str(_line(error, traceback, name)))
+        if os.getpid() == own:  # forked children of the program get here, too
+            _report(report, "error", *_described(error), str(_line(error, traceback, name)))
         sys.excepthook(type(error), error.with_traceback(traceback), traceback)
         raise SystemExit(1) from None
     if os.getpid() == own:
-        _tell(report, how)
+        _report(report, how)
         for number, check in enumerate(checks):
             why = _failure(check, module)
             if os.getpid() == own:
-                _tell(report, "check", str(number), why)
+                _report(report, "check", str(number), why)
     if not given["lingers"]:
         os._exit(0)
 
 
 def _out_of_reach(report: int, limit: int) -> int:
-    """The channel under a number above the limit of descriptors, so that a program that closes all it has, or writes
-    to each, does not touch it."""
+    """Move the channel above the limit on descriptors: a program that closes all its descriptors, or writes to each,
+    does not reach it there."""
     try:
         return os.dup2(report, limit, inheritable=False)
-    except OSError:  # the limit is that low already
+    except OSError:  # the limit is already lower
         return report
 
 
 def _failure(check: str, module: ModuleType) -> str:
-    """Why an expression does not hold where the program ended; "" where it does."""
+    """Why a check fails at the program's end; "" if it passes."""
     try:
         return "" if eval(compile(check, "--check", "eval", dont_inherit=True), module.__dict__) else "not true"
     except BaseException as error:
@@ -86,7 +86,8 @@ def _failure(check: str, module: ModuleType) -> str:
 
 
 def _compiled(source: bytes, name: str) -> CodeType:
-    """The program's code. Python says MemoryError or RecursionError of source that nests deeper than it can follow."""
+    """The program's code. Raises SyntaxError for source that nests too deeply, for which Python raises MemoryError or
+    RecursionError."""
     before = _address_space()
     try:
         return compile(source, name, "exec", dont_inherit=True)
@@ -100,7 +101,7 @@ def _compiled(source: bytes, name: str) -> CodeType:
 
 
 def _address_space(which: str = "VmSize") -> int:
-    """Bytes of this process's address space now, or at its largest (VmPeak); 0 where there is no /proc."""
+    """This process's address space in bytes, now or at its largest (VmPeak); 0 without /proc."""
     try:
         with open("/proc/self/status", "rb") as file:  # noqa: PTH123
             return next(1024 * int(line.split()[1]) for line in file if line.startswith(which.encode()))
@@ -109,7 +110,7 @@ def _address_space(which: str = "VmSize") -> int:
 
 
 def _stand_in_for_site() -> None:
-    """What programs expect of the module that the sandbox leaves out, since it runs code of whatever is installed."""
+    """Provide what programs expect of `site`, which is off (-S) because it runs code of installed packages."""
     import site
 
     site.setquit()
@@ -138,8 +139,8 @@ def _limit(given: dict[str, int], memory: int) -> None:
         resource.setrlimit(kind, (min(soft, highest), min(hard, highest)))
 
 
-def _say_ready(report: int, sandboxed: int) -> None:
-    """Ready; from the sandbox with its /proc, through which its processes can be seen from outside."""
+def _report_ready(report: int, sandboxed: int) -> None:
+    """Report that the program begins. From a sandbox, also pass its /proc, which shows its processes."""
     if not sandboxed:
         os.write(report, b"!")
         return
@@ -154,7 +155,7 @@ def _say_ready(report: int, sandboxed: int) -> None:
 
 
 def _line(error: BaseException, traceback: TracebackType | None, name: str) -> int:
-    """The last line of the program itself that the error came through; 0 where there is none."""
+    """The last line of the program itself in the traceback; 0 if there is none."""
     line = 0
     if isinstance(error, SyntaxError) and error.filename == name:
         line = error.lineno or 0
@@ -166,7 +167,7 @@ def _line(error: BaseException, traceback: TracebackType | None, name: str) -> i
 
 
 def _described(error: BaseException) -> tuple[str, str, str]:
-    """Its class, the number of an OSError, and the first line of its message."""
+    """Its class, the errno of an OSError, and the first line of its message."""
     kind = type(error)
     module = "" if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}."
     number = error.errno if isinstance(error, OSError) else None
@@ -178,8 +179,8 @@ def _described(error: BaseException) -> tuple[str, str, str]:
     return module + kind.__qualname__, str(number or 0), next(iter(message.splitlines()), "")[:1000]
 
 
-def _tell(report: int, *words: str) -> None:
-    """A record of its own line, whatever the program wrote before it; nothing where the program closed the channel."""
+def _report(report: int, *words: str) -> None:
+    """Write a record on a line of its own; do nothing if the program closed the channel."""
     record = "\0".join(word.replace("\0", " ").replace("\n", " ") for word in words)
     try:  # noqa: SIM105 (contextlib would be another import)
         os.write(report, f"\n{record}\n".encode("utf-8", "backslashreplace"))

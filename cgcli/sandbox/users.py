@@ -1,6 +1,6 @@
-"""The user that root's program becomes: a new one each time, and no two sandboxes at a time have the same.
+"""The user IDs under which root's programs run: unprivileged, and different in every sandbox at the same time.
 
-Limits of processes are counted by user, and files that a program leaves are known by theirs.
+The kernel counts limits of processes per user, and the files that a program leaves are known by its user ID.
 """
 
 from __future__ import annotations
@@ -15,28 +15,30 @@ from pathlib import Path
 
 from cgcli.core.errors import SandboxError
 
+#: The IDs that systemd reserves for short-lived services (systemd.exec(5), DynamicUser).
 USERS = range(61184, 65520)
-"""Numbers that systemd keeps for services that exist for a moment (systemd.exec(5), DynamicUser)."""
+#: SETGID, SETUID, SETPCAP and SYS_ADMIN (linux/capability.h): needed to change the user and to run bubblewrap as root.
 _CAPABILITIES = sum(1 << number for number in (6, 7, 8, 21))
-"""SETGID, SETUID, SETPCAP and SYS_ADMIN (linux/capability.h): what changing the user takes, and bubblewrap as root."""
 
 
 @cache
-def becomes_another() -> bool:
-    """Whether a program becomes another user: root's does, where root may become any of them.
+def runs_as_another_user() -> bool:
+    """Whether programs run as another user: root's do, if this root may become any of USERS.
 
-    Root of a namespace with one user alone, as `unshare -Ur` makes it, is an ordinary user that sees itself as root.
+    Root of a namespace with a single user, as `unshare -Ur` makes it, is an ordinary user that sees itself as root.
     """
-    if os.geteuid() != 0 or not all(map(_has_all, ("uid_map", "gid_map"))) or _of_own("setgroups") == "deny":
+    if os.geteuid() != 0 or not all(map(_has_all, ("uid_map", "gid_map"))) or _own_proc_file("setgroups") == "deny":
         return False
-    status = dict(line.split(":", 1) for line in _of_own("status").splitlines())
+    status = dict(line.split(":", 1) for line in _own_proc_file("status").splitlines())
     return int(status.get("CapEff", "0"), 16) & _CAPABILITIES == _CAPABILITIES
 
 
 @contextmanager
-def claimed() -> Iterator[int]:
-    """A number that no other sandbox has until this ends. The kernel keeps the claim, and drops it with this process:
-    of an abstract socket's name there is one at a time."""
+def claimed_user() -> Iterator[int]:
+    """A user ID that no other sandbox has until the context ends. Raises SandboxError if all are in use.
+
+    The claim is the name of an abstract socket: the kernel allows each name once, and drops it with this process.
+    """
     start = random.SystemRandom().randrange(len(USERS))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
         for number in (*USERS[start:], *USERS[:start]):
@@ -50,10 +52,10 @@ def claimed() -> Iterator[int]:
 
 
 def _has_all(mapping: str) -> bool:
-    """Whether this namespace has all of USERS."""
-    lines = [tuple(map(int, line.split())) for line in _of_own(mapping).splitlines()]
+    """Whether this namespace maps all of USERS."""
+    lines = [tuple(map(int, line.split())) for line in _own_proc_file(mapping).splitlines()]
     return any(first <= USERS[0] and USERS[-1] < first + count for first, _, count in lines)
 
 
-def _of_own(name: str) -> str:
+def _own_proc_file(name: str) -> str:
     return Path("/proc/self", name).read_text("ascii", "replace").strip()

@@ -1,4 +1,4 @@
-"""What became of a program that was run."""
+"""The result of running a program."""
 
 from __future__ import annotations
 
@@ -23,28 +23,22 @@ Outcome = Literal[
 
 @dataclass(frozen=True)
 class Verdict:
-    """detail: one line for a person, control characters spelt out, "" where the outcome says all.
-
-    stdout, stderr: as the program wrote them, cut at the policy's limit: not for a terminal as they are.
-    seconds: on the clock; cpu_s: processor seconds of all its processes. unread: what was typed for it on a terminal,
-    and it did not read. status: its exit status, or minus the signal. left: it reached its end by leaving, as
-    `sys.exit(0)` does, not behind its last line. held: how many of the checks held.
-    """
+    """How a program ended, what it wrote and what it used."""
 
     outcome: Outcome
-    detail: str
-    stdout: bytes
-    stderr: bytes
-    seconds: float
-    cpu_s: float
-    unread: bytes = b""
-    status: int = 0
-    left: bool = False
-    held: int = 0
+    detail: str  # one line for the user, control characters escaped; "" if the outcome says everything
+    stdout: bytes  # as written, cut at the policy's limit; not safe to print on a terminal
+    stderr: bytes  # likewise
+    wall_s: float  # elapsed seconds
+    cpu_s: float  # processor seconds of all its processes
+    unread: bytes = b""  # input typed on a terminal that the program did not read
+    status: int = 0  # exit status, or minus the signal
+    called_exit: bool = False  # reached its end by `sys.exit(0)` or the like, not by running past its last line
+    checks_passed: int = 0  # how many of the checks passed
 
     @property
     def passed(self) -> bool:
-        """Whether it reached its end without an error, and every check holds there: see judge.py."""
+        """Whether it reached its end without an error, and all checks passed there (see run.py)."""
         return self.outcome == "passed"
 
     @property
@@ -54,11 +48,11 @@ class Verdict:
 
     @property
     def silent(self) -> bool:
-        """Whether it printed nothing: then nobody knows what it does."""
+        """Whether it printed nothing, so that its output shows nothing about it."""
         return not self.stdout.strip()
 
     def __str__(self) -> str:
-        """One line for a person. A program that printed what it liked has no more than run."""
+        """One line for the user. A pass is only "ran": nobody has checked what the program printed."""
         if self.passed:
             return "ran"
         if self.outcome in ("exception", "check"):

@@ -1,6 +1,6 @@
-"""Runs a process to its end, or ends it: relays its input, reads its output up to a limit, watches clock and processor.
+"""Runs a process until it ends or passes a limit: relays its input and output, and watches time and memory.
 
-Knows nothing of bubblewrap, and does not judge: it tells what happened.
+It knows nothing of bubblewrap and does not judge: it returns what happened.
 """
 
 from __future__ import annotations
@@ -19,154 +19,144 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import IO, Literal
 
 from cgcli.core.errors import SandboxError
-from cgcli.sandbox.groups import Group
+from cgcli.sandbox.groups import ControlGroup
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.processes import Processes, kill_with_children
 from cgcli.sandbox.verdict import Outcome
 
 Stream = Literal["stdout", "stderr"]
+#: Called with what the program writes, as it comes, up to the limit; and with each line typed for it on a terminal.
 Listener = Callable[[Stream | Literal["stdin"], bytes], None]
-"""Is given what the program writes, as it comes, up to the limit; and each line that is typed for it on a terminal."""
 
-_TICK_S = 0.05
-"""Between two looks at the limits that no read and no end of a process tells of."""
+_TICK_S = 0.05  # between two looks at limits that no event announces
 _CHUNK_BYTES = 64 * 1024
 _REPORT_BYTES = 64 * 1024
+#: For the sandbox to be set up and the program to begin, on a busy machine too; the program's own time begins then.
 _START_S = 10.0
-"""For the sandbox to stand and the program to begin, on a busy machine too; its own time begins only then."""
 
 
 @dataclass(frozen=True)
-class Start:
-    """A process to make.
-
-    channel: our end of the socket on which it says that the program begins, and how it ended; descriptors: what it
-    inherits, under the same numbers. isolated: all its processes end with it, and it shows them on the channel.
-    user: become this user and this group first. memory_folders: those of the sandbox whose files lie in memory. group:
-    begin in it.
-    """
+class Launch:
+    """A process to start."""
 
     command: Sequence[str]
-    channel: socket.socket
-    descriptors: Sequence[int]
-    isolated: bool
-    user: int | None = None
+    channel: socket.socket  # our end of the socket on which the starter reports that the program begins and how it ends
+    descriptors: Sequence[int]  # inherited, under the same numbers
+    isolated: bool  # all its processes end with it, and it sends its /proc on the channel
+    user: int | None = None  # become this user and group first
     environment: dict[str, str] | None = None
-    memory_folders: tuple[str, ...] = ()
-    group: Group | None = None
+    memory_folders: tuple[str, ...] = ()  # folders of the sandbox whose files lie in memory
+    group: ControlGroup | None = None  # the control group to start in
 
 
 @dataclass
-class Course:
-    """How it went. began: whether the program itself did; before that nothing it says is the program's.
+class Execution:
+    """What was observed of a process."""
 
-    status: exit status, or minus the signal. stopped: why it was ended from here; None where it ended by itself.
-    report: what came on the channel after the program began. unread: what was typed for it on a terminal, and it did
-    not read. seconds: on the clock, its start included; cpu_s: of all its processes.
-    """
-
-    began: bool = False
-    status: int = 0
-    stopped: Outcome | None = None
-    said: dict[Stream, bytearray] = field(default_factory=lambda: {"stdout": bytearray(), "stderr": bytearray()})
-    report: bytearray = field(default_factory=bytearray)
-    unread: bytes = b""
-    seconds: float = 0.0
-    cpu_s: float = 0.0
+    began: bool = False  # whether the program itself began; output before that is not the program's
+    status: int = 0  # exit status, or minus the signal
+    stopped: Outcome | None = None  # why it was killed; None if it ended by itself
+    output: dict[Stream, bytearray] = field(default_factory=lambda: {"stdout": bytearray(), "stderr": bytearray()})
+    report: bytearray = field(default_factory=bytearray)  # received on the channel after the program began
+    unread: bytes = b""  # input typed on a terminal that the program did not read
+    wall_s: float = 0.0  # elapsed, start-up included
+    cpu_s: float = 0.0  # of all its processes
 
 
 def watch(
-    start: Start,
+    launch: Launch,
     policy: Policy,
     *,
     stdin: int | None = None,
     interrupted: Callable[[], bool],
     listener: Listener | None = None,
-) -> Course:
-    """Run it until it ends. stdin: a descriptor to relay; None: empty. Raises SandboxError where it cannot be made.
+) -> Execution:
+    """Run a process until it ends. `stdin` is a descriptor to relay; None means no input.
 
-    Of a terminal a line is taken only when the program has read the one before: later ones may be meant for others.
-    Nothing of it is left when this returns or raises; not isolated, what made itself a session of its own is.
+    No process of it is left when this returns or raises; without isolation, one that made a session of its own is.
+    Raises SandboxError if the process cannot be started.
     """
     try:
         process = subprocess.Popen(
-            [*(start.group.joining if start.group else ()), *start.command],
+            [*(launch.group.join_command if launch.group else ()), *launch.command],
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            pass_fds=start.descriptors,
-            start_new_session=True,  # a Ctrl-C is for us
-            env=start.environment,
-            user=start.user,
-            group=start.user,
-            extra_groups=None if start.user is None else [],
+            pass_fds=launch.descriptors,
+            start_new_session=True,  # Ctrl-C is for us
+            env=launch.environment,
+            user=launch.user,
+            group=launch.user,
+            extra_groups=None if launch.user is None else [],
         )
     except OSError as error:
-        raise SandboxError(f"cannot start {start.command[0]}: {error.strerror or error}") from error
-    watcher = _Watcher(process, start, policy, listener)
+        raise SandboxError(f"cannot start {launch.command[0]}: {error.strerror or error}") from error
+    watcher = _Watcher(process, launch, policy, listener)
     try:
         watcher.follow(stdin, interrupted)
     finally:
         watcher.end()
-    return watcher.course
+    return watcher.execution
 
 
 class _Watcher:
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        start: Start,
+        launch: Launch,
         policy: Policy,
         listener: Listener | None,
     ) -> None:
-        self.course = Course()
+        self.execution = Execution()
         self._process = process
-        self._isolated = start.isolated
-        self._channel = start.channel
-        self._memory_folders = start.memory_folders
-        self._group = start.group
+        self._isolated = launch.isolated
+        self._channel = launch.channel
+        self._memory_folders = launch.memory_folders
+        self._group = launch.group
         self._policy = policy
         self._listener = listener
         self._started = self._began = time.monotonic()
         self._processes: Processes | None = None
         self._selector = selectors.PollSelector()
+        #: What to do when a descriptor can be read; each returns whether it may be called again at once.
         self._reads: dict[int, Callable[[], bool]] = {}
-        """What to do where a descriptor can be read; each tells whether it may be called again at once."""
         self._pidfd: int | None = None
 
     def follow(self, stdin: int | None, interrupted: Callable[[], bool]) -> None:
-        """Until the process has ended by itself, or `stopped` says why it has to."""
-        assert self._process.stdout and self._process.stderr
-        os.set_blocking(self._process.stdout.fileno(), False)
-        os.set_blocking(self._process.stderr.fileno(), False)
+        """Until the process has ended by itself, or `execution.stopped` says why it must."""
+        pipes: dict[Stream, IO[bytes] | None] = {"stdout": self._process.stdout, "stderr": self._process.stderr}
+        for stream, pipe in pipes.items():
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+                self._read(pipe.fileno(), partial(self._relay_output, pipe.fileno(), stream))
         self._channel.setblocking(False)
-        self._read(self._channel.fileno(), self._hear)
-        self._read(self._process.stdout.fileno(), partial(self._output, self._process.stdout.fileno(), "stdout"))
-        self._read(self._process.stderr.fileno(), partial(self._output, self._process.stderr.fileno(), "stderr"))
-        if stdin is not None:
-            self._selector.register(stdin, selectors.EVENT_READ, partial(self._take, stdin))
+        self._read(self._channel.fileno(), self._receive_report)
+        source = None
+        if stdin is not None and self._process.stdin is not None:
+            source = _Input(stdin, self._process.stdin, self._selector, self._listener)
         if hasattr(os, "pidfd_open"):  # elsewhere the end is noticed a tick later
             self._pidfd = os.pidfd_open(self._process.pid)
             self._selector.register(self._pidfd, selectors.EVENT_READ, lambda: None)
         looked = self._began
-        while not self.course.stopped and not self._ended():
+        while not self.execution.stopped and not self._ended():
             for key, _ in self._selector.select(_TICK_S):
                 key.data()
-            if stdin is not None and self.course.unread and not self._still_unread():
-                self._selector.register(stdin, selectors.EVENT_READ, partial(self._take, stdin))
+            if source:
+                source.take_next()
             now = time.monotonic()
-            if not self.course.stopped and now - looked >= _TICK_S:
+            if not self.execution.stopped and now - looked >= _TICK_S:
                 looked = now
-                self.course.stopped = "interrupted" if interrupted() else self._over(now)
-        if not self.course.stopped:  # what it wrote last
+                self.execution.stopped = "interrupted" if interrupted() else self._passed_limit(now)
+        if not self.execution.stopped:  # what it wrote last
             for read in list(self._reads.values()):
                 while read():
                     pass
-        self._still_unread()
+        if source:
+            self.execution.unread = source.still_unread()
 
     def end(self) -> None:
         """Kill whatever is left of it, and wait until it is gone."""
@@ -176,14 +166,14 @@ class _Watcher:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         _, status, usage = os.wait4(self._process.pid, 0)
-        self._process.returncode = self.course.status = os.waitstatus_to_exitcode(status)
-        self.course.cpu_s = usage.ru_utime + usage.ru_stime
+        self._process.returncode = self.execution.status = os.waitstatus_to_exitcode(status)
+        self.execution.cpu_s = usage.ru_utime + usage.ru_stime
         if self._processes:
             self._processes.close()
-            self.course.cpu_s = max(self.course.cpu_s, self._processes.cpu_s)
-        if self._group and self.course.stopped != "interrupted" and self._group.ran_out:
-            self.course.stopped = "memory"
-        self.course.seconds = time.monotonic() - self._started
+            self.execution.cpu_s = max(self.execution.cpu_s, self._processes.cpu_s)
+        if self._group and self.execution.stopped != "interrupted" and self._group.out_of_memory:
+            self.execution.stopped = "memory"
+        self.execution.wall_s = time.monotonic() - self._started
         self._selector.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
@@ -192,16 +182,16 @@ class _Watcher:
                 pipe.close()
 
     def _ended(self) -> bool:
-        """Whether it has, and is left to be waited for: until then its number is nobody else's."""
+        """Whether it has ended. It is not waited for yet, so that its process ID is not reused."""
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def _over(self, now: float) -> Outcome | None:
-        """The limit that is passed at this moment."""
-        if now - self._began > (self._policy.wall_s if self.course.began else _START_S):
+    def _passed_limit(self, now: float) -> Outcome | None:
+        """The limit that it has passed, if any."""
+        if now - self._began > (self._policy.wall_s if self.execution.began else _START_S):
             return "wall time"
         if not self._processes:
             return None
-        self._processes.look()
+        self._processes.update()
         if self._processes.cpu_s > self._policy.cpu_s:
             return "cpu time"
         limit = self._policy.memory_bytes
@@ -218,30 +208,30 @@ class _Watcher:
         del self._reads[descriptor]
         return False
 
-    def _output(self, descriptor: int, stream: Stream) -> bool:
+    def _relay_output(self, descriptor: int, stream: Stream) -> bool:
         try:
             chunk = os.read(descriptor, _CHUNK_BYTES)
         except BlockingIOError:
             return False
         if not chunk:
             return self._close(descriptor)
-        room = self._policy.output_bytes - sum(map(len, self.course.said.values()))
+        room = self._policy.output_bytes - sum(map(len, self.execution.output.values()))
         if len(chunk) > room:
-            self.course.stopped = "output limit"
-        self.course.said[stream] += chunk[:room]
+            self.execution.stopped = "output limit"
+        self.execution.output[stream] += chunk[:room]
         if self._listener and room:
             self._listener(stream, chunk[:room])
-        return self.course.stopped is None
+        return self.execution.stopped is None
 
-    def _hear(self) -> bool:
-        """What comes on the channel: first that the program begins, with the sandbox's /proc where there is one."""
+    def _receive_report(self) -> bool:
+        """Read the channel. The first message says that the program begins, and carries the sandbox's /proc if any."""
         try:
-            if self.course.began:
+            if self.execution.began:
                 words = self._channel.recv(_REPORT_BYTES)
-                self.course.report += words[: _REPORT_BYTES - len(self.course.report)]
+                self.execution.report += words[: _REPORT_BYTES - len(self.execution.report)]
             else:
                 words, passed, _, _ = socket.recv_fds(self._channel, 1, 1)
-                self.course.began = bool(words)
+                self.execution.began = bool(words)
                 self._began = time.monotonic()
                 self._processes = Processes(passed[0], self._memory_folders) if passed else None
         except BlockingIOError:
@@ -250,45 +240,65 @@ class _Watcher:
             words = b""
         return bool(words) or self._close(self._channel.fileno())
 
-    def _take(self, stdin: int) -> None:
-        """Input has come: hand it on when the program's pipe has room."""
-        assert self._process.stdin
-        pipe = self._process.stdin.fileno()
+
+class _Input:
+    """Relays input from a descriptor to the program, when its pipe has room.
+
+    From a terminal it takes a line only after the program has read the one before: later lines may be for others.
+    """
+
+    def __init__(
+        self, source: int, pipe: IO[bytes], selector: selectors.BaseSelector, listener: Listener | None
+    ) -> None:
+        self._source = source
+        self._pipe = pipe
+        self._selector = selector
+        self._listener = listener
+        self._typed = b""  # the last line from a terminal, as far as the program has not read it
+        self._wait()
+
+    def take_next(self) -> None:
+        """Wait for the next typed line if the program has read the last one."""
+        if self._typed and not self.still_unread():
+            self._wait()
+
+    def still_unread(self) -> bytes:
+        """What the program has not read of the line typed last: what still lies in its pipe."""
+        if self._typed and not self._pipe.closed:
+            count = array.array("i", [0])
+            fcntl.ioctl(self._pipe.fileno(), termios.FIONREAD, count)
+            self._typed = self._typed[-count[0] :] if count[0] else b""
+        return self._typed
+
+    def _wait(self) -> None:
+        self._selector.register(self._source, selectors.EVENT_READ, self._take)
+
+    def _take(self) -> None:
         try:
-            words = os.read(stdin, select.PIPE_BUF)
+            words = os.read(self._source, select.PIPE_BUF)
         except OSError:
-            words = b""  # such as a folder
-        self._selector.unregister(stdin)
+            words = b""  # e.g. a folder
+        self._selector.unregister(self._source)
         if not words:
-            self._process.stdin.close()
-        elif os.isatty(stdin):
+            self._pipe.close()
+        elif os.isatty(self._source):
             if self._listener:
                 self._listener("stdin", words)
-            self.course.unread = words
+            self._typed = words
             self._write(words)
         else:
-            self._selector.register(pipe, selectors.EVENT_WRITE, partial(self._give, stdin, words))
+            self._selector.register(self._pipe.fileno(), selectors.EVENT_WRITE, partial(self._pass_on, words))
 
-    def _give(self, stdin: int, words: bytes) -> None:
-        assert self._process.stdin
-        self._selector.unregister(self._process.stdin.fileno())
+    def _pass_on(self, words: bytes) -> None:
+        self._selector.unregister(self._pipe.fileno())
         if self._write(words):
-            self._selector.register(stdin, selectors.EVENT_READ, partial(self._take, stdin))
+            self._wait()
 
     def _write(self, words: bytes) -> bool:
-        """Whether the program still reads. The pipe has room for the words."""
-        assert self._process.stdin
+        """Write to the pipe, which has room; returns whether the program still reads."""
         try:
-            os.write(self._process.stdin.fileno(), words)
+            os.write(self._pipe.fileno(), words)
         except BrokenPipeError:
-            self._process.stdin.close()
+            self._pipe.close()
             return False
         return True
-
-    def _still_unread(self) -> bool:
-        """Whether something of what was typed last lies in the program's pipe; only that is kept."""
-        if self.course.unread and self._process.stdin and not self._process.stdin.closed:
-            count = array.array("i", [0])
-            fcntl.ioctl(self._process.stdin.fileno(), termios.FIONREAD, count)
-            self.course.unread = self.course.unread[-count[0] :] if count[0] else b""
-        return bool(self.course.unread)

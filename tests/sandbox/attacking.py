@@ -17,8 +17,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[2]), *sys.argv[1:]]
 
 from cgcli.sandbox.bubblewrap import in_sandbox
-from cgcli.sandbox.judge import judge
-from cgcli.sandbox.run import never
+from cgcli.sandbox.run import judge, never
 from cgcli.sandbox.watch import watch
 from tests.sandbox.attacks import ATTACKS, Attack
 
@@ -31,12 +30,12 @@ def attempt(attack: Attack, outside: dict[str, str], *, weak: bool) -> tuple[boo
     own = {**outside, "PID": str(os.getpid())}
     policy = attack.allowed(own, weak=weak)
     os.environ["CGCLI_TEST_SECRET"] = "secret"
-    with left_open() as folder, in_sandbox(attack.program(own), "program.py", (), policy) as start:
-        handed = replace(start, descriptors=(*start.descriptors, folder))
-        course = watch(attack.weakened(handed, own) if weak else handed, policy, interrupted=never)
-    if not course.began:
-        raise RuntimeError(bytes(course.said["stderr"]).decode())
-    verdict = judge(course, policy)
+    with left_open() as folder, in_sandbox(attack.program(own), "program.py", (), policy) as launch:
+        handed = replace(launch, descriptors=(*launch.descriptors, folder))
+        execution = watch(attack.weakened(handed, own) if weak else handed, policy, interrupted=never)
+    if not execution.began:
+        raise RuntimeError(bytes(execution.output["stderr"]).decode())
+    verdict = judge(execution, policy)
     held = verdict.outcome in attack.outcomes and b"ESCAPED" not in verdict.stdout
     return held, f"{verdict.outcome}, {verdict.detail}, {verdict.stdout[-200:]!r}"
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.verdict import Outcome
-from cgcli.sandbox.watch import Start
+from cgcli.sandbox.watch import Launch
 from tests.sandbox.programs import (
     BURN,
     IGNORE_SIGNALS,
@@ -71,8 +71,8 @@ class Attack:
     def program(self, outside: dict[str, str]) -> bytes:
         return _filled(self.source, outside).encode()
 
-    def weakened(self, start: Start, outside: dict[str, str]) -> Start:
-        weak = self.weaker(start) if self.weaker else start
+    def weakened(self, launch: Launch, outside: dict[str, str]) -> Launch:
+        weak = self.weaker(launch) if self.weaker else launch
         return replace(weak, command=[_filled(word, outside) for word in weak.command])
 
     def allowed(self, outside: dict[str, str], *, weak: bool) -> Policy:

@@ -44,7 +44,7 @@ def place(sandbox: None) -> Path:
 
 @pytest.fixture
 def no_groups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(groups, "places", tuple)
+    monkeypatch.setattr(groups, "parent_folders", tuple)
     yield
 
 
@@ -74,7 +74,7 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(place: 
         descriptor = os.open(used, os.O_RDONLY)
         stack.callback(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        assert place in [folder for folder, _ in groups.places.__wrapped__()]
+        assert place in [folder for folder, _ in groups.parent_folders.__wrapped__()]
         assert used.exists() and not left.exists()
 
 
@@ -139,6 +139,6 @@ def test_in_version_2_one_group_has_both_limits(tmp_path: Path, monkeypatch: pyt
         limits = {file.name: file.read_text() for file in folder.iterdir()}
     assert limits == {"memory.max": "1000", "pids.max": "7", "memory.swap.max": "0", "memory.oom.group": "1"}
     (folder / "memory.events").write_text("oom 3\noom_kill 0\n")
-    assert not groups.Group((folder,)).ran_out
+    assert not groups.ControlGroup((folder,)).out_of_memory
     (folder / "memory.events").write_text("oom 3\noom_kill 1\n")
-    assert groups.Group((folder,)).ran_out
+    assert groups.ControlGroup((folder,)).out_of_memory

@@ -19,7 +19,7 @@ from cgcli.sandbox import watch as watching
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import never, run
 from cgcli.sandbox.verdict import Verdict
-from cgcli.sandbox.watch import Start, watch
+from cgcli.sandbox.watch import Launch, watch
 from tests.conftest import REPOSITORY
 from tests.sandbox.conftest import NOBODY, PYTHON
 from tests.support.patience import PATIENCE_S, eventually
@@ -72,8 +72,8 @@ def test_nothing_is_left_that_never_heard_of_its_parents_end(monkeypatch: pytest
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(watching, "_START_S", 0.3)
     with ours, theirs:
-        start = Start(["sh", "-c", "sh -c 'sleep 600; :' \"$0\" & wait", mark], ours, (), isolated=True)
-        assert watch(start, Policy(), interrupted=never).stopped == "wall time"
+        launch = Launch(["sh", "-c", "sh -c 'sleep 600; :' \"$0\" & wait", mark], ours, (), isolated=True)
+        assert watch(launch, Policy(), interrupted=never).stopped == "wall time"
     assert not _marked(mark)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import UsageError
-from cgcli.sandbox.opened import check, give_back, links_out
+from cgcli.sandbox.opened import check_path, escaping_links, return_ownership
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 from cgcli.sandbox.verdict import Verdict
@@ -46,14 +46,14 @@ def test_nor_is_what_leads_there_or_holds_it(tmp_path: Path, monkeypatch: pytest
     link = tmp_path / "link"
     link.symlink_to("/proc")
     with pytest.raises(UsageError, match=r"cannot open .*link \(/proc\) to a program: it is in /proc"):
-        check(link)
+        check_path(link)
     with pytest.raises(UsageError, match="it is in /proc"):
         run(b"print(1)", policy=Policy(read=(link,)))
     monkeypatch.chdir("/")
     with pytest.raises(UsageError, match="it is the whole file system"):
-        check(Path())
+        check_path(Path())
     for harmless in (tmp_path, Path("/usr"), Path("/tmp"), Path("/development"), Path("/dev/shm/a folder of mine")):
-        check(harmless)
+        check_path(harmless)
 
 
 @root
@@ -64,10 +64,10 @@ def test_nor_is_a_folder_in_which_the_kernel_shows_itself(tmp_path: Path) -> Non
     try:
         for path in (place, place / "self", place.parent, tmp_path):
             with pytest.raises(UsageError, match="cannot open"):
-                check(path)
+                check_path(path)
     finally:
         subprocess.run(["umount", place], check=True)
-    check(place)
+    check_path(place)
 
 
 @root
@@ -109,7 +109,7 @@ def test_only_what_is_the_programs_changes_hands_and_never_through_a_link(folder
     linked.symlink_to(outside)
     (folder / "folder").symlink_to(tmp_path)
     os.chown(linked, 61184, 61184, follow_symlinks=False)
-    give_back([folder], 61184)
+    return_ownership([folder], 61184)
     assert (theirs.stat().st_uid, outside.stat().st_uid, linked.lstat().st_uid) == (1234, 61184, 0)
 
 
@@ -125,7 +125,7 @@ def test_modes_are_opened_no_further_than_the_folder(tmp_path: Path, folder: Pat
         file.write_text("")
         file.chmod(0o755 if file.name == "run" else 0o600)
         os.chown(file, 61184, 61184)
-    give_back([folder], 61184)
+    return_ownership([folder], 61184)
     assert {file: file.stat().st_mode & 0o7777 for file in files} == files
 
 
@@ -151,8 +151,8 @@ def test_links_that_lead_out_are_named(folder: Path, tmp_path: Path, monkeypatch
 
 def test_a_link_into_what_is_opened_beside_it_is_none(folder: Path, tmp_path: Path) -> None:
     (folder / "data").symlink_to(tmp_path / "in")
-    assert links_out([folder]) == {str(folder / "data"): str(tmp_path / "in")}
-    assert links_out([folder], [tmp_path / "in"]) == {}
+    assert escaping_links([folder]) == {str(folder / "data"): str(tmp_path / "in")}
+    assert escaping_links([folder], [tmp_path / "in"]) == {}
 
 
 @pytest.mark.parametrize("option", ["--read", "--write"])

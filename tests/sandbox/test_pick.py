@@ -6,7 +6,7 @@ import pytest
 
 from cgcli.core.errors import Interrupted, UsageError
 from cgcli.program.rank import Rank
-from cgcli.sandbox.pick import check_expressions, ranked
+from cgcli.sandbox.pick import check_expressions, run_and_rank
 from cgcli.sandbox.policy import Policy
 
 HOST = Policy(unsafe=True)  # what is picked does not depend on how it is run
@@ -20,7 +20,7 @@ def of(text: str, logprob: float, **facts: bool) -> tuple[bytes, Rank]:
 
 
 def order(*programs: tuple[str, float], checks: tuple[str, ...] = ()) -> list[int]:
-    return [tried.index for tried in ranked([of(*program) for program in programs], HOST, checks=checks)]
+    return [tried.index for tried in run_and_rank([of(*program) for program in programs], HOST, checks=checks)]
 
 
 def test_the_largest_group_wins_and_in_it_the_most_probable() -> None:
@@ -49,7 +49,7 @@ def test_the_order(worse: tuple[bytes, Rank], better: tuple[bytes, Rank]) -> Non
     if b"print()" in better[0]:
         worse, better = better, worse  # what prints nothing has no vote, so the log-probability decides
     for programs in ([worse, better], [better, worse]):
-        best, _ = ranked(programs, HOST, checks=checks)
+        best, _ = run_and_rank(programs, HOST, checks=checks)
         assert programs[best.index] == better
 
 
@@ -61,7 +61,7 @@ def test_a_check_that_does_not_hold_is_a_failure() -> None:
     programs = [("def f(x):\n    return x", -0.1), ("def f(x):\n    return x * x", -0.9), ("def g(x): pass", -0.01)]
     assert order(*programs) == [2, 0, 1]
     assert order(*programs, checks=("f(2) == 4", "f(3) == 9"))[0] == 1
-    first, *others = ranked([of(*program) for program in programs], HOST, checks=("f(2) == 4",))
+    first, *others = run_and_rank([of(*program) for program in programs], HOST, checks=("f(2) == 4",))
     assert first.verdict.passed and [one.verdict.passed for one in others] == [False, False]
     assert {one.verdict.detail for one in others} == {
         "check f(2) == 4 failed",
@@ -77,4 +77,4 @@ def test_a_check_is_an_expression(check: str) -> None:
 
 def test_ctrl_c_ends_it() -> None:
     with pytest.raises(Interrupted):
-        ranked([of("while True: pass", 0.0)] * 3, HOST, interrupted=lambda: True)
+        run_and_rank([of("while True: pass", 0.0)] * 3, HOST, interrupted=lambda: True)

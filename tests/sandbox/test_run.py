@@ -117,19 +117,19 @@ def test_checks_are_held_against_a_program_at_its_end(
     source: str, checks: tuple[str, ...], outcome: Outcome, detail: str, held: int, unsafe: bool
 ) -> None:
     verdict = run(source.encode(), checks=checks, policy=Policy(unsafe=unsafe))
-    assert (verdict.outcome, verdict.detail, verdict.held) == (outcome, detail, held)
+    assert (verdict.outcome, verdict.detail, verdict.checks_passed) == (outcome, detail, held)
     assert verdict.passed == (outcome == "passed") and verdict.ran == (outcome in {"passed", "check"})
 
 
 def test_checks_come_before_the_arguments_and_are_none_of_them(unsafe: bool) -> None:
     source = b"import sys; given = sys.argv[1:]"
     verdict = run(source, arguments=("a", "b"), checks=("given == ['a', 'b']", "1"), policy=Policy(unsafe=unsafe))
-    assert verdict.passed and verdict.held == 2
+    assert verdict.passed and verdict.checks_passed == 2
 
 
 def test_a_program_that_closes_all_it_has_or_writes_to_it_reaches_its_end() -> None:
     verdict = run(b"import os\nos.closerange(3, 256)\nx = 1", checks=("x == 1",), policy=Policy())
-    assert (verdict.outcome, verdict.held) == ("passed", 1)
+    assert (verdict.outcome, verdict.checks_passed) == ("passed", 1)
     wrote = "import os\nfor fd in range(3, 256):\n    try: os.write(fd, b'end')\n    except OSError: pass\nos._exit(0)"
     assert ran(wrote).outcome == "exit"
 
@@ -138,7 +138,7 @@ def test_who_does_not_linger_ends_with_its_last_line(unsafe: bool) -> None:
     source = "import atexit, threading, time\natexit.register(time.sleep, 60)\n"
     source += "threading.Thread(target=time.sleep, args=(60,)).start()"
     verdict = ran(source, unsafe=unsafe, lingers=False)
-    assert verdict.passed and verdict.seconds < 30
+    assert verdict.passed and verdict.wall_s < 30
 
 
 def test_a_traceback_shows_the_program_and_nothing_of_what_started_it(unsafe: bool, tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ from cgcli.sandbox.run import run
 from tests.conftest import REPOSITORY
 from tests.support.patience import PATIENCE_S
 
-CLAIM = "from cgcli.sandbox.users import claimed\nwith claimed() as one: print(one, flush=True); input()"
+CLAIM = "from cgcli.sandbox.users import claimed_user\nwith claimed_user() as one: print(one, flush=True); input()"
 
 
 def test_claims_of_one_process_and_of_others_are_all_different() -> None:
     with ExitStack() as stack:
-        own = [stack.enter_context(users.claimed()) for _ in range(200)]
+        own = [stack.enter_context(users.claimed_user()) for _ in range(200)]
         others = []
         for _ in range(3):
             other = stack.enter_context(
@@ -40,12 +40,12 @@ def test_claims_of_one_process_and_of_others_are_all_different() -> None:
 
 def test_the_last_one_is_found_a_claim_ends_and_none_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(users, "USERS", range(61200, 61203))
-    with users.claimed() as one, users.claimed() as two:
-        with users.claimed() as three:
+    with users.claimed_user() as one, users.claimed_user() as two:
+        with users.claimed_user() as three:
             assert {one, two, three} == set(users.USERS)
-            with pytest.raises(SandboxError, match="all 3 user IDs for sandboxes are in use"), users.claimed():
+            with pytest.raises(SandboxError, match="all 3 user IDs for sandboxes are in use"), users.claimed_user():
                 pass
-        with users.claimed() as again:
+        with users.claimed_user() as again:
             assert again == three
 
 
@@ -110,12 +110,12 @@ def test_root_of_a_namespace_of_one_user_has_a_sandbox() -> None:
         ("0 0 4294967295", "allow", "00000000a80425fb", False),  # docker's, without SYS_ADMIN
     ],
 )
-def test_who_becomes_another(
+def test_who_runs_as_another_user(
     uid_map: str, setgroups: str, capabilities: str, becomes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {"uid_map": uid_map, "gid_map": uid_map, "setgroups": setgroups, "status": f"CapEff:\t{capabilities}\nX:\t1"}
-    monkeypatch.setattr(users, "_of_own", own.__getitem__)
+    monkeypatch.setattr(users, "_own_proc_file", own.__getitem__)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert users.becomes_another.__wrapped__() is becomes
+    assert users.runs_as_another_user.__wrapped__() is becomes
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert users.becomes_another.__wrapped__() is False
+    assert users.runs_as_another_user.__wrapped__() is False

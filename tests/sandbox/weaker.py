@@ -6,31 +6,31 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from cgcli.sandbox.watch import Start
+from cgcli.sandbox.watch import Launch
 
-Weaker = Callable[[Start], Start]
+Weaker = Callable[[Launch], Launch]
 
 
-def _with(start: Start, words: Sequence[str]) -> Start:
-    assert list(words) != list(start.command), "nothing was taken away"
-    return replace(start, command=list(words))
+def _with(launch: Launch, words: Sequence[str]) -> Launch:
+    assert list(words) != list(launch.command), "nothing was taken away"
+    return replace(launch, command=list(words))
 
 
 def without(*flags: str) -> Weaker:
-    return lambda start: _with(start, [word for word in start.command if word not in flags])
+    return lambda launch: _with(launch, [word for word in launch.command if word not in flags])
 
 
 def without_run(*run: str) -> Weaker:
     """Without these words where they follow each other, `*` for any."""
 
-    def weaker(start: Start) -> Start:
-        words, size = list(start.command), len(run)
+    def weaker(launch: Launch) -> Launch:
+        words, size = list(launch.command), len(run)
         at = next(
             at
             for at in range(len(words))
             if all(mine in ("*", word) for mine, word in zip(run, words[at : at + size], strict=False))
         )
-        return _with(start, words[:at] + words[at + size :])
+        return _with(launch, words[:at] + words[at + size :])
 
     return weaker
 
@@ -38,11 +38,11 @@ def without_run(*run: str) -> Weaker:
 def without_size(path: str) -> Weaker:
     """Its tmpfs may grow."""
 
-    def weaker(start: Start) -> Start:
-        words = list(start.command)
+    def weaker(launch: Launch) -> Launch:
+        words = list(launch.command)
         at = next(at for at in range(len(words)) if words[at : at + 2] == ["--tmpfs", path])
         assert words[at - 2] == "--size"
-        return _with(start, words[: at - 2] + words[at:])
+        return _with(launch, words[: at - 2] + words[at:])
 
     return weaker
 
@@ -50,10 +50,10 @@ def without_size(path: str) -> Weaker:
 def showing(path: str, kind: str = "--ro-bind") -> Weaker:
     """With a path of the host."""
 
-    def weaker(start: Start) -> Start:
-        words = list(start.command)
+    def weaker(launch: Launch) -> Launch:
+        words = list(launch.command)
         at = words.index("--ro-bind-data") - 2  # behind all other mounts, before / is made read-only
-        return _with(start, [*words[:at], kind, path, path, *words[at:]])
+        return _with(launch, [*words[:at], kind, path, path, *words[at:]])
 
     return weaker
 
@@ -66,34 +66,34 @@ def setting(name: str, value: int) -> Weaker:
             return word
         return ",".join(f"{name}={value}" if one.startswith(f"{name}=") else one for one in word.split(","))
 
-    return lambda start: _with(start, [changed(word) for word in start.command])
+    return lambda launch: _with(launch, [changed(word) for word in launch.command])
 
 
-def writable(start: Start) -> Start:
-    return _with(start, [word.replace("--ro-bind", "--bind") for word in start.command])
+def writable(launch: Launch) -> Launch:
+    return _with(launch, [word.replace("--ro-bind", "--bind") for word in launch.command])
 
 
-def leaky(start: Start) -> Start:
+def leaky(launch: Launch) -> Launch:
     """The starter leaves open what it was handed."""
-    return _with(start, [word.replace("os.closerange", "(lambda *_: None)") for word in start.command])
+    return _with(launch, [word.replace("os.closerange", "(lambda *_: None)") for word in launch.command])
 
 
-def as_root(start: Start) -> Start:
+def as_root(launch: Launch) -> Launch:
     """Root stays root."""
-    words = list(start.command)
+    words = list(launch.command)
     at = words.index("setpriv")
-    return _with(start, words[:at] + words[words.index("--", at) + 1 :])
+    return _with(launch, words[:at] + words[words.index("--", at) + 1 :])
 
 
-def host_environment(start: Start) -> Start:
-    return replace(start, environment={**os.environ, **(start.environment or {})})
+def host_environment(launch: Launch) -> Launch:
+    return replace(launch, environment={**os.environ, **(launch.environment or {})})
 
 
 def several(*weaker: Weaker) -> Weaker:
-    def all_of_them(start: Start) -> Start:
+    def all_of_them(launch: Launch) -> Launch:
         for one in weaker:
-            start = one(start)
-        return start
+            launch = one(launch)
+        return launch
 
     return all_of_them
 

@@ -45,7 +45,7 @@ def auto(repl: Repl, word: str | None) -> None:
 
 def _run_all(repl: Repl) -> None:
     from cgcli.native.interrupt import Interrupt
-    from cgcli.sandbox.pick import ordered, summary
+    from cgcli.sandbox.pick import rank_runs, summary
 
     index = drawn_index(repl)
     turn, before = repl.program.turns[index], repl.program.until(index)
@@ -73,7 +73,7 @@ def _run_all(repl: Repl) -> None:
     name_turn(repl, index)
     for card in candidate_cards(repl, before, turn):
         repl.ui.screen.say(f"{card.title}: {card.facts}")
-    tried = ordered([rank for _, rank, _ in ran], [verdict for _, _, verdict in ran])
+    tried = rank_runs([rank for _, rank, _ in ran], [verdict for _, _, verdict in ran])
     best = ran[tried[0].index][0]
     suggestion = f"; /pick {best + 1} takes the best one" if best != turn.accepted else ""
     repl.ui.screen.note(summary(tried) + suggestion)
