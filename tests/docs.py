@@ -148,11 +148,11 @@ def every_command() -> Iterator[tuple[list[str], Any]]:
 def _section(name: str, command: Any) -> str:
     parts = [f"## {name}\n"]
     if command.help:
-        text = re.sub(r"\[/?dim\]", "", textwrap.dedent(command.help).strip())
-        first, _, rest = text.partition("\n\n")
-        parts.append(" ".join(first.split()) + "\n")
-        if rest:
-            parts.append("```sh\n" + rest + "\n```\n")
+        text = textwrap.dedent(command.help).strip().replace("\\[", "[")
+        words, _, examples = text.partition("[dim]")
+        parts += [" ".join(paragraph.split()) + "\n" for paragraph in words.strip().split("\n\n")]
+        if examples:
+            parts.append("```sh\n" + examples.removesuffix("[/dim]") + "\n```\n")
     if children := getattr(command, "commands", {}):
         rows = [
             f"| [`{child}`](#{f'{name} {child}'.replace(' ', '-')}) | {_words(one.help)} |"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def bench(
     ctx: typer.Context,
-    quick: Annotated[bool, typer.Option("--quick", help="Measure less; less precise.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure less; faster and less precise.")] = False,
     as_json: JsonOption = False,
     model: ModelOption = None,
     threads: ThreadsOption = None,

@@ -98,7 +98,7 @@ def gen(
         ),
     ] = None,
     run: Annotated[bool, _running("--run", help="Run the program in the sandbox; print its output on stderr.")] = False,
-    unsafe: Annotated[bool, _running("--unsafe", help="Run it without a sandbox.")] = False,
+    unsafe: Annotated[bool, _running("--unsafe", help="Run programs without a sandbox.")] = False,
     temperature: TemperatureOption = None,
     top_p: TopPOption = None,
     top_k: TopKOption = None,

@@ -10,13 +10,13 @@ import typer
 from cgcli.app.run import Run
 from cgcli.cli.command import Command, Group, run_of
 from cgcli.cli.complete import catalogued, pulled
+from cgcli.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from cgcli.core.errors import ExitStatus
     from cgcli.hub.choose import ListedModel
     from cgcli.hub.store import Store, Stored
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(metavar="NAME[:QUANT]", help="A pulled model.", autocompletion=pulled)]
 
 
@@ -29,7 +29,7 @@ def build() -> typer.Typer:
     return app
 
 
-def models(ctx: typer.Context, json: Json = False) -> int:
+def models(ctx: typer.Context, json: JsonOption = False) -> int:
     """List models and manage the pulled ones."""
     from cgcli.core.errors import ExitStatus
 
@@ -56,7 +56,7 @@ def show(
         str,
         typer.Argument(metavar="NAME", help="A model to pull, or a pulled one.", autocompletion=catalogued),
     ],
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Show everything about a model."""
     from cgcli.core.machine import memory_bytes
@@ -75,7 +75,7 @@ def show(
         run.output.text(f"{key:12} {value}")
 
 
-def path(ctx: typer.Context, name: Name, json: Json = False) -> None:
+def path(ctx: typer.Context, name: Name, json: JsonOption = False) -> None:
     """Print the path of a model's GGUF file."""
     run = run_of(ctx)
     found = _find(run, name)
@@ -91,7 +91,7 @@ def verify(
         list[str] | None,
         typer.Argument(metavar="[NAME[:QUANT]]...", help="Pulled models (default: all).", autocompletion=pulled),
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> int:
     """Check pulled files against their recorded hashes."""
     from cgcli.core.errors import ExitStatus, ModelFileError
@@ -115,7 +115,7 @@ def verify(
     return status
 
 
-def rm(ctx: typer.Context, name: Name, json: Json = False) -> None:
+def rm(ctx: typer.Context, name: Name, json: JsonOption = False) -> None:
     """Remove a pulled model, or one of its quants. Linked files are kept."""
     from cgcli.core.units import size
     from cgcli.hub.catalog import parse_spec
@@ -162,7 +162,7 @@ def add(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE.gguf", help="GGUF file to link; it is not copied.")],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the model.")],
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Add a GGUF file that is already on this machine."""
     run = run_of(ctx)

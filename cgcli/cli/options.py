@@ -37,7 +37,7 @@ ModelOption = Annotated[
         "-m",
         "--model",
         metavar="NAME[:QUANT]|FILE",
-        help="Pulled model or GGUF file to use.",
+        help="Pulled model or GGUF file (default: the best pulled model that fits in memory).",
         autocompletion=pulled_names,
     ),
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cgcli.cli.command import run_of, settings_of
-from cgcli.cli.options import GpuLayersOption, ModelOption, ThreadsOption, WindowOption
+from cgcli.cli.options import GpuLayersOption, LanguageOption, ModelOption, ThreadsOption, WindowOption
 
 if TYPE_CHECKING:
     from cgcli.program.score import Measure, ProgramScore
@@ -24,9 +24,7 @@ def score(
         bool,
         typer.Option("--tokens", help="Show every token: colored by surprise on a terminal, otherwise as a table."),
     ] = False,
-    lang: Annotated[
-        str | None, typer.Option("--lang", metavar="NAME", help="Language, if not Python or told by FILE's suffix.")
-    ] = None,
+    lang: LanguageOption = None,
     stride: Annotated[
         int | None,
         typer.Option(

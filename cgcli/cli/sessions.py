@@ -10,6 +10,7 @@ import typer
 from cgcli.app.run import Run
 from cgcli.cli.command import Command, Group, run_of
 from cgcli.cli.complete import forms, programs
+from cgcli.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from cgcli.program.history import History
@@ -31,7 +32,7 @@ def build() -> typer.Typer:
     return app
 
 
-def sessions(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def sessions(ctx: typer.Context, json: JsonOption = False) -> None:
     """List saved programs and manage them."""
     if ctx.invoked_subcommand is not None:
         return

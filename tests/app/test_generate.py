@@ -1,0 +1,77 @@
+"""`generate`: what was drawn is reported when the engine is closed, whatever ended it."""
+
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cgcli.app.generate import GenArguments, generate
+from cgcli.app.run import Run
+from cgcli.core.config import Settings
+from cgcli.core.errors import CgcliError
+from cgcli.core.signals import Terminated
+from cgcli.hub.choose import Choice
+from tests.program.fake import ScriptedEngine
+
+ARGUMENTS = GenArguments(prompts=("one", "two"), no_stdin=True)
+
+
+class Ending(ScriptedEngine):
+    """Writes one turn; the second one raises."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(["x = 1\n\n\n"])
+        self.error = error
+
+    def check(self, context: bytes) -> None:
+        if b"# two" in context:
+            raise self.error
+
+
+@pytest.fixture
+def events() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def run(events: list[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run whose notes are events, and so is the end of the engine."""
+    one = Run(io.BytesIO(), io.StringIO(), {})
+    monkeypatch.setattr(one.output, "note", events.append)
+    return one
+
+
+def engine(error: BaseException, events: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def loaded(*_: object) -> Iterator[ScriptedEngine]:
+        try:
+            yield Ending(error)
+        finally:
+            events.append("closed")
+
+    monkeypatch.setattr("cgcli.app.generate.loaded_engine", loaded)
+    monkeypatch.setattr("cgcli.app.generate.choose_model", lambda *_: Choice("fake", Path("fake.gguf")))
+
+
+def test_turns_before_an_error_are_reported_when_the_engine_is_closed(
+    run: Run, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine(CgcliError("no more"), events, monkeypatch)
+    with pytest.raises(CgcliError, match="no more"):
+        generate(run, Settings(seed=1), ARGUMENTS)
+    assert events[0] == "closed"
+    assert events[-1].startswith("fake q8_0, seed 1, ")
+
+
+def test_a_run_that_a_signal_ends_reports_and_runs_nothing(
+    run: Run, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine(Terminated(signal.SIGTERM), events, monkeypatch)
+    with pytest.raises(Terminated):
+        generate(run, Settings(seed=1), ARGUMENTS)
+    assert events == ["closed"]
