@@ -175,7 +175,8 @@ def _parameter(param: Any) -> str:
     else:
         value = "" if getattr(param, "is_flag", False) else f" {metavar or 'TEXT'}"
         shown = ", ".join(sorted(param.opts, key=len)) + value
-    return f"| `{shown}` | {_words(getattr(param, 'help', ''))} |".replace("`| ", "` | ").replace("\\|", "|")
+    shown = shown.replace("|", "\\|")
+    return f"| `{shown}` | {_words(getattr(param, 'help', ''))} |"
 
 
 def _words(text: str | None) -> str:
