@@ -58,7 +58,7 @@ def _read(path: Path) -> dict[str, StoredTensor]:
     with path.open("rb") as file:
         head = file.read(len(_LEGACY_HEAD))
         if head == _LEGACY_HEAD or head[:1] == b"\x80":
-            raise ModelFileError(f"{path}: written by PyTorch before 1.6 (not a zip)", hint="save it with a newer one")
+            raise ModelFileError(f"{path}: written by PyTorch before 1.6", hint="save it again with a newer PyTorch")
         if head[:2] != b"PK":
             check_kind(path, head + file.read(HEAD_BYTES), "zip")
             raise _error(path, f"not a PyTorch file: it begins with {shown(head[:4])}")

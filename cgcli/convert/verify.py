@@ -214,8 +214,8 @@ def _run(path: Path, *, threads: int, capture: Collection[int] = ()) -> tuple[li
 
 def _mismatch(checkpoint: Checkpoint, where: str, error: float, tolerance: float) -> ModelFileError:
     return ModelFileError(
-        f"{checkpoint.folder}: {where} of the converted model differs from the checkpoint by {error:.2g}, relative "
-        f"(tolerance {tolerance:g}); nothing was stored",
+        f"{checkpoint.folder}: {where} of the converted model differs from the checkpoint by a relative error of "
+        f"{error:.2g} (tolerance {tolerance:g}); nothing was stored",
         hint="please report this, with the checkpoint's name",
     )
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cgcli.core.progress import Progress, Silent
 from cgcli.engine.cache import common_prefix
@@ -69,6 +69,11 @@ class Reading:
     @property
     def perplexity(self) -> float | None:
         return perplexity([score.logprob for score in self.scores])
+
+
+class _Drawn(NamedTuple):
+    candidates: list[Candidate]
+    accepted: int | None  # index; None if all candidates are empty
 
 
 class Session:
@@ -229,19 +234,19 @@ class Session:
             seconds=seconds,
         )
 
-    def _first(self, plan: Plan, first: int) -> Generator[str, None, Drawn]:
+    def _first(self, plan: Plan, first: int) -> Generator[str, None, _Drawn]:
         """Stream candidates until one is not empty."""
         drawn: list[Candidate] = []
         for index in range(1 + self.generation.redraws):
             candidate = yield from self._draw(plan, first + index)
             drawn.append(candidate)
             if _usable(candidate, plan):
-                return drawn, index
+                return _Drawn(drawn, index)
             if candidate.finish_reason == "interrupted":
                 break
-        return drawn, None
+        return _Drawn(drawn, None)
 
-    def _best(self, plan: Plan, first: int) -> Generator[str, None, Drawn]:
+    def _best(self, plan: Plan, first: int) -> Generator[str, None, _Drawn]:
         """Draw all candidates together, then yield the text of the best one; see `Rank`."""
         wanted = self.generation.candidates
         requests = [self._request(plan, first + index) for index in range(wanted)]
@@ -258,7 +263,7 @@ class Session:
             drawn.append(drain(self._draw(plan, first + index)))
         full = [index for index, candidate in enumerate(drawn) if _usable(candidate, plan)]
         if not full:
-            return drawn, None
+            return _Drawn(drawn, None)
         programs = {index: self._with(plan, drawn[index]) for index in full}
         ranks = {index: self._rank(programs[index], drawn[index]) for index in full}
         best = max(full, key=lambda index: ranks[index])
@@ -266,7 +271,7 @@ class Session:
             whole = [index for index in full if ranks[index].whole]
             best = whole[self._prefer([(programs[index], ranks[index]) for index in whole])]
         yield drawn[best].text[len(plan.keep) :]
-        return drawn, best
+        return _Drawn(drawn, best)
 
     def _rank(self, program: Program, candidate: Candidate) -> Rank:
         return Rank.of(candidate, parses=self.language != "python" or parse_python(program.source()) is not None)
@@ -301,10 +306,6 @@ class Session:
         )
         empty = not _usable(found, plan) and completion.finish_reason != "interrupted"
         return replace(found, finish_reason="empty") if empty else found
-
-
-Drawn = tuple[list[Candidate], int | None]
-"""Candidates, and the index of the accepted one."""
 
 
 def _usable(candidate: Candidate, plan: Plan) -> bool:
