@@ -1,5 +1,5 @@
 """What all tests share: their own home folder, small file systems that say no, and the real things that they need, with
-a reason where one is absent."""
+a reason where one is absent. In CI only the reasons of `MAY_SKIP` are good enough."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,66 @@ for _signal in (signal.SIGHUP, signal.SIGINT):
 
 REPOSITORY = Path(__file__).parents[1]
 TEST_HOME = REPOSITORY / "build" / "test-home"
+
+MAY_SKIP = {
+    # The folder beside the repository is not part of it.
+    "the folder of golden checkpoints is not beside this repository": "../shared",
+    "no golden checkpoints in ": "../shared",
+    "the benchmark files are not beside this repository": "../shared",
+    "HumanEval's file is not beside this repository": "../shared",
+    # Hardware.
+    "no nvcc: neither on the PATH nor from the wheel nvidia-cuda-nvcc": "CUDA's compiler takes gigabytes",
+    "compiled, but there is no GPU to run it on": "few machines have one",
+    "there is a GPU": "a test of what is reported without one",
+    "this processor has no calls of 32 bits": "an attack on Intel's alone",
+    "this machine has no IPv6": "many containers have none",
+    # The emulator of another processor, and the test that takes its place on that processor.
+    "needs aarch64-linux-gnu-gcc and qemu-aarch64": "a cross compiler and an emulator",
+    "on an ARM processor the test above runs NEON": "tested natively there",
+    # CI runs as root or as a user; each skips what the other one can do.
+    "only root's programs become another user": "root alone",
+    "only root's programs run as another user": "root alone",
+    "only root may give files away": "root alone",
+    "these tests are not run by root": "root alone",
+    "needs root, to mount a small disk": "root alone",
+    "for an ordinary user": "a Python outside root's home",
+    "seen in root's sandbox": "the same attack bites there",
+    "a second protection stands behind it": "to take one away is not enough",
+    # What a container may not do, or its file system not hold.
+    "no permission to mount a tmpfs": "containers",
+    "this user may not mount a small file system": "containers",
+    "no control groups can be made here": "containers",
+    "no user namespaces": "containers",
+    "this file system has no access lists": "overlay and network file systems",
+    # Large, and no test of the text needs it.
+    "there is no Chromium here": "a browser",
+}
+"""What a test's reason to skip may contain in CI, and why that is absent there. Any other skip fails: what CI should
+have is missing, such as the sandbox, the embedded model or a package."""
+
+
+def check_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Make a failure of a skip for another reason, in CI."""
+    if not os.environ.get("CI") or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not any(allowed in reason for allowed in MAY_SKIP):
+        report.outcome = "failed"
+        report.longrepr = f"{reason}\nIn CI no test skips for this reason: add what is missing, or a line to MAY_SKIP."
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    check_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    check_skip(report)
+    return report
 
 
 @pytest.fixture(autouse=True)
