@@ -7,7 +7,7 @@ import io
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from cgcli.app.run import Run
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
+    from cgcli.engine.engine import LlamaEngine
     from cgcli.engine.protocol import Engine
     from cgcli.hub.choose import Choice
     from cgcli.program.history import Saved
@@ -53,6 +54,7 @@ def start_repl(
     programs = ProgramStore(run.environment.data / "programs")
     journal, opened = _program(programs, settings, choice, file, resume)
     new = not journal.id
+    state = SavedState(programs.folder, journal.id)
     if settings.seed is None:
         settings = replace(settings, seed=_seed(journal))
     script = not is_interactive(run)
@@ -61,7 +63,7 @@ def start_repl(
     repl = Repl(
         programs=programs,
         journal=journal,
-        models=_Models(run, settings),
+        models=_Models(run, settings, state),
         choice=choice,
         options=Options(settings, candidates, unsafe),
         ui=Ui(reader=reader, screen=screen, progress=run.output.progress(), script=script),
@@ -75,6 +77,8 @@ def start_repl(
             status = loop(repl, debug=run.debug)
             if script or not run.output.stdout_is_terminal:
                 run.output.write(for_file(repl.program.source(), repl.known_bytes))
+            if not script:
+                state.save(repl)
         finally:
             repl.close()
     if script and new and repl.journal is journal and journal.id and repl.history.saved in (None, opened):
@@ -92,12 +96,62 @@ def is_interactive(run: Run) -> bool:
     )
 
 
+class SavedState:
+    """What the model has read of the program that was left last, so that resuming it does not read it again.
+
+    One file beside the program's journal; another program's replaces it. Errors only cost reading the program again.
+    """
+
+    _SUFFIX = ".state"
+    _SECONDS = 0.8  # that saving may take, when the user leaves
+
+    def __init__(self, folder: Path, resumed: str) -> None:
+        """resumed: the id of the session that is resumed, or empty."""
+        self._folder = folder
+        self._resumed = resumed
+
+    def load(self, engine: LlamaEngine, choice: Choice) -> None:
+        """Load the state of the resumed session into the cache, if it was saved by this model."""
+        from cgcli.core.errors import CgcliError
+
+        path = self._path(self._resumed)
+        if not self._resumed or not path.exists():
+            return
+        try:
+            engine.load_state(path, model=choice.sha256 or "")
+        except CgcliError:
+            with suppress(OSError):
+                path.unlink()
+
+    def save(self, repl: Repl) -> None:
+        """Save the state of the program that is left, in place of the last one."""
+        from cgcli.core.errors import CgcliError
+        from cgcli.native.interrupt import interruptible
+        from cgcli.program.source import encode
+
+        engine, model, name = repl.loader.engine, repl.choice.sha256, repl.journal.id
+        if engine is None or not name:
+            return
+        from cgcli.engine.engine import LlamaEngine  # it is imported already if a model is loaded
+
+        with interruptible(patient=True), suppress(CgcliError, OSError):
+            for path in self._folder.glob(f"*{self._SUFFIX}"):
+                path.unlink()
+            if model and isinstance(engine, LlamaEngine):
+                text = encode(repl.program.source())
+                engine.save_state(text, self._path(name), model=model, seconds=self._SECONDS)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}{self._SUFFIX}"
+
+
 class _Models:
     """The models of the store, loaded with the settings of this run."""
 
-    def __init__(self, run: Run, settings: Settings) -> None:
+    def __init__(self, run: Run, settings: Settings, state: SavedState) -> None:
         self._run = run
         self._settings = settings
+        self._state = state
 
     def choose(self, name: str | None) -> Choice:
         from cgcli.app.model import choose_model
@@ -110,6 +164,7 @@ class _Models:
 
         engine = open_engine(self._run, self._settings, choice, Interrupt(), cancelled=cancelled)
         engine.reserve(engine.window)
+        self._state.load(engine, choice)
         return engine
 
     def names(self) -> Iterable[str]:

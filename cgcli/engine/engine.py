@@ -221,21 +221,20 @@ class LlamaEngine:
     def scratch(self, begun: bytes) -> AbstractContextManager[None]:
         return self.cache.scratch(self.vocabulary.tokens(begun) if begun else [])
 
-    def save_state(self, text: bytes, path: Path, *, model: str) -> bool:
+    def save_state(self, text: bytes, path: Path, *, model: str, seconds: float = math.inf) -> bool:
         """Save the cached state of the beginning of `text` to a file; False if that is not worth it.
 
-        model: sha256 of the GGUF file. Raises CgcliError if writing fails.
+        model: sha256 of the GGUF file. seconds: how long it may take. Raises CgcliError if writing fails.
         """
         source, shared = self.cache.longest(self.vocabulary.tokens(text))
         if source is None or shared < state.WORTH or self.model.recurrent:
             return False
         branch = self.cache.fork(source, shared)
         try:
-            state.save(self.cache, branch, path, model)
+            return state.save(self.cache, branch, path, model, seconds=seconds)
         finally:
             self.cache.release(branch)
             self.cache.drop(branch)
-        return True
 
     def load_state(self, path: Path, *, model: str) -> int:
         """Load a saved state into the cache; returns its number of tokens, 0 if there is no room.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import struct
+import time
 import zlib
 from array import array
 from dataclasses import asdict, dataclass
@@ -16,13 +18,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.files import write_atomic
-from cgcli.core.reading import open_regular, parse_json, unreadable
+from cgcli.core.files import disk_error, temporary
+from cgcli.core.reading import parse_json, read_bytes, unreadable
 from cgcli.core.typed import typed
 from cgcli.engine.binding import library
 from cgcli.engine.cache import Branch, KVCache
 
 _MAGIC = b"cgcli state 2\n"
+MAX_BYTES = 1 << 29  # of the state itself
+_CHUNK = 1 << 23  # bytes
+_LEAST_BYTES_PER_S = 1 << 29  # that llama.cpp copies, at the very least; it cannot be stopped
 WORTH = 64  # tokens; shorter texts are as fast to read again
 
 
@@ -44,23 +49,42 @@ class State:
     data: ctypes.Array[ctypes.c_uint8]
 
 
-def save(cache: KVCache, branch: Branch, path: Path, model: str) -> None:
-    """Save the state of a branch. model: sha256 of the GGUF file. Raises CgcliError if writing fails."""
+def save(cache: KVCache, branch: Branch, path: Path, model: str, *, seconds: float = math.inf) -> bool:
+    """Save the state of a branch to a file that only the user can read. model: sha256 of the GGUF file.
+
+    Saves nothing and returns False if the state is larger than MAX_BYTES or takes longer than `seconds` to save. It is
+    not synced to the disk: a damaged file is noticed and costs nothing but reading the text again. Raises CgcliError if
+    writing fails.
+    """
+    until = time.monotonic() + seconds
     api, pointer = library().api, cache.context.pointer
     size = api.llama_state_seq_get_size(pointer, branch.sequence)
+    if size > MAX_BYTES or size > seconds * _LEAST_BYTES_PER_S:
+        return False
     data = (ctypes.c_uint8 * size)()
     written = api.llama_state_seq_get_data(pointer, data, size, branch.sequence)
     header = json.dumps(asdict(_Header(model, _llama(), cache.exact, len(branch.tokens)))).encode()
-    parts = (struct.pack("<I", len(header)), header, array("i", branch.tokens).tobytes(), memoryview(data)[:written])
-    body = b"".join(parts)
-    write_atomic(path, b"".join((_MAGIC, struct.pack("<I", zlib.crc32(body)), body)))
+    begin = struct.pack("<I", len(header)) + header + array("i", branch.tokens).tobytes()
+    body = memoryview(data).cast("B")[:written]
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with temporary(path) as beside, beside.open("wb") as file:  # the mode of a temporary file is 0600
+            file.write(_MAGIC + struct.pack("<I", zlib.crc32(body, zlib.crc32(begin))) + begin)
+            for at in range(0, len(body), _CHUNK):
+                if time.monotonic() > until:
+                    return False
+                file.write(body[at : at + _CHUNK])
+            file.flush()
+            beside.replace(path)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    return True
 
 
 def load(path: Path, model: str, *, exact: bool) -> State:
     """Load a state. Raises CgcliError if it is damaged, or made by another model, llama.cpp or mode."""
     try:
-        with open_regular(path) as file:
-            content = memoryview(file.read())
+        content = memoryview(read_bytes(path, MAX_BYTES + (1 << 24)))
     except OSError as error:
         raise unreadable(path, error) from error
     start = len(_MAGIC) + 4

@@ -219,6 +219,7 @@ def remove(path: Path) -> None:
     lock = hold(path)
     try:
         path.unlink()
+        path.with_suffix(".state").unlink(missing_ok=True)  # of its model, saved when the REPL was left
         _lock_file(path).unlink(missing_ok=True)
     except OSError as error:
         raise disk_error(path, error) from error
