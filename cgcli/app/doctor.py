@@ -161,7 +161,7 @@ def _store(environment: Environment) -> Iterator[Finding]:
     for one in stored:
         fault = one.fault()
         yield Finding(
-            "in the box" if one.bundled else "pulled",
+            "bundled" if one.bundled else "pulled",
             fault or f"{one.spec}, {size(one.manifest.size)}",
             one.remedy if fault else None,
         )

@@ -204,11 +204,11 @@ def _seed(journal: Journal) -> int:
 @contextmanager
 def _notes_between_lines(run: Run, repl: Repl) -> Iterator[None]:
     """Keep notes from the loading thread back until the line that is being typed ends."""
-    run.output.aside = repl.ui.notes.append
+    run.output.notes_to = repl.ui.notes.append
     try:
         yield
     finally:
-        run.output.aside = None
+        run.output.notes_to = None
         repl.ui.show_notes()
 
 

@@ -46,7 +46,7 @@ def percent(done: int, total: int) -> int:
     return 100 * done // total if total else 100
 
 
-class Lines:
+class ProgressLines:
     """Progress as plain lines, for logs and pipes."""
 
     def __init__(self, say: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
@@ -101,7 +101,7 @@ class _LineTask:
             self._say(f"{self._label}: {how}{', ' * bool(how)}took {clock(self._now() - self._started)}")
 
 
-class Bars:
+class ProgressBars:
     """Progress as bars that are redrawn in place, with other lines printed above them."""
 
     def __init__(self, stderr: TextIO, *, colored: bool, note: Callable[[str], None]) -> None:
@@ -179,7 +179,7 @@ class Bars:
 
 
 class _BarTask:
-    def __init__(self, bars: Bars, label: str, total: int | None, unit: Unit, done: int) -> None:
+    def __init__(self, bars: ProgressBars, label: str, total: int | None, unit: Unit, done: int) -> None:
         self._bars, self._label, self._total, self._unit, self._done = bars, label, total, unit, done
         self._task: rich.progress.TaskID | None = None
 

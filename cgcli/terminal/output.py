@@ -17,7 +17,7 @@ from cgcli.terminal.text import clipped, columns, json_text, one_line, visible
 
 if TYPE_CHECKING:
     from cgcli.core.config import Color
-    from cgcli.terminal.meters import Bars
+    from cgcli.terminal.meters import ProgressBars
 
 
 class Output:
@@ -39,12 +39,12 @@ class Output:
         self.verbose = verbose
         self.color = color
         #: Takes notes and details, from any thread, while the user is typing on stderr's terminal.
-        self.aside: Callable[[str], None] | None = None
+        self.notes_to: Callable[[str], None] | None = None
         self.stdout_is_terminal = stdout.isatty()
         self.stderr_is_terminal = stderr.isatty()
         self._plain = bool(variables.get("NO_COLOR")) or variables.get("TERM") == "dumb"
         self._dumb = variables.get("TERM") == "dumb"
-        self._bars: Bars | None = None
+        self._bars: ProgressBars | None = None
         self._column = False  # the cursor is behind program text, not at the start of a line
 
     @property
@@ -103,12 +103,12 @@ class Output:
     def note(self, message: str) -> None:
         """Print a line unless quiet."""
         if not self.quiet:
-            (self.aside or self._say)(message)
+            (self.notes_to or self._say)(message)
 
     def detail(self, message: str) -> None:
         """Print a line if verbose."""
         if self.verbose:
-            (self.aside or self._say)(message)
+            (self.notes_to or self._say)(message)
 
     def error(self, error: CgcliError) -> None:
         """Print the error and its hint on one line."""
@@ -119,12 +119,12 @@ class Output:
         """How to report long work: bars on a terminal, occasional lines elsewhere, nothing if quiet."""
         if self.quiet:
             return Silent()
-        from cgcli.terminal.meters import Bars, Lines
+        from cgcli.terminal.meters import ProgressBars, ProgressLines
 
         if not self.stderr_is_terminal or self._dumb:
-            return Lines(self._say)
+            return ProgressLines(self._say)
         if self._bars is None:
-            self._bars = Bars(self.stderr, colored=self._colored(True), note=self._say)
+            self._bars = ProgressBars(self.stderr, colored=self._colored(True), note=self._say)
         return self._bars
 
     def above(self, line: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cgcli.terminal.meters import Lines, facts
+from cgcli.terminal.meters import ProgressLines, facts
 
 
 class Clock:
@@ -30,7 +30,7 @@ def test_facts() -> None:
 def test_a_line_at_a_tenth_but_not_every_moment_and_never_silent_for_long() -> None:
     said: list[str] = []
     clock = Clock()
-    with Lines(said.append, clock).task("get", 1000) as task:
+    with ProgressLines(said.append, clock).task("get", 1000) as task:
         for _ in range(100):  # fast: all within 1 s
             clock.seconds += 0.01
             task.advance(1)
@@ -51,7 +51,7 @@ def test_a_line_at_a_tenth_but_not_every_moment_and_never_silent_for_long() -> N
 def test_what_was_there_before_counts_for_the_percentage_and_not_for_the_rate() -> None:
     said: list[str] = []
     clock = Clock()
-    with Lines(said.append, clock).task("get", 1000, done=500) as task:
+    with ProgressLines(said.append, clock).task("get", 1000, done=500) as task:
         clock.seconds = 10
         task.advance(100)
     assert said[1] == "get: 60 % of 1.0 kB, 10 B/s, 0:40 left"
@@ -60,7 +60,7 @@ def test_what_was_there_before_counts_for_the_percentage_and_not_for_the_rate() 
 def test_a_task_that_fails_is_not_called_done() -> None:
     said: list[str] = []
     try:
-        with Lines(said.append).task("get", 1000):
+        with ProgressLines(said.append).task("get", 1000):
             raise ValueError
     except ValueError:
         pass
@@ -70,7 +70,7 @@ def test_a_task_that_fails_is_not_called_done() -> None:
 def test_what_else_is_to_be_seen_stands_in_every_line_after_it_was_said() -> None:
     said: list[str] = []
     clock = Clock()
-    with Lines(said.append, clock).task("judged", 4, unit="samples") as task:
+    with ProgressLines(said.append, clock).task("judged", 4, unit="samples") as task:
         for _ in range(4):
             clock.seconds += 20
             task.status(f"score {clock.seconds:.0f}")
