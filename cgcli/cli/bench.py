@@ -31,15 +31,14 @@ def bench(
     """
     from cgcli.app.model import choose_model, model_identity, pass_costs_of
     from cgcli.engine import pass_costs
-    from cgcli.engine.bench import FULL, QUICK
-    from cgcli.engine.bench import bench as measure
+    from cgcli.engine.bench import FULL, QUICK, run_bench
     from cgcli.native.interrupt import interruptible
 
     run = run_of(ctx)
     settings = settings_of(ctx)
     choice = choose_model(run, settings)
     with interruptible() as interrupt:
-        measured = measure(
+        measured = run_bench(
             choice.path,
             QUICK if quick else FULL,
             interrupt=interrupt,

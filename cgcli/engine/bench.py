@@ -26,7 +26,7 @@ from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Request, Timings
 from cgcli.engine.scheduler import Scheduler
 from cgcli.engine.stops import Stops
-from cgcli.engine.vocabulary import Vocabulary
+from cgcli.engine.token_table import TokenTable
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Draw, Sampled, Sampler, Sampling
 
@@ -103,7 +103,7 @@ class Bench:
         return self.together[0].tokens_per_s
 
 
-def bench(
+def run_bench(
     path: Path,
     effort: Effort,
     *,
@@ -145,7 +145,7 @@ class _Measuring:
         self.engine = engine
         self.effort = effort
         self.cache = engine.cache
-        self.vocabulary = Vocabulary(engine.model)
+        self.vocabulary = TokenTable(engine.model)
         self.vocabulary.ends = set()
         self.interrupt = interrupt
         self.progress = progress
@@ -256,11 +256,11 @@ class _Measuring:
         model = self.engine.model
         bandwidth = memory_bandwidth(self.engine.threads)
         cells = min(CONTEXT, self.longest) + self.effort.tokens / 2  # on average
-        each = weight_bytes(model.header.tensors.values()) + cells * model.cell_bytes
+        each = bytes_per_pass(model.header.tensors.values()) + cells * model.cell_bytes
         return Limit(bandwidth, each, each * tokens_per_s / bandwidth)
 
 
-def weight_bytes(tensors: Iterable[Tensor]) -> int:
+def bytes_per_pass(tensors: Iterable[Tensor]) -> int:
     """Bytes of the weights that a pass of one row reads: all but the embeddings, of which it reads a row.
 
     A model without an output matrix uses the embeddings for that, and reads all of them.

@@ -25,8 +25,8 @@ log.addHandler(logging.NullHandler())  # otherwise Python prints what no handler
 LOG_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 
 
-class Library:
-    """The loaded llama.cpp, its log redirected. One per process: see `library()`."""
+class LlamaLibrary:
+    """The loaded llama.cpp, its log redirected. One per process: see `llama()`."""
 
     def __init__(self) -> None:
         os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # otherwise an abort starts a debugger
@@ -54,8 +54,8 @@ class Library:
 
 
 @functools.cache
-def library() -> Library:
-    return Library()
+def llama() -> LlamaLibrary:
+    return LlamaLibrary()
 
 
 def without_tiles() -> None:
@@ -89,12 +89,12 @@ def _import_bindings() -> Any:
 
 def system_info() -> str:
     """llama.cpp's description of its build: backends, instruction sets, thread library."""
-    return str(library().api.llama_print_system_info().decode())
+    return str(llama().api.llama_print_system_info().decode())
 
 
 def gpu_devices() -> list[tuple[str, int, int]]:
     """The GPUs that this llama.cpp can use: names, free bytes, total bytes."""
-    if not library().api.llama_supports_gpu_offload():
+    if not llama().api.llama_supports_gpu_offload():
         return []
     api = ggml()
     found = []
@@ -110,7 +110,7 @@ def gpu_devices() -> list[tuple[str, int, int]]:
 @functools.cache
 def ggml() -> Any:
     """The ggml that llama.cpp is linked to, found through llama.cpp's symbols, for functions that the bindings lack."""
-    api = library().api._lib
+    api = llama().api._lib
     api.ggml_backend_dev_count.restype = ctypes.c_size_t
     api.ggml_backend_dev_get.restype = ctypes.c_void_p
     api.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.machine import thread_count
-from cgcli.engine.binding import library
+from cgcli.engine.binding import llama
 from cgcli.engine.capture import Capture, capturing
 from cgcli.engine.model import Model
 
@@ -66,7 +66,7 @@ class Context:
         abort: address of a C function `bool (*)(void *)` that is called between the steps of a pass (CPU only)
         capture: receives the tensors named in `capture_names` during a pass (`l_out-3` is the output of layer 3)
         """
-        lib = library()
+        lib = llama()
         self.model = model
         self.n_batch = n_batch
         self.exact = exact
@@ -120,7 +120,7 @@ class Context:
             batch.seq_id[i][0] = sequence
             batch.logits[i] = wanted
         batch.n_tokens = len(rows)
-        lib = library()
+        lib = llama()
         status = lib.api.llama_decode(self.pointer, batch)
         if status == 2:
             return False
@@ -148,7 +148,7 @@ class Context:
 
     def logits_address(self, index: int) -> int:
         """The address of these logits; index as in `logits`. Wanted rows lie one after the other."""
-        pointer = library().api.llama_get_logits_ith(self.pointer, index)
+        pointer = llama().api.llama_get_logits_ith(self.pointer, index)
         address = ctypes.cast(pointer, ctypes.c_void_p).value
         if address is None:
             raise IndexError(f"no logits at {index}: the last pass did not compute them")
@@ -160,29 +160,29 @@ class Context:
         With `separate` this copies values; then start is 0, and the target is empty. Otherwise the cells are shared.
         """
         if self.separate:  # llama.cpp copies whole sequences only
-            library().api.llama_memory_seq_cp(self.memory, source, target, -1, -1)
+            llama().api.llama_memory_seq_cp(self.memory, source, target, -1, -1)
             self.remove(target, end)
         else:
-            library().api.llama_memory_seq_cp(self.memory, source, target, start, end)
+            llama().api.llama_memory_seq_cp(self.memory, source, target, start, end)
 
     def remove(self, sequence: int, start: int = 0) -> None:
         """Remove a sequence from position `start` on, and free the cells that no other sequence has.
 
         A model with a recurrent state can only remove a whole sequence (see `Model.recurrent`).
         """
-        library().api.llama_memory_seq_rm(self.memory, sequence, start, -1)
+        llama().api.llama_memory_seq_rm(self.memory, sequence, start, -1)
 
     def restore(self, sequence: int, state: ctypes.Array[ctypes.c_uint8]) -> bool:
         """Fill an empty sequence with a saved state; False if that does not fit."""
-        return bool(library().api.llama_state_seq_set_data(self.pointer, state, len(state), sequence))
+        return bool(llama().api.llama_state_seq_set_data(self.pointer, state, len(state), sequence))
 
     def clear(self) -> None:
         """Remove all sequences."""
-        library().api.llama_memory_clear(self.memory, False)
+        llama().api.llama_memory_clear(self.memory, False)
 
     def close(self) -> None:
         if self.pointer:
-            api = library().api
+            api = llama().api
             api.llama_batch_free(self._batch)
             api.llama_free(self.pointer)
             self.pointer = None

@@ -6,14 +6,14 @@ import codecs
 
 from cgcli.engine.healing import Healing, split_blanks
 from cgcli.engine.request import Completion, FinishReason, Request
-from cgcli.engine.vocabulary import Vocabulary
+from cgcli.engine.token_table import TokenTable
 from cgcli.native.sample import Mask, Sampled
 
 
 class Detokenizer:
     """One completion while it is drawn. room: tokens that the request and the window allow."""
 
-    def __init__(self, request: Request, vocabulary: Vocabulary, room: int) -> None:
+    def __init__(self, request: Request, vocabulary: TokenTable, room: int) -> None:
         self.request = request
         self.drawn = 0
         self.completion: Completion | None = None

@@ -17,7 +17,7 @@ from cgcli.engine.model import Model
 from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Request, Timings
 from cgcli.engine.shared_cache import SharedCache
-from cgcli.engine.vocabulary import Vocabulary
+from cgcli.engine.token_table import TokenTable
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampler
 
@@ -47,7 +47,7 @@ class DraftModel:
         self.cache = SharedCache(self.model, threads=threads, abort=abort, sequences=sequences)
         self.prefill = Prefill(self.cache, interrupt, Timings())
         self.sampler = Sampler(self.model.n_vocab)
-        self.banned = Vocabulary(self.model).banned
+        self.banned = TokenTable(self.model).banned
         # A pass of few rows takes as long as reading the weights from memory.
         self.cost = path.stat().st_size / target.path.stat().st_size
 

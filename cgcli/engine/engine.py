@@ -27,10 +27,10 @@ from cgcli.engine.healing import split_blanks
 from cgcli.engine.model import Model, readable
 from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Completion, Request, Timings, TokenScore
-from cgcli.engine.scheduler import MakeDrafter, Scheduler, Stream
+from cgcli.engine.scheduler import MakeDrafter, ScheduledStream, Scheduler
 from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.shared_cache import SharedCache
-from cgcli.engine.vocabulary import Vocabulary
+from cgcli.engine.token_table import TokenTable
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.logprob import details
 from cgcli.native.sample import Sampler
@@ -83,7 +83,7 @@ class LlamaEngine:
             self.model = Model.load(path, gpu_layers=gpu_layers, cancelled=cancelled)
             opened.callback(self.model.close)
             self.window = ctx or self.model.n_ctx_train
-            self.vocabulary = Vocabulary(self.model)
+            self.token_table = TokenTable(self.model)
             self.cache = self._make_cache(interrupt, separate=separate, drafted=draft is not None)
             opened.callback(self.cache.close)
             self._prefill = Prefill(self.cache, interrupt, self.timings)
@@ -125,10 +125,10 @@ class LlamaEngine:
 
     # Drawing
 
-    def submit(self, request: Request) -> Stream:
+    def submit(self, request: Request) -> ScheduledStream:
         tokens = self._tokens(split_blanks(request.context, line_ends=request.continues_code)[0])
         room = min(request.max_tokens, self.window - len(tokens))
-        return self.scheduler.submit(request, tokens, Detokenizer(request, self.vocabulary, room))
+        return self.scheduler.submit(request, tokens, Detokenizer(request, self.token_table, room))
 
     def wait(self, streams: Iterable[protocol.Stream]) -> list[protocol.Stream]:
         streams = list(streams)
@@ -140,7 +140,7 @@ class LlamaEngine:
 
     def cancel(self, streams: Iterable[protocol.Stream]) -> None:
         for stream in streams:
-            if isinstance(stream, Stream):
+            if isinstance(stream, ScheduledStream):
                 stream.cancel()
         self.scheduler.sweep()
 
@@ -185,7 +185,7 @@ class LlamaEngine:
         progress: Progress | None = None,
         reading: Progress | None = None,
     ) -> list[TokenScore]:
-        tokens = self._tokens(text, room=0) if stride is None else self.vocabulary.tokens(text)
+        tokens = self._tokens(text, room=0) if stride is None else self.token_table.tokens(text)
         start = len(readable(text[:start]))
         end, first = 0, len(tokens)
         for index, token in enumerate(tokens):
@@ -219,14 +219,14 @@ class LlamaEngine:
         return scores
 
     def scratch(self, begun: bytes) -> AbstractContextManager[None]:
-        return self.cache.scratch(self.vocabulary.tokens(begun) if begun else [])
+        return self.cache.scratch(self.token_table.tokens(begun) if begun else [])
 
     def save_state(self, text: bytes, path: Path, *, model: str, seconds: float = math.inf) -> bool:
         """Save the cached state of the beginning of `text` to a file; False if that is not worth it.
 
         model: sha256 of the GGUF file. seconds: how long it may take. Raises CgcliError if writing fails.
         """
-        source, shared = self.cache.longest(self.vocabulary.tokens(text))
+        source, shared = self.cache.longest(self.token_table.tokens(text))
         if source is None or shared < state.WORTH or self.model.recurrent:
             return False
         branch = self.cache.fork(source, shared)
@@ -260,7 +260,7 @@ class LlamaEngine:
             self.cache.reserve(max(cells + self.cache.spare_cells, least), least=least)
 
     def tokens(self, text: bytes) -> list[int]:
-        return self.vocabulary.tokens(text)
+        return self.token_table.tokens(text)
 
     def count(self, text: bytes) -> int:
         return len(self._tokens(text, room=None))
@@ -282,9 +282,9 @@ class LlamaEngine:
 
         A text that is too long for any tokens is not even tokenized, also if `room` is None.
         """
-        if self.vocabulary.exceeds(text, self.window):
+        if self.token_table.exceeds(text, self.window):
             raise self._too_long(f"{len(text)} bytes")
-        tokens = self.vocabulary.tokens(text)
+        tokens = self.token_table.tokens(text)
         if room is not None and len(tokens) + room > self.window:
             raise self._too_long(f"{len(tokens)} tokens")
         return tokens

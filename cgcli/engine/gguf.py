@@ -52,7 +52,7 @@ class Tensor(NamedTuple):
     name: str
     shape: tuple[int, ...]  # fastest dimension first, as in GGUF: a [rows, columns] matrix is (columns, rows)
     type: str
-    offset: int  # from `Header.data_offset`
+    offset: int  # from `GGUFHeader.data_offset`
     size: int  # bytes
 
 
@@ -65,7 +65,7 @@ class Array:
 
 
 @dataclass(frozen=True)
-class Header:
+class GGUFHeader:
     """The header of a GGUF file."""
 
     path: Path
@@ -118,7 +118,7 @@ class Header:
         return _error(self.path, what)
 
 
-def parse_header(path: Path) -> Header:
+def parse_header(path: Path) -> GGUFHeader:
     """Parse the header of `path`, without checking its values. Raises ModelFileError for a malformed file."""
     try:
         with open_regular(path) as file:
@@ -157,7 +157,7 @@ class _Parser:
         self.token_types = b""
         self.token_texts: set[bytes] = set()
 
-    def parse(self) -> Header:
+    def parse(self) -> GGUFHeader:
         magic = self.data[:4]
         if magic != b"GGUF":
             raise self.fail(f"not a GGUF file: it begins with {printable(magic)}")
@@ -176,7 +176,7 @@ class _Parser:
         data_offset = -(-self.at // alignment) * alignment
         self.check_extents(tensors, data_offset)
         count = self.arrays[TOKENS].length if TOKENS in self.arrays else 0
-        return Header(
+        return GGUFHeader(
             self.path, version, self.metadata, self.kinds, self.arrays, self.token_types or bytes([NORMAL]) * count,
             self.byte_tokens(), tensors, data_offset, self.size,
         )  # fmt: skip

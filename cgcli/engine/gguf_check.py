@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from cgcli.engine.gguf import TOKEN_TYPES, TOKENS, Header, parse_header, printable
+from cgcli.engine.gguf import TOKEN_TYPES, TOKENS, GGUFHeader, parse_header, printable
 
 MERGES = "tokenizer.ggml.merges"
 MAX_LAYERS = 512  # LLAMA_MAX_LAYERS
@@ -30,14 +30,14 @@ NOT_MODELS = {
 }
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> GGUFHeader:
     """Read and check the header of a GGUF file. Raises ModelFileError, in one line, for the first fault."""
     header = parse_header(path)
     _check(header)
     return header
 
 
-def _check(header: Header) -> None:
+def _check(header: GGUFHeader) -> None:
     """Raises ModelFileError for the first value that llama.cpp cannot handle."""
     architecture = header.metadata.get("general.architecture")
     if not isinstance(architecture, str):
@@ -61,7 +61,7 @@ def _check(header: Header) -> None:
 class _Values:
     """Typed and bounded access to the hyper-parameters of one architecture."""
 
-    def __init__(self, header: Header, architecture: str) -> None:
+    def __init__(self, header: GGUFHeader, architecture: str) -> None:
         self.header = header
         self.architecture = architecture
 
@@ -194,7 +194,7 @@ def _check_vocabulary(values: _Values) -> None:
             raise header.fail(f"adds a <{name}> token, but has no tokenizer.ggml.{name}_token_id")
 
 
-def _check_vectors(header: Header) -> None:
+def _check_vectors(header: GGUFHeader) -> None:
     """Norms and biases: ggml aborts on all types but f32."""
     for tensor in header.tensors.values():
         if len(tensor.shape) == 1 and tensor.type != "f32":

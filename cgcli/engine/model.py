@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from cgcli.core.errors import Interrupted, ModelFileError, UsageError
-from cgcli.engine.binding import gpu_devices, library
-from cgcli.engine.gguf import Header
+from cgcli.engine.binding import gpu_devices, llama
+from cgcli.engine.gguf import GGUFHeader
 from cgcli.engine.gguf_check import read_header
 
 
@@ -26,8 +26,8 @@ def readable(text: bytes) -> bytes:
 class Model:
     """The weights and vocabulary of one GGUF file."""
 
-    def __init__(self, path: Path, header: Header, pointer: Any, gpu_layers: int) -> None:
-        api = library().api
+    def __init__(self, path: Path, header: GGUFHeader, pointer: Any, gpu_layers: int) -> None:
+        api = llama().api
         self.path = path
         self.header = header
         self.pointer = pointer
@@ -56,7 +56,7 @@ class Model:
         Interrupted once `cancelled` returns True.
         """
         header = read_header(path)  # raises where llama.cpp would abort the process
-        lib = library()
+        lib = llama()
         devices = gpu_devices()
         if gpu_layers and not devices:
             raise UsageError(
@@ -84,7 +84,7 @@ class Model:
 
         Special tokens in it are not parsed: prompts are plain text.
         """
-        api = library().api
+        api = llama().api
         room = len(text) + 8
         tokens = (ctypes.c_int32 * room)()
         count = api.llama_tokenize(self.vocab, text, len(text), tokens, room, False, False)
@@ -94,7 +94,7 @@ class Model:
 
     def piece(self, token: int) -> bytes:
         """The bytes of a token; empty for a control token."""
-        api = library().api
+        api = llama().api
         buffer = ctypes.create_string_buffer(256)
         count = api.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, False)
         if count < 0:
@@ -106,17 +106,17 @@ class Model:
     def cell_bytes(self) -> int:
         """Bytes of a cell of the KV cache: a key and a value per layer, 2 bytes per number."""
         size = self.header.metadata.get(f"{self.header.architecture}.attention.key_length", self.n_embd // self.n_head)
-        return 4 * self.n_layer * int(library().api.llama_model_n_head_kv(self.pointer)) * int(str(size))
+        return 4 * self.n_layer * int(llama().api.llama_model_n_head_kv(self.pointer)) * int(str(size))
 
     @functools.cached_property
     def n_head(self) -> int:
         """Attention heads per layer. llama.cpp ends the process here if only the vocabulary is loaded."""
-        return int(library().api.llama_model_n_head(self.pointer))
+        return int(llama().api.llama_model_n_head(self.pointer))
 
     @functools.cached_property
     def recurrent(self) -> bool:
         """Whether the model has a recurrent state, which cannot be rolled back by single tokens."""
-        api = library().api
+        api = llama().api
         return bool(api.llama_model_is_recurrent(self.pointer) or api.llama_model_is_hybrid(self.pointer))
 
     @functools.cached_property
@@ -129,17 +129,17 @@ class Model:
         """The id that ends a text; None if the file names none (llama.cpp would make one up)."""
         if "tokenizer.ggml.eos_token_id" not in self.header.metadata:
             return None
-        return int(library().api.llama_vocab_eos(self.vocab))
+        return int(llama().api.llama_vocab_eos(self.vocab))
 
     @functools.cached_property
     def start(self) -> list[int]:
         """The ids that every text starts with: the beginning-of-text token, if the model has one (CodeGen has not)."""
-        api = library().api
+        api = llama().api
         return [int(api.llama_vocab_bos(self.vocab))] if api.llama_vocab_get_add_bos(self.vocab) else []
 
     def close(self) -> None:
         if self.pointer:
-            library().api.llama_model_free(self.pointer)
+            llama().api.llama_model_free(self.pointer)
             self.pointer = None
 
     def __enter__(self) -> Self:
@@ -149,7 +149,7 @@ class Model:
         self.close()
 
 
-def _layers_that_fit(header: Header, path: Path, devices: list[tuple[str, int, int]]) -> int:
+def _layers_that_fit(header: GGUFHeader, path: Path, devices: list[tuple[str, int, int]]) -> int:
     """Layers, counting the output as one, that fit into 7/8 of the free GPU memory; the rest is for the cache."""
     layers = header.n_layer + 1
     free = sum(free for _, free, _ in devices)

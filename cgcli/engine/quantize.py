@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError, ModelFileError
-from cgcli.engine.binding import library
+from cgcli.engine.binding import llama
 from cgcli.engine.gguf_check import read_header
 
 #: llama_ftype of every quantization that cgcli stores, the most accurate first.
@@ -50,7 +50,7 @@ def quantize(source: Path, target: Path, quant: str, *, threads: int, allow_requ
 
 def quantize_here(source: Path, target: Path, quant: str, *, threads: int, allow_requantize: bool = False) -> None:
     """`quantize` in this process, where Ctrl-C has to wait. Raises ModelFileError if llama.cpp refuses."""
-    lib = library()
+    lib = llama()
     params = lib.api.llama_model_quantize_default_params()
     params.ftype = FTYPES[quant]
     params.nthread = threads

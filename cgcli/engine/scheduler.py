@@ -30,7 +30,7 @@ _IDLE = 256
 
 
 @dataclass(eq=False)
-class Stream:
+class ScheduledStream:
     """A submitted request."""
 
     request: Request
@@ -88,13 +88,13 @@ class Scheduler:
         self._sequences = min(sequences, cache.sequences - 1)  # one is for the context being read
         self._costs = costs
         self._make_drafter = make_drafter
-        self._waiting: list[Stream] = []
-        self._live: list[Stream] = []
+        self._waiting: list[ScheduledStream] = []
+        self._live: list[ScheduledStream] = []
         self._full = False  # the first request in the queue has no room until a stream ends
 
-    def submit(self, request: Request, tokens: list[int], text: Detokenizer) -> Stream:
+    def submit(self, request: Request, tokens: list[int], text: Detokenizer) -> ScheduledStream:
         """Queue a request. tokens: of its context; text: its completion."""
-        stream = Stream(request, text, list(tokens))
+        stream = ScheduledStream(request, text, list(tokens))
         self._waiting.append(stream)
         return stream
 
@@ -128,11 +128,11 @@ class Scheduler:
         for stream in [*self._live, *self._waiting]:
             self._end(stream)
 
-    def _end(self, stream: Stream) -> None:
+    def _end(self, stream: ScheduledStream) -> None:
         stream.text.end("interrupted")
         self._retire(stream)
 
-    def _retire(self, stream: Stream) -> None:
+    def _retire(self, stream: ScheduledStream) -> None:
         """Remove a stream from its queue; its branch becomes idle."""
         for queue in (self._waiting, self._live):
             if stream in queue:
@@ -167,11 +167,11 @@ class Scheduler:
             admitted = True
         return admitted
 
-    def _room(self, stream: Stream) -> int:
+    def _room(self, stream: ScheduledStream) -> int:
         """How many cells a stream may still take."""
         return stream.text.left + self._cache.spare_cells
 
-    def _read(self, stream: Stream) -> Logits:
+    def _read(self, stream: ScheduledStream) -> Logits:
         """Read a stream's context into a branch of its own; returns the logits of its first token."""
         trunk = self._prefill.read(stream.tokens)
         try:
@@ -209,7 +209,7 @@ class Scheduler:
         guesses = sum(len(step.tokens) for step in steps) - len(steps)
         self._timings.passed(time.perf_counter() - started, len(steps), guesses, drawn)
 
-    def _in_order(self) -> list[Stream]:
+    def _in_order(self) -> list[ScheduledStream]:
         """The live streams in the order of the pass."""
         branches = [stream.branch for stream in self._live if stream.branch]
         return [self._live[index] for index in self._cache.pass_order(branches)]
@@ -227,7 +227,7 @@ class Scheduler:
             stream.draft = stream.drafter.draft(count) if stream.drafter and count else []
 
     def _accept(
-        self, stream: Stream, sampled: Sequence[Sampled], draft: Sequence[int], branch: Branch | None = None
+        self, stream: ScheduledStream, sampled: Sequence[Sampled], draft: Sequence[int], branch: Branch | None = None
     ) -> int:
         """Accept draws as far as the draft is right; returns how many. branch: the one with the draft."""
         before = len(stream.tokens)

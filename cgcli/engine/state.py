@@ -21,7 +21,7 @@ from cgcli.core.errors import CgcliError
 from cgcli.core.files import disk_error, temporary
 from cgcli.core.reading import parse_json, read_bytes, unreadable
 from cgcli.core.typed import typed
-from cgcli.engine.binding import library
+from cgcli.engine.binding import llama
 from cgcli.engine.cache import Branch, KVCache
 
 _MAGIC = b"cgcli state 2\n"
@@ -57,7 +57,7 @@ def save(cache: KVCache, branch: Branch, path: Path, model: str, *, seconds: flo
     writing fails.
     """
     until = time.monotonic() + seconds
-    api, pointer = library().api, cache.context.pointer
+    api, pointer = llama().api, cache.context.pointer
     size = api.llama_state_seq_get_size(pointer, branch.sequence)
     if size > MAX_BYTES or size > seconds * _LEAST_BYTES_PER_S:
         return False

@@ -49,7 +49,7 @@ def library() -> ctypes.CDLL:
     found = resources.files("cgcli.native") / FILE_NAME
     try:
         with resources.as_file(found) as path:
-            return load(path)
+            return load_library(path)
     except OSError as error:
         raise CgcliError(f"cannot load {FILE_NAME}: {error}", hint="reinstall cgcli, or run `make demo`") from error
 
@@ -59,7 +59,7 @@ def tier() -> str:
     return str(library().cgk_tier().decode())
 
 
-def load(path: Path) -> ctypes.CDLL:
+def load_library(path: Path) -> ctypes.CDLL:
     """Load the libcgk at `path` and declare its functions as in cgk.h. Raises OSError."""
     lib = ctypes.CDLL(str(path))
     address, uint32 = ctypes.c_void_p, ctypes.c_uint32

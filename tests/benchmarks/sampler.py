@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cgcli.engine.binding import library
+from cgcli.engine.binding import llama
 from cgcli.engine.context import Context
 from cgcli.engine.model import Model
 from cgcli.native.library import tier
@@ -82,7 +82,7 @@ class Chain:
     """llama.cpp's samplers over the rows given, one a call."""
 
     def __init__(self, rows: Floats, temperature: float) -> None:
-        self.api = library().api
+        self.api = llama().api
         self.chain = self.api.llama_sampler_chain_init(self.api.llama_sampler_chain_default_params())
         for sampler in (self.api.llama_sampler_init_temp(temperature), self.api.llama_sampler_init_top_p(TOP_P, 1)):
             self.api.llama_sampler_chain_add(self.chain, sampler)

@@ -27,7 +27,7 @@ from pathlib import Path
 from cgcli.core.errors import ContextError
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Completion, Request
-from cgcli.engine.scheduler import Stream
+from cgcli.engine.scheduler import ScheduledStream
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Sampling
@@ -76,7 +76,7 @@ class Tally:
 class Going:
     """A stream, and the pass that it is cancelled after."""
 
-    stream: Stream
+    stream: ScheduledStream
     last_pass: float
 
 
@@ -150,7 +150,7 @@ class Soak:
             going.append(Going(stream, passes + draw.randrange(60) if draw.random() < 0.1 else float("inf")))
         return going
 
-    def _finished(self, stream: Stream) -> bool:
+    def _finished(self, stream: ScheduledStream) -> bool:
         done = stream.completion
         if not done:
             return False

@@ -12,7 +12,7 @@ from cgcli.core.errors import CgcliError, Interrupted
 from cgcli.core.progress import Silent
 from cgcli.engine import bench as bench_module
 from cgcli.engine import pass_costs
-from cgcli.engine.bench import QUICK, Bench, _Measuring, bench, weight_bytes
+from cgcli.engine.bench import QUICK, Bench, _Measuring, bytes_per_pass, run_bench
 from cgcli.engine.drafting import PassCosts
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.gguf import Tensor
@@ -26,7 +26,7 @@ BRIEF = replace(QUICK, rounds=1, tokens=8, streams=(1, 3), pass_rounds=3, texts=
 @pytest.fixture
 def measured(tiny_model: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(bench_module, "memory_bandwidth", lambda threads: 1e9 * threads)
-    return bench(tiny_model, BRIEF, interrupt=interrupt, progress=Silent(), threads=1)
+    return run_bench(tiny_model, BRIEF, interrupt=interrupt, progress=Silent(), threads=1)
 
 
 def test_the_numbers_fit_together(measured: Bench, tiny_model: Path) -> None:
@@ -42,7 +42,7 @@ def test_the_numbers_fit_together(measured: Bench, tiny_model: Path) -> None:
     assert limit and limit.bandwidth == 1e9
     assert limit.share == pytest.approx(limit.bytes_per_token * measured.decode_tokens_per_s / 1e9)
     # Two layers of keys and values of 64 numbers in f16, for 128 tokens and half of the eight that are drawn.
-    cache = limit.bytes_per_token - weight_bytes(read_header(tiny_model).tensors.values())
+    cache = limit.bytes_per_token - bytes_per_pass(read_header(tiny_model).tensors.values())
     assert cache == (128 + 4) * 2 * 2 * 64 * 2
 
 
@@ -51,8 +51,8 @@ def test_a_pass_reads_all_weights_but_the_embeddings_unless_they_are_the_output_
         return Tensor(name, (size,), "F16", 0, size)
 
     tied = [tensor("token_embd.weight", 100), tensor("blk.0.ffn_up.weight", 10)]
-    assert weight_bytes(tied) == 110
-    assert weight_bytes([*tied, tensor("output.weight", 100)]) == 110
+    assert bytes_per_pass(tied) == 110
+    assert bytes_per_pass([*tied, tensor("output.weight", 100)]) == 110
 
 
 def test_no_end_of_text_ends_a_completion(interrupt: Interrupt, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_ctrl_c_ends_it(tiny_model: Path, interrupt: Interrupt) -> None:
             return self
 
     with pytest.raises(Interrupted):
-        bench(tiny_model, BRIEF, interrupt=interrupt, progress=Watched(), threads=1)
+        run_bench(tiny_model, BRIEF, interrupt=interrupt, progress=Watched(), threads=1)
 
 
 def test_memory_is_read_at_a_possible_speed() -> None:

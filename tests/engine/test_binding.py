@@ -40,7 +40,7 @@ def test_its_warnings_go_to_our_logger(tiny_model: Path) -> None:
 
 
 def test_importing_the_boundary_leaves_the_package_importable() -> None:
-    code = "from cgcli.engine.binding import library; library(); import llama_cpp; print(llama_cpp.Llama.__name__)"
+    code = "from cgcli.engine.binding import llama; llama(); import llama_cpp; print(llama_cpp.Llama.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=PATIENCE_S, check=True)
     assert done.stdout == b"Llama\n"
 

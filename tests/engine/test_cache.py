@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cgcli.core.errors import CgcliError, ContextError, Interrupted
 from cgcli.engine import cache as cache_module
-from cgcli.engine.binding import library, without_tiles
+from cgcli.engine.binding import llama, without_tiles
 from cgcli.engine.cache import Branch, Step, common_prefix
 from cgcli.engine.context import Context
 from cgcli.engine.model import Model
@@ -29,7 +29,7 @@ Operation = tuple[str, int, int]
 
 def llama_length(context: Context, sequence: int) -> int:
     """Tokens of a sequence, by llama.cpp's count."""
-    return int(library().api.llama_memory_seq_pos_max(context.memory, sequence)) + 1
+    return int(llama().api.llama_memory_seq_pos_max(context.memory, sequence)) + 1
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def test_padding_is_never_drawn_though_it_is_likeliest(engine: LlamaEngine) -> N
 
 
 def test_end_of_text_ends_the_text(engine: LlamaEngine, tiny_model: Path) -> None:
-    engine.vocabulary.ends = set(range(VOCABULARY))
+    engine.token_table.ends = set(range(VOCABULARY))
     said, completion = drain(engine.stream(request(b"abc")))
     assert (said, completion.tokens, completion.finish_reason) == ([], 1, "stop")
 
@@ -189,7 +189,7 @@ def test_an_interrupt_before_the_start_draws_nothing(engine: LlamaEngine) -> Non
 def test_utf8_is_never_split(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes of one character come as one piece; bytes that are none become U+FFFD, and half a one is dropped."""
     script = iter([*"é€".encode(), 0xFF, *b"a", *"🐍".encode()[:3]])
-    monkeypatch.setattr(engine.vocabulary, "piece", lambda token: bytes([next(script)]))
+    monkeypatch.setattr(engine.token_table, "piece", lambda token: bytes([next(script)]))
     said, completion = drain(engine.stream(request(b"abc", max_tokens=10)))
     assert completion.text == "é€\ufffda"
     assert said == ["é", "€", "\ufffd", "a"]
@@ -230,7 +230,7 @@ def test_a_model_whose_engine_cannot_be_made_is_closed(
         close(model)
 
     monkeypatch.setattr(Model, "close", noted)
-    for part in ("Vocabulary", "SharedCache", "Prefill", "Sampler", "Scheduler"):
+    for part in ("TokenTable", "SharedCache", "Prefill", "Sampler", "Scheduler"):
         closed.clear()
         with monkeypatch.context() as broken:
             broken.setattr(engine_module, part, lambda *_, **__: 1 / 0)

@@ -320,7 +320,7 @@ def test_without_the_check_llama_cpp_brings_the_process_down(tmp_path: Path) -> 
     path = tmp_path / "model.gguf"
     path.write_bytes(tiny("phi2").set("phi2.block_count", U32, 0).encode())
     script = (
-        "import os, sys; from cgcli.engine.binding import library; api = library().api\n"
+        "import os, sys; from cgcli.engine.binding import llama; api = llama().api\n"
         "api.llama_model_load_from_file(os.fsencode(sys.argv[1]), api.llama_model_default_params())"
     )
     run = subprocess.run(

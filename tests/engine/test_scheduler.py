@@ -16,9 +16,9 @@ from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine import cache as cache_module
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Completion, Request
-from cgcli.engine.scheduler import Stream
+from cgcli.engine.scheduler import ScheduledStream
 from cgcli.engine.stops import Stops
-from cgcli.engine.vocabulary import Vocabulary
+from cgcli.engine.token_table import TokenTable
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Mask, Sampling
 from cgcli.program.generation import Generation
@@ -71,7 +71,7 @@ def finish(engine: LlamaEngine, requests: list[Request]) -> list[Completion]:
     return [found[index] for index in range(len(requests))]
 
 
-def run(engine: LlamaEngine, *streams: Stream) -> None:
+def run(engine: LlamaEngine, *streams: ScheduledStream) -> None:
     while any(stream.completion is None for stream in streams):
         engine.scheduler.step()
 
@@ -213,7 +213,7 @@ def test_an_error_inside_a_pass_leaves_the_engine_usable(make: Make) -> None:
     engine = make()
     requests = mixed(4)
     expected = finish(engine, requests)
-    nothing: Mask = (type(engine.vocabulary.banned))(*[1] * VOCABULARY)
+    nothing: Mask = (type(engine.token_table.banned))(*[1] * VOCABULARY)
     streams = [engine.submit(one) for one in requests]
     engine.scheduler.step()
     spoilt = next(stream for stream in streams if stream.completion is None)
@@ -224,9 +224,9 @@ def test_an_error_inside_a_pass_leaves_the_engine_usable(make: Make) -> None:
     assert finish(engine, requests) == expected
 
 
-def replace_banned(engine: LlamaEngine, banned: Mask) -> Vocabulary:
+def replace_banned(engine: LlamaEngine, banned: Mask) -> TokenTable:
     """The engine's vocabulary with another set of tokens that are never drawn."""
-    vocabulary = Vocabulary(engine.model)
+    vocabulary = TokenTable(engine.model)
     vocabulary.banned = banned
     return vocabulary
 
@@ -301,9 +301,9 @@ def test_no_token_of_a_program_is_decoded_again(make: Make) -> None:
         for _ in session.add(f"prompt number {turn}"):
             pass
         context = program.source() + program.opening(f"prompt number {turn}")
-        tokens = engine.vocabulary.tokens(context.encode())
+        tokens = engine.token_table.tokens(context.encode())
         known = max((cache_module.common_prefix(tokens, other) for other in had), default=0)
-        first = len(engine.vocabulary.tokens(program.source().encode()))
+        first = len(engine.token_table.tokens(program.source().encode()))
         assert engine.timings.prefill_tokens - before == len(tokens) - min(known, first - 1)
         # All of the program but the last token of its last completion and the line ends after it.
         assert turn == 0 or known >= first - 3

@@ -49,7 +49,7 @@ def of_model(name: str, path: Path, rounds: int, goal: float) -> list[Figure]:
             found = []
             for number in range(rounds + 1):
                 context = texts.next(PROMPT)
-                ids = one.vocabulary.tokens(context)
+                ids = one.token_table.tokens(context)
                 calls = (
                     partial(ours, one, context, temperature),
                     partial(ours, parted, context, temperature),

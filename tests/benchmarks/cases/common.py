@@ -135,7 +135,7 @@ def in_turn(number: int, calls: Sequence[Callable[[], float]]) -> list[float]:
 
 def forget(one: LlamaEngine, *, but: bytes | None = None) -> None:
     """Let an engine's cache be empty, so that the next side reads its contexts itself. but: a context that stays."""
-    kept = None if but is None else one.vocabulary.tokens(but)
+    kept = None if but is None else one.token_table.tokens(but)
     for branch in [branch for branch in one.cache.branches if branch.tokens != kept]:
         one.cache.drop(branch)
 

@@ -46,7 +46,7 @@ def measure(rounds: int) -> list[dict[str, Any]]:
     same = in_own_process("draft_model", "text", True) == in_own_process("draft_model", "text", False)
     target, draft = model(SHAPES["2b"]), model(SHAPES["350m"])
     with engine(target, speculate=False) as large, engine(draft, speculate=False) as small:
-        ids = large.vocabulary.tokens(Texts(large.model, target).next(CONTEXT))
+        ids = large.token_table.tokens(Texts(large.model, target).next(CONTEXT))
         for one in (large, small):
             one.reserve(2 * CONTEXT)
             pass_s(one, ids)  # warm-up

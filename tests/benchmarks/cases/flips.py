@@ -55,7 +55,7 @@ def compare(path: str, exact: bool, temperature: float, seed: int) -> dict[str, 
             same = common_prefix(a, b)
             differ = same < max(len(a), len(b))
             parted += differ
-            tokens_until += same + differ - len(one.vocabulary.tokens(wanted.context))
+            tokens_until += same + differ - len(one.token_table.tokens(wanted.context))
     return {"parted": parted, "tokens": tokens_until, "batch": batch_speed, "alone": statistics.median(speeds)}
 
 

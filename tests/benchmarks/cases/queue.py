@@ -48,7 +48,7 @@ def one_by_one(one: LlamaEngine, requests: Sequence[Request]) -> int:
 def theirs(llama: Any, one: LlamaEngine, requests: Sequence[Request]) -> int:
     drawn = 0
     for wanted in requests:
-        ids = one.vocabulary.tokens(wanted.context)
+        ids = one.token_table.tokens(wanted.context)
         settings = peer_settings(wanted.sampling.temperature)
         found = llama.create_completion(ids, max_tokens=wanted.max_tokens, seed=wanted.candidate, **settings)
         drawn += found["usage"]["completion_tokens"]

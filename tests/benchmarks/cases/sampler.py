@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from cgcli.core.progress import Silent
-from cgcli.engine.bench import QUICK, bench
+from cgcli.engine.bench import QUICK, run_bench
 from cgcli.native.interrupt import Interrupt
 from tests.benchmarks.cases.common import Figure, models
 
@@ -15,7 +15,7 @@ def measure(rounds: int) -> list[dict[str, Any]]:
     figures = []
     effort = replace(QUICK, rounds=rounds, streams=(1, 16), pass_rounds=1, texts=1)
     for name, path in models().items():
-        found = bench(path, effort, interrupt=Interrupt(), progress=Silent())
+        found = run_bench(path, effort, interrupt=Interrupt(), progress=Silent())
         for one in found.together:
             share = f"sampler's share of a step, {one.streams} together, {name}"
             figures.append(Figure(share, one.sampler_share, below=True))

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cgcli.engine.binding import library
+from cgcli.engine.binding import llama
 from cgcli.engine.context import Context
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.model import Model
@@ -74,7 +74,7 @@ class DefaultContext(Context):
 
     def __init__(self, model: Model, threads: int) -> None:
         super().__init__(model, n_ctx=CELLS, threads=threads)
-        api = library().api
+        api = llama().api
         api.llama_free(self.pointer)
         params = api.llama_context_default_params()
         params.n_ctx = CELLS
@@ -97,7 +97,7 @@ def of_model(name: str, path: Path, rounds: int) -> list[Figure]:
             rows = []
             for number in range(3 * rounds + 1):
                 context = texts.next(PROMPT)
-                ids = plain.vocabulary.tokens(context)
+                ids = plain.token_table.tokens(context)
                 calls = (
                     partial(ours, plain, context),
                     partial(theirs, llama, ids),

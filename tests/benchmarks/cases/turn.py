@@ -70,7 +70,7 @@ def of_model(name: str, path: Path, rounds: int) -> list[Figure]:
             plan = session.plan(PROMPT)
             reading = session.read(plan)
             beside.append(reading.read - reading.prompt_tokens)
-            ids, new = one.vocabulary.tokens(plan.context), reading.read
+            ids, new = one.token_table.tokens(plan.context), reading.read
             bare.clear()
             for at in range(0, len(ids), bare.n_batch):
                 bare.decode(ids[at : at + bare.n_batch], at=at)

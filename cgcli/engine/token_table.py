@@ -15,7 +15,7 @@ _MASKS = 64  # cached, of n_vocab bytes each; making one takes milliseconds, and
 _RECENT = 4  # cached texts: a context is counted, scored and drawn from, and 2,000 tokens take 5 ms
 
 
-class Vocabulary:
+class TokenTable:
     """The tokens of a model."""
 
     def __init__(self, model: Model) -> None:
