@@ -59,21 +59,23 @@ def open_engine(
 
     cancelled: ends the loading, instead of `interrupt`. Raises like `choose_model`, and ModelFileError, CgcliError.
     """
-    from cgcli.engine.engine import LlamaEngine
+    from cgcli.engine.engine import EngineOptions, LlamaEngine
 
     guesser = _choose(run, settings.draft).path if draws and settings.draft not in ("ngram", "off") else None
     engine = LlamaEngine(
         choice.path,
+        EngineOptions(
+            ctx=settings.ctx,
+            threads=settings.threads,
+            gpu_layers=settings.gpu_layers,
+            draft=guesser,
+            speculate=draws and settings.draft != "off",
+            exact=settings.exact,
+            separate=many and not settings.exact and guesser is None,
+            costs=_known_costs(run, settings, choice),
+        ),
         interrupt=interrupt,
         cancelled=cancelled,
-        ctx=settings.ctx,
-        threads=settings.threads,
-        gpu_layers=settings.gpu_layers,
-        draft=guesser,
-        speculate=draws and settings.draft != "off",
-        exact=settings.exact,
-        separate=many and not settings.exact and guesser is None,
-        costs=_known_costs(run, settings, choice),
     )
     on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
     took = f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}"

@@ -184,6 +184,7 @@ def _run(path: Path, *, threads: int, capture: Collection[int] = ()) -> tuple[li
     """Run llama.cpp on PROMPT: its token ids [T], logits [T, n_vocab], and the outputs [T, width] of some layers."""
     import numpy as np
 
+    from cgcli.engine.capture import Capture
     from cgcli.engine.context import Context
     from cgcli.engine.model import Model
     from cgcli.native.interrupt import interruptible
@@ -195,7 +196,7 @@ def _run(path: Path, *, threads: int, capture: Collection[int] = ()) -> tuple[li
 
     with interruptible() as interrupt, Model.load(path, gpu_layers=0, cancelled=lambda: interrupt.requested) as model:
         tokens = model.tokenize(PROMPT)[: min(MAX_PROMPT_TOKENS, model.n_ctx_train)]
-        names = {f"l_out-{layer}" for layer in capture}
+        names = frozenset(f"l_out-{layer}" for layer in capture)
         size = len(tokens)
         with Context(
             model,
@@ -203,8 +204,7 @@ def _run(path: Path, *, threads: int, capture: Collection[int] = ()) -> tuple[li
             n_batch=size,
             threads=threads,
             abort=interrupt.callback_address,
-            capture=keep if names else None,
-            capture_names=names,
+            capture=Capture(names, keep) if names else None,
         ) as context:
             if not context.decode(tokens, outputs=range(len(tokens))):
                 raise Interrupted

@@ -19,7 +19,7 @@ from cgcli.core.progress import Progress
 from cgcli.engine import pass_costs
 from cgcli.engine.detokenizer import Detokenizer
 from cgcli.engine.drafting import PassCosts, by_ngrams
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.gguf import Tensor
 from cgcli.engine.healing import split_blanks
 from cgcli.engine.prefill import Prefill
@@ -114,8 +114,8 @@ def run_bench(
 ) -> Bench:
     """Measure the model in a file. Raises Interrupted after Ctrl-C, and errors of loading a model."""
     # The first load brings the file into the system's cache.
-    LlamaEngine(path, interrupt=interrupt, threads=threads, gpu_layers=gpu_layers).close()
-    with LlamaEngine(path, interrupt=interrupt, threads=threads, gpu_layers=gpu_layers) as engine:
+    LlamaEngine(path, EngineOptions(threads=threads, gpu_layers=gpu_layers), interrupt=interrupt).close()
+    with LlamaEngine(path, EngineOptions(threads=threads, gpu_layers=gpu_layers), interrupt=interrupt) as engine:
         return _Measuring(engine, effort, interrupt, progress).everything()
 
 
@@ -145,8 +145,8 @@ class _Measuring:
         self.engine = engine
         self.effort = effort
         self.cache = engine.cache
-        self.vocabulary = TokenTable(engine.model)
-        self.vocabulary.ends = set()
+        self.table = TokenTable(engine.model)
+        self.table.ends = set()
         self.interrupt = interrupt
         self.progress = progress
         # Contexts are as long as the window allows, with room for completions.
@@ -174,7 +174,7 @@ class _Measuring:
             if own_guesses:
                 (text,) = self.texts(min(GUESSED_CONTEXT, self.longest), 1)
                 self.forget()
-                costs = pass_costs.measure(self.cache, self.vocabulary.tokens(text), rounds=effort.pass_rounds)
+                costs = pass_costs.measure(self.cache, self.table.tokens(text), rounds=effort.pass_rounds)
                 task.advance(1)
                 pairs = []
                 for index, text in enumerate(self.texts(min(GUESSED_CONTEXT, self.longest), effort.texts)):
@@ -200,9 +200,9 @@ class _Measuring:
 
     def texts(self, tokens: int, count: int) -> Iterator[bytes]:
         """Pieces of the text, each of `tokens` tokens."""
-        ids = self.vocabulary.tokens(TEXT.read_bytes())
+        ids = self.table.tokens(TEXT.read_bytes())
         for at in range(0, tokens * count, tokens):
-            yield split_blanks(b"".join(map(self.vocabulary.piece, ids[at : at + tokens])))[0]
+            yield split_blanks(b"".join(map(self.table.piece, ids[at : at + tokens])))[0]
 
     def prefill(self, text: bytes) -> float:
         """Prefill speed in tokens/s."""
@@ -221,7 +221,7 @@ class _Measuring:
         drawn = {}
         for guesses in (guesses_first, not guesses_first):
             drawn[guesses] = self.draw([text], self.effort.guessed_tokens, costs if guesses else None)
-            self.forget(longer_than=len(self.vocabulary.tokens(text)))
+            self.forget(longer_than=len(self.table.tokens(text)))
         return drawn[True], drawn[False]
 
     def draw(self, contexts: Sequence[bytes], tokens: int, costs: PassCosts | None = None) -> _Drawn:
@@ -239,7 +239,7 @@ class _Measuring:
         )
         for candidate, context in enumerate(contexts):
             request = Request(context, Sampling(), Stops, max_tokens=tokens, candidate=candidate)
-            scheduler.submit(request, self.vocabulary.tokens(context), Detokenizer(request, self.vocabulary, tokens))
+            scheduler.submit(request, self.table.tokens(context), Detokenizer(request, self.table, tokens))
         while scheduler.step():
             pass
         if self.interrupt.requested:

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.machine import thread_count
 from cgcli.engine.binding import llama
-from cgcli.engine.capture import Capture, capturing
+from cgcli.engine.capture import Capture
 from cgcli.engine.model import Model
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ _F16, _BF16 = 1, 30  # of ggml.h's enum ggml_type
 _OFF, _ON = 0, 1  # of llama.h's enum llama_flash_attn_type
 _SCORES = 1 << 28  # bytes that the attention scores of a pass may take
 MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ
+
+Layout = Literal["shared", "exact", "separate"]
+"""How sequences lie in the cache. shared: together, so that they can share cells · exact: shared, and a row's bits do
+not depend on the other rows (CPU only) · separate: each has its share of the cells, and attends over no others."""
 
 
 class Row(NamedTuple):
@@ -52,44 +56,37 @@ class Context:
         n_batch: int = 512,
         sequences: int = 1,
         threads: int | None = None,
-        exact: bool = False,
-        separate: bool = False,
+        layout: Layout = "shared",
         abort: int | None = None,
         capture: Capture | None = None,
-        capture_names: Collection[str] = (),
     ) -> None:
         """Create a context. Raises CgcliError if there is not enough memory.
 
         n_batch: maximum rows of a pass
-        exact: a row's bits do not depend on the other rows (CPU only)
-        separate: each sequence has its share of the cells, and attends over no others
         abort: address of a C function `bool (*)(void *)` that is called between the steps of a pass (CPU only)
-        capture: receives the tensors named in `capture_names` during a pass (`l_out-3` is the output of layer 3)
+        capture: receives tensors during a pass
         """
         lib = llama()
         self.model = model
         self.n_batch = n_batch
-        self.exact = exact
-        self.separate = separate
+        self.separate = layout == "separate"
         self.pointer = None
         params = lib.api.llama_context_default_params()
         params.n_ctx = n_ctx
         params.n_batch = n_batch
         params.n_ubatch = n_batch
         params.n_seq_max = sequences
-        params.kv_unified = not separate
+        params.kv_unified = not self.separate
         params.n_threads = params.n_threads_batch = threads or thread_count()
         params.no_perf = True
-        if exact:
+        if layout == "exact":
             params.flash_attn_type, params.type_k, params.type_v = _ON, _F16, _BF16
         elif model.gpu_layers == 0:
             params.flash_attn_type = _OFF
-            attended = n_ctx // sequences if separate else n_ctx
+            attended = n_ctx // sequences if self.separate else n_ctx
             params.n_ubatch = max(64, min(n_batch, _SCORES // (4 * attended * max(1, model.n_head))))
         # llama.cpp keeps the addresses of both callbacks, so they live as long as the context.
-        self._capture = (
-            lib.api.ggml_backend_sched_eval_callback(capturing(capture, frozenset(capture_names))) if capture else None
-        )
+        self._capture = lib.api.ggml_backend_sched_eval_callback(capture.callback()) if capture else None
         self._abort = lib.api.ggml_abort_callback(abort) if abort else None
         if self._capture:
             params.cb_eval = self._capture

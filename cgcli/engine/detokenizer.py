@@ -13,12 +13,12 @@ from cgcli.native.sample import Mask, Sampled
 class Detokenizer:
     """One completion while it is drawn. room: tokens that the request and the window allow."""
 
-    def __init__(self, request: Request, vocabulary: TokenTable, room: int) -> None:
+    def __init__(self, request: Request, table: TokenTable, room: int) -> None:
         self.request = request
         self.drawn = 0
         self.completion: Completion | None = None
         self._room = room
-        self._vocabulary = vocabulary
+        self._table = table
         self._cutter = request.cutter()
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         _, owed = split_blanks(request.context, line_ends=request.continues_code)
@@ -30,7 +30,7 @@ class Detokenizer:
     @property
     def mask(self) -> Mask:
         """uint8 [n_vocab], nonzero for tokens that may not come next."""
-        return self._vocabulary.mask(self._healing.owed if self._healing else b"")
+        return self._table.mask(self._healing.owed if self._healing else b"")
 
     @property
     def free(self) -> bool:
@@ -46,10 +46,10 @@ class Detokenizer:
         """Take the next token; returns whether another one is needed."""
         self.drawn += 1
         self._logprob += sampled.logprob
-        if sampled.token in self._vocabulary.ends:
+        if sampled.token in self._table.ends:
             self.end("stop")
             return False
-        piece = self._vocabulary.piece(sampled.token)
+        piece = self._table.piece(sampled.token)
         said = self._healing.accept(piece) if self._healing else piece
         self._say(self._cutter.feed(self._utf8.decode(said)))
         if self._cutter.finished:

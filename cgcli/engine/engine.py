@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -36,73 +37,75 @@ from cgcli.native.logprob import details
 from cgcli.native.sample import Sampler
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a `LlamaEngine` runs its model."""
+
+    ctx: int | None = None  # context window in tokens; None for the one that the model was trained with
+    threads: int | None = None  # None for the number of physical cores
+    gpu_layers: int | None = None  # None for all that fit
+    draft: Path | None = None  # a smaller model that guesses tokens
+    speculate: bool = True  # guess tokens ahead, with `draft` or from the text itself
+    exact: bool = False  # a text does not depend on what is drawn at the same time (CPU only)
+    #: Each text has its own cache: faster for many long texts, but takes more memory. Not with `exact`, `draft` or a
+    #: recurrent model.
+    separate: bool = False
+    sequences: int = 16  # streams that are drawn together
+    costs: PassCosts | None = None  # of wider passes on this machine; None for the usual ones
+
+
 class LlamaEngine:
     """An `engine.protocol.Engine` on llama.cpp, in this process. Close it or use it as a context manager."""
 
     def __init__(
         self,
         path: Path,
+        options: EngineOptions | None = None,
         *,
         interrupt: Interrupt,
         cancelled: Callable[[], bool] | None = None,
-        ctx: int | None = None,
-        threads: int | None = None,
-        gpu_layers: int | None = None,
-        draft: Path | None = None,
-        speculate: bool = True,
-        exact: bool = False,
-        separate: bool = False,
-        sequences: int = 16,
-        costs: PassCosts | None = None,
     ) -> None:
-        """Load the model in `path`.
-
-        cancelled: stops loading, instead of `interrupt`
-        ctx: context window, if not the one that the model was trained with
-        speculate: guess tokens ahead, from the text itself or with the smaller model in the file `draft`
-        exact: a text depends only on its context and draws, not on what is drawn at the same time (CPU only)
-        separate: each text has its own cache: faster for many long texts, but takes more memory; not with `exact`,
-            `draft` or a recurrent model
-        sequences: number of streams that are drawn together
-        costs: costs of wider passes of this model on this machine
+        """Load the model in `path`. cancelled: stops loading, instead of `interrupt`.
 
         Raises ModelFileError, UsageError, CgcliError.
         """
+        options = options or EngineOptions()
+        exact, gpu_layers, draft = options.exact, options.gpu_layers, options.draft
         started = time.perf_counter()
         self.timings = Timings()
-        self.threads = threads or thread_count()
+        self.threads = options.threads or thread_count()
         if exact:
             if gpu_layers:
                 raise UsageError(f"--exact needs the CPU, but --gpu-layers is {gpu_layers}", hint="use --gpu-layers 0")
             gpu_layers = 0
             without_tiles()
         self.exact = exact
-        self.sequences = sequences
+        self.sequences = options.sequences
         cancelled = cancelled or (lambda: interrupt.requested)
         with ExitStack() as opened:
             self.model = Model.load(path, gpu_layers=gpu_layers, cancelled=cancelled)
             opened.callback(self.model.close)
-            self.window = ctx or self.model.n_ctx_train
+            self.window = options.ctx or self.model.n_ctx_train
             self.token_table = TokenTable(self.model)
-            self.cache = self._make_cache(interrupt, separate=separate, drafted=draft is not None)
+            self.cache = self._make_cache(interrupt, separate=options.separate, drafted=draft is not None)
             opened.callback(self.cache.close)
             self._prefill = Prefill(self.cache, interrupt, self.timings)
             self._guesser: DraftModel | None = None
-            if draft and speculate:
+            if draft and options.speculate:
                 self._guesser = DraftModel(
                     draft, self.cache, interrupt=interrupt, cancelled=cancelled, threads=self.threads
                 )
                 opened.callback(self._guesser.close)
-            costs = costs or PassCosts.usual(self.quant)
+            costs = options.costs or PassCosts.usual(self.quant)
             self.scheduler = Scheduler(
                 self.cache,
                 self._prefill,
                 Sampler(self.model.n_vocab),
                 interrupt,
                 self.timings,
-                sequences=sequences,
+                sequences=self.sequences,
                 costs=costs.padded(self.quant) if exact else costs,
-                make_drafter=self._drafting() if speculate and not self.model.recurrent else None,
+                make_drafter=self._drafting() if options.speculate and not self.model.recurrent else None,
             )
             self._opened = opened.pop_all()
         self.timings.load_s = time.perf_counter() - started

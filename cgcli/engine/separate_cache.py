@@ -40,7 +40,7 @@ class SeparateCache(KVCache):
                 sequences=places + _SPARE,
                 threads=threads,
                 abort=abort,
-                separate=True,
+                layout="separate",
             ),
         )
 

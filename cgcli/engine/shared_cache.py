@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from cgcli.core.errors import CgcliError, ContextError, Interrupted
 from cgcli.engine.cache import Branch, KVCache, Step, no_memory, usable_cells
-from cgcli.engine.context import MAX_SEQUENCES, Context, Row, padded
+from cgcli.engine.context import MAX_SEQUENCES, Context, Layout, Row, padded
 from cgcli.engine.model import Model
 
 _STEP = 1024  # cells
@@ -32,9 +32,10 @@ class SharedCache(KVCache):
     ) -> None:
         """sequences: maximum number of branches, held or not."""
         count = min(sequences + 1, MAX_SEQUENCES)
+        layout: Layout = "exact" if exact else "shared"
         super().__init__(
             model,
-            lambda cells: Context(model, n_ctx=cells, sequences=count, threads=threads, exact=exact, abort=abort),
+            lambda cells: Context(model, n_ctx=cells, sequences=count, threads=threads, layout=layout, abort=abort),
         )
         self.exact = exact
         self._ids = range(_GRAVEYARD + 1, count)

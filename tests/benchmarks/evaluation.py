@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.evals import humaneval, mtpb
 from cgcli.evals.samples import Row, Shard
 from cgcli.hub.catalog import load_catalog
@@ -127,7 +127,7 @@ def measured(name: str, draw: Draw, model: Path, rounds: int) -> dict[str, list[
 
 
 def once(name: str, side: str, draw: Draw, model: Path, rates: list[Rate]) -> float:
-    with LlamaEngine(model, interrupt=Interrupt(), **SIDES[side]) as engine:
+    with LlamaEngine(model, EngineOptions(**SIDES[side]), interrupt=Interrupt()) as engine:
         began = time.perf_counter()
         rows = list(draw(engine))
         rate = Rate(len(rows), sum(row["tokens"] for row in rows), time.perf_counter() - began)

@@ -23,9 +23,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cgcli.core.errors import ContextError
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.scheduler import ScheduledStream
 from cgcli.engine.stops import Stops
@@ -82,7 +83,9 @@ class Going:
 
 class Soak:
     def __init__(self, path: Path, draw: random.Random, interrupt: Interrupt) -> None:
-        make = functools.partial(LlamaEngine, path, interrupt=interrupt, ctx=WINDOW, exact=True)
+        def make(**options: Any) -> LlamaEngine:
+            return LlamaEngine(path, EngineOptions(ctx=WINDOW, exact=True, **options), interrupt=interrupt)
+
         self.engines = [make(speculate=True), make(speculate=False)]
         self.judge = make(speculate=False, sequences=1)
         self.tally = Tally()

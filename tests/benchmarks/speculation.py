@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cgcli.engine.drafting import by_ngrams
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.scheduler import MakeDrafter
 from cgcli.engine.stops import Stops
@@ -85,7 +85,7 @@ def main() -> None:
     kept: dict[str, list[float]] = {mode: [] for mode in modes}
     with (
         interruptible() as interrupt,
-        LlamaEngine(arguments.model, interrupt=interrupt, threads=arguments.threads) as engine,
+        LlamaEngine(arguments.model, EngineOptions(threads=arguments.threads), interrupt=interrupt) as engine,
     ):
         engine.reserve(4 * (CONTEXT + arguments.tokens))
         ends, engine.token_table.ends = engine.token_table.ends, set()  # every run has the same length

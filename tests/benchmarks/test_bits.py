@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.native.interrupt import interruptible
 from tests.benchmarks.bits import Bits, bits, read_texts, xz
 from tests.benchmarks.ngram import NGram
@@ -24,7 +24,10 @@ TEXT = "for x in numbers:\n    print(x)\nfor y in others:\n    print(y, x)\n"
 def test_bits_are_those_of_the_models_probabilities(tiny_model: Path) -> None:
     """Of a text longer than the window every byte but the first token's is counted once."""
     texts = ["abcdefg", "".join(random.Random(0).choices("abcdef", k=150))]
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, ctx=64, threads=1) as engine:
+    with (
+        interruptible() as interrupt,
+        LlamaEngine(tiny_model, EngineOptions(ctx=64, threads=1), interrupt=interrupt) as engine,
+    ):
         short = engine.surprise(texts[0].encode())
         found = [bits(engine, [text]) for text in texts]
         both = bits(engine, texts)

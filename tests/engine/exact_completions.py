@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import interruptible
@@ -36,13 +36,13 @@ def ways(path: Path, wanted: list[Request], fresh: int) -> dict[str, object]:
     """Text and mean log-probability of each request in each way, every `fresh`-th of them alone; and how many guesses
     were `kept`."""
     with interruptible() as interrupt:
-        with LlamaEngine(path, interrupt=interrupt, exact=True, speculate=False) as engine:
+        with LlamaEngine(path, EngineOptions(exact=True, speculate=False), interrupt=interrupt) as engine:
             apart = [complete(engine, [one])[0] for one in wanted]
             alone: list[Completion | None] = []
             for index, one in enumerate(wanted):
                 engine.cache.restart()
                 alone.append(None if index % fresh else complete(engine, [one])[0])
-        with LlamaEngine(path, interrupt=interrupt, exact=True) as engine:
+        with LlamaEngine(path, EngineOptions(exact=True), interrupt=interrupt) as engine:
             together = complete(engine, wanted)
             kept = engine.timings.kept
     return {"apart": facts(apart), "together": facts(together), "alone": facts(alone), "kept": kept}

@@ -14,7 +14,7 @@ from cgcli.engine import bench as bench_module
 from cgcli.engine import pass_costs
 from cgcli.engine.bench import QUICK, Bench, _Measuring, bytes_per_pass, run_bench
 from cgcli.engine.drafting import PassCosts
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.gguf import Tensor
 from cgcli.engine.gguf_check import read_header
 from cgcli.native.interrupt import Interrupt
@@ -60,7 +60,7 @@ def test_no_end_of_text_ends_a_completion(interrupt: Interrupt, tmp_path: Path) 
     kinds = gguf.GGUFReader(path, "r+").fields["tokenizer.ggml.token_type"]
     for index in kinds.data[97:123]:  # the letters
         kinds.parts[index][0] = gguf.TokenType.CONTROL
-    with LlamaEngine(path, interrupt=interrupt, threads=1) as engine:
+    with LlamaEngine(path, EngineOptions(threads=1), interrupt=interrupt) as engine:
         drawn = _Measuring(engine, BRIEF, interrupt, Silent()).draw([b"12"] * 3, 20)
     assert drawn.timings.decode_tokens == 60 and drawn.timings.passes == 19
 
@@ -82,7 +82,7 @@ def test_memory_is_read_at_a_possible_speed() -> None:
 
 
 def test_costs_of_passes_never_fall_and_leave_the_cache_as_it_was(tiny_model: Path, interrupt: Interrupt) -> None:
-    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as engine:
+    with LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
         engine.reserve(64)
         costs = pass_costs.measure(engine.cache, list(range(97, 113)) * 4, rounds=3)
         assert engine.cache.branches == []

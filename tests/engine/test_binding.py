@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cgcli.engine.binding import system_info
+from cgcli.engine.capture import Capture
 from cgcli.engine.context import Context
 from cgcli.engine.model import Model
 from tests.support.patience import PATIENCE_S
@@ -53,7 +54,7 @@ def test_capture_sees_every_row_of_the_named_tensors_only(tiny_model: Path) -> N
 
     with (
         Model.load(tiny_model) as model,
-        Context(model, n_ctx=64, capture=keep, capture_names={"l_out-1"}) as context,
+        Context(model, n_ctx=64, capture=Capture(frozenset({"l_out-1"}), keep)) as context,
     ):
         context.decode(model.tokenize(b"abcde"), outputs=range(5))
     assert seen == {"l_out-1": (5, 64)}

@@ -42,7 +42,7 @@ def model(tiny_model: Path) -> Iterator[Model]:
 @pytest.fixture(scope="module")
 def alone(model: Model) -> Iterator[Callable[[list[int]], NDArray[np.float32]]]:
     """The logits after some tokens in a context that holds nothing else, read in one exact pass."""
-    with Context(model, n_ctx=CELLS, threads=1, exact=True) as context:
+    with Context(model, n_ctx=CELLS, threads=1, layout="exact") as context:
 
         def logits(tokens: list[int]) -> NDArray[np.float32]:
             context.clear()

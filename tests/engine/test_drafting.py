@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.engine.drafting import MAX_DRAFT, NgramDrafter, PassCosts, Prospect, Rate, allot
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.quantize import QUANTS
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
@@ -144,9 +144,11 @@ def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_model_that_guesses_for_itself_is_always_right(tiny_model: Path, interrupt: Interrupt) -> None:
-    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
+    with LlamaEngine(tiny_model, EngineOptions(threads=1, speculate=False, exact=True), interrupt=interrupt) as plain:
         expected = finish(plain, REQUEST)
-    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, draft=tiny_model, costs=FREE, exact=True) as engine:
+    with LlamaEngine(
+        tiny_model, EngineOptions(threads=1, draft=tiny_model, costs=FREE, exact=True), interrupt=interrupt
+    ) as engine:
         engine._guesser.cost = 0.0  # type: ignore[union-attr]
         assert finish(engine, REQUEST) == expected
         timings = engine.timings
@@ -159,10 +161,12 @@ def test_a_model_guesses_for_many_streams_and_changes_no_text(tiny_model: Path, 
         replace(REQUEST, context=b"abc" * (1 + 7 * index), candidate=index, sampling=Sampling(temperature, seed=index))
         for index, temperature in itertools.product(range(4), (0.0, 0.9))
     ]
-    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
+    with LlamaEngine(tiny_model, EngineOptions(threads=1, speculate=False, exact=True), interrupt=interrupt) as plain:
         expected = finish(plain, *requests)
     other = write_tiny_model(tiny_model.parent / "other.gguf", seed=1)
-    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, draft=other, costs=FREE, exact=True) as engine:
+    with LlamaEngine(
+        tiny_model, EngineOptions(threads=1, draft=other, costs=FREE, exact=True), interrupt=interrupt
+    ) as engine:
         engine._guesser.cost = 0.0  # type: ignore[union-attr]
         assert finish(engine, *requests) == expected
         assert engine.timings.drafted > engine.timings.kept
@@ -172,9 +176,11 @@ def test_guesses_end_where_the_window_of_their_model_does(
     tiny_model: Path, smaller: Path, interrupt: Interrupt
 ) -> None:
     request = replace(REQUEST, context=b"abcdefgh" * 30, max_tokens=60)  # from 240 tokens to 300
-    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, speculate=False, exact=True) as plain:
+    with LlamaEngine(tiny_model, EngineOptions(threads=1, speculate=False, exact=True), interrupt=interrupt) as plain:
         expected = finish(plain, request)
-    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, draft=smaller, costs=FREE, exact=True) as engine:
+    with LlamaEngine(
+        tiny_model, EngineOptions(threads=1, draft=smaller, costs=FREE, exact=True), interrupt=interrupt
+    ) as engine:
         engine._guesser.cost = 0.0  # type: ignore[union-attr]
         assert finish(engine, request) == expected
         assert 0 < engine.timings.drafted <= 16 and engine.timings.acceptance == 1.0
@@ -186,7 +192,7 @@ def test_another_vocabulary_is_refused(tiny_model: Path, interrupt: Interrupt, t
     first, second = names.parts[names.data[97]], names.parts[names.data[98]]
     first[0], second[0] = second[0], first[0]
     with pytest.raises(UsageError, match=r"swapped.gguf cannot draft for tiny.gguf: their vocab") as caught:
-        LlamaEngine(tiny_model, interrupt=interrupt, threads=1, draft=path)
+        LlamaEngine(tiny_model, EngineOptions(threads=1, draft=path), interrupt=interrupt)
     assert caught.value.hint and "--draft ngram" in caught.value.hint
 
 
@@ -194,7 +200,7 @@ def test_another_vocabulary_is_refused(tiny_model: Path, interrupt: Interrupt, t
 def test_what_goes_wrong_while_guessing_leaves_nothing_held(
     tiny_model: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch, trouble: CgcliError
 ) -> None:
-    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, draft=tiny_model, costs=FREE) as engine:
+    with LlamaEngine(tiny_model, EngineOptions(threads=1, draft=tiny_model, costs=FREE), interrupt=interrupt) as engine:
         guesser = engine._guesser
         assert guesser
         guesser.cost = 0.0

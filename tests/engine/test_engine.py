@@ -14,7 +14,7 @@ from cgcli.core.errors import ContextError, Interrupted, ModelFileError, UsageEr
 from cgcli.engine import engine as engine_module
 from cgcli.engine.binding import gpu_devices
 from cgcli.engine.context import Context
-from cgcli.engine.engine import LlamaEngine, perplexity
+from cgcli.engine.engine import EngineOptions, LlamaEngine, perplexity
 from cgcli.engine.model import Model
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.engine.stops import Stops
@@ -28,7 +28,7 @@ HOT = Sampling(temperature=1.0, top_p=0.95, seed=11)
 
 @pytest.fixture
 def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as engine:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
         yield engine
 
 
@@ -108,7 +108,7 @@ def test_a_cache_that_was_reused_gives_the_text_of_a_fresh_one(engine: LlamaEngi
     """The last token is read again alone, not with those before it: the last bits differ, the draws here do not."""
     drain(engine.stream(request(b"abcdefgh" * 10)))
     reused = drain(engine.stream(request(b"abcdefgh" * 5)))[1]
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as fresh:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as fresh:
         anew = drain(fresh.stream(request(b"abcdefgh" * 5)))[1]
     assert anew.text == reused.text and anew.mean_logprob == pytest.approx(reused.mean_logprob, abs=1e-3)
 
@@ -235,5 +235,5 @@ def test_a_model_whose_engine_cannot_be_made_is_closed(
         with monkeypatch.context() as broken:
             broken.setattr(engine_module, part, lambda *_, **__: 1 / 0)
             with pytest.raises(ZeroDivisionError):
-                LlamaEngine(tiny_model, interrupt=interrupt, threads=1)
+                LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt)
         assert len(closed) == 1, part

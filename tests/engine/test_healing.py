@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.engine import token_table as token_table_module
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.healing import Healing, healing_mask, split_blanks
 from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
@@ -60,7 +60,7 @@ def test_candidates_share_their_masks(tiny_model: Path, monkeypatch: pytest.Monk
         return healing_mask(owed, pieces, banned)
 
     monkeypatch.setattr(token_table_module, "healing_mask", counted)
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as engine:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
         requests = [Request(b"ab ", Sampling(0.9, seed=1), Stops, max_tokens=2, candidate=n) for n in range(16)]
         assert len(dict(engine.complete(requests))) == 16
     assert made == [b" "]
@@ -72,7 +72,7 @@ BEGUN = b'def total(a, b):\n    """Add."""\n    total = a + b\n'
 
 
 def test_the_first_tokens_spell_the_line_ends(tiny_model: Path) -> None:
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as engine:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
         text = "".join(engine.stream(Request(b"abc\r\n\n", Sampling(), Stops, 20, continues_code=True)))
         # One token a byte: three of the twenty are the line ends.
         assert len(text.encode()) == 17
@@ -80,7 +80,7 @@ def test_the_first_tokens_spell_the_line_ends(tiny_model: Path) -> None:
 
 @pytest.mark.parametrize("context", [b"\n", b""])
 def test_nothing_but_line_ends_is_a_context_too(tiny_model: Path, context: bytes) -> None:
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as engine:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
         assert "".join(engine.stream(Request(context, Sampling(), Stops, 5, continues_code=True)))
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine import cache as cache_module
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.scheduler import ScheduledStream
 from cgcli.engine.stops import Stops
@@ -37,8 +37,8 @@ def make(tiny_model: Path) -> Iterator[Make]:
         engines: list[LlamaEngine] = []
 
         def make(**options: object) -> LlamaEngine:
-            options = {"exact": True, "threads": 1, "interrupt": interrupt} | options
-            engines.append(LlamaEngine(tiny_model, **options))  # type: ignore[arg-type]
+            chosen = EngineOptions(**{"exact": True, "threads": 1} | options)  # type: ignore[arg-type]
+            engines.append(LlamaEngine(tiny_model, chosen, interrupt=interrupt))
             return engines[-1]
 
         yield make
@@ -217,7 +217,7 @@ def test_an_error_inside_a_pass_leaves_the_engine_usable(make: Make) -> None:
     streams = [engine.submit(one) for one in requests]
     engine.scheduler.step()
     spoilt = next(stream for stream in streams if stream.completion is None)
-    spoilt.text._vocabulary = replace_banned(engine, nothing)
+    spoilt.text._table = replace_banned(engine, nothing)
     with pytest.raises(CgcliError, match="no token left to sample"):
         run(engine, *streams)
     assert all(stream.completion for stream in streams) and sound(engine)
@@ -335,14 +335,20 @@ def test_a_queue_has_cells_for_the_largest_of_those_waiting(tiny_model: Path) ->
     """The cache grows only while nothing is live, which in a long queue is never again."""
     short = [Request(b"a" * 10, HOT, Stops, max_tokens=8, candidate=index) for index in range(4)]
     long = [Request(bytes([97 + index]) * 300, HOT, Stops, max_tokens=8) for index in range(12)]
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1, sequences=4) as engine:
+    with (
+        interruptible() as interrupt,
+        LlamaEngine(tiny_model, EngineOptions(threads=1, sequences=4), interrupt=interrupt) as engine,
+    ):
         assert len(dict(engine.complete([*short, *long]))) == 16
         assert engine.cache.size >= 4 * 308 and engine.timings.passes < 16 / 4 * 8 * 2
 
 
 def test_idle_cells_are_given_up_where_a_stream_begins(tiny_model: Path) -> None:
     """Each pass attends over all cells up to the highest that is used, whosever they are."""
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1, sequences=16) as engine:
+    with (
+        interruptible() as interrupt,
+        LlamaEngine(tiny_model, EngineOptions(threads=1, sequences=16), interrupt=interrupt) as engine,
+    ):
         requests = [Request(b"abc", HOT, Stops, max_tokens=60, candidate=index) for index in range(16)]
         dict(engine.complete(requests))
         assert len({cell for branch in engine.cache.branches for cell in branch.cells}) > 800
@@ -353,6 +359,6 @@ def test_idle_cells_are_given_up_where_a_stream_begins(tiny_model: Path) -> None
 def test_exact_on_a_machine_with_a_gpu_is_the_cpus(tiny_model: Path) -> None:
     with interruptible() as interrupt:
         with pytest.raises(UsageError, match="--exact"):
-            LlamaEngine(tiny_model, interrupt=interrupt, gpu_layers=1, exact=True)
-        with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, exact=True) as engine:
+            LlamaEngine(tiny_model, EngineOptions(gpu_layers=1, exact=True), interrupt=interrupt)
+        with LlamaEngine(tiny_model, EngineOptions(threads=1, exact=True), interrupt=interrupt) as engine:
             assert engine.model.gpu_layers == 0

@@ -18,7 +18,7 @@ from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine import cache as cache_module
 from cgcli.engine.cache import Branch, Step
 from cgcli.engine.context import Context
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.model import Model
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.separate_cache import SeparateCache
@@ -197,7 +197,7 @@ def test_memory_is_planned(model: Model, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def texts(tiny_model: Path, requests: list[Request], **options: Any) -> tuple[list[str], LlamaEngine]:
     with interruptible() as interrupt:
-        engine = LlamaEngine(tiny_model, interrupt=interrupt, threads=1, **options)
+        engine = LlamaEngine(tiny_model, EngineOptions(threads=1, **options), interrupt=interrupt)
         found: dict[int, Completion] = dict(engine.complete(requests))
         engine.close()
     return [found[index].text for index in range(len(requests))], engine
@@ -235,4 +235,4 @@ def test_it_does_not_go_with_exact_texts_or_a_draft_model(tiny_model: Path, inte
     refused: tuple[dict[str, Any], ...] = ({"exact": True}, {"draft": tiny_model})
     for options in refused:
         with pytest.raises(UsageError, match="separate caches"):
-            LlamaEngine(tiny_model, interrupt=interrupt, threads=1, separate=True, **options)
+            LlamaEngine(tiny_model, EngineOptions(threads=1, separate=True, **options), interrupt=interrupt)

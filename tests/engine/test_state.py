@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import interruptible
@@ -21,7 +21,10 @@ HASH = "ab" * 32
 
 @pytest.fixture
 def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1, exact=True) as engine:
+    with (
+        interruptible() as interrupt,
+        LlamaEngine(tiny_model, EngineOptions(threads=1, exact=True), interrupt=interrupt) as engine,
+    ):
         yield engine
 
 
@@ -29,7 +32,10 @@ def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
 def kept(tiny_model: Path, tmp_path: Path) -> Path:
     """The state of TEXT, kept by another engine."""
     path = tmp_path / "state"
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1, exact=True) as other:
+    with (
+        interruptible() as interrupt,
+        LlamaEngine(tiny_model, EngineOptions(threads=1, exact=True), interrupt=interrupt) as other,
+    ):
         other.score(TEXT, 0)
         # A second branch shares cells with the first: they are kept all the same.
         complete(other, TEXT)
@@ -66,7 +72,7 @@ def test_another_model_is_refused(engine: LlamaEngine, kept: Path, tiny_model: P
         engine.load_state(kept, model="cd" * 32)
     with (
         interruptible() as interrupt,
-        LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as other,
+        LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as other,
         pytest.raises(CgcliError, match="another model"),
     ):
         other.load_state(kept, model=HASH)

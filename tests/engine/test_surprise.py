@@ -12,7 +12,7 @@ from cgcli.convert.convert import convert
 from cgcli.convert.writer import Provenance
 from cgcli.core.errors import ContextError
 from cgcli.core.progress import Silent
-from cgcli.engine.engine import LlamaEngine, perplexity
+from cgcli.engine.engine import EngineOptions, LlamaEngine, perplexity
 from cgcli.engine.request import TokenScore
 from cgcli.native.interrupt import interruptible
 from tests.convert.checkpoints import GOLDEN
@@ -23,7 +23,10 @@ PASS_TOLERANCE = 0.05  # passes of another shape, in float16
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, ctx=64, threads=1) as engine:
+    with (
+        interruptible() as interrupt,
+        LlamaEngine(tiny_model, EngineOptions(ctx=64, threads=1), interrupt=interrupt) as engine,
+    ):
         yield engine
 
 
@@ -42,7 +45,10 @@ def test_a_golden_text_has_the_references_losses(name: str, request: pytest.Fixt
     convert(source, tmp_path / "f16.gguf", quant="f16", provenance=Provenance(name), progress=Silent(), threads=2)
     expected = np.load(source / "expected.npz")
     text = (source / "prompt.txt").read_bytes()
-    with interruptible() as interrupt, LlamaEngine(tmp_path / "f16.gguf", interrupt=interrupt, threads=2) as engine:
+    with (
+        interruptible() as interrupt,
+        LlamaEngine(tmp_path / "f16.gguf", EngineOptions(threads=2), interrupt=interrupt) as engine,
+    ):
         scores = engine.surprise(text)
     assert [score.token for score in scores] == expected["ids"].tolist()[1:]
     assert text.endswith(b"".join(score.piece for score in scores))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import ContextError, Interrupted, UsageError
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.request import Request
 from cgcli.evals.humaneval import PRESETS, HumanEvalKey, HumanEvalTask, SamplePlan, draw, needs_healing, request
 from cgcli.evals.samples import Row, Samples, check_same, read
@@ -27,7 +27,7 @@ FACTS = {"model": "tiny", "quant": "f16", "sha256": "00"}
 
 @pytest.fixture
 def engine(tiny_model: Path, interrupt: Interrupt) -> Iterator[LlamaEngine]:
-    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, sequences=4, exact=True) as engine:
+    with LlamaEngine(tiny_model, EngineOptions(threads=1, sequences=4, exact=True), interrupt=interrupt) as engine:
         yield engine
 
 
@@ -54,7 +54,7 @@ def test_every_sample_is_drawn_once(engine: LlamaEngine, tmp_path: Path) -> None
 
 def test_each_prompt_is_read_once(tiny_model: Path, interrupt: Interrupt, tmp_path: Path) -> None:
     # Not exact: then what is idle is soon given up.
-    with LlamaEngine(tiny_model, interrupt=interrupt, threads=1, sequences=4) as engine:
+    with LlamaEngine(tiny_model, EngineOptions(threads=1, sequences=4), interrupt=interrupt) as engine:
         assert len(drawn(engine, tmp_path / "s.jsonl")) == 40
         prompts = sum(engine.count(task.prompt.encode()) for task in TASKS.values())
         assert engine.timings.prefill_tokens <= prompts
@@ -117,7 +117,7 @@ def test_ctrl_c_keeps_finished_samples_only(engine: LlamaEngine, interrupt: Inte
 
 def test_a_prompt_that_does_not_fit_is_an_error(tiny_model: Path, interrupt: Interrupt, tmp_path: Path) -> None:
     with (
-        LlamaEngine(tiny_model, interrupt=interrupt, threads=1, ctx=64) as engine,
+        LlamaEngine(tiny_model, EngineOptions(threads=1, ctx=64), interrupt=interrupt) as engine,
         pytest.raises(ContextError),
     ):
         drawn(engine, tmp_path / "s.jsonl")

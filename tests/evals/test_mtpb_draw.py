@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from cgcli.core.errors import Interrupted
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.evals.mtpb import PREFIX, Problem, Sample, SampleSpec, Turns, cells_needed, draw
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
@@ -38,7 +38,7 @@ def specs(n: int = 2) -> list[SampleSpec]:
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
-    with LlamaEngine(tiny_model, interrupt=Interrupt(), exact=True, sequences=4) as engine:
+    with LlamaEngine(tiny_model, EngineOptions(exact=True, sequences=4), interrupt=Interrupt()) as engine:
         yield engine
 
 
@@ -84,14 +84,14 @@ def test_a_row_is_as_the_papers_sampler_writes_it(engine: LlamaEngine) -> None:
 
 
 def test_a_program_ends_when_the_window_is_full(tiny_model: Path) -> None:
-    with LlamaEngine(tiny_model, interrupt=Interrupt(), ctx=80, sequences=2) as small:
+    with LlamaEngine(tiny_model, EngineOptions(ctx=80, sequences=2), interrupt=Interrupt()) as small:
         (case, _) = PROBLEMS[0].cases()
         (one,) = draw(small, [SampleSpec(case, "multi", 0)], GENERATION)
     assert one.finish_reasons[-1] == "context" and 1 <= len(one.program.turns) < 3
 
 
 def test_a_prompt_that_fills_the_window_gives_a_sample_without_code(tiny_model: Path) -> None:
-    with LlamaEngine(tiny_model, interrupt=Interrupt(), ctx=50, sequences=2) as small:
+    with LlamaEngine(tiny_model, EngineOptions(ctx=50, sequences=2), interrupt=Interrupt()) as small:
         drawn = list(draw(small, specs(1), GENERATION))
     assert len(drawn) == len(specs(1)) and all(one.finish_reasons == ("context",) for one in drawn)
     assert {one.program.source() for one in drawn} == {PREFIX} and drawn[0].row()["prompt_perplexity"] is None
@@ -101,7 +101,7 @@ def test_ctrl_c_drops_unfinished_samples(tiny_model: Path) -> None:
     interrupt = Interrupt()
     found: list[Sample] = []
     asked = [one for one in specs(4) if one.turns == "single"]
-    with LlamaEngine(tiny_model, interrupt=interrupt, sequences=2) as engine:
+    with LlamaEngine(tiny_model, EngineOptions(sequences=2), interrupt=interrupt) as engine:
         with pytest.raises(Interrupted):
             for one in draw(engine, asked, GENERATION):
                 found.append(one)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.engine.engine import LlamaEngine, perplexity
+from cgcli.engine.engine import EngineOptions, LlamaEngine, perplexity
 from cgcli.hub.catalog import load_catalog
 from cgcli.native.interrupt import interruptible
 from cgcli.program.score import Measure, clarity, score_program
@@ -20,7 +20,7 @@ TEXT = HEAD + "".join(FIRST + SECOND)
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
     """One whose tokens are bytes."""
-    with interruptible() as interrupt, LlamaEngine(tiny_model, interrupt=interrupt, threads=1) as engine:
+    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
         yield engine
 
 

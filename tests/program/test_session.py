@@ -11,7 +11,7 @@ import pytest
 
 from cgcli.core.errors import ContextError, Interrupted
 from cgcli.core.progress import Progress, Silent, Unit
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.request import TokenScore
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
@@ -170,7 +170,7 @@ def test_without_folding_a_program_that_is_too_long_is_refused() -> None:
 
 @pytest.fixture
 def engine(embedded_model: Path) -> Iterator[LlamaEngine]:
-    with LlamaEngine(embedded_model, interrupt=Interrupt(), threads=2) as engine:
+    with LlamaEngine(embedded_model, EngineOptions(threads=2), interrupt=Interrupt()) as engine:
         yield engine
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.healing import split_blanks
 from cgcli.engine.model import Model
 from cgcli.engine.request import Completion, Request
@@ -70,7 +70,7 @@ def is_random(path: Path) -> bool:
 
 
 def engine(path: Path, **options: Any) -> LlamaEngine:
-    return LlamaEngine(path, interrupt=Interrupt(), **options)
+    return LlamaEngine(path, EngineOptions(**options), interrupt=Interrupt())
 
 
 def peer(path: Path, threads: int) -> Any:

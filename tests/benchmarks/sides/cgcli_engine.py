@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt
@@ -18,7 +18,9 @@ SAMPLING = Sampling(TEMPERATURE, TOP_P)
 
 class Side:
     def __init__(self, model: Path, threads: int) -> None:
-        self.engine = LlamaEngine(model, interrupt=Interrupt(), threads=threads, speculate=False, sequences=CANDIDATES)
+        self.engine = LlamaEngine(
+            model, EngineOptions(threads=threads, speculate=False, sequences=CANDIDATES), interrupt=Interrupt()
+        )
 
     def stream(self, prompt: list[int], tokens: int, on_tokens: Callable[[int], None]) -> None:
         before = self.engine.timings.decode_tokens
