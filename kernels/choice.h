@@ -1,5 +1,4 @@
-/* What every tier of cgk_sample shares, on the CPU and in CUDA: which arguments are accepted, what the filters ask for,
- * and the number that is drawn. */
+/* What every tier of cgk_sample shares, on the CPU and in CUDA: argument checks, what the filters ask for, the draw. */
 #ifndef CGK_CHOICE_H
 #define CGK_CHOICE_H
 

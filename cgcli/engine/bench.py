@@ -248,7 +248,7 @@ class _Measuring:
         return _Drawn(timings, timings.tokens_per_s, share)
 
     def forget(self, *, longer_than: int = 0) -> None:
-        """Evict longer branches: passes take longer if more cells are in use, whatever uses them."""
+        """Evict longer branches: passes take longer if more cells are in use."""
         for branch in [branch for branch in self.cache.branches if len(branch.tokens) > longer_than]:
             self.cache.drop(branch)
 

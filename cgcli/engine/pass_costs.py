@@ -70,7 +70,7 @@ def load(file: Path, place: str) -> PassCosts | None:
 
 
 def store(file: Path, place: str, costs: PassCosts) -> None:
-    """Store costs in a file, beside those of other places. Raises CgcliError if writing fails."""
+    """Store costs in a file, which keeps those of other places. Raises CgcliError if writing fails."""
     import json
 
     from cgcli.core.files import write_atomic

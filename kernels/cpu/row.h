@@ -1,5 +1,5 @@
-/* A row of logits in vectors: its greatest entry, its weights as floats (whole numbers up to 2^40, exact in a float,
- * see include/cgk.h), and exact sums of them. */
+/* A row of logits in vectors: its greatest entry, its weights, and exact sums of them. Weights are floats here, which
+ * hold them exactly: they are whole numbers up to 2^40 with 24 significant bits (include/cgk.h). */
 #ifndef CGK_CPU_ROW_H
 #define CGK_CPU_ROW_H
 

@@ -1,5 +1,5 @@
-/* Vectors of VECTOR_BYTES bytes (16, 32 or 64) in the vector extensions of GCC and Clang, and the few operations that
- * those lack. Each has a plain form too, so that every width compiles, and can be checked, on any machine. */
+/* Vectors of 16, 32 or 64 bytes (VECTOR_BYTES): the vector extensions of GCC and Clang, and operations that they lack.
+ * Each of those has a plain form too, so that every width compiles, and can be checked, on any machine. */
 #ifndef CGK_CPU_VECTOR_H
 #define CGK_CPU_VECTOR_H
 

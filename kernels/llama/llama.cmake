@@ -1,4 +1,4 @@
-# CMake includes this file at llama.cpp's project() call.
+# Options for the build of llama.cpp. CMake includes this file at llama.cpp's project() call.
 
 # llama-cpp-python forces LLAMA_BUILD_COMMON into the cache, but its Python package does not use llama.cpp's `common`. A
 # normal variable hides the cached one. This cuts the build to a third of the time.

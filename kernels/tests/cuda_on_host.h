@@ -1,4 +1,4 @@
-/* The parts of CUDA that cuda/block.h needs, on a CPU: the threads of a block run one after the other, phase by phase,
+/* The parts of CUDA that cuda/block.h needs, on a CPU. The threads of a block run one after the other, phase by phase,
  * each time in another order, so that a result that depends on the order rarely stays the same.
  * It does not detect two threads of one phase that write to one place. */
 #ifndef CGK_TESTS_CUDA_ON_HOST_H

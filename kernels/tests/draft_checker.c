@@ -1,5 +1,5 @@
-/* The checker of cgk_draft: compares the index with a scan of the whole sequence, on random appends, truncations and
- * proposals. Exit status 0 if all agree.
+/* The checker of cgk_draft: compares the index with a scan of the whole sequence. Appends, truncations and proposals
+ * are random. Exit status 0 if all agree.
  *
  *   cd kernels
  *   cc -std=c11 -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -Iinclude \
