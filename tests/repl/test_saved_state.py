@@ -10,7 +10,7 @@ import pytest
 
 from cgcli.app.repl import SavedState
 from cgcli.core.config import Settings
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.hub.choose import Choice
 from cgcli.native.interrupt import Interrupt
 from cgcli.program.languages import PYTHON
@@ -35,7 +35,7 @@ class TinyModels:
         return Choice("tiny", self.path, "q8_0", name or HASH)
 
     def open(self, choice: Choice, cancelled: Callable[[], bool]) -> LlamaEngine:
-        engine = LlamaEngine(self.path, interrupt=Interrupt(), threads=1)
+        engine = LlamaEngine(self.path, EngineOptions(threads=1), interrupt=Interrupt())
         engine.reserve(engine.window)
         self.state.load(engine, choice)
         return engine
