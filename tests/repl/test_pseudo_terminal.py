@@ -41,7 +41,7 @@ def test_the_prompt_and_its_toolbar(terminal: PseudoTerminal) -> None:
     assert terminal.rows[0] == "1 › one" and terminal.rows[-1] == TOOLBAR
     terminal.send("\r")
     terminal.wait_for("got 'one\\ntwo'")
-    assert not re.search(r"\x1b\[[0-9;]*[34]8[;:]", terminal.sent)  # the terminal's own 16 colours only
+    assert not re.search(r"\x1b\[[0-9;]*[34]8[;:]", terminal.sent)  # the terminal's own 16 colors only
     assert re.search(r"\x1b\[[0-9;]*36", terminal.sent)
 
 
@@ -291,7 +291,7 @@ def test_a_dumb_terminal_gets_text_and_nothing_else() -> None:
         assert "\x1b" not in terminal.sent
 
 
-def test_no_colour_where_none_is_wanted() -> None:
+def test_no_color_where_none_is_wanted() -> None:
     with start(NO_COLOR="1") as terminal:
         terminal.wait_for(TOOLBAR)
         terminal.send("/stream\r")

@@ -23,7 +23,7 @@ def shown(screen_text: str, columns: int = 80) -> list[str]:
     return [row.rstrip() for row in screen.display if row.strip()]
 
 
-def test_without_colour_nothing_but_text() -> None:
+def test_without_color_nothing_but_text() -> None:
     screen, out = plain()
     screen.say("one\ntwo", "bold")
     screen.note("by the way")
@@ -56,7 +56,7 @@ def test_what_no_terminal_shows_is_not_broken() -> None:
     assert out.getvalue().count("\n") == 1
 
 
-def test_colours_and_the_same_words() -> None:
+def test_colors_and_the_same_words() -> None:
     out = io.StringIO()
     screen = Screen(out, color=True, width=lambda: 80)
     screen.say("two", "green")
@@ -66,14 +66,14 @@ def test_colours_and_the_same_words() -> None:
     assert shown(text) == ["two", '"""a', 'b"""', "import os", "+new", "-old", " same"]
     emulator = pyte.Screen(80, 30)
     pyte.Stream(emulator).feed(text.replace("\n", "\r\n"))
-    colours = ["green", "green", "green", "magenta", "green", "red", "default"]
-    assert [emulator.buffer[y][1].fg for y in range(7)] == colours
+    colors = ["green", "green", "green", "magenta", "green", "red", "default"]
+    assert [emulator.buffer[y][1].fg for y in range(7)] == colors
 
 
-@pytest.mark.parametrize("colour", [False, True])
-def test_nothing_that_is_shown_drives_the_terminal(colour: bool) -> None:
+@pytest.mark.parametrize("color", [False, True])
+def test_nothing_that_is_shown_drives_the_terminal(color: bool) -> None:
     out = io.StringIO()
-    screen = Screen(out, color=colour, width=lambda: 80)
+    screen = Screen(out, color=color, width=lambda: 80)
     evil = "\x1b]0;OWNED\x07\x9b2J\r\udce9"
     screen.say(evil)
     screen.note(evil)
@@ -83,7 +83,7 @@ def test_nothing_that_is_shown_drives_the_terminal(colour: bool) -> None:
     stream = screen.stream()
     stream.write(evil)
     stream.close()
-    left = out.getvalue().replace("\x1b[0m", "").replace("\x1b[K", "") if colour else out.getvalue()
+    left = out.getvalue().replace("\x1b[0m", "").replace("\x1b[K", "") if color else out.getvalue()
     assert "\x1b]" not in left and "\x07" not in left and "\x9b" not in left and "\udce9" not in left
     assert left.count("\\x1b]0;OWNED\\x07\\x9b2J") >= 6
 
@@ -102,7 +102,7 @@ def test_what_is_said_after_code_that_was_cut_off_has_a_line_of_its_own() -> Non
     assert out.getvalue() == "x = 1\ny = \nkept the part\nz = 3\nend\n"
 
 
-def test_streamed_code_is_coloured_line_by_line() -> None:
+def test_streamed_code_is_colored_line_by_line() -> None:
     out = io.StringIO()
     stream = Screen(out, color=True, width=lambda: 80).stream()
     stream.write("import os")

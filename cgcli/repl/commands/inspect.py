@@ -50,8 +50,8 @@ def show(repl: Repl, what: int | Literal["all"] | None) -> None:
 
 @command()
 def quit_(repl: Repl) -> None:
-    """quit
+    """leave the REPL
 
-    Quits. The session is kept: `cgcli repl --resume` continues it, and /save writes the program to a file.
+    Leaves the REPL. The session is kept: `cgcli repl --resume` continues it, and /save writes the program to a file.
     """
     repl.ended = True
