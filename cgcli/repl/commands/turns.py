@@ -78,8 +78,8 @@ def accept_candidate(repl: Repl, index: int, choice: int | None) -> None:
 def edit(repl: Repl, index: int, words: str | None) -> None:
     """reword a prompt
 
-    Replaces the prompt of turn N with WORDS, or lets you edit it, and draws the turn again. Later turns stay as they are
-    but become stale; /replay draws them again.
+    Replaces the prompt of turn N with WORDS, or lets you edit it, and draws the turn again. Later turns stay as they
+    are but become stale; /replay draws them again.
     """
     old = repl.program.turns[index].prompt or ""
     if words is None:
