@@ -46,7 +46,6 @@ class Launch:
     channel: socket.socket  # our end of the socket on which the starter reports that the program begins and how it ends
     descriptors: Sequence[int]  # inherited, under the same numbers
     isolated: bool  # all its processes end with it, and it sends its /proc on the channel
-    user: int | None = None  # become this user and group first
     environment: dict[str, str] | None = None
     memory_folders: tuple[str, ...] = ()  # folders of the sandbox whose files lie in memory
     group: ControlGroup | None = None  # the control group to start in
@@ -89,9 +88,6 @@ def watch(
             pass_fds=launch.descriptors,
             start_new_session=True,  # Ctrl-C is for us
             env=launch.environment,
-            user=launch.user,
-            group=launch.user,
-            extra_groups=None if launch.user is None else [],
         )
     except OSError as error:
         raise SandboxError(f"cannot start {launch.command[0]}: {error.strerror or error}") from error

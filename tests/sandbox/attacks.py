@@ -1,8 +1,8 @@
-"""What a hostile program tries, one property each, beside the protection that stops it.
+"""Attacks on the sandbox: each tries one thing, and names the protection that stops it.
 
-A program that gets through prints ESCAPED. `@WORDS@` stand for what the tests have put outside (outside.py). All are
-bounded, so that without the protection they do no harm either: test_attacks.py runs each of them so, too, and sees it
-get through. (A true fork bomb is not here.)
+A program that gets through prints ESCAPED. `@WORDS@` stand for things that the tests put outside (outside.py). All
+attacks are bounded, so that they do no harm without the protection: test_attacks.py also runs each without it, and sees
+it get through. (A real fork bomb is in test_run.py.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.verdict import Outcome
 from cgcli.sandbox.watch import Launch
-from tests.sandbox.programs import (
+from tests.sandbox.attack_programs import (
     BURN,
     IGNORE_SIGNALS,
     burning_children,
@@ -33,7 +33,7 @@ from tests.sandbox.programs import (
     seeing,
     stopping,
 )
-from tests.sandbox.weaker import (
+from tests.sandbox.weakened import (
     Weaker,
     as_root,
     host_environment,
@@ -54,18 +54,15 @@ from tests.sandbox.weaker import (
 
 @dataclass(frozen=True)
 class Attack:
-    """outcomes: those that a sandbox may end it with, and still hold.
-
-    weaker, lax: what takes its protection away, of the sandbox and of the policy. bites: for whose sandbox that is
-    enough; in the other kind a second protection stands behind it.
-    """
+    """An attack, and how to take away the protection against it."""
 
     name: str
     source: str
-    outcomes: tuple[Outcome, ...] = ("passed",)
-    weaker: Weaker | None = None
-    lax: dict[str, Any] = field(default_factory=dict)
+    outcomes: tuple[Outcome, ...] = ("passed",)  # with which the sandbox has held
+    weaker: Weaker | None = None  # takes the protection away from the sandbox
+    lax: dict[str, Any] = field(default_factory=dict)  # takes it away from the policy
     policy: dict[str, Any] = field(default_factory=dict)
+    #: In whose sandbox that is enough; in the other kind a second protection stands behind the first.
     bites: Literal["any", "user", "root"] = "any"
 
     def program(self, outside: dict[str, str]) -> bytes:

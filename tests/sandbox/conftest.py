@@ -1,4 +1,4 @@
-"""What tests of the sandbox share: the places outside it, and the two kinds of callers whose sandboxes are attacked."""
+"""Fixtures for tests of the sandbox: places outside it, and the two kinds of callers whose sandboxes are attacked."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.attacking import attempt
 from tests.sandbox.attacks import Attack
+from tests.sandbox.attempt import attempt
 from tests.sandbox.outside import outside as outside_places
 
 NOBODY = 65534
 PYTHON = Path("/usr/bin/python3")
-"""An ordinary user may not be able to reach the interpreter of these tests."""
+"""For the ordinary user, who may not be able to reach the interpreter of these tests."""
 Attempt = Callable[..., tuple[bool, str]]
 
 
@@ -36,7 +36,7 @@ def caller(request: pytest.FixtureRequest, sandbox: None) -> str:
 
 @pytest.fixture(scope="session")
 def trying(caller: str, outside: dict[str, str]) -> Iterator[Attempt]:
-    """Tries an attack in the caller's sandbox: whether that held, and what was seen."""
+    """Runs an attack in the caller's sandbox; returns whether the sandbox held, and what was seen."""
     if caller == "root" or os.geteuid() != 0:
 
         def here(attack: Attack, *, weak: bool = False) -> tuple[bool, str]:
@@ -49,7 +49,7 @@ def trying(caller: str, outside: dict[str, str]) -> Iterator[Attempt]:
     import pyseccomp  # type: ignore[import-untyped]
 
     worker = subprocess.Popen(
-        [PYTHON, "-B", Path(__file__).with_name("attacking.py"), Path(pyseccomp.__file__).parent],
+        [PYTHON, "-B", Path(__file__).with_name("attempt.py"), Path(pyseccomp.__file__).parent],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""What is outside the sandbox while it is attacked: files, services, variables."""
+"""Things outside the sandbox while it is attacked: files, services, variables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMESPACES = ("cgroup", "ipc", "net", "pid", "uts")
 
 @contextmanager
 def outside() -> Iterator[dict[str, str]]:
-    """Their names -> what the programs put in their place."""
+    """The words that attacking programs use for them, and the values to put in."""
     root = Path(tempfile.mkdtemp(prefix="cgcli-outside-", dir="/tmp"))
     abstract = root.name
     with ExitStack() as stack:

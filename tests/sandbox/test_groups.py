@@ -1,4 +1,4 @@
-"""Control groups: the kernel counts what no process shows; they are made where that is possible, and none is left."""
+"""Control groups: the kernel counts memory that no process shows; groups are made if possible, and none is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing of a program is left when it has been run, or when what ran it is gone: no process, no descriptor."""
+"""No process and no descriptor of a program is left after its run, or after its caller has died."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user opens to a program: what cannot be opened, whose the files are that it leaves, where its links lead."""
+"""Paths opened to a program: which ones cannot be opened, who owns the files it leaves, where its links lead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidates by what they do: the largest group's most probable first, failures last."""
+"""Candidates are ranked by what they do: the most probable of the largest group first, failures last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Risky calls are found by what their names stand for, and ordinary programs have none."""
+"""Risky calls are found by their full names; ordinary programs have none."""
 
 from __future__ import annotations
 

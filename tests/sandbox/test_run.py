@@ -1,4 +1,4 @@
-"""Running programs: verdicts, streams, what is allowed by name, and that nothing is left."""
+"""Running programs: verdicts, streams, and what the options open."""
 
 from __future__ import annotations
 

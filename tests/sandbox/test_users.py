@@ -1,4 +1,4 @@
-"""Which user root's program becomes: no two at a time the same, and none where root is an ordinary user."""
+"""User IDs of root's sandboxes: no two at the same time are equal, and a root that is an ordinary user takes none."""
 
 from __future__ import annotations
 

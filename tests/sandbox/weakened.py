@@ -1,4 +1,4 @@
-"""Sandboxes with one protection taken away, to see that an attack then gets through: changes of the command."""
+"""Takes one protection away from a sandbox, by a change of its command, to see that an attack then gets through."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def without(*flags: str) -> Weaker:
 
 
 def without_run(*run: str) -> Weaker:
-    """Without these words where they follow each other, `*` for any."""
+    """Without these consecutive words; `*` stands for any word."""
 
     def weaker(launch: Launch) -> Launch:
         words, size = list(launch.command), len(run)
@@ -36,7 +36,7 @@ def without_run(*run: str) -> Weaker:
 
 
 def without_size(path: str) -> Weaker:
-    """Its tmpfs may grow."""
+    """Without the limit on the size of the tmpfs at `path`."""
 
     def weaker(launch: Launch) -> Launch:
         words = list(launch.command)
@@ -48,7 +48,7 @@ def without_size(path: str) -> Weaker:
 
 
 def showing(path: str, kind: str = "--ro-bind") -> Weaker:
-    """With a path of the host."""
+    """With a path of the host mounted."""
 
     def weaker(launch: Launch) -> Launch:
         words = list(launch.command)
@@ -59,7 +59,7 @@ def showing(path: str, kind: str = "--ro-bind") -> Weaker:
 
 
 def setting(name: str, value: int) -> Weaker:
-    """With another limit of those that the starter sets."""
+    """With another value for one of the limits that the starter sets."""
 
     def changed(word: str) -> str:
         if not word.startswith("report="):
@@ -74,7 +74,7 @@ def writable(launch: Launch) -> Launch:
 
 
 def leaky(launch: Launch) -> Launch:
-    """The starter leaves open what it was handed."""
+    """The starter does not close the descriptors that it inherited."""
     return _with(launch, [word.replace("os.closerange", "(lambda *_: None)") for word in launch.command])
 
 

@@ -1,4 +1,4 @@
-"""Pieces of the programs that attack. Each prints ESCAPED where it gets through."""
+"""Parts of the attacking programs. Each prints ESCAPED if it gets through."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def in_namespace(kind: str) -> str:
 
 
 def calling(call: str, arguments: str, *, error: str = "EPERM") -> str:
-    """A system call that has to fail with this error before it looks at its arguments, which are wrong or harmless."""
+    """A system call that must fail with this error before its arguments, invalid or harmless, are looked at."""
     return f"""
 import ctypes, errno, os, platform
 number = {_NUMBERS!r}[platform.machine()][{call!r}]
@@ -83,8 +83,8 @@ print(said if (result, said) == (-1, {error!r}) else f"ESCAPED {{result}} {{said
 
 
 def marking() -> str:
-    """Every call that sets a mode, with each of the bits by which a file runs as its owner or its group, or stays: none
-    gets as far as its other arguments, which are wrong."""
+    """Every call that sets a mode, with each of the set-user-ID, set-group-ID and sticky bits. All must be refused
+    before the kernel looks at the other arguments, which are invalid."""
     return f"""
 import ctypes, errno, itertools, os, platform
 libc = ctypes.CDLL(None, use_errno=True)
@@ -106,7 +106,7 @@ for (name, first), bit in itertools.product(calls, (0o4000, 0o2000, 0o1000)):
 
 
 def on_terminal(request: str) -> str:
-    """An ioctl on a terminal of its own: refused it fails with EPERM, else in another way or not at all."""
+    """An ioctl on a terminal of its own, which fails with EPERM only if it is refused."""
     return f"""
 import ctypes, errno, os, pty, termios
 os.setsid()
@@ -136,7 +136,7 @@ print("ESCAPED")
 
 
 def stopping() -> str:
-    """Stops, and a child of it lets it go on, so that it ends."""
+    """Stops itself; a child continues it after a while, so that it ends."""
     return """
 import os, signal, time
 if os.fork() == 0:
@@ -165,7 +165,7 @@ print("ESCAPED")
 
 
 def held_by_another(count: int, megabytes: int) -> str:
-    """Shared mappings that one child fills and unmaps, while another has them mapped and never looks at them."""
+    """Shared mappings that one child fills and unmaps, while another has them mapped and never touches them."""
     return f"""
 import mmap, os, time
 for _ in range({count}):
@@ -185,7 +185,7 @@ print("ESCAPED")
 
 
 def held_by_children(count: int, take: str) -> str:
-    """Children that take memory and keep it until they are killed; ESCAPED when all have it."""
+    """Children that take memory and keep it until they are killed; prints ESCAPED once all have it."""
     lines = "\n        ".join(take.splitlines())
     return f"""
 import mmap, os, socket, time
@@ -203,7 +203,7 @@ print("ESCAPED")
 
 
 def given_back(megabytes: int) -> str:
-    """A shared mapping whose pages no process has resident."""
+    """A shared mapping whose pages are resident in no process."""
     return f"""shared = mmap.mmap(-1, {megabytes} << 20)
 for _ in range({megabytes}):
     shared.write(bytes(1 << 20))

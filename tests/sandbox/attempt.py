@@ -1,6 +1,6 @@
-"""Runs attacks: here, or in another process as an ordinary user, where the tests are root's.
+"""Runs attacks: in this process, or in one of an ordinary user if the tests run as root.
 
-python tests/sandbox/attacking.py    # reads {"attack", "weak", "outside"}, a line each, answers [held, seen]
+python tests/sandbox/attempt.py    # reads {"attack", "weak", "outside"} per line, answers [held, seen]
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tests.sandbox.attacks import ATTACKS, Attack
 
 
 def attempt(attack: Attack, outside: dict[str, str], *, weak: bool) -> tuple[bool, str]:
-    """Whether the sandbox held, and what was seen; weak: without the protection that it is about.
+    """Returns whether the sandbox held, and what was seen. `weak` takes away the protection that the attack is about.
 
-    A sandbox that does not start has held nothing off and let nothing through: that raises.
+    Raises RuntimeError if the sandbox does not start: then it has neither held nor failed.
     """
     own = {**outside, "PID": str(os.getpid())}
     policy = attack.allowed(own, weak=weak)
@@ -42,7 +42,7 @@ def attempt(attack: Attack, outside: dict[str, str], *, weak: bool) -> tuple[boo
 
 @contextmanager
 def left_open() -> Iterator[int]:
-    """A descriptor of the host's root that somebody forgot to close."""
+    """A descriptor of the host's root folder, left open by mistake."""
     folder = os.open("/", os.O_RDONLY)
     try:
         yield folder
