@@ -47,8 +47,9 @@ def run(
 ) -> None:
     """Run a program in a sandbox: no network, no access to your files, limits on time and memory.
 
-    Put options before FILE; everything after FILE goes to the program. The program sees a relative PATH under the same
-    relative name. Output is limited to 16 MB.
+    Put options before FILE; everything after FILE goes to the program.
+    The program sees a relative PATH under the same relative name.
+    Output is limited to 16 MB.
 
     [dim]cgcli run prog.py
     cgcli run --read data.csv prog.py data.csv[/dim]
@@ -95,7 +96,7 @@ def run(
             policy=policy,
             name=name,
             stdin=None if from_stdin or sys.stdin is None else sys.stdin.fileno(),
-            listener=_Shown(output),
+            listener=_RelayedOutput(output),
         )
     except KeyboardInterrupt:
         raise Interrupted from None  # Typer would exit without a message
@@ -111,7 +112,7 @@ def run(
         output.note("files that the program wrote were deleted with the sandbox; keep them with --write PATH")
 
 
-class _Shown:
+class _RelayedOutput:
     """Relays the program's output, with control characters escaped on a terminal."""
 
     def __init__(self, output: Output) -> None:
