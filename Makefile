@@ -34,7 +34,7 @@ test: $(VENV)/.dev $(TEST_MODEL) ## run the tests, ten minutes (ARGS="-k name" f
 	@$(PYTEST) -m "not long" $(addprefix --ignore=, $(HEAVY)) $(ARGS) || test $$? = 5 # no test of that name
 	@$(PYTEST) -m "not long" $(HEAVY) $(ARGS) || test $$? = 5
 
-test-long: $(VENV)/.dev $(TEST_MODEL) ## the tests that take longest: clusters, several processes, many kills
+test-long: $(VENV)/.dev $(TEST_MODEL) ## run the slowest tests: clusters, kills, simulated devices, adapters
 	@$(PYTEST) -m long --dist=load $(ARGS)
 
 lint: $(VENV)/.dev ## check style and types

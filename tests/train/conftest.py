@@ -1,4 +1,4 @@
-"""What the tests of training share: of tiny models nearly all the time is XLA's compiler."""
+"""Fixtures of the training tests: with tiny models, XLA's compiler takes nearly all of the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training text has in common with the benchmarks: runs of ten words."""
+"""Overlap of training texts with the benchmarks: runs of ten words."""
 
 from __future__ import annotations
 

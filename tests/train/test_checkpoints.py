@@ -1,4 +1,4 @@
-"""Checkpoints: what is read is what was written, also where the arrays were given away or the process was killed."""
+"""Checkpoints restore what was saved, even if the arrays were reused or the process was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs in turns out of source files, and their wording."""
+"""Programs of commented turns from source files, and the wording of prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes that train as one."""
+"""Several processes train as one."""
 
 from __future__ import annotations
 

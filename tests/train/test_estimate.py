@@ -1,4 +1,4 @@
-"""What a run is said to take: parameters, operations, memory, time; and that the advice given is good advice."""
+"""Estimates of parameters, operations, memory and time; and the advice for a run that does not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exercises: they run, say what they do, and are no benchmark's."""
+"""Exercises run, match their prompts, and overlap with no benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose a run's folder is, and the recipe that it keeps."""
+"""The folder of a run: its recipe, and its lock."""
 
 from __future__ import annotations
 

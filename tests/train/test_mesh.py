@@ -1,4 +1,4 @@
-"""Eight simulated devices do the same steps as one: records divided, layers divided, both; each in its own process."""
+"""Eight simulated devices compute the same steps as one, with divided records, divided layers or both."""
 
 from __future__ import annotations
 

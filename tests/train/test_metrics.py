@@ -1,4 +1,4 @@
-"""metrics.jsonl: each step once, whatever happened to the run."""
+"""metrics.jsonl has each step once, whatever happened to the run."""
 
 from __future__ import annotations
 

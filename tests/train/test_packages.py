@@ -1,4 +1,4 @@
-"""A list of packages, and text out of their wheels, fetched by the real pip from a folder."""
+"""Lists of packages, and texts from their wheels, which the real pip downloads from a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From sources to records, on small folders: what is counted, kept out, made again and refused."""
+"""From sources to records, on small folders: counts, held-out texts, repeated work, errors."""
 
 from __future__ import annotations
 

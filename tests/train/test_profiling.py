@@ -1,4 +1,4 @@
-"""Whose time it is when one operation runs inside another."""
+"""The time of an operation excludes the operations inside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes: what is read, and what is refused in one line."""
+"""Recipes: values, defaults, and errors of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data that cannot be trained on: one clear line, the same from a run and from a dry run, whatever a file holds."""
+"""Unusable data give a clear error of one line, the same in a run and in a dry run, whatever a file holds."""
 
 from __future__ import annotations
 

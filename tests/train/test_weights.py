@@ -1,4 +1,4 @@
-"""The Hub's layout: what is saved is read again to the bit, and converts to a GGUF with the same logits."""
+"""Weights in the Hub's layout: saving and loading keeps every bit, and the GGUF has the same logits."""
 
 from __future__ import annotations
 
