@@ -1,4 +1,4 @@
-"""`cgcli eval humaneval`."""
+"""`cgcli eval humaneval`: pass@k on HumanEval."""
 
 from __future__ import annotations
 

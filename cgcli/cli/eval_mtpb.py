@@ -1,4 +1,4 @@
-"""`cgcli eval mtpb`."""
+"""`cgcli eval mtpb`: the pass rate on the Multi-Turn Programming Benchmark."""
 
 from __future__ import annotations
 

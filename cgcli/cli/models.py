@@ -245,7 +245,7 @@ def _facts(row: ListedModel) -> list[tuple[str, str]]:
 
     facts: list[tuple[str, str]] = [("model", row.name)]
     if card := row.card:
-        facts += [("what", card.summary), ("source", card.source), ("licence", card.licence)]
+        facts += [("about", card.summary), ("source", card.source), ("license", card.licence)]
         facts += [("parameters", compact(card.parameters))] if card.parameters else []
         facts += [("context", f"{card.shape.context} tokens")] if card.shape else []
         facts += [("tokenizer", card.tokenizer)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cgcli.cli.command import run_of, settings_of
+from cgcli.cli.command import arguments_of, run_of, settings_of
 from cgcli.cli.options import GpuLayersOption, LanguageOption, ModelOption, ThreadsOption, WindowOption
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def score(
             help="Score a text longer than the context window in overlapping windows, N tokens apart.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --tokens, every token too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON; with --tokens, every token too.")] = False,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,
     threads: ThreadsOption = None,
@@ -48,46 +48,14 @@ def score(
     [dim]cgcli score prog.py
     echo "# sort a list of words by length" | cgcli score -[/dim]
     """
-    from cgcli.app.model import choose_model, loaded_engine, model_identity
-    from cgcli.app.streams import given_bytes
-    from cgcli.core.errors import ContextError, UsageError
-    from cgcli.program.languages import language, language_of
-    from cgcli.program.program import new_program
-    from cgcli.program.score import clarity, report, score_program
-    from cgcli.program.source import from_file, only_prompts, split
+    from cgcli.app.score import ScoreArguments, score_file
 
     run = run_of(ctx)
-    settings = settings_of(ctx)
-    code = language(lang) if lang else language_of(file)
-    choice = choose_model(run, settings)
-    text = from_file(given_bytes(file, hint="cgcli score FILE, or - for stdin"))
-    if not text:
-        raise UsageError(f"{'stdin' if str(file) == '-' else file} is empty", hint="give a program or a prompt")
-    before = ""
-    if asks := only_prompts(split(text, code.mark)):  # score them as gen reads them
-        text = text.strip("\n") + "\n"
-        program = new_program(code, settings, choice.card)
-        before = program.source() + program.opening("").removesuffix(program.comment(""))
-    with loaded_engine(run, settings, choice, draws=False) as engine:
-        if stride and stride >= engine.window:
-            raise UsageError(
-                f"--stride {stride} is not smaller than the context window of {engine.window} tokens",
-                hint="choose a smaller --stride",
-            )
-        progress = run.output.progress() if stride else None
-        try:
-            scored = score_program(engine, text, code.mark, before=before, stride=stride, progress=progress)
-        except ContextError as error:
-            if stride:
-                raise
-            raise ContextError(error.message, hint=f"cgcli score {file} --stride {engine.window // 2}") from error
-    if as_json:
-        run.output.json(
-            {
-                **model_identity(run, choice, engine.quant),
-                **report(scored, engine, stride=stride, tokens=tokens),
-            }
-        )
+    arguments = arguments_of(ctx, ScoreArguments)
+    found = score_file(run, settings_of(ctx), arguments)
+    scored = found.program
+    if json:
+        run.output.json(found.report(run, arguments))
     elif not tokens:
         _print_turns(run.output, scored)
     elif run.output.stdout_color:
@@ -96,10 +64,9 @@ def score(
         _print_tokens(run.output, scored)
     perplexity = _number(scored.whole).strip()
     of = f"{scored.whole.tokens} of {len(scored.pieces)} tokens"  # nothing predicts the first one
-    word = clarity(scored.whole.perplexity, choice.card) if asks else None
-    gauge = f" · {word}" if word else ""
-    after = ", read after the prefix, as in gen" if before else ""
-    run.output.note(f"{choice.name} {engine.quant}, perplexity {perplexity}{gauge} over {of}{after}")
+    gauge = f" · {found.clarity}" if found.clarity else ""
+    after = ", read after the prefix, as in gen" if found.prefixed else ""
+    run.output.note(f"{found.model}, perplexity {perplexity}{gauge} over {of}{after}")
 
 
 def _print_turns(output: Output, scored: ProgramScore) -> None:

@@ -1,4 +1,4 @@
-"""`cgcli train`."""
+"""`cgcli train`: train a model, estimate what that takes, or plot how it went."""
 
 from __future__ import annotations
 

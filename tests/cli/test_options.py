@@ -14,7 +14,8 @@ from cgcli.app.humaneval import HumanEvalArguments
 from cgcli.app.mtpb import MTPBArguments
 from cgcli.app.recipes import TrainArguments
 from cgcli.app.run import given_settings
-from cgcli.cli import eval_humaneval, eval_mtpb, gen, train
+from cgcli.app.score import ScoreArguments
+from cgcli.cli import eval_humaneval, eval_mtpb, gen, score, train
 from cgcli.core.config import Settings
 from tests.support.cli import run
 
@@ -55,6 +56,7 @@ def test_a_language_is_completed() -> None:
     ("command", "kind"),
     [
         (gen.gen, GenArguments),
+        (score.score, ScoreArguments),
         (eval_humaneval.humaneval, HumanEvalArguments),
         (eval_mtpb.mtpb, MTPBArguments),
         (train.train, TrainArguments),
