@@ -1,4 +1,4 @@
-"""What is measured of a model: the numbers fit together, nothing ends early, and costs of passes survive in a file."""
+"""The numbers of `cgcli bench` are consistent, nothing ends early, and pass costs survive in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The boundary to llama.cpp: its log, its pieces, its callbacks."""
+"""The binding of llama.cpp: its log, its import, its callbacks, its build."""
 
 from __future__ import annotations
 

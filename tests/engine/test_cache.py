@@ -1,5 +1,5 @@
-"""The cache against what it stands for: whatever was done to it, each branch's tokens give the logits that they give
-alone; and its books of free cells agree with llama.cpp's."""
+"""The shared cache under random operations: each branch gives the logits that its tokens give alone, and the count of
+free cells agrees with llama.cpp's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many guesses are worth a wider pass, and what is guessed: from the text itself, and by a second model."""
+"""How many guesses pay for a wider pass, and guesses from the text itself and from a draft model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine on a small random CodeGen: determinism, the cache, scores, windows, what may be drawn."""
+"""The engine on a small random CodeGen: determinism, the cache, scores, windows, banned tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token healing on a vocabulary small enough to see through."""
+"""Token healing, on a small vocabulary and on models."""
 
 from __future__ import annotations
 

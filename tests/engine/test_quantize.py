@@ -1,4 +1,4 @@
-"""Quantization in a child: done, refused, ended by Ctrl-C."""
+"""Quantization in a child process: it works, is refused, ends with Ctrl-C or its parent."""
 
 from __future__ import annotations
 

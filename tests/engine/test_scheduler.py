@@ -1,5 +1,4 @@
-"""Many streams together: what is read once, who goes first, what an end leaves behind, and texts that depend on
-nothing beside them."""
+"""Many streams together: shared contexts, order, streams that end early, and independence of the other streams."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Branches with cells of their own, against what they stand for: whatever was done, each gives the logits that its
-tokens give alone, and a pass of several is one pass over the weights."""
+"""The separate cache under random operations: each branch gives the logits that its tokens give alone, and a pass of
+several branches is one pass over the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache's state in a file: it saves the reading, and nothing but the very same model takes it."""
+"""Saved states: they replace reading, and are only accepted by the same model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stop strings across the borders of pieces: what is kept never depends on the split; no more is held than must be."""
+"""Stop strings across piece borders: the result does not depend on the split, and no more is held than necessary."""
 
 from __future__ import annotations
 

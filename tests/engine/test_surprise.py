@@ -1,4 +1,4 @@
-"""`Engine.surprise`: log-probability, rank and entropy of every token, whole and in windows."""
+"""`LlamaEngine.surprise`: log-probability, rank and entropy of every token, in one window or several."""
 
 from __future__ import annotations
 

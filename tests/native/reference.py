@@ -1,7 +1,7 @@
-"""NumPy reference of every kernel, for tests: kernels/include/cgk.h once more, as plainly as it can be said.
+"""NumPy reference of every kernel: implements kernels/include/cgk.h as plainly as possible.
 
-It sorts, allocates and is slow. Tokens, kept sets and log-probabilities are the kernels' own bits; only the entropy is
-a floating-point sum whose order is free.
+It sorts, allocates and is slow. Tokens, kept sets and log-probabilities have the same bits as the kernels'; only the
+entropy is a floating-point sum in any order.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from cgcli.native.sample import Sampled, Sampling
 Floats = NDArray[np.float32]
 Weights = NDArray[np.uint64]
 
-ONE = 1 << 40
-"""Weight of the greatest logit."""
+ONE = 1 << 40  # weight of the greatest logit
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
@@ -72,7 +71,7 @@ def kept(weight: Weights, sampling: Sampling) -> NDArray[np.intp]:
 def sample(
     logits: Floats, sampling: Sampling, *, turn: int = 0, candidate: int = 0, index: int = 0, banned: Any = None
 ) -> Sampled:
-    """As cgk_sample. logits: float32 [n_vocab]; banned: bool [n_vocab] or None. Raises ValueError where it refuses."""
+    """Like cgk_sample. logits: float32 [n_vocab]; banned: bool [n_vocab] or None. Raises ValueError if it fails."""
     open_to_choice = np.ones(len(logits), bool) if banned is None else ~np.asarray(banned, bool)
     if np.isnan(logits[open_to_choice]).any():
         raise ValueError("NaN")
@@ -92,7 +91,7 @@ def sample(
 
 
 def details(logits: Floats, tokens: NDArray[np.int32]) -> list[Scored]:
-    """As cgk_logprob. logits: float32 [rows, n_vocab]; tokens: int32 [rows]."""
+    """Like cgk_logprob. logits: float32 [rows, n_vocab]; tokens: int32 [rows]."""
     ids = np.arange(logits.shape[1])
     scored = []
     for values, token in zip(logits, tokens.tolist(), strict=True):
@@ -104,7 +103,7 @@ def details(logits: Floats, tokens: NDArray[np.int32]) -> list[Scored]:
 
 
 def top(logits: Floats, k: int) -> list[tuple[int, float]]:
-    """As cgk_top. logits: float32 [n_vocab]."""
+    """Like cgk_top. logits: float32 [n_vocab]."""
     return [(int(token), float(_logprob(logits, int(token)))) for token in np.argsort(-logits, kind="stable")[:k]]
 
 

@@ -1,6 +1,6 @@
-"""Reference of cgk_draft, for tests: the whole sequence is scanned for every proposal.
+"""Reference of cgk_draft: scans the whole sequence for every proposal, as plainly as possible.
 
-kernels/include/cgk.h once more, as plainly as it can be said; `cgcli.native.draft` must propose the same.
+`cgcli.native.draft` must propose the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""kernels/tests/checker.c: it passes under the sanitizers, and it fails for kernels that are broken on purpose."""
+"""kernels/tests/checker.c passes under the sanitizers, and fails for kernels that are broken on purpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The n-gram index through its binding: the same proposals as a scan, whatever was appended and taken back."""
+"""The n-gram index through its binding: it proposes what a scan of the sequence finds."""
 
 from __future__ import annotations
 

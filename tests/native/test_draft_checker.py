@@ -1,4 +1,4 @@
-"""kernels/tests/draft_checker.c: it passes under the sanitizers, and fails for an index that is broken on purpose."""
+"""kernels/tests/draft_checker.c passes under the sanitizers, and fails for an index that is broken on purpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C as a flag, with real signals: in this process, and in processes of their own where they may die of it."""
+"""Ctrl-C as a flag, with real signals: in this process, and in child processes that may die of them."""
 
 from __future__ import annotations
 

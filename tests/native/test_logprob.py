@@ -1,4 +1,4 @@
-"""cgk_logprob and cgk_top through their binding: the same as NumPy, and as log-softmax in double."""
+"""cgk_logprob and cgk_top through their binding, compared with NumPy and with log-softmax in double."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""cgk_sample through its binding: the bits of the NumPy reference, and the right distribution."""
+"""cgk_sample through its binding: bit for bit the NumPy reference, and the right distribution."""
 
 from __future__ import annotations
 
