@@ -237,8 +237,8 @@ def _print_table(run: Run, kinds: Mapping[str, Mapping[str, Any]]) -> None:
     for group, unit in _GROUPS.items():
         names = dict.fromkeys(name for found in kinds.values() for name in found[group])
         for name in names:
-            told = [found[group].get(name, {"value": None, "interval": None}) for found in kinds.values()]
-            rows.append((f"{name}{unit}", *(share(one["value"], one["interval"]) for one in told)))
+            groups = [found[group].get(name, {"value": None, "interval": None}) for found in kinds.values()]
+            rows.append((f"{name}{unit}", *(share(one["value"], one["interval"]) for one in groups)))
     for quarter in range(max(len(found["by_perplexity_quartile"]) for found in kinds.values())):
         cells = [_quarter(found["by_perplexity_quartile"], quarter) for found in kinds.values()]
         rows.append((f"perplexity, quarter {quarter + 1}", *cells))
