@@ -212,7 +212,9 @@ def _check(arguments: GenArguments) -> None:
 
 def _program_so_far(output: Output, arguments: GenArguments) -> bytes:
     if arguments.into:
-        return file_bytes(arguments.into)
+        from cgcli.core.reading import read_if_present
+
+        return read_if_present(arguments.into)  # a pipe or a device cannot be appended to
     if arguments.no_stdin or Path("-") in arguments.files:
         return b""
     before = stdin_bytes(waiting=lambda: output.note("waiting for the program so far on stdin (--no-stdin to skip)"))
