@@ -97,6 +97,18 @@ def test_a_rate_starts_at_the_usual_one_and_follows_what_happens() -> None:
     assert rate.value == pytest.approx(0.25, abs=0.1)
 
 
+def test_what_failed_and_was_not_tried_since_is_tried_again() -> None:
+    rate = Rate(0.8)
+    for _ in range(50):
+        rate.note(False)
+    assert rate.value < 0.2
+    before, values = rate.value, []
+    for _ in range(400):
+        rate.fade()
+        values.append(rate.value)
+    assert values == sorted(values) and before < values[0] and values[-1] == pytest.approx(0.8, abs=0.01)
+
+
 def test_ngrams_guess_what_followed_before() -> None:
     drafter = NgramDrafter([1, 2, 3, 4, 5, 6, 1, 2, 3], 64)
     assert drafter.draft(3) == [4, 5, 6]
