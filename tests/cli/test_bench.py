@@ -1,4 +1,4 @@
-"""`cgcli bench` as a process: the table, the JSON, and the costs of passes that later runs go by."""
+"""`cgcli bench`: the table, the JSON, and the costs of passes that later runs go by."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cgcli.core.machine import processor_name
 from cgcli.engine import pass_costs
 from cgcli.engine.drafting import PassCosts
 from cgcli.hub.store import Store
-from tests.cli.running import cgcli
 from tests.cli.test_gen import CGCLI
+from tests.support.cli import run as cgcli
 from tests.support.patience import PATIENCE_S
 
 

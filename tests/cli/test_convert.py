@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.cli.running import cgcli
+from tests.support.cli import run as cgcli
 
 
 def test_a_checkpoint_becomes_a_file_and_the_facts_are_said(shared: Path, tmp_path: Path) -> None:

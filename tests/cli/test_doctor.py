@@ -9,7 +9,7 @@ from typing import Any
 from cgcli.app.doctor import findings
 from cgcli.core.environment import Environment
 from cgcli.core.progress import Silent
-from tests.cli.running import cgcli
+from tests.support.cli import run as cgcli
 
 
 def doctor(*words: str, **variables: Any) -> tuple[int, dict[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""`cgcli eval humaneval` as a process: streams, files, what goes on after an end, and what is refused."""
+"""`cgcli eval humaneval`: streams, files, what goes on after an end, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.running import Ran, cgcli
+from tests.cli.running import Ran
 from tests.evals.tiny_humaneval import samples, write_samples, write_tasks
+from tests.support.cli import run as cgcli
 from tests.support.patience import PATIENCE_S, eventually
 
 RIGHT, WRONG = ("S/one", "    return 1\n"), ("S/one", "    return 2\n")

@@ -1,4 +1,4 @@
-"""`cgcli eval mtpb` as a process: drawing, judging, going on, and what it says."""
+"""`cgcli eval mtpb`: drawing, judging, going on, and what it says."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.running import Ran, cgcli
+from tests.cli.running import Ran
 from tests.evals.tiny_humaneval import samples
+from tests.support.cli import run as cgcli
 from tests.support.patience import eventually
 
 PREFIX = "# Import libraries.\n\nimport numpy as np\n\n"

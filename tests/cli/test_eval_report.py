@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import cgcli
 from tests.evals.run_files import humaneval, mtpb
 from tests.evals.tiny_humaneval import write_tasks
+from tests.support.cli import run as cgcli
 from tests.support.patience import PATIENCE_S
 
 WITHOUT = """

@@ -1,4 +1,4 @@
-"""`cgcli gen` as a process: both streams and the exit status.
+"""`cgcli gen`: both streams and the exit status.
 
 Most run a small random CodeGen: what it writes is noise, what must hold is where it goes, and that what was there and
 what is new are the whole. Some need the embedded model.
@@ -12,30 +12,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.cli.running import Ran, cgcli
+from tests.support.cli import run
 from tests.support.patience import PATIENCE_S, children_worked
 
 CGCLI = [sys.executable, "-m", "cgcli"]
 HEAD = "#!/usr/bin/env python3\n\n"
 
 
-class Ran:
-    """A finished `cgcli gen`."""
-
-    def __init__(self, done: subprocess.CompletedProcess[bytes]) -> None:
-        self.status = done.returncode
-        self.out = done.stdout
-        self.err = done.stderr.decode()
-
-
 def gen(*arguments: str, model: Path | str | None, stdin: bytes | None = None, **variables: str) -> Ran:
-    command = [*CGCLI, "gen", *(["-m", str(model)] if model else []), *arguments]
-    environment = {**os.environ, **variables}
-    feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-    return Ran(subprocess.run(command, capture_output=True, env=environment, timeout=PATIENCE_S, check=False, **feed))
+    return run("gen", *(["-m", str(model)] if model else []), *arguments, stdin=stdin, **variables)
 
 
 SHORT = ("--seed", "3", "--max-tokens", "12", "-t", "1")
@@ -326,7 +315,7 @@ def test_without_folding_a_program_that_is_too_long_is_refused(tiny_model: Path)
 
 def test_a_text_that_no_tokens_could_hold_is_refused_at_once(tiny_model: Path) -> None:
     before = children_worked()
-    ran = gen("x", model=tiny_model, stdin=b"a = 1\n" * 2_000_000)
+    ran = cgcli("gen", "x", "-m", str(tiny_model), stdin=b"a = 1\n" * 2_000_000)
     assert (ran.status, ran.out) == (6, b"") and "12000" in ran.err and ran.err.count("cgcli: ") == 1
     assert children_worked() - before < 10  # tokenizing it takes half a minute
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import cgcli
+from tests.support.cli import run as cgcli
 
 QUICK = ("--seed", "1", "-t", "0", "--max-tokens", "100", "--unsafe")  # the sandbox has tests of its own
 

@@ -15,6 +15,7 @@ from cgcli.app.run import Run
 from cgcli.cli import main as command_line
 from cgcli.core.errors import CgcliError, ModelNotFound
 from tests.cli.running import cgcli
+from tests.support.cli import run
 from tests.support.patience import PATIENCE_S
 
 GOLDEN = Path(__file__).parent / "help.txt"
@@ -39,15 +40,15 @@ def test_version(words: list[str]) -> None:
 
 def test_help_is_what_it_was() -> None:
     """After a wanted change: COLUMNS=100 cgcli --help > tests/cli/help.txt."""
-    ran = cgcli("--help", COLUMNS="100")
+    ran = run("--help", COLUMNS="100")
     assert (ran.status, ran.err) == (0, "")
     assert ran.out.decode() == GOLDEN.read_text()
-    assert cgcli(COLUMNS="100").out == ran.out
+    assert run(COLUMNS="100").out == ran.out
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help_and_the_common_options(command: list[str]) -> None:
-    ran = cgcli(*command, "-h")
+    ran = run(*command, "-h")
     assert (ran.status, ran.err) == (0, "")
     assert all(option in ran.out.decode() for option in ("--quiet", "--verbose", "--debug"))
 
@@ -72,18 +73,18 @@ def test_every_command_has_help_and_the_common_options(command: list[str]) -> No
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(words: list[str], line: str) -> None:
-    ran = cgcli(*words)
+    ran = run(*words)
     assert (ran.status, ran.out, ran.err) == (2, b"", f"cgcli: {line}\n")
 
 
 def test_a_missing_model_is_status_3_and_names_what_to_type() -> None:
-    ran = cgcli("models", "path", "codegen-350m-mono")
+    ran = run("models", "path", "codegen-350m-mono")
     assert (ran.status, ran.out) == (3, b"")
     assert ran.err.startswith("cgcli: no model named 'codegen-350m-mono'") and ran.err.count("\n") == 1
 
 
 def test_a_traceback_only_with_debug() -> None:
-    plain, debug = cgcli("models", "path", "none"), cgcli("models", "path", "none", "--debug")
+    plain, debug = run("models", "path", "none"), run("models", "path", "none", "--debug")
     assert "Traceback" not in plain.err
     assert "Traceback" in debug.err and debug.err.endswith(plain.err)
 
@@ -165,11 +166,11 @@ def test_streams_may_be_closed_from_the_start(closing: str) -> None:
 )
 def test_the_users_colour_holds_for_every_command(words: list[str], tmp_path: Path) -> None:
     def coloured(**variables: Any) -> bool:
-        ran = cgcli(*words, **variables)
+        ran = run(*words, **variables)
         return "\x1b[1" in ran.out.decode() + ran.err
 
     assert coloured(CGCLI_COLOR="always") and not coloured()
-    wrong = cgcli(*words, CGCLI_COLOR="blue")
+    wrong = run(*words, CGCLI_COLOR="blue")
     assert (wrong.status, wrong.out, wrong.err) == (
         2,
         b"",
@@ -181,11 +182,11 @@ def test_the_users_colour_holds_for_every_command(words: list[str], tmp_path: Pa
 
 
 def test_doctor_has_its_say_though_the_colour_is_wrong() -> None:
-    ran = cgcli("doctor", CGCLI_COLOR="blue")
+    ran = run("doctor", CGCLI_COLOR="blue")
     assert (ran.status, ran.err) == (1, "") and "✗ configuration    CGCLI_COLOR is 'blue'" in ran.out.decode()
 
 
 def test_no_colour_where_there_is_no_terminal() -> None:
     for words in (["--help"], ["models"], ["models", "shw"]):
-        ran = cgcli(*words, NO_COLOR="")
+        ran = run(*words, NO_COLOR="")
         assert b"\x1b" not in ran.out and "\x1b" not in ran.err

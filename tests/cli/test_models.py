@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cgcli.hub.catalog import load_catalog
-from tests.cli.running import cgcli
 from tests.support.cli import run
+from tests.support.cli import run as cgcli
 
 
 @pytest.fixture

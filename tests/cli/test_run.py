@@ -13,6 +13,7 @@ import pytest
 
 from cgcli.sandbox.policy import Policy
 from tests.cli.running import Ran, cgcli
+from tests.support.cli import run
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("sandbox")
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("sandbox")
 def ran(folder: Path, source: str, *words: str, options: tuple[str, ...] = (), stdin: bytes = b"") -> Ran:
     file = folder / "prog.py"
     file.write_text(source)
-    return cgcli("run", *options, str(file), *words, stdin=stdin)
+    return run("run", *options, str(file), *words, stdin=stdin)
 
 
 def test_its_streams_are_ours_and_its_options_its_own(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_what_is_named_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_what_was_printed_before_it_was_stopped_is_there(tmp_path: Path) -> None:
     (tmp_path / "hangs.py").write_text("print('before')\nwhile True: pass\n")
-    ran = cgcli("run", "--time", "1", str(tmp_path / "hangs.py"))
+    ran = run("run", "--time", "1", str(tmp_path / "hangs.py"))
     assert (ran.status, ran.out) == (8, b"before\n")
 
 
@@ -101,12 +102,12 @@ def test_root_is_told_why_what_it_opened_is_closed(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     Path("mine").mkdir(mode=0o755)
     Path("writes.py").write_text("open('mine/a', 'w')\n")
-    ran = cgcli("run", "--write", "mine", "writes.py")
+    ran = run("run", "--write", "mine", "writes.py")
     assert ran.status == 8 and "under root the program runs as another user: chmod" in ran.err
 
 
 def test_the_program_may_come_from_stdin() -> None:
-    done = cgcli("run", "-", "x", stdin=b"import sys; print(sys.argv, repr(sys.stdin.read()))")
+    done = run("run", "-", "x", stdin=b"import sys; print(sys.argv, repr(sys.stdin.read()))")
     assert (done.status, done.out, done.err) == (0, b"['program.py', 'x'] ''\n", "")
 
 
@@ -138,7 +139,7 @@ def test_unsafe_is_this_machine(tmp_path: Path) -> None:
 
 
 def test_help_tells_the_limits() -> None:
-    help_ = cgcli("run", "--help", COLUMNS="100").out.decode()
+    help_ = run("run", "--help", COLUMNS="100").out.decode()
     limits = (f"{Policy.cpu_s:g}", f"{Policy.memory_bytes // 10**6}")
     assert re.findall(r"\[default: \(?(\d+)", help_) == list(limits)
     assert f"Output is limited to {Policy.output_bytes // 1024**2} MB." in " ".join(help_.split())
@@ -155,7 +156,7 @@ def test_help_tells_the_limits() -> None:
     ],
 )
 def test_wrong_words(words: list[str], message: str) -> None:
-    done = cgcli("run", *words)
+    done = run("run", *words)
     assert done.status == 2 and message in done.err
 
 

@@ -1,4 +1,4 @@
-"""`cgcli score` as a process: the tables, the JSON, and what is refused."""
+"""`cgcli score`: the tables, the JSON, and what is refused."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.cli.running import Ran, cgcli
 from tests.cli.test_gen import CGCLI
 from tests.cli.test_gen_terminal import on_terminal
 from tests.convert.checkpoints import GOLDEN
+from tests.support.cli import run
 
 TEXT = """#!/usr/bin/env python3
 
@@ -34,7 +35,7 @@ print("hello")
 
 def score(*arguments: str, model: Path | None = None, text: str | bytes = TEXT, **variables: Any) -> Ran:
     stdin = text.encode() if isinstance(text, str) else text
-    return cgcli("score", "-", *(("-m", str(model)) if model else ()), *arguments, stdin=stdin, **variables)
+    return run("score", "-", *(("-m", str(model)) if model else ()), *arguments, stdin=stdin, **variables)
 
 
 def facts(ran: Ran) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def facts(ran: Ran) -> dict[str, Any]:
 def test_a_table_of_turns_and_the_whole(embedded_home: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(TEXT)
-    ran = cgcli("score", str(program), CGCLI_HOME=str(embedded_home))
+    ran = run("score", str(program), CGCLI_HOME=str(embedded_home))
     assert ran.status == 0 and ran.err.startswith("smollm2-135m q8_0, perplexity ") and ran.err.count("\n") == 1
     header, *rows = ran.out.decode().splitlines()
     assert header.split("  ")[0] == "TURN" and b"\x1b" not in ran.out
@@ -87,8 +88,8 @@ def test_a_golden_texts_losses(name: str, request: pytest.FixtureRequest, tmp_pa
 
 def test_gen_and_score_agree_on_a_prompt(tiny_model: Path) -> None:
     how = ("sort numbers", "--seed", "3", "--max-tokens", "12", "-t", "1", "-m", str(tiny_model))
-    drawn = json.loads(cgcli("gen", *how, "--json").out)["turns"][0]
-    scored = facts(score("--json", model=tiny_model, text=cgcli("gen", *how).out))
+    drawn = json.loads(run("gen", *how, "--json").out)["turns"][0]
+    scored = facts(score("--json", model=tiny_model, text=run("gen", *how).out))
     assert scored["turns"][0]["prompt"] == drawn["prompt"]
     assert scored["turns"][0]["prompt_tokens"] == drawn["prompt_tokens"]
     assert np.log(scored["turns"][0]["prompt_perplexity"]) == pytest.approx(
@@ -116,7 +117,7 @@ def test_the_language_says_what_a_comment_is(tiny_model: Path, tmp_path: Path) -
     text = "package main\n\n// add\n# no\n\n// print\n"
     program = tmp_path / "main.go"
     program.write_text(text)
-    found = facts(cgcli("score", str(program), "--json", "-m", str(tiny_model)))
+    found = facts(run("score", str(program), "--json", "-m", str(tiny_model)))
     assert [turn["prompt"] for turn in found["turns"]] == ["add", "print"]
     assert found["turns"] == facts(score("--json", "--lang", "go", model=tiny_model, text=text))["turns"]
     assert facts(score("--json", model=tiny_model, text=text))["turns"] == []
@@ -152,7 +153,7 @@ def test_a_longer_text_is_refused_then_read_in_windows(tiny_model: Path) -> None
 def test_wrong_usage_is_one_line_and_status_2(
     tiny_model: Path, arguments: tuple[str, ...], text: bytes, says: str
 ) -> None:
-    ran = cgcli("score", *arguments, "-m", str(tiny_model), stdin=text)
+    ran = run("score", *arguments, "-m", str(tiny_model), stdin=text)
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, b"", 1) and says in ran.err
 
 

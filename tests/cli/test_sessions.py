@@ -10,8 +10,8 @@ import pytest
 from cgcli.program.history import Add
 from cgcli.program.program import Program, Turn
 from cgcli.program.program_store import ProgramStore
-from tests.cli.running import cgcli
 from tests.cli.test_complete import complete
+from tests.support.cli import run as cgcli
 
 TEXT = b"import csv\n\n# read numbers\nx = '\xff'\n\n# plot\nplot(x)\n"
 

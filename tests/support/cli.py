@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -18,17 +19,18 @@ from cgcli.cli.main import main
 from tests.cli.running import Ran
 
 
-def run(*arguments: str, stdin: bytes = b"", **variables: Any) -> Ran:
+def run(*arguments: str, stdin: bytes | None = b"", **variables: Any) -> Ran:
     """Run `cgcli` with these arguments in the test's own home (see conftest.py).
 
-    stdin: what a file on standard input holds. variables: set in the environment for this run.
+    stdin: what a file on standard input holds; /dev/null for None. variables: set in the environment for this run.
     """
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
     logger = logging.getLogger("cgcli")
     level, handlers = logger.level, logger.handlers
-    with tempfile.TemporaryFile() as fed:
-        fed.write(stdin)
-        fed.seek(0)
+    with tempfile.TemporaryFile() if stdin is not None else Path(os.devnull).open("rb") as fed:
+        if stdin:
+            fed.write(stdin)
+            fed.seek(0)
         reading = io.TextIOWrapper(fed)
         streams: Any = {"stdin": reading, "stdout": out, "stderr": err}
         with mock.patch.multiple(sys, **streams), mock.patch.dict(os.environ, variables):
