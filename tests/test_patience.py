@@ -11,7 +11,7 @@ from tests.conftest import REPOSITORY
 from tests.support.patience import PATIENCE_S
 
 CLOCKS = {"monotonic", "perf_counter", "Timer", "alarm"}
-MAY_ASK = {"tests/support/patience.py", "tests/pseudo_terminal.py"}
+MAY_ASK = {"tests/support/patience.py", "tests/support/pseudo_terminal.py"}
 FILES = [path for path in (REPOSITORY / "tests").rglob("*.py") if "benchmarks" not in path.parts]
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.convert.checkpoints import encode
-from tests.tiny_model import byte_characters
+from tests.support.tiny_model import byte_characters
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "bench"

@@ -19,13 +19,14 @@ from pathlib import Path
 
 from tests.benchmarks.report import machine, table
 from tests.conftest import TEST_HOME
-from tests.pseudo_terminal import pseudo_terminal
+from tests.support.process import CGCLI
+from tests.support.pseudo_terminal import pseudo_terminal
 
 
 def started(folder: Path) -> tuple[float, float]:
     """Seconds to the prompt, and to the second one after a turn of one token."""
     begin = time.perf_counter()
-    command = (sys.executable, "-m", "cgcli", "repl", "--seed", "1", "--max-tokens", "1")
+    command = (*CGCLI, "repl", "--seed", "1", "--max-tokens", "1")
     with pseudo_terminal(*command, CGCLI_HOME=str(folder)) as terminal:
         terminal.wait(lambda: "1 ›" in terminal.text)
         prompt = time.perf_counter() - begin

@@ -15,9 +15,9 @@ from cgcli.core.machine import processor_name
 from cgcli.engine import pass_costs
 from cgcli.engine.drafting import PassCosts
 from cgcli.hub.store import Store
-from tests.cli.test_gen import CGCLI
 from tests.support.cli import run as cgcli
 from tests.support.patience import PATIENCE_S
+from tests.support.process import CGCLI
 
 
 @pytest.fixture

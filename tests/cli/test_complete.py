@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import Ran, cgcli
+from tests.support.process import Ran, cgcli
 
 
 def complete(words: str) -> Ran:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.cli.running import Ran
 from tests.evals.tiny_humaneval import samples, write_samples, write_tasks
 from tests.support.cli import run as cgcli
 from tests.support.patience import PATIENCE_S, eventually
+from tests.support.process import CGCLI, Ran
 
 RIGHT, WRONG = ("S/one", "    return 1\n"), ("S/one", "    return 2\n")
 
@@ -88,7 +88,7 @@ def test_the_same_command_goes_on_and_more_samples_are_added(here: Path, tiny_mo
 
 def test_a_killed_run_goes_on(here: Path, tiny_model: Path) -> None:
     words = ("-n", "20", "-t", "0.8", "-o", "s.jsonl", "-m", str(tiny_model), "--max-tokens", "60", "--exact")
-    command = [sys.executable, "-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", *words]
+    command = [*CGCLI, "eval", "humaneval", "--data", "tasks.jsonl", *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     path = here / "s.jsonl"
     eventually(lambda: path.exists() and path.read_bytes().count(b"\n") >= 5)
@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on(here: Path, tiny_model: Path) -> None:
 
 def test_ctrl_c_ends_it_in_a_line_and_what_was_done_is_kept(here: Path, tiny_model: Path) -> None:
     words = ("-n", "500", "-t", "0.8", "-o", "s.jsonl", "-m", str(tiny_model), "--max-tokens", "60")
-    command = [sys.executable, "-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", *words]
+    command = [*CGCLI, "eval", "humaneval", "--data", "tasks.jsonl", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ)
     path = here / "s.jsonl"
     eventually(lambda: path.exists() and path.read_bytes().count(b"\n") >= 5)

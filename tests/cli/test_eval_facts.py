@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cli.running import Ran
 from tests.evals.tiny_humaneval import write_samples, write_tasks
 from tests.support.cli import run
+from tests.support.process import Ran
 
 RIGHT = ("S/one", "    return 1\n")
 PYTHON = f"{platform.python_implementation()} {platform.python_version()}"

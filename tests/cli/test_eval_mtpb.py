@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.running import Ran
 from tests.evals.tiny_humaneval import samples
 from tests.support.cli import run as cgcli
 from tests.support.patience import eventually
+from tests.support.process import CGCLI, Ran
 
 PREFIX = "# Import libraries.\n\nimport numpy as np\n\n"
 
@@ -106,7 +105,7 @@ def test_parts_joined_are_the_run_at_once(tmp_path: Path, data: Path, tiny_model
 def test_a_run_that_was_killed_goes_on(tmp_path: Path, data: Path, tiny_model: Path) -> None:
     file = tmp_path / "samples.jsonl"
     words = ["eval", "mtpb", "--data", str(data), "-m", str(tiny_model), "-n", "60", "--generate", str(file)]
-    killed = subprocess.Popen([sys.executable, "-m", "cgcli", *words], stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen([*CGCLI, *words], stderr=subprocess.DEVNULL)
     eventually(lambda: killed.poll() is not None or (file.exists() and file.stat().st_size >= 20_000))
     killed.send_signal(signal.SIGKILL)
     killed.wait()

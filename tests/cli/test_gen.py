@@ -10,16 +10,14 @@ import ast
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import Ran, cgcli
 from tests.support.cli import run
 from tests.support.patience import PATIENCE_S, children_worked
+from tests.support.process import CGCLI, Ran, cgcli
 
-CGCLI = [sys.executable, "-m", "cgcli"]
 HEAD = "#!/usr/bin/env python3\n\n"
 
 
@@ -336,6 +334,7 @@ def test_stdin_that_nobody_feeds_is_not_waited_for(tiny_model: Path) -> None:
         os.close(write)
 
 
+@pytest.mark.long
 def test_looking_does_not_change_the_text(embedded_home: Path) -> None:
     """In a context of some 900 tokens a pass of another shape has other last bits, and draws another text."""
     before = "\n".join(f"value_{n} = compute(value_{n - 1}, {n * n})" for n in range(1, 60)).encode() + b"\n"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_gen import CGCLI, SHORT
+from tests.cli.test_gen import SHORT
 from tests.support.patience import PATIENCE_S, children_worked, eventually, until_it_worked
+from tests.support.process import CGCLI
 
 
 def on_terminal(command: list[str], **variables: str) -> tuple[int, bytes]:

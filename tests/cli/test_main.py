@@ -14,9 +14,9 @@ from cgcli import __version__
 from cgcli.app.run import Run
 from cgcli.cli import main as command_line
 from cgcli.core.errors import CgcliError, ModelNotFound
-from tests.cli.running import cgcli
 from tests.support.cli import run
 from tests.support.patience import PATIENCE_S
+from tests.support.process import cgcli
 
 GOLDEN = Path(__file__).parent / "help.txt"
 COMMANDS = [

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import Ran
 from tests.convert import checkpoints as make
 from tests.hub.fake_hub import FakeHub
 from tests.hub.tiny import write_gguf
 from tests.support.cli import run
+from tests.support.process import Ran
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{0:064d}\nsize 13667472\n".encode()
 PAGE = b"\n<!DOCTYPE html>\n<html><head><title>Log in</title></head></html>"

@@ -14,11 +14,10 @@ from subprocess import PIPE
 import pytest
 
 from cgcli.program.program_store import ProgramStore
-from tests.cli.running import Ran, cgcli
-from tests.pseudo_terminal import pseudo_terminal
 from tests.support.patience import until_it_worked
+from tests.support.process import CGCLI, Ran, cgcli
+from tests.support.pseudo_terminal import pseudo_terminal
 
-CGCLI = [sys.executable, "-m", "cgcli"]
 TINY = ["--max-tokens", "8", "--seed", "1"]
 
 

@@ -12,9 +12,9 @@ import pexpect
 import pytest
 
 from cgcli.sandbox.policy import Policy
-from tests.cli.running import Ran, cgcli
 from tests.support.cli import run
 from tests.support.patience import PATIENCE_S
+from tests.support.process import Ran, cgcli
 
 pytestmark = pytest.mark.usefixtures("sandbox")
 

@@ -16,11 +16,10 @@ import pytest
 from cgcli.convert.convert import convert
 from cgcli.convert.writer import Provenance
 from cgcli.core.progress import Silent
-from tests.cli.running import Ran, cgcli
-from tests.cli.test_gen import CGCLI
 from tests.cli.test_gen_terminal import on_terminal
 from tests.convert.checkpoints import GOLDEN
 from tests.support.cli import run
+from tests.support.process import CGCLI, Ran, cgcli
 
 TEXT = """#!/usr/bin/env python3
 

@@ -15,8 +15,8 @@ from cgcli.app.streams import Encoder, FileSink, NullSink
 from cgcli.core.errors import CgcliError
 from cgcli.core.files import write_atomic
 from cgcli.terminal.output import Output
-from tests.cli.running import Ran
 from tests.support.cli import run
+from tests.support.process import Ran
 
 BOM = b"\xef\xbb\xbf"
 HOW = ("--seed", "3", "--max-tokens", "8", "-t", "1")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from cgcli.train.recipe import Recipe
-from tests.cli.running import cgcli
 from tests.convert.checkpoints import GOLDEN
 from tests.support.cli import run
 from tests.support.ended import ended_at
+from tests.support.process import cgcli
 from tests.train.tiny_run import ended, losses, started, tiny, write_recipe, write_sources
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import Ran
 from tests.support.cli import run
+from tests.support.process import Ran
 
 HEAD = "def f(x):\n    return x\n\n"
 DRAW = ("gen", "print a number", "-m", "codegen-nano", "--seed", "1", "--unsafe", "--max-tokens", "24")

@@ -16,7 +16,7 @@ import pytest
 
 from cgcli.hub.catalog import bundled_models
 from tests.bundle import NAME, made
-from tests.cli.running import cgcli
+from tests.support.process import cgcli
 from tests.train.tiny_run import ended, started, write_sources
 
 GOLDEN = Path(__file__).with_name("nano.txt")

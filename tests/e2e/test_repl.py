@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.pseudo_terminal import PseudoTerminal, pseudo_terminal
 from tests.support.patience import PATIENCE_S
+from tests.support.process import CGCLI
+from tests.support.pseudo_terminal import PseudoTerminal, pseudo_terminal
 
 PROMPT = r"a function that tells whether a number is prime"
 GREEDY = ("-t", "0", "--seed", "1", "--max-tokens", "100")
@@ -23,7 +24,7 @@ def repl(home: Path, data: Path, *arguments: str, rows: int = 24, columns: int =
     data.mkdir(exist_ok=True)
     if not (data / "store").exists():
         (data / "store").symlink_to(home / "store")
-    command = [sys.executable, "-m", "cgcli", "repl", *arguments]
+    command = [*CGCLI, "repl", *arguments]
     with pseudo_terminal(*command, rows=rows, columns=columns, CGCLI_HOME=str(data)) as terminal:
         terminal.wait(lambda: " › " in terminal.text or not terminal.process.isalive())
         yield terminal

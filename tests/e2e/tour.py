@@ -22,9 +22,10 @@ from rich.style import Style
 from rich.text import Text
 
 from tests.conftest import REPOSITORY, TEST_HOME
-from tests.pseudo_terminal import PseudoTerminal, pseudo_terminal
 from tests.support.markdown import write_block
 from tests.support.patience import PATIENCE_S
+from tests.support.process import CGCLI
+from tests.support.pseudo_terminal import PseudoTerminal, pseudo_terminal
 
 COLUMNS, ROWS = 80, 56
 
@@ -47,7 +48,7 @@ def screens(folder: Path, picture: Path | None) -> Iterator[str]:
     picture: where the first screen goes as SVG.
     """
     (folder / "store").symlink_to(TEST_HOME / "store")
-    command = (sys.executable, "-m", "cgcli", "repl", "--seed", "1")
+    command = (*CGCLI, "repl", "--seed", "1")
     with pseudo_terminal(*command, rows=ROWS, columns=COLUMNS, CGCLI_HOME=str(folder)) as terminal:
         terminal.wait_for("1 ›")
         terminal.pump(1.5)  # the model is loaded by then

@@ -18,7 +18,7 @@ from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.gguf import Tensor
 from cgcli.engine.gguf_check import read_header
 from cgcli.native.interrupt import Interrupt
-from tests.tiny_model import write_tiny_model
+from tests.support.tiny_model import write_tiny_model
 
 BRIEF = replace(QUICK, rounds=1, tokens=8, streams=(1, 3), pass_rounds=3, texts=1, guessed_tokens=16)
 

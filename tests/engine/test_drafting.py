@@ -22,7 +22,7 @@ from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
-from tests.tiny_model import write_tiny_model
+from tests.support.tiny_model import write_tiny_model
 
 PLENTY = 512
 

@@ -21,7 +21,7 @@ from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Sampling
 from tests.native.reference import sample as reference_sample
-from tests.tiny_model import END_OF_TEXT, VOCABULARY
+from tests.support.tiny_model import END_OF_TEXT, VOCABULARY
 
 HOT = Sampling(temperature=1.0, top_p=0.95, seed=11)
 

@@ -18,7 +18,7 @@ import pytest
 
 from cgcli.engine.quantize import QUANTS, quantize_here
 from tests.conftest import REPOSITORY
-from tests.tiny_model import write_tiny_model
+from tests.support.tiny_model import write_tiny_model
 
 
 def ways(models: Sequence[Path], contexts: list[str], max_tokens: int, fresh: int) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from cgcli.native.sample import Mask, Sampling
 from cgcli.program.generation import Generation
 from cgcli.program.program import Program
 from cgcli.program.session import Session
-from tests.tiny_model import VOCABULARY
+from tests.support.tiny_model import VOCABULARY
 
 HOT = Sampling(temperature=0.9, top_p=0.95, seed=4)
 Make = Callable[..., LlamaEngine]

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 import warnings
 from collections import deque
@@ -22,6 +21,7 @@ from cgcli.core.errors import CgcliError, UsageError
 from cgcli.evals.ray_cluster import _MAX_IN_FLIGHT, _ROWS_PER_CALL, _connected, _Driver, _Member, _Worker, _worker_error
 from cgcli.evals.samples import Key, Row
 from tests.evals.tiny_humaneval import samples, write_tasks
+from tests.support.process import CGCLI
 
 
 def drawing(cpus: int) -> Callable[[Iterable[int]], Iterator[Row]]:
@@ -171,7 +171,7 @@ def cluster() -> Iterator[Any]:
 def test_nothing_is_lost_after_ctrl_c_and_a_killed_machine(cluster: Any, tmp_path: Path, tiny_model: Path) -> None:
     write_tasks(tmp_path / "tasks.jsonl")
     how = ["-m", str(tiny_model), "-n", "400", "-t", "0.8", "--max-tokens", "60", "--exact", "--threads", "1", "--json"]
-    command = [sys.executable, "-m", "cgcli", "eval", "humaneval", "--data", "tasks.jsonl", *how, "--generate"]
+    command = [*CGCLI, "eval", "humaneval", "--data", "tasks.jsonl", *how, "--generate"]
     path = tmp_path / "s.jsonl"
 
     def begun(least: int) -> subprocess.Popen[str]:

@@ -13,7 +13,7 @@ from cgcli.evals.report.page import page
 from cgcli.evals.report.parts import Curve
 from cgcli.evals.report.sections import POINTS, training_section
 from cgcli.train.metrics import StepMetrics
-from tests.cli.running import cgcli
+from tests.support.process import cgcli
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'cgcli[report]'")
 RECIPE = 'name = "mine"\n[optimizer]\nsteps = 40\nwarmup = 2\n'

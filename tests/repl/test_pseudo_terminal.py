@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.pseudo_terminal import PseudoTerminal, pseudo_terminal
+from tests.support.pseudo_terminal import PseudoTerminal, pseudo_terminal
 
 TOOLBAR = "tiny q4_0 · turn 1 · ▰▰▰▰▱▱▱▱▱▱ 812/2048 tokens · ▮▮▯ fair 12.3"
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.pseudo_terminal import PseudoTerminal, pseudo_terminal
+from tests.support.process import CGCLI
+from tests.support.pseudo_terminal import PseudoTerminal, pseudo_terminal
 
 Start = Callable[..., AbstractContextManager[PseudoTerminal]]
 
@@ -22,7 +22,7 @@ def start(tmp_path: Path, tiny_model: Path) -> Start:
     def started(program: str, prompt: str = "1 ›", term: str = "xterm-256color") -> Iterator[PseudoTerminal]:
         file = tmp_path / "x.py"
         file.write_text(program)
-        command = [sys.executable, "-m", "cgcli", "repl", "-m", str(tiny_model), "--unsafe", str(file)]
+        command = [*CGCLI, "repl", "-m", str(tiny_model), "--unsafe", str(file)]
         with pseudo_terminal(*command, rows=60, CGCLI_HOME=str(tmp_path), TERM=term) as terminal:
             terminal.wait_for(prompt)
             yield terminal

@@ -18,6 +18,7 @@ from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 from tests.conftest import REPOSITORY
 from tests.support.patience import PATIENCE_S
+from tests.support.process import CGCLI
 
 CLAIM = "from cgcli.sandbox.users import claimed_user\nwith claimed_user() as one: print(one, flush=True); input()"
 
@@ -87,15 +88,13 @@ def test_root_of_a_namespace_of_one_user_has_a_sandbox() -> None:
         pytest.skip("no user namespaces")
     source = "import os; print(os.getuid() != 0, os.path.exists('/etc/passwd'))\nos.setuid(0)"
     done = subprocess.run(
-        ["unshare", "-Ur", sys.executable, "-m", "cgcli", "run", "-"], input=source.encode(), capture_output=True,
+        ["unshare", "-Ur", *CGCLI, "run", "-"], input=source.encode(), capture_output=True,
         check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (8, b"True False\n"), done.stderr
     # Privileges: none, not even those of a root without its files.
     seen = b"print([line for line in open('/proc/self/status') if line.startswith(('CapEff', 'CapBnd'))])"
-    done = subprocess.run(
-        ["unshare", "-Ur", sys.executable, "-m", "cgcli", "run", "-"], input=seen, capture_output=True, check=False
-    )
+    done = subprocess.run(["unshare", "-Ur", *CGCLI, "run", "-"], input=seen, capture_output=True, check=False)
     assert done.stdout.count(b"\\t0000000000000000\\n") == 2, done
 
 

@@ -1,7 +1,7 @@
 """Running the command line inside the test's process: both streams and the status, without the cost of a new process.
 
 For everything that needs no real process. Signals, closed descriptors, terminals and start-up need one:
-`tests.cli.running.cgcli`.
+`tests.support.process.cgcli`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 from cgcli.cli.main import main
-from tests.cli.running import Ran
+from tests.support.process import Ran
 
 
 def run(*arguments: str, stdin: bytes | None = b"", **variables: Any) -> Ran:

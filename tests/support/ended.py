@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.cli.running import Ran
+from tests.support.process import Ran
 
 _PROGRAM = """
 import importlib, os, sys

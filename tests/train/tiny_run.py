@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from cgcli.train.recipe import (
     Recipe,
 )
 from tests.conftest import REPOSITORY
+from tests.support.process import CGCLI
 
 STEPS = 20
 # Compiling takes most of a tiny run's time, and is done once: XLA's programs are kept by what they are made of.
@@ -85,7 +85,7 @@ def keep_compiled() -> None:
 def started(*arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
     """`cgcli train` in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "cgcli", "train", *map(str, arguments)],
+        [*CGCLI, "train", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

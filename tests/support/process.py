@@ -10,6 +10,9 @@ from typing import Any
 
 from tests.support.patience import PATIENCE_S
 
+CGCLI = [sys.executable, "-m", "cgcli"]
+"""The command that starts it, for tests that need more than its end."""
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -21,7 +24,7 @@ class Ran:
 def cgcli(*arguments: str, stdin: bytes = b"", stdout: int | None = None, **variables: Any) -> Ran:
     """Run it in the test's own home (see conftest.py). stdin: what it can read; stdout: a descriptor to write to."""
     done = subprocess.run(
-        [sys.executable, "-m", "cgcli", *arguments],
+        [*CGCLI, *arguments],
         input=stdin,
         stdout=subprocess.PIPE if stdout is None else stdout,
         stderr=subprocess.PIPE,
