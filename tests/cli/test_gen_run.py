@@ -33,6 +33,7 @@ def test_a_program_that_fails_ends_in_8_and_is_printed_all_the_same(tiny_model: 
     assert last.startswith("cgcli: the program failed: NameError") or "SyntaxError" in last
 
 
+@pytest.mark.long
 def test_a_check_picks_the_candidate_that_holds(model: tuple[str, ...]) -> None:
     wanted = ("gen", "a function is_prime that tells whether a number is prime", "-n", "6", "--seed", "2", *model)
     check = ("--check", "is_prime(7)", "--check", "not is_prime(8)", "--unsafe", "--max-tokens", "100")
