@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import Ran, cgcli
+from tests.support.cli import run as cgcli
+from tests.support.process import Ran
 
 
 def complete(words: str) -> Ran:
