@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from cgcli.engine.binding import gpu_devices
 from cgcli.engine.context import Context
 from cgcli.engine.engine import EngineOptions, LlamaEngine, perplexity
 from cgcli.engine.model import Model
-from cgcli.engine.request import Completion, Request, TokenScore
+from cgcli.engine.request import Request, TokenScore
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Sampling
 from tests.native.reference import sample as reference_sample
+from tests.support.draining import drain
 from tests.support.tiny_model import END_OF_TEXT, VOCABULARY
 
 HOT = Sampling(temperature=1.0, top_p=0.95, seed=11)
@@ -38,15 +39,6 @@ def request(context: bytes, **changes: object) -> Request:
 
 def logprobs(scores: list[TokenScore]) -> list[float]:
     return [score.logprob for score in scores]
-
-
-def drain(pieces: Generator[str, None, Completion]) -> tuple[list[str], Completion]:
-    said: list[str] = []
-    while True:
-        try:
-            said.append(next(pieces))
-        except StopIteration as stop:
-            return said, stop.value
 
 
 def test_the_pieces_are_the_text_and_the_seed_fixes_it(engine: LlamaEngine) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Self, cast
@@ -16,26 +16,18 @@ from cgcli.engine.request import TokenScore
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
-from cgcli.program.program import RAW, Program, Turn
+from cgcli.program.program import RAW, Program
 from cgcli.program.session import Reading, Session
 from cgcli.program.source import digest
 from cgcli.program.truncate import CODEGEN
 from tests.program.fake import ScriptedEngine
+from tests.support.draining import drain
 
 HOW = Generation(Sampling(seed=7), rules=CODEGEN, max_tokens=20)
 
 
 def session(engine: ScriptedEngine, prefix: str = "", how: Generation = HOW) -> Session:
     return Session(cast(LlamaEngine, engine), Program(prefix), how, model="scripted")
-
-
-def drain(pieces: Generator[str, None, Turn]) -> tuple[str, Turn]:
-    said: list[str] = []
-    while True:
-        try:
-            said.append(next(pieces))
-        except StopIteration as stop:
-            return "".join(said), stop.value
 
 
 def test_a_plan_is_what_the_model_reads_and_reads_nothing() -> None:
@@ -61,7 +53,7 @@ def test_a_drawn_turn_has_its_facts_and_is_not_added() -> None:
     engine = ScriptedEngine(["x = 1\n\n\n# more"])
     one = session(engine, "import os\n")
     text, turn = drain(one.draw(one.read(one.plan("first"))))
-    assert text == turn.completion == "x = 1"
+    assert "".join(text) == turn.completion == "x = 1"
     assert one.program.turns == ()
     facts = turn.facts
     assert facts and (facts.model, facts.quant, facts.seed, facts.max_tokens) == ("scripted", "q8_0", 7, 20)
@@ -115,7 +107,7 @@ def test_what_is_kept_of_a_completion_counts_and_is_not_said_again(
     one = session(engine, how=replace(HOW, redraws=0))
     said, turn = drain(one.draw(one.read(one.plan("p", keep=keep))))
     assert engine.requests[0].context.decode() == "# p\n" + keep
-    assert said == new
+    assert "".join(said) == new
     assert turn.candidates[0].text == whole
     assert turn.accepted == (0 if new else None) and turn.candidates[0].finish_reason != "interrupted"
     assert turn.facts and turn.facts.context == digest("# p\n")
@@ -124,7 +116,11 @@ def test_what_is_kept_of_a_completion_counts_and_is_not_said_again(
 def test_of_several_candidates_only_what_is_new_is_said() -> None:
     one = session(ScriptedEngine(["y = 2", "z = 3"]), how=replace(HOW, candidates=2))
     said, turn = drain(one.draw(one.read(one.plan("p", keep="x = 1\n"))))
-    assert said == "y = 2" and [candidate.text for candidate in turn.candidates] == ["x = 1\ny = 2", "x = 1\nz = 3"]
+    assert "".join(said) == "y = 2"
+    assert [candidate.text for candidate in turn.candidates] == [
+        "x = 1\ny = 2",
+        "x = 1\nz = 3",
+    ]
 
 
 def test_a_drawing_that_is_closed_leaves_nothing_open() -> None:
@@ -135,7 +131,7 @@ def test_a_drawing_that_is_closed_leaves_nothing_open() -> None:
     assert next(pieces) == "abc" and engine.open == 1
     pieces.close()
     assert engine.open == 0 and one.program.turns == ()
-    assert drain(one.draw(reading))[0] == "x = 1"
+    assert "".join(drain(one.draw(reading))[0]) == "x = 1"
 
 
 LONG = "def f(x):\n" + "".join(f"    x += {n}  # step\n" for n in range(12)) + "    return x\n"
