@@ -64,5 +64,5 @@ def test_the_page_of_an_interrupted_run(tmp_path: Path) -> None:
 def test_a_run_without_steps_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE)
     done = cgcli("train", "-o", str(tmp_path), "--report", str(tmp_path / "page.html"))
-    assert done.status == 2 and "no step of a training run in" in done.err
+    assert done.status == 2 and "no training run in" in done.err
     assert not (tmp_path / "page.html").exists()
