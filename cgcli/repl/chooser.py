@@ -110,7 +110,7 @@ class Chooser:
         """The page with the selected card, its title marked, in `width` columns and `height` rows."""
         per_row = _cards_per_row(self.cards, width)
         share = _share(per_row, width)
-        first = self.at // per_row * per_row
+        first = min(self.at // per_row * per_row, len(self.cards) - per_row)  # the last page is full, too
         page = self.cards[first : first + per_row]
         facts = _joined([_facts(card, share) for card in page], share)
         code = _joined([_code(card, share) for card in page], share)

@@ -56,6 +56,13 @@ def test_no_line_is_wider_than_the_terminal_or_drives_it(cards: list[CandidateCa
     assert all(columns(line) <= width for line in shown.split("\n"))
 
 
+def test_the_last_page_is_as_full_as_the_others() -> None:
+    """Else somebody whose candidate comes last would think that it is the only one."""
+    cards = [*CARDS[:2], CandidateCard("candidate 3", "", "", accepted=True)]
+    shown = "".join(text for _, text, *_ in Chooser(cards).fragments(80, 24))
+    assert "candidate 2" in shown and "candidate 3" in shown
+
+
 @pytest.mark.parametrize(
     ("keys", "taken"),
     [
