@@ -224,14 +224,18 @@ def test_a_file_that_is_a_mount_of_its_own_is_written(tmp_path: Path, small_disk
 
 def test_an_access_list_is_kept(tmp_path: Path) -> None:
     name, nobody = "system.posix_acl_access", 0xFFFFFFFF
-    entries = [(1, 6, nobody), (2, 4, 1234), (4, 4, nobody), (16, 6, nobody), (32, 0, nobody)]
-    access = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+    def for_user(user: int) -> bytes:
+        entries = [(1, 6, nobody), (2, 4, user), (4, 4, nobody), (16, 6, nobody), (32, 0, nobody)]
+        return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+    access = for_user(1234)
     file, plain = tmp_path / "f", tmp_path / "plain"
     file.write_bytes(b"old")
     plain.write_bytes(b"old")
     try:
         os.setxattr(file, name, access)
-        os.setxattr(tmp_path, "system.posix_acl_default", access)
+        os.setxattr(tmp_path, "system.posix_acl_default", for_user(4321))  # what a new file gets by itself
     except OSError:
         pytest.skip("this file system has no access lists")
     write_atomic(file, b"new")
