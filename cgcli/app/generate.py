@@ -1,7 +1,7 @@
 """What `cgcli gen` does: read the program so far, draw a turn for each prompt, write the new text, report the facts.
 
-Everything that can be refused is refused in `_prepare`, before the model is loaded. `_write` collects what was drawn,
-`generate` reports it when the engine is closed.
+`_prepare` makes all checks before the model is loaded. `_write` draws the turns; `generate` reports them after the
+engine is closed.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class GenArguments:
 
 @dataclass(frozen=True)
 class _Job:
-    """What `gen` is about to do; nothing of it can be refused any more."""
+    """A command line that passed all checks, with its input."""
 
     arguments: GenArguments
     choice: Choice
@@ -84,7 +84,7 @@ class _Job:
 
 @dataclass
 class _Written:
-    """What came of a job."""
+    """The result of a job."""
 
     session: Session | None = None
     turns: list[Turn] = field(default_factory=list)  # those that are done
@@ -187,7 +187,7 @@ def _write(run: Run, settings: Settings, job: _Job) -> _Written:
 
 
 class _FoldNotice:
-    """Reports what is left out of a program for the model, whenever that changes."""
+    """Reports the parts that a fold leaves out, whenever they change."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -198,8 +198,8 @@ class _FoldNotice:
         if fold and fold.parts != self._parts:
             self._parts = fold.parts
             self._output.note(
-                f"program exceeds the context window of {plan.window} tokens: the model reads it without "
-                f"{fold.summary}, {fold.saved} tokens less (--fold off to refuse)"
+                f"the program exceeds the context window of {plan.window} tokens; the model reads it without "
+                f"{fold.summary}, which saves {fold.saved} tokens (--fold off stops instead)"
             )
 
 
@@ -224,7 +224,8 @@ def _program_so_far(output: Output, arguments: GenArguments) -> bytes:
     target = arguments.output
     if before and not arguments.whole and target and target.is_file() and file_bytes(target) == before:
         raise UsageError(
-            f"-o would replace {target}, the program so far, with only what is new", hint=f"--into {target}, or --whole"
+            f"-o would replace the program so far in {target} with only the new text",
+            hint=f"--into {target}, or --whole",
         )
     return before
 

@@ -27,12 +27,12 @@ _LINE = re.compile(r", line \d+$")
 
 @dataclass
 class Selection:
-    """Runs programs in the sandbox, reports on them, and holds them to checks."""
+    """Runs programs in the sandbox, evaluates the checks and reports the results."""
 
     policy: Policy
     checks: tuple[str, ...]  # expressions that must be true at the end
     output: Output
-    file: Path  # where the program will be, for hints
+    file: Path  # the program's future path, for hints
     kept: Verdict | None = None  # of the candidate that was chosen last
 
     @classmethod
@@ -71,7 +71,7 @@ class Selection:
         return best.index
 
     def report_uncalled(self, program: Program, verdict: Verdict | None) -> None:
-        """Name the functions that a program which passed never called."""
+        """Name the functions that a passed program never called."""
         from cgcli.program.languages import never_called
 
         if verdict and verdict.passed and (words := never_called(program.source(), self.checks)):

@@ -1,4 +1,4 @@
-"""Where text comes from and where it goes: arguments, files and stdin; stdout, a terminal, a file."""
+"""Text in and out: prompts and programs from arguments, files and stdin; sinks for stdout, a terminal and a file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Sink(Protocol):
     def write(self, text: str) -> None: ...
 
     def close(self) -> None:
-        """The text is complete. Raises CgcliError if it cannot be stored."""
+        """Finish after the last piece. Raises CgcliError if the text cannot be stored."""
         ...
 
 
@@ -84,7 +84,7 @@ class NullSink:
 class FileSink:
     """A file, replaced in one step at the end; `view` shows the text meanwhile.
 
-    before: what the file holds and keeps; None replaces it. json: the text is also in the JSON on stdout.
+    before: the file's bytes, which are kept; None replaces them. json: the text is also in the JSON on stdout.
     Raises CgcliError at once if the file is not writable. If it cannot be written in the end (a full disk, or another
     program changed it), the new text goes to stdout and is not lost.
     """

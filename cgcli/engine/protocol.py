@@ -85,7 +85,7 @@ class Engine(Protocol):
     def score(self, text: bytes, start: int, *, progress: Progress | None = None) -> list[TokenScore]:
         """Score the tokens of a context that extend beyond byte `start`: see `surprise`.
 
-        Blanks at its end, which a completion repeats, are left out. `stream` can then use the cached context.
+        Blanks at its end are not scored, since a completion repeats them. `stream` can then use the cached context.
         progress: shown if reading takes long.
         """
         ...
@@ -104,7 +104,7 @@ class Engine(Protocol):
     def scratch(self, begun: bytes) -> AbstractContextManager[None]:
         """Remove what the block scores from the cache, so that no later text depends on it.
 
-        begun: how later contexts begin; the part of that which makes no difference may stay cached.
+        begun: the beginning of later contexts; it may stay cached as far as that changes no text.
         """
         ...
 

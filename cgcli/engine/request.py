@@ -25,7 +25,7 @@ class Request:
     max_tokens: int = 256
     turn: int = 0
     candidate: int = 0
-    continues_code: bool = False  # unfinished code: the completion repeats its last line ends, see healing.py
+    continues_code: bool = False  # the context is unfinished code; the completion repeats its last line ends (healing)
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

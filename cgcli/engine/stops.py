@@ -32,8 +32,8 @@ class Cutter(Protocol):
 class Stops:
     """Cuts before the first occurrence of any of the given strings; without strings, keeps everything.
 
-    The occurrence that begins first counts: a "bc" inside a longer stop that began before it waits until that one is
-    decided. Raises UsageError for an empty string.
+    The occurrence that begins first counts: while the text may still grow into "abcd", a "bc" inside it waits. Raises
+    UsageError for an empty string.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:

@@ -49,8 +49,8 @@ class Generation:
     def cutter(self, context: bytes, keep: str = "") -> Cutter:
         """A new cutter for the truncation rules and the stop strings; the earliest cut ends a completion.
 
-        keep: completion prefix that exists already. The rules see it, but the cutter does not return it; if it contains
-        what ends a completion, the rules begin after it.
+        keep: completion prefix that exists already. The rules see it, but the cutter does not return it; if the rules
+        or the stop strings cut it, they begin after it.
         """
         truncator = Truncator(self.rules)
         if context and not context.endswith(b"\n"):
@@ -69,7 +69,7 @@ class TrailingSpace:
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """What was held and `text`, without the white space at the end."""
+        """Return the held text and `text`, without trailing white space."""
         text = self._held + text
         kept = text.rstrip()
         self._held = text[len(kept) :]

@@ -9,7 +9,7 @@ from cgcli.program.program import Candidate
 
 
 class Rank(NamedTuple):
-    """What is known of a candidate. The greatest rank is the best; fields count in this order."""
+    """The criteria for a candidate, the most important first. The greatest rank is the best."""
 
     whole: bool  # not interrupted
     parses: bool  # it is Python, or the program is not

@@ -1,8 +1,8 @@
 """A session: a program that grows, and the engine that writes it.
 
-A turn takes three steps: `plan` returns what the model would read, `read` lets the model read it, `draw` streams the
-completion and returns the turn; `add` does all three, `grow` a turn for each of several prompts. Completions that
-truncation leaves empty are drawn again as the next candidate.
+A turn takes three steps: `plan` builds the context, `read` lets the model read it, and `draw` streams the completion
+and returns the turn. `add` does all three; `grow` adds a turn for each of several prompts. A completion that truncation
+leaves empty is drawn again as the next candidate.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Prefer = Callable[[Sequence[tuple[Program, Rank]]], int]
 
 @dataclass(frozen=True)
 class Plan:
-    """What the model would read for a turn after `program`."""
+    """The context of a turn after `program`."""
 
     program: Program
     prompt: str | None
@@ -132,7 +132,7 @@ class Session:
         return self.engine.quant
 
     def plan(self, prompt: str | None, keep: str = "") -> Plan:
-        """What the model would read for `prompt`. Nothing is read yet.
+        """Build the context for `prompt`; the model does not read it yet.
 
         keep: completion prefix to continue from. Raises ContextError if it does not fit the window, even folded.
         """
@@ -169,7 +169,7 @@ class Session:
 
     @contextmanager
     def scratch(self) -> Iterator[None]:
-        """Forget what the block reads, so that later turns are drawn as if it had not been read."""
+        """Remove everything that the block reads from the cache, so that it does not affect later turns."""
         known = self._known
         try:
             with self.engine.scratch(encode(self.program.source())):

@@ -39,7 +39,7 @@ def sandbox_hint(verdict: Verdict, policy: Policy, risks: Sequence[str] = (), *,
     if policy.unsafe:
         return None
     if not policy.unix_sockets and _NO_UNIX_SOCKETS in verdict.stderr:
-        return "--allow-net and folders in --read or --write turn Unix sockets off: run it without them"
+        return "--allow-net and folders in --read or --write disable Unix sockets; run it without these options"
     reaches_out = not policy.network and any(what.startswith("uses the network") for what in risks)
     if verdict.outcome in {"denied", "exception"} and reaches_out and _UNREACHED.search(verdict.detail):
         return f"the sandbox has no network; {option('--allow-net', 'allow it')}"

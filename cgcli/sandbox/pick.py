@@ -1,8 +1,8 @@
 """Picks the best of several programs: runs them, evaluates the checks, and lets the outputs vote.
 
-Programs that print the same vote for each other; one that prints nothing has no vote. `Rank` orders what comes before
-the vote. The vote follows self-consistency (Wang et al. 2022, arXiv 2203.11171), with behaviour in place of answers as
-in AlphaCode (Li et al. 2022).
+Programs that print the same vote for each other; one that prints nothing has no vote. `Rank` has the criteria that
+count before the votes. Voting follows self-consistency (Wang et al. 2022, arXiv 2203.11171), with the program's output
+as the answer, as in AlphaCode (Li et al. 2022).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def summary(runs: Sequence[RankedRun], checks: Sequence[str] = ()) -> str:
     passed = [one for one in runs if one.verdict.passed]
     counted = f"{len(passed)} of {len(runs)}" + (" candidates passed the checks" if checks else " ran")
     if passed and not checks and all(one.verdict.silent for one in passed):
-        return f"{counted}; none printed anything, so nothing was tested"
+        return f"{counted}; none printed anything, so running them tested nothing"
     votes = runs[0].rank.votes
     return f"{counted}; {votes} printed the same output" if votes > 1 else counted
 

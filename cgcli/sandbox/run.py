@@ -2,10 +2,10 @@
 
 A program passes if it reaches its end: it runs past its last line, or calls `sys.exit()` with 0 or no argument. One
 that ends by `os._exit`, by a signal, by becoming another program or with another status does not. Times and the exit
-status are observed from outside. Whether the end was reached, which checks passed and which exception occurred is
-reported by the program's own interpreter: a program that sets out to lie can lie about these.
+status are observed from outside. The program's own interpreter reports whether it reached the end, its exception and
+the checks that passed: a dishonest program can forge these.
 
-If no sandbox can be made, the program is not run: there is no fallback to the host.
+Without a working sandbox the program does not run; it never falls back to the host.
 """
 
 from __future__ import annotations
@@ -153,19 +153,19 @@ def _judged(execution: Execution, report: _StarterReport, policy: Policy, checks
         return _exception(*report.error, policy=policy)
     if reached_end(execution, report):
         return _checked(report, checks)
-    early = "ended before the checks, " if checks and not report.end else ""
+    early = " before the checks" if checks and not report.end else ""
     number = -execution.status if execution.status < 0 else execution.status - _SHELL_SIGNAL
     if number == signal.SIGSYS and not policy.unsafe:
         return "denied", "system call of another architecture"
     if number in set(signal.Signals):
-        return "crash", early + signal.Signals(number).name
+        return "crash", signal.Signals(number).name + early
     if execution.status == 0 and not early:
-        early = "ended before its last line, "
-    return "exit", f"{early}status {execution.status}"
+        early = " before the last line"
+    return "exit", f"status {execution.status}{early}"
 
 
 def reached_end(execution: Execution, report: _StarterReport) -> bool:
-    """Whether a program that met no limit and no error reached its own end: every verdict rests on this."""
+    """Whether a program without an error or a limit reached its own end. Every verdict rests on this."""
     return execution.status == 0 and bool(report.end)
 
 

@@ -52,7 +52,7 @@ class Verdict:
         return not self.stdout.strip()
 
     def __str__(self) -> str:
-        """One line for the user. A pass is only "ran": nobody has checked what the program printed."""
+        """One line for the user. A pass is only "ran": nobody has checked the program's output."""
         if self.passed:
             return "ran"
         if self.outcome in ("exception", "check"):

@@ -253,6 +253,6 @@ def test_it_is_told_why_there_are_no_unix_sockets(tmp_path: Path, option: str) -
     assert ran(tmp_path, source, options=("--read", str(tmp_path / "prog.py"))).out == b"{'a': 1}\n"
     done = ran(tmp_path, source, options=(option,) if option == "--allow-net" else (option, str(tmp_path)))
     assert done.status == 8 and done.err.splitlines()[-1] == (
-        "cgcli: prog.py: EOFError, line 3; --allow-net and folders in --read or --write turn Unix sockets off: run it "
-        "without them"
+        "cgcli: prog.py: EOFError, line 3; --allow-net and folders in --read or --write disable Unix sockets; run it "
+        "without these options"
     )
