@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cgcli.app.run import Run
-from cgcli.core.errors import CgcliError
+from cgcli.core.errors import CgcliError, UsageError
 
 if TYPE_CHECKING:
     from typer.core import TyperArgument, TyperOption
@@ -31,6 +31,11 @@ ArgumentsT = TypeVar("ArgumentsT")
 def run_of(ctx: typer.Context) -> Run:
     """The run that a command belongs to."""
     return cast(Run, ctx.find_root().obj)
+
+
+def help_of(ctx: typer.Context | None) -> str:
+    """The command that prints the help of a context's command."""
+    return f"{ctx.command_path if ctx else 'cgcli'} --help"
 
 
 def settings_of(ctx: typer.Context) -> Settings:
@@ -132,7 +137,19 @@ def _plain_params(params: list[Any]) -> list[Any]:
     return params
 
 
-class Command(TyperCommand):
+class _NamesItsHelp:
+    """Lets an error about an option name the command: the parser raises it without the context."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return cast(list[str], super().parse_args(ctx, args))  # type: ignore[misc]
+        except typer.TyperException as error:
+            if getattr(error, "ctx", None) is None:
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
+
+
+class Command(_NamesItsHelp, TyperCommand):
     """A command with the common options and the user's colors."""
 
     def __init__(self, name: str | None, **rest: Any) -> None:
@@ -141,7 +158,12 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         self.prepare(run_of(ctx))
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            if error.hint is None and error.message.startswith("--"):
+                error.hint = help_of(ctx)
+            raise
 
     def prepare(self, run: Run) -> None:
         run.choose_color()
@@ -158,7 +180,7 @@ class Examination(Command):
             run.choose_color()
 
 
-class Group(TyperGroup):
+class Group(_NamesItsHelp, TyperGroup):
     """A group of commands with the common options."""
 
     def __init__(self, **rest: Any) -> None:

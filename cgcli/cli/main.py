@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from cgcli.app.run import Run
-from cgcli.cli.command import Command, Examination, Group, run_of
+from cgcli.cli.command import Command, Examination, Group, help_of, run_of
 from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
 from cgcli.core.signals import Terminated, handled_signals
 
@@ -152,7 +152,7 @@ def _usage(error: typer.TyperException) -> UsageError:
         )
     elif ctx is not None and message.startswith("no such command"):
         message += nearest(message.removeprefix("no such command ").strip("'\""), ctx.command.commands)
-    return UsageError(message, hint=f"{ctx.command_path if ctx else 'cgcli'} --help")
+    return UsageError(message, hint=help_of(ctx))
 
 
 def _flush(run: Run) -> None:

@@ -110,7 +110,7 @@ RULES = {
     "model": Rule(str, "a model's name or a GGUF file", bool),
     "temperature": Rule(float, "a non-negative number", lambda t: 0 <= t < math.inf),
     "top_p": _SHARE,
-    "top_k": _COUNT,
+    "top_k": Rule(int, "an integer from 0 to 2^32 - 1", lambda n: 0 <= n < 1 << 32),
     "min_p": _SHARE,
     "max_tokens": NATURAL,
     "seed": Rule(int, "an integer from 0 to 2^64 - 1", lambda n: 0 <= n < SEED_LIMIT),

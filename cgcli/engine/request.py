@@ -29,7 +29,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
-            raise UsageError(f"max-tokens must be 1 or more, but is {self.max_tokens}", hint="cgcli gen --help")
+            raise UsageError(f"max-tokens must be 1 or more, but is {self.max_tokens}")
 
 
 @dataclass(frozen=True)

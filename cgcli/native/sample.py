@@ -30,7 +30,7 @@ class Sampling:
     def __post_init__(self) -> None:
         _require(0 <= self.temperature < math.inf, "temperature", self.temperature, "0 or more")
         _require(0 <= self.top_p <= 1, "top-p", self.top_p, "0 to 1")
-        _require(0 <= self.top_k < 1 << 32, "top-k", self.top_k, "0 or more")
+        _require(0 <= self.top_k < 1 << 32, "top-k", self.top_k, "0 to 4294967295")
         _require(0 <= self.min_p <= 1, "min-p", self.min_p, "0 to 1")
         _require(0 <= self.seed < 1 << 64, "seed", self.seed, "0 to 18446744073709551615")
 
@@ -130,4 +130,4 @@ def _error(status: int) -> CgcliError:
 
 def _require(good: bool, name: str, value: float, legal: str) -> None:
     if not good:
-        raise UsageError(f"{name} must be {legal}, but is {value}", hint="cgcli gen --help")
+        raise UsageError(f"{name} must be {legal}, but is {value}")

@@ -69,7 +69,7 @@ def test_every_command_has_help_and_the_common_options(command: list[str]) -> No
             "invalid value for '-n' / '--candidates': 'x' is not a whole number; type: cgcli gen --help",
         ),
         (["gen", "-n", "0"], "invalid value for '-n' / '--candidates': '0' is less than 1; type: cgcli gen --help"),
-        (["gen", "--top-p", "2", "x"], "--top-p is 2.0, not a number from 0 to 1"),
+        (["gen", "--top-p", "2", "x"], "--top-p is 2.0, not a number from 0 to 1; type: cgcli gen --help"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(words: list[str], line: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import typer
 
 from cgcli.app.generate import GenArguments
 from cgcli.app.humaneval import HumanEvalArguments
@@ -16,9 +17,18 @@ from cgcli.app.recipes import TrainArguments
 from cgcli.app.run import given_settings
 from cgcli.app.score import ScoreArguments
 from cgcli.cli import eval_humaneval, eval_mtpb, gen, score, train
+from cgcli.cli.main import build
 from cgcli.core.config import Settings
 from tests.support.cli import run
 
+def commands(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with its path, the application itself first."""
+    yield path, command
+    for name, one in getattr(command, "commands", {}).items():
+        yield from commands(one, *path, name)
+
+
+COMMANDS = list(commands(typer.main.get_command(build())))
 CHOICES = [
     (("gen", "x"), "--pick", ("probable", "run")),
     (("gen", "x"), "--fold", ("on", "off")),
@@ -27,6 +37,28 @@ CHOICES = [
     (("eval", "mtpb"), "--turns", ("multi", "single", "both")),
     (("eval", "mtpb"), "--rules", ("paper", "strict")),
 ]
+
+
+@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[" ".join(path) for path, _ in COMMANDS])
+def test_an_option_without_its_value_or_with_a_wrong_one_leads_to_the_help_of_its_command(
+    path: tuple[str, ...], command: Any
+) -> None:
+    """One option that takes a value and one flag of each: Typer reads all of a kind in the same way."""
+    options = [one for one in command.get_params(typer.Context(command)) if one.param_type_name == "option"]
+    kinds = {one.is_flag: one.opts[-1] for one in options}
+    for flag, name in kinds.items():
+        ran = run(*path, f"{name}=x" if flag else name)
+        assert ran.status == 2 and ran.err.endswith(f"; type: {' '.join(['cgcli', *path])} --help\n"), (name, ran)
+    ran = run(*path, "--no-such-option")
+    assert ran.status == 2 and ran.err.endswith(f"; type: {' '.join(['cgcli', *path])} --help\n")
+
+
+@pytest.mark.parametrize("option", ["temperature", "top-p", "top-k", "max-tokens", "seed", "ctx", "threads"])
+@pytest.mark.parametrize("path", ["gen", "repl", "eval humaneval"])
+def test_a_wrong_value_leads_to_the_help_of_its_command(path: str, option: str) -> None:
+    for value in ("x", "-1"):
+        ran = run(*path.split(), f"--{option}", value)
+        assert ran.status == 2 and ran.err.endswith(f"; type: cgcli {path} --help\n")
 
 
 @pytest.mark.parametrize(("command", "option", "choices"), CHOICES)
