@@ -184,8 +184,7 @@ def _run(path: Path, *, threads: int, capture: Collection[int] = ()) -> tuple[li
     """Run llama.cpp on PROMPT: its token ids [T], logits [T, n_vocab], and the outputs [T, width] of some layers."""
     import numpy as np
 
-    from cgcli.engine.capture import Capture
-    from cgcli.engine.context import Context
+    from cgcli.engine.context import Capture, Context
     from cgcli.engine.model import Model
     from cgcli.native.interrupt import interruptible
 

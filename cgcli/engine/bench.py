@@ -17,16 +17,14 @@ from cgcli.core.errors import Interrupted
 from cgcli.core.machine import peak_bytes
 from cgcli.core.progress import Progress
 from cgcli.engine import pass_costs
-from cgcli.engine.detokenizer import Detokenizer
 from cgcli.engine.drafting import PassCosts, by_ngrams
 from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.gguf import Tensor
-from cgcli.engine.healing import split_blanks
 from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Request, Timings
 from cgcli.engine.scheduler import Scheduler
 from cgcli.engine.stops import Stops
-from cgcli.engine.token_table import TokenTable
+from cgcli.engine.tokens import Detokenizer, TokenTable, split_blanks
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Draw, Sampled, Sampler, Sampling
 

@@ -13,18 +13,62 @@ also need a certain number of rows: see `padded`).
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.machine import thread_count
-from cgcli.engine.binding import llama
-from cgcli.engine.capture import Capture
+from cgcli.engine.binding import ggml, llama
 from cgcli.engine.model import Model
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+_F16, _BF16 = 1, 30  # of ggml.h's enum ggml_type
+_OFF, _ON = 0, 1  # of llama.h's enum llama_flash_attn_type
+_SCORES = 1 << 28  # bytes that the attention scores of a pass may take
+MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Tensors to copy during a pass, through an eval callback of ggml's scheduler."""
+
+    names: frozenset[str]  # `l_out-3` is the output of layer 3
+    receive: Callable[[str, NDArray[np.float32]], None]  # called with a name and a copy, float32 [rows, columns]
+
+    def callback(self) -> Callable[[int, bool, object], bool]:
+        """The eval callback."""
+        import numpy as np
+
+        class Tensor(ctypes.Structure):  # the head of struct ggml_tensor, as far as `nb`
+            _fields_ = (
+                ("type", ctypes.c_int),
+                ("buffer", ctypes.c_void_p),
+                ("ne", ctypes.c_int64 * 4),
+                ("nb", ctypes.c_size_t * 4),
+            )
+
+        api = ggml()
+        api.ggml_get_name.restype = ctypes.c_char_p
+        api.ggml_get_name.argtypes = [ctypes.c_void_p]
+        api.ggml_backend_tensor_get.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
+
+        def on_tensor(address: int, ask: bool, _data: object) -> bool:
+            name = api.ggml_get_name(address).decode()
+            if name not in self.names:
+                return not ask  # when asked, False means "skip this one"; afterwards True means "continue"
+            if not ask:
+                tensor = Tensor.from_address(address)
+                values = np.empty((tensor.ne[1], tensor.ne[0]), np.float32)
+                api.ggml_backend_tensor_get(address, values.ctypes.data, 0, values.nbytes)
+                self.receive(name, values)
+            return True
+
+        return on_tensor
+
 
 _F16, _BF16 = 1, 30  # of ggml.h's enum ggml_type
 _OFF, _ON = 0, 1  # of llama.h's enum llama_flash_attn_type

@@ -17,7 +17,7 @@ from cgcli.engine.model import Model
 from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Request, Timings
 from cgcli.engine.shared_cache import SharedCache
-from cgcli.engine.token_table import TokenTable
+from cgcli.engine.tokens import TokenTable
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampler
 

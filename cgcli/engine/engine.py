@@ -21,17 +21,15 @@ from cgcli.core.progress import Progress, Silent
 from cgcli.engine import protocol, state
 from cgcli.engine.binding import without_tiles
 from cgcli.engine.cache import KVCache
-from cgcli.engine.detokenizer import Detokenizer
 from cgcli.engine.draft_model import DraftModel, ModelDrafter
 from cgcli.engine.drafting import PassCosts, by_ngrams
-from cgcli.engine.healing import split_blanks
 from cgcli.engine.model import Model, readable
 from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Completion, Request, Timings, TokenScore
 from cgcli.engine.scheduler import MakeDrafter, ScheduledStream, Scheduler
 from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.shared_cache import SharedCache
-from cgcli.engine.token_table import TokenTable
+from cgcli.engine.tokens import Detokenizer, TokenTable, split_blanks
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.logprob import details
 from cgcli.native.sample import Sampler

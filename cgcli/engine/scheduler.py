@@ -1,7 +1,7 @@
 """Continuous batching: each pass over the weights carries the next token of every live stream, and its guesses.
 
 A context is read once and shared by all streams that continue it. When a stream ends, the next one waiting takes its
-place. The scheduler deals in tokens and passes; `detokenizer` turns tokens into text.
+place. The scheduler deals in tokens and passes; `Detokenizer` turns tokens into text.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from cgcli.core.errors import Interrupted
 from cgcli.engine.cache import Branch, KVCache, Logits, Step
-from cgcli.engine.detokenizer import Detokenizer
 from cgcli.engine.drafting import Drafter, PassCosts, Prospect, allot
 from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Completion, Request, Timings
+from cgcli.engine.tokens import Detokenizer
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Draw, Sampled, Sampler
 

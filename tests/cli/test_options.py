@@ -21,6 +21,7 @@ from cgcli.cli.main import build
 from cgcli.core.config import Settings
 from tests.support.cli import run
 
+
 def commands(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command with its path, the application itself first."""
     yield path, command

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cgcli.engine.binding import system_info
-from cgcli.engine.capture import Capture
-from cgcli.engine.context import Context
+from cgcli.engine.context import Capture, Context
 from cgcli.engine.model import Model
 from tests.support.patience import PATIENCE_S
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.engine import token_table as token_table_module
+from cgcli.engine import tokens as tokens_module
 from cgcli.engine.engine import EngineOptions, LlamaEngine
-from cgcli.engine.healing import Healing, healing_mask, split_blanks
 from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
+from cgcli.engine.tokens import Healing, healing_mask, split_blanks
 from cgcli.native.interrupt import interruptible
 from cgcli.native.sample import Mask, Sampling
 
@@ -59,7 +59,7 @@ def test_candidates_share_their_masks(tiny_model: Path, monkeypatch: pytest.Monk
         made.append(owed)
         return healing_mask(owed, pieces, banned)
 
-    monkeypatch.setattr(token_table_module, "healing_mask", counted)
+    monkeypatch.setattr(tokens_module, "healing_mask", counted)
     with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
         requests = [Request(b"ab ", Sampling(0.9, seed=1), Stops, max_tokens=2, candidate=n) for n in range(16)]
         assert len(dict(engine.complete(requests))) == 16

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from cgcli.engine.engine import EngineOptions, LlamaEngine
-from cgcli.engine.healing import split_blanks
 from cgcli.engine.model import Model
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
+from cgcli.engine.tokens import split_blanks
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from tests.benchmarks.checkpoint import ROOT, SHAPES, prompt
