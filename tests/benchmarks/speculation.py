@@ -54,9 +54,9 @@ def halves(engine: LlamaEngine, count: int, tokens: int) -> list[tuple[bytes, li
     for file in files:
         text = file.read_bytes()
         middle = text.find(b"\n", len(text) // 2) + 1
-        ids = engine.tokens.tokens(text[max(0, middle - 4 * CONTEXT) : middle])[-CONTEXT:]
+        ids = engine.token_table.tokens(text[max(0, middle - 4 * CONTEXT) : middle])[-CONTEXT:]
         context = b"".join(map(engine.model.piece, ids))
-        after = engine.tokens.tokens(text[middle : middle + 10 * tokens])
+        after = engine.token_table.tokens(text[middle : middle + 10 * tokens])
         if len(ids) > 200 and len(after) > tokens:
             found.append((context, after[: tokens + 1]))
         if len(found) == count:
@@ -88,10 +88,10 @@ def main() -> None:
         LlamaEngine(arguments.model, EngineOptions(threads=arguments.threads), interrupt=interrupt) as engine,
     ):
         engine.reserve(4 * (CONTEXT + arguments.tokens))
-        ends, engine.tokens.ends = engine.tokens.ends, set()  # every run has the same length
-        engine.tokens.banned = type(engine.tokens.banned).from_buffer_copy(engine.tokens.banned)
+        ends, engine.token_table.ends = engine.token_table.ends, set()  # every run has the same length
+        engine.token_table.banned = type(engine.token_table.banned).from_buffer_copy(engine.token_table.banned)
         for token in ends:
-            engine.tokens.banned[token] = 1
+            engine.token_table.banned[token] = 1
         for number, (context, after) in enumerate(halves(engine, arguments.files, arguments.tokens)):
             engine.score(context, len(context) - 1)
             for mode, sampling in modes.items():

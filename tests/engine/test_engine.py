@@ -73,7 +73,7 @@ def test_padding_is_never_drawn_though_it_is_likeliest(engine: LlamaEngine) -> N
 
 
 def test_end_of_text_ends_the_text(engine: LlamaEngine, tiny_model: Path) -> None:
-    engine.tokens.ends = set(range(VOCABULARY))
+    engine.token_table.ends = set(range(VOCABULARY))
     said, completion = drain(engine.stream(request(b"abc")))
     assert (said, completion.tokens, completion.finish_reason) == ([], 1, "stop")
 
@@ -181,7 +181,7 @@ def test_an_interrupt_before_the_start_draws_nothing(engine: LlamaEngine) -> Non
 def test_utf8_is_never_split(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes of one character come as one piece; bytes that are none become U+FFFD, and half a one is dropped."""
     script = iter([*"é€".encode(), 0xFF, *b"a", *"🐍".encode()[:3]])
-    monkeypatch.setattr(engine.tokens, "piece", lambda token: bytes([next(script)]))
+    monkeypatch.setattr(engine.token_table, "piece", lambda token: bytes([next(script)]))
     said, completion = drain(engine.stream(request(b"abc", max_tokens=10)))
     assert completion.text == "é€\ufffda"
     assert said == ["é", "€", "\ufffd", "a"]

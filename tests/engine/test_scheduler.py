@@ -212,7 +212,7 @@ def test_an_error_inside_a_pass_leaves_the_engine_usable(make: Make) -> None:
     engine = make()
     requests = mixed(4)
     expected = finish(engine, requests)
-    nothing: Mask = (type(engine.tokens.banned))(*[1] * VOCABULARY)
+    nothing: Mask = (type(engine.token_table.banned))(*[1] * VOCABULARY)
     streams = [engine.submit(one) for one in requests]
     engine.scheduler.step()
     spoilt = next(stream for stream in streams if stream.completion is None)
@@ -300,9 +300,9 @@ def test_no_token_of_a_program_is_decoded_again(make: Make) -> None:
         for _ in session.add(f"prompt number {turn}"):
             pass
         context = program.source() + program.opening(f"prompt number {turn}")
-        tokens = engine.tokens.tokens(context.encode())
+        tokens = engine.token_table.tokens(context.encode())
         known = max((cache_module.common_prefix(tokens, other) for other in had), default=0)
-        first = len(engine.tokens.tokens(program.source().encode()))
+        first = len(engine.token_table.tokens(program.source().encode()))
         assert engine.timings.prefill_tokens - before == len(tokens) - min(known, first - 1)
         # All of the program but the last token of its last completion and the line ends after it.
         assert turn == 0 or known >= first - 3
