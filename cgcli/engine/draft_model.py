@@ -125,6 +125,6 @@ class ModelDrafter:
             request.sampling,
             turn=request.turn,
             candidate=request.candidate,
-            index=len(self._tokens) - self._context + ahead,
+            index=request.first_draw + len(self._tokens) - self._context + ahead,
             banned=self._guesser.banned,
         ).token

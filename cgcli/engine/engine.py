@@ -126,10 +126,10 @@ class LlamaEngine:
 
     # Drawing
 
-    def submit(self, request: Request) -> ScheduledStream:
+    def submit(self, request: Request, *, first: bool = False) -> ScheduledStream:
         tokens = self._tokens(split_blanks(request.context, line_ends=request.continues_code)[0])
         room = min(request.max_tokens, self.window - len(tokens))
-        return self.scheduler.submit(request, tokens, Detokenizer(request, self.token_table, room))
+        return self.scheduler.submit(request, tokens, Detokenizer(request, self.token_table, room), first=first)
 
     def wait(self, streams: Iterable[protocol.Stream]) -> list[protocol.Stream]:
         streams = list(streams)
@@ -156,7 +156,9 @@ class LlamaEngine:
             self.cancel([stream])
         return stream.completion
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+    def complete(
+        self, requests: Iterable[Request], follow: protocol.Follow | None = None
+    ) -> Iterator[tuple[int, Completion]]:
         source = enumerate(requests)
         most = 2 * self.sequences  # as many wait as are drawn, so that no place is ever empty
         going: dict[protocol.Stream, int] = {}
@@ -167,8 +169,14 @@ class LlamaEngine:
                 if not going:
                     return
                 for stream in self.wait(going):
-                    if stream.completion:
-                        yield going.pop(stream), stream.completion
+                    if not (completion := stream.completion):
+                        continue
+                    index = going.pop(stream)
+                    ended = follow is None or completion.finish_reason == "interrupted"
+                    if follow and not ended and (following := follow(index, completion)):
+                        going[self.submit(following, first=True)] = index
+                    else:
+                        yield index, completion
         finally:
             self.cancel(going)
 

@@ -5,12 +5,15 @@ All layers above take this protocol. `engine.engine.LlamaEngine` implements it, 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from cgcli.core.progress import Progress
 from cgcli.engine.request import Completion, Request, Timings, TokenScore
+
+Follow = Callable[[int, Completion], Request | None]
+"""Called with a completion and the index of its request; returns the request to draw in its place, or None."""
 
 
 class Stream(Protocol):
@@ -52,8 +55,11 @@ class Engine(Protocol):
     @property
     def timings(self) -> Timings: ...
 
-    def submit(self, request: Request) -> Stream:
-        """Queue a request. Raises ContextError if its context leaves no room for a token."""
+    def submit(self, request: Request, *, first: bool = False) -> Stream:
+        """Queue a request. Raises ContextError if its context leaves no room for a token.
+
+        first: before all that wait. For a request that goes on with a text just drawn, while that is still cached.
+        """
         ...
 
     def wait(self, streams: Iterable[Stream]) -> list[Stream]:
@@ -74,11 +80,16 @@ class Engine(Protocol):
         """
         ...
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Iterable[Request], follow: Follow | None = None) -> Iterator[tuple[int, Completion]]:
         """Draw many completions together; yields each, with its index in `requests`, when it is done.
 
         Requests are consumed as streams end, so any number will do. Keep those of the same context adjacent, so that it
         is read once. Ctrl-C ends those that are not done, as interrupted. Raises like `submit` and `wait`.
+
+        follow: asked once for each completion that was not interrupted. Where it returns a request, that completion is
+        not yielded; the request is drawn next, before all that wait, and its completion takes the place: `follow` is
+        asked again, with the same index. The other streams go on, but not while `follow` runs, in the thread that takes
+        the results. What it raises ends all streams, and `complete` raises it.
         """
         ...
 

@@ -16,6 +16,17 @@ interrupted: Ctrl-C."""
 
 
 @dataclass(frozen=True)
+class FirstLine:
+    """How the first line of a completion is drawn, where another line stood there and is to be avoided.
+
+    It ends with the first line end after a drawn character that is not white space.
+    """
+
+    sampling: Sampling
+    avoid: frozenset[int] = frozenset()  # tokens that may not begin it, after white space or at once
+
+
+@dataclass(frozen=True)
 class Request:
     """A completion to draw. Raises UsageError for a max_tokens below 1."""
 
@@ -26,10 +37,25 @@ class Request:
     turn: int = 0
     candidate: int = 0
     continues_code: bool = False  # the context is unfinished code; the completion repeats its last line ends (healing)
+    #: Index of its first draw. A request that goes on with a candidate counts on from that one's draws, since seed,
+    #: turn, candidate and index select the random number of a draw.
+    first_draw: int = 0
+    first_line: FirstLine | None = None  # None: drawn like the other lines
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise UsageError(f"max-tokens must be 1 or more, but is {self.max_tokens}")
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnToken:
+    """A token of a completion."""
+
+    token: int
+    #: Characters drawn up to here, before any cut: those that the cutter has seen. Neither the bytes that healing
+    #: repeats nor those of an incomplete character count.
+    end: int
+    logprob: float  # in nats, at temperature 1 over the whole vocabulary
 
 
 @dataclass(frozen=True)
@@ -41,6 +67,7 @@ class Completion:
     mean_logprob: float | None  # in nats, at temperature 1 over the whole vocabulary; None without tokens
     finish_reason: FinishReason
     candidate: int = 0
+    trace: tuple[DrawnToken, ...] = ()  # every token, also those whose text was cut
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,8 @@ class ScheduledStream:
     def draw(self, logits: int, ahead: int = 0) -> Draw:
         """The draw of the next token, or of the one `ahead` tokens later."""
         request, text = self.request, self.text
-        return Draw(logits, request.sampling, request.turn, request.candidate, text.drawn + ahead, text.mask)
+        index = request.first_draw + text.drawn + ahead
+        return Draw(logits, text.sampling, request.turn, request.candidate, index, text.mask)
 
 
 class Scheduler:
@@ -92,10 +93,10 @@ class Scheduler:
         self._live: list[ScheduledStream] = []
         self._full = False  # the first request in the queue has no room until a stream ends
 
-    def submit(self, request: Request, tokens: list[int], text: Detokenizer) -> ScheduledStream:
-        """Queue a request. tokens: of its context; text: its completion."""
+    def submit(self, request: Request, tokens: list[int], text: Detokenizer, *, first: bool = False) -> ScheduledStream:
+        """Queue a request; `first`: before all that wait. tokens: of its context; text: its completion."""
         stream = ScheduledStream(request, text, list(tokens))
-        self._waiting.append(stream)
+        self._waiting.insert(0 if first else len(self._waiting), stream)
         return stream
 
     def step(self) -> bool:

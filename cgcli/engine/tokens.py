@@ -12,11 +12,11 @@ from __future__ import annotations
 import codecs
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cgcli.engine.model import Model, readable
-from cgcli.engine.request import Completion, FinishReason, Request
-from cgcli.native.sample import Mask, Sampled
+from cgcli.engine.request import Completion, DrawnToken, FinishReason, Request
+from cgcli.native.sample import Mask, Sampled, Sampling
 
 _BLANKS = b" \t"
 _LINE_ENDS = b"\r\n"
@@ -88,9 +88,19 @@ class TokenTable:
         """The bytes of every token: [n_vocab]."""
         return self.model.pieces
 
-    def mask(self, owed: bytes) -> Mask:
-        """uint8 [n_vocab], nonzero for tokens that may not come next while the bytes `owed` are to be repeated."""
-        return self._healing_masks(owed) if owed else self.banned
+    def mask(self, owed: bytes, avoid: Iterable[int] = ()) -> Mask:
+        """uint8 [n_vocab], nonzero for tokens that may not come next while the bytes `owed` are to be repeated.
+
+        avoid: further tokens that may not come next, unless they only repeat owed bytes.
+        """
+        usual = self._healing_masks(owed) if owed else self.banned
+        beyond = [token for token in avoid if not owed.startswith(self.piece(token) or b"\0")]
+        if not beyond:
+            return usual
+        mask = type(usual).from_buffer_copy(usual)
+        for token in beyond:
+            mask[token] = 1
+        return mask
 
     def tokens(self, text: bytes) -> list[int]:
         """The ids of a context. For an empty one, the end of another text: something must predict the first token."""
@@ -106,7 +116,6 @@ class Detokenizer:
 
     def __init__(self, request: Request, table: TokenTable, room: int) -> None:
         self.request = request
-        self.drawn = 0
         self.completion: Completion | None = None
         self._room = room
         self._table = table
@@ -114,19 +123,38 @@ class Detokenizer:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         _, owed = split_blanks(request.context, line_ends=request.continues_code)
         self._healing = Healing(owed) if owed else None
+        self._first_line = request.first_line  # None once it has ended
+        self._begun = False  # whether that line has more than white space
+        self._seen = 0  # characters that the cutter has seen
         self._logprob = 0.0
+        self._trace: list[DrawnToken] = []
         self._text: list[str] = []
         self._new: list[str] = []
 
     @property
+    def drawn(self) -> int:
+        """Tokens drawn so far."""
+        return len(self._trace)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the next token is sampled."""
+        return self._first_line.sampling if self._first_line else self.request.sampling
+
+    @property
     def mask(self) -> Mask:
         """uint8 [n_vocab], nonzero for tokens that may not come next."""
-        return self._table.mask(self._healing.owed if self._healing else b"")
+        avoid = self._first_line.avoid if self._first_line and not self._begun else frozenset()
+        return self._table.mask(self._owed, avoid)
 
     @property
     def free(self) -> bool:
-        """Whether the next token may be any, so that later ones can be drawn before it is known."""
-        return not (self._healing and self._healing.owed)
+        """Whether later tokens can be drawn before the next one is known: mask and sampling do not depend on it."""
+        return not self._owed and self._first_line is None
+
+    @property
+    def _owed(self) -> bytes:
+        return self._healing.owed if self._healing else b""
 
     @property
     def left(self) -> int:
@@ -135,19 +163,30 @@ class Detokenizer:
 
     def accept(self, sampled: Sampled) -> bool:
         """Take the next token; returns whether another one is needed."""
-        self.drawn += 1
+        ended = sampled.token in self._table.ends
+        text = "" if ended else self._read(self._table.piece(sampled.token))
+        self._seen += len(text)
         self._logprob += sampled.logprob
-        if sampled.token in self._table.ends:
+        self._trace.append(DrawnToken(sampled.token, self._seen, sampled.logprob))
+        if ended:
             self.end("stop")
             return False
-        piece = self._table.piece(sampled.token)
-        said = self._healing.accept(piece) if self._healing else piece
-        self._say(self._cutter.feed(self._utf8.decode(said)))
+        self._say(self._cutter.feed(text))
         if self._cutter.finished:
             self.end("stop")
         elif not self.left:
             self.end("length" if self._room == self.request.max_tokens else "context")
         return self.completion is None
+
+    def _read(self, piece: bytes) -> str:
+        """The characters that are complete with these bytes; those that healing repeats are not among them."""
+        said = self._healing.accept(piece) if self._healing else piece
+        if self._first_line:
+            line = said if self._begun else said.lstrip()
+            self._begun = self._begun or bool(line)
+            if b"\n" in line or b"\r" in line:
+                self._first_line = None
+        return self._utf8.decode(said)
 
     def end(self, reason: FinishReason) -> None:
         """End the completion. Bytes of an incomplete character are dropped."""
@@ -156,7 +195,9 @@ class Detokenizer:
         if not self._cutter.finished:
             self._say(self._cutter.finish())
         mean = self._logprob / self.drawn if self.drawn else None
-        self.completion = Completion("".join(self._text), self.drawn, mean, reason, self.request.candidate)
+        self.completion = Completion(
+            "".join(self._text), self.drawn, mean, reason, self.request.candidate, tuple(self._trace)
+        )
 
     @property
     def fresh(self) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from cgcli.core.errors import ContextError
 from cgcli.core.progress import Progress
-from cgcli.engine.request import Completion, FinishReason, Request, Timings, TokenScore
+from cgcli.engine.protocol import Follow
+from cgcli.engine.request import Completion, DrawnToken, FinishReason, Request, Timings, TokenScore
+from tests.support.draining import drain
 
 
 class ScriptedEngine:
     """Each request gets the next text of the script, in pieces of `width` characters, cut as the request says.
 
-    A token is a byte; `timings` counts what was scored as read.
+    A token is a byte of a context, and a piece of a text: its id is its first character. One more, `END`, ends a text
+    that is not cut. `timings` counts what was scored as read.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class ScriptedEngine:
         self.asides: list[bytes] = []
         self.open = 0  # streams that were begun and not ended
 
+    END = 256
     sequences = 16
     quant = "q8_0"
 
@@ -50,35 +54,38 @@ class ScriptedEngine:
     def _said(self, request: Request, text: str) -> Generator[str, None, Completion]:
         cutter = request.cutter()
         said, reason = [], "length"
+        logprob, trace = -0.5 * len(self.requests), []
         for number, at in enumerate(range(0, len(text), self.width)):
             if number == self.interrupt_after:
                 reason = "interrupted"
                 break
-            said.append(cutter.feed(text[at : at + self.width]))
+            piece = text[at : at + self.width]
+            trace.append(DrawnToken(ord(piece[0]), at + len(piece), logprob))
+            said.append(cutter.feed(piece))
             yield said[-1]
             if cutter.finished:
                 reason = "stop"
                 break
         if not cutter.finished:
+            trace.append(DrawnToken(self.END, trace[-1].end if trace else 0, logprob))
             said.append(cutter.finish())
             yield said[-1]
         finish: FinishReason = reason  # type: ignore[assignment]
-        return Completion("".join(said), len(said), -0.5 * len(self.requests), finish, request.candidate)
+        return Completion("".join(said), len(said), logprob, finish, request.candidate, tuple(trace))
 
-    def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Iterable[Request], follow: Follow | None = None) -> Iterator[tuple[int, Completion]]:
         """One after the other; once one is interrupted, so are all after it."""
         interrupted = False
         for index, request in enumerate(requests):
-            pieces = self.stream(request)
-            while not interrupted:
-                try:
-                    next(pieces)
-                except StopIteration as stop:
-                    yield index, stop.value
-                    interrupted = stop.value.finish_reason == "interrupted"
-                    break
-            else:
+            if interrupted:
                 yield index, Completion("", 0, None, "interrupted", request.candidate)
+                continue
+            following: Request | None = request
+            while following:
+                done = drain(self.stream(following))[1]
+                interrupted = done.finish_reason == "interrupted"
+                following = follow(index, done) if follow and not interrupted else None
+            yield index, done
 
     def score(self, text: bytes, start: int, *, progress: Progress | None = None) -> list[TokenScore]:
         """Every byte has a log-probability of -1."""
