@@ -114,7 +114,5 @@ class Selection:
 
     def _hint(self, verdict: Verdict, source: bytes) -> str | None:
         from cgcli.sandbox.hint import sandbox_hint
-        from cgcli.sandbox.risks import risks
 
-        found = [risk.what for risk in risks(source)]
-        return sandbox_hint(verdict, self.policy, found, command=f"cgcli run {{}} {self.file}")
+        return sandbox_hint(verdict, self.policy, source, command=f"cgcli run {{}} {self.file}")

@@ -106,7 +106,7 @@ def run(
     output.detail(f"{verdict}, {verdict.wall_s:.2f} s, {verdict.cpu_s:.2f} s of processor time")
     left_early = verdict.outcome == "exit" and verdict.status == 0  # not a failure here
     if not (verdict.passed or left_early):
-        hint = sandbox_hint(verdict, policy, [risk.what for risk in found])
+        hint = sandbox_hint(verdict, policy, source)
         raise ProgramFailed(f"{name}: {verdict}", hint=hint)
     if not (unsafe or write) and any(risk.what.startswith("writes files") for risk in found):
         output.note("files that the program wrote were deleted with the sandbox; keep them with --write PATH")

@@ -138,20 +138,17 @@ def _next_step(repl: Repl, verdict: Verdict) -> str:
     """
     from cgcli.sandbox.hint import sandbox_hint
     from cgcli.sandbox.policy import Policy
-    from cgcli.sandbox.risks import risks
 
     broken = repl.broken_turn
     if broken is not None:
         return f"try /retry {broken + 1} or /code {broken + 1}"
-    found = [risk.what for risk in risks(encode(repl.program.source()))]
+    text = repl.program.source()
     file = repl.known_file.path if repl.known_file else "FILE.py"
     policy = Policy(unsafe=repl.options.unsafe)
-    if hint := sandbox_hint(verdict, policy, found, command=f"/save {file}, then cgcli run {{}} {file}"):
+    if hint := sandbox_hint(verdict, policy, encode(text), command=f"/save {file}, then cgcli run {{}} {file}"):
         return hint
-    line = re.search(r"\bline (\d+)", verdict.detail)
     number = len(repl.program.turns)
-    if line:
-        text = repl.program.source()
+    if verdict.line:
         spans = enumerate(repl.program.spans(), 1)
-        number = next((turn for turn, span in spans if text.count("\n", 0, span.end) >= int(line[1])), number)
+        number = next((turn for turn, span in spans if text.count("\n", 0, span.end) >= verdict.line), number)
     return f"try /retry {number} or /code {number}" if number else "/show all"

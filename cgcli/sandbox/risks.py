@@ -60,6 +60,21 @@ def risks(source: bytes) -> list[Risk]:
     return [found[key] for key in sorted(found)]
 
 
+def written_paths(source: bytes) -> set[str]:
+    """The paths that the source names in calls that write files; empty if it is not valid Python."""
+    try:
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    written = (call for call in calls if _writes(call) or _written_by_method(call))
+    named = (one for call in written for one in ast.walk(call) if isinstance(one, ast.Constant))
+    return {one.value for one in named if isinstance(one.value, str)}
+
+
+def _written_by_method(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and _METHODS.get(call.func.attr) == "writes files"
+
+
 def _imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
     """The names that imports bind, and their full names."""
     for node in ast.walk(tree):

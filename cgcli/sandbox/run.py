@@ -102,7 +102,8 @@ def _not_started(launch: Launch, execution: Execution) -> SandboxError:
 class _StarterReport:
     """What the starter reported about the program's end (see starter.py)."""
 
-    error: tuple[str, ...] = ()  # class, errno, message and line of the exception that ended the program
+    error: tuple[str, ...] = ()  # class, errno and message of the exception that ended the program
+    place: tuple[int, int] = (0, 0)  # its innermost and its outermost line in the program's text; 0 if unknown
     end: str = ""  # how it reached its end, "end" or "exit"; "" if it did not
     checks: dict[int, str] = field(default_factory=dict)  # by index: why the check failed, "" if it passed
 
@@ -111,13 +112,20 @@ class _StarterReport:
         parsed = cls()
         for line in report.decode("utf-8", "replace").split("\n"):
             match line.split("\0"):
-                case ["error", *words] if len(words) == 4:
+                case ["error", *words] if len(words) == 3:
                     parsed.error = tuple(words)
+                case ["at", *lines] if len(lines) == 2:
+                    parsed.place = (_number(lines[0]), _number(lines[1]))
                 case ["end" | "exit" as how]:
                     parsed.end = how
                 case ["check", number, why] if number[:9].isdecimal() and number.isascii():
                     parsed.checks[int(number[:9])] = why
         return parsed
+
+
+def _number(word: str) -> int:
+    """The number that a report contains, which the program may have forged; 0 for anything else."""
+    return int(word[:9]) if word[:9].isdecimal() and word.isascii() else 0
 
 
 def judge(execution: Execution, policy: Policy, checks: Sequence[str] = ()) -> Verdict:
@@ -135,6 +143,7 @@ def judge(execution: Execution, policy: Policy, checks: Sequence[str] = ()) -> V
         execution.status,
         report.end == "exit",
         sum(report.checks.get(number) == "" for number in range(len(checks))),
+        *report.place,
     )
 
 
@@ -150,7 +159,7 @@ def _judged(execution: Execution, report: _StarterReport, policy: Policy, checks
     if execution.stopped:
         return execution.stopped, limits.get(execution.stopped, "")
     if report.error:
-        return _exception(*report.error, policy=policy)
+        return _exception(*report.error, line=report.place[0], policy=policy)
     if reached_end(execution, report):
         return _checked(report, checks)
     early = " before the checks" if checks and not report.end else ""
@@ -187,13 +196,12 @@ def _clipped(text: str) -> str:
     return words if len(words) <= _DETAIL_WIDTH else words[: _DETAIL_WIDTH - 1] + "…"
 
 
-def _exception(kind: str, number: str, message: str, line: str, *, policy: Policy) -> tuple[Outcome, str]:
+def _exception(kind: str, number: str, message: str, *, line: int, policy: Policy) -> tuple[Outcome, str]:
     first = next(iter(message.splitlines()), "")
     words = _clipped(f"{kind}: {first}" if first else kind)
-    if line.isdecimal() and line != "0":
-        words += f", line {visible(line[:9])}"
-    code = int(number) if number[:4].isdecimal() and number.isascii() else 0
-    return _exception_outcome(kind, code, first, policy), words
+    if line:
+        words += f", line {line}"
+    return _exception_outcome(kind, _number(number), first, policy), words
 
 
 def _exception_outcome(kind: str, number: int, message: str, policy: Policy) -> Outcome:

@@ -1,5 +1,5 @@
 """Runs first in the program's interpreter: sets the limits, reports that it is ready and runs the program; at the end
-it reports how the program ended and which checks passed.
+it reports how the program ended, where, and which checks passed.
 
 The interpreter gets this file as text. It imports nothing of cgcli and as little as possible of the standard library:
 its start-up time counts as the program's. Once the program has begun, it can forge these reports; see run.py.
@@ -46,6 +46,8 @@ def main() -> None:
         exec(_compiled(source, name), module.__dict__)
     except SystemExit as leaving:
         if not (leaving.code is None or (isinstance(leaving.code, int) and leaving.code == 0)):
+            if os.getpid() == own:
+                _report_place(report, leaving, name)
             raise
         how = "exit"
     except BaseException as error:
@@ -54,7 +56,8 @@ def main() -> None:
         while traceback and traceback.tb_frame.f_globals is globals():  # frames of the starter
             traceback = traceback.tb_next
         if os.getpid() == own:  # forked children of the program get here, too
-            _report(report, "error", *_described(error), str(_line(error, traceback, name)))
+            _report(report, "error", *_described(error))
+            _report_place(report, error, name)
         sys.excepthook(type(error), error.with_traceback(traceback), traceback)
         raise SystemExit(1) from None
     if os.getpid() == own:
@@ -154,16 +157,19 @@ def _report_ready(report: int, sandboxed: int) -> None:
     os.close(processes)
 
 
-def _line(error: BaseException, traceback: TracebackType | None, name: str) -> int:
-    """The last line of the program itself in the traceback; 0 if there is none."""
-    line = 0
+def _report_place(report: int, error: BaseException, name: str) -> None:
+    """Report two lines of the program itself, 0 if there are none: the innermost one in the traceback, and the
+    outermost one, which belongs to the top-level statement that was running."""
+    first = last = 0
     if isinstance(error, SyntaxError) and error.filename == name:
-        line = error.lineno or 0
+        first = last = error.lineno or 0
+    traceback: TracebackType | None = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_code.co_filename == name:
-            line = traceback.tb_lineno
+            last = traceback.tb_lineno
+            first = first or last
         traceback = traceback.tb_next
-    return line
+    _report(report, "at", str(last), str(first))
 
 
 def _described(error: BaseException) -> tuple[str, str, str]:

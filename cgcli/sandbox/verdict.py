@@ -35,6 +35,8 @@ class Verdict:
     status: int = 0  # exit status, or minus the signal
     called_exit: bool = False  # reached its end by `sys.exit(0)` or the like, not by running past its last line
     checks_passed: int = 0  # how many of the checks passed
+    line: int = 0  # of the program's own text where it was left: by an exception or `sys.exit(1)`; 0 if unknown
+    statement: int = 0  # a line of the top-level statement that was running then; 0 if unknown
 
     @property
     def passed(self) -> bool:
