@@ -1,0 +1,89 @@
+"""Imports that programs forget: what is written for which use, and the table of attributes.
+
+python -m tests.program.test_imports      writes the table anew
+"""
+
+from __future__ import annotations
+
+import importlib
+import types
+import warnings
+from pathlib import Path
+
+import pytest
+
+from cgcli.program import imports
+from cgcli.program.imports import import_of, stdlib
+
+TABLE = Path(imports.__file__).with_name("stdlib.txt")
+
+
+def attributes(module: str) -> list[str]:
+    """The public names of a module, without other modules that it imports."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = importlib.import_module(module)
+        public = [name for name in getattr(found, "__all__", dir(found)) if not name.startswith("_")]
+        return sorted(
+            name
+            for name in public
+            if (module, name) == ("os", "path") or not isinstance(getattr(found, name), types.ModuleType)
+        )
+
+
+@pytest.mark.parametrize("module", stdlib())
+def test_the_table_has_only_attributes_that_the_module_has(module: str) -> None:
+    found = importlib.import_module(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert [name for name in stdlib()[module] if not hasattr(found, name)] == []
+
+
+def test_the_table_leaves_out_what_is_mostly_peoples_own() -> None:
+    assert {"sqrt", "pi"} <= stdlib()["math"]
+    assert {"path", "listdir"} <= stdlib()["os"]
+    assert not {"cmd", "code", "profile", "select", "symbol", "test", "token"} & stdlib().keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "uses", "statement"),
+    [
+        ("math", {".sqrt", ".pi"}, "import math"),
+        ("math", {".sqrt", "()"}, None),
+        ("string", {".upper"}, None),  # a string of the program's
+        ("np", {".array"}, "import numpy as np"),
+        ("np", {"()"}, None),
+        ("Counter", {"()"}, "from collections import Counter"),
+        ("Counter", {"()", ""}, None),
+        ("List", {"[]"}, "from typing import List"),
+        ("Any", {":"}, "from typing import Any"),
+        ("List", {"()"}, None),
+        ("datetime", {".timedelta"}, "import datetime"),
+        ("datetime", {"()"}, "from datetime import datetime"),
+        ("code", {".compile_command"}, None),
+        ("digits", {"()"}, None),
+        ("sample", {"()"}, None),
+        ("is_prime", {"()"}, None),
+    ],
+)
+def test_what_is_written(name: str, uses: set[str], statement: str | None) -> None:
+    assert import_of(name, uses) == statement
+
+
+@pytest.mark.parametrize(
+    "statement",
+    sorted(
+        {import_of(name, {use}) or "" for name in imports._MODULE_OF for use in ("()",)}
+        | {import_of(name, {"[]"}) or "" for name in imports._TYPING}
+    ),
+)
+def test_every_member_is_there(statement: str) -> None:
+    exec(statement, {})
+
+
+def write() -> None:
+    TABLE.write_text("".join(f"{module}: {' '.join(attributes(module))}\n" for module in sorted(stdlib())), "utf-8")
+
+
+if __name__ == "__main__":
+    write()
