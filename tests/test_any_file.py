@@ -23,8 +23,7 @@ from hypothesis import strategies as st
 from cgcli.convert.checkpoint import read_safetensors
 from cgcli.convert.config import read_config
 from cgcli.convert.vocabulary import read_vocabulary
-from cgcli.core.config import Settings
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment, Settings
 from cgcli.core.errors import CgcliError
 from cgcli.engine import pass_costs
 from cgcli.engine.gguf_check import read_header

@@ -14,11 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cgcli import __version__
-from cgcli.core.config import Settings, nearest, variable
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment, Settings, nearest, variable
 from cgcli.core.errors import CgcliError
 from cgcli.core.progress import Progress
-from cgcli.core.units import size
+from cgcli.terminal.text import size
 
 PACKAGES = ("llama-cpp-python", "huggingface-hub", "numpy", "gguf", "safetensors", "typer", "rich", "prompt-toolkit")
 LOW_DISK_BYTES = 5e9

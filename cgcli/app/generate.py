@@ -25,7 +25,7 @@ from cgcli.app.streams import (
     stdout_sink,
 )
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
-from cgcli.core.units import plural
+from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
     from cgcli.app.run import Run

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from cgcli.app.run import Run
     from cgcli.core.config import Settings
     from cgcli.evals.humaneval import HumanEvalKey, HumanEvalTask, SamplePlan
-    from cgcli.evals.humaneval_totals import Totals
     from cgcli.evals.judging import Judge, JudgedSample
-    from cgcli.evals.passk import Mean
+    from cgcli.evals.passk import Mean, Totals
     from cgcli.evals.samples import Key, Row, Shard
     from cgcli.hub.choose import Choice
 
@@ -176,7 +175,7 @@ def _judging(run: Run, arguments: HumanEvalArguments, data: _Data, path: Path, w
 
 
 def _judged(run: Run, judge: Judge, rows: Iterable[Row], total: int) -> Totals:
-    from cgcli.evals.humaneval_totals import Totals
+    from cgcli.evals.passk import Totals
 
     totals = Totals()
 
@@ -196,9 +195,9 @@ def _places(path: Path) -> dict[str, str]:
 
 def _report(run: Run, arguments: HumanEvalArguments, data: _Data, facts: Mapping[str, object], totals: Totals) -> None:
     from cgcli.core.machine import processor_name
-    from cgcli.core.units import plural
     from cgcli.evals.humaneval import CPU_S
     from cgcli.sandbox.interpreter import interpreter_facts
+    from cgcli.terminal.text import plural
 
     output = run.output
     if not totals.samples:

@@ -193,11 +193,10 @@ def _report(
     results: Sequence[MTPBResult],
 ) -> None:
     from cgcli.core.machine import processor_name
-    from cgcli.core.units import plural
     from cgcli.evals.mtpb import oddities
     from cgcli.evals.mtpb_analysis import analyze
     from cgcli.sandbox.interpreter import interpreter_facts
-    from cgcli.terminal.text import json_safe
+    from cgcli.terminal.text import json_safe, plural
 
     output = run.output
     if not results:

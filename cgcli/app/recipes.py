@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cgcli.core.errors import ModelNotFound, UsageError
 
 if TYPE_CHECKING:
-    from cgcli.core.environment import Environment
+    from cgcli.core.config import Environment
     from cgcli.train.recipe import Recipe
 
 LORA_RANK = 8
@@ -116,7 +116,7 @@ def _tuning(
 ) -> Recipe:
     """A recipe to fine-tune `init`: all weights if they fit, else adapters; as many sequences at once as fit."""
     from cgcli.convert.config import read_config
-    from cgcli.core.units import size
+    from cgcli.terminal.text import size
     from cgcli.train.estimate import estimate, fits
     from cgcli.train.recipe import with_values
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 from cgcli.terminal.output import Output
 
 if TYPE_CHECKING:
-    from cgcli.core.config import Settings
-    from cgcli.core.environment import Environment
+    from cgcli.core.config import Environment, Settings
 
 
 class _Closed(io.RawIOBase):
@@ -42,7 +41,7 @@ class Run:
 
     @cached_property
     def environment(self) -> Environment:
-        from cgcli.core.environment import Environment
+        from cgcli.core.config import Environment
 
         return Environment.from_process(self.variables)
 

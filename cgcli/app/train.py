@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cgcli.app.recipes import Device, TrainArguments, resolve_recipe
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.core.signals import Terminated
-from cgcli.core.units import compact
+from cgcli.terminal.text import compact
 
 if TYPE_CHECKING:
     from cgcli.app.run import Run
@@ -93,7 +93,7 @@ class _Display:
         self._shown_at = time.monotonic()
 
     def start(self, estimate: TrainingEstimate, done: int, rate: float) -> None:
-        from cgcli.core.units import clock, size
+        from cgcli.terminal.text import clock, size
 
         on = f" resumes at step {done}" if done else ""
         self._run.output.note(
@@ -118,7 +118,7 @@ class _Display:
 
 def _estimate(run: Run, recipe: Recipe, out: Path, arguments: TrainArguments) -> None:
     """Print the memory and, with JAX, the time of a run. Raises CgcliError if memory or data do not suffice."""
-    from cgcli.core.units import clock, size
+    from cgcli.terminal.text import clock, size
     from cgcli.train import estimate, prepare
 
     there = _device()
@@ -182,7 +182,7 @@ def _report(run: Run, arguments: TrainArguments, page: Path) -> None:
 
 
 def _listed(parts: dict[str, int]) -> str:
-    from cgcli.core.units import size
+    from cgcli.terminal.text import size
 
     return ", ".join(f"{name} {size(count)}" for name, count in parts.items())
 

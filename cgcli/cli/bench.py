@@ -74,7 +74,7 @@ def as_numbers(measured: Bench) -> dict[str, object]:
 
 def rows(measured: Bench) -> list[tuple[str, str]]:
     """The rows of the table."""
-    from cgcli.core.units import size
+    from cgcli.terminal.text import size
 
     single, *others = measured.together
     found = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError
 
 

@@ -65,7 +65,7 @@ def convert(
 
 
 def _facts(report: Report, output: Path) -> list[str]:
-    from cgcli.core.units import clock, size
+    from cgcli.terminal.text import clock, size
 
     lines = [f"{output}: {report.quant}, {size(report.size_bytes)}, took {clock(report.seconds)}"]
     if check := report.verification:

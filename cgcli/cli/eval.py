@@ -66,11 +66,10 @@ def report(
     cgcli eval report runs/*.jsonl -o report.html --csv report.csv[/dim]
     """
     from cgcli.core.files import write_atomic
-    from cgcli.core.units import plural
-    from cgcli.evals.report.numbers import as_csv, as_json, numbers
-    from cgcli.evals.report.published import published
+    from cgcli.evals.report.numbers import as_csv, as_json, numbers, published
     from cgcli.evals.report.runs import read_runs
     from cgcli.evals.report.sections import sections
+    from cgcli.terminal.text import plural
 
     run = run_of(ctx)
     _check(runs, output, csv)

@@ -117,8 +117,8 @@ def verify(
 
 def rm(ctx: typer.Context, name: Name, json: JsonOption = False) -> None:
     """Remove a pulled model, or one of its quants. Linked files are kept."""
-    from cgcli.core.units import size
     from cgcli.hub.catalog import parse_spec
+    from cgcli.terminal.text import size
 
     run = run_of(ctx)
     store, spec = _store(run), parse_spec(name)
@@ -149,7 +149,7 @@ def _still_there(file: Path) -> str:
     """A line about what remains of a linked model: its file, or the training run that made it."""
     import shlex
 
-    from cgcli.core.units import size
+    from cgcli.terminal.text import size
     from cgcli.train.folder import RunFolder
 
     folder = shlex.quote(str(file.parent))
@@ -196,7 +196,7 @@ def _find(run: Run, name: str) -> Stored:
 
 
 def _row(row: ListedModel) -> tuple[str, ...]:
-    from cgcli.core.units import compact, size
+    from cgcli.terminal.text import compact, size
 
     card = row.card
     return (
@@ -241,7 +241,7 @@ def _listed(row: ListedModel) -> dict[str, object]:
 
 def _facts(row: ListedModel) -> list[tuple[str, str]]:
     """A row as lines of text; leaves out what is unknown."""
-    from cgcli.core.units import compact, size
+    from cgcli.terminal.text import compact, size
 
     facts: list[tuple[str, str]] = [("model", row.name)]
     if card := row.card:

@@ -33,8 +33,8 @@ def pull(
 
     Run the same command again to resume an interrupted pull.
     """
-    from cgcli.core.units import size
     from cgcli.hub.pull import pull as pull_model
+    from cgcli.terminal.text import size
 
     run = run_of(ctx)
     stored = pull_model(

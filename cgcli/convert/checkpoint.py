@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cgcli.convert.json_file import parse_object, read_object
 from cgcli.convert.tensor import ITEM_BYTES, MAX_DIMENSIONS, StoredTensor, contiguous, whole_numbers
 from cgcli.convert.torch_file import read_torch_file
 from cgcli.core.errors import ModelFileError
-from cgcli.core.file_kinds import HEAD_BYTES, check_kind
+from cgcli.core.model_files import HEAD_BYTES, check_kind, parse_object, read_object
 from cgcli.core.reading import open_regular, sha256_file, shown, unreadable
 
 MAX_SHARDS = 1024

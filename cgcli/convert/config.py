@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cgcli.convert.json_file import parse_object, read_object
 from cgcli.core.errors import ModelFileError
-from cgcli.core.file_kinds import HEAD_BYTES, check_kind
+from cgcli.core.model_files import HEAD_BYTES, check_kind, parse_object, read_object
 from cgcli.core.reading import read_bytes, shown, unreadable
 
 MP_NUM = 4  # groups of the fused qkv rows: the cores of a TPU v4 that the model was trained on

@@ -19,7 +19,7 @@ from typing import Any
 
 from cgcli.convert.tensor import ITEM_BYTES, MAX_DIMENSIONS, StoredTensor, whole_numbers
 from cgcli.core.errors import ModelFileError
-from cgcli.core.file_kinds import HEAD_BYTES, check_kind
+from cgcli.core.model_files import HEAD_BYTES, check_kind
 from cgcli.core.reading import shown
 
 MAX_PICKLE_BYTES = 16 << 20  # that of CodeGen-16B has some 40 kB

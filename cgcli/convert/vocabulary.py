@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cgcli.convert.json_file import read_object
 from cgcli.core.errors import ModelFileError
-from cgcli.core.file_kinds import check_kind
+from cgcli.core.model_files import check_kind, read_object
 from cgcli.core.reading import read_text, shown, unreadable
 
 END_OF_TEXT = "<|endoftext|>"

@@ -1,19 +1,55 @@
-"""Settings. Each comes from the first of: flag, CGCLI_* variable, config.toml, default.
+"""Folders, variables and settings of a run. A setting comes from the first of: flag, variable, config.toml, default.
 
-Values that the user gave are checked, and errors name their source. None means that the engine, the catalog or the
-model decides. Flags arrive as a mapping, so commands are not known here.
+`cgcli.cli.main` creates one `Environment` and passes it down; nothing else reads `os.environ`. CGCLI_HOME moves all
+folders together; by default they are the platform's. Values that the user gave are checked, and errors name their
+source. None means that the engine, the catalog or the model decides. Flags arrive as a mapping, so commands are not
+known here.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
-from cgcli.core.environment import Environment
 from cgcli.core.errors import UsageError
 from cgcli.core.machine import MAX_THREADS
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The folders, which need not exist yet, and the variables of a run."""
+
+    store: Path  # pulled models
+    data: Path  # programs and their journals
+    config: Path  # config.toml
+    variables: Mapping[str, str]
+
+    @classmethod
+    def from_process(cls, variables: Mapping[str, str] | None = None) -> Environment:
+        """The environment for these variables, by default those of the process."""
+        variables = os.environ if variables is None else variables
+        home = variables.get("CGCLI_HOME")
+        if home:
+            root = Path(home).expanduser().absolute()
+            return cls(root / "store", root / "data", root, variables)
+        import platformdirs
+
+        data = platformdirs.user_data_path("cgcli", appauthor=False)
+        config = platformdirs.user_config_path("cgcli", appauthor=False)
+        return cls(data / "store", data, config, variables)
+
+    @property
+    def config_file(self) -> Path:
+        return self.config / "config.toml"
+
+    def flag(self, name: str) -> bool:
+        """Whether a variable is set to a true value, as the Hub defines them."""
+        return self.variables.get(name, "").strip().upper() in {"1", "ON", "YES", "TRUE"}
+
 
 Color = Literal["auto", "always", "never"]
 Switch = Literal["on", "off"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cgcli.core.errors import ModelFileError
-from cgcli.core.file_kinds import HEAD_BYTES, check_kind
+from cgcli.core.model_files import HEAD_BYTES, check_kind
 from cgcli.core.reading import open_regular, unreadable
 from cgcli.engine.ggml_types import FILE_TYPES, KIND_NAMES, TENSOR_TYPES
 

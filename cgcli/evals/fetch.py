@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import NetworkError
 from cgcli.core.files import disk_error, write_atomic
 from cgcli.core.progress import Progress

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from cgcli.core.errors import CgcliError, NetworkError, UsageError
-from cgcli.core.units import plural
 from cgcli.evals.samples import Key, Row
+from cgcli.terminal.text import plural
 
 ItemT = TypeVar("ItemT")
 Draw = Callable[[Iterable[ItemT]], Iterator[Row]]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cgcli import __version__
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError, ModelNotFound, NetworkError, UsageError
 from cgcli.core.progress import Progress
 from cgcli.core.reading import MAX_BYTES, parse_json

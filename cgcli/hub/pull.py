@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import disk_error
 from cgcli.core.machine import free_disk_bytes, memory_bytes
 from cgcli.core.progress import Progress
 from cgcli.core.reading import sha256_file
-from cgcli.core.units import size
 from cgcli.hub.catalog import Card, Catalog, Spec, check_name, check_quant, load_catalog, parse_spec
 from cgcli.hub.client import HubClient, RetryPolicy
 from cgcli.hub.origin import HubOrigin, Origin, Survey, WheelOrigin
 from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, weight_bytes
 from cgcli.hub.sizes import memory_bytes as needed_memory
 from cgcli.hub.store import Manifest, Store, Stored, open_store
+from cgcli.terminal.text import size
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 # For a GGUF's vocabulary and a checkpoint's small files; an upper estimate.

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cgcli import __version__
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
 from cgcli.core.files import disk_error, take_lock, write_atomic
 from cgcli.core.progress import Progress

@@ -25,9 +25,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cgcli.core.errors import ContextError
-from cgcli.core.units import plural
 from cgcli.program.program import CODING, Program
 from cgcli.program.source import encode, lines_of
+from cgcli.terminal.text import plural
 
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _NOT_UNICODE = re.compile("[\ud800-\udfff]")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cgcli.core.units import plural
 from cgcli.program.program import Program, Turn
 from cgcli.repl.draw import candidate_facts, same_as
 from cgcli.repl.state import Repl
-from cgcli.terminal.text import clipped, columns
+from cgcli.terminal.text import clipped, columns, plural
 
 
 def show_greeting(repl: Repl) -> None:

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Self, TextIO
 
 from cgcli.core.progress import Task, Unit
-from cgcli.core.units import clock, size
-from cgcli.terminal.text import one_line
+from cgcli.terminal.text import clock, one_line, size
 
 if TYPE_CHECKING:
     import rich.progress

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cgcli.core.errors import CgcliError
-from cgcli.core.units import size
 from cgcli.hub.sizes import parameters
+from cgcli.terminal.text import size
 from cgcli.train.recipe import Recipe, with_values
 
 FLOAT = 4  # bytes of a master weight, gradient or moment

@@ -1,25 +1,89 @@
-"""One optimizer step: the gradients of a batch, and AdamW's update of the weights.
+"""One optimizer step: the gradients of a batch, AdamW's update of the weights, and how both are spread over devices.
 
 Weights and sums of gradients are float32; matrix products have the recipe's dtype. The order is the paper's: clip by
 global norm, Adam, decay of the matrices, minus the learning rate (salesforce/jaxformer model.py and utils.py). Only,
 decay goes by name here: there it goes by the number of axes, which also decays LayerNorm and biases of stacked layers.
+
+The devices form a mesh with the axes "data" and "model". Devices along "data" read different records. Devices along
+"model" share each layer as in Megatron-LM (arXiv 1909.08053): attention is split by heads, the feed-forward layer by
+inner units, embedding and output layer by vocabulary; everything else is replicated. JAX derives the communication from
+these shardings.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jax.sharding import Mesh
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from cgcli.convert.config import CodeGenConfig
+from cgcli.core.errors import UsageError
+from cgcli.terminal.text import plural
 from cgcli.train import model
-from cgcli.train.mesh import shardings
 from cgcli.train.model import Params
 from cgcli.train.recipe import OptimizerPart, Recipe
+
+TreeT = TypeVar("TreeT")
+
+# The axis of each array that is split over "model". All other arrays, LoRA adapters too, are replicated.
+PLACES = {
+    "wte": P("model", None),
+    "qkv": P(None, None, None, "model"),
+    "out": P(None, "model", None),
+    "fc_in": P(None, None, "model"),
+    "fc_in_bias": P(None, "model"),
+    "fc_out": P(None, "model", None),
+    "head": P(None, "model"),
+    "head_bias": P("model"),
+}
+RECORDS = P(None, "data", None)  # [accumulate, sequences / accumulate, T]
+
+
+def make_mesh(recipe: Recipe) -> Mesh:
+    """A mesh of all devices of all processes. Raises UsageError if the recipe cannot be divided among them."""
+    split, model = recipe.compute.model_parallel, recipe.model
+    devices = jax.device_count()
+    if split < 1 or devices % split:
+        raise UsageError(f"[compute] model_parallel {split} does not divide {plural(devices, 'device')}")
+    for name, value in (("heads", model.heads), ("vocabulary", model.vocabulary)):
+        if value % split:
+            raise UsageError(f"[model] {name} {value} is not divisible by [compute] model_parallel {split}")
+    together = recipe.batch.sequences // recipe.batch.accumulate
+    if together % (devices // split):
+        raise UsageError(
+            f"[batch] sequences {recipe.batch.sequences} / accumulate {recipe.batch.accumulate} = {together} records "
+            f"are not divisible among {devices // split} devices"
+        )
+    return jax.make_mesh((devices // split, split), ("data", "model"), (AxisType.Auto, AxisType.Auto))
+
+
+def shardings(tree: TreeT, mesh: Mesh) -> TreeT:
+    """The sharding of every array in `tree`, by name; the optimizer's moments have the names of the weights."""
+
+    def place(path: tuple[Any, ...], _: Any) -> NamedSharding:
+        name = next((key.key for key in reversed(path) if isinstance(key, jax.tree_util.DictKey)), "")
+        return NamedSharding(mesh, PLACES.get(name, P()))
+
+    placed: TreeT = jax.tree_util.tree_map_with_path(place, tree)
+    return placed
+
+
+def shard_state(state: TreeT, mesh: Mesh) -> TreeT:
+    """Distribute `state`, which is the same in every process, over the mesh."""
+    placed: TreeT = jax.device_put(state, shardings(state, mesh))
+    return placed
+
+
+def shard_batch(tokens: Any, mesh: Mesh) -> Array:
+    """The global batch; `tokens` [accumulate, share, T] are the records of this process."""
+    placed: Array = jax.make_array_from_process_local_data(NamedSharding(mesh, RECORDS), tokens)
+    return placed
+
 
 DECAYED = frozenset({"wte", "qkv", "out", "fc_in", "fc_out", "head"})
 # float16 has no gradient below 6e-8, so the loss is scaled by this. A step whose gradient is not finite is skipped.

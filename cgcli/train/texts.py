@@ -16,7 +16,7 @@ from typing import Any
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.progress import Progress
-from cgcli.core.units import plural
+from cgcli.terminal.text import plural
 from cgcli.train.commented_turns import commented_programs
 from cgcli.train.recipe import DataPart
 from cgcli.train.sources import MAX_BYTES, FileCounts, Source

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgcli.convert.json_file import read_object
 from cgcli.convert.vocabulary import END_OF_TEXT, UNUSED, USER_DEFINED, byte_alphabet, read_vocabulary
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import write_atomic
+from cgcli.core.model_files import read_object
 
 if TYPE_CHECKING:
     import tokenizers

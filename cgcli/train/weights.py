@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from cgcli.convert.checkpoint import open_checkpoint
 from cgcli.convert.config import CodeGenConfig, Shape, read_config
-from cgcli.convert.json_file import read_object
 from cgcli.convert.mapping import qkv_rows
 from cgcli.convert.vocabulary import END_OF_TEXT
 from cgcli.core.errors import ModelFileError
 from cgcli.core.files import disk_error, replacing, write_atomic
+from cgcli.core.model_files import read_object
 from cgcli.train.model import Params
 
 Floats = NDArray[np.float32]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.app.recipes import CONTEXT, FULL_LR, LORA_LR, LORA_RANK, Device, TrainArguments, resolve_recipe
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError, ModelNotFound, UsageError
 from cgcli.train.folder import RunFolder
 from cgcli.train.recipe import Recipe, read_recipe

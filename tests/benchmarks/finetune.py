@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.engine.engine import LlamaEngine
 from cgcli.hub.store import open_store
 from cgcli.native.interrupt import Interrupt

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.machine import memory_bytes
 from cgcli.engine.engine import LlamaEngine
 from cgcli.hub.catalog import load_catalog

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import ContextError
 from cgcli.core.machine import memory_bytes
 from cgcli.engine.engine import LlamaEngine

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cgcli.app.doctor import findings
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.progress import Silent
 from tests.support.cli import run as cgcli
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.core.config import RULES, Settings, nearest, variable
-from cgcli.core.environment import Environment
+from cgcli.core.config import RULES, Environment, Settings, nearest, variable
 from cgcli.core.errors import CgcliError, UsageError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 
 
 def test_home_moves_all_together(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError, NetworkError
 from cgcli.core.progress import Silent
 from cgcli.evals.fetch import PublishedFile, fetch

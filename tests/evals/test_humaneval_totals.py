@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cgcli.evals.humaneval_totals import Totals
 from cgcli.evals.judging import CheckResult, JudgedSample
+from cgcli.evals.passk import Totals
 
 
 def total(*rows: tuple[str, float | None, str]) -> Totals:

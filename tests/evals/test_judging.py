@@ -18,7 +18,6 @@ import pytest
 from cgcli.core.errors import CgcliError, SandboxError
 from cgcli.evals import judging
 from cgcli.evals.humaneval import HumanEvalTask, checker
-from cgcli.evals.humaneval_totals import Totals
 from cgcli.evals.judging import (
     CheckResult,
     Job,
@@ -29,6 +28,7 @@ from cgcli.evals.judging import (
     results_path,
     worker_count,
 )
+from cgcli.evals.passk import Totals
 from cgcli.evals.samples import Row, read
 from cgcli.sandbox import bubblewrap
 from cgcli.sandbox.policy import Policy

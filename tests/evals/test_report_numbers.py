@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.evals.mtpb import Problem
-from cgcli.evals.report.numbers import Number, as_csv, commands, numbers
-from cgcli.evals.report.published import PAPER, group_by_model, published
+from cgcli.evals.report.numbers import PAPER, Number, as_csv, commands, group_by_model, numbers, published
 from cgcli.evals.report.runs import EvalRun, read_runs
 from cgcli.hub.catalog import load_catalog
 from tests.evals.run_files import humaneval, mtpb, problem, task, write

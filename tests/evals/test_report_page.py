@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from cgcli.evals.passk import Mean
+from cgcli.evals.report.numbers import published
 from cgcli.evals.report.page import page
 from cgcli.evals.report.parts import difference, rate, share
-from cgcli.evals.report.published import published
 from cgcli.evals.report.runs import read_runs
 from cgcli.evals.report.sections import sections
 from tests.evals.run_files import humaneval, mtpb, task, write

@@ -7,7 +7,7 @@ import sys
 # Imported before `ready`, so that what is killed is a pull, not an import.
 from huggingface_hub import HfApi, get_hf_file_metadata, get_session  # noqa: F401
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError
 from cgcli.hub.pull import pull
 from tests.hub.recording import Recorder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import ModelNotFound, UsageError
 from cgcli.core.progress import Silent
 from cgcli.hub.catalog import Card, bundled_models, load_catalog, parse_catalog

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError, NetworkError, UsageError
 from cgcli.hub.client import HubClient, RetryPolicy
 from tests.hub.fake_hub import FakeHub

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError, ExitStatus, ModelNotFound, NetworkError
 from cgcli.hub.client import HubClient, RetryPolicy
 from cgcli.hub.download import download, present_bytes

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError, ExitStatus, ModelFileError, NetworkError, UsageError
-from cgcli.core.units import size
 from cgcli.hub.client import RetryPolicy
 from cgcli.hub.pull import Upstream, pull
 from cgcli.hub.store import Store
+from cgcli.terminal.text import size
 from tests.hub.fake_hub import FakeHub
 from tests.hub.recording import Recorder
 from tests.hub.tiny import sha256, write_gguf

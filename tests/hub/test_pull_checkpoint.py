@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError, ModelFileError
 from cgcli.engine.gguf_check import read_header
 from cgcli.hub.pull import pull

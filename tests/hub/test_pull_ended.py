@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from tests.hub.fake_hub import FakeHub
 from tests.hub.tiny import write_gguf
 from tests.support.cli import run

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cgcli.core.environment import Environment
+from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError, ExitStatus, ModelFileError, NetworkError, UsageError
 from cgcli.engine.gguf_check import read_header
 from cgcli.hub.catalog import Card, Catalog, WheelFile

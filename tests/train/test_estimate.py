@@ -13,9 +13,8 @@ import pytest
 from cgcli.convert.config import Shape
 from cgcli.core.errors import CgcliError
 from cgcli.train.estimate import RESERVE, SHARE, check_memory, estimate, fits, flops_a_token
-from cgcli.train.mesh import make_mesh
 from cgcli.train.recipe import LoraPart, Recipe, with_values
-from cgcli.train.step import init_state, make_step
+from cgcli.train.step import init_state, make_mesh, make_step
 
 PUBLISHED = Recipe()  # 350M
 ABOUT = 0.35  # of the tensors' memory

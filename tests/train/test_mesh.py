@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from cgcli.core.errors import UsageError
-from cgcli.train.mesh import make_mesh
 from cgcli.train.recipe import with_values
+from cgcli.train.step import make_mesh
 from tests.train.test_step import TINY, train
 
 # Sums in another order: of losses about 4 and gradient norms about 1 over six steps. Measured: 2e-7.

@@ -15,9 +15,17 @@ import pytest
 
 from cgcli.convert.config import CodeGenConfig, Shape
 from cgcli.train import model
-from cgcli.train.mesh import make_mesh, shard_batch, shard_state
 from cgcli.train.recipe import BatchPart, ComputePart, LoraPart, OptimizerPart, Recipe, with_values
-from cgcli.train.step import TrainState, init_state, learning_rate, make_optimizer, make_step
+from cgcli.train.step import (
+    TrainState,
+    init_state,
+    learning_rate,
+    make_mesh,
+    make_optimizer,
+    make_step,
+    shard_batch,
+    shard_state,
+)
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 

@@ -8,7 +8,7 @@ from typing import Any
 from cgcli.evals.humaneval import KS
 from cgcli.evals.mtpb import oddities
 from cgcli.evals.mtpb_analysis import EASY, HARD
-from cgcli.evals.report.numbers import GROUPS, gain
+from cgcli.evals.report.numbers import GROUPS, PublishedNumber, gain, group_by_model
 from cgcli.evals.report.parts import (
     NONE,
     Chart,
@@ -25,7 +25,6 @@ from cgcli.evals.report.parts import (
     run_name,
     temperature,
 )
-from cgcli.evals.report.published import PublishedNumber, group_by_model
 from cgcli.evals.report.runs import EvalRun
 
 TURNS = ("multi", "single")

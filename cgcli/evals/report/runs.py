@@ -15,10 +15,10 @@ from typing import Any, Literal, get_args
 
 from cgcli.core.errors import CgcliError
 from cgcli.evals.humaneval import HumanEvalKey
-from cgcli.evals.humaneval_totals import Totals
 from cgcli.evals.judging import CheckResult, JudgedSample, results_path
 from cgcli.evals.mtpb import MTPBKey, Problem
 from cgcli.evals.mtpb_analysis import MTPBResult, analyze
+from cgcli.evals.passk import Totals
 from cgcli.evals.samples import Key, Row, read
 
 Benchmark = Literal["humaneval", "mtpb"]

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from cgcli.core.units import clock, plural
 from cgcli.evals.passk import LEVEL, RESAMPLES
 from cgcli.evals.report.benchmarks import humaneval_section, mtpb_sections
-from cgcli.evals.report.numbers import commands
+from cgcli.evals.report.numbers import PublishedNumber, commands
 from cgcli.evals.report.parts import (
     NONE,
     Chart,
@@ -22,8 +21,8 @@ from cgcli.evals.report.parts import (
     count,
     temperature,
 )
-from cgcli.evals.report.published import PublishedNumber
 from cgcli.evals.report.runs import PROBLEMS, Benchmark, EvalRun
+from cgcli.terminal.text import clock, plural
 
 if TYPE_CHECKING:
     from cgcli.train.metrics import StepMetrics

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import check_writable, locked, write_atomic
 from cgcli.core.reading import read_if_possible, read_if_present
-from cgcli.core.units import plural
 from cgcli.program.history import Saved
 from cgcli.program.languages import parse_python
 from cgcli.program.source import digest, encode, for_file, from_file, lines_of
@@ -17,6 +16,7 @@ from cgcli.repl.command import FILE, FORMAT, OVER, command
 from cgcli.repl.commands.turns import last_index
 from cgcli.repl.state import Repl
 from cgcli.repl.views import program_size
+from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
     from cgcli.program.export import Format

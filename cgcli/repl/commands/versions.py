@@ -6,11 +6,11 @@ import difflib
 from typing import Literal
 
 from cgcli.core.errors import UsageError
-from cgcli.core.units import plural
 from cgcli.program.history import Add, Version
 from cgcli.repl.command import BRANCH, CANDIDATE_OR_FOLD, NEW_NAME, command
 from cgcli.repl.commands.turns import drawn_index
 from cgcli.repl.state import Repl
+from cgcli.terminal.text import plural
 
 
 @command()

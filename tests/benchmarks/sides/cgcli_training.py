@@ -10,9 +10,8 @@ import numpy as np
 
 from cgcli.convert.config import Shape
 from cgcli.train import device
-from cgcli.train.mesh import make_mesh, shard_batch, shard_state
 from cgcli.train.recipe import BatchPart, ComputePart, OptimizerPart, Recipe
-from cgcli.train.step import init_state, make_step
+from cgcli.train.step import init_state, make_mesh, make_step, shard_batch, shard_state
 from tests.benchmarks.sides.training import WARM_UP, Asked, answer
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cgcli.core.units import clock, compact, plural, size
+from cgcli.terminal.text import clock, compact, plural, size
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
-"""Recognizes unexpected files by their first bytes, so that errors can say what they are.
+"""Files of a model: reads their JSON objects, and recognizes by its first bytes a file that is something else.
 
-Examples are a git-lfs pointer, a login page saved as a model, and an outdated format.
+Examples are a git-lfs pointer, a login page saved as a model, and an outdated format. Whatever a file contains, the
+only error is a ModelFileError that names it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from cgcli.core import reading
 from cgcli.core.errors import ModelFileError
 
 HEAD_BYTES = 512  # that `check_kind` needs
@@ -86,3 +89,24 @@ def _text(text: bytes) -> FileKind | None:
     if len(line) < 8 or not all(0x20 <= byte < 0x7F for byte in line):
         return None
     return FileKind("text", f"is a text file beginning with {line.decode()!a}", _AGAIN)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in `path`. Raises ModelFileError."""
+    try:
+        data = reading.read_bytes(path)
+    except OSError as error:
+        raise reading.unreadable(path, error, ModelFileError) from error
+    return parse_object(data, str(path))
+
+
+def parse_object(data: bytes, name: str) -> dict[str, Any]:
+    """The object in `data`; `name` is for errors. Raises ModelFileError."""
+    try:
+        value = reading.parse_json(data)
+    except ValueError as error:
+        check_kind(name, data, "text", "empty")
+        raise ModelFileError(f"{name}: {error}") from None
+    if not isinstance(value, dict):
+        raise ModelFileError(f"{name}: has a JSON {type(value).__name__}, not an object")
+    return value
