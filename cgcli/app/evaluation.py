@@ -1,13 +1,14 @@
-"""What evaluations share: arguments, files, drawing here or on a cluster, progress, and how they end."""
+"""What evaluations share: arguments, files, drawing here or on a cluster, progress, and how they end; and reports."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from cgcli.core.config import Settings
     from cgcli.engine.protocol import Engine
     from cgcli.evals.judging import Judge, JudgedSample
+    from cgcli.evals.mtpb import Problem
+    from cgcli.evals.report.numbers import Number, PublishedNumber
+    from cgcli.evals.report.parts import Section
+    from cgcli.evals.report.runs import EvalRun
     from cgcli.evals.samples import Key, Row, Samples, Shard
     from cgcli.hub.choose import Choice
     from cgcli.sandbox.policy import Policy
@@ -176,3 +181,89 @@ def judge_rows(run: Run, judge: Judge, rows: Iterable[Row], total: int, add: Cal
         for one in judged:
             task.status(add(one))
             task.advance(not one.earlier)
+
+
+# --- reports
+
+
+@dataclass(frozen=True)
+class ReportArguments:
+    """The command line of `eval report`."""
+
+    runs: tuple[Path, ...]
+    output: Path | None = None  # for the HTML page
+    csv: Path | None = None
+    data: Path | None = None  # MTPB problems, for the categories
+
+
+@dataclass(frozen=True)
+class RunsReport:
+    """A report on several runs."""
+
+    runs: Sequence[EvalRun]  # after joining shards
+    published: Sequence[PublishedNumber]
+
+    def sections(self) -> Iterator[Section]:
+        """The report for people."""
+        from cgcli.evals.report.sections import sections
+
+        return sections(self.runs, self.published)
+
+    @cached_property
+    def numbers(self) -> list[Number]:
+        from cgcli.evals.report.numbers import numbers
+
+        return numbers(self.runs, self.published)
+
+    def as_json(self) -> dict[str, object]:
+        from cgcli.evals.report.numbers import as_json
+
+        return as_json(self.runs, self.numbers)
+
+
+def report_runs(run: Run, arguments: ReportArguments) -> RunsReport:
+    """Read the runs and write the page and the table that were asked for.
+
+    Raises UsageError for files that cannot be written, CgcliError for malformed runs or without matplotlib.
+    """
+    from cgcli.core.files import write_atomic
+    from cgcli.evals.report.numbers import as_csv, published
+    from cgcli.evals.report.runs import read_runs
+
+    _check_report(arguments)
+    found = read_runs(arguments.runs, _known_problems(run, arguments.data))
+    report = RunsReport(found, published(found))
+    if arguments.output:
+        from cgcli.evals.report.page import page
+
+        text = page(report.sections(), "How often the programs are right")
+        write_atomic(arguments.output, text.encode("utf-8", "backslashreplace"))
+    if arguments.csv:
+        write_atomic(arguments.csv, as_csv(report.numbers).encode("utf-8", "backslashreplace"))
+    return report
+
+
+def _check_report(arguments: ReportArguments) -> None:
+    """Raise for files that cannot be written, before anything is read."""
+    from cgcli.core.files import check_writable
+    from cgcli.evals.judging import results_path
+    from cgcli.evals.report.plots import check
+
+    read = {path.resolve() for run in arguments.runs for path in (run, results_path(run))}
+    written = [file for file in (arguments.output, arguments.csv) if file]
+    for file in written:
+        if file.resolve() in read:
+            raise UsageError(f"{file} is one of the runs", hint="choose another file to write")
+        check_writable(file)
+    if len({file.resolve() for file in written}) < len(written):
+        raise UsageError(f"--output and --csv both name {written[0]}", hint="choose two files")
+    if arguments.output:
+        check()
+
+
+def _known_problems(run: Run, data: Path | None) -> Mapping[str, Problem]:
+    """MTPB's problems, if their file is there. A report downloads nothing."""
+    from cgcli.evals.mtpb import PUBLISHED, load
+
+    path = data or run.environment.data / "evals" / PUBLISHED.name
+    return {problem.id: problem for problem in load(path)} if data or path.is_file() else {}

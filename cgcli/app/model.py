@@ -1,4 +1,4 @@
-"""Choosing a model and loading it, for the commands that run one; and its identity in JSON."""
+"""Choosing a model, loading it, and measuring its speed; and its identity in JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cgcli.app.run import Run
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
+    from cgcli.engine.bench import Bench
     from cgcli.engine.drafting import PassCosts
     from cgcli.engine.engine import LlamaEngine
     from cgcli.hub.choose import Choice
@@ -86,7 +87,7 @@ def open_engine(
     return engine
 
 
-def pass_costs_of(run: Run, settings: Settings, choice: Choice) -> tuple[Path, str] | None:
+def _pass_costs_of(run: Run, settings: Settings, choice: Choice) -> tuple[Path, str] | None:
     """The file with this model's pass costs, and their name in it; None for a model that is not in the store."""
     from cgcli.core.machine import processor_name, thread_count
     from cgcli.engine.pass_costs import place
@@ -103,7 +104,7 @@ def _known_costs(run: Run, settings: Settings, choice: Choice) -> PassCosts | No
     from cgcli.core.errors import CgcliError
     from cgcli.engine import pass_costs
 
-    kept = pass_costs_of(run, settings, choice)
+    kept = _pass_costs_of(run, settings, choice)
     try:
         known = pass_costs.load(*kept) if kept else None
     except CgcliError as error:
@@ -112,6 +113,32 @@ def _known_costs(run: Run, settings: Settings, choice: Choice) -> PassCosts | No
     if known:
         run.output.detail("guessing with the pass costs that `cgcli bench` measured")
     return known
+
+
+def measure_model(run: Run, settings: Settings, *, quick: bool) -> tuple[Choice, Bench]:
+    """Measure the chosen model's speed, and store its pass costs if it is in the store. Raises like `run_bench`."""
+    from cgcli.core.errors import CgcliError
+    from cgcli.engine import pass_costs
+    from cgcli.engine.bench import FULL, QUICK, run_bench
+    from cgcli.native.interrupt import interruptible
+
+    choice = choose_model(run, settings)
+    with interruptible() as interrupt:
+        measured = run_bench(
+            choice.path,
+            QUICK if quick else FULL,
+            interrupt=interrupt,
+            progress=run.output.progress(),
+            threads=settings.threads,
+            gpu_layers=settings.gpu_layers,
+        )
+    kept = _pass_costs_of(run, settings, choice)
+    if kept and measured.pass_costs:
+        try:
+            pass_costs.store(*kept, measured.pass_costs)
+        except CgcliError as error:
+            run.output.note(f"pass costs not stored: {error}")
+    return choice, measured
 
 
 def model_identity(run: Run, choice: Choice, quant: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ import typer
 
 from cgcli.cli.command import run_of, settings_of
 from cgcli.cli.options import GpuLayersOption, JsonOption, ModelOption, ThreadsOption
-from cgcli.core.errors import CgcliError
 
 if TYPE_CHECKING:
     from cgcli.engine.bench import Bench
@@ -29,29 +28,10 @@ def bench(
     [dim]cgcli bench
     cgcli bench -m codegen-350m-mono --quick[/dim]
     """
-    from cgcli.app.model import choose_model, model_identity, pass_costs_of
-    from cgcli.engine import pass_costs
-    from cgcli.engine.bench import FULL, QUICK, run_bench
-    from cgcli.native.interrupt import interruptible
+    from cgcli.app.model import measure_model, model_identity
 
     run = run_of(ctx)
-    settings = settings_of(ctx)
-    choice = choose_model(run, settings)
-    with interruptible() as interrupt:
-        measured = run_bench(
-            choice.path,
-            QUICK if quick else FULL,
-            interrupt=interrupt,
-            progress=run.output.progress(),
-            threads=settings.threads,
-            gpu_layers=settings.gpu_layers,
-        )
-    kept = pass_costs_of(run, settings, choice)
-    if kept and measured.pass_costs:
-        try:
-            pass_costs.store(*kept, measured.pass_costs)
-        except CgcliError as error:
-            run.output.note(f"pass costs not stored: {error}")
+    choice, measured = measure_model(run, settings_of(ctx), quick=quick)
     if as_json:
         run.output.json({**model_identity(run, choice, measured.quant), **as_numbers(measured)})
     else:

@@ -25,7 +25,7 @@ from cgcli.cli.options import (
     TopKOption,
     TopPOption,
     WindowOption,
-    language_names,
+    languages,
 )
 
 _program = partial(typer.Option, rich_help_panel="Program")
@@ -60,7 +60,7 @@ def gen(
             "--lang",
             metavar="NAME",
             help="Programming language (default: from the file suffix, else Python).",
-            autocompletion=language_names,
+            autocompletion=languages,
         ),
     ] = None,
     prefix: Annotated[str | None, _program("--prefix", metavar="TEXT", help="Start a new program with TEXT.")] = None,

@@ -52,7 +52,7 @@ def _start(
 
 def build() -> typer.Typer:
     """The application with all its commands."""
-    from cgcli.cli import bench, convert, doctor, eval, gen, models, pull, repl, run, score, sessions, train
+    from cgcli.cli import bench, doctor, eval, gen, models, pull, repl, run, score, sessions, train
 
     app = typer.Typer(
         cls=Group,
@@ -70,7 +70,7 @@ def build() -> typer.Typer:
     app.add_typer(sessions.build(), name="sessions", rich_help_panel=WRITE)
     app.command("pull", cls=Command, rich_help_panel=MODELS)(pull.pull)
     app.add_typer(models.build(), name="models", rich_help_panel=MODELS)
-    app.command("convert", cls=Command, rich_help_panel=MODELS)(convert.convert)
+    app.command("convert", cls=Command, rich_help_panel=MODELS)(pull.convert)
     app.command("train", cls=Command, rich_help_panel=MODELS)(train.train)
     app.command("bench", cls=Command, rich_help_panel=MODELS)(bench.bench)
     app.add_typer(eval.build(), name="eval", rich_help_panel=MODELS)

@@ -9,13 +9,13 @@ import typer
 
 from cgcli.app.run import Run
 from cgcli.cli.command import Command, Group, run_of
-from cgcli.cli.complete import catalogued, pulled
-from cgcli.cli.options import JsonOption
+from cgcli.cli.options import JsonOption, catalogued, pulled
 
 if TYPE_CHECKING:
+    from cgcli.app.stores import LinkedFile
     from cgcli.core.errors import ExitStatus
     from cgcli.hub.choose import ListedModel
-    from cgcli.hub.store import Store, Stored
+    from cgcli.hub.store import Stored
 
 Name = Annotated[str, typer.Argument(metavar="NAME[:QUANT]", help="A pulled model.", autocompletion=pulled)]
 
@@ -35,13 +35,11 @@ def models(ctx: typer.Context, json: JsonOption = False) -> int:
 
     if ctx.invoked_subcommand is not None:
         return ExitStatus.OK
-    from cgcli.core.machine import memory_bytes
-    from cgcli.hub.catalog import load_catalog
-    from cgcli.hub.choose import list_models
+    from cgcli.app.stores import listed_models
 
     run = run_of(ctx)
     run.choose_color()
-    rows = list_models(load_catalog(), _store(run).all(), memory_bytes())
+    rows = listed_models(run)
     if json:
         run.output.json([_listed(row) for row in rows])
     else:
@@ -59,15 +57,10 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show everything about a model."""
-    from cgcli.core.machine import memory_bytes
-    from cgcli.hub.catalog import load_catalog, parse_spec
-    from cgcli.hub.choose import list_model
+    from cgcli.app.stores import listed_model
 
     run = run_of(ctx)
-    catalog, wanted = load_catalog(), parse_spec(name).name
-    stored = _store(run).quants(wanted)
-    card = catalog.get(wanted) if stored else catalog.require(wanted)
-    row = list_model(wanted, card, stored, memory_bytes())
+    row = listed_model(run, name)
     if json:
         run.output.json(_listed(row))
         return
@@ -77,8 +70,10 @@ def show(
 
 def path(ctx: typer.Context, name: Name, json: JsonOption = False) -> None:
     """Print the path of a model's GGUF file."""
+    from cgcli.app.stores import find_model
+
     run = run_of(ctx)
-    found = _find(run, name)
+    found = find_model(run, name)
     if json:
         run.output.json({"model": found.name, "quant": found.quant, "path": str(found.path)})
     else:
@@ -94,68 +89,50 @@ def verify(
     json: JsonOption = False,
 ) -> int:
     """Check pulled files against their recorded hashes."""
-    from cgcli.core.errors import ExitStatus, ModelFileError
+    from cgcli.app.stores import require_intact, verify_models
+    from cgcli.core.errors import ExitStatus
 
     run = run_of(ctx)
-    store = _store(run)
-    chosen = [_find(run, name) for name in names] if names else store.all()
-    problems = [(one, store.verify(one, run.output.progress())) for one in chosen]
+    verified = verify_models(run, names or ())
     if json:
-        run.output.json([{"model": one.name, "quant": one.quant, "problem": problem} for one, problem in problems])
-    for one, problem in problems:
+        run.output.json([{"model": one.name, "quant": one.quant, "problem": problem} for one, problem in verified])
+    for one, problem in verified:
         run.output.note(problem or f"{one.spec}: OK")
     status = ExitStatus.OK if names else _report_broken(run)
-    broken = [(one, problem) for one, problem in problems if problem is not None]
-    if broken:
-        first, problem = broken[0]
-        raise ModelFileError(
-            f"{len(broken)} of {len(chosen)} files damaged: {problem}",
-            hint=first.remedy,
-        )
+    require_intact(verified)
     return status
 
 
 def rm(ctx: typer.Context, name: Name, json: JsonOption = False) -> None:
     """Remove a pulled model, or one of its quants. Linked files are kept."""
-    from cgcli.hub.catalog import parse_spec
+    from cgcli.app.stores import remove_model
     from cgcli.terminal.text import size
 
     run = run_of(ctx)
-    store, spec = _store(run), parse_spec(name)
-    linked = _linked_files(store, spec.name, spec.quant)
-    freed = store.remove(spec.name, spec.quant, run.output.progress())
+    removed = remove_model(run, name)
     if json:
-        run.output.json({"model": spec.name, "quant": spec.quant, "freed_bytes": freed, "kept": [*map(str, linked)]})
-    run.output.note(f"removed {name}: {size(freed)} freed")
-    for file in linked:
-        run.output.note(_still_there(file))
-    original = store.checkpoint(spec.name)
-    if original.is_dir() and not store.quants(spec.name):
-        run.output.note(f"kept the original checkpoint in {original}; remove it: cgcli models rm {spec.name}")
+        kept = [str(one.path) for one in removed.linked]
+        facts = {"model": removed.model, "quant": removed.quant, "freed_bytes": removed.freed_bytes, "kept": kept}
+        run.output.json(facts)
+    run.output.note(f"removed {name}: {size(removed.freed_bytes)} freed")
+    for linked in removed.linked:
+        run.output.note(_still_there(linked))
+    if removed.checkpoint:
+        remedy = f"remove it: cgcli models rm {removed.model}"
+        run.output.note(f"kept the original checkpoint in {removed.checkpoint}; {remedy}")
 
 
-def _linked_files(store: Store, name: str, quant: str | None) -> list[Path]:
-    """A model's files outside the store; none if its manifests cannot be read."""
-    from cgcli.core.errors import ModelFileError
-
-    try:
-        found = store.quants(name)
-    except ModelFileError:
-        return []
-    return [one.path for one in found if one.linked and quant in (None, one.quant) and one.path.is_file()]
-
-
-def _still_there(file: Path) -> str:
-    """A line about what remains of a linked model: its file, or the training run that made it."""
+def _still_there(linked: LinkedFile) -> str:
+    """A line about the file of a removed model, or about the training run that made it."""
     import shlex
 
     from cgcli.terminal.text import size
-    from cgcli.train.folder import RunFolder
 
-    folder = shlex.quote(str(file.parent))
-    if held := RunFolder(file.parent).held_bytes:
-        return f"its training run still takes {size(held)}: rm -r {folder}, or resume it: cgcli train -o {folder}"
-    return f"kept {file}, {size(file.stat().st_size)}"
+    folder = shlex.quote(str(linked.path.parent))
+    if linked.run_bytes:
+        resume = f"rm -r {folder}, or resume it: cgcli train -o {folder}"
+        return f"its training run still takes {size(linked.run_bytes)}: {resume}"
+    return f"kept {linked.path}, {size(linked.size)}"
 
 
 def add(
@@ -165,34 +142,24 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Add a GGUF file that is already on this machine."""
+    from cgcli.app.stores import model_store
+
     run = run_of(ctx)
-    added = _store(run).link(name, file, run.output.progress())
+    added = model_store(run).link(name, file, run.output.progress())
     if json:
         run.output.json(_stored(added))
     run.output.note(f'added {added.spec}: cgcli gen -m {added.name} "..."')
 
 
-def _store(run: Run) -> Store:
-    from cgcli.hub.store import open_store
-
-    return open_store(run.environment)
-
-
 def _report_broken(run: Run) -> ExitStatus:
     """Print an error for each unreadable manifest and return the exit status."""
+    from cgcli.app.stores import model_store
     from cgcli.core.errors import ExitStatus
 
-    broken = _store(run).broken()
+    broken = model_store(run).broken()
     for error in broken:
         run.output.error(error)
     return ExitStatus.MODEL_FILE if broken else ExitStatus.OK
-
-
-def _find(run: Run, name: str) -> Stored:
-    from cgcli.hub.catalog import parse_spec
-
-    spec = parse_spec(name)
-    return _store(run).find(spec.name, spec.quant)
 
 
 def _row(row: ListedModel) -> tuple[str, ...]:

@@ -1,34 +1,79 @@
-"""Options that several commands share: the model, sampling, evaluations."""
+"""Options that several commands share, and the names that the shell completes."""
 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 MODEL_PANEL = "Model"
 SAMPLING_PANEL = "Sampling"
-FILES_PANEL = "Files"
 
 _model = partial(typer.Option, rich_help_panel=MODEL_PANEL)
 _sampling = partial(typer.Option, rich_help_panel=SAMPLING_PANEL)
-_files = partial(typer.Option, rich_help_panel=FILES_PANEL)
 
 
-def pulled_names(incomplete: str) -> list[str]:
-    """Pulled models, for the shell's Tab key."""
-    from cgcli.cli.complete import pulled
-
-    return pulled(incomplete)
+# --- names for the shell's Tab key; an error offers nothing
 
 
-def language_names(incomplete: str) -> list[str]:
-    """Languages, for the shell's Tab key."""
-    from cgcli.cli.complete import languages
+def catalogued(incomplete: str) -> list[str]:
+    """Models that can be pulled; after a colon, their quants."""
+    from cgcli.hub.catalog import load_catalog
 
-    return languages(incomplete)
+    cards = load_catalog().cards
+    card = cards.get(incomplete.partition(":")[0])
+    if card is not None and ":" in incomplete:
+        return _starting([f"{card.name}:{quant}" for quant in card.quants], incomplete)
+    return _starting(list(cards), incomplete)
+
+
+def pulled(incomplete: str) -> list[str]:
+    """Pulled models; after a colon, their quants."""
+    from cgcli.core.config import Environment
+    from cgcli.core.errors import CgcliError
+    from cgcli.hub.store import open_store
+
+    try:
+        stored = open_store(Environment.from_process()).all()
+    except (CgcliError, OSError):
+        return []
+    if ":" in incomplete:
+        return _starting([one.spec for one in stored], incomplete)
+    return _starting(list(dict.fromkeys(one.name for one in stored)), incomplete)
+
+
+def programs(incomplete: str) -> list[str]:
+    """IDs of saved programs, the latest first."""
+    from cgcli.core.config import Environment
+    from cgcli.program.program_store import ProgramStore
+
+    try:
+        ids = ProgramStore(Environment.from_process().data / "programs").ids()
+    except OSError:
+        return []
+    return _starting(list(ids), incomplete)
+
+
+def languages(incomplete: str) -> list[str]:
+    """Programming languages."""
+    from cgcli.program.languages import LANGUAGES
+
+    return _starting([one.name for one in LANGUAGES], incomplete)
+
+
+def export_formats(incomplete: str) -> list[str]:
+    """Formats of `sessions export`."""
+    from cgcli.program.export import FORMATS
+
+    return _starting(list(FORMATS), incomplete)
+
+
+def _starting(words: list[str], incomplete: str) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)]
+
+
+# --- options
 
 
 ModelOption = Annotated[
@@ -38,7 +83,7 @@ ModelOption = Annotated[
         "--model",
         metavar="NAME[:QUANT]|FILE",
         help="Pulled model or GGUF file (default: the best pulled model that fits in memory).",
-        autocompletion=pulled_names,
+        autocompletion=pulled,
     ),
 ]
 WindowOption = Annotated[
@@ -56,7 +101,7 @@ DraftOption = Annotated[
         "--draft",
         metavar="ngram|off|MODEL",
         help="Guess tokens ahead from the text, not at all, or with a smaller model.",
-        autocompletion=pulled_names,
+        autocompletion=pulled,
     ),
 ]
 ExactOption = Annotated[
@@ -96,39 +141,6 @@ MaxTokensOption = Annotated[
 ]
 SeedOption = Annotated[int | None, _sampling("--seed", metavar="N", help="Random seed; chosen and printed if omitted.")]
 
-FixedSeedOption = Annotated[int | None, _sampling("--seed", metavar="N", help="Random seed (default: 0).")]
-OutputOption = Annotated[
-    Path | None,
-    _files(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="Sample file, resumed if it exists (default: in cgcli's data folder, one per model).",
-    ),
-]
-GenerateOption = Annotated[
-    Path | None, _files("--generate", metavar="FILE", help="Only draw samples, into FILE; judge none.")
-]
-JudgeOption = Annotated[
-    Path | None, _files("--judge", metavar="FILE", help="Only judge the samples in FILE, from cgcli or another tool.")
-]
-DataOption = Annotated[
-    Path | None, _files("--data", metavar="FILE", help="Use these problems instead of the published ones.")
-]
-LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Use only the first N problems.")]
-ShardOption = Annotated[
-    str | None,
-    typer.Option("--shard", metavar="I/N", help="Use every N-th problem from the I-th; join the files with cat."),
-]
-RayOption = Annotated[
-    str | None,
-    typer.Option("--ray", metavar="ADDRESS", help="Draw on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."),
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option("--workers", metavar="N", min=1, help="Programs to run in parallel (default: one per CPU)."),
-]
-UnsafeOption = Annotated[bool, typer.Option("--unsafe", help="Run the programs without a sandbox.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LanguageOption = Annotated[
     str | None,
@@ -136,6 +148,6 @@ LanguageOption = Annotated[
         "--lang",
         metavar="NAME",
         help="Programming language (default: from the file suffix, else Python).",
-        autocompletion=language_names,
+        autocompletion=languages,
     ),
 ]

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cgcli.app.run import Run
 from cgcli.cli.command import Command, Group, run_of
-from cgcli.cli.complete import forms, programs
-from cgcli.cli.options import JsonOption
+from cgcli.cli.options import JsonOption, export_formats, programs
 
 if TYPE_CHECKING:
     from cgcli.program.history import History
-    from cgcli.program.program_store import ProgramStore, Summary
+    from cgcli.program.program_store import Summary
 
 _TITLE = 40  # columns
 
@@ -36,9 +34,11 @@ def sessions(ctx: typer.Context, json: JsonOption = False) -> None:
     """List saved programs and manage them."""
     if ctx.invoked_subcommand is not None:
         return
+    from cgcli.app.stores import program_store
+
     run = run_of(ctx)
     run.choose_color()
-    found = _store(run).list()
+    found = program_store(run).list()
     if json:
         run.output.json([_listed(one) for one in found])
     elif found:
@@ -57,10 +57,11 @@ def show(
     journal: Annotated[bool, typer.Option("--journal", help="Print its history of versions instead.")] = False,
 ) -> None:
     """Print the current text of a program."""
+    from cgcli.app.stores import program_store
     from cgcli.app.streams import stdout_sink
 
     run = run_of(ctx)
-    found = _store(run).read(name)
+    found = program_store(run).read(name)
     if journal:
         run.output.table(("VERSION", "FROM", "WHAT", "BRANCHES"), _versions(found.history))
         return
@@ -87,11 +88,11 @@ def rm(
     names: Annotated[list[str], typer.Argument(metavar="ID", help="Programs to remove.", autocompletion=programs)],
 ) -> None:
     """Remove programs with all their versions. Files that they were saved to are kept."""
+    from cgcli.app.stores import remove_programs
+
     run = run_of(ctx)
-    store = _store(run)
-    for found in dict.fromkeys([store.find(name) for name in names]):
-        store.remove(found)
-        run.output.note(f"removed {found}")
+    for removed in remove_programs(run, names):
+        run.output.note(f"removed {removed}")
 
 
 def export(
@@ -102,35 +103,21 @@ def export(
         typer.Argument(
             metavar="FORMAT",
             help="ipynb (one cell per turn), md, or mtpb (an evaluation problem as JSON).",
-            autocompletion=forms,
+            autocompletion=export_formats,
         ),
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to FILE.")] = None,
 ) -> None:
     """Export a program as a notebook, as Markdown or as an MTPB problem."""
+    from cgcli.app.stores import exported_program
     from cgcli.app.streams import stdout_sink
-    from cgcli.core.files import check_writable, write_atomic
-    from cgcli.program.export import export as exported
-    from cgcli.program.export import find_format
-    from cgcli.program.source import encode
 
     run = run_of(ctx)
-    wanted = find_format(form)
-    found = _store(run).read(name)
-    text = exported(found.history.program, found.header.language, wanted, found.history.runs)
-    if output:
-        check_writable(output)
-        write_atomic(output, encode(text))
-        return
-    sink = stdout_sink(run.output, "markdown" if wanted == "md" else "json")
-    sink.write(text)
-    sink.close()
-
-
-def _store(run: Run) -> ProgramStore:
-    from cgcli.program.program_store import ProgramStore
-
-    return ProgramStore(run.environment.data / "programs")
+    text, language = exported_program(run, name, form, output)
+    if not output:
+        sink = stdout_sink(run.output, language)
+        sink.write(text)
+        sink.close()
 
 
 def _row(one: Summary) -> tuple[str, ...]:

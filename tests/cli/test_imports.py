@@ -27,12 +27,8 @@ print("\\n" + json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
 
 COMMANDS = {
     "bench",
-    "complete",
-    "convert",
     "doctor",
     "eval",
-    "eval_humaneval",
-    "eval_mtpb",
     "gen",
     "models",
     "pull",
@@ -50,7 +46,7 @@ HELP_OWN = {
     "cgcli.app",
     "cgcli.app.run",
     "cgcli.core",
-    *(f"cgcli.core.{name}" for name in ("environment", "errors", "progress", "signals")),
+    *(f"cgcli.core.{name}" for name in ("errors", "progress", "signals")),
     "cgcli.terminal",
     *(f"cgcli.terminal.{name}" for name in ("output", "text")),
 }

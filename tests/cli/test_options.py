@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 import typer
 
+from cgcli.app.evaluation import ReportArguments
+from cgcli.app.execute import RunArguments
 from cgcli.app.generate import GenArguments
 from cgcli.app.humaneval import HumanEvalArguments
 from cgcli.app.mtpb import MTPBArguments
 from cgcli.app.recipes import TrainArguments
 from cgcli.app.run import given_settings
 from cgcli.app.score import ScoreArguments
-from cgcli.cli import eval_humaneval, eval_mtpb, gen, score, train
+from cgcli.app.stores import ConvertArguments
+from cgcli.cli import eval, gen, pull, score, train
+from cgcli.cli import run as run_command
 from cgcli.cli.main import build
 from cgcli.core.config import Settings
 from tests.support.cli import run
@@ -90,8 +94,11 @@ def test_a_language_is_completed() -> None:
     [
         (gen.gen, GenArguments),
         (score.score, ScoreArguments),
-        (eval_humaneval.humaneval, HumanEvalArguments),
-        (eval_mtpb.mtpb, MTPBArguments),
+        (eval.humaneval, HumanEvalArguments),
+        (eval.mtpb, MTPBArguments),
+        (eval.report, ReportArguments),
+        (pull.convert, ConvertArguments),
+        (run_command.run, RunArguments),
         (train.train, TrainArguments),
     ],
 )
@@ -100,7 +107,7 @@ def test_every_argument_is_a_parameter_of_the_command(command: Callable[..., Any
     fields = {field.name for field in dataclasses.fields(kind)}
     assert fields <= parameters.keys()
     settings = {field.name for field in dataclasses.fields(Settings)} | {"ctx_tokens"}
-    assert parameters.keys() - fields - settings <= {"ctx", "offline"}
+    assert parameters.keys() - fields - settings <= {"ctx", "json", "offline"}
 
 
 def test_settings_are_taken_from_the_parameters_of_a_command() -> None:
