@@ -183,7 +183,7 @@ class Detokenizer:
         said = self._healing.accept(piece) if self._healing else piece
         if self._first_line:
             line = said if self._begun else said.lstrip()
-            self._begun = self._begun or bool(line)
+            self._begun |= bool(line)
             if b"\n" in line or b"\r" in line:
                 self._first_line = None
         return self._utf8.decode(said)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,70 +12,22 @@ import pytest
 from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine import cache as cache_module
 from cgcli.engine.engine import EngineOptions, LlamaEngine
-from cgcli.engine.request import Completion, Request
+from cgcli.engine.request import Request
 from cgcli.engine.scheduler import ScheduledStream
 from cgcli.engine.stops import Stops
 from cgcli.engine.tokens import TokenTable
 from cgcli.native.interrupt import Interrupt, interruptible
-from cgcli.native.sample import Mask, Sampling
+from cgcli.native.sample import Mask
 from cgcli.program.generation import Generation
 from cgcli.program.program import Program
 from cgcli.program.session import Session
+from tests.engine.drawing import HOT, Make, finish, mixed, request, sound
 from tests.support.tiny_model import VOCABULARY
-
-HOT = Sampling(temperature=0.9, top_p=0.95, seed=4)
-Make = Callable[..., LlamaEngine]
-
-
-@pytest.fixture
-def make(tiny_model: Path) -> Iterator[Make]:
-    """Engines on the tiny model, closed at the end."""
-    with interruptible() as interrupt:
-        engines: list[LlamaEngine] = []
-
-        def make(**options: object) -> LlamaEngine:
-            chosen = EngineOptions(**{"exact": True, "threads": 1} | options)  # type: ignore[arg-type]
-            engines.append(LlamaEngine(tiny_model, chosen, interrupt=interrupt))
-            return engines[-1]
-
-        yield make
-        interrupt.clear()
-        for engine in engines:
-            engine.close()
-
-
-def request(context: bytes, **changes: object) -> Request:
-    return replace(Request(context, HOT, Stops, max_tokens=24), **changes)  # type: ignore[arg-type]
-
-
-def mixed(count: int, seed: int = 0, longest: int = 300) -> list[Request]:
-    """Requests with contexts that share beginnings, of all lengths."""
-    draw = random.Random(seed)
-    texts = [bytes(draw.choices(b"abcdefgh \n()", k=longest)) for _ in range(3)]
-    return [
-        request(
-            draw.choice(texts)[: draw.randint(1, longest)].rstrip() or b"a",
-            max_tokens=draw.randint(1, 40),
-            candidate=index,
-            sampling=Sampling(temperature=draw.choice([0.0, 0.8]), seed=draw.randrange(9)),
-        )
-        for index in range(count)
-    ]
-
-
-def finish(engine: LlamaEngine, requests: list[Request]) -> list[Completion]:
-    found = dict(engine.complete(requests))
-    return [found[index] for index in range(len(requests))]
 
 
 def run(engine: LlamaEngine, *streams: ScheduledStream) -> None:
     while any(stream.completion is None for stream in streams):
         engine.scheduler.step()
-
-
-def sound(engine: LlamaEngine) -> bool:
-    """Nothing is held or left in the queue."""
-    return not engine.cache.held and not engine.scheduler.step()
 
 
 def test_candidates_read_their_context_once_and_decode_together(make: Make) -> None:

@@ -1,0 +1,262 @@
+"""Requests that follow others in their place: the numbers of their draws, their place in the queue, their end."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cgcli.core.errors import ContextError
+from cgcli.engine.drafting import PassCosts
+from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.protocol import Follow
+from cgcli.engine.request import Completion, FirstLine, Request
+from cgcli.engine.stops import Stops
+from cgcli.native.interrupt import Interrupt
+from cgcli.native.sample import Draw, Sampled
+from tests.engine.drawing import HOT, Make, finish, mixed, request, sound
+
+FREE = PassCosts({1: 1.0, 2: 1.001})  # every guess is worth it, so that all are made
+
+
+def going_on(one: Request, done: Completion, **changes: object) -> Request:
+    """A request that goes on with what `one` has drawn."""
+    first_draw = one.first_draw + done.tokens
+    return replace(one, context=one.context + done.text.encode(), first_draw=first_draw, **changes)  # type: ignore[arg-type]
+
+
+class Followed:
+    """Follows each of the requests `times` times, with what it has drawn as context; keeps all completions."""
+
+    def __init__(self, requests: list[Request], times: Callable[[int], int], **changes: object) -> None:
+        self.last = list(requests)
+        self.all: list[list[Completion]] = [[] for _ in requests]
+        self._times, self._changes = times, changes
+
+    def __call__(self, index: int, done: Completion) -> Request | None:
+        self.all[index].append(done)
+        if len(self.all[index]) > self._times(index):
+            return None
+        self.last[index] = going_on(self.last[index], done, **self._changes)
+        return self.last[index]
+
+
+def finish_followed(engine: LlamaEngine, requests: list[Request], follow: Follow) -> list[Completion]:
+    found = dict(engine.complete(requests, follow))
+    return [found[index] for index in range(len(requests))]
+
+
+@pytest.fixture
+def numbers(monkeypatch: pytest.MonkeyPatch) -> Callable[[LlamaEngine], list[int]]:
+    """Records the index of each draw."""
+
+    def recorded(engine: LlamaEngine) -> list[int]:
+        seen: list[int] = []
+        sampler = engine.scheduler._sampler
+        honest = sampler.sample_rows
+
+        def sample_rows(draws: list[Draw]) -> list[Sampled]:
+            seen.extend(draw.index for draw in draws)
+            return honest(draws)
+
+        monkeypatch.setattr(sampler, "sample_rows", sample_rows)
+        return seen
+
+    return recorded
+
+
+# Draws are numbered on.
+
+
+@pytest.mark.parametrize("speculate", [False, True])
+@pytest.mark.parametrize("cut", [1, 7, 23, 39])
+def test_a_text_drawn_in_two_requests_is_the_text_drawn_in_one(make: Make, cut: int, speculate: bool) -> None:
+    """A token of the tiny model is a byte, so the text so far is always the tokens so far."""
+    one = request(b"abc" * 30, max_tokens=40)
+    (whole,) = finish(make(), [one])
+    engine = make(speculate=speculate, costs=FREE)
+    begun = replace(one, max_tokens=cut)
+    follow = Followed([begun], lambda _: 1, max_tokens=40 - cut)
+    (rest,) = finish_followed(engine, [begun], follow)
+    assert follow.all[0][0].text + rest.text == whole.text and rest.finish_reason == "length"
+    assert [*follow.all[0][0].trace, *rest.trace] == [
+        *whole.trace[:cut],
+        *(replace(token, end=token.end - cut) for token in whole.trace[cut:]),
+    ]
+
+
+def test_no_draw_has_the_number_of_another(make: Make, numbers: Callable[[LlamaEngine], list[int]]) -> None:
+    """Also where a text was cut before its last token."""
+    engine = make(speculate=False)
+    seen = numbers(engine)
+    one = request(b"abc", cutter=lambda: Stops(["="]), max_tokens=200)
+    follow = Followed([one], lambda _: 3)
+    finish_followed(engine, [one], follow)
+    assert [done.finish_reason for done in follow.all[0]] == ["stop"] * 4
+    assert [len(done.text) for done in follow.all[0]] == [done.tokens - 1 for done in follow.all[0]]
+    assert seen == list(range(sum(done.tokens for done in follow.all[0])))
+
+
+def test_a_model_that_guesses_for_itself_draws_with_the_same_numbers(
+    tiny_model: Path, make: Make, numbers: Callable[[LlamaEngine], list[int]]
+) -> None:
+    engine = make(draft=tiny_model, costs=FREE)
+    engine._guesser.cost = 0.0  # type: ignore[union-attr]
+    one = request(b"abc", max_tokens=20)
+    finish_followed(engine, [one], Followed([one], lambda _: 1))
+    assert engine.timings.acceptance == 1.0 and engine.timings.drafted >= 30
+
+
+# The queue.
+
+
+def test_a_request_that_follows_comes_before_those_that_wait(make: Make) -> None:
+    engine = make(sequences=1, speculate=False, exact=False)
+    engine.reserve(3000)
+    requests = [request(bytes([97 + index]) * 200, max_tokens=5) for index in range(4)]
+    follow = Followed(requests, lambda index: 2 * (index < 2))
+    ended = [index for index, _ in engine.complete(requests, follow)]
+    assert ended == [0, 1, 2, 3] and [len(parts) for parts in follow.all] == [3, 3, 1, 1]
+    # Of each text that is followed, only the last token is read again.
+    assert engine.timings.prefill_tokens == 4 * 200 + 4
+
+
+def test_others_go_on_in_the_same_passes(make: Make) -> None:
+    """Four streams of 24 tokens take 23 passes; one of them drawn in three parts takes no more, since a part's first
+    token needs no pass of its own."""
+    engine = make(speculate=False)
+    requests = [request(b"abc", candidate=index, max_tokens=8 if index == 1 else 24) for index in range(4)]
+    found = finish_followed(engine, requests, Followed(requests, lambda index: 2 * (index == 1)))
+    assert engine.timings.passes == 23 and [one.tokens for one in found] == [24, 8, 24, 24]
+
+
+@pytest.mark.parametrize(("sequences", "speculate"), [(16, False), (16, True), (3, False)])
+def test_no_text_depends_on_those_that_are_followed(make: Make, sequences: int, speculate: bool) -> None:
+    """Sixteen together, some followed once or twice, each as if it were drawn alone."""
+    requests = [
+        replace(one, cutter=lambda: Stops(["g"]), first_line=FirstLine(HOT, frozenset(b"ab")) if index % 2 else None)
+        for index, one in enumerate(mixed(16, seed=3))
+    ]
+
+    def times(index: int) -> int:
+        return index % 3
+
+    alone = [
+        finish_followed(make(speculate=False), [one], Followed([one], lambda _, index=index: times(index)))[0]  # type: ignore[misc]
+        for index, one in enumerate(requests)
+    ]
+    engine = make(sequences=sequences, speculate=speculate, costs=FREE)
+    follow = Followed(requests, times)
+    assert finish_followed(engine, requests, follow) == alone and sound(engine)
+    assert [len(parts) for parts in follow.all] == [1 + times(index) for index in range(16)]
+    untouched = finish(make(), requests)
+    assert [one for index, one in enumerate(untouched) if not times(index)] == [
+        one for index, one in enumerate(alone) if not times(index)
+    ]
+
+
+def test_one_that_is_never_followed_changes_nothing(make: Make) -> None:
+    requests = mixed(12)
+    plain, asked = make(exact=False), make(exact=False)
+    seen: list[int] = []
+    expected = finish(plain, requests)
+    assert finish_followed(asked, requests, lambda index, done: seen.append(index)) == expected
+    assert sorted(seen) == list(range(12))
+    for name in ("passes", "prefill_tokens", "decode_tokens", "streams", "drafted", "kept"):
+        assert getattr(plain.timings, name) == getattr(asked.timings, name), name
+
+
+def test_texts_with_caches_of_their_own_are_followed_too(make: Make) -> None:
+    requests = [request(bytes([97 + index]) * 80, candidate=index, max_tokens=9 + index) for index in range(6)]
+    found = []
+    for options in ({"sequences": 1}, {"sequences": 6, "separate": True}):
+        engine = make(exact=False, speculate=False, **options)
+        engine.reserve(600)
+        found.append(finish_followed(engine, requests, Followed(requests, lambda index: index % 3)))
+        assert engine.timings.prefill_tokens == 6 * 80 + 6 and sound(engine)
+    assert [one.text for one in found[0]] == [one.text for one in found[1]]
+
+
+# What ends it.
+
+
+def test_ctrl_c_ends_a_request_that_follows(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is yielded with the text so far, and not followed; those that wait are yielded without any."""
+    engine = make(sequences=2, speculate=False)
+    requests = [request(b"abc", candidate=index, max_tokens=5 if index == 0 else 60) for index in range(4)]
+    asked: list[int] = []
+
+    def follow(index: int, done: Completion) -> Request:
+        assert done.finish_reason != "interrupted"
+        asked.append(index)
+        return going_on(requests[index], done, max_tokens=60)
+
+    steps = itertools.count(1)
+    step = engine.scheduler.step
+
+    def counted() -> bool:
+        if next(steps) == 12:
+            Interrupt().set()
+        return step()
+
+    monkeypatch.setattr(engine.scheduler, "step", counted)
+    found = finish_followed(engine, requests, follow)
+    Interrupt().clear()
+    assert asked == [0] and {one.finish_reason for one in found} == {"interrupted"}
+    tokens = [one.tokens for one in found]
+    assert 0 < tokens[0] < tokens[1] < 60 and tokens[2:] == [0, 0]
+    assert sound(engine)
+
+
+def test_ctrl_c_before_it_begins_leaves_it_without_a_token(make: Make) -> None:
+    engine = make()
+    one = request(b"abc", max_tokens=5)
+
+    def follow(_: int, done: Completion) -> Request:
+        assert not Interrupt().requested
+        Interrupt().set()
+        return going_on(one, done)
+
+    ((index, done),) = engine.complete([one], follow)
+    Interrupt().clear()
+    assert (index, done.text, done.tokens, done.finish_reason) == (0, "", 0, "interrupted") and sound(engine)
+
+
+def test_what_goes_wrong_while_it_is_asked_for_ends_all(make: Make) -> None:
+    engine = make(sequences=3)
+    requests = mixed(6)
+    expected = finish(make(), requests)
+
+    def broken(index: int, done: Completion) -> Request:
+        raise KeyError(index)
+
+    def too_long(index: int, done: Completion) -> Request:
+        return request(b"x" * 2048)
+
+    with pytest.raises(KeyError):
+        finish_followed(engine, requests, broken)
+    assert sound(engine)
+    with pytest.raises(ContextError, match="2048"):
+        finish_followed(engine, requests, too_long)
+    assert sound(engine) and finish(engine, requests) == expected
+
+
+def test_results_that_nobody_takes_leave_nothing_behind(make: Make) -> None:
+    engine = make(sequences=2)
+    requests = mixed(6)
+    results = engine.complete(requests, Followed(requests, lambda index: 1))
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert sound(engine)
+
+
+def test_a_full_window_and_max_tokens_are_its_own(make: Make) -> None:
+    engine = make()
+    requests = [request(b"x" * 2000, max_tokens=20), request(b"y" * 20, max_tokens=20)]
+    follow = Followed(requests, lambda _: 1, max_tokens=40)
+    full, short = finish_followed(engine, requests, follow)
+    assert (full.tokens, full.finish_reason) == (28, "context")
+    assert (short.tokens, short.finish_reason) == (40, "length")
