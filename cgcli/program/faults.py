@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from cgcli.program.names import Names
 from cgcli.program.source import lines_of
@@ -130,12 +130,12 @@ class Syntax:
 
     def __init__(self, before: str) -> None:
         self._before = _NOT_UNICODE.sub("?", before)
-        whole = _parsed(self._before)
-        begin = _last_statement(self._before)
-        self._sound = not isinstance(whole, SyntaxError)
-        self._goes_on = whole is None or self._before[-1:] not in ("\n", "\r", "")
-        line = max(self._before.rfind("\n"), self._before.rfind("\r")) + 1
-        self._base = None if begin is None else self._before[min(begin, line) :]
+        lines = Lines(self._before)
+        head = self._before[: lines.begin(lines.number(len(before)))]  # its last line may be unfinished
+        tree, begin = _parsed(head), _last_statement(head)
+        self._sound = not isinstance(tree, SyntaxError)
+        self._goes_on = tree is None or len(head) < len(before)
+        self._base = None if begin is None else self._before[begin:]
         self._read = functools.cache(self._reading)
 
     @property
@@ -150,12 +150,12 @@ class Syntax:
         return self._read(text).fault
 
     def ended(self, text: str) -> Fault | None:
-        """The fault of a text that ends here and does not compile."""
+        """The fault of a text that ends here, and with which the whole program does not compile."""
         base = self._base_of(text)
         if base is None:
             return None
-        found = _compiled((self._before if self._sound else base) + text)
-        return self._fault(found, self._before if self._sound else base, text, _compiled)
+        found, base = _judged(_compiled, self._before if self._sound else base, text)
+        return _fault(found, base, text) if found else None
 
     def whole(self, text: str) -> int:
         """The position up to which a text has whole statements at its own indentation, that of its first one, or less.
@@ -186,22 +186,36 @@ class Syntax:
         base = self._base_of(text)
         if base is None:
             return _Reading(None, len(text))
-        found = _parsed(base + text)
+        found, base = _judged(_parsed, base, text)
         if isinstance(found, ast.Module):
             compiled = _compiled(base + text)
-            if not (isinstance(compiled, SyntaxError) and "nonlocal" not in compiled.msg):
+            if not compiled or "nonlocal" in compiled.msg:  # a later line may bind it
                 return _Reading(None, _whole(found, base, text))
-            found = compiled  # such as `return` outside a function; a binding for `nonlocal` may still come
-        return _Reading(self._fault(found, base, text, _parsed), None)
+            found = compiled  # such as `return` outside a function
+        return _Reading(_fault(found, base, text) if found else None, None)
 
-    def _fault(self, found: object, base: str, text: str, judge: Callable[[str], object]) -> Fault | None:
-        if not isinstance(found, SyntaxError):
-            return None
+
+_Found = TypeVar("_Found")
+
+
+def _judged(judge: Callable[[str], _Found], base: str, text: str) -> tuple[_Found, str]:
+    """The judgement on a text behind `base`, and that base; on the text alone, and "", if the base has a fault."""
+    found = judge(base + text)
+    if isinstance(found, SyntaxError):
         lines = Lines(base + text)
-        line = min(found.lineno or len(base + text), lines.number(len((base + text).rstrip()) - 1))
-        if lines.begin(line + 1) <= len(base) and not isinstance(judge(text), SyntaxError):
-            return None  # the program's own, such as a bracket that it never closed
-        return Fault("syntax", max(lines.begin(line) - len(base), 0), found.msg)
+        if lines.begin(_named(found, lines) + 1) <= len(base):
+            return judge(text), ""
+    return found, base
+
+
+def _fault(error: SyntaxError, base: str, text: str) -> Fault:
+    lines = Lines(base + text)
+    return Fault("syntax", max(lines.begin(_named(error, lines)) - len(base), 0), error.msg)
+
+
+def _named(error: SyntaxError, lines: Lines) -> int:
+    """The line that CPython names, the last one with code at most."""
+    return min(error.lineno or lines.last, lines.last)
 
 
 def _parsed(source: str) -> ast.Module | SyntaxError | None:
@@ -259,11 +273,9 @@ def _splits(text: str, at: int) -> bool:
 def _whole(tree: ast.Module, base: str, text: str) -> int:
     lines = Lines(base + text)
     statements = outer_statements(tree, lines.number(len(base)))
-    if not statements:
-        return 0
-    last = statements[-1]
-    line = first_line(last) if is_compound(last) else (last.end_lineno or last.lineno) + 1
-    return max(lines.begin(line) - len(base), 0)
+    if statements and is_compound(statements[-1]):
+        statements.pop()
+    return lines.begin((statements[-1].end_lineno or 0) + 1) - len(base) if statements else 0
 
 
 # --- all of them

@@ -27,6 +27,11 @@ class Lines:
         begin = self.begin(line)
         return begin + len(self._text[begin : self.begin(line + 1)].encode()[:column].decode())
 
+    @property
+    def last(self) -> int:
+        """The last line that is not blank."""
+        return self.number(max(len(self._text.rstrip()) - 1, 0))
+
     def number(self, position: int) -> int:
         """The line of a position."""
         return bisect_right(self._begins, position)
@@ -44,33 +49,30 @@ def is_compound(statement: ast.stmt) -> bool:
 
 
 def outer_statements(tree: ast.Module, line: int) -> list[ast.stmt]:
-    """The statements of a text that begins on a line of the program `tree`, without those inside them.
+    """The statements of a text that begins on a line of the program `tree`, in their order, without those inside them.
 
-    They have the indentation of the first one, or less: those that begin on that line or later, and a simple one that
-    ends there.
+    They have the indentation of the first one, or less. A simple statement that began before the text is one of them.
     """
-    found = [
-        (statement, depth)
-        for statement, depth in _statements(tree.body, 0)
-        if first_line(statement) >= line or (not is_compound(statement) and (statement.end_lineno or 0) >= line)
-    ]
-    return [statement for statement, depth in found if depth <= found[0][1]]
+    return list(_outer(tree.body, line))
 
 
-def _statements(block: Sequence[ast.stmt], depth: int) -> Iterator[tuple[ast.stmt, int]]:
-    """The statements of a block and those inside them, in their order, each with the number of blocks around it."""
+def _outer(block: Sequence[ast.stmt], line: int) -> Iterator[ast.stmt]:
     for statement in block:
-        yield statement, depth
-        yield from _inside(statement, depth + 1)
+        if (statement.end_lineno or statement.lineno) < line:
+            continue
+        if first_line(statement) >= line or not is_compound(statement):
+            yield statement
+        else:
+            yield from _inside(statement, line)
 
 
-def _inside(statement: ast.stmt, depth: int) -> Iterator[tuple[ast.stmt, int]]:
+def _inside(statement: ast.stmt, line: int) -> Iterator[ast.stmt]:
     for name in _BLOCKS:
         block = getattr(statement, name, [])
         if name in ("handlers", "cases"):
             for part in block:
-                yield from _statements(part.body, depth)
+                yield from _outer(part.body, line)
         elif name == "orelse" and block and (block[0].col_offset, type(block[0])) == (statement.col_offset, ast.If):
-            yield from _inside(block[0], depth)  # `elif`
+            yield from _inside(block[0], line)  # `elif`
         else:
-            yield from _statements(block, depth)
+            yield from _outer(block, line)

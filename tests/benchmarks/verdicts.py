@@ -1,45 +1,37 @@
-"""Judges completions of HumanEval's tasks, each distinct program once, and keeps the outcomes in a file in build/.
-
-A line is `{"program": hash, "outcome": outcome}`; a run that was stopped goes on where it was. One process at a time.
-"""
+"""Verdicts on completions of HumanEval's tasks, each judged once: they are kept in build/replay/."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from cgcli.evals.humaneval import HumanEvalCheck, HumanEvalTask
-from cgcli.evals.judging import Job, judge_all, worker_count
+from cgcli.evals.judging import Job, judge_all
 from cgcli.evals.samples import read
 
-CODET = Path("build/verdicts-codet.jsonl")
-"""Of CodeGen-16B's samples that CodeT published, with their own prompts and tests."""
+FILE = Path("build/replay/verdicts.jsonl")
 
-_TOLD = 500  # programs between two lines of progress
-
-Sample = tuple[HumanEvalTask, str]
-"""A task and a completion."""
+Completion = tuple[HumanEvalTask, str]
 
 
-def verdicts(samples: Iterable[Sample], path: Path) -> dict[str, str]:
-    """The outcome of each sample by `program_hash`; what `path` lacks is judged and added."""
-    known = {str(row["program"]): str(row["outcome"]) for row in read(path)} if path.exists() else {}
-    checks = {check.program_hash: check for check in (HumanEvalCheck(*sample) for sample in samples)}
-    missing = [check for program, check in checks.items() if program not in known]
-    path.parent.mkdir(exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        jobs = (Job(check.program_hash, check.source, check.policy) for check in missing)
-        for number, (program, verdict) in enumerate(judge_all(jobs, worker_count()), 1):
-            known[program] = checks[program].result(verdict).outcome
-            file.write(json.dumps({"program": program, "outcome": known[program]}) + "\n")
-            file.flush()
-            if number % _TOLD == 0:
-                print(f"judged {number} of {len(missing)}", file=sys.stderr, flush=True)
-    return known
+class Verdicts:
+    """Which completions pass; `judge` runs those that are not known, `workers` at a time."""
 
+    def __init__(self, path: Path = FILE, *, workers: int = 1) -> None:
+        self._path = path
+        self._workers = workers
+        self._known = {row["program"]: bool(row["passed"]) for row in read(path)} if path.exists() else {}
 
-def program_hash(task: HumanEvalTask, completion: str) -> str:
-    """The key of a sample in `verdicts`."""
-    return HumanEvalCheck(task, completion).program_hash
+    def judge(self, completions: Iterable[Completion]) -> None:
+        wanted = {check.program_hash: check for check in (HumanEvalCheck(*one) for one in completions)}
+        jobs = (Job(name, check.source, check.policy) for name, check in wanted.items() if name not in self._known)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            for name, verdict in judge_all(jobs, self._workers):
+                self._known[name] = wanted[name].result(verdict).passed
+                file.write(json.dumps({"program": name, "passed": self._known[name]}) + "\n")
+                file.flush()
+
+    def passed(self, task: HumanEvalTask, completion: str) -> bool:
+        return self._known[HumanEvalCheck(task, completion).program_hash]
