@@ -146,6 +146,14 @@ def embedded_model(embedded_home: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def bundled_model() -> Path:
+    """codegen-nano: it writes Python and has tokens of several letters, at a twentieth of the embedded model's cost."""
+    from cgcli.hub.catalog import bundled_models
+
+    return bundled_models() / "codegen-nano" / "q8_0.gguf"
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random CodeGen that writes letters."""
     from tests.support.tiny_model import write_tiny_model

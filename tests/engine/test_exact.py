@@ -59,18 +59,21 @@ def test_every_quantization_is_exact(quantized: list[Path]) -> None:
     assert not broken and all(one["cut"] for one in found)
 
 
-def sources() -> tuple[str, str]:
-    """A short and a long beginning of a real file of code."""
+def sources(characters: int) -> tuple[str, str]:
+    """A short beginning of a real file of code, and one of so many characters."""
     text = Path(argparse.__file__).read_text()
-    body = text[text.index("class HelpFormatter") :]
-    return textwrap.dedent(ast.__doc__ or ""), body[:2800]
+    return textwrap.dedent(ast.__doc__ or "")[:200], text[text.index("class HelpFormatter") :][:characters]
 
 
-def test_twenty_texts_of_the_embedded_model_are_exact(embedded_model: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "characters"),
+    [("bundled_model", 2400), pytest.param("embedded_model", 2800, marks=pytest.mark.long)],
+)
+def test_twenty_texts_of_a_real_model_are_exact(model: str, characters: int, request: pytest.FixtureRequest) -> None:
     """Half of them continue more than 600 tokens, half are drawn at temperature 0."""
-    short, long = sources()
     ends = ["", "\n\n\ndef ", "\nclass A", "\n    def add(self, ", "\nimport "]
-    contexts = [head + end + extra for head in (short[:200], long) for end in ends for extra in ("x", "self.y = ")]
+    heads = sources(characters)
+    contexts = [head + end + extra for head in heads for end in ends for extra in ("x", "self.y = ")]
     assert len(contexts) == 20
-    (found,) = ways([embedded_model], contexts, 7, 10)
+    (found,) = ways([request.getfixturevalue(model)], contexts, 7, 10)
     assert differences(found) == [] and found["kept"] > 0 and found["cut"] > 10

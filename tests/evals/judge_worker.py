@@ -1,13 +1,14 @@
 """A process in which MTPB's judge and the reference judge run programs without a sandbox.
 
 Each line of input is JSON: for {"program", "kind", "seconds"} it writes the report of `last_print.run_and_report`, for
-{"program", "expected"} the verdicts of `mtpb_reference_judge`. Each program runs in a child, forked after NumPy was
-imported; a child that takes too long is killed, and its answer is empty.
+{"program", "expected"} the verdicts of `mtpb_reference_judge`. Each program runs in a child, forked after the modules
+that its arguments name were imported; a child that takes too long is killed, and its answer is empty.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -17,11 +18,6 @@ import sys
 import warnings
 from pathlib import Path
 from typing import Any, NoReturn
-
-import numpy  # noqa: F401 (for the children)
-
-with contextlib.suppress(ImportError):
-    import pandas  # type: ignore[import-untyped]  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from cgcli.evals import last_print
@@ -33,6 +29,8 @@ _PROCESSOR_S = 30
 
 def main() -> None:
     warnings.simplefilter("ignore")
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
     last_print._WALL_FACTOR = 10**6
     for line in sys.stdin:
         ours, theirs = os.pipe()

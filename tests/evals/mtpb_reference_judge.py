@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-SECONDS = 0.5  # of processor time; programs that test the limit on wall time send themselves its signal
+SECONDS = 0.2  # of processor time; programs that test the limit on wall time send themselves its signal
 
 
 class OutOfTime(Exception):

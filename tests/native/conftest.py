@@ -1,11 +1,14 @@
-"""A C compiler, and the sources of the kernels."""
+"""A C compiler, its sanitizers, and the sources of the kernels."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.native.compiling import SANITIZERS
 
 KERNELS = Path(__file__).parents[2] / "kernels"
 
@@ -16,6 +19,16 @@ def compiler() -> str:
     if found is None:
         pytest.skip("no C compiler")
     return found
+
+
+@pytest.fixture(scope="session")
+def sanitizers(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Flags that make a program end where it reads or writes beside its memory, or overflows."""
+    command = [compiler, *SANITIZERS, "-x", "c", "-", "-o", str(tmp_path_factory.mktemp("sanitizers") / "empty")]
+    done = subprocess.run(command, input=b"int main(void) { return 0; }", capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("this compiler has no sanitizers")
+    return SANITIZERS
 
 
 @pytest.fixture(scope="session")

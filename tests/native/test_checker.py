@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import platform
 import shutil
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-FLAGS = ["-std=c11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-psabi"]
-SANITIZERS = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+from tests.native.compiling import FEW_SIZES, assert_agrees, broken, check, compile_c
 
 # The tiers of kernels/cpu/: bytes of a vector, what the processor must have, and its flags for the compiler. Where the
 # processor has it not, the tier is compiled without them: then its few special operations are done in plain C.
@@ -79,17 +76,17 @@ def build(
         own = [f"-DTIER_NAME={tier}", f"-DVECTOR_BYTES={size}", *(special if processor_has(needed) else [])]
         for name in ("sample", "logprob"):
             objects[f"{tier}-{name}"] = [f"cpu/{name}.c", *own, *sanitizers]
-    header, folder = edited.endswith(".h"), str(Path(edited).parent)
 
-    def compile_one(name: str) -> str:
+    def compile_one(name: str) -> Path:
+        if whole and f"/{edited}" not in (whole / f"{name}.d").read_text():
+            return whole / f"{name}.o"
         source, *own = objects[name]
-        if whole and source != edited and not (header and source.startswith(folder if folder != "." else "")):
-            return str(whole / f"{name}.o")
-        run(compiler, *FLAGS, *own, *flags, "-c", str(kernels / source), "-o", str(target.with_name(f"{name}.o")))
-        return str(target.with_name(f"{name}.o"))
+        made = target.with_name(f"{name}.o")
+        compile_c(compiler, *own, *flags, "-MMD", "-c", kernels / source, "-o", made)  # .d: the files that it is of
+        return made
 
     with ThreadPoolExecutor(2) as pool:
-        run(compiler, *flags, *sanitizers, *pool.map(compile_one, objects), "-lm", "-o", str(target))
+        compile_c(compiler, *sanitizers, *pool.map(compile_one, objects), "-lm", "-o", target)
     return target
 
 
@@ -98,12 +95,8 @@ def whole(compiler: str, kernels: Path, tmp_path_factory: pytest.TempPathFactory
     """For each tier, the folder of a checker that nothing is broken in."""
     folders = {tier: tmp_path_factory.mktemp(tier) for tier in ("ref", "avx2")}
     for tier, folder in folders.items():
-        build(compiler, kernels, folder / "checker", [tier], "-O1")
+        build(compiler, kernels, folder / "checker", [tier], f"{FEW_SIZES},51200")
     return folders
-
-
-def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
 
 
 def processor_has(features: list[str]) -> bool:
@@ -111,16 +104,23 @@ def processor_has(features: list[str]) -> bool:
     return file.exists() and set(features) <= set(file.read_text().split())
 
 
-def test_every_tier_agrees_with_the_oracle_under_sanitizers(compiler: str, kernels: Path, tmp_path: Path) -> None:
-    try:
-        checker = build(compiler, kernels, tmp_path / "checker", ["ref", *TIERS], sanitizers=SANITIZERS)
-    except subprocess.CalledProcessError as error:
-        if "sanitize" not in error.stderr and "asan" not in error.stderr:
-            pytest.fail(error.stderr)
-        pytest.skip("this compiler has no sanitizers")
-    done = subprocess.run([checker], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith(" cases, 0 faults\n")
+@pytest.mark.parametrize(
+    ("tiers", "flags"),
+    [
+        pytest.param(["ref", "avx2"], ["-O0", FEW_SIZES], id="few-sizes"),
+        pytest.param(["ref", *TIERS], [], id="all", marks=pytest.mark.long),
+    ],
+)
+def test_every_tier_agrees_with_the_oracle_under_sanitizers(
+    tiers: list[str], flags: list[str], compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path
+) -> None:
+    assert_agrees(build(compiler, kernels, tmp_path / "checker", tiers, *flags, sanitizers=sanitizers))
+
+
+def test_rows_as_long_as_a_vocabulary_agree_with_the_oracle(whole: dict[str, Path]) -> None:
+    """It also shows that nothing but one line is wrong with what is broken below."""
+    for folder in whole.values():
+        assert_agrees(folder / "checker")
 
 
 @pytest.mark.skipif(platform.machine() == "aarch64", reason="on an ARM processor the test above runs NEON")
@@ -128,16 +128,28 @@ def test_neon_agrees_with_the_oracle_on_an_emulated_processor(kernels: Path, tmp
     cross, emulator = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
     if cross is None or emulator is None:
         pytest.skip("needs aarch64-linux-gnu-gcc and qemu-aarch64 (Debian: gcc-aarch64-linux-gnu, qemu-user)")
-    checker = build(cross, kernels, tmp_path / "checker", ["neon"], "-static", "-DSIZES=1,17,64,4097")
-    done = subprocess.run([emulator, checker], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert_agrees(emulator, build(cross, kernels, tmp_path / "checker", ["neon"], "-static", "-DSIZES=1,17,64,4097"))
+
+
+def rebuilt(
+    edit: tuple[str, str, str],
+    compiler: str,
+    kernels: Path,
+    folder: Path,
+    whole: dict[str, Path],
+    sanitizers: Sequence[str] = (),
+) -> Path:
+    """The checker of the tier that one edit in a copy of the kernels breaks."""
+    copy, edited = broken(kernels, folder, *edit), edit[0]
+    tier = "avx2" if edited.startswith("cpu/") else "ref"
+    target = folder / "checker"
+    return build(compiler, copy, target, [tier], "-O0", sanitizers=sanitizers, whole=whole[tier], edited=edited)
 
 
 @pytest.mark.parametrize("what", BREAKS)
 def test_a_broken_kernel_fails(what: str, compiler: str, kernels: Path, tmp_path: Path, whole: dict[str, Path]) -> None:
-    checker = broken(what, BREAKS[what], compiler, kernels, tmp_path, whole=whole)
-    done = subprocess.run([checker], capture_output=True, check=False)
-    assert done.returncode != 0, done.stdout
+    status, said = check(rebuilt(BREAKS[what], compiler, kernels, tmp_path, whole))
+    assert status != 0, said
 
 
 @pytest.mark.parametrize(
@@ -149,33 +161,12 @@ def test_a_broken_kernel_fails(what: str, compiler: str, kernels: Path, tmp_path
     ids=["ref", "cpu"],
 )
 def test_a_write_beside_the_scratch_is_seen(
-    edit: tuple[str, str, str], compiler: str, kernels: Path, tmp_path: Path
-) -> None:
-    try:
-        checker = broken("scratch", edit, compiler, kernels, tmp_path, sanitizers=SANITIZERS)
-    except subprocess.CalledProcessError:
-        pytest.skip("this compiler has no sanitizers")
-    done = subprocess.run([checker], capture_output=True, text=True, check=False)
-    assert done.returncode != 0 and "AddressSanitizer" in done.stderr
-
-
-def broken(
-    what: str,
     edit: tuple[str, str, str],
     compiler: str,
     kernels: Path,
+    sanitizers: list[str],
     tmp_path: Path,
-    sanitizers: Sequence[str] = (),
-    whole: dict[str, Path] | None = None,
-) -> Path:
-    """The checker of the tier that one edit in a copy of the kernels breaks."""
-    copy = tmp_path / "kernels"
-    shutil.copytree(kernels, copy)
-    name, before, after = edit
-    source = copy / name
-    text = source.read_text()
-    assert text.count(before) == 1, f"{what}: the line to break is not there any more"
-    source.write_text(text.replace(before, after))
-    tier = "avx2" if name.startswith("cpu/") else "ref"
-    options: dict[str, Any] = {"whole": whole[tier], "edited": name} if whole else {"sanitizers": sanitizers}
-    return build(compiler, copy, tmp_path / "checker", [tier], "-O1", **options)
+    whole: dict[str, Path],
+) -> None:
+    status, said = check(rebuilt(edit, compiler, kernels, tmp_path, whole, sanitizers))
+    assert status != 0 and "AddressSanitizer" in said

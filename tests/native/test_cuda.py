@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.native.test_checker import FLAGS, SANITIZERS
+from tests.native.compiling import FEW_SIZES, assert_agrees, broken, check, compile_c
 
 NVCC_FLAGS = ["-O2", "-fmad=false", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra"]
 ARCHITECTURES = ["80", "90"]
@@ -39,50 +39,45 @@ BREAKS = {
 
 def objects(compiler: str, kernels: Path, folder: Path, tiers: str, *more: str) -> list[str]:
     """The checker of those tiers, all but the CUDA tier itself: object files."""
-    own = [kernels / name for name in ("tests/checker.c", "dispatch.c", "philox.c")]
-    sources = [*own, *sorted((kernels / "ref").glob("*.c"))]
-    flags = [*FLAGS, *more, f"-DTIERS={tiers}", f"-I{kernels / 'include'}"]
-    subprocess.run([compiler, *flags, "-c", *map(str, sources)], cwd=folder, check=True, capture_output=True)
-    return [str(folder / f"{source.stem}.o") for source in sources]
+    sources = [kernels / name for name in ("tests/checker.c", "dispatch.c", "philox.c")]
+    made = []
+    for source in [*sources, *sorted((kernels / "ref").glob("*.c"))]:
+        made.append(str(folder / f"{source.stem}.o"))
+        compile_c(compiler, *more, f"-DTIERS={tiers}", f"-I{kernels / 'include'}", "-c", source, "-o", made[-1])
+    return made
 
 
 @pytest.fixture(scope="session")
 def checker(compiler: str, kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return objects(compiler, kernels, tmp_path_factory.mktemp("checker"), "TIER(ref), TIER(cuda)")
+    return objects(compiler, kernels, tmp_path_factory.mktemp("checker"), "TIER(ref), TIER(cuda)", FEW_SIZES)
 
 
-def run_on_host(compiler: str, kernels: Path, checker: list[str], target: Path, *flags: str) -> tuple[int, str]:
-    """Builds the checker with the CUDA tier's source on this CPU, and runs it: status, and all that it printed."""
-    source = str(kernels / "tests" / "cuda_on_host.c")
-    command = [compiler, *FLAGS, *flags, f"-I{kernels / 'include'}", source, *checker, "-lm", "-o", str(target)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    run = subprocess.run([target], capture_output=True, text=True, check=False)
-    return run.returncode, run.stdout + run.stderr
+def on_host(compiler: str, kernels: Path, checker: list[str], target: Path, *flags: str) -> Path:
+    """The checker with the CUDA tier's source on this CPU."""
+    source = kernels / "tests" / "cuda_on_host.c"
+    compile_c(compiler, *flags, f"-I{kernels / 'include'}", source, *checker, "-lm", "-o", target)
+    return target
 
 
 def test_the_source_agrees_with_the_oracle_under_sanitizers(
-    compiler: str, kernels: Path, checker: list[str], tmp_path: Path
+    compiler: str, kernels: Path, checker: list[str], sanitizers: list[str], tmp_path: Path
 ) -> None:
-    try:
-        status, said = run_on_host(compiler, kernels, checker, tmp_path / "checker", *SANITIZERS)
-    except subprocess.CalledProcessError as error:
-        if "sanitize" not in error.stderr and "asan" not in error.stderr:
-            pytest.fail(error.stderr)
-        pytest.skip("this compiler has no sanitizers")
-    assert status == 0, said
-    assert said.endswith(" cases, 0 faults\n")
+    assert_agrees(on_host(compiler, kernels, checker, tmp_path / "checker", *sanitizers))
+
+
+@pytest.mark.long
+def test_the_source_agrees_in_rows_of_every_size(
+    compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path
+) -> None:
+    parts = objects(compiler, kernels, tmp_path, "TIER(ref), TIER(cuda)")
+    assert_agrees(on_host(compiler, kernels, parts, tmp_path / "checker", *sanitizers))
 
 
 @pytest.mark.parametrize("what", BREAKS)
 def test_broken_source_fails(what: str, compiler: str, kernels: Path, checker: list[str], tmp_path: Path) -> None:
-    copy = tmp_path / "kernels"
-    shutil.copytree(kernels, copy)
     name, before, after = BREAKS[what]
-    source = copy / "cuda" / name
-    text = source.read_text()
-    assert text.count(before) == 1, f"{what}: the line to break is not there any more"
-    source.write_text(text.replace(before, after))
-    status, said = run_on_host(compiler, copy, checker, tmp_path / "checker")
+    copy = broken(kernels, tmp_path, f"cuda/{name}", before, after)
+    status, said = check(on_host(compiler, copy, checker, tmp_path / "checker"))
     assert status != 0, said
 
 
@@ -139,6 +134,7 @@ def gpu() -> bool:
     return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["cuda_on_device.cu", "bench_cuda.cu"])
 def test_what_runs_on_a_gpu_compiles_and_runs_there(
     name: str, nvcc: str, compiler: str, kernels: Path, compiled: Path, gpu: bool, tmp_path: Path

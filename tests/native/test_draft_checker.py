@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.native.test_checker import FLAGS, SANITIZERS
-from tests.support.patience import PATIENCE_S
+from tests.native.compiling import assert_agrees, broken, check, compile_c
 
 # What is broken: what stands in draft.c, what takes its place.
 BREAKS = {
@@ -30,32 +28,20 @@ BREAKS = {
 }
 
 
-def build(compiler: str, kernels: Path, target: Path, source: Path, *flags: str) -> Path:
-    sources = [kernels / "tests" / "draft_checker.c", source, kernels / "philox.c"]
-    command = [compiler, *FLAGS, *flags, f"-I{kernels / 'include'}", *map(str, sources), "-o", str(target)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+def build(compiler: str, kernels: Path, target: Path, *flags: str) -> Path:
+    sources = [kernels / name for name in ("tests/draft_checker.c", "draft.c", "philox.c")]
+    compile_c(compiler, *flags, f"-I{kernels / 'include'}", *sources, "-o", target)
     return target
 
 
-def test_the_index_agrees_with_a_scan_under_sanitizers(compiler: str, kernels: Path, tmp_path: Path) -> None:
-    try:
-        checker = build(compiler, kernels, tmp_path / "checker", kernels / "draft.c", *SANITIZERS)
-    except subprocess.CalledProcessError as error:
-        if "sanitize" not in error.stderr and "asan" not in error.stderr:
-            pytest.fail(error.stderr)
-        pytest.skip("this compiler has no sanitizers")
-    run = subprocess.run([checker], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.endswith(" cases, 0 faults\n")
+def test_the_index_agrees_with_a_scan_under_sanitizers(
+    compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path
+) -> None:
+    assert_agrees(build(compiler, kernels, tmp_path / "checker", *sanitizers))
 
 
 @pytest.mark.parametrize("what", BREAKS)
 def test_a_broken_index_fails(what: str, compiler: str, kernels: Path, tmp_path: Path) -> None:
-    before, after = BREAKS[what]
-    text = (kernels / "draft.c").read_text()
-    assert text.count(before) == 1, f"{what}: the line to break is not there any more"
-    source = tmp_path / "draft.c"
-    source.write_text(text.replace(before, after))
-    checker = build(compiler, kernels, tmp_path / "checker", source)
-    run = subprocess.run([checker], capture_output=True, timeout=PATIENCE_S, check=False)
-    assert run.returncode != 0, run.stdout
+    copy = broken(kernels, tmp_path, "draft.c", *BREAKS[what])
+    status, said = check(build(compiler, copy, tmp_path / "checker", "-O0"))
+    assert status != 0, said

@@ -1,4 +1,4 @@
-"""A session's steps with a scripted engine; with the embedded model, the tokens that are read."""
+"""A session's steps with a scripted engine; with the bundled model, the tokens that are read."""
 
 from __future__ import annotations
 
@@ -165,8 +165,8 @@ def test_without_folding_a_program_that_is_too_long_is_refused() -> None:
 
 
 @pytest.fixture
-def engine(embedded_model: Path) -> Iterator[LlamaEngine]:
-    with LlamaEngine(embedded_model, EngineOptions(threads=2), interrupt=Interrupt()) as engine:
+def engine(bundled_model: Path) -> Iterator[LlamaEngine]:
+    with LlamaEngine(bundled_model, EngineOptions(threads=1), interrupt=Interrupt()) as engine:
         yield engine
 
 
@@ -221,7 +221,7 @@ def test_candidates_that_ctrl_c_kept_from_beginning_are_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "kept"), [("import sys\n\n", 0), ("".join(f"value_{n} = {n}\n" for n in range(70)) + "\n", 512)]
+    ("prefix", "kept"), [("import sys\n\n", 0), ("".join(f"value_{n} = {n}\n" for n in range(100)) + "\n", 512)]
 )
 def test_what_is_only_looked_at_changes_no_later_turn(engine: LlamaEngine, prefix: str, kept: int) -> None:
     """To the last bit of the scores; the full passes of a long program need not be read again."""
@@ -229,7 +229,7 @@ def test_what_is_only_looked_at_changes_no_later_turn(engine: LlamaEngine, prefi
     def scores(looks: bool) -> tuple[list[float], int]:
         engine.cache.restart()
         one = Session(engine, Program(prefix), Generation(Sampling(temperature=0.8, seed=3), 12, CODEGEN))
-        one.engine.reserve(1500)
+        one.engine.reserve(1000)
         found, read = [], 0
         for task in TASKS[:3]:
             if looks:
