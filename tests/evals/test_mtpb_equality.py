@@ -108,7 +108,7 @@ class Both:
 @contextlib.contextmanager
 def worker(*modules: str) -> Iterator[Both]:
     """modules: what its programs find imported, which makes every start of one slower."""
-    command = [sys.executable, Path(__file__).with_name("judge_worker.py"), *modules]
+    command = [sys.executable, str(Path(__file__).with_name("judge_worker.py")), *modules]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Both(process)
 
