@@ -110,6 +110,8 @@ class LlamaEngine:
 
     def _make_cache(self, interrupt: Interrupt, *, separate: bool, drafted: bool) -> KVCache:
         abort = interrupt.callback_address
+        if self.exact and self.model.recurrent:  # exact passes are padded, and a recurrent state takes no token back
+            raise UsageError("--exact does not work with a recurrent model", hint="leave out --exact")
         if not separate:
             sequences = 2 * self.sequences + 32
             return SharedCache(self.model, threads=self.threads, exact=self.exact, abort=abort, sequences=sequences)

@@ -105,7 +105,9 @@ class Model:
     @property
     def cell_bytes(self) -> int:
         """Bytes of a cell of the KV cache: a key and a value per layer, 2 bytes per number."""
-        size = self.header.metadata.get(f"{self.header.architecture}.attention.key_length", self.n_embd // self.n_head)
+        size = self.header.metadata.get(
+            f"{self.header.architecture}.attention.key_length", self.n_embd // max(1, self.n_head)
+        )
         return 4 * self.n_layer * int(llama().api.llama_model_n_head_kv(self.pointer)) * int(str(size))
 
     @functools.cached_property

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.core.errors import ContextError
+from cgcli.core.errors import ContextError, UsageError
 from cgcli.engine.drafting import PassCosts
-from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.protocol import Follow
 from cgcli.engine.request import Completion, FirstLine, Request
 from cgcli.engine.stops import Stops
-from cgcli.native.interrupt import Interrupt
+from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Draw, Sampled
 from tests.engine.drawing import HOT, Make, finish, mixed, request, sound
+from tests.support.tiny_model import write_tiny_recurrent_model
 
 FREE = PassCosts({1: 1.0, 2: 1.001})  # every guess is worth it, so that all are made
 
@@ -178,6 +179,30 @@ def test_texts_with_caches_of_their_own_are_followed_too(make: Make) -> None:
         found.append(finish_followed(engine, requests, Followed(requests, lambda index: index % 3)))
         assert engine.timings.prefill_tokens == 6 * 80 + 6 and sound(engine)
     assert [one.text for one in found[0]] == [one.text for one in found[1]]
+
+
+def test_a_recurrent_model_reads_again_what_it_kept(tmp_path: Path) -> None:
+    """Its state takes no token back. But that after the context is still there, and that of a whole text goes on."""
+    path = write_tiny_recurrent_model(tmp_path / "recurrent.gguf")
+    requests = [request(b"abc" * 50, candidate=index, max_tokens=30) for index in range(4)]
+    with interruptible() as interrupt:
+        with LlamaEngine(path, EngineOptions(threads=1), interrupt=interrupt) as engine:
+            whole = finish(engine, requests)
+            assert engine.timings.prefill_tokens == 150
+            begun = [replace(one, max_tokens=12) for one in requests[:3]]
+            follow = Followed(begun, lambda _: 1, max_tokens=18)
+            rest = finish_followed(engine, begun, follow)
+            assert [parts[0].text + last.text for parts, last in zip(follow.all, rest, strict=True)] == [
+                one.text for one in whole[:3]
+            ]
+            assert engine.timings.prefill_tokens == 150 + 3
+            one = replace(requests[3], cutter=lambda: Stops([whole[3].text[20:24]]))
+            follow = Followed([one], lambda _: 1)
+            finish_followed(engine, [one], follow)
+            assert follow.all[0][0].text == whole[3].text[:20] and sound(engine)
+            assert engine.timings.prefill_tokens == 150 + 3 + 20
+        with pytest.raises(UsageError, match="--exact does not work with a recurrent model"):
+            LlamaEngine(path, EngineOptions(threads=1, exact=True), interrupt=interrupt)
 
 
 # What ends it.

@@ -1,8 +1,9 @@
-"""A whole CodeGen-shaped GGUF of a few hundred kB: random weights, one token a byte, letters and line ends
-likeliest."""
+"""Whole GGUF files of a few hundred kB, with random weights and one token a byte: one of CodeGen's shape that writes
+mostly letters and line ends, and one with a recurrent state that writes nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import gguf
@@ -35,16 +36,7 @@ def write_tiny_model(path: Path, seed: int = 0, width: int = 64) -> Path:
     writer.add_layer_norm_eps(1e-5)
     writer.add_rope_dimension_count(_ROTARY)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    characters = byte_characters()
-    writer.add_token_list([*characters, "<|endoftext|>", *(f"[PAD{n}]" for n in range(VOCABULARY - 257))])
-    normal, control, unused = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL, gguf.TokenType.UNUSED
-    writer.add_token_types([*[normal] * 256, control, *[unused] * (VOCABULARY - 257)])
-    writer.add_token_merges([f"{characters[32]} {characters[32]}"])
-    writer.add_eos_token_id(END_OF_TEXT)
-    writer.add_bos_token_id(END_OF_TEXT)
-    writer.add_add_bos_token(False)
+    _add_vocabulary(writer, written=range(257))
 
     def matrix(name: str, rows: int, columns: int) -> None:
         writer.add_tensor(name, draw.normal(0, 0.3, (rows, columns)).astype(np.float16))
@@ -72,6 +64,69 @@ def write_tiny_model(path: Path, seed: int = 0, width: int = 64) -> Path:
     bias[10] = 10
     bias[257:] = 30  # padding would always win if it were not banned
     writer.add_tensor("output.bias", bias)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _add_vocabulary(writer: gguf.GGUFWriter, written: Collection[int]) -> None:
+    """written: ids that may be drawn."""
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    characters = byte_characters()
+    writer.add_token_list([*characters, "<|endoftext|>", *(f"[PAD{n}]" for n in range(VOCABULARY - 257))])
+    normal, control, unused = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL, gguf.TokenType.UNUSED
+    kinds = [normal if byte in written else unused for byte in range(256)]
+    kinds.append(control if END_OF_TEXT in written else unused)
+    writer.add_token_types([*kinds, *[unused] * (VOCABULARY - 257)])
+    writer.add_token_merges([f"{characters[32]} {characters[32]}"])
+    writer.add_eos_token_id(END_OF_TEXT)
+    writer.add_bos_token_id(END_OF_TEXT)
+    writer.add_add_bos_token(False)
+
+
+def write_tiny_recurrent_model(path: Path, width: int = 64) -> Path:
+    """A Mamba (Gu and Dao, 2023)."""
+    draw = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(str(path), "mamba")
+    writer.add_name("tiny")
+    writer.add_context_length(_WINDOW)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(0)
+    writer.add_head_count(0)
+    writer.add_block_count(_LAYERS)
+    inner, state, window, rank = 2 * width, 8, 4, 4
+    writer.add_ssm_inner_size(inner)
+    writer.add_ssm_state_size(state)
+    writer.add_ssm_conv_kernel(window)
+    writer.add_ssm_time_step_rank(rank)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    _add_vocabulary(writer, written=frozenset(b"abcdefghijklmnopqrstuvwxyz\n"))
+
+    def random(name: str, *shape: int, kind: type[np.floating] = np.float16) -> None:
+        writer.add_tensor(name, draw.normal(0, 0.3, shape).astype(kind))
+
+    def constant(name: str, *shape: int, value: float = 0.0) -> None:
+        writer.add_tensor(name, np.full(shape, value, np.float32))
+
+    random("token_embd.weight", VOCABULARY, width)
+    for layer in range(_LAYERS):
+        block = f"blk.{layer}"
+        constant(f"{block}.attn_norm.weight", width, value=1.0)
+        random(f"{block}.ssm_in.weight", 2 * inner, width)
+        random(f"{block}.ssm_conv1d.weight", inner, window, kind=np.float32)
+        constant(f"{block}.ssm_conv1d.bias", inner)
+        random(f"{block}.ssm_x.weight", rank + 2 * state, inner)
+        random(f"{block}.ssm_dt.weight", inner, rank, kind=np.float32)
+        constant(f"{block}.ssm_dt.bias", inner)
+        constant(f"{block}.ssm_a", inner, state, value=-1.0)
+        constant(f"{block}.ssm_d", inner, value=1.0)
+        random(f"{block}.ssm_out.weight", width, inner)
+    constant("output_norm.weight", width, value=1.0)
+    random("output.weight", VOCABULARY, width)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
