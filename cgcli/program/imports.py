@@ -33,8 +33,8 @@ _CALLED = {
     "io": "BytesIO StringIO",
     "itertools": "accumulate chain combinations combinations_with_replacement groupby islice permutations product "
     "starmap takewhile zip_longest",
-    "math": "acos asin atan atan2 ceil comb cos degrees exp factorial floor gcd hypot isqrt log log10 log2 radians sin "
-    "sqrt tan",
+    "math": "acos asin atan atan2 ceil comb cos degrees exp factorial floor gcd hypot isqrt log log10 log2 prod "
+    "radians sin sqrt tan",
     "operator": "attrgetter itemgetter",
     "pathlib": "Path",
     "pprint": "pprint",

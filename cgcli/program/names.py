@@ -40,8 +40,9 @@ class Missing:
 class Names:
     """The names that a text lacks behind the program `before`.
 
-    Not judged: names that this program lacked already, those in annotations that nobody evaluates, those that a
-    notebook defines, and all if the program has `exec`, `globals`, `locals`, `vars` or a star import.
+    Not judged: names that this program lacked already, those in annotations that nobody evaluates, those that the
+    program deletes or a notebook defines, and all if the program has `exec`, `globals`, `locals`, `vars` or a star
+    import.
     """
 
     def __init__(self, before: str) -> None:
@@ -96,7 +97,7 @@ class Names:
             return []  # pyflakes stumbled, or the program is nested too deeply
         lines = Lines(source)
         places = {use: lines.position(use.node.lineno, use.node.col_offset) for use in found}
-        lacked = {use.node.id for use in found if places[use] < begin}
+        lacked = {use.node.id for use in found if places[use] < begin} | _deleted(tree)
         return [use for use in sorted(found, key=lambda use: places[use]) if use.judged and use.node.id not in lacked]
 
 
@@ -104,6 +105,11 @@ def _is_dynamic(tree: ast.Module) -> bool:
     nodes = list(ast.walk(tree))
     stars = any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in nodes)
     return stars or any(isinstance(node, ast.Name) and node.id in _DYNAMIC for node in nodes)
+
+
+def _deleted(tree: ast.Module) -> set[str]:
+    """Names that are deleted somewhere; pyflakes takes them for undefined in every function."""
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del)}
 
 
 def with_imports(before: str, text: str) -> tuple[str, tuple[str, ...]]:

@@ -78,6 +78,7 @@ def test_annotations_count_where_they_are_evaluated(before: str, text: str, name
         "from os.path import *\njoin('a', 'b')\n",
         "def f():\n    exec(s)\n    return x\n",
         "print(__name__, __file__, __doc__)\n",
+        "x = 1\ndef f():\n    return x\nf()\ndel x\n",
         "x = '\udce9' + y\n",
         "x = y\0\n",
     ],
