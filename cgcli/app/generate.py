@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cgcli.program.languages import Language
     from cgcli.program.program import Program, Turn
     from cgcli.program.session import Plan, Session
+    from cgcli.sandbox.until import Until
     from cgcli.sandbox.verdict import Verdict
     from cgcli.terminal.output import Output
 
@@ -60,6 +61,9 @@ class GenArguments:
     pick: Literal["probable", "run"] = "probable"
     checks: tuple[str, ...] = ()
     run: bool = False
+    until: Literal["runs", "checks"] | None = None
+    tries: int | None = None  # of a turn; None: the default
+    try_time: float | None = None  # seconds for all tries; None: the default
     unsafe: bool = False
 
     @property
@@ -88,11 +92,12 @@ class _Written:
 
     session: Session | None = None
     turns: list[Turn] = field(default_factory=list)  # those that are done
+    until: Until | None = None
     failure: Exception | None = None  # what ended it early
 
     @property
     def interrupted(self) -> bool:
-        return any(turn.interrupted for turn in self.turns)
+        return isinstance(self.failure, Interrupted) or any(turn.interrupted for turn in self.turns)
 
 
 def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
@@ -106,6 +111,9 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
         if selection and not written.interrupted:
             if arguments.run or arguments.checks:
                 verdict = selection.run(session.program)
+            elif written.until:
+                verdict = written.until.verdict
+                selection.report_uncalled(session.program, verdict)
             else:
                 selection.report_uncalled(session.program, selection.kept)
         if arguments.json:
@@ -130,7 +138,7 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
     if not prompts and not text:
         raise UsageError("no prompt", hint=PROMPT_HINT)
     selection = None
-    if arguments.run or arguments.runs_candidates:
+    if arguments.run or arguments.runs_candidates or arguments.until:
         selection = Selection.of(
             run.output, code.name, arguments.checks, unsafe=arguments.unsafe, file=file or Path("FILE.py")
         )
@@ -170,20 +178,48 @@ def _write(run: Run, settings: Settings, job: _Job) -> _Written:
                 progress=run.output.progress(),
             )
             session.reserve(job.prompts)
+            until = written.until = _until(run.output, job, session)
             due = "" if job.text and not arguments.whole else job.program.prefix
             notice = _FoldNotice(run.output)
             comments = not arguments.no_comment
             try:
-                for piece in grow(session, job.prompts, written.turns, head=due, comments=comments, on_plan=notice):
+                for piece in grow(
+                    session,
+                    job.prompts,
+                    written.turns,
+                    head=due,
+                    comments=comments,
+                    on_plan=notice,
+                    draw=until.draw if until else None,
+                ):
                     due = ""
                     job.sink.write(piece)
             finally:
                 if job.text and due:
                     job.sink.write(due)  # print the program so far in any case: the reader may write it back
                 job.sink.close()
+            written.failure = until.failure if until else None
     except Exception as failure:
         written.failure = failure
     return written
+
+
+def _until(output: Output, job: _Job, session: Session) -> Until | None:
+    arguments, selection = job.arguments, job.selection
+    if not (arguments.until and selection):
+        return None
+    from cgcli.sandbox.until import Effort, Until
+
+    effort = Effort()
+    return Until(
+        session,
+        selection.verdict_on,
+        selection.policy,
+        replace(effort, tries=arguments.tries or effort.tries, seconds=arguments.try_time or effort.seconds),
+        checks=arguments.checks if arguments.until == "checks" else (),
+        checked_turns=len(job.prompts),
+        say=output.note,
+    )
 
 
 class _FoldNotice:
@@ -208,6 +244,15 @@ def _check(arguments: GenArguments) -> None:
         raise UsageError("--into and --output cannot be used together", hint="leave one of them out")
     if arguments.into and arguments.whole:
         raise UsageError("--into prints no program, so --whole has no effect", hint="leave one of them out")
+    if arguments.until and arguments.raw:
+        raise UsageError("--until and --raw cannot be used together", hint="leave one of them out")
+    if arguments.until == "checks" and not arguments.checks:
+        raise UsageError("--until checks needs a check", hint="--check 'f(2) == 4'")
+    for option, value in {"--tries": arguments.tries, "--try-time": arguments.try_time}.items():
+        if value is not None and not arguments.until:
+            raise UsageError(f"{option} has no effect without --until", hint="add --until runs")
+        if value is not None and not value > 0:
+            raise UsageError(f"{option} must be positive, not {value:g}", hint=f"{option} N")
 
 
 def _program_so_far(output: Output, arguments: GenArguments) -> bytes:

@@ -43,7 +43,9 @@ class Selection:
         from cgcli.sandbox.run import run
 
         if language != "python":
-            raise UsageError(f"cannot run a {language} program, only Python", hint="leave out --run, --pick, --check")
+            raise UsageError(
+                f"cannot run a {language} program, only Python", hint="leave out --run, --pick, --check, --until"
+            )
         check_expressions(checks)
         policy = Policy(unsafe=unsafe)
         run(b"", policy=policy)
@@ -70,6 +72,14 @@ class Selection:
             self.output.note(hint)
         return best.index
 
+    def verdict_on(self, program: Program, policy: Policy, checks: Sequence[str]) -> Verdict:
+        """Run a program, and show nothing of it. Raises SandboxError."""
+        from cgcli.native.interrupt import Interrupt
+        from cgcli.sandbox.run import run
+
+        interrupt = Interrupt()
+        return run(encode(program.source()), checks=checks, policy=policy, interrupted=lambda: interrupt.requested)
+
     def report_uncalled(self, program: Program, verdict: Verdict | None) -> None:
         """Name the functions that a passed program never called."""
         from cgcli.program.languages import never_called
@@ -84,15 +94,9 @@ class Selection:
         """
         from cgcli.core.errors import Interrupted
         from cgcli.native.interrupt import interruptible
-        from cgcli.sandbox.run import run
 
-        with interruptible() as interrupt:
-            verdict = run(
-                encode(program.source()),
-                checks=self.checks,
-                policy=self.policy,
-                interrupted=lambda: interrupt.requested,
-            )
+        with interruptible():
+            verdict = self.verdict_on(program, self.policy, self.checks)
         if verdict.outcome == "interrupted":
             raise Interrupted
         for line in (verdict.stdout + verdict.stderr).decode("utf-8", "replace").splitlines():

@@ -98,6 +98,22 @@ def gen(
         ),
     ] = None,
     run: Annotated[bool, _running("--run", help="Run the program in the sandbox; print its output on stderr.")] = False,
+    until: Annotated[
+        Literal["runs", "checks"] | None,
+        _running(
+            "--until",
+            metavar="runs|checks",
+            help="Draw each turn again until the program runs, or passes the checks. Keeps the best.",
+        ),
+    ] = None,
+    tries: Annotated[
+        int | None,
+        _running("--tries", metavar="N", help="With --until, draw a turn again at most N times (default: 4)."),
+    ] = None,
+    try_time: Annotated[
+        float | None,
+        _running("--try-time", metavar="SECONDS", help="With --until, stop trying after SECONDS (default: 20)."),
+    ] = None,
     unsafe: Annotated[bool, _running("--unsafe", help="Run programs without a sandbox.")] = False,
     temperature: TemperatureOption = None,
     top_p: TopPOption = None,

@@ -39,6 +39,8 @@ class Candidate:
     mean_logprob: float | None  # of those tokens under the model itself, in nats; None if none was drawn
     finish_reason: End
     draw: int = 0  # selects its random numbers under the seed; a retry is the next draw
+    kept: int = 0  # characters at its beginning that were not drawn with it, but kept from before
+    ran: str = ""  # what the program did with it, in words, if it was run to decide whether to draw again
 
     @property
     def blank(self) -> bool:

@@ -54,4 +54,6 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "tokens": candidate.tokens,
         "mean_logprob": candidate.mean_logprob,
         "finish_reason": candidate.finish_reason,
+        "kept": candidate.kept,
+        "ran": candidate.ran or None,
     }

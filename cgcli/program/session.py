@@ -71,6 +71,10 @@ class Reading:
         return perplexity([score.logprob for score in self.scores])
 
 
+Draw = Callable[[Reading], Generator[str, None, Turn]]
+"""Draws a turn: yields its text, returns the turn."""
+
+
 class _Drawn(NamedTuple):
     candidates: list[Candidate]
     accepted: int | None  # index; None if all candidates are empty
@@ -207,15 +211,18 @@ class Session:
         facts = self._facts(reading, reading.seconds + time.perf_counter() - started)
         return Turn(plan.prompt, text, tuple(candidates), accepted, facts)
 
-    def add(self, prompt: str | None, on_plan: Callable[[Plan], None] | None = None) -> Generator[str, None, Turn]:
+    def add(
+        self, prompt: str | None, on_plan: Callable[[Plan], None] | None = None, draw: Draw | None = None
+    ) -> Generator[str, None, Turn]:
         """Plan, read and draw a turn, and add it to the program unless all candidates are empty.
 
-        on_plan: called with the plan before anything is read. Raises as `plan` and `read`.
+        on_plan: called with the plan before anything is read. draw: draws in place of `self.draw`. Raises as `plan` and
+        `read`.
         """
         plan = self.plan(prompt)
         if on_plan:
             on_plan(plan)
-        turn = yield from self.draw(self.read(plan))
+        turn = yield from (draw or self.draw)(self.read(plan))
         if turn.accepted is not None:
             self.program = plan.program.add(turn)
         return turn
@@ -302,7 +309,12 @@ class Session:
         text = plan.keep + completion.text
         text = text.rstrip() if plan.program.layout.tidy else text
         found = Candidate(
-            text, completion.tokens, completion.mean_logprob, completion.finish_reason, completion.candidate
+            text,
+            completion.tokens,
+            completion.mean_logprob,
+            completion.finish_reason,
+            completion.candidate,
+            len(plan.keep),
         )
         empty = not _usable(found, plan) and completion.finish_reason != "interrupted"
         return replace(found, finish_reason="empty") if empty else found
@@ -321,6 +333,7 @@ def grow(
     head: str = "",
     comments: bool = True,
     on_plan: Callable[[Plan], None] | None = None,
+    draw: Draw | None = None,
 ) -> Iterator[str]:
     """Add a turn for each prompt and yield the new text piece by piece; finished turns are appended to `turns`.
 
@@ -328,11 +341,11 @@ def grow(
 
     head: text before the first turn's, such as a new prefix. It and a turn's comment are held until the model's own
     text follows, so that a run that fails before yields nothing. comments: yield the prompts' comments, too. on_plan:
-    called with each turn's plan before the model reads it. Ends early after Ctrl-C.
+    called with each turn's plan before the model reads it. draw: as for `Session.add`. Ends early after Ctrl-C.
     """
     for prompt in prompts:
         opening = session.program.opening(prompt, comments=comments)
-        pieces = session.add(prompt, on_plan)
+        pieces = session.add(prompt, on_plan, draw)
         while True:
             try:
                 piece = next(pieces)

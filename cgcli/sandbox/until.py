@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from cgcli.core.errors import CgcliError, ContextError, Interrupted
-from cgcli.program.languages import compiles, parse_python
+from cgcli.program.faults import Syntax
+from cgcli.program.languages import parse_python
 from cgcli.program.program import Candidate, Program, Turn
-from cgcli.program.session import Plan, Reading, Session
+from cgcli.program.session import Plan, Reading, Session, drain
 from cgcli.program.source import encode
+from cgcli.program.statements import Lines, first_line
 from cgcli.sandbox.hint import lack_words
 from cgcli.sandbox.lack import lack
 from cgcli.sandbox.policy import Policy
@@ -35,8 +37,8 @@ _ASKS_TO_PRINT = re.compile(
     r"(?:^|[.,;:!?\n]|\b(?:and|then|now|also|please))\s*(?:(?:and|then|now|also|please)\s+)*(?:print|show|display|output)\b",
     re.IGNORECASE,
 )
-#: A line at the margin that belongs to the statement before it.
-_CONTINUES = re.compile(r"(else|elif|except|finally)\b|[)\]}#]")
+_SYNTAX_ERRORS = {"SyntaxError", "IndentationError", "TabError"}
+_TOP_LEVEL = re.compile(r"^(?!(?:elif|else|except|finally)\b)[^\s#)\]}]", re.MULTILINE)
 
 
 class _Grade(IntEnum):
@@ -128,8 +130,7 @@ class Until:
             kept.add(keep)
             self._say(f"{name}: {drafts[-1].words}; {self._next(plan, keep, len(drafts))}")
             try:
-                again = self._session.read(self._session.plan(plan.prompt, keep))
-                turn = yield from self._drawn(again, 1 + max(one.draw for one in _candidates(drafts)))
+                turn = yield from self._drawn_again(plan, keep, drafts)
             except ContextError:
                 break
             except Interrupted as interruption:
@@ -138,25 +139,39 @@ class Until:
             drafts.append(self._tried(plan, turn))
             if turn.interrupted:
                 self.failure = Interrupted()
+        in_time = self._has_time(began)
         self._spent += self._clock() - began
         best = max(drafts, key=lambda draft: draft.rank)
         self.verdict = best.verdict
         if best.turn.accepted is not None:
             yield best.turn.completion[len(plan.keep) :]
-        self._say(f"{name}{self._end(drafts, best)}")
+        self._say(f"{name}{self._end(drafts, best, in_time=in_time)}")
         return _merged(drafts, best)
+
+    def _drawn_again(self, plan: Plan, keep: str, drafts: Sequence[_Draft]) -> Generator[str, None, Turn]:
+        """Draw a turn again, at a higher temperature: what a model is sure of it writes again."""
+        session, generation = self._session, self._session.generation
+        sampling = generation.sampling
+        hotter = replace(sampling, temperature=_hotter(sampling.temperature, len(drafts)))
+        session.generation = replace(generation, sampling=hotter)
+        try:
+            reading = session.read(session.plan(plan.prompt, keep))
+            return (yield from self._drawn(reading, 1 + max(one.draw for one in _candidates(drafts))))
+        finally:
+            session.generation = generation
 
     def _drawn(self, reading: Reading, first: int) -> Generator[str, None, Turn]:
         """Draw once."""
-        from cgcli.program.session import drain
-
+        for _ in ():
+            yield ""
         return drain(self._session.draw(reading, first))
-        yield
 
     def _goes_on(self, drafts: Sequence[_Draft], began: float) -> bool:
-        spent = self._spent + self._clock() - began
         wanted = drafts[-1].keep is not None and self.failure is None
-        return wanted and len(drafts) <= self._effort.tries and spent < self._effort.seconds
+        return wanted and len(drafts) <= self._effort.tries and self._has_time(began)
+
+    def _has_time(self, began: float) -> bool:
+        return self._spent + self._clock() - began < self._effort.seconds
 
     def _next(self, plan: Plan, keep: str, number: int) -> str:
         where = ""
@@ -165,14 +180,19 @@ class Until:
             where = f" from line {text.count(chr(10)) + 1}"
         return f"drawing it again{where}, try {number} of {self._effort.tries}"
 
-    def _end(self, drafts: Sequence[_Draft], best: _Draft) -> str:
+    def _end(self, drafts: Sequence[_Draft], best: _Draft, *, in_time: bool) -> str:
         """The end of the line that says which draft stands, and why."""
-        at = drafts.index(best)
+        at, last = drafts.index(best), drafts[-1]
         if best.grade == _Grade.RAN:
             return f" {best.words}" + f" at try {at}" * bool(at)
+        why = ""
+        if last.keep is None and not self.failure:
+            why = "; another try would not help"
+        elif not in_time:
+            why = "; the time for tries is over"
         if len(drafts) == 1:
-            return f": {best.words}" + "; another try would not help" * (best.keep is None and not self.failure)
-        return f": kept draft {at + 1} of {len(drafts)}, the best: {best.words}"
+            return f": {best.words}{why}"
+        return f": kept draft {at + 1} of {len(drafts)}, the best: {best.words}{why}"
 
     # --- running
 
@@ -211,25 +231,25 @@ class Until:
             return draft(_Grade.RAN, "passed the checks" if verdict.checks_passed else "ran")
         if verdict.ran:
             return draft(_Grade.CHECK_FAILED, keep=plan.keep, reached=verdict.checks_passed)
-        text = program.source()
-        span = list(program.spans())[-1]
-        if not compiles(text):
-            if plan.prompt is not None and not compiles(text[: span.code]):
-                return draft(_Grade.NOT_RUN, "the program before it does not parse")
-            return draft(_Grade.DOES_NOT_PARSE, keep=_whole_part(text, span.code, verdict.line))
+        text, span = program.source(), list(program.spans())[-1]
+        before, code = text[: span.code], text[span.code :]
+        if verdict.detail.partition(":")[0] in _SYNTAX_ERRORS:
+            if fault := Syntax(before).ended(code):
+                return draft(_Grade.DOES_NOT_PARSE, keep=_longer(plan.keep, _parsing_part(before, code, fault.at)))
+            if parse_python(text) is None:
+                return draft(_Grade.NOT_RUN, f"the program before it does not parse: {verdict}")
         if lacked := lack(verdict, encode(text), self._policy):
             return draft(_Grade.LACKED, f"{lack_words(lacked, self._policy)} ({verdict})")
-        if not verdict.statement:
-            before = self._run(plan.program)
-            if not before.ran:
-                return draft(_Grade.NOT_RUN, f"the program before it fails: {before}")
+        failed = _statement(text, verdict.statement, span.code)
+        if failed is None:
+            earlier = self._run(plan.program)
+            if not earlier.ran:
+                return draft(_Grade.NOT_RUN, f"the program before it fails: {earlier}")
             return draft(_Grade.FAILED, keep=plan.keep)
-        starts = _statements(text)
-        at = max((begin for begin, end, first, last in starts if first <= verdict.statement <= last), default=span.code)
-        if any(begin == at and end <= span.code for begin, end, _, _ in starts):
+        if failed.end <= span.code:
             return draft(_Grade.NOT_RUN, f"the program before it fails: {verdict}")
-        reached = sum(span.code <= begin < at for begin, _, _, _ in starts)
-        return draft(_Grade.FAILED, keep=max(text[span.code : at], plan.keep, key=len), reached=reached)
+        keep = _longer(plan.keep, text[span.code : failed.begin])
+        return draft(_Grade.FAILED, keep=keep, reached=failed.number)
 
     def _is_silent(self, plan: Plan, verdict: Verdict) -> bool:
         """Whether the turn was asked to print and the program printed nothing more than without it."""
@@ -238,27 +258,43 @@ class Until:
         return verdict.silent or verdict.stdout == self._run(plan.program).stdout
 
 
-def _statements(text: str) -> list[tuple[int, int, int, int]]:
-    """The top-level statements of a program, decorators included: where each begins and ends, in characters, and its
-    first and last line."""
-    tree = parse_python(text)
-    starts = [0, *(at + 1 for at, character in enumerate(text) if character == "\n"), len(text)]
-    found = []
-    for node in tree.body if tree else ():
-        first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
-        last = min(node.end_lineno or node.lineno, len(starts) - 1)
-        found.append((starts[first - 1], starts[last], first, last))
-    return found
+@dataclass(frozen=True)
+class _Statement:
+    """A top-level statement, in characters."""
+
+    begin: int
+    end: int
+    number: int  # of the turn's statements that come before it
 
 
-def _whole_part(text: str, code: int, line: int) -> str:
-    """What a turn that begins at `code` has before the statement with the syntax error that Python found at `line`."""
-    begins = [match.start() for match in re.finditer(r"^\S", text, re.MULTILINE) if match.start() > code]
-    for at in reversed(begins):
-        before = not line or text.count("\n", 0, at) < line
-        if before and not _CONTINUES.match(text, at) and compiles(text[:at]):
-            return text[code:at]
-    return ""
+def _statement(text: str, line: int, code: int) -> _Statement | None:
+    """The top-level statement at a line of a program whose last turn begins at `code`; None if there is none."""
+    tree, lines = parse_python(text), Lines(text)
+    number = 0
+    for one in tree.body if tree else ():
+        begin, last = first_line(one), one.end_lineno or one.lineno
+        if begin <= line <= last:
+            return _Statement(lines.begin(begin), lines.begin(last + 1), number)
+        number += lines.begin(begin) >= code
+    return None
+
+
+def _parsing_part(before: str, code: str, fault: int) -> str:
+    """The part of a turn before the top-level statement that has a syntax error at `fault`."""
+    syntax = Syntax(before)
+    begins = [match.start() for match in _TOP_LEVEL.finditer(code) if match.start() <= fault]
+    return next((code[:at] for at in reversed(begins) if not syntax.ended(code[:at])), "")
+
+
+def _longer(one: str, other: str) -> str:
+    return max(one, other, key=len)
+
+
+def _hotter(temperature: float, tried: int) -> float:
+    """The temperature of the `tried`-th try."""
+    if temperature == 0:
+        return 0.4 if tried == 1 else 0.6
+    return min(temperature + (0.2 if tried == 1 else 0.4), max(temperature, 0.8))
 
 
 def _candidates(drafts: Sequence[_Draft]) -> list[Candidate]:
