@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from cgcli.program.folding import Fold
-    from cgcli.program.session import Plan, Reading
+    from cgcli.program.session import Plan, Reading, Session
+    from cgcli.sandbox.until import Until
 
 _DIFF_LINES = 20
 _OUTCOME_COLUMNS = 100  # for what a candidate did when it ran: three rows of the narrowest card
@@ -39,9 +40,11 @@ def draw_turn(repl: Repl, prompt: str) -> None:
     """Draw a new turn for a prompt. Raises what loading the model and drawing raise."""
     before = repl.program
     with _offered_again(repl, as_line(prompt)):
-        turn = _draw(repl, before, prompt)
+        turn, failure = _draw(repl, before, prompt)
     repl.do(repl.history.commit(Add(turn)))
     _report_end(repl, len(before.turns), turn)
+    if failure:
+        raise failure
     if not _is_partial(turn):
         run_if_auto(repl)
 
@@ -66,12 +69,14 @@ def redraw_turn(
     stay = old.facts and old.facts.context == context and repl.session().draws_like(old.facts)
     earlier = old.candidates if stay else ()
     with _offered_again(repl, f"/edit {index + 1} {wanted}" if why == "edit" else ""):
-        turn = _draw(repl, before, wanted, keep=keep, earlier=earlier, choosing=why != "replay")
+        turn, failure = _draw(repl, before, wanted, keep=keep, earlier=earlier, replays=why == "replay")
     repl.do(repl.history.commit(Put(index, turn, why)))
     _report_end(repl, index, turn)
     is_new = turn.accepted is not None and turn.accepted >= len(earlier)
     if why == "retry" and is_new and turn.completion in {candidate.text for candidate in earlier}:
         repl.ui.screen.note("same code as before: reword the prompt or raise the temperature (/set temperature 0.8)")
+    if failure:
+        raise failure
     if why != "replay" and not _is_partial(turn):
         run_if_auto(repl)
 
@@ -98,9 +103,11 @@ def _draw(
     *,
     keep: str = "",
     earlier: tuple[Candidate, ...] = (),
-    choosing: bool = True,
-) -> Turn:
+    replays: bool = False,
+) -> tuple[Turn, CgcliError | None]:
     """Draw a turn for `prompt` after the program `before`, and show it; its candidates follow `earlier` ones.
+
+    Also returns what ended the tries with `/set until runs`: the turn is the best so far. replays: ask and run nothing.
 
     Raises UsageError for a prompt that is not text, ContextError, what loading the model raised, Interrupted if
     nothing was written, CgcliError if every candidate is empty.
@@ -121,7 +128,9 @@ def _draw(
     repl.last.reading = session.read(plan)
     repl.tokens_given += plan.tokens
     report_perplexity(repl, repl.last.reading)
-    pieces = session.draw(repl.last.reading, 1 + max((candidate.draw for candidate in earlier), default=-1))
+    until = None if replays else _until(repl, session)
+    first = 1 + max((candidate.draw for candidate in earlier), default=-1)
+    pieces = (until or session).draw(repl.last.reading, first)
     streams = repl.options.candidates == 1 and not repl.ui.script
     turn = _stream(repl, keep, pieces) if streams else drain(pieces)
     if turn.accepted is None:
@@ -132,14 +141,31 @@ def _draw(
             f"the model returned nothing in {count} attempt{'s' * (count != 1)}",
             hint="reword the prompt, or try /seed N or /set temperature 0.6",
         )
-    choosing = choosing and not turn.interrupted
+    choosing = not (replays or turn.interrupted)
     turn = replace(turn, candidates=(*earlier, *turn.candidates), accepted=len(earlier) + turn.accepted)
     if repl.options.candidates > 1:
         if choosing:
             turn = pick_candidate(repl, before, turn) or turn
         if not repl.ui.script:
             screen.code(turn.completion)
-    return turn
+    return turn, until.failure if until else None
+
+
+def _until(repl: Repl, session: Session) -> Until | None:
+    """What draws turns again with `/set until runs`."""
+    options = repl.options
+    if options.until == "off":
+        return None
+    from cgcli.sandbox.policy import Policy
+    from cgcli.sandbox.until import Effort, Until
+
+    return Until(
+        session,
+        lambda program, policy, _: running.execute(repl, program, (), policy=policy),
+        Policy(unsafe=options.unsafe),
+        Effort(options.tries, options.try_time),
+        say=repl.ui.screen.note,
+    )
 
 
 def _stream(repl: Repl, keep: str, pieces: Generator[str, None, Turn]) -> Turn:

@@ -18,6 +18,7 @@ from cgcli.repl.state import Repl
 
 if TYPE_CHECKING:
     from cgcli.repl.reader import Lent
+    from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.verdict import Verdict
     from cgcli.sandbox.watch import Listener, Stream
 
@@ -53,10 +54,12 @@ def execute(
     arguments: Sequence[str],
     listener: Listener | None = None,
     lent: Lent | None = None,
+    policy: Policy | None = None,
 ) -> Verdict:
     """Run a program and record the verdict in the journal. Raises SandboxError, UsageError.
 
     listener: called with what the program prints. lent: keyboard input for the program, which then has no time limit.
+    policy: other limits than the usual ones.
     """
     if repl.language.name != "python":
         raise UsageError(f"only Python programs can be run, not {repl.language.name}", hint="/save writes it to a file")
@@ -65,7 +68,7 @@ def execute(
     from cgcli.sandbox.run import run as run_sandboxed
 
     text = program.source()
-    policy = Policy(unsafe=repl.options.unsafe)
+    policy = policy or Policy(unsafe=repl.options.unsafe)
     try:
         verdict = run_sandboxed(
             encode(text),

@@ -6,6 +6,7 @@ Commands (`cgcli.repl.commands`) are functions of a `Repl`. Its methods print no
 from __future__ import annotations
 
 import functools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -34,9 +35,17 @@ if TYPE_CHECKING:
     from cgcli.repl.reader import Reader
     from cgcli.repl.screen import Screen
 
-_OWN: dict[str, Rule] = {"candidates": NATURAL, "unsafe": SWITCH, "auto": SWITCH, "vi": SWITCH}
-KEYS = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "candidates", "fold", "unsafe", "auto", "vi",
-        "color")  # fmt: skip
+_OWN: dict[str, Rule] = {
+    "candidates": NATURAL,
+    "unsafe": SWITCH,
+    "auto": SWITCH,
+    "until": Rule(str, "runs or off", {"runs", "off"}.__contains__),
+    "tries": NATURAL,
+    "try_time": Rule(float, "a positive number of seconds", lambda s: 0 < s < math.inf),
+    "vi": SWITCH,
+}
+KEYS = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "candidates", "fold", "unsafe", "auto",
+        "until", "tries", "try_time", "vi", "color")  # fmt: skip
 """The options of `/set`: settings of the command line, and the REPL's own."""
 
 
@@ -48,6 +57,9 @@ class Options:
     candidates: int = 1  # drawn for each prompt
     unsafe: bool = False  # run programs without a sandbox
     auto: bool = False  # run the program after each turn
+    until: str = "off"  # runs: draw each turn again until the program runs with it
+    tries: int = 4  # of a turn with `until`
+    try_time: float = 20.0  # seconds for them
     vi: bool = False  # vi key bindings
 
     def with_text(self, key: str, text: str) -> Options:
@@ -225,7 +237,10 @@ class Repl:
 
     def set(self, key: str, text: str) -> None:
         """Change an option, here and for `--resume`. Raises UsageError; CgcliError like `do`."""
-        self.options = self.options.with_text(key, text)
+        options = self.options.with_text(key, text)
+        if key == "until" and options.until != "off" and self.language.name != "python":
+            raise UsageError(f"only Python programs can be run, not {self.language.name}")
+        self.options = options
         color = self.options.settings.color
         self.ui.screen.color = self._screen_color if color == "auto" else color == "always"
         self._set[key] = self.options.as_text(key)

@@ -116,7 +116,8 @@ class Until:
 
         Yields the text when it stands. Ctrl-C and errors of the sandbox end the tries and become `failure`.
         """
-        self.failure = None
+        if self.failure:
+            raise self.failure
         plan = reading.plan
         name = f"turn {len(plan.program.turns) + 1}"
         turn = yield from self._drawn(reading, first)

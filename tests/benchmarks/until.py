@@ -193,12 +193,13 @@ def report(results: Sequence[Result]) -> None:
         change = share_change(by_side, is_so)
         rows.append((f"{name}, %", *map(words, means), words(change, signed=True)))
         facts[name] = [100 * mean.value for mean in (*means, change)]
-    for name, number in {
+    numbers: dict[str, Callable[[Result], tuple[float, int]]] = {
         "drafts a turn": lambda one: (one.drafts, one.turns),
         "tokens a program": lambda one: (one.tokens, 1),
         "seconds a program, drawing": lambda one: (one.draw_s, 1),
         "seconds a program, running": lambda one: (one.run_s, 1),
-    }.items():
+    }
+    for name, number in numbers.items():
         ratios = [
             sum(number(one)[0] for one in by_side[side]) / sum(number(one)[1] for one in by_side[side])
             for side in SIDES

@@ -62,6 +62,13 @@ def test_where_no_candidate_holds_it_is_said_why_and_what_else_to_try(tiny_model
         (("--check", "f(2) = 4"), "is not a Python expression"),
         (("--run", "--lang", "go"), "cannot run a go program, only Python"),
         (("--pick", "dice"), "--pick"),
+        (("--until", "runs", "--lang", "go"), "cannot run a go program, only Python; leave out --run, --pick, --check"),
+        (("--until", "runs", "--raw"), "--until and --raw cannot be used together"),
+        (("--until", "checks"), "--until checks needs a check; --check 'f(2) == 4'"),
+        (("--tries", "3"), "--tries has no effect without --until; add --until runs"),
+        (("--try-time", "3"), "--try-time has no effect without --until; add --until runs"),
+        (("--until", "runs", "--try-time", "0"), "--try-time must be positive, not 0"),
+        (("--until", "runs", "--tries", "0"), "--tries must be positive, not 0"),
     ],
 )
 def test_wrong_wishes_are_refused_before_anything_is_loaded(
@@ -70,3 +77,47 @@ def test_wrong_wishes_are_refused_before_anything_is_loaded(
     done = cgcli("gen", "x", *options, *QUICK, "-m", str(tiny_model))
     assert done.status == 2 and said in done.err and not done.out
     assert len(done.err.splitlines()) == 1
+
+
+UNTIL = ("gen", "print the mean of the numbers", "--until", "runs", "-t", "1", "--max-tokens", "40", "--unsafe",
+         "-m", "codegen-nano")  # fmt: skip
+
+
+def test_a_turn_is_drawn_until_the_program_runs() -> None:
+    """Which drafts fail depends on the model; what is said and printed of them does not."""
+    done = cgcli(*UNTIL, "--seed", "3", "--json", stdin=b"numbers = []\n")
+    turn = json.loads(done.out)["turns"][0]
+    *failed, last = turn["candidates"]
+    assert failed, "another seed for this test: the first draft runs"
+    assert (done.status, turn["accepted"], last["ran"]) == (0, len(failed), "ran")
+    assert turn["completion"] == last["text"] and last["kept"] == 0
+    for number, draft in enumerate(failed, 1):
+        assert f"turn 1: {draft['ran']}; drawing it again, try {number} of 4\n" in done.err
+    assert f"turn 1 ran at try {len(failed)}\n" in done.err
+    done = cgcli(*UNTIL, "--seed", "3", stdin=b"numbers = []\n")
+    assert done.out.decode() == f"\n# print the mean of the numbers\n{last['text']}\n", "a pipe gets only what stands"
+
+
+def test_a_failure_that_is_not_the_programs_ends_the_tries() -> None:
+    """What failed before the turn is not the turn's fault."""
+    done = cgcli(*UNTIL, "--seed", "1", stdin=b"name = input()\n")
+    assert done.status == 8 and "drawing it again" not in done.err
+    words = "turn 1: the program reads input, and there was no more (EOFError: EOF when reading a line, line 1)"
+    assert words in done.err
+    assert done.err.endswith("the program reads input, and there was no more; run it: cgcli run --unsafe FILE.py\n")
+
+
+def test_the_checks_are_for_the_last_turn() -> None:
+    more = ("--seed", "5", "--check", "total == 3", "--until", "checks", "--json")
+    done = cgcli("gen", "print the total", *UNTIL[1:], *more, stdin=b"total = 3\nnumbers = [1, 2]\n")
+    facts = json.loads(done.out)
+    ran = [turn["candidates"][turn["accepted"]]["ran"] for turn in facts["turns"]]
+    assert done.status == 0 and facts["run"]["outcome"] == "passed"
+    assert ran == ["ran", "passed the checks"], "another seed for this test: no draft runs"
+
+
+def test_a_program_that_never_ran_ends_in_8(tiny_model: Path) -> None:
+    done = cgcli("gen", "x", "--until", "runs", "--tries", "2", *QUICK, "-m", str(tiny_model))
+    assert done.status == 8 and done.out.startswith(b"#!/usr/bin/env python3\n\n# x\n")
+    assert "turn 1: kept draft " in done.err
+    assert done.err.splitlines()[-1].startswith("cgcli: the program failed: ")

@@ -13,6 +13,57 @@ from cgcli.repl.loop import attempt
 from tests.repl.scripted import AnsweringEngine, ScriptedReader, make_repl, play
 
 
+class TestUntil:
+    def test_a_turn_is_drawn_again_from_the_statement_that_failed(self, tmp_path: Path) -> None:
+        engine = AnsweringEngine()
+        lines = "/set unsafe on", "/set until runs", "two lines", "/retry", "/show 1"
+        repl, shown, status = play(tmp_path, *lines, engine=engine)
+        assert status == 0
+        failed = "ZeroDivisionError: division by zero, line 5"
+        flat = " ".join(shown.split())
+        assert f"turn 1: {failed}; drawing it again from line 5, try 1 of 4 first = 1" in flat
+        assert "turn 1 ran at try 1" in flat
+        turn = repl.program.turns[0]
+        assert [one.text for one in turn.candidates[:2]] == ["first = 1\nsecond = first / 0", "first = 1\nrest = 0"]
+        assert [one.ran for one in turn.candidates[:2]] == [failed, "ran"]
+        assert [request.candidate for request in engine.requests] == [0, 1, 2], "a retry makes the next draws"
+        assert f"candidate 1: run: {failed}" in shown and shown.count("turn 1 ran\n") == 1
+
+    def test_what_was_tried_is_in_the_journal(self, tmp_path: Path) -> None:
+        repl, _, _ = play(tmp_path, "/set unsafe on", "/set until runs", "two lines")
+        again = repl.programs.open(repl.journal.id)
+        assert again.history.program == repl.program and again.history.program.turns[0].candidates[1].kept == 10
+        assert len(again.history.runs) == 2
+        again.close()
+
+    def test_a_turn_is_tried_as_often_as_said(self, tmp_path: Path) -> None:
+        lines = "/set unsafe on", "/set until runs", "/set tries 1", "no end"
+        repl, shown, _ = play(tmp_path, *lines)
+        shown = " ".join(shown.split())
+        assert "try 1 of 1" in shown and "turn 1: kept draft 1 of 2, the best: NameError" in shown
+        assert repl.program.turns[0].accepted == 0
+
+    def test_a_replay_runs_nothing(self, tmp_path: Path) -> None:
+        lines = "print the largest", "two lines", "/drop 1", "/set unsafe on", "/set until runs", "/replay"
+        repl, shown, _ = play(tmp_path, *lines)
+        assert len(repl.program.turns[0].candidates) == 1 and "drawing it again" not in shown
+
+    def test_other_languages_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "work").mkdir()
+        (tmp_path / "work" / "x.go").write_text("package main\n")
+        _, shown, status = play(tmp_path, "/open x.go", "/set until runs", "/set until")
+        assert status == 2 and "only Python programs can be run, not go" in shown
+        assert shown.endswith("until        off\n")
+
+    def test_without_a_sandbox_the_turn_is_kept_and_nothing_runs(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("cgcli.sandbox.bubblewrap._WHERE", "")
+        repl, shown, status = play(tmp_path, "/set until runs", "two lines")
+        assert status == 7 and "/set unsafe on runs programs without a sandbox" in " ".join(shown.split())
+        assert len(repl.program.turns) == 1 and not repl.history.runs
+
+
 class TestDrawing:
     def test_an_interrupted_turn_is_kept_and_told(self, tmp_path: Path) -> None:
         engine = AnsweringEngine(interrupt_after=4)

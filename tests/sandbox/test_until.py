@@ -1,4 +1,4 @@
-"""Drawing until the program runs: what is drawn again, from where, and which draft stands. Every program really runs."""
+"""Drawing until the program runs: what is drawn again, from where, and which draft stands. All programs really run."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from cgcli.sandbox.verdict import Verdict
 from tests.program.fake import ScriptedEngine
 
 END = "\n\n\n"
+EFFORT = Effort()
 
 
 def on_host(program: Program, policy: Policy, checks: Sequence[str] = ()) -> Verdict:
@@ -35,7 +36,7 @@ class Trial:
         *texts: str,
         before: str = "",
         engine: ScriptedEngine | None = None,
-        effort: Effort = Effort(),
+        effort: Effort = EFFORT,
         checks: Sequence[str] = (),
         checked_turns: int = 1,
         temperature: float = 0.2,
