@@ -208,14 +208,14 @@ def _until(output: Output, job: _Job, session: Session) -> Until | None:
     arguments, selection = job.arguments, job.selection
     if not (arguments.until and selection):
         return None
-    from cgcli.sandbox.until import Effort, Until
+    from cgcli.sandbox.until import Patience, Until
 
-    effort = Effort()
+    patience = Patience()
     return Until(
         session,
         selection.verdict_on,
         selection.policy,
-        replace(effort, tries=arguments.tries or effort.tries, seconds=arguments.try_time or effort.seconds),
+        replace(patience, tries=arguments.tries or patience.tries, seconds=arguments.try_time or patience.seconds),
         checks=arguments.checks if arguments.until == "checks" else (),
         checked_turns=len(job.prompts),
         say=output.note,

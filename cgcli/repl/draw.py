@@ -157,13 +157,13 @@ def _until(repl: Repl, session: Session) -> Until | None:
     if options.until == "off":
         return None
     from cgcli.sandbox.policy import Policy
-    from cgcli.sandbox.until import Effort, Until
+    from cgcli.sandbox.until import Patience, Until
 
     return Until(
         session,
         lambda program, policy, _: running.execute(repl, program, (), policy=policy),
         Policy(unsafe=options.unsafe),
-        Effort(options.tries, options.try_time),
+        Patience(options.tries, options.try_time),
         say=repl.ui.screen.note,
     )
 

@@ -71,7 +71,7 @@ class _Draft:
 
 
 @dataclass(frozen=True)
-class Effort:
+class Patience:
     """How long to try."""
 
     tries: int = TRIES  # how often a turn is drawn again
@@ -86,7 +86,7 @@ class Until:
         session: Session,
         run: RunProgram,
         policy: Policy,
-        effort: Effort = Effort(),
+        patience: Patience = Patience(),
         *,
         checks: Sequence[str] = (),
         checked_turns: int = 0,
@@ -100,10 +100,10 @@ class Until:
         self._run_program = run
         self._policy = replace(
             policy,
-            cpu_s=min(policy.cpu_s, effort.seconds / _CPU_SHARE),
-            wall_s=min(policy.wall_s, effort.seconds / _WALL_SHARE),
+            cpu_s=min(policy.cpu_s, patience.seconds / _CPU_SHARE),
+            wall_s=min(policy.wall_s, patience.seconds / _WALL_SHARE),
         )
-        self._effort = effort
+        self._patience = patience
         self._checks = tuple(checks)
         self._checked_turns = checked_turns
         self._say = say
@@ -169,17 +169,17 @@ class Until:
 
     def _goes_on(self, drafts: Sequence[_Draft], began: float) -> bool:
         wanted = drafts[-1].keep is not None and self.failure is None
-        return wanted and len(drafts) <= self._effort.tries and self._has_time(began)
+        return wanted and len(drafts) <= self._patience.tries and self._has_time(began)
 
     def _has_time(self, began: float) -> bool:
-        return self._spent + self._clock() - began < self._effort.seconds
+        return self._spent + self._clock() - began < self._patience.seconds
 
     def _next(self, plan: Plan, keep: str, number: int) -> str:
         where = ""
         if keep:
             text = plan.program.source() + plan.program.opening(plan.prompt) + keep
             where = f" from line {text.count(chr(10)) + 1}"
-        return f"drawing it again{where}, try {number} of {self._effort.tries}"
+        return f"drawing it again{where}, try {number} of {self._patience.tries}"
 
     def _end(self, drafts: Sequence[_Draft], best: _Draft, *, in_time: bool) -> str:
         """The end of the line that says which draft stands, and why."""

@@ -35,7 +35,7 @@ from cgcli.program.source import encode
 from cgcli.program.truncate import CODEGEN
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
-from cgcli.sandbox.until import Effort, Until
+from cgcli.sandbox.until import Patience, Until
 from cgcli.sandbox.verdict import Verdict
 from tests.benchmarks.cases.common import EMBEDDED
 from tests.benchmarks.evaluation import evenly
@@ -99,8 +99,8 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, metavar="FILE", required=True)
     parser.add_argument("--problems", type=int, default=115)
     parser.add_argument("--inputs", type=int, default=1)
-    parser.add_argument("--tries", type=int, default=Effort.tries)
-    parser.add_argument("--seconds", type=float, default=Effort.seconds)
+    parser.add_argument("--tries", type=int, default=Patience.tries)
+    parser.add_argument("--seconds", type=float, default=Patience.seconds)
     parser.add_argument("--only-report", action="store_true")
     options = parser.parse_args()
     done = [Result(**json.loads(line)) for line in _lines(options.rows)]
@@ -115,7 +115,7 @@ def main() -> None:
         known = {(one.problem, one.case) for one in done if one.side == SIDES[-1]}
         waiting = [case for case in cases if (case.problem.id, case.number) not in known]
         with options.rows.open("a") as file:
-            for results in drawn(waiting, Effort(options.tries, options.seconds)):
+            for results in drawn(waiting, Patience(options.tries, options.seconds)):
                 file.write("".join(json.dumps(asdict(one)) + "\n" for one in results))
                 file.flush()
                 done += results
@@ -127,7 +127,7 @@ def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def drawn(cases: Sequence[mtpb.Case], effort: Effort) -> Iterator[list[Result]]:
+def drawn(cases: Sequence[mtpb.Case], patience: Patience) -> Iterator[list[Result]]:
     """The results of both sides, program by program."""
     card = load_catalog().get("smollm2-135m")
     generation = Generation(SAMPLING, rules=CODEGEN, stops=card.stop if card else ())
@@ -136,13 +136,13 @@ def drawn(cases: Sequence[mtpb.Case], effort: Effort) -> Iterator[list[Result]]:
         for case in cases:
             session.drawn = {}
             session.generation = replace(generation, max_tokens=case.problem.max_tokens)
-            yield [grown(session, case, side, effort) for side in SIDES]
+            yield [grown(session, case, side, patience) for side in SIDES]
 
 
-def grown(session: Session, case: mtpb.Case, side: str, effort: Effort) -> Result:
+def grown(session: Session, case: mtpb.Case, side: str, patience: Patience) -> Result:
     """A program, drawn and judged."""
     runner = Runner()
-    until = Until(session, runner, Policy(), effort, say=lambda words: print(f"  {words}", file=sys.stderr))
+    until = Until(session, runner, Policy(), patience, say=lambda words: print(f"  {words}", file=sys.stderr))
     session.program = Program(mtpb.PREFIX, (), mtpb.LAYOUT)
     turns: list[Turn] = []
     print(f"#{case.problem.id} {side}", file=sys.stderr)

@@ -16,12 +16,12 @@ from cgcli.program.source import encode
 from cgcli.program.truncate import CODEGEN
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
-from cgcli.sandbox.until import Effort, Until
+from cgcli.sandbox.until import Patience, Until
 from cgcli.sandbox.verdict import Verdict
 from tests.program.fake import ScriptedEngine
 
 END = "\n\n\n"
-EFFORT = Effort()
+PATIENCE = Patience()
 
 
 def on_host(program: Program, policy: Policy, checks: Sequence[str] = ()) -> Verdict:
@@ -36,7 +36,7 @@ class Trial:
         *texts: str,
         before: str = "",
         engine: ScriptedEngine | None = None,
-        effort: Effort = EFFORT,
+        patience: Patience = PATIENCE,
         checks: Sequence[str] = (),
         checked_turns: int = 1,
         temperature: float = 0.2,
@@ -51,7 +51,7 @@ class Trial:
         generation = Generation(Sampling(temperature=temperature), rules=CODEGEN, redraws=0)
         self.session = Session(self.engine, Program(before), generation)  # type: ignore[arg-type]
         self.until = Until(
-            self.session, self._run, Policy(unsafe=True), effort,
+            self.session, self._run, Policy(unsafe=True), patience,
             checks=checks, checked_turns=checked_turns, say=self.said.append, clock=clock,
         )  # fmt: skip
 
@@ -140,7 +140,7 @@ def test_what_does_not_parse_is_kept_up_to_the_statement_that_does_not(text: str
     ],
 )
 def test_the_best_draft_stands(texts: list[str], best: int) -> None:
-    trial = Trial(*texts, effort=Effort(tries=len(texts) - 1))
+    trial = Trial(*texts, patience=Patience(tries=len(texts) - 1))
     turn = trial.draw("print it")
     assert turn.accepted == best
     assert trial.said[-1].startswith(f"turn 1: kept draft {best + 1} of {len(texts)}, the best: ")
@@ -204,14 +204,14 @@ def test_a_turn_that_should_print_must_print_something_new() -> None:
     ],
 )
 def test_who_is_asked_to_print(prompt: str | None, asks: bool) -> None:
-    trial = Trial("x = 1", "x = 2", effort=Effort(tries=1))
+    trial = Trial("x = 1", "x = 2", patience=Patience(tries=1))
     trial.draw(prompt)
     assert len(trial.engine.requests) == 1 + asks
 
 
 def test_the_tries_of_all_turns_share_the_seconds() -> None:
     texts = ("no()", "y = 1", "no()", "nor()", "no()")
-    trial = Trial(*texts, effort=Effort(seconds=20), clock=lambda: 10.0 * len(trial.engine.requests))
+    trial = Trial(*texts, patience=Patience(seconds=20), clock=lambda: 10.0 * len(trial.engine.requests))
     trial.draw()
     trial.draw()
     assert len(trial.engine.requests) == 4, "one try of each turn"
@@ -228,7 +228,7 @@ def test_a_single_run_may_not_take_all_the_time() -> None:
         seen.append(policy)
         return on_host(program, policy, checks)
 
-    Trial("x = 1", effort=Effort(seconds=8), execute=execute).draw()
+    Trial("x = 1", patience=Patience(seconds=8), execute=execute).draw()
     assert (seen[0].cpu_s, seen[0].wall_s) == (2.0, 4.0)
 
 
@@ -292,7 +292,7 @@ def test_checks_must_pass_after_the_last_turn() -> None:
 
 def test_the_draft_that_passes_most_checks_stands() -> None:
     texts = ("a = 1", "a = 1; b = 2", "c = 3", "no()")
-    trial = Trial(*texts, checks=("a", "b", "c"), effort=Effort(tries=3))
+    trial = Trial(*texts, checks=("a", "b", "c"), patience=Patience(tries=3))
     assert trial.draw().completion == texts[1]
 
 
