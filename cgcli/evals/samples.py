@@ -17,7 +17,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import NoneType, TracebackType
+from types import NoneType
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from cgcli.core.errors import CgcliError, UsageError
@@ -147,9 +147,7 @@ class Samples:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _key(self, row: Mapping[str, object]) -> Key | None:

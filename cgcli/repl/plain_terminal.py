@@ -12,10 +12,9 @@ from cgcli.core.errors import CgcliError
 from cgcli.native.interrupt import Interrupt
 from cgcli.program.source import decode
 from cgcli.repl.chooser import side_by_side
-from cgcli.repl.editor import edit_text, undisturbed
-from cgcli.repl.reader import CandidateCard, Lent, View
+from cgcli.repl.reader import CandidateCard, View
 from cgcli.repl.screen import Screen
-from cgcli.repl.typeahead import Typeahead
+from cgcli.repl.typeahead import Typeahead, TypeaheadReader
 
 _TICK_S = 0.1
 """Interval for checking Ctrl-C while a command asks, since it does not interrupt a read then."""
@@ -38,21 +37,18 @@ def read_joined(next_line: Callable[[], bytes]) -> str:
     return "\n".join(lines)
 
 
-class PlainTerminal:
+class PlainTerminal(TypeaheadReader):
     """A Reader for a terminal that cannot move its cursor.
 
     A default is shown in front of the line; the user can append to it, or clear it with Ctrl-C.
     """
 
-    where = ""
-
     def __init__(self, screen: Screen, stdin: TextIO, variables: Mapping[str, str]) -> None:
+        super().__init__(Typeahead(stdin.fileno(), queued=screen.queued), variables)
         self._screen = screen
         self._stdin = stdin.buffer
-        self._variables = variables
         self._sign = ""  # in front of each line
         self._begun = ""  # what the next line starts with
-        self._typeahead = Typeahead(stdin.fileno(), queued=screen.queued)
 
     def read(self, view: View, default: str = "") -> str:
         self._sign = f"{view.status().turn} > "
@@ -99,24 +95,11 @@ class PlainTerminal:
     def refresh(self) -> None:
         pass
 
-    def watching(self) -> AbstractContextManager[None]:
-        return self._typeahead.watching()
-
-    def lent(self) -> AbstractContextManager[Lent]:
-        return self._typeahead.lent()
-
-    def drop(self) -> Sequence[str]:
-        return self._typeahead.drop()
-
     def choose(self, cards: Sequence[CandidateCard]) -> int | None:
         """Shows the cards; the user takes one later, with a command."""
         for line in side_by_side(cards, self._screen.width):
             self._screen.say(line)
         return None
-
-    def edit(self, text: str, suffix: str) -> str:
-        with self._typeahead.paused(), undisturbed():
-            return edit_text(text, suffix, self._variables)
 
 
 class Script:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TextIO
 
@@ -31,11 +30,11 @@ from cgcli.core.errors import CgcliError
 from cgcli.core.files import disk_error
 from cgcli.native.interrupt import handler_kept
 from cgcli.repl.chooser import choose_card
-from cgcli.repl.editor import edit_text, undisturbed
+from cgcli.repl.editor import edit_text
 from cgcli.repl.keys import HELP, prompt_keys
-from cgcli.repl.reader import CandidateCard, Lent, Reader, Status, Suggestion, View, is_command
+from cgcli.repl.reader import CandidateCard, Reader, Status, Suggestion, View, is_command
 from cgcli.repl.screen import Screen
-from cgcli.repl.typeahead import Typeahead
+from cgcli.repl.typeahead import Typeahead, TypeaheadReader
 from cgcli.terminal.text import clipped, columns, visible
 
 # Only the terminal's own colors, which are chosen to be readable on its background.
@@ -71,10 +70,8 @@ def terminal_reader(
     return Terminal(screen, create_input(stdin), output, history=history, variables=variables)
 
 
-class Terminal:
+class Terminal(TypeaheadReader):
     """A Reader for a person at a terminal."""
-
-    where = ""
 
     def __init__(
         self,
@@ -86,15 +83,15 @@ class Terminal:
         variables: Mapping[str, str],
     ) -> None:
         """history: the file of earlier prompts; None keeps them in memory, as does a file that cannot be used."""
+        typeahead = Typeahead(input.fileno(), self._set_bracketed_paste, screen.queued, self._unused_keys)
+        super().__init__(typeahead, variables)
         self._view: View = _NoView()  # replaced by each `read`
         self._screen = screen
         self._input = input
         self._output = output
-        self._variables = variables
         self._history = HistoryFile(history)
         self._hint: str | None = None  # None: the first hint, which depends on the program
         self._reworded: int | None = None  # number of the turn whose prompt is being edited
-        self._typeahead = Typeahead(input.fileno(), self._set_bracketed_paste, screen.queued, self._unused_keys)
         self._depth = ColorDepth.DEPTH_4_BIT if screen.color else ColorDepth.DEPTH_1_BIT
         self._session = self._make_session()
 
@@ -124,22 +121,9 @@ class Terminal:
     def refresh(self) -> None:
         self._session.app.invalidate()
 
-    def watching(self) -> AbstractContextManager[None]:
-        return self._typeahead.watching()
-
-    def lent(self) -> AbstractContextManager[Lent]:
-        return self._typeahead.lent()
-
-    def drop(self) -> Sequence[str]:
-        return self._typeahead.drop()
-
     def choose(self, cards: Sequence[CandidateCard]) -> int | None:
         with self._typeahead.paused(), handler_kept():
             return choose_card(cards, input=self._input, output=self._output, depth=self._depth)
-
-    def edit(self, text: str, suffix: str) -> str:
-        with self._typeahead.paused(), undisturbed():
-            return edit_text(text, suffix, self._variables)
 
     def _line(self, default: str) -> str:
         """Read a line, without line ends around it; empty if it was cleared. Raises EOFError."""

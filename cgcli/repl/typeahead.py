@@ -13,10 +13,12 @@ import signal
 import termios
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from cgcli.program.source import decode, encode
+from cgcli.repl.editor import edit_text, undisturbed
 from cgcli.repl.reader import Lent, is_command
 
 _PASTE, _PASTE_END = b"\x1b[200~", b"\x1b[201~"
@@ -246,6 +248,30 @@ class Typeahead:
                 self.feed(data)
             else:
                 return
+
+
+class TypeaheadReader:
+    """What a Reader does in the same way on every terminal: keep what is typed ahead, and call the user's editor."""
+
+    where = ""
+
+    def __init__(self, typeahead: Typeahead, variables: Mapping[str, str]) -> None:
+        """variables: the environment, for EDITOR."""
+        self._typeahead = typeahead
+        self._variables = variables
+
+    def watching(self) -> AbstractContextManager[None]:
+        return self._typeahead.watching()
+
+    def lent(self) -> AbstractContextManager[Lent]:
+        return self._typeahead.lent()
+
+    def drop(self) -> Sequence[str]:
+        return self._typeahead.drop()
+
+    def edit(self, text: str, suffix: str) -> str:
+        with self._typeahead.paused(), undisturbed():
+            return edit_text(text, suffix, self._variables)
 
 
 @contextlib.contextmanager
