@@ -146,7 +146,7 @@ def _samples(folder: Path, data: bytes) -> None:
     samples.check_once(file, ("task_id", "index"))
     samples.check_same(file, {"seed": 0})
     with samples.Samples(file, ("task_id", "index")) as opened:
-        for number, row in enumerate(list(samples.read(file))):
+        for number, row in enumerate(list(samples.read_rows(file))):
             opened.append({**row, "task_id": f"new {number}", "index": -1})
 
 
@@ -243,14 +243,14 @@ READERS: dict[str, tuple[Callable[[Path, bytes], None], Form, Any]] = {
     "samples": (_samples, as_json_lines, [SAMPLE, TWO[1][0]]),
     "samples of a report": (_reported, as_json_lines, [SAMPLE, TWO[1][0]]),
     "results": (_results, as_json_lines, [RESULT, RESULT | TWO[1][0] | {"sample": 1}]),
-    "HumanEval": (_with_reader("d.jsonl", humaneval.load), as_json_lines, [TASK]),
-    "MTPB": (_with_reader("d.jsonl", mtpb.load), as_json_lines, [PROBLEM]),
+    "HumanEval": (_with_reader("d.jsonl", humaneval.load_tasks), as_json_lines, [TASK]),
+    "MTPB": (_with_reader("d.jsonl", mtpb.load_problems), as_json_lines, [PROBLEM]),
     "texts": (_with_reader("t.jsonl", bits.read_texts), as_json_lines, [{"text": "x"}]),
     "recipe": (_with_reader("r.toml", read_recipe), as_toml, RECIPE),
     "packages": (_with_reader("p.toml", read_list), as_toml, PACKAGES),
     "data.json": (_with_reader("data.json", lambda path: prepare.prepared(path.parent.parent)), as_json_text, {"a": 1}),
     "catalog": (_catalog, as_toml, CATALOG),
-    "passes": (_with_reader("m.passes", lambda path: pass_costs.load(path, "here")), as_json_text, COSTS),
+    "passes": (_with_reader("m.passes", lambda path: pass_costs.load_costs(path, "here")), as_json_text, COSTS),
     "config.json": (_checkpoint_file("config.json"), as_json_text, json.loads((GOLDEN / "config.json").read_bytes())),
     "vocab.json": (_checkpoint_file("vocab.json"), as_json_text, {chr(n): n for n in range(40)}),
     "added_tokens.json": (_checkpoint_file("added_tokens.json"), as_json_text, {"  ": 300, "   ": 301}),

@@ -79,9 +79,9 @@ def default_file(run: Run, benchmark: str, choice: Choice, quant: str, shard: Sh
 
 def report_other_seeds(run: Run, path: Path, seed: int) -> None:
     """Say that a file also holds samples of other seeds."""
-    from cgcli.evals.samples import read
+    from cgcli.evals.samples import read_rows
 
-    others = Counter(row["seed"] for row in read(path) if row.get("seed", seed) != seed)
+    others = Counter(row["seed"] for row in read_rows(path) if row.get("seed", seed) != seed)
     if others:
         seeds = ", ".join(map(str, sorted(others, key=str)))
         run.output.note(f"{path} also holds {others.total()} samples of seed {seeds}; they are kept but not counted")
@@ -263,7 +263,7 @@ def _check_report(arguments: ReportArguments) -> None:
 
 def _known_problems(run: Run, data: Path | None) -> Mapping[str, Problem]:
     """MTPB's problems, if their file is there. A report downloads nothing."""
-    from cgcli.evals.mtpb import PUBLISHED, load
+    from cgcli.evals.mtpb import PUBLISHED, load_problems
 
     path = data or run.environment.data / "evals" / PUBLISHED.name
-    return {problem.id: problem for problem in load(path)} if data or path.is_file() else {}
+    return {problem.id: problem for problem in load_problems(path)} if data or path.is_file() else {}

@@ -72,12 +72,12 @@ def _data(run: Run, arguments: HumanEvalArguments) -> _Data:
     import hashlib
 
     from cgcli.evals.fetch import fetch
-    from cgcli.evals.humaneval import PUBLISHED, load
+    from cgcli.evals.humaneval import PUBLISHED, load_tasks
     from cgcli.evals.samples import Shard
 
     shard = Shard.parse(arguments.shard) if arguments.shard else None
     path = arguments.data or fetch(PUBLISHED, run.environment, run.output.progress())
-    tasks = load(path)
+    tasks = load_tasks(path)
     named = list(tasks)[: arguments.limit]
     if shard:
         named = shard.part(named)
@@ -87,7 +87,7 @@ def _data(run: Run, arguments: HumanEvalArguments) -> _Data:
 def _judge(run: Run, arguments: HumanEvalArguments, data: _Data, path: Path) -> None:
     """Judge the samples in a file."""
     from cgcli.evals.humaneval import HumanEvalKey, checker
-    from cgcli.evals.samples import check_once, read
+    from cgcli.evals.samples import check_once, read_rows
 
     def wanted(row: Row) -> bool:
         return row.get("task_id") in data.chosen
@@ -96,21 +96,21 @@ def _judge(run: Run, arguments: HumanEvalArguments, data: _Data, path: Path) -> 
     total = 0
     check = checker(data.tasks, path, unsafe=arguments.unsafe)
     models: set[tuple[tuple[str, object], ...]] = set()
-    for row in read(path):
+    for row in read_rows(path):
         check(row)  # refuse a file of other samples before anything is written
         total += wanted(row)
         models.add(tuple((name, row[name]) for name in ("model", "quant", "sha256") if name in row))
     facts: dict[str, object] = dict(models.pop()) if len(models) == 1 else {}
     with _judging(run, arguments, data, path, wanted) as judge:
-        totals = _judged(run, judge, read(path), total)
+        totals = _judged(run, judge, read_rows(path), total)
     _report(run, arguments, data, {**facts, **_places(path)}, totals)
 
 
 def _draw(run: Run, settings: Settings, arguments: HumanEvalArguments, data: _Data) -> None:
     """Draw the missing samples and, unless only drawing, judge them meanwhile."""
-    from cgcli.evals.humaneval import CPU_S, HumanEvalKey, draw
+    from cgcli.evals.humaneval import CPU_S, HumanEvalKey, draw_rows
     from cgcli.evals.judging import judging_policy
-    from cgcli.evals.samples import Samples, check_once, check_same, read
+    from cgcli.evals.samples import Samples, check_once, check_same, read_rows
 
     choice = choose_model(run, settings)
     plan = _plan(settings, arguments, choice)
@@ -126,7 +126,7 @@ def _draw(run: Run, settings: Settings, arguments: HumanEvalArguments, data: _Da
         run.output.note("sampling without top-k, as in the paper; Salesforce's published code used --top-k 50")
     facts = {**model, "seed": plan.seed, "n": plan.n, **plan.facts}
     keys: dict[Key, HumanEvalKey] = {key: key for key in plan.keys(list(data.chosen))}
-    of_keys = partial(draw, tasks=data.chosen, plan=plan, facts=model)
+    of_keys = partial(draw_rows, tasks=data.chosen, plan=plan, facts=model)
     drawing: Drawing[HumanEvalKey] = Drawing(settings, choice, model["sha256"], of_keys)
     with (
         Samples(path, HumanEvalKey._fields) as samples,
@@ -141,7 +141,7 @@ def _draw(run: Run, settings: Settings, arguments: HumanEvalArguments, data: _Da
                 run.output.json({"benchmark": "humaneval", **facts, "n_samples": len(keys), "samples": str(path)})
             return
         with _judging(run, arguments, data, path, wanted) as judge:
-            totals = _judged(run, judge, chain(read(path), new), len(keys))
+            totals = _judged(run, judge, chain(read_rows(path), new), len(keys))
     _report(run, arguments, data, {**facts, **_places(path)}, totals)
 
 

@@ -106,7 +106,7 @@ def _known_costs(run: Run, settings: Settings, choice: Choice) -> PassCosts | No
 
     kept = _pass_costs_of(run, settings, choice)
     try:
-        known = pass_costs.load(*kept) if kept else None
+        known = pass_costs.load_costs(*kept) if kept else None
     except CgcliError as error:
         run.output.detail(f"pass costs not used: {error.message}")
         return None
@@ -135,7 +135,7 @@ def measure_model(run: Run, settings: Settings, *, quick: bool) -> tuple[Choice,
     kept = _pass_costs_of(run, settings, choice)
     if kept and measured.pass_costs:
         try:
-            pass_costs.store(*kept, measured.pass_costs)
+            pass_costs.store_costs(*kept, measured.pass_costs)
         except CgcliError as error:
             run.output.note(f"pass costs not stored: {error}")
     return choice, measured

@@ -64,11 +64,11 @@ def _shard(arguments: MTPBArguments) -> Shard | None:
 
 def _problems(run: Run, arguments: MTPBArguments) -> list[Problem]:
     from cgcli.evals.fetch import fetch
-    from cgcli.evals.mtpb import PUBLISHED, load
+    from cgcli.evals.mtpb import PUBLISHED, load_problems
 
     shard = _shard(arguments)
     path = arguments.data or fetch(PUBLISHED, run.environment, run.output.progress())
-    problems = load(path)[: arguments.limit]
+    problems = load_problems(path)[: arguments.limit]
     return shard.part(problems) if shard else problems
 
 
@@ -76,10 +76,10 @@ def _judge(run: Run, arguments: MTPBArguments, rules: MTPBRules, path: Path) -> 
     """Judge the samples in a file."""
     from cgcli.evals.mtpb import MTPBKey
     from cgcli.evals.mtpb_judge import checker
-    from cgcli.evals.samples import check_once, read
+    from cgcli.evals.samples import check_once, read_rows
 
     check_once(path, MTPBKey._fields)
-    rows = sum(1 for _ in map(checker(path, rules), read(path)))  # refuse other files before anything is written
+    rows = sum(1 for _ in map(checker(path, rules), read_rows(path)))  # refuse other files before anything is written
     try:
         problems = _problems(run, arguments)
     except NetworkError as error:
@@ -89,14 +89,14 @@ def _judge(run: Run, arguments: MTPBArguments, rules: MTPBRules, path: Path) -> 
     known = {problem.id for problem in problems}
     wanted = (lambda row: str(row.get("id")) in known) if arguments.limit or arguments.shard else (lambda row: True)
     with _judging(run, arguments, rules, path, wanted) as judge:
-        results = _judged(run, judge, read(path), rows, problems)
+        results = _judged(run, judge, read_rows(path), rows, problems)
     _report(run, arguments, rules, {"samples": str(path), "results": str(judge.path)}, problems, results)
 
 
 def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRules) -> None:
     """Draw the missing samples and, unless only drawing, judge them meanwhile."""
     from cgcli.evals.mtpb import MTPBKey, draw_rows
-    from cgcli.evals.samples import Samples, check_once, check_same, read
+    from cgcli.evals.samples import Samples, check_once, check_same, read_rows
 
     problems = _problems(run, arguments)
     choice = choose_model(run, settings)
@@ -133,7 +133,7 @@ def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRul
                 run.output.json({"benchmark": "mtpb", **facts, "n_samples": len(asked), "samples": str(path)})
             return
         with _judging(run, arguments, rules, path, wanted) as judge:
-            results = _judged(run, judge, chain(read(path), new), len(asked), problems)
+            results = _judged(run, judge, chain(read_rows(path), new), len(asked), problems)
     places = {"samples": str(path), "results": str(judge.path)}
     _report(run, arguments, rules, {**facts, "n": arguments.n or 1, **places}, problems, results)
 

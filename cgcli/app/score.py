@@ -45,10 +45,10 @@ class ScoredFile:
 
     def report(self, run: Run, arguments: ScoreArguments) -> dict[str, object]:
         """As JSON."""
-        from cgcli.program.score import report
+        from cgcli.program.score import score_report
 
         identity = model_identity(run, self.choice, self.engine.quant)
-        return {**identity, **report(self.program, self.engine, stride=arguments.stride, tokens=arguments.tokens)}
+        return {**identity, **score_report(self.program, self.engine, stride=arguments.stride, tokens=arguments.tokens)}
 
 
 def score_file(run: Run, settings: Settings, arguments: ScoreArguments) -> ScoredFile:

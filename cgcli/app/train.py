@@ -198,7 +198,7 @@ def _device() -> Device:
         return Device("cpu", available_bytes())
     from cgcli.train import device
 
-    return Device(device.platform(), device.memory_bytes(), device.count())
+    return Device(device.platform(), device.memory(), device.total())
 
 
 def _check_installed() -> None:

@@ -242,7 +242,7 @@ class LlamaEngine:
             return False
         branch = self.cache.fork(source, shared)
         try:
-            return state.save(self.cache, branch, path, model, seconds=seconds)
+            return state.save_state(self.cache, branch, path, model, seconds=seconds)
         finally:
             self.cache.release(branch)
             self.cache.drop(branch)
@@ -252,7 +252,7 @@ class LlamaEngine:
 
         Raises CgcliError if the file is damaged, or was saved by another model, version or mode (`exact`).
         """
-        known = state.load(path, model, exact=self.exact)
+        known = state.load_state(path, model, exact=self.exact)
         tokens = len(known.tokens)
         if tokens >= self.window:
             return 0

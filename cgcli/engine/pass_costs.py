@@ -60,7 +60,7 @@ def place(processor: str, threads: int, gpu_layers: int | None) -> str:
     return ", ".join([processor, *gpus, f"{threads} threads", *layers])
 
 
-def load(file: Path, place: str) -> PassCosts | None:
+def load_costs(file: Path, place: str) -> PassCosts | None:
     """The costs in a file for this place; None without any. Raises CgcliError for a damaged file."""
     try:
         known = _read(file)
@@ -69,7 +69,7 @@ def load(file: Path, place: str) -> PassCosts | None:
     return PassCosts(known[place]) if place in known else None
 
 
-def store(file: Path, place: str, costs: PassCosts) -> None:
+def store_costs(file: Path, place: str, costs: PassCosts) -> None:
     """Store costs in a file, which keeps those of other places. Raises CgcliError if writing fails."""
     import json
 

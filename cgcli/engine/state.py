@@ -49,7 +49,7 @@ class State:
     data: ctypes.Array[ctypes.c_uint8]
 
 
-def save(cache: KVCache, branch: Branch, path: Path, model: str, *, seconds: float = math.inf) -> bool:
+def save_state(cache: KVCache, branch: Branch, path: Path, model: str, *, seconds: float = math.inf) -> bool:
     """Save the state of a branch to a file that only the user can read. model: sha256 of the GGUF file.
 
     Saves nothing and returns False if the state is larger than MAX_BYTES or takes longer than `seconds` to save. It is
@@ -81,7 +81,7 @@ def save(cache: KVCache, branch: Branch, path: Path, model: str, *, seconds: flo
     return True
 
 
-def load(path: Path, model: str, *, exact: bool) -> State:
+def load_state(path: Path, model: str, *, exact: bool) -> State:
     """Load a state. Raises CgcliError if it is damaged, or made by another model, llama.cpp or mode."""
     try:
         content = memoryview(read_bytes(path, MAX_BYTES + (1 << 24)))

@@ -21,7 +21,7 @@ from cgcli.core.errors import CgcliError, Interrupted
 from cgcli.engine.request import Request
 from cgcli.evals.fetch import PublishedFile
 from cgcli.evals.judging import CheckResult, judging_policy
-from cgcli.evals.samples import Row, read
+from cgcli.evals.samples import Row, read_rows
 from cgcli.native.sample import Sampling
 from cgcli.program.source import digest, encode
 from cgcli.sandbox.policy import Policy
@@ -68,10 +68,10 @@ class HumanEvalTask:
         return len(re.findall(r"\r\n?|\n", before)) + 1
 
 
-def load(path: Path) -> dict[str, HumanEvalTask]:
+def load_tasks(path: Path) -> dict[str, HumanEvalTask]:
     """Read a file in HumanEval's format: tasks by id, in file order. Raises UsageError, CgcliError."""
     tasks: dict[str, HumanEvalTask] = {}
-    for row in read(path):
+    for row in read_rows(path):
         task = _task(row)
         if task is None or task.id in tasks:
             reason = "a task lacks task_id, prompt, entry_point or test" if task is None else f"{task.id} appears twice"
@@ -174,7 +174,7 @@ def needs_healing(engine: Engine) -> bool:
     return tokens(prompt + following)[: len(alone)] != alone
 
 
-def draw(
+def draw_rows(
     engine: Engine,
     keys: Iterable[HumanEvalKey],
     tasks: Mapping[str, HumanEvalTask],

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
 from cgcli.core.errors import Interrupted
-from cgcli.evals.samples import Row, Samples, read
+from cgcli.evals.samples import Row, Samples, read_rows
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 from cgcli.sandbox.verdict import Verdict
@@ -175,7 +175,7 @@ class Judge:
         self._by_hash: dict[str, CheckResult] = {}
         self._results = Samples(self.path, _KEY)
         try:
-            self._restore(read(samples) if samples.exists() else ())
+            self._restore(read_rows(samples) if samples.exists() else ())
         except BaseException:
             self._results.close()
             raise
@@ -231,7 +231,7 @@ class Judge:
         """Take over the results of an earlier run, if all of them belong to these samples."""
         judged: dict[object, object] = {}
         otherwise = False
-        for row in read(self.path):
+        for row in read_rows(self.path):
             otherwise |= any(name in row and row[name] != value for name, value in self._facts.items())
             program = row.get("program")  # other tools do not write it
             judged[row.get("sample")] = program

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from cgcli.core.errors import CgcliError, ContextError, Interrupted
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.evals.fetch import PublishedFile
-from cgcli.evals.samples import Row, read
+from cgcli.evals.samples import Row, read_rows
 from cgcli.program.program import PAPER, Layout, Program, Turn
 from cgcli.program.source import encode
 
@@ -86,11 +86,11 @@ class Problem:
             yield Case(self, number, tuple(prompt.format(**values) for prompt in self.prompts), expected)
 
 
-def load(path: Path) -> list[Problem]:
+def load_problems(path: Path) -> list[Problem]:
     """Read a file in MTPB's format: problems by number. Raises UsageError, CgcliError."""
     hint = "pass the published file with --data FILE, or omit --data to download it"
     try:
-        problems = [_problem(row) for row in read(path)]
+        problems = [_problem(row) for row in read_rows(path)]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         reason = f"a problem has no {error}" if isinstance(error, KeyError) else str(error)
         raise CgcliError(f"{path} is not an MTPB file: {reason}", hint=hint) from error

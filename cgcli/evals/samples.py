@@ -44,7 +44,7 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def read(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a file, plain or .gz. A last line that was not written to its end is skipped.
 
     Raises UsageError if the file does not exist, CgcliError with the line number if a line is not a JSON object or a
@@ -71,7 +71,7 @@ def written(row: Mapping[str, object]) -> bytes:
 
 def check_same(path: Path, facts: Mapping[str, object]) -> None:
     """Raises UsageError if the file has samples that were drawn with other settings than `facts`."""
-    for row in read(path):
+    for row in read_rows(path):
         for name, value in facts.items():
             if name in row and row[name] != value:
                 raise UsageError(f"{path} has samples with {name} {row[name]}, not {value}", hint="choose another file")
@@ -80,7 +80,7 @@ def check_same(path: Path, facts: Mapping[str, object]) -> None:
 def check_once(path: Path, key: tuple[str, ...]) -> None:
     """Raises CgcliError if two rows have the same key, as after joining files that overlap."""
     seen: set[Key] = set()
-    for row in read(path):
+    for row in read_rows(path):
         found = _key_of(row, key)
         if found in seen:
             named = ", ".join(f"{name} {value}" for name, value in zip(key, found or (), strict=True))
@@ -106,7 +106,7 @@ class Samples:
         self._lock = _hold(path)
         try:
             if path.exists():
-                self._keys.update(filter(None, map(self._key, read(path))))
+                self._keys.update(filter(None, map(self._key, read_rows(path))))
                 _mend(path)
             self._file = LineFile(path)
         except OSError as error:

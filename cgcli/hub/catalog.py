@@ -18,7 +18,7 @@ from cgcli.convert.config import Shape
 from cgcli.core.errors import CgcliError, ModelNotFound, UsageError
 from cgcli.core.reading import parse_toml, read_text, shown, unreadable
 from cgcli.core.typed import typed
-from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, memory_bytes, parameters
+from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, memory_needed, parameters
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 _HUB = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?P<file>/[^@:]+)?(?:@(?P<revision>[^@:]+))?(?::(?P<quant>[^@:/]+))?")
@@ -83,7 +83,7 @@ class Card:
     @property
     def memory_bytes(self) -> dict[str, int]:
         """Bytes of memory that each quantization needs with the full context window; empty if the shape is unknown."""
-        return {quant: memory_bytes(self.shape, quant) for quant in self.quants} if self.shape else {}
+        return {quant: memory_needed(self.shape, quant) for quant in self.quants} if self.shape else {}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from cgcli.hub.catalog import Card, Catalog, Spec, check_name, check_quant, load
 from cgcli.hub.client import HubClient, RetryPolicy
 from cgcli.hub.origin import HubOrigin, Origin, Survey, WheelOrigin
 from cgcli.hub.sizes import DEFAULT_QUANT, QUANTS, weight_bytes
-from cgcli.hub.sizes import memory_bytes as needed_memory
+from cgcli.hub.sizes import memory_needed as needed_memory
 from cgcli.hub.store import Manifest, Store, Stored, open_store
 from cgcli.terminal.text import size
 

@@ -70,7 +70,7 @@ def compute_bytes(shape: Shape, context: int) -> int:
     return 4 * BATCH * (shape.vocabulary + 2 * shape.inner + 4 * shape.width + context)
 
 
-def memory_bytes(shape: Shape, quant: str, context: int | None = None) -> int:
+def memory_needed(shape: Shape, quant: str, context: int | None = None) -> int:
     """Bytes of memory to run the model with a context of that many tokens; None: its full window."""
     context = context or shape.context
     return weight_bytes(shape, quant) + cache_bytes(shape, context) + compute_bytes(shape, context)

@@ -73,7 +73,7 @@ class Journal:
         """
         lock = hold(path)
         try:
-            found = read(path)
+            found = read_journal(path)
             journal = cls(path.parent, replace(found.header, id=path.stem), found.history)
             journal._whole = found.whole
             if found.torn:
@@ -165,7 +165,7 @@ class Journal:
                 lock.release()  # another process created and closed it between the two checks
 
 
-def read(path: Path) -> Recording:
+def read_journal(path: Path) -> Recording:
     """The contents of a file, even if it is open elsewhere. Raises CgcliError if it is damaged or unreadable."""
     try:
         data = read_bytes(path, MAX_BYTES)

@@ -12,7 +12,7 @@ from cgcli.core.config import nearest
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.reading import read_bytes
 from cgcli.program.history import Saved
-from cgcli.program.journal import MAX_BYTES, Journal, Recording, is_open, read, remove
+from cgcli.program.journal import MAX_BYTES, Journal, Recording, is_open, read_journal, remove
 from cgcli.program.program import Program
 from cgcli.program.records import quoted
 from cgcli.program.source import digest
@@ -65,7 +65,7 @@ class ProgramStore:
 
     def read(self, wanted: str) -> Recording:
         """Read a program, even if it is open. Raises UsageError as `find`, CgcliError if it is damaged."""
-        return read(self._path(self.find(wanted)))
+        return read_journal(self._path(self.find(wanted)))
 
     def latest(self) -> Journal | None:
         """Open the program that was changed last; None if there are no programs. Raises as `open`."""
@@ -94,7 +94,7 @@ class ProgramStore:
         for one in self.ids():
             try:
                 data = read_bytes(self._path(one), MAX_BYTES)
-                saved = read(self._path(one)).history.saved if all(mark in data for mark in marks) else None
+                saved = read_journal(self._path(one)).history.saved if all(mark in data for mark in marks) else None
             except (OSError, CgcliError):
                 continue
             if saved:
@@ -123,7 +123,7 @@ class ProgramStore:
     def _summary(self, when: float, path: Path, size: int) -> Summary:
         at, opened = datetime.fromtimestamp(when, UTC), is_open(path)
         try:
-            history = read(path).history
+            history = read_journal(path).history
         except CgcliError as error:
             return Summary(path.stem, at, size, opened, damage=error.message)
         program = history.program

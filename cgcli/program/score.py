@@ -1,6 +1,6 @@
 """A program's perplexity under a model: of every turn, its prompt and its code, and of the whole.
 
-`report` returns the output of `score --json`, a contract that score.schema.json beside this file specifies.
+`score_report` returns the output of `score --json`, a contract that score.schema.json beside this file specifies.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def score_program(
     return ProgramScore(first, tuple(tokens), prefix, tuple(turns), *measures)
 
 
-def report(scored: ProgramScore, engine: Engine, *, stride: int | None, tokens: bool) -> dict[str, Any]:
+def score_report(scored: ProgramScore, engine: Engine, *, stride: int | None, tokens: bool) -> dict[str, Any]:
     """The scores as plain JSON values, log-probabilities and entropies in nats. tokens: include every token."""
     found = {
         "window": engine.window,

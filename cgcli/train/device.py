@@ -95,8 +95,8 @@ def matmul_flops(dtype: DTypeLike) -> float:
     return devices * 2 * side**3 / min(seconds)
 
 
-def memory_bytes() -> int:
-    """Memory of one device; on a CPU, its share of what this process can have without swapping."""
+def memory() -> int:
+    """Bytes of memory of one device; on a CPU, its share of what this process can have without swapping."""
     import jax
 
     device = jax.local_devices()[0]
@@ -111,7 +111,7 @@ def platform() -> str:
     return jax.default_backend()
 
 
-def count() -> int:
+def total() -> int:
     """Devices of all processes."""
     import jax
 

@@ -91,7 +91,7 @@ def sources(path: Path, cache: Path, progress: Progress) -> Iterator[Source]:
     if a wheel has another hash.
     """
     packages = read_list(path)
-    wheels = fetch(packages, cache, progress)
+    wheels = fetch_wheels(packages, cache, progress)
     for package in packages:
         if package.name == STDLIB and package.source != f"{STDLIB} {package.version}":
             progress.note(f"using the standard library of {package.source}; the list was made with {package.version}")
@@ -107,7 +107,7 @@ def sources(path: Path, cache: Path, progress: Progress) -> Iterator[Source]:
                 yield Source(name, package.source, decoded, package.licence)
 
 
-def fetch(packages: tuple[Package, ...], cache: Path, progress: Progress) -> dict[str, Path]:
+def fetch_wheels(packages: tuple[Package, ...], cache: Path, progress: Progress) -> dict[str, Path]:
     """Download missing wheels into `cache` and verify all of them; returns their paths by name."""
     wanted = [package for package in packages if package.wheel]
     with progress.task("packages", len(wanted), unit="steps") as task:

@@ -40,7 +40,7 @@ class Profiler:
             self._running = False
             jax.profiler.stop_trace()
             count = min(self._step, LAST) - FIRST + 1
-            self._note(f"profile of {count} steps in {self._folder}: {summary(self._folder)}")
+            self._note(f"profile of {count} steps in {self._folder}: {slowest_operations(self._folder)}")
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +49,7 @@ class Profiler:
         self._stop()
 
 
-def summary(folder: Path) -> str:
+def slowest_operations(folder: Path) -> str:
     """The slowest operations of the newest trace in `folder`, with their shares of the total time.
 
     The time of an operation excludes operations inside it, such as the body of a loop.

@@ -73,7 +73,7 @@ def train(
     belongs to another recipe; ModelFileError if `init` is not a CodeGen checkpoint.
     """
     folder = RunFolder(out)
-    planned = estimate.check_memory(recipe, device.memory_bytes(), device.count())
+    planned = estimate.check_memory(recipe, device.memory(), device.total())
     with ExitStack() as stack:
         if group.first:
             stack.enter_context(folder.held(recipe))

@@ -98,16 +98,16 @@ def main() -> None:
 
 
 def of_humaneval(path: Path, count: int, generation: Generation) -> Draw:
-    tasks = dict(evenly(list(humaneval.load(path).items()), count))
+    tasks = dict(evenly(list(humaneval.load_tasks(path).items()), count))
     plan = humaneval.SamplePlan(SAMPLES, (SAMPLING.temperature,), generation)
     keys = list(plan.keys(list(tasks)))
-    return partial(humaneval.draw, keys=keys, tasks=tasks, plan=plan, facts={})
+    return partial(humaneval.draw_rows, keys=keys, tasks=tasks, plan=plan, facts={})
 
 
 def of_mtpb(path: Path, count: int, generation: Generation) -> Draw:
     specs = [
         mtpb.SampleSpec(case, turns, 0)
-        for problem in evenly(mtpb.load(path), count)
+        for problem in evenly(mtpb.load_problems(path), count)
         for case in problem.cases()
         for turns in get_args(mtpb.Turns)
     ]

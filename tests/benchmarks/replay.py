@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgcli.evals.humaneval import HumanEvalTask
-from cgcli.evals.samples import read
+from cgcli.evals.samples import read_rows
 from cgcli.program.faults import Fault, Syntax, is_empty, looping
 from cgcli.program.languages import parse_python
 from cgcli.program.names import Names, with_imports
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="programs that are judged at a time")
     options = parser.parse_args()
     replays = []
-    for row in read(options.data):
+    for row in read_rows(options.data):
         task = HumanEvalTask(row["task_id"], row["prompt"], row["entry_point"], row["test"])
         known = {sample: replay(task, sample) for sample in set(row["samples"])}
         replays += [known[sample] for sample in row["samples"]]

@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--only-report", action="store_true")
     options = parser.parse_args()
     done = [Result(**json.loads(line)) for line in _lines(options.rows)]
-    problems = evenly(mtpb.load(options.mtpb), options.problems)
+    problems = evenly(mtpb.load_problems(options.mtpb), options.problems)
     cases = [
         case
         for number in range(options.inputs)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cgcli.evals.humaneval import HumanEvalCheck, HumanEvalTask
 from cgcli.evals.judging import Job, judge_all
-from cgcli.evals.samples import read
+from cgcli.evals.samples import read_rows
 
 FILE = Path("build/replay/verdicts.jsonl")
 
@@ -21,7 +21,7 @@ class Verdicts:
     def __init__(self, path: Path = FILE, *, workers: int = 1) -> None:
         self._path = path
         self._workers = workers
-        self._known = {row["program"]: bool(row["passed"]) for row in read(path)} if path.exists() else {}
+        self._known = {row["program"]: bool(row["passed"]) for row in read_rows(path)} if path.exists() else {}
 
     def judge(self, completions: Iterable[Completion]) -> None:
         wanted = {check.program_hash: check for check in (HumanEvalCheck(*one) for one in completions)}

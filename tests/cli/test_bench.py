@@ -46,7 +46,7 @@ def test_json_of_a_pulled_model_and_what_later_runs_make_of_it(pulled: Path) -> 
     assert found["decode_tokens_per_s"] == found["together"][0]["tokens_per_s"] > 0
     assert found["limit"]["bandwidth"] > 1e8 and 0 < found["limit"]["share"] < 2
     assert found["guessing"]["speedup"] > 0 and found["load_s"] > 0 and found["peak_bytes"] > 1e6
-    kept = pass_costs.load(pulled, pass_costs.place(processor_name(), 1, None))
+    kept = pass_costs.load_costs(pulled, pass_costs.place(processor_name(), 1, None))
     assert kept and kept.measured == pytest.approx(
         {int(rows): cost for rows, cost in found["pass_costs"].items()}, abs=0.001
     )
@@ -63,12 +63,12 @@ def test_what_cannot_be_kept_is_shown_all_the_same(pulled: Path) -> None:
 
 def test_how_much_is_guessed_follows_what_was_measured(pulled: Path) -> None:
     place = pass_costs.place(processor_name(), 1, None)
-    pass_costs.store(pulled, place, PassCosts({1: 1.0, 2: 900.0, 16: 900.0}))
+    pass_costs.store_costs(pulled, place, PassCosts({1: 1.0, 2: 900.0, 16: 900.0}))
     none, said = drafted()
     assert none == 0 and "that `cgcli bench` measured" in said
-    pass_costs.store(pulled, place, PassCosts({1: 1.0, 2: 1.0, 16: 1.0}))
+    pass_costs.store_costs(pulled, place, PassCosts({1: 1.0, 2: 1.0, 16: 1.0}))
     assert drafted()[0] > 100
-    pass_costs.store(pulled, place, PassCosts({1: 1.0, 2: 900.0, 16: 900.0}))
+    pass_costs.store_costs(pulled, place, PassCosts({1: 1.0, 2: 900.0, 16: 900.0}))
     for options in (["--gpu-layers", "0"], ["--threads", "2"]):  # another place
         many, said = drafted(*options)
         assert many > 0 and "cgcli bench" not in said
@@ -93,7 +93,7 @@ def test_a_table_of_a_file_that_is_not_pulled(tiny_model: Path, tmp_path: Path) 
 
 
 def test_a_removed_model_leaves_no_costs(pulled: Path) -> None:
-    pass_costs.store(pulled, "here", PassCosts({1: 1.0, 2: 1.0}))
+    pass_costs.store_costs(pulled, "here", PassCosts({1: 1.0, 2: 1.0}))
     assert cgcli("models").status == 0 and cgcli("models", "verify", "mine").status == 0
     assert cgcli("models", "rm", "mine:f16").status == 0
     assert not pulled.parent.exists()

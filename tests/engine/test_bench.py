@@ -95,13 +95,13 @@ COSTS = PassCosts({1: 1.0, 2: 1.25, 16: 5.5})
 
 def test_a_file_keeps_the_costs_of_every_place(tmp_path: Path) -> None:
     file = tmp_path / "q8_0.passes"
-    assert pass_costs.load(file, "here") is None
-    pass_costs.store(file, "here", COSTS)
-    pass_costs.store(file, "there", PassCosts({1: 1.0, 4: 2.0}))
-    assert pass_costs.load(file, "here") == COSTS and pass_costs.load(file, "elsewhere") is None
+    assert pass_costs.load_costs(file, "here") is None
+    pass_costs.store_costs(file, "here", COSTS)
+    pass_costs.store_costs(file, "there", PassCosts({1: 1.0, 4: 2.0}))
+    assert pass_costs.load_costs(file, "here") == COSTS and pass_costs.load_costs(file, "elsewhere") is None
     file.write_bytes(b"{")
-    pass_costs.store(file, "here", COSTS)  # what is damaged is measured anew
-    assert pass_costs.load(file, "here") == COSTS and pass_costs.load(file, "there") is None
+    pass_costs.store_costs(file, "here", COSTS)  # what is damaged is measured anew
+    assert pass_costs.load_costs(file, "here") == COSTS and pass_costs.load_costs(file, "there") is None
 
 
 def test_a_place_is_a_processor_and_how_it_is_used() -> None:
@@ -137,5 +137,5 @@ def test_a_damaged_file_is_told(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "q8_0.passes"
     file.write_bytes(content)
     with pytest.raises(CgcliError, match=r"q8_0.passes is damaged") as caught:
-        pass_costs.load(file, "here")
+        pass_costs.load_costs(file, "here")
     assert caught.value.hint == "cgcli bench" and "\n" not in caught.value.message

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.evals.humaneval import PUBLISHED, HumanEvalCheck, HumanEvalTask, load
+from cgcli.evals.humaneval import PUBLISHED, HumanEvalCheck, HumanEvalTask, load_tasks
 from cgcli.evals.judging import CheckResult, Job, judge_all, judging_policy, worker_count
 from cgcli.sandbox.run import run
 from tests.evals.tiny_humaneval import ONE, TASKS, TWICE, write_tasks
@@ -23,7 +23,7 @@ def tasks(shared: Path) -> dict[str, HumanEvalTask]:
     path = shared / "data" / "HumanEval.jsonl.gz"
     if not path.exists():
         pytest.skip("HumanEval's file is not beside this repository")
-    return load(path)
+    return load_tasks(path)
 
 
 def checked(task: HumanEvalTask, completion: str, cpu_s: float = 20.0) -> CheckResult:
@@ -171,20 +171,20 @@ def test_equal_prompt_completion_and_test_give_equal_hashes() -> None:
 
 
 def test_a_file_of_tasks(tmp_path: Path, tasks: dict[str, HumanEvalTask]) -> None:
-    assert load(write_tasks(tmp_path / "tasks.jsonl")) == TASKS
+    assert load_tasks(write_tasks(tmp_path / "tasks.jsonl")) == TASKS
     assert list(tasks) == [f"HumanEval/{index}" for index in range(164)]
     twice = tmp_path / "twice.jsonl"
     twice.write_text((tmp_path / "tasks.jsonl").read_text() * 2)
     with pytest.raises(CgcliError, match="S/one appears twice"):
-        load(twice)
+        load_tasks(twice)
     twice.write_text('{"task_id": "a", "completion": "x"}\n')
     with pytest.raises(CgcliError, match="a task lacks task_id, prompt, entry_point or test"):
-        load(twice)
+        load_tasks(twice)
     twice.write_text("")
     with pytest.raises(CgcliError, match="has no tasks"):
-        load(twice)
+        load_tasks(twice)
     with pytest.raises(UsageError, match="does not exist"):
-        load(tmp_path / "none")
+        load_tasks(tmp_path / "none")
 
 
 def test_the_file_beside_the_repository_is_the_published_one(shared: Path) -> None:

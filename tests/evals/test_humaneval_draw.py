@@ -12,8 +12,8 @@ import pytest
 from cgcli.core.errors import ContextError, Interrupted, UsageError
 from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.request import Request
-from cgcli.evals.humaneval import PRESETS, HumanEvalKey, HumanEvalTask, SamplePlan, draw, needs_healing, request
-from cgcli.evals.samples import Row, Samples, check_same, read
+from cgcli.evals.humaneval import PRESETS, HumanEvalKey, HumanEvalTask, SamplePlan, draw_rows, needs_healing, request
+from cgcli.evals.samples import Row, Samples, check_same, read_rows
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
@@ -39,14 +39,14 @@ def drawn(engine: LlamaEngine, path: Path, plan: SamplePlan = PLAN) -> list[dict
 def drawing(engine: LlamaEngine, path: Path, plan: SamplePlan = PLAN) -> Iterator[Row]:
     with Samples(path, HumanEvalKey._fields) as samples:
         missing = [key for key in plan.keys(list(TASKS)) if key not in samples]
-        for row in draw(engine, missing, TASKS, plan, FACTS):
+        for row in draw_rows(engine, missing, TASKS, plan, FACTS):
             samples.append(row)
             yield row
 
 
 def test_every_sample_is_drawn_once(engine: LlamaEngine, tmp_path: Path) -> None:
     rows = drawn(engine, tmp_path / "s.jsonl")
-    assert list(read(tmp_path / "s.jsonl")) == rows
+    assert list(read_rows(tmp_path / "s.jsonl")) == rows
     keys = [tuple(row[name] for name in HumanEvalKey._fields) for row in rows]
     assert set(keys) == set(PLAN.keys(list(TASKS))) and len(keys) == len(set(keys)) == 40
     assert {row["temperature"] for row in rows} == {0.2, 0.8} and all(row.items() >= FACTS.items() for row in rows)
@@ -111,7 +111,7 @@ def test_ctrl_c_keeps_finished_samples_only(engine: LlamaEngine, interrupt: Inte
     interrupt.set()
     with pytest.raises(Interrupted):
         list(rows)
-    found = list(read(path))
+    found = list(read_rows(path))
     assert 1 <= len(found) < 40 and all(row["finish_reason"] != "interrupted" for row in found)
 
 

@@ -29,7 +29,7 @@ from cgcli.evals.judging import (
     worker_count,
 )
 from cgcli.evals.passk import Totals
-from cgcli.evals.samples import Row, read
+from cgcli.evals.samples import Row, read_rows
 from cgcli.sandbox import bubblewrap
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.verdict import Verdict
@@ -149,7 +149,7 @@ def judge_of(
 
 def judged(path: Path, tasks: dict[str, HumanEvalTask] = TASKS, first: int | None = None) -> list[JudgedSample]:
     with judge_of(path, tasks) as judge:
-        found = judge.judge(read(path))
+        found = judge.judge(read_rows(path))
         some = list(islice(found, first))
         found.close()
         return some
@@ -160,7 +160,7 @@ def test_every_sample_has_a_row_and_every_program_runs_once(tmp_path: Path, runs
     found = judged(path)
     assert len(found) == 6 and len(runs) == len(set(runs)) == 3
     assert results_path(path) == tmp_path / "s.jsonl_results.jsonl"
-    rows = {row["sample"]: row for row in read(results_path(path))}
+    rows = {row["sample"]: row for row in read_rows(results_path(path))}
     assert [rows[number]["passed"] for number in range(6)] == [True, False, True, False, False, True]
     assert (rows[0]["result"], rows[0]["completion"], rows[0]["by"]) == ("passed", RIGHT[1], "test")
     assert (rows[1]["outcome"], rows[1]["result"]) == ("wrong answer", "failed: wrong answer: AssertionError, line 6")
@@ -170,10 +170,10 @@ def test_every_sample_has_a_row_and_every_program_runs_once(tmp_path: Path, runs
 def test_an_interrupted_run_resumes_and_judges_nothing_twice(tmp_path: Path, runs: list[str]) -> None:
     path = write_samples(tmp_path / "s.jsonl", *SAMPLES)
     begun = judged(path, first=2)
-    assert len(list(read(results_path(path)))) == 2
+    assert len(list(read_rows(results_path(path)))) == 2
     with judge_of(path) as judge:
         assert judge.known == 2
-        rest = list(judge.judge(read(path)))
+        rest = list(judge.judge(read_rows(path)))
     assert [one.earlier for one in begun] == [False, False]
     assert len(rest) == 6 and sum(one.earlier for one in rest) == 2
     first, second = Totals(), Totals()
@@ -183,7 +183,7 @@ def test_an_interrupted_run_resumes_and_judges_nothing_twice(tmp_path: Path, run
     for one in judged(path):
         second.add(one)
     assert first.report() == second.report() and runs == []
-    assert sorted(row["sample"] for row in read(results_path(path))) == list(range(6))
+    assert sorted(row["sample"] for row in read_rows(results_path(path))) == list(range(6))
 
 
 def test_only_new_samples_are_judged(tmp_path: Path, runs: list[str]) -> None:
@@ -210,14 +210,14 @@ def test_samples_are_judged_again_after_a_change(tmp_path: Path, runs: list[str]
     assert len(runs) == 2 and not any(one.earlier for one in found)
     passed = {one.row["completion"]: one.result.passed for one in found}
     assert passed == {RIGHT[1]: change != "tests", WRONG[1]: change == "tests"}
-    assert len(list(read(results_path(path)))) == 2
+    assert len(list(read_rows(results_path(path)))) == 2
 
 
 def test_only_wanted_samples_are_judged_and_keep_their_numbers(tmp_path: Path) -> None:
     path = write_samples(tmp_path / "s.jsonl", *SAMPLES)
     with judge_of(path, wanted=lambda row: row["completion"] == RIGHT[1]) as judge:
-        assert len(list(judge.judge(read(path)))) == 3
-    assert sorted(row["sample"] for row in read(results_path(path))) == [0, 2, 5]
+        assert len(list(judge.judge(read_rows(path)))) == 3
+    assert sorted(row["sample"] for row in read_rows(results_path(path))) == [0, 2, 5]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.evals.mtpb import ODDITIES, PUBLISHED, Problem, SampleSpec, Turns, load, oddities
+from cgcli.evals.mtpb import ODDITIES, PUBLISHED, Problem, SampleSpec, Turns, load_problems, oddities
 
 ROW = {"id": "7", "category": "math", "prompts": ["Add {a}.", "Print {a}."], "inputs": [{"a": 1}], "outputs": [2]}
 
@@ -16,7 +16,7 @@ ROW = {"id": "7", "category": "math", "prompts": ["Add {a}.", "Print {a}."], "in
 def problem(folder: Path, **changes: object) -> Problem:
     file = folder / "problems.jsonl"
     file.write_text(json.dumps(ROW | changes) + "\n")
-    (found,) = load(file)
+    (found,) = load_problems(file)
     return found
 
 
@@ -26,7 +26,7 @@ def published(shared: Path) -> dict[str, Problem]:
     if not file.exists():
         pytest.skip("the benchmark files are not beside this repository")
     assert file.stat().st_size == PUBLISHED.size
-    return {one.id: one for one in load(file)}
+    return {one.id: one for one in load_problems(file)}
 
 
 def test_the_published_problems(published: dict[str, Problem]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from cgcli.core.errors import CgcliError
 from cgcli.evals.judging import Judge, results_path
 from cgcli.evals.mtpb_judge import MTPBCheck, MTPBRules, checker
-from cgcli.evals.samples import read
+from cgcli.evals.samples import read_rows
 from cgcli.sandbox.run import run
 from tests.support.patience import PATIENCE_S
 
@@ -97,7 +97,7 @@ def rows(file: Path, *programs: tuple[str, Any]) -> Path:
 
 def outcomes(file: Path, rules: MTPBRules = ENOUGH) -> tuple[list[tuple[str, bool]], int]:
     with Judge(file, checker(file, rules), workers=2, facts={"rules": rules.name}) as judge:
-        judged = [(one.result.outcome, one.earlier) for one in judge.judge(read(file))]
+        judged = [(one.result.outcome, one.earlier) for one in judge.judge(read_rows(file))]
         return sorted(judged), judge.known
 
 
@@ -106,9 +106,9 @@ def test_results_are_written_beside_the_samples_and_each_program_runs_once(tmp_p
     dice = "import os\nprint(os.urandom(8).hex())"
     file = rows(tmp_path / "s.jsonl", ("print(3)", 3), (dice, "x"), (dice, "x"), ("print(3)", 4))
     assert outcomes(file) == ([("passed", False)] + [("wrong answer", False)] * 3, 0)
-    kept = list(read(results_path(file)))
+    kept = list(read_rows(results_path(file)))
     assert [row["completions"] for row in sorted(kept, key=lambda row: row["sample"])] == [
-        row["completions"] for row in read(file)
+        row["completions"] for row in read_rows(file)
     ]
     assert len({row["detail"] for row in kept if row["completions"] == dice}) == 1
     assert {row["sample"]: row["passed"] for row in kept} == {0: True, 1: False, 2: False, 3: False}
@@ -119,12 +119,12 @@ def test_results_are_written_beside_the_samples_and_each_program_runs_once(tmp_p
 def test_a_run_resumes_and_other_rules_start_afresh(tmp_path: Path) -> None:
     file = rows(tmp_path / "s.jsonl", ("print('3')", 3), ("print(4)", 4))
     with Judge(file, checker(file, ENOUGH), workers=1) as judge:
-        next(judge.judge(read(file)))  # killed after the first
+        next(judge.judge(read_rows(file)))  # killed after the first
     judged, known = outcomes(file)
     assert known >= 1 and [outcome for outcome, _ in judged] == ["passed", "passed"]
     judged, known = outcomes(file, STRICT)
     assert known == 0 and judged == [("passed", False), ("wrong answer", False)]
-    assert [row["rules"] for row in read(results_path(file))] == ["strict", "strict"]
+    assert [row["rules"] for row in read_rows(results_path(file))] == ["strict", "strict"]
 
 
 def test_replaced_samples_are_judged_again(tmp_path: Path) -> None:

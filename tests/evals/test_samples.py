@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.evals.samples import Samples, Shard, read, written
+from cgcli.evals.samples import Samples, Shard, read_rows, written
 from tests.support.patience import eventually
 
 KEY = ("task_id", "index")
@@ -31,13 +31,13 @@ def test_appended_rows_are_read_back_and_found_by_key(tmp_path: Path) -> None:
     with Samples(path, KEY) as samples:
         for one in rows:
             samples.append(one)
-        assert list(read(path)) == rows  # before it is closed
+        assert list(read_rows(path)) == rows  # before it is closed
     with Samples(path, KEY) as samples:
         assert len(samples) == 3 and ("a", 1) in samples and ("b", 1) not in samples
         with pytest.raises(ValueError, match="already has a row"):
             samples.append(row("b", 0, "other"))
         samples.append(row("b", 1))
-    assert list(read(path)) == [*rows, row("b", 1)]
+    assert list(read_rows(path)) == [*rows, row("b", 1)]
 
 
 def test_rows_of_other_tools_are_kept_and_have_no_key(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_rows_of_other_tools_are_kept_and_have_no_key(tmp_path: Path) -> None:
         samples.append(row("a", 0))
         with pytest.raises(KeyError):
             samples.append({"task_id": "a"})
-    assert [one["completion"] for one in read(path)] == ["x", "x", "pass\n"]
+    assert [one["completion"] for one in read_rows(path)] == ["x", "x", "pass\n"]
 
 
 @given(st.integers(1, 60))
@@ -60,12 +60,12 @@ def test_a_partial_last_line_is_removed(cut: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "samples.jsonl"
         path.write_bytes(whole + last[:-cut])
-        there = len(list(read(path)))
+        there = len(list(read_rows(path)))
         assert there == (2 if cut == 1 else 1)  # without its line end alone, it is whole
         with Samples(path, KEY) as samples:
             assert len(samples) == there
             samples.append(row("a", 2))
-        assert [one["index"] for one in read(path)] == ([0, 1, 2] if cut == 1 else [0, 2])
+        assert [one["index"] for one in read_rows(path)] == ([0, 1, 2] if cut == 1 else [0, 2])
 
 
 def test_a_partial_last_line_longer_than_a_block_is_removed(tmp_path: Path) -> None:
@@ -87,21 +87,21 @@ def test_a_file_with_only_a_partial_line_becomes_empty(tmp_path: Path) -> None:
 def test_a_bad_line_is_an_error_with_its_number_and_the_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     path.write_bytes(written(row("a", 0)) + b"[1]\n")
-    for opening in (lambda: list(read(path)), lambda: Samples(path, KEY)):
+    for opening in (lambda: list(read_rows(path)), lambda: Samples(path, KEY)):
         with pytest.raises(CgcliError, match="line 2 is not a JSON object"):
             opening()
     assert path.read_bytes().endswith(b"[1]\n")
     with pytest.raises(UsageError, match="does not exist"):
-        list(read(tmp_path / "none"))
+        list(read_rows(tmp_path / "none"))
 
 
 def test_gzip_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl.gz"
     path.write_bytes(gzip.compress(written(row("a", 0))))
-    assert list(read(path)) == [row("a", 0)]
+    assert list(read_rows(path)) == [row("a", 0)]
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(CgcliError, match="cannot read"):
-        list(read(path))
+        list(read_rows(path))
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_folder_or_a_full_disk_is_an_error_and_what_was_written_stays(
             for index in range(1, 100):
                 samples.append(row("a", index, "x" * 5000))
         there = len(samples)
-    assert len(list(read(path))) == there
+    assert len(list(read_rows(path))) == there
 
 
 WRITER = """
@@ -146,7 +146,7 @@ def test_a_killed_writer_leaves_whole_lines_and_the_next_one_resumes(tmp_path: P
         eventually(lambda: path.exists() and path.stat().st_size >= least * 600)  # noqa: B023 (at once)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        found = [one["index"] for one in read(path)]
+        found = [one["index"] for one in read_rows(path)]
         assert len(found) >= least and found == list(range(len(found)))
     assert all(json.loads(line) for line in path.read_text().splitlines()[:-1])
 

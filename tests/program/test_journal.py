@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cgcli.core.errors import CgcliError
 from cgcli.program.history import Add, Drop, History, Point
-from cgcli.program.journal import Journal, hold, read
+from cgcli.program.journal import Journal, hold, read_journal
 from cgcli.program.program import Program, Turn
 from tests.conftest import REPOSITORY
 from tests.program.steps import Step, event, programs, steps
@@ -42,7 +42,7 @@ def test_the_file_read_again_is_the_history(program: Program, chosen: list[Step]
         for step in chosen:
             if happens := event(journal.history, step):
                 journal.append(happens)
-                assert read(journal.path).history == journal.history
+                assert read_journal(journal.path).history == journal.history
         path = journal.path
         journal.close()
         if journal.id:
@@ -78,14 +78,14 @@ def test_an_event_that_cannot_happen_is_not_written(tmp_path: Path) -> None:
     assert journal.path.read_bytes() == before
     journal.append(Point("main", 0))
     journal.close()
-    assert read(journal.path).history == journal.history
+    assert read_journal(journal.path).history == journal.history
 
 
 def test_events_that_belong_together_are_written_together(tmp_path: Path) -> None:
     journal = Journal.new(tmp_path, Program("import csv\n"), "python")
     saved = journal.history.save(tmp_path / "a.py")
     journal.append(saved, journal.history.commit(Add(Turn("read", "x"))))
-    found = read(journal.path).history
+    found = read_journal(journal.path).history
     assert found.saved == saved and prompts(found) == ["read"]
     journal.close()
 
@@ -101,7 +101,7 @@ def test_a_line_that_was_being_written_is_cut_off_and_said(data: st.DataObject) 
         journal.close()
         torn = data.draw(st.integers(1, len(journal.path.read_bytes()) - len(whole) - 1))
         os.truncate(journal.path, len(whole) + torn)
-        assert prompts(read(journal.path).history) == ["read", "sört"]
+        assert prompts(read_journal(journal.path).history) == ["read", "sört"]
         with Journal.open(journal.path) as again:
             assert prompts(again.history) == ["read", "sört"]
             assert again.note == f"{journal.path}: removed the last {torn} bytes, an incomplete record"
@@ -129,7 +129,7 @@ def test_damage_is_named_by_file_and_line(tmp_path: Path, number: int, line: byt
     lines[number - 1] = line
     damaged = b"\n".join(lines)
     journal.path.write_bytes(damaged)
-    for look in (read, Journal.open):
+    for look in (read_journal, Journal.open):
         with pytest.raises(CgcliError) as raised:
             look(journal.path)
         assert raised.value.message.startswith(f"damaged: {journal.path}, line {number}: {said}")
@@ -143,14 +143,14 @@ def test_a_line_that_is_missing_is_damage(tmp_path: Path) -> None:
     lines = journal.path.read_bytes().splitlines(keepends=True)
     journal.path.write_bytes(b"".join(lines[:2] + lines[3:]))
     with pytest.raises(CgcliError, match="line 3: version 2 is not the current one, which is 1"):
-        read(journal.path)
+        read_journal(journal.path)
 
 
 def test_the_second_to_open_a_program_is_told(tmp_path: Path) -> None:
     journal = begun(tmp_path, "read")
     with pytest.raises(CgcliError, match=f"program {journal.id} is open in another cgcli"):
         Journal.open(journal.path)
-    assert prompts(read(journal.path).history) == ["read"]
+    assert prompts(read_journal(journal.path).history) == ["read"]
     journal.close()
     Journal.open(journal.path).close()
 
@@ -190,7 +190,7 @@ def test_a_process_that_is_killed_loses_nothing_that_append_returned_for(tmp_pat
         files = set(tmp_path.glob("*.jsonl"))
         if files:
             (path,) = files
-            recording = read(path)
+            recording = read_journal(path)
             # The line in flight may be whole as well.
             kept = path.read_bytes()[: recording.whole].count(b"\n") - 1
             assert told <= kept <= told + 1
@@ -213,10 +213,10 @@ def test_a_full_disk_loses_nothing(mount: Callable[..., Path]) -> None:
         assert raised.value.hint == "it is kept in memory and written with the next step"
         assert prompts(journal.history)[-1] == prompt
         # The half of a line that there was room for is not left in the file.
-        assert read(journal.path).torn == 0 and prompts(read(journal.path).history) == ["read"]
+        assert read_journal(journal.path).torn == 0 and prompts(read_journal(journal.path).history) == ["read"]
     ballast.unlink()
     journal.append(journal.history.undo())
-    assert read(journal.path).history == journal.history
+    assert read_journal(journal.path).history == journal.history
     journal.close()
 
 
@@ -232,7 +232,7 @@ def test_a_full_disk_at_the_beginning(mount: Callable[..., Path]) -> None:
     assert not list((disk / "programs").glob("*.jsonl"))
     ballast.unlink()
     journal.close()
-    assert read(journal.path).history == journal.history
+    assert read_journal(journal.path).history == journal.history
 
 
 def test_a_disk_that_cannot_be_written_at_all(mount: Callable[..., Path]) -> None:
@@ -258,7 +258,7 @@ def test_what_somebody_else_has_written_is_left_as_it_is(tmp_path: Path) -> None
         assert journal.path.read_bytes() == changed
         journal.path.write_bytes(whole)
         journal.flush()
-        assert read(journal.path).history == journal.history
+        assert read_journal(journal.path).history == journal.history
     journal.close()
 
 

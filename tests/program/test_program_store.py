@@ -10,7 +10,7 @@ import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.program.history import Add
-from cgcli.program.journal import Recording, read
+from cgcli.program.journal import Recording, read_journal
 from cgcli.program.program import Program, Turn
 from cgcli.program.program_store import ProgramStore
 
@@ -150,9 +150,9 @@ def test_a_file_that_no_session_wrote_makes_nobody_read_the_journals(
 
     def reading(path: Path) -> Recording:
         parsed.append(path)
-        return read(path)
+        return read_journal(path)
 
-    monkeypatch.setattr("cgcli.program.program_store.read", reading)
+    monkeypatch.setattr("cgcli.program.program_store.read_journal", reading)
     assert store.of_file(tmp_path / name, text) is None and store.saved_to(tmp_path / name) is None
     assert not parsed
     kept(store, "its", "read", file=tmp_path / name)

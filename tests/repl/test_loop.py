@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.engine.request import Completion, Request
-from cgcli.program.journal import is_open, read
+from cgcli.program.journal import is_open, read_journal
 from cgcli.repl.loop import attempt, loop
 from cgcli.repl.reader import View
 from cgcli.repl.state import Models
@@ -106,7 +106,7 @@ def test_who_would_lose_something_is_told_once_before_leaving(mount: Callable[[s
     loop(repl)
     assert out.getvalue().count(said) == 3
     assert reader.lines == ["not read"]
-    assert len(read(repl.journal.path).history.program.turns) == 2
+    assert len(read_journal(repl.journal.path).history.program.turns) == 2
     repl.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cgcli.core.errors import CgcliError, NetworkError, UsageError
 from cgcli.core.progress import Silent
-from cgcli.train.packages import fetch, held_out, read_list, sources
+from cgcli.train.packages import fetch_wheels, held_out, read_list, sources
 from tests.conftest import REPOSITORY
 
 NANO = REPOSITORY / "models" / "recipes" / "nano-packages.toml"
@@ -77,12 +77,12 @@ def test_text_comes_out_of_the_very_wheel(tmp_path: Path, index: Path, wheel: st
 
 def test_what_is_in_the_cache_is_not_fetched_again(tmp_path: Path, index: Path) -> None:
     path, cache = written(tmp_path, index), tmp_path / "cache"
-    fetch(read_list(path), cache, Silent())
+    fetch_wheels(read_list(path), cache, Silent())
     (index / PURE).unlink()
-    assert fetch(read_list(path), cache, Silent()) == {PURE: cache / PURE}
+    assert fetch_wheels(read_list(path), cache, Silent()) == {PURE: cache / PURE}
     (cache / PURE).write_bytes(b"something else")
     with pytest.raises(CgcliError, match=r"has sha256 [0-9a-f]+, not"):
-        fetch(read_list(path), cache, Silent())
+        fetch_wheels(read_list(path), cache, Silent())
 
 
 def test_another_wheel_than_the_list_means_is_not_taken(tmp_path: Path, index: Path) -> None:
@@ -129,7 +129,7 @@ def test_nanos_list_is_permissive_and_keeps_packages_out() -> None:
 
 def test_what_a_killed_download_left_is_removed(tmp_path: Path, index: Path) -> None:
     (tmp_path / "cache" / ".pip-12345678" / "unpacked").mkdir(parents=True)
-    fetch(read_list(written(tmp_path, index)), tmp_path / "cache", Silent())
+    fetch_wheels(read_list(written(tmp_path, index)), tmp_path / "cache", Silent())
     assert [one.name for one in (tmp_path / "cache").iterdir()] == [PURE]
 
 
@@ -142,4 +142,4 @@ def test_pip_keeps_its_temporary_files_beside_what_it_fetches(
     (tmp_path / "pip" / "__main__.py").write_text("import sys, tempfile; sys.exit('ERROR: ' + tempfile.gettempdir())")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(NetworkError, match=f"{tmp_path}/cache/.pip-"):
-        fetch(read_list(written(tmp_path, index)), tmp_path / "cache", Silent())
+        fetch_wheels(read_list(written(tmp_path, index)), tmp_path / "cache", Silent())

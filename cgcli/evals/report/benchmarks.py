@@ -17,13 +17,13 @@ from cgcli.evals.report.parts import (
     Section,
     Sources,
     Table,
-    count,
+    count_text,
     difference,
     mean_rate,
-    perplexity,
+    perplexity_text,
     rate,
     run_name,
-    temperature,
+    temperature_text,
 )
 from cgcli.evals.report.runs import EvalRun
 
@@ -84,10 +84,10 @@ def _pass_at_k_rows(run: EvalRun, ks: Sequence[int]) -> Iterator[tuple[str, ...]
     names, totals = (run.label, run.identity.quant), run.totals
     for value, tally in totals.sorted():
         rates = (mean_rate(tally.pass_at(k)) for k in ks)
-        yield *names, temperature(value), count(len(tally.drawn)), count(tally.samples), *rates
+        yield *names, temperature_text(value), count_text(len(tally.drawn)), count_text(tally.samples), *rates
     if len(totals.comparable) > 1:
         best = (mean_rate(found[1] if (found := totals.best(k)) else None) for k in ks)
-        yield *names, "best for each k", count(totals.problems), count(totals.samples), *best
+        yield *names, "best for each k", count_text(totals.problems), count_text(totals.samples), *best
 
 
 def _pass_at_k_lines(run: EvalRun, k: int) -> Iterator[Line]:
@@ -118,7 +118,7 @@ def mtpb_sections(runs: Sequence[EvalRun], published: Sequence[PublishedNumber],
             model, source = theirs[0].model, sources.cite(theirs[0].source)
             names = model, f"published {source}", ""
             rates.append((*names, "", "", "", *(rate(values.get(f"pass/{turns}")) for turns in TURNS), ""))
-            of_prompts = [perplexity(values.get(f"perplexity/{turns}/all")) for turns in TURNS]
+            of_prompts = [perplexity_text(values.get(f"perplexity/{turns}/all")) for turns in TURNS]
             if set(of_prompts) != {NONE}:
                 perplexities.append((*names, *of_prompts))
             found = ((turns, values.get(f"pass/{turns}")) for turns in TURNS)
@@ -138,21 +138,21 @@ def mtpb_sections(runs: Sequence[EvalRun], published: Sequence[PublishedNumber],
 
 
 def _model_cells(run: EvalRun) -> tuple[str, ...]:
-    return run.label, run.identity.quant, temperature(run.identity.temperature)
+    return run.label, run.identity.quant, temperature_text(run.identity.temperature)
 
 
 def _rate_row(run: EvalRun) -> tuple[str, ...]:
     by_turns = [run.analysis["turns"].get(turns) for turns in TURNS]
-    samples = " + ".join(count(one["n_samples"] if one else 0) for one in by_turns)
+    samples = " + ".join(count_text(one["n_samples"] if one else 0) for one in by_turns)
     rates = (rate(one["pass@1"], one["interval"]) if one else NONE for one in by_turns)
     more = gain(run)
-    problems = count(len(run.problems))
+    problems = count_text(len(run.problems))
     return *_model_cells(run), run.identity.rules or NONE, problems, samples, *rates, difference(more) if more else NONE
 
 
 def _perplexity_row(run: EvalRun) -> tuple[str, ...]:
     by_turns = [run.analysis["turns"].get(turns) for turns in TURNS]
-    found = (perplexity(one["prompt_perplexity"]["all"]["value"]) if one else NONE for one in by_turns)
+    found = (perplexity_text(one["prompt_perplexity"]["all"]["value"]) if one else NONE for one in by_turns)
     return *_model_cells(run), *found
 
 
@@ -206,7 +206,7 @@ def _group_table(run: EvalRun, title: str, groups: Mapping[str, _ByTurns]) -> Ta
 def _group_cells(one: Mapping[str, Any] | None) -> tuple[str, str]:
     if one is None:
         return NONE, NONE
-    second = f"{one['from']:.2f}–{one['to']:.2f}" if "from" in one else count(one["n_samples"])
+    second = f"{one['from']:.2f}–{one['to']:.2f}" if "from" in one else count_text(one["n_samples"])
     return rate(one["value"], one["interval"]), second
 
 
@@ -215,5 +215,5 @@ def _outcome_table(run: EvalRun) -> Table:
     rows = []
     for turns, analysis in run.analysis["turns"].items():
         for outcome, one in analysis["prompt_perplexity"].items():
-            rows.append((turns, outcome, count(one["n_samples"]), perplexity(one["value"], one["interval"])))
+            rows.append((turns, outcome, count_text(one["n_samples"]), perplexity_text(one["value"], one["interval"])))
     return Table("Mean perplexity of the prompts", ("turns", "outcome", "samples", "perplexity"), rows, labels=2)

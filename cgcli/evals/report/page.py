@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 
 from cgcli.evals.report.parts import Section, Table
-from cgcli.evals.report.plots import draw
+from cgcli.evals.report.plots import chart_svg
 
 _STYLE = """
 :root {
@@ -75,7 +75,7 @@ def _section(section: Section, numbers: Iterator[int]) -> Iterator[str]:
     if section.charts:
         yield '<div class="charts">'
         for chart in section.charts:
-            drawn = draw(chart, f"chart{next(numbers)}")
+            drawn = chart_svg(chart, f"chart{next(numbers)}")
             yield f"<figure><h3>{_text(chart.title)}</h3>{drawn}</figure>"
         yield "</div>"
     if section.tables:

@@ -110,13 +110,13 @@ def difference(found: Mean) -> str:
     return f"{value} ({' to '.join(ends)})" if ends else value
 
 
-def perplexity(value: float | None, interval: Sequence[float] | None = None) -> str:
+def perplexity_text(value: float | None, interval: Sequence[float] | None = None) -> str:
     if value is None:
         return NONE
     return f"{value:.2f}" + (f" ({interval[0]:.2f}–{interval[1]:.2f})" if interval else "")
 
 
-def temperature(value: float | None) -> str:
+def temperature_text(value: float | None) -> str:
     return "unknown" if value is None else "greedy" if value == 0 else f"{value:g}"
 
 
@@ -127,5 +127,5 @@ def run_name(label: str, quant: str, temperature: float | None) -> str:
     return model if f"({suffix})" in label else f"{model}, {suffix}"
 
 
-def count(value: float) -> str:
+def count_text(value: float) -> str:
     return f"{value:,.0f}"

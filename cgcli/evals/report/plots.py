@@ -63,7 +63,7 @@ def check() -> None:
     logging.getLogger("matplotlib").setLevel("ERROR")  # it logs about its font cache
 
 
-def draw(chart: Chart | Curve, name: str) -> str:
+def chart_svg(chart: Chart | Curve, name: str) -> str:
     """The chart as an `<svg>` element. `name` is one word, unique in the page."""
     from matplotlib import rc_context
 

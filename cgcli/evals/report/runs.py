@@ -19,7 +19,7 @@ from cgcli.evals.judging import CheckResult, JudgedSample, results_path
 from cgcli.evals.mtpb import MTPBKey, Problem
 from cgcli.evals.mtpb_analysis import MTPBResult, analyze
 from cgcli.evals.passk import Totals
-from cgcli.evals.samples import Key, Row, read
+from cgcli.evals.samples import Key, Row, read_rows
 
 Benchmark = Literal["humaneval", "mtpb"]
 TITLES: Mapping[Benchmark, str] = {"humaneval": "HumanEval", "mtpb": "MTPB"}
@@ -197,7 +197,7 @@ def _samples_path(path: Path) -> Path:
 def _read(path: Path, runs: dict[Identity, EvalRun], problems: Mapping[str, Problem]) -> None:
     verdicts, rules = _read_verdicts(path)
     number = 0
-    for number, row in enumerate(read(path), 1):
+    for number, row in enumerate(read_rows(path), 1):
         benchmark = _benchmark(row)
         if benchmark is None:
             raise CgcliError(f"{path}: line {number} is not a sample of HumanEval or MTPB")
@@ -224,7 +224,7 @@ def _read_verdicts(samples: Path) -> tuple[dict[int, _StoredVerdict], str | None
     path = results_path(samples)
     found: dict[int, _StoredVerdict] = {}
     rules = None
-    for number, row in enumerate(read(path) if path.exists() else ()):
+    for number, row in enumerate(read_rows(path) if path.exists() else ()):
         benchmark = _benchmark(row)
         sample = row.get("sample", number)
         if benchmark is None or not isinstance(row.get("passed"), bool) or not isinstance(sample, int):

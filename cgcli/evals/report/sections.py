@@ -18,8 +18,8 @@ from cgcli.evals.report.parts import (
     Section,
     Sources,
     Table,
-    count,
-    temperature,
+    count_text,
+    temperature_text,
 )
 from cgcli.evals.report.runs import PROBLEMS, Benchmark, EvalRun
 from cgcli.terminal.text import clock, plural
@@ -60,9 +60,9 @@ def _overview(runs: Sequence[EvalRun]) -> Section:
     rows = [
         (
             *_names(run),
-            ", ".join(map(temperature, run.temperatures)),
-            count(len(run.problems)),
-            count(run.samples),
+            ", ".join(map(temperature_text, run.temperatures)),
+            count_text(len(run.problems)),
+            count_text(run.samples),
             f"{100 * run.verdicts.get('passed', 0) / run.samples:.1f}",
         )
         for run in runs
@@ -96,7 +96,7 @@ def _caveats(run: EvalRun) -> Iterator[str]:
 
 def _verdicts(runs: Sequence[EvalRun]) -> Section:
     outcomes = list(dict.fromkeys(outcome for run in runs for outcome in run.verdicts))
-    rows = [(*_names(run), *(count(run.verdicts.get(one, 0)) for one in outcomes)) for run in runs]
+    rows = [(*_names(run), *(count_text(run.verdicts.get(one, 0)) for one in outcomes)) for run in runs]
     lines = []
     for run in runs:
         shares = {name: run.verdicts.get(name, 0) / run.samples for name in _COLORED}
@@ -113,7 +113,7 @@ def _speed(runs: Sequence[EvalRun]) -> Section:
         speed = run.speed
         rates = (f"{speed.tokens_per_s:.1f}", f"{speed.samples_per_s:.2f}") if speed else (NONE, NONE)
         machines = ", ".join(sorted(run.machines)) or "unknown"
-        rows.append((*_names(run), machines, count(run.tokens), *rates, f"{1000 * run.cpu_s / run.samples:.0f}"))
+        rows.append((*_names(run), machines, count_text(run.tokens), *rates, f"{1000 * run.cpu_s / run.samples:.0f}"))
     header = ("benchmark", "model", "quant", "machine", "tokens", "tokens/s", "samples/s", "judging, CPU ms/sample")
     text = [
         "tokens/s and samples/s are over the wall time of drawing, with several samples drawn at once. Judging is "
@@ -156,10 +156,10 @@ def training_section(rows: Sequence[StepMetrics], title: str) -> Section:
     )
     last, end = rows[-1], rows[-size:]
     numbers = (
-        ("steps", count(last.step)),
-        ("tokens", count(last.tokens)),
+        ("steps", count_text(last.step)),
+        ("tokens", count_text(last.tokens)),
         ("time", clock(last.seconds)),
-        ("tokens/s", count(last.tokens / last.seconds if last.seconds > 0 else 0)),
+        ("tokens/s", count_text(last.tokens / last.seconds if last.seconds > 0 else 0)),
         ("share of the device's peak FLOP/s", f"{100 * fmean(row.peak_share for row in rows):.0f} %"),
         ("last loss" if size == 1 else f"loss, mean of the last {size} steps", f"{fmean(row.loss for row in end):.4f}"),
     )
