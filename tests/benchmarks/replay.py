@@ -1,6 +1,6 @@
 """What the guards see in samples that CodeGen-16B wrote for HumanEval, and how many pass where none sees a fault.
 
-    python -m tests.benchmarks.replay ../shared/data/codet/humaneval-codegen16b.jsonl.gz [--workers N]
+    python -m tests.benchmarks.replay humaneval-codegen16b.jsonl.gz [--workers N]
 
 Every sample (microsoft/CodeT, MIT; the prompts lack the docstrings' examples) goes through truncation and the guards as
 if it were drawn just now, except that nothing is drawn again. The judge is that of `cgcli eval humaneval --judge`; its
@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import json
+import platform
 import random
 import re
 import statistics
 import sysconfig
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -39,7 +42,7 @@ _LIBRARY_LINES = 60  # of a file, from a random one on
 _LIBRARY_FUNCTIONS = 3000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Replay:
     """A sample as the guards see it."""
 
@@ -55,10 +58,15 @@ class Replay:
     def is_bar(self) -> bool:
         return self.fault is not None and bool(_BAR.match(self.text, self.fault.at))
 
-    @property
+    @functools.cached_property
     def bar_behind_code(self) -> bool:
         """Whether a bar was cut and what stands has no visible fault."""
         return self.is_bar and _first_fault(self.task.prompt, f"{self.stands.rstrip()}\n")[0] is None
+
+    @property
+    def whole(self) -> bool:
+        """Whether what stands has no visible fault."""
+        return self.fault is None or self.bar_behind_code
 
     @property
     def kind(self) -> str:
@@ -102,18 +110,21 @@ def _first_fault(before: str, text: str) -> tuple[Fault | None, int]:
 Passes = Callable[[HumanEvalTask, str], bool]
 
 
-def by_guard(replays: Sequence[Replay], passes: Passes) -> list[tuple[str, int, int]]:
-    """What happens, in how many samples, and how many of those pass as they were."""
+def by_guard(replays: Sequence[Replay], passes: Passes) -> list[tuple[str, int, int, int]]:
+    """What happens, in how many samples, and how many of those pass: as drawn, and as they stand."""
     found = Counter(one.kind for one in replays)
-    passing = Counter(one.kind for one in replays if passes(one.task, one.text))
-    return [(kind, count, passing[kind]) for kind, count in found.most_common()]
+    drawn = Counter(one.kind for one in replays if passes(one.task, one.text))
+    standing = Counter(one.kind for one in replays if one.whole and passes(one.task, one.stands))
+    return [(kind, count, drawn[kind], standing[kind]) for kind, count in found.most_common()]
 
 
 def bars(replays: Sequence[Replay]) -> dict[str, int]:
-    """How many samples have a bar, how many are cut in it, and after how many of its characters at most."""
-    with_bar = [(one, bar.start()) for one in replays if (bar := _BAR.search(one.text))]
-    first = [one.seen - begin for one, begin in with_bar if one.fault and one.fault.at == begin]
-    return {"bars": len(with_bar), "cut": len(first), "characters": max(first, default=0)}
+    """How many samples have a bar, in how many a line before it is dead, and after how many of its characters the
+    others are cut at most."""
+    found = [(one, bar.start()) for one in replays if (bar := _BAR.search(one.text))]
+    earlier = sum(one.fault is not None and one.fault.at < begin and one.seen <= begin for one, begin in found)
+    cut = [one.seen - begin for one, begin in found if one.fault and one.fault.at == begin]
+    return {"bars": len(found), "cut": len(cut), "dead before": earlier, "characters": max(cut, default=0)}
 
 
 def unparsed(replays: Sequence[Replay]) -> dict[str, int]:
@@ -143,26 +154,23 @@ def _as_drawn(one: Replay) -> str | None:
     return one.text
 
 
-def _standing(one: Replay) -> str | None:
-    """Without any visible fault; a bar behind a finished function is cut."""
-    if one.fault is None:
-        return None if one.lacks else one.text
-    return one.stands if one.bar_behind_code else None
+def _faultless(one: Replay) -> str | None:
+    return one.stands if one.whole and not one.lacks else None
 
 
-def _with_imports(one: Replay) -> str | None:
-    return one.stands if one.fault is None or one.bar_behind_code else None
+def _mended(one: Replay) -> str | None:
+    return one.stands if one.whole else None
 
 
-def _bars_dead(one: Replay) -> str | None:
+def _untouched(one: Replay) -> str | None:
     return one.stands if one.fault is None else None
 
 
 SHARES: dict[str, Callable[[Replay], str | None]] = {
     "all samples": _as_drawn,
-    "those without a visible fault": _standing,
-    "… and those that lack only imports, written": _with_imports,
-    "… without those whose code ends in a bar": _bars_dead,
+    "without a visible fault": _faultless,
+    "with missing imports written": _mended,
+    "… and without code that a bar follows": _untouched,
 }
 
 
@@ -214,21 +222,21 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--workers", type=int, default=1, help="programs that are judged at a time")
     options = parser.parse_args()
-    replays = []
+    replays, begun = [], time.process_time()
     for row in read_rows(options.data):
         task = HumanEvalTask(row["task_id"], row["prompt"], row["entry_point"], row["test"])
-        known = {sample: replay(task, sample) for sample in set(row["samples"])}
-        replays += [known[sample] for sample in row["samples"]]
+        replays += [replay(task, sample) for sample in row["samples"]]
+    cost = 1000 * (time.process_time() - begun) / len(replays)
     verdicts = Verdicts(workers=options.workers)
     texts = {(one.task, found) for one in replays for share in SHARES.values() if (found := share(one)) is not None}
     verdicts.judge(sorted(texts, key=lambda pair: (pair[0].id, pair[1])))
-    print(f"{machine()}; Python {sysconfig.get_python_version()}; {len(replays)} samples\n")
+    print(f"{machine()}; Python {platform.python_version()}; {len(replays)} samples, {cost:.1f} ms each\n")
 
     guards = by_guard(replays, verdicts.passed)
-    rows = [(kind, str(count), f"{100 * count / len(replays):.1f}", str(passing)) for kind, count, passing in guards]
-    print(table(("what a guard sees first", "samples", "%", "of them pass"), rows))
-    passing = sum(count for _, _, count in guards)
-    named = sum(count for kind, _, count in guards if kind == "names")
+    rows = [(kind, *map(str, numbers), f"{100 * numbers[0] / len(replays):.1f}") for kind, *numbers in guards]
+    print(table(("a guard cuts", "samples", "pass as drawn", "pass as they stand", "%"), rows))
+    passing = sum(drawn for _, _, drawn, _ in guards)
+    named = sum(drawn for kind, _, drawn, _ in guards if kind == "names")
     print(f"of {passing} that pass, {named} ({100 * named / passing:.2f} %) lack a name\n")
     of_bars, of_unparsed = bars(replays), unparsed(replays)
     print("; ".join(f"{name}: {count}" for name, count in (*of_bars.items(), *of_unparsed.items())) + "\n")
@@ -248,7 +256,14 @@ def main() -> None:
     prefixes, dead = dead_prefixes(files, random.Random(0))
     functions, loops = looping_functions(files, _LIBRARY_FUNCTIONS)
     print(f"standard library: {dead} of {prefixes} line prefixes dead, {loops} of {functions} functions a loop\n")
-    facts = {"guards": guards, "bars": of_bars, "unparsed": of_unparsed, "pass@1": shares, "samples": counts}
+    facts = {
+        "guards": guards,
+        "bars": of_bars,
+        "unparsed": of_unparsed,
+        "pass@1": shares,
+        "samples": counts,
+        "ms": cost,
+    }
     cured_facts = {"cured": len(cured), "cured that pass": cures}
     seen = {"prefixes": prefixes, "dead": dead, "functions": functions, "loops": loops}
     print(json.dumps({**facts, **cured_facts, "library": seen}))
