@@ -87,6 +87,15 @@ def report_other_seeds(run: Run, path: Path, seed: int) -> None:
         run.output.note(f"{path} also holds {others.total()} samples of seed {seeds}; they are kept but not counted")
 
 
+def report_unused(run: Run, settings: Settings, fixed: Mapping[str, str]) -> None:
+    """Name the settings that differ from their defaults but have no effect. fixed: settings of a benchmark, and why."""
+    from cgcli.core.config import Settings
+
+    for name, why in fixed.items():
+        if getattr(settings, name) != getattr(Settings(), name):
+            run.output.note(f"{name} is not used: {why}")
+
+
 def check_sandbox(policy: Policy) -> None:
     """Raise SandboxError now, before hours go into drawing samples."""
     from cgcli.sandbox.run import run

@@ -19,6 +19,7 @@ from cgcli.app.evaluation import (
     judge_rows,
     only_draw,
     report_other_seeds,
+    report_unused,
     sample_identity,
 )
 from cgcli.app.model import choose_model
@@ -113,6 +114,7 @@ def _draw(run: Run, settings: Settings, arguments: HumanEvalArguments, data: _Da
     from cgcli.evals.samples import Samples, check_once, check_same, read_rows
 
     choice = choose_model(run, settings)
+    report_unused(run, settings, {"prefix": "HumanEval's prompts start the programs"})
     plan = _plan(settings, arguments, choice)
     model = sample_identity(run, choice)
     path = arguments.generate or arguments.output or default_file(run, "humaneval", choice, model["quant"], data.shard)

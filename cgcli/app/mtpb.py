@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from cgcli.app.evaluation import (
     judge_rows,
     only_draw,
     report_other_seeds,
+    report_unused,
     sample_identity,
 )
 from cgcli.app.model import choose_model
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from cgcli.evals.samples import Key, Row, Shard
     from cgcli.hub.catalog import Card
     from cgcli.program.generation import Generation
+
+
+_FIXED = {"max_tokens": "each MTPB problem has its own limit", "prefix": "MTPB programs have the paper's prefix"}
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRul
     problems = _problems(run, arguments)
     choice = choose_model(run, settings)
     model = sample_identity(run, choice)
+    report_unused(run, settings, _FIXED)
     generation = _generation(settings, choice.card)
     sampling = generation.sampling
     facts: dict[str, object] = {
@@ -139,11 +144,11 @@ def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRul
 
 
 def _generation(settings: Settings, card: Card | None) -> Generation:
-    """The paper's protocol: CodeGen's own truncation, and completions of at most 256 tokens."""
+    """The paper's protocol: CodeGen's own truncation. Each problem limits its completions."""
     from cgcli.program.generation import Generation
     from cgcli.program.truncate import CODEGEN
 
-    return replace(Generation.of(settings, card, CODEGEN), max_tokens=Generation.max_tokens)
+    return Generation.of(settings, card, CODEGEN)
 
 
 def _wanted(problems: Iterable[Problem], arguments: MTPBArguments) -> Iterator[SampleSpec]:

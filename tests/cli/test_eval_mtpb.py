@@ -73,7 +73,9 @@ def test_draws_and_judges_and_goes_on_with_more(tmp_path: Path, data: Path, tiny
     assert list(found["oddities"]) == ["89"]
     assert 0 <= found["pass@1"] <= 1 and sum(found["verdicts"].values()) == 8
     before = file.read_bytes()
-    assert told(cgcli(*words))["verdicts"] == found["verdicts"] and file.read_bytes() == before
+    again = cgcli(*words, CGCLI_MAX_TOKENS="7")
+    assert told(again)["verdicts"] == found["verdicts"] and file.read_bytes() == before
+    assert "max_tokens is not used: each MTPB problem has its own limit\n" in again.err and "prefix is" not in again.err
     more = told(cgcli(*words, "-n", "2", "--turns", "multi"))
     assert more["n_samples"] == 8 and len(rows(file)) == 12 and file.read_bytes().startswith(before)
     keys = {(row["id"], row["case"], row["turns"], row["index"]) for row in rows(file)}
