@@ -1,4 +1,4 @@
-/* What every tier of cgk_sample shares, on the CPU and in CUDA: argument checks, what the filters ask for, the draw. */
+/* The parts that all tiers of cgk_sample share, on the CPU and in CUDA: argument checks, the filters' needs, the draw. */
 #ifndef CGK_CHOICE_H
 #define CGK_CHOICE_H
 

@@ -41,7 +41,7 @@ FOLDERS = {
     "kernels": "C and CUDA: everything after the logits",
     "models": "the catalog, training recipes",
     "models/codegen-nano": "the model that comes with cgcli",
-    "models/recipes": "what `cgcli train` can train by name",
+    "models/recipes": "recipes that come with cgcli, for `cgcli train NAME`",
     "tests": "mirrors cgcli/; support/, e2e/, benchmarks/",
     "docs": "one page per subject",
 }

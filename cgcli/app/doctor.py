@@ -1,6 +1,6 @@
-"""The checks of `cgcli doctor`. Each gives lines with what was found and how to fix it.
+"""The checks of `cgcli doctor`. Each returns findings, and a fix for each problem.
 
-A check that fails is a finding and does not stop the others.
+If a check itself fails, that is a finding, too; the others still run.
 """
 
 from __future__ import annotations

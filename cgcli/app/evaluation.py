@@ -64,7 +64,7 @@ def evaluating(arguments: EvaluationArguments) -> Iterator[None]:
 
 
 def sample_identity(run: Run, choice: Choice) -> dict[str, str]:
-    """The model, as every sample names it."""
+    """The model's identity, which every sample records."""
     from cgcli.engine.gguf_check import read_header
 
     return model_identity(run, choice, choice.quant or read_header(choice.path).quant)
@@ -139,7 +139,7 @@ class Drawing(Generic[ItemT]):
             yield rows
 
     def __call__(self, cpus: int) -> Callable[[Iterable[ItemT]], Iterator[Row]]:
-        """On a machine of the cluster: load the model, from the same path or its store, and return what draws with it.
+        """On a machine of the cluster: load the model, from its path or the store, and return a function that draws.
 
         Raises ModelNotFound, ModelFileError, and like `open_engine`.
         """
@@ -164,7 +164,7 @@ class Drawing(Generic[ItemT]):
 def timed(rows: Iterable[Row]) -> Iterator[Row]:
     """`rows` with `machine`, the CPU, and `seconds` since the row before.
 
-    Rows are drawn side by side, so a single value means little, but those of a process add up to its time.
+    Rows are drawn in parallel, so a single value means little; the sum over a process is its time.
     """
     machine, before = processor_name(), time.perf_counter()
     for row in rows:
@@ -262,7 +262,7 @@ def _check_report(arguments: ReportArguments) -> None:
     written = [file for file in (arguments.output, arguments.csv) if file]
     for file in written:
         if file.resolve() in read:
-            raise UsageError(f"{file} is one of the runs", hint="choose another file to write")
+            raise UsageError(f"{file} is one of the runs and would be overwritten", hint="choose another file to write")
         check_writable(file)
     if len({file.resolve() for file in written}) < len(written):
         raise UsageError(f"--output and --csv both name {written[0]}", hint="choose two files")

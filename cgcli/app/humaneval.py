@@ -60,7 +60,7 @@ class _Data:
 
 
 def evaluate_humaneval(run: Run, settings: Settings, arguments: HumanEvalArguments) -> None:
-    """Draw, judge, report. Raises CgcliError of every kind; what was done is kept, and the same call resumes it."""
+    """Draw, judge, report. Raises CgcliError of every kind; finished samples are kept, and the same call resumes."""
     with evaluating(arguments):
         data = _data(run, arguments)
         if arguments.judge:
@@ -148,7 +148,7 @@ def _draw(run: Run, settings: Settings, arguments: HumanEvalArguments, data: _Da
 
 
 def _plan(settings: Settings, arguments: HumanEvalArguments, choice: Choice) -> SamplePlan:
-    """How to draw: by the preset, if one is named, and by the options given beside it."""
+    """The samples to draw, from the preset, if any, and the options, which take precedence."""
     from cgcli.evals.humaneval import PRESETS, SamplePlan
     from cgcli.program.generation import Generation
     from cgcli.program.truncate import CODEGEN

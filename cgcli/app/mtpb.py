@@ -49,7 +49,7 @@ class MTPBArguments(EvaluationArguments):
 
 
 def evaluate_mtpb(run: Run, settings: Settings, arguments: MTPBArguments) -> None:
-    """Draw, judge, report. Raises CgcliError of every kind; what was done is kept, and the same call resumes it."""
+    """Draw, judge, report. Raises CgcliError of every kind; finished samples are kept, and the same call resumes."""
     from cgcli.evals.mtpb_judge import MTPBRules
 
     rules = MTPBRules(arguments.rules, unsafe=arguments.unsafe)

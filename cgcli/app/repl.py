@@ -1,4 +1,4 @@
-"""Starts a REPL on a terminal or from a script: opens the program, makes the parts, runs the loop."""
+"""Starts a REPL on a terminal or from a script: opens the program, builds the parts and runs the loop."""
 
 from __future__ import annotations
 

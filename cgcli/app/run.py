@@ -75,7 +75,7 @@ class Run:
     def settings(self, parameters: Mapping[str, object] | None = None) -> Settings:
         """The settings of this run. Raises UsageError for a wrong one.
 
-        parameters: of a command; those that were given and are settings take precedence.
+        parameters: of a command; settings among them take precedence.
         """
         from cgcli.core.config import Settings
 

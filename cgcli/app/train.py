@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainArguments", "run_training"]
 
-LINE_SECONDS = 30.0  # between two lines of progress if stderr is not a terminal
+LINE_SECONDS = 30.0  # between two lines of progress, without a terminal
 NEEDED = ("jax", "optax", "orbax", "grain", "tokenizers")
 
 
@@ -83,7 +83,7 @@ def run_training(run: Run, arguments: TrainArguments) -> None:
 
 
 class _Display:
-    """Progress of a run: a bar on a terminal, otherwise a line now and then."""
+    """Progress of a run: a bar on a terminal, otherwise a line every LINE_SECONDS."""
 
     def __init__(self, run: Run, recipe: Recipe, stack: ExitStack) -> None:
         self._run, self._recipe, self._stack = run, recipe, stack
@@ -103,7 +103,7 @@ class _Display:
 
     def step(self, row: StepMetrics) -> None:
         steps = self._recipe.optimizer.steps
-        if self._task is None:  # the first step compiles, so time is measured from the second
+        if self._task is None:  # the first step compiles, so the clock starts after it
             progress = self._run.output.progress()
             self._task = self._stack.enter_context(progress.task("training", steps, unit="steps", done=row.step))
             return
@@ -163,7 +163,7 @@ def _estimate(run: Run, recipe: Recipe, out: Path, arguments: TrainArguments) ->
 
 
 def _report(run: Run, arguments: TrainArguments, page: Path) -> None:
-    """Write the page of a run, finished or not, without JAX. Raises UsageError if there is no run."""
+    """Write the page of a run, which need not have ended; needs no JAX. Raises UsageError if there is no run."""
     from cgcli.core.files import check_writable, write_atomic
     from cgcli.evals.report import page as pages
     from cgcli.evals.report.plots import check
@@ -176,7 +176,7 @@ def _report(run: Run, arguments: TrainArguments, page: Path) -> None:
     check()
     rows = list(read_metrics(RunFolder(out).metrics))
     if not rows:
-        raise UsageError(f"no training run in {out}", hint="name the folder of the run: -o OUT")
+        raise UsageError(f"no training run in {out}", hint="give the folder of a run: -o OUT")
     write_atomic(page, pages.page([training_section(rows, f"The run in {out}")], f"Training {recipe.name}").encode())
     run.output.note(f"{page}: {rows[-1].step:,} of {recipe.optimizer.steps:,} steps")
 
@@ -223,7 +223,7 @@ def _model_file(out: Path, arguments: TrainArguments) -> Path:
 
 
 def _check_free(store: Store, name: str, file: Path) -> None:
-    """Raise UsageError now, not after hours of training, if the name is taken or not allowed."""
+    """Raise UsageError if the name is taken or not allowed: now, not after hours of training."""
     taken = [one for one in store.quants(name) if one.path != file and not one.bundled]
     if taken:
         raise UsageError(f"a model named {name} already exists", hint="choose another name for --export")

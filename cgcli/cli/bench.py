@@ -1,4 +1,4 @@
-"""`cgcli bench`: how fast a model is on this machine, and how close that is to what memory allows."""
+"""`cgcli bench`: how fast a model is on this machine, and how close it comes to the limit of memory bandwidth."""
 
 from __future__ import annotations
 

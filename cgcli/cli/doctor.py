@@ -17,7 +17,7 @@ def doctor(
 ) -> int:
     """Check the installation and suggest fixes.
 
-    Exits with status 1 if something is broken; a suggestion alone does not count.
+    Exits with status 1 if something is broken; a mere suggestion leaves the status at 0.
     """
     from cgcli.app.doctor import findings
     from cgcli.core.errors import ExitStatus

@@ -74,7 +74,7 @@ def gen(
     fold: FoldOption = None,
     offline: Annotated[
         bool,
-        typer.Option("--offline", help="Never use the network; gen never does anyway.", rich_help_panel=MODEL_PANEL),
+        typer.Option("--offline", help="Has no effect: gen never uses the network.", rich_help_panel=MODEL_PANEL),
     ] = False,
     candidates: Annotated[
         int,

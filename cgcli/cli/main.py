@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
         except KeyboardInterrupt:
             status = _report(run, Interrupted())
         except Terminated as end:
-            status = _report(run, Interrupted(f"ended by {end.name}"))
+            status = _report(run, Interrupted(f"terminated by {end.name}"))
         _flush(run)
     return handler.status if handler.status and status == ExitStatus.INTERRUPTED else status
 
@@ -126,9 +126,9 @@ def _known(error: BaseException) -> CgcliError:
         case typer.TyperException():
             return _usage(error)
         case typer.Abort():
-            return CgcliError("no answer")
+            return CgcliError("aborted")
         case MemoryError():
-            return CgcliError("out of memory", hint="use a smaller model or quant: cgcli models")
+            return CgcliError("out of memory", hint="use a smaller model or quantization: cgcli models")
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return CgcliError(f"{where}{error.strerror or error}")
@@ -139,7 +139,7 @@ def _known(error: BaseException) -> CgcliError:
 
 
 def _usage(error: typer.TyperException) -> UsageError:
-    """Typer's error as ours: one line, the nearest option, and the help to read."""
+    """Translate Typer's error: one line, with the nearest option and the command's help as hint."""
     from cgcli.core.config import nearest
 
     message = " ".join(error.format_message().split()).rstrip(".")
@@ -156,7 +156,7 @@ def _usage(error: typer.TyperException) -> UsageError:
 
 
 def _flush(run: Run) -> None:
-    """Flush what Typer left in sys.stdout, or the interpreter would complain at its exit."""
+    """Flush Typer's output in sys.stdout, or the interpreter would complain at its exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

@@ -52,7 +52,7 @@ def show(
     ctx: typer.Context,
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="A model to pull, or a pulled one.", autocompletion=catalogued),
+        typer.Argument(metavar="NAME", help="A pulled model, or one that can be pulled.", autocompletion=catalogued),
     ],
     json: JsonOption = False,
 ) -> None:

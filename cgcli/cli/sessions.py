@@ -54,7 +54,7 @@ def sessions(ctx: typer.Context, json: JsonOption = False) -> None:
 def show(
     ctx: typer.Context,
     name: Id,
-    journal: Annotated[bool, typer.Option("--journal", help="Print its history of versions instead.")] = False,
+    journal: Annotated[bool, typer.Option("--journal", help="Print its versions instead of its text.")] = False,
 ) -> None:
     """Print the current text of a program."""
     from cgcli.app.stores import program_store

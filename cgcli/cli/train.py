@@ -1,4 +1,4 @@
-"""`cgcli train`: train a model, estimate what that takes, or plot how it went."""
+"""`cgcli train`: train a model, estimate its memory and time, or plot a run."""
 
 from __future__ import annotations
 

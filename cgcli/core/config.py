@@ -68,11 +68,11 @@ class Settings:
     top_k: int = 0  # sample from the K most likely tokens; 0 is off
     min_p: float = 0.0  # drop tokens below this share of the most likely one; 0 is off
     max_tokens: int = 256  # maximum tokens per completion
-    seed: int | None = None  # random seed; chosen and printed if not set
-    prefix: str | None = None  # what a new program starts with; set by the language or the model's card
-    ctx: int | None = None  # context window in tokens; what the model was trained on if not set
-    threads: int | None = None  # CPU threads; the physical cores that the process may use if not set
-    gpu_layers: int | None = None  # layers on the GPU; all that fit if not set
+    seed: int | None = None  # random seed; if not set, cgcli chooses and prints one
+    prefix: str | None = None  # beginning of a new program; if not set, the language's or the model's own
+    ctx: int | None = None  # context window in tokens; if not set, the one that the model was trained with
+    threads: int | None = None  # CPU threads; if not set, one per physical core
+    gpu_layers: int | None = None  # layers on the GPU; if not set, all that fit
     draft: str = "ngram"  # guess tokens ahead: from the text, not at all, or with a smaller model
     exact: bool = False  # the same text for the same seed, whatever else is in the batch
     fold: Switch = "on"  # shorten a program that exceeds the context window, for the model only

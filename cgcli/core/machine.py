@@ -1,4 +1,4 @@
-"""What this process may use of the machine: memory, disk space and CPU cores, within the limits of its cgroup."""
+"""The machine's resources for this process: memory, disk space and CPU cores, within the limits of its cgroup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long work reports its progress.
+"""Progress of long operations.
 
 Library code takes a `Progress`. The command line passes one that draws on stderr (`cgcli.terminal.output`), tests pass
 `Silent` or a recorder.

@@ -31,7 +31,7 @@ _DEEP_KEY = rb"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){%d}"
 
 
 class Hash(Protocol):
-    """What hashlib's objects have in common."""
+    """The interface of hashlib's objects."""
 
     def update(self, data: bytes, /) -> None: ...
 

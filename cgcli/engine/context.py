@@ -70,11 +70,6 @@ class Capture:
         return on_tensor
 
 
-_F16, _BF16 = 1, 30  # of ggml.h's enum ggml_type
-_OFF, _ON = 0, 1  # of llama.h's enum llama_flash_attn_type
-_SCORES = 1 << 28  # bytes that the attention scores of a pass may take
-MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ
-
 Layout = Literal["shared", "exact", "separate"]
 """How sequences lie in the cache. shared: together, so that they can share cells · exact: shared, and a row's bits do
 not depend on the other rows (CPU only) · separate: each has its share of the cells, and attends over no others."""

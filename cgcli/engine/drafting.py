@@ -58,7 +58,7 @@ class PassCosts:
 
 @dataclass(frozen=True)
 class Prospect:
-    """What a drafter can offer now."""
+    """The guesses that a drafter could make now."""
 
     chances: Sequence[float] = ()  # that each guess and all before it are accepted, so they only fall
     cost: float = 0.0  # of a guess, in passes of the model

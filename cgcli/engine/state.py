@@ -33,7 +33,7 @@ WORTH = 64  # tokens; shorter texts are as fast to read again
 
 @dataclass(frozen=True)
 class _Header:
-    """What must match."""
+    """The facts that must match to load a state."""
 
     model: str  # sha256 of the GGUF file
     llama: str

@@ -35,7 +35,7 @@ _CONFIG_LIMIT = 1 << 20
 
 @dataclass(frozen=True)
 class Survey:
-    """What an origin offers. Sizes are in bytes."""
+    """The download that an origin plans. Sizes are in bytes."""
 
     source: str
     revision: str | None

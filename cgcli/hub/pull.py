@@ -133,7 +133,7 @@ def _there(store: Store, name: str, quant: str | None, spec: Spec, card: Card | 
 
 
 def _leftovers(store: Store, name: str) -> list[Path]:
-    """What a killed pull left behind: its work folder, and a checkpoint that has been converted already."""
+    """The leftovers of a killed pull: its work folder, and a checkpoint that has been converted already."""
     left = [store.work(name)]
     checkpoint = store.checkpoint(name)
     with suppress(OSError, UnicodeDecodeError):
@@ -145,7 +145,7 @@ def _leftovers(store: Store, name: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class PullPlan:
-    """What a pull needs, in bytes: shown before it starts, and checked against the machine."""
+    """The disk space and memory that a pull needs, in bytes: shown and checked before it starts."""
 
     spec: str
     source: str

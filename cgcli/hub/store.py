@@ -218,8 +218,8 @@ class Store:
     def remove(self, name: str, quant: str | None, progress: Progress) -> int:
         """Remove a model, or one quantization of it, and return the bytes freed.
 
-        What an unfinished pull left goes, too; linked files and files that the store did not write stay. A damaged
-        manifest does not matter. Raises ModelNotFound, and UsageError for a bundled model.
+        Leftovers of an unfinished pull are removed, too; linked files and files that the store did not write stay. A
+        damaged manifest does not matter. Raises ModelNotFound, and UsageError for a bundled model.
         """
         folder = self.folder(name)
         if self.is_bundled(name):

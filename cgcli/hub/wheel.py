@@ -120,7 +120,7 @@ def _watch(command: list[str], environment: dict[str, str], scratch: Path, task:
 def _pip_error(command: list[str], output: str, by_hand: str) -> CgcliError:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     if any("No module named pip" in line for line in lines):
-        return NetworkError(f"{command[0]} has no pip to download {command[-1]} with", hint=by_hand)
+        return NetworkError(f"{command[0]} has no pip, which downloads {command[-1]}", hint=by_hand)
     if any("No space left on device" in line for line in lines):
         return CgcliError(
             f"no space left while downloading {command[-1]}", hint="free some space and run the same command again"

@@ -40,7 +40,7 @@ def interruptible(*, patient: bool = False) -> Iterator[Interrupt]:
     """While the block runs, Ctrl-C sets the flag and raises nothing; a second Ctrl-C ends the process.
 
     The block checks `requested` whenever it can stop. With `patient`, further Ctrl-C have no effect. Blocks nest, on
-    one thread, and the outermost decides on `patient`. SIGTERM and SIGHUP (core/ending.py) set the flag too, except in
+    one thread, and the outermost decides on `patient`. SIGTERM and SIGHUP (core/signals.py) set the flag too, except in
     a patient block, which continues after Ctrl-C: there they raise.
     """
     installed = library().cgk_interrupt_install(patient) == 0

@@ -137,7 +137,7 @@ def _problem(program: Program, run: Run | None) -> dict[str, Any]:
     """The prompts, without placeholders; expects the last line that the last run printed, to be reviewed."""
     prompts = [turn.prompt for turn in program.turns if turn.prompt is not None]
     if not prompts:
-        raise UsageError("the program has no prompts to make a problem of")
+        raise UsageError("the program has no prompts, which an MTPB problem needs")
     lengths = [turn.facts.max_tokens for turn in program.turns if turn.facts]
     printed = run.output.rstrip("\n") if run and run.passed else ""
     return {

@@ -1,16 +1,16 @@
 """Folds a program that exceeds the context window: the model reads it without comments and old function bodies.
 
-Comments go first, the oldest turn's before the next one's (what precedes the turns counts as the oldest); then the
-bodies of functions and methods, which keep their signatures and docstrings. Imports and other statements stay, and so
-does the prompt. Only what is read changes, never the program.
+Comments go first, from the oldest turn to the newest; the text before the turns counts as the oldest. Then go the
+bodies of functions and methods, which keep their signatures and docstrings. Imports, other statements and the prompt
+stay. Only the model's copy changes, never the program.
 
-A fold must not change with every turn, since all that follows a change is read again. So the turns are replayed in
-order: where one did not fit, as much was folded as makes room for a quarter of the window, and that stays folded. With
-a quarter, a token of a long program is read again some 2.5 times in all (what is kept of a window of 2,048 tokens, over
-a quarter of it); with an eighth 6 times, and a half would remove too much.
+A fold must not change with every turn, since the model reads everything after a change again. So folding replays the
+turns in order. Where a turn did not fit, it folds enough to free a quarter of the window, and that stays folded. With
+a quarter, the model reads a token of a long program about 2.5 times again (in a window of 2,048 tokens); with an
+eighth, 6 times. A half would remove too much.
 
-Python is parsed by ast and tokenize; a piece that does not parse is kept whole. Of other languages only comment lines
-are known. A piece that parses still parses once it is folded.
+ast and tokenize parse Python; a part that does not parse stays whole. In other languages only comment lines can be
+folded. A part that parses still parses after folding.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Fold:
 
     whole: str  # the program's source
     text: str  # what the model reads
-    parts: tuple[str, ...]  # what is left out, in words
-    saved: int  # tokens left out
+    parts: tuple[str, ...]  # descriptions of the folded parts
+    saved: int  # tokens that the model need not read
     reread: int = 0  # tokens of `text` that are not cached
 
     @property
@@ -90,7 +90,7 @@ def fold(
 
 @dataclass(frozen=True)
 class _Part:
-    """A piece of a program: what precedes the turns, or a turn."""
+    """A part of a program: the text before the turns, or a turn."""
 
     name: str
     text: str
@@ -110,7 +110,7 @@ def _parts(program: Program) -> Iterator[_Part]:
 
 @dataclass(frozen=True)
 class _Item:
-    """Something that is folded as a whole."""
+    """A part's comments, or the body of a function: folded as a whole."""
 
     description: str
     part: int  # index
@@ -119,7 +119,7 @@ class _Item:
 
 
 class _Folding:
-    """Parts, and what is folded so far. Sizes are in tokens, each piece counted by itself."""
+    """The parts, and the items folded so far. Sizes are in tokens, counted piece by piece."""
 
     def __init__(
         self, parts: Sequence[_Part], program: Program, language: str, count: Count, *, open_end: bool
@@ -184,7 +184,7 @@ class _Folding:
 
 
 def _bare(text: str, body: Cut, comments: Sequence[Cut]) -> str:
-    """A body without its comments, which are folded before it."""
+    """A body without its comments, which are folded earlier."""
     inside = [cut for cut in comments if body.begin <= cut.begin and cut.end <= body.end]
     return without(text[body.begin : body.end], [Cut(cut.begin - body.begin, cut.end - body.begin) for cut in inside])
 
@@ -209,17 +209,17 @@ class Body:
 
 @dataclass(frozen=True)
 class Foldable:
-    """What can be left out of a text, in its order."""
+    """The comments and bodies that can be folded, in the order of the text."""
 
     comments: tuple[Cut, ...] = ()
     bodies: tuple[Body, ...] = ()
 
 
 def foldable(text: str, language: str, mark: str, *, first: bool, open_end: bool) -> Foldable:
-    """What can be left out of `text`.
+    """Find the comments and bodies of `text` that can be folded.
 
-    mark: begins a comment. first: the program begins here; interpreter and coding lines stay. open_end: the text will
-    be continued, so its last statement and what follows stay.
+    mark: begins a comment. first: the program begins here; interpreter and coding lines stay. open_end: a completion
+    continues the text, so its last statement and everything after it stay.
     """
     found = _of_python(text) if language == "python" else _of_lines(text, mark)
     if found is None:

@@ -17,7 +17,7 @@ from cgcli.program.truncate import BLANK_LINES, CODEGEN, Rules
 
 @dataclass(frozen=True)
 class Language:
-    """What cgcli knows of a language."""
+    """A programming language."""
 
     name: str  # as `--lang` takes it
     mark: str  # makes the rest of a line a comment

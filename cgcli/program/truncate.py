@@ -15,7 +15,7 @@ from cgcli.engine.stops import Chain, Stops
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What ends a completion. Lines match at column 0; `printer` also begins with `print`."""
+    """The rules that end a completion. Lines match at column 0; `printer` also begins with `print`."""
 
     second_lines: tuple[str, ...] = ()  # cut before the second line that begins with one; words in this order
     first_lines: tuple[str, ...] = ()  # cut before the first line that begins with one
@@ -32,7 +32,7 @@ NONE = Rules()
 
 
 def truncate(text: str, rules: Rules = CODEGEN) -> str:
-    """What is kept of a finished completion. Nothing is stripped."""
+    """The part of a finished completion that the rules keep. Nothing is stripped."""
     for word in rules.second_lines:
         lines = [line.start() for line in re.finditer(f"^{re.escape(word)}", text, re.MULTILINE)]
         text = text[: lines[1]] if len(lines) > 1 else text

@@ -196,7 +196,7 @@ def report_perplexity(repl: Repl, reading: Reading) -> None:
 
 
 def report_fold(repl: Repl, plan: Plan, fold: Fold) -> None:
-    """Say what the model skips of the program; with a diff if that changed."""
+    """Name the parts of the program that the model skips; with a diff if they changed."""
     screen = repl.ui.screen
     screen.note(
         f"too long for the context window of {plan.window} tokens, so the model skips {fold.summary}: saves "
@@ -220,7 +220,7 @@ def report_stale(repl: Repl) -> None:
 
 
 def _report_end(repl: Repl, index: int, turn: Turn) -> None:
-    """After a turn was drawn: why it ended early, whether it parses, what became stale."""
+    """Report on a drawn turn: an early end, a syntax error, turns that became stale."""
     assert turn.accepted is not None  # `_draw` raised otherwise
     screen, number = repl.ui.screen, index + 1
     reason = turn.candidates[turn.accepted].finish_reason

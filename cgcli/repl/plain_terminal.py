@@ -145,4 +145,4 @@ class Script:
         return None
 
     def edit(self, text: str, suffix: str) -> str:
-        raise CgcliError("an editor needs a terminal", hint="/edit N WORDS changes a prompt without one")
+        raise CgcliError("a script cannot open an editor", hint="/edit N WORDS changes a prompt")

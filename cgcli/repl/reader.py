@@ -1,4 +1,4 @@
-"""What a REPL reads from, as a protocol, and what a reader shows around the line that is typed.
+"""The protocol of the REPL's readers, and the values that a reader shows around the input line.
 
 `terminal.py` and `plain_terminal.py` have readers for a terminal, for one that cannot move its cursor, and for a pipe
 or a file. A reader knows nothing of the REPL: each call hands it the view to show.
@@ -39,7 +39,7 @@ class Suggestion:
 
 
 class View(Protocol):
-    """What a reader shows and offers while a line is typed."""
+    """The status and the completions that a reader shows while a line is typed."""
 
     @property
     def vi(self) -> bool:

@@ -1,4 +1,4 @@
-"""The state of a REPL: the program on disk, the model, the options, and what is known of the last turn.
+"""The state of a REPL: the program on disk, the model, the options, and facts about the last turn.
 
 Commands (`cgcli.repl.commands`) are functions of a `Repl`. Its methods print nothing but notes.
 """
@@ -112,7 +112,7 @@ class Ui:
 
 @dataclass
 class LastTurn:
-    """What is known of the last turn: for the gauge, `/why` and `/diff fold`."""
+    """Facts about the last turn, for the gauge, `/why` and `/diff fold`."""
 
     reading: Reading | None = None  # scores of its prompt; None if the turn is gone, or the model changed
     fold: Fold | None = None  # what the model skipped of the program

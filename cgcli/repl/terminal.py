@@ -297,7 +297,7 @@ class HistoryFile(FileHistory):
 _CELLS = 10  # of the context's bar
 _GAUGE = {"clear": "▮▮▮", "fair": "▮▮▯", "unclear": "▮▯▯"}
 _BETWEEN = " · "
-# What is left out first if the terminal is narrow.
+# The order in which a narrow terminal loses parts.
 _LEAST_IMPORTANT_FIRST = ("bar", "gauge", "quant", "rate", "model", "branch", "stale", "turn", "clarity", "context")
 
 

@@ -1,4 +1,4 @@
-"""Collects what is typed while a command runs: Enter queues a line, the rest waits for the next prompt.
+"""Collects the keys typed while a command runs: Enter queues a line, the rest waits for the next prompt.
 
 A thread reads the keys without echo. Ctrl-C drops the lines queued before it and raises SIGINT.
 """
@@ -24,7 +24,7 @@ from cgcli.repl.reader import Lent, is_command
 _PASTE, _PASTE_END = b"\x1b[200~", b"\x1b[201~"
 _PASTE_SECONDS = 0.5  # how long to wait for the rest of a paste
 
-# What a terminal sends: a bracketed paste, Alt-Enter, a key's sequence (ECMA-48 5.4; the Linux console's own for F1 to
+# Input from a terminal: a bracketed paste, Alt-Enter, a key's sequence (ECMA-48 5.4; the Linux console's own for F1 to
 # F5), another key with Alt, Enter, Ctrl-C, Backspace, Ctrl-U, Ctrl-W, other control characters, text.
 _KEYS = re.compile(
     r"\x1b\[200~(?P<paste>.*?)(?:\x1b\[201~|\Z)|(?P<newline>\x1b[\r\n])|\x1b\[(?:\[[A-E]|[0-?]*[ -/]*[@-~]?)"
@@ -251,7 +251,7 @@ class Typeahead:
 
 
 class TypeaheadReader:
-    """What a Reader does in the same way on every terminal: keep what is typed ahead, and call the user's editor."""
+    """The part of a Reader that is the same on every terminal: keys typed ahead, and the user's editor."""
 
     where = ""
 

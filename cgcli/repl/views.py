@@ -1,4 +1,4 @@
-"""What the greeting and `/show` print: the turns in a table, or one turn with its candidates and facts."""
+"""The output of the greeting and of `/show`: the turns in a table, or one turn with its candidates and facts."""
 
 from __future__ import annotations
 

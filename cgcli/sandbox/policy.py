@@ -1,4 +1,4 @@
-"""What a generated program may use and see: limits, files, the network. A plain value; other modules enforce it."""
+"""The permissions of a generated program: limits, files, the network. A plain value; other modules enforce it."""
 
 from __future__ import annotations
 

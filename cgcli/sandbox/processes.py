@@ -21,7 +21,7 @@ _INODE_BYTES = 1536  # what the kernel keeps for a file in memory, beside its co
 
 
 class Processes:
-    """What the processes of a sandbox use.
+    """The time and memory that the processes of a sandbox use.
 
     Takes ownership of `proc`, a descriptor of the sandbox's /proc. `memory_folders` are folders of the sandbox whose
     files lie in memory.

@@ -53,7 +53,7 @@ class Launch:
 
 @dataclass
 class Execution:
-    """What was observed of a process."""
+    """The observed course of a process."""
 
     began: bool = False  # whether the program itself began; output before that is not the program's
     status: int = 0  # exit status, or minus the signal

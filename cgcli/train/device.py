@@ -43,7 +43,7 @@ class ProcessGroup:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes what is written once: metrics, recipe, data, export."""
+        """Whether this process writes the files that a run has once: metrics, recipe, data, export."""
         return self.index == 0
 
 

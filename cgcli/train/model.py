@@ -1,7 +1,7 @@
 """CodeGen in JAX: initial weights, forward pass, loss and LoRA adapters; all of it differentiable.
 
 Attention and feed-forward read the same LayerNorm, and both are added to the residual stream; the rotary embedding
-turns neighbouring dimensions of a head; the output layer is untied and has a bias (transformers' modeling_codegen.py).
+turns neighboring dimensions of a head; the output layer is untied and has a bias (transformers' modeling_codegen.py).
 Layers are stacked on axis 0 and scanned where there are many, so that compile time does not grow with depth.
 
 Shapes: B sequences, T tokens, L layers, E width, H heads, D size of a head, V vocabulary, F feed-forward width.

@@ -41,7 +41,7 @@ def test_convert_leaves_nothing(step: str, number: signal.Signals, status: int, 
     words = ["convert", str(GOLDEN), "-o", str(folder / "model.gguf"), "--quant", "q8_0"]
     ran = ended_at(f"{CONVERT}.{step}", number, *words)
     assert (ran.status, ran.out) == (status, b"")
-    assert ran.err.splitlines()[-1] == f"cgcli: ended by {number.name}"
+    assert ran.err.splitlines()[-1] == f"cgcli: terminated by {number.name}"
     assert [file.name for file in folder.iterdir()] == ["model.gguf"]
     assert (folder / "model.gguf").read_bytes() == b"what was there"
     assert list(scratch.iterdir()) == []

@@ -95,7 +95,7 @@ def test_a_traceback_only_with_debug() -> None:
         (ModelNotFound("no x", hint="cgcli pull x"), 3, "cgcli: no x; type: cgcli pull x"),
         (CgcliError("two\nlines \x1b[31m"), 1, "cgcli: two lines \\x1b[31m"),
         (FileNotFoundError(2, "No such file or directory", "x.py"), 1, "cgcli: x.py: No such file or directory"),
-        (MemoryError(), 1, "cgcli: out of memory; use a smaller model or quant: cgcli models"),
+        (MemoryError(), 1, "cgcli: out of memory; use a smaller model or quantization: cgcli models"),
         (KeyError("x"), 1, "cgcli: internal error: KeyError: 'x'; please report it with the output of --debug"),
         (KeyboardInterrupt(), 130, "cgcli: interrupted"),
         (BrokenPipeError(), 0, ""),

@@ -35,7 +35,7 @@ def test_what_was_fetched_stays_and_nothing_else(
     scratch = tmp_path / "tmp"
     scratch.mkdir()
     ran = ended_at("cgcli.hub.pull.sha256_file", number, "pull", SPEC, TMPDIR=str(scratch))
-    assert (ran.status, ran.err.splitlines()[-1]) == (status, f"cgcli: ended by {number.name}")
+    assert (ran.status, ran.err.splitlines()[-1]) == (status, f"cgcli: terminated by {number.name}")
     assert names(environment) == ["checkpoint"]
     assert list(scratch.iterdir()) == []
     assert run("pull", SPEC).status == 0

@@ -86,7 +86,7 @@ class TestScripts:
 
     def test_nobody_is_asked_for_new_words(self, tmp_path: Path) -> None:
         repl, shown, _ = play(tmp_path, "a list with ten numbers", "/edit 1", "/show", script=True)
-        assert "a script must give the new prompt; /edit 1 WORDS" in shown
+        assert "a script cannot edit a prompt by hand; /edit 1 WORDS" in shown
         assert len(repl.ui.reader.defaults) == 4  # type: ignore[attr-defined]
 
 

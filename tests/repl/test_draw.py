@@ -245,7 +245,7 @@ class TestTheTurnDrawnLast:
         repl, shown, _ = play(tmp_path, *lines)
         assert repl.program.turns[0].completion == "numbers = list(range(10))"
         assert repl.program.turns[1].completion == "print(sum(numbers) / len(numbers))"
-        assert "› /pick 1\nturn 1 is now candidate 1 of 2\nnumbers = list(range(10))\n" in shown
+        assert "› /pick 1\nturn 1 now uses candidate 1 of 2\nnumbers = list(range(10))\n" in shown
 
     def test_it_is_named_before_one_is_chosen(self, tmp_path: Path) -> None:
         lines = "a list with ten numbers", "print their mean", "/retry 1", "/pick"
@@ -272,7 +272,7 @@ class TestTheTurnDrawnLast:
         repl, out = make_repl(tmp_path, ScriptedReader([]))
         repl.journal = repl.programs.latest() or pytest.fail()
         assert attempt(repl, "/pick 1") is None
-        assert out.getvalue() == "turn 1 is now candidate 1 of 2\nnumbers = list(range(10))\n"
+        assert out.getvalue() == "turn 1 now uses candidate 1 of 2\nnumbers = list(range(10))\n"
         repl.close()
 
 

@@ -32,7 +32,7 @@ _RESULTS = results_path(Path("_")).name.removeprefix("_")
 
 @dataclass(frozen=True)
 class Identity:
-    """What the samples of a run have in common. Values that the rows do not have are None or ""."""
+    """The settings that all samples of a run share. Values that the rows do not have are None or ""."""
 
     benchmark: Benchmark
     model: str
@@ -70,7 +70,7 @@ class Speed:
 
 @dataclass
 class Coverage:
-    """What a run has at one temperature."""
+    """A run's samples at one temperature."""
 
     problems: set[str] = field(default_factory=set)  # names
     samples_per_input: int = 0

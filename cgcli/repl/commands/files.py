@@ -81,7 +81,7 @@ def clear(repl: Repl) -> None:
     """
     old = repl.journal.id if repl.history.at else None
     repl.clear()
-    repl.ui.screen.note("new program" + (f"; the old one: cgcli repl --resume {old}" if old else ""))
+    repl.ui.screen.note("new program" + (f"; to resume the old one: cgcli repl --resume {old}" if old else ""))
 
 
 def _write(repl: Repl, path: Path, data: bytes, command: str, over: str | None, known: Saved | None) -> None:

@@ -69,7 +69,7 @@ def accept_candidate(repl: Repl, index: int, choice: int | None) -> None:
     if picked is None or picked.accepted is None:
         raise UsageError("no candidate picked", hint=f"/pick I takes candidate I, from 1 to {count}")
     repl.do(repl.history.commit(Put(index, picked, "pick")))
-    repl.ui.screen.note(f"turn {number} is now candidate {picked.accepted + 1} of {count}")
+    repl.ui.screen.note(f"turn {number} now uses candidate {picked.accepted + 1} of {count}")
     repl.ui.screen.code(repl.program.turns[index].completion)
     report_stale(repl)
 
@@ -84,7 +84,7 @@ def edit(repl: Repl, index: int, words: str | None) -> None:
     old = repl.program.turns[index].prompt or ""
     if words is None:
         if repl.ui.script:
-            raise UsageError("a script must give the new prompt", hint=f"/edit {index + 1} WORDS")
+            raise UsageError("a script cannot edit a prompt by hand", hint=f"/edit {index + 1} WORDS")
         words = _reworded(repl, index + 1, old)
         if words is None:
             repl.ui.screen.note(f"turn {index + 1} is unchanged")
