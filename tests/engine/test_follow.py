@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import ContextError, UsageError
+from cgcli.engine import cache as cache_module
 from cgcli.engine.drafting import PassCosts
 from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.protocol import Follow
@@ -134,29 +135,30 @@ def test_others_go_on_in_the_same_passes(make: Make) -> None:
     assert engine.timings.passes == 23 and [one.tokens for one in found] == [24, 8, 24, 24]
 
 
-@pytest.mark.parametrize(("sequences", "speculate"), [(16, False), (16, True), (3, False)])
-def test_no_text_depends_on_those_that_are_followed(make: Make, sequences: int, speculate: bool) -> None:
-    """Sixteen together, some followed once or twice, each as if it were drawn alone."""
+def test_no_text_depends_on_those_that_are_followed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen together, some followed once or twice, each as if it were drawn alone. Also where memory is short: then
+    some wait, those that follow too, and cells are put in order meanwhile."""
     requests = [
         replace(one, cutter=lambda: Stops(["g"]), first_line=FirstLine(HOT, frozenset(b"ab")) if index % 2 else None)
-        for index, one in enumerate(mixed(16, seed=3))
+        for index, one in enumerate(mixed(16, seed=3, longest=600))
     ]
-
-    def times(index: int) -> int:
-        return index % 3
-
-    alone = [
-        finish_followed(make(speculate=False), [one], Followed([one], lambda _, index=index: times(index)))[0]  # type: ignore[misc]
-        for index, one in enumerate(requests)
-    ]
-    engine = make(sequences=sequences, speculate=speculate, costs=FREE)
-    follow = Followed(requests, times)
-    assert finish_followed(engine, requests, follow) == alone and sound(engine)
-    assert [len(parts) for parts in follow.all] == [1 + times(index) for index in range(16)]
+    times = [index % 3 for index in range(16)]
+    alone = []
+    for one, often in zip(requests, times, strict=True):
+        follow = Followed([one], lambda _, often=often: often)  # type: ignore[misc]
+        alone += finish_followed(make(speculate=False), [one], follow)
     untouched = finish(make(), requests)
-    assert [one for index, one in enumerate(untouched) if not times(index)] == [
-        one for index, one in enumerate(alone) if not times(index)
-    ]
+    for expected, found, often in zip(untouched, alone, times, strict=True):
+        assert often or expected == found
+    for sequences, speculate, cells in ((16, False, 4096), (16, True, 4096), (3, False, 4096), (16, True, 1024)):
+        engine = make(sequences=sequences, speculate=speculate, costs=FREE)
+        engine.reserve(cells - engine.cache.spare_cells)
+        follow = Followed(requests, times.__getitem__)
+        with monkeypatch.context() as patched:
+            patched.setattr(cache_module, "available_bytes", lambda: 0)
+            assert finish_followed(engine, requests, follow) == alone and sound(engine)
+        assert [len(parts) - 1 for parts in follow.all] == times
+        assert engine.cache.size == cells and (engine.cache.reread > 0) == (cells == 1024)
 
 
 def test_one_that_is_never_followed_changes_nothing(make: Make) -> None:
@@ -236,18 +238,32 @@ def test_ctrl_c_ends_a_request_that_follows(make: Make, monkeypatch: pytest.Monk
     assert sound(engine)
 
 
-def test_ctrl_c_before_it_begins_leaves_it_without_a_token(make: Make) -> None:
+@pytest.mark.parametrize("reading", [False, True])
+def test_ctrl_c_before_it_begins_leaves_it_without_a_token(
+    make: Make, monkeypatch: pytest.MonkeyPatch, reading: bool
+) -> None:
+    """Pressed while it is asked for, or while its context is read."""
     engine = make()
-    one = request(b"abc", max_tokens=5)
+    requests = [request(b"abc", max_tokens=5), request(b"abcd", max_tokens=60)]
 
-    def follow(_: int, done: Completion) -> Request:
-        assert not Interrupt().requested
+    def interrupted(_: object) -> bool:
         Interrupt().set()
-        return going_on(one, done)
+        return False
 
-    ((index, done),) = engine.complete([one], follow)
+    def follow(index: int, done: Completion) -> Request:
+        assert not Interrupt().requested
+        if reading:
+            monkeypatch.setattr(engine.cache.context, "run", interrupted)
+        else:
+            Interrupt().set()
+        return going_on(requests[index], done)
+
+    followed, other = finish_followed(engine, requests, follow)
     Interrupt().clear()
-    assert (index, done.text, done.tokens, done.finish_reason) == (0, "", 0, "interrupted") and sound(engine)
+    monkeypatch.undo()
+    assert (followed.text, followed.tokens, followed.finish_reason) == ("", 0, "interrupted")
+    assert (other.tokens, other.finish_reason) == (5, "interrupted")
+    assert sound(engine) and finish(engine, requests) == finish(make(), requests)
 
 
 def test_what_goes_wrong_while_it_is_asked_for_ends_all(make: Make) -> None:
