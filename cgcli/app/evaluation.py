@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from cgcli.app.model import choose_model, loaded_engine, model_identity, open_engine
 from cgcli.app.run import Run
@@ -48,6 +48,15 @@ class EvaluationArguments:
     workers: int | None = None  # programs run in parallel
     unsafe: bool = False
     json: bool = False
+    guard: Literal["on", "off"] | None = None  # None is off, as published results are drawn, whatever the settings say
+
+    def guarding(self, settings: Settings) -> Settings:
+        """The settings, with the guards as asked for."""
+        return replace(settings, guard=self.guard or "off")
+
+    def named(self, benchmark: str) -> str:
+        """The benchmark's name in file names: samples with and without guards never share one."""
+        return f"{benchmark}-guard" if self.guard == "on" else benchmark
 
 
 @contextmanager

@@ -181,17 +181,18 @@ def _write(run: Run, settings: Settings, job: _Job) -> _Written:
             until = written.until = _until(run.output, job, session)
             due = "" if job.text and not arguments.whole else job.program.prefix
             notice = _FoldNotice(run.output)
-            comments = not arguments.no_comment
+            pieces = grow(
+                session,
+                job.prompts,
+                written.turns,
+                head=due,
+                comments=not arguments.no_comment,
+                on_plan=notice,
+                draw=until.draw if until else None,
+                preview=job.sink.preview,
+            )
             try:
-                for piece in grow(
-                    session,
-                    job.prompts,
-                    written.turns,
-                    head=due,
-                    comments=comments,
-                    on_plan=notice,
-                    draw=until.draw if until else None,
-                ):
+                for piece in pieces:
                     due = ""
                     job.sink.write(piece)
             finally:
@@ -345,6 +346,11 @@ def _report_turns(output: Output, choice: Choice, session: Session, turns: list[
             mean = chosen.mean_logprob or 0.0
             which = f"{turn.accepted + 1} of {len(turn.candidates)}"
             output.note(f"{name}: kept candidate {which}, mean log-probability {mean:.3f}")
+        if chosen.guard:
+            for note in chosen.guard.notes:
+                output.note(f"{name}: {note}")
+            for cut in chosen.guard.cuts:
+                output.detail(f"{name}: {cut.guard} guard cut at line {cut.line}, {cut.tokens} tokens: {cut.reason}")
         if chosen.finish_reason == "length":
             output.note(f"{name}: cut at {how.max_tokens} tokens (--max-tokens)")
         if chosen.finish_reason == "context":

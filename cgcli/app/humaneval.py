@@ -117,7 +117,8 @@ def _draw(run: Run, settings: Settings, arguments: HumanEvalArguments, data: _Da
     report_unused(run, settings, {"prefix": "HumanEval's prompts start the programs"})
     plan = _plan(settings, arguments, choice)
     model = sample_identity(run, choice)
-    path = arguments.generate or arguments.output or default_file(run, "humaneval", choice, model["quant"], data.shard)
+    usual = default_file(run, arguments.named("humaneval"), choice, model["quant"], data.shard)
+    path = arguments.generate or arguments.output or usual
     if not arguments.generate:
         check_sandbox(judging_policy(CPU_S, unsafe=arguments.unsafe))
 
@@ -153,7 +154,7 @@ def _plan(settings: Settings, arguments: HumanEvalArguments, choice: Choice) -> 
     from cgcli.program.generation import Generation
     from cgcli.program.truncate import CODEGEN
 
-    n = 1
+    settings, n = arguments.guarding(settings), 1
     temperatures: tuple[float, ...] = (settings.temperature,)
     if arguments.preset is not None:
         preset = PRESETS[arguments.preset]

@@ -106,7 +106,7 @@ def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRul
     choice = choose_model(run, settings)
     model = sample_identity(run, choice)
     report_unused(run, settings, _FIXED)
-    generation = _generation(settings, choice.card)
+    generation = _generation(arguments.guarding(settings), choice.card)
     sampling = generation.sampling
     facts: dict[str, object] = {
         **model,
@@ -115,10 +115,10 @@ def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRul
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
         "seed": sampling.seed,
+        "guard": "on" if generation.guard else "off",
     }
-    path = (
-        arguments.generate or arguments.output or default_file(run, "mtpb", choice, model["quant"], _shard(arguments))
-    )
+    usual = default_file(run, arguments.named("mtpb"), choice, model["quant"], _shard(arguments))
+    path = arguments.generate or arguments.output or usual
     if not arguments.generate:
         check_sandbox(rules.policy)
     asked: dict[Key, SampleSpec] = {spec.key(sampling): spec for spec in _wanted(problems, arguments)}
@@ -130,7 +130,7 @@ def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRul
 
     with Samples(path, MTPBKey._fields) as samples, closing(drawing.rows(run, asked, samples, arguments.ray)) as new:
         check_once(path, MTPBKey._fields)
-        check_same(path, {name: facts[name] for name in ("sha256", "top_p", "top_k", "min_p")})
+        check_same(path, {name: facts[name] for name in ("sha256", "top_p", "top_k", "min_p", "guard")})
         report_other_seeds(run, path, sampling.seed)
         if arguments.generate:
             only_draw(run, "mtpb", samples, new, sum(key in samples for key in asked), len(asked))

@@ -41,6 +41,10 @@ class Sink(Protocol):
 
     def write(self, text: str) -> None: ...
 
+    def preview(self, text: str) -> None:
+        """Show what may follow the text; it replaces the last preview. Only a terminal shows it."""
+        ...
+
     def close(self) -> None:
         """Finish after the last piece. Raises CgcliError if the text cannot be stored."""
         ...
@@ -56,6 +60,8 @@ class StdoutSink:
     def write(self, text: str) -> None:
         self._output.write(self._encode(text))
 
+    def preview(self, text: str) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -70,6 +76,9 @@ class TerminalSink:
     def write(self, text: str) -> None:
         self._code.write(text)
 
+    def preview(self, text: str) -> None:
+        self._code.preview(text)
+
     def close(self) -> None: ...
 
 
@@ -77,6 +86,8 @@ class NullSink:
     """Discards everything."""
 
     def write(self, text: str) -> None: ...
+
+    def preview(self, text: str) -> None: ...
 
     def close(self) -> None: ...
 
@@ -112,6 +123,9 @@ class FileSink:
     def write(self, text: str) -> None:
         self._new.append(self._encode(text))
         self._view.write(text)
+
+    def preview(self, text: str) -> None:
+        self._view.preview(text)
 
     def close(self) -> None:
         self._view.close()

@@ -12,6 +12,7 @@ from cgcli.cli.command import Command, Group, arguments_of, run_of, settings_of
 from cgcli.cli.options import (
     SAMPLING_PANEL,
     DraftOption,
+    EvalGuardOption,
     ExactOption,
     GpuLayersOption,
     JsonOption,
@@ -113,6 +114,7 @@ def humaneval(
     top_k: TopKOption = None,
     max_tokens: MaxTokensOption = None,
     seed: FixedSeedOption = None,
+    guard: EvalGuardOption = None,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,
     threads: ThreadsOption = None,
@@ -171,6 +173,7 @@ def mtpb(
     top_p: TopPOption = None,
     top_k: TopKOption = None,
     seed: FixedSeedOption = None,
+    guard: EvalGuardOption = None,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,
     threads: ThreadsOption = None,

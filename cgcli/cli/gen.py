@@ -16,6 +16,7 @@ from cgcli.cli.options import (
     ExactOption,
     FoldOption,
     GpuLayersOption,
+    GuardOption,
     MaxTokensOption,
     MinPOption,
     ModelOption,
@@ -121,6 +122,7 @@ def gen(
     min_p: MinPOption = None,
     max_tokens: MaxTokensOption = None,
     seed: SeedOption = None,
+    guard: GuardOption = None,
     stops: Annotated[
         list[str] | None, _sampling("--stop", metavar="TEXT", help="End a completion before TEXT. Repeatable.")
     ] = None,

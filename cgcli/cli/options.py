@@ -139,6 +139,22 @@ MaxTokensOption = Annotated[
     int | None,
     _sampling("--max-tokens", metavar="N", help="Maximum tokens per completion (default: 256)."),
 ]
+GuardOption = Annotated[
+    Literal["on", "off"] | None,
+    _sampling(
+        "--guard",
+        metavar="on|off",
+        help="Cut lines that cannot run while they are drawn, draw them again, and add missing imports (default: on).",
+    ),
+]
+EvalGuardOption = Annotated[
+    Literal["on", "off"] | None,
+    _sampling(
+        "--guard",
+        metavar="on|off",
+        help="Redraw lines that cannot run, as gen does (default: off, as published results are drawn).",
+    ),
+]
 SeedOption = Annotated[int | None, _sampling("--seed", metavar="N", help="Random seed; chosen and printed if omitted.")]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

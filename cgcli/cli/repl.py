@@ -15,6 +15,7 @@ from cgcli.cli.options import (
     ExactOption,
     FoldOption,
     GpuLayersOption,
+    GuardOption,
     MaxTokensOption,
     MinPOption,
     ModelOption,
@@ -60,6 +61,7 @@ def repl(
     min_p: MinPOption = None,
     max_tokens: MaxTokensOption = None,
     seed: SeedOption = None,
+    guard: GuardOption = None,
 ) -> int:
     """Build a program prompt by prompt: run it, undo, retry, save.
 

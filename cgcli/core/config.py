@@ -75,6 +75,7 @@ class Settings:
     gpu_layers: int | None = None  # layers on the GPU; if not set, all that fit
     draft: str = "ngram"  # guess tokens ahead: from the text, not at all, or with a smaller model
     exact: bool = False  # the same text for the same seed, whatever else is in the batch
+    guard: Switch = "on"  # cut what cannot run while it is drawn, and draw it again
     fold: Switch = "on"  # shorten a program that exceeds the context window, for the model only
     color: Color = "auto"  # colors on the terminal
 
@@ -156,6 +157,7 @@ RULES = {
     "gpu_layers": _COUNT,
     "draft": Rule(str, "ngram, off, or a model's name or GGUF file", bool),
     "exact": Rule(bool, "true or false"),
+    "guard": Rule(str, "on or off", {"on", "off"}.__contains__),
     "fold": Rule(str, "on or off", {"on", "off"}.__contains__),
     "color": Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
 }

@@ -152,8 +152,7 @@ class LlamaEngine:
         try:
             while stream.completion is None:
                 self.wait([stream])
-                if text := stream.take():
-                    yield text
+                yield stream.take()
         finally:
             self.cancel([stream])
         return stream.completion
@@ -174,8 +173,7 @@ class LlamaEngine:
                     if not (completion := stream.completion):
                         continue
                     index = going.pop(stream)
-                    ended = follow is None or completion.finish_reason == "interrupted"
-                    if follow and not ended and (following := follow(index, completion)):
+                    if follow and (following := follow(index, completion)):
                         going[self.submit(following, first=True)] = index
                     else:
                         yield index, completion

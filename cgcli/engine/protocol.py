@@ -26,7 +26,7 @@ class Stream(Protocol):
 
     @property
     def fresh(self) -> bool:
-        """Whether `take` has new text."""
+        """Whether tokens were drawn since the last `take`."""
         ...
 
     def take(self) -> str:
@@ -63,7 +63,7 @@ class Engine(Protocol):
         ...
 
     def wait(self, streams: Iterable[Stream]) -> list[Stream]:
-        """Draw until one of the streams is done or has new text; returns those that are done.
+        """Draw until one of the streams is done or fresh; returns those that are done.
 
         Ctrl-C ends all streams, as interrupted. Raises ContextError if there is no memory for a single one.
         """
@@ -74,7 +74,7 @@ class Engine(Protocol):
         ...
 
     def stream(self, request: Request) -> Generator[str, None, Completion]:
-        """Draw one completion: yields text as soon as it is final, and returns the completion.
+        """Draw one completion: yields the text that each pass makes final, often none, and returns the completion.
 
         Ctrl-C ends it early, with the text drawn so far. Raises like `submit` and `wait`.
         """
@@ -86,7 +86,7 @@ class Engine(Protocol):
         Requests are consumed as streams end, so any number will do. Keep those of the same context adjacent, so that it
         is read once. Ctrl-C ends those that are not done, as interrupted. Raises like `submit` and `wait`.
 
-        follow: asked once for each completion that was not interrupted. Where it returns a request, that completion is
+        follow: asked once for each completion. Where it returns a request, that completion is
         not yielded; the request is drawn next, before all that wait, and its completion takes the place: `follow` is
         asked again, with the same index. The other streams go on, but not while `follow` runs, in the thread that takes
         the results. What it raises ends all streams, and `complete` raises it.

@@ -47,7 +47,7 @@ class ScheduledStream:
 
     @property
     def fresh(self) -> bool:
-        """Whether `take` has new text."""
+        """Whether tokens were drawn since the last `take`."""
         return self.text.fresh
 
     def take(self) -> str:

@@ -130,6 +130,7 @@ class Detokenizer:
         self._trace: list[DrawnToken] = []
         self._text: list[str] = []
         self._new: list[str] = []
+        self.fresh = False  # whether tokens were drawn since the last `take`
 
     @property
     def drawn(self) -> int:
@@ -165,6 +166,7 @@ class Detokenizer:
         """Take the next token; returns whether another one is needed."""
         ended = sampled.token in self._table.ends
         text = "" if ended else self._read(self._table.piece(sampled.token))
+        self.fresh = True
         self._seen += len(text)
         self._logprob += sampled.logprob
         self._trace.append(DrawnToken(sampled.token, self._seen, sampled.logprob))
@@ -199,15 +201,11 @@ class Detokenizer:
             "".join(self._text), self.drawn, mean, reason, self.request.candidate, tuple(self._trace)
         )
 
-    @property
-    def fresh(self) -> bool:
-        """Whether `take` has new text."""
-        return bool(self._new)
-
     def take(self) -> str:
         """The text that became final since the last call."""
         new = "".join(self._new)
         self._new.clear()
+        self.fresh = False
         return new
 
     def _say(self, text: str) -> None:

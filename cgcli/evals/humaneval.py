@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cgcli.core.errors import CgcliError, Interrupted
-from cgcli.engine.request import Request
+from cgcli.engine.request import Completion, Request
 from cgcli.evals.fetch import PublishedFile
 from cgcli.evals.judging import CheckResult, judging_policy
 from cgcli.evals.samples import Row, read_rows
 from cgcli.native.sample import Sampling
+from cgcli.program.guard import Guard
+from cgcli.program.report import guard_report
 from cgcli.program.source import digest, encode
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.verdict import Verdict
@@ -117,7 +119,7 @@ class SamplePlan:
         """The settings that every row records besides its key."""
         how = self.generation
         sampling = {"top_p": how.sampling.top_p, "top_k": how.sampling.top_k, "min_p": how.sampling.min_p}
-        return {**sampling, "max_tokens": how.max_tokens}
+        return {**sampling, "max_tokens": how.max_tokens, "guard": "on" if how.guard else "off"}
 
     def keys(self, tasks: Sequence[str]) -> Iterator[HumanEvalKey]:
         """Every sample of these tasks. Samples of one task are adjacent, so that its prompt is read once."""
@@ -186,17 +188,24 @@ def draw_rows(
     Raises Interrupted after Ctrl-C, ContextError if a prompt does not fit.
     """
     heal = needs_healing(engine)
-    submitted: list[HumanEvalKey] = []
+    going: dict[int, tuple[HumanEvalKey, Guard]] = {}
 
     def requests() -> Iterator[Request]:
-        for key in keys:
-            submitted.append(key)
-            yield request(tasks[key.task_id], plan, key.temperature, key.index, heal=heal)
+        for number, key in enumerate(keys):
+            task = tasks[key.task_id]
+            whole = request(task, plan, key.temperature, key.index, heal=heal)
+            guard = Guard(engine, plan.generation, whole, task.prompt)
+            going[number] = key, guard
+            yield guard.request
 
-    for number, completion in engine.complete(requests()):
-        if completion.finish_reason == "interrupted":
+    def follow(number: int, completion: Completion) -> Request | None:
+        return going[number][1].follow(completion)
+
+    for number, last in engine.complete(requests(), follow):
+        if last.finish_reason == "interrupted":
             raise Interrupted
-        key = submitted[number]
+        key, guard = going.pop(number)
+        completion = guard.completion
         yield {
             "task_id": key.task_id,
             "completion": completion.text,
@@ -207,6 +216,7 @@ def draw_rows(
             "mean_logprob": completion.mean_logprob,
             "finish_reason": completion.finish_reason,
             "healed": heal,
+            **({"guarded": guard_report(guard.facts)} if guard.facts else {}),
             **facts,
             **plan.facts,
         }

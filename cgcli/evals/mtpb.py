@@ -20,7 +20,9 @@ from cgcli.core.errors import CgcliError, ContextError, Interrupted
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.evals.fetch import PublishedFile
 from cgcli.evals.samples import Row, read_rows
-from cgcli.program.program import PAPER, Layout, Program, Turn
+from cgcli.program.guard import Guard
+from cgcli.program.program import PAPER, GuardFacts, Layout, Program, Turn
+from cgcli.program.report import guard_report
 from cgcli.program.source import encode
 
 if TYPE_CHECKING:
@@ -170,6 +172,7 @@ class Sample:
     prompt_tokens: int
     #: Over the prompts' tokens, comment marks included, each given the whole program before it.
     prompt_perplexity: float | None
+    guarded: tuple[GuardFacts | None, ...] = ()  # what the guards did to each turn
 
     def row(self) -> Row:
         """The fields that the paper's sampler writes, and more."""
@@ -192,6 +195,7 @@ class Sample:
             "finish_reasons": list(self.finish_reasons),
             "prompt_tokens": self.prompt_tokens,
             "prompt_perplexity": self.prompt_perplexity,
+            **({"guarded": [guard_report(one or GuardFacts()) for one in self.guarded]} if any(self.guarded) else {}),
         }
 
 
@@ -221,7 +225,9 @@ def draw(engine: Engine, specs: Iterable[SampleSpec], generation: Generation) ->
                 return
             for stream in engine.wait(running):
                 sample = running.pop(stream)
-                if sample.finish_turn():
+                if following := sample.follow():
+                    running[following] = sample
+                elif sample.finish_turn():
                     yield sample.sample()
                 else:
                     ready.append(sample)
@@ -271,7 +277,9 @@ class _SampleInProgress:
     engine: Engine
     score: Callable[[bytes, int], tuple[TokenScore, ...]]
     program: Program = field(default_factory=lambda: Program(PREFIX, (), LAYOUT))
+    guard: Guard | None = None  # of the turn that is drawn
     stream: Stream | None = None
+    guarded: list[GuardFacts | None] = field(default_factory=list)  # for each turn
     completions: list[Completion] = field(default_factory=list)
     scores: list[TokenScore] = field(default_factory=list)  # of the prompts' tokens
     full: bool = False  # the window has no room for the next turn
@@ -286,18 +294,31 @@ class _SampleInProgress:
         request = Request(
             context, self.generation.sampling, cutter, self.spec.max_tokens, turn, candidate=self.spec.index
         )
-        self.stream = self.engine.submit(request)
+        prompt = self.spec.prompts[turn]
+        self.guard = Guard(self.engine, self.generation, request, context.decode(), prompt=prompt)
+        self.stream = self.engine.submit(self.guard.request)
         self.scores += scores
+        return self.stream
+
+    def follow(self) -> Stream | None:
+        """Submit what the guard asks for after the completion of a turn, if anything."""
+        if not (self.guard and self.stream and self.stream.completion):
+            raise RuntimeError("the turn is not done")
+        following = self.guard.follow(self.stream.completion)
+        if following is None:
+            return None
+        self.stream = self.engine.submit(following, first=True)
         return self.stream
 
     def finish_turn(self) -> bool:
         """Add the completed turn to the program; returns whether it was the last. Raises Interrupted after Ctrl-C."""
-        if not (self.stream and self.stream.completion):
+        if self.guard is None:
             raise RuntimeError("the turn is not done")
-        completion, self.stream = self.stream.completion, None
+        completion, facts, self.guard, self.stream = self.guard.completion, self.guard.facts, None, None
         if completion.finish_reason == "interrupted":
             raise Interrupted
         self.completions.append(completion)
+        self.guarded.append(facts)
         self.program = self.program.add(Turn(self.spec.prompts[len(self.program.turns)], completion.text))
         return len(self.program.turns) == len(self.spec.prompts) or not self.fits()
 
@@ -324,4 +345,5 @@ class _SampleInProgress:
             (*(one.finish_reason for one in self.completions), *(["context"] if self.full else [])),
             len(self.scores),
             perplexity([score.logprob for score in self.scores]),
+            tuple(self.guarded),
         )

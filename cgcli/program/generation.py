@@ -26,6 +26,7 @@ class Generation:
     stops: tuple[str, ...] = ()
     candidates: int = 1  # to draw and choose from
     redraws: int = 3  # attempts more if all candidates are empty
+    guard: bool = False  # cut what cannot run while it is drawn, and draw it again
 
     @classmethod
     def of(
@@ -38,13 +39,14 @@ class Generation:
         candidates: int = 1,
         redraws: int = 3,
     ) -> Generation:
-        """The generation that the settings ask for; an unset seed is 0.
+        """The generation that the settings ask for; an unset seed is 0. Without rules, there are no guards.
 
         card: of the model; its stop strings are added to `stops`.
         """
         sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p, settings.seed or 0)
         stops = (*stops, *(card.stop if card else ()))
-        return cls(sampling, settings.max_tokens, rules, stops, candidates, redraws)
+        guard = settings.guard == "on" and rules != NONE
+        return cls(sampling, settings.max_tokens, rules, stops, candidates, redraws, guard)
 
     def cutter(self, context: bytes, keep: str = "") -> Cutter:
         """A new cutter for the truncation rules and the stop strings; the earliest cut ends a completion.
@@ -66,13 +68,13 @@ class TrailingSpace:
     """Drops the white space at the end of a streamed text: holds white space back until something else follows."""
 
     def __init__(self) -> None:
-        self._held = ""
+        self.held = ""
 
     def feed(self, text: str) -> str:
         """Return the held text and `text`, without trailing white space."""
-        text = self._held + text
+        text = self.held + text
         kept = text.rstrip()
-        self._held = text[len(kept) :]
+        self.held = text[len(kept) :]
         return kept
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cgcli.core.errors import UsageError
 from cgcli.program.source import digest, encode, from_file
+from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
@@ -30,6 +31,45 @@ End = Literal["stop", "length", "context", "interrupted", "empty"]
 """Why a candidate ended: the engine's finish reason, or `empty` if truncation left no code."""
 
 
+_LISTED = 3  # redrawn lines in a note
+
+
+@dataclass(frozen=True)
+class GuardCut:
+    """Text that a guard cut out of a completion."""
+
+    guard: str  # the name of the guard, see faults.py
+    line: int  # of the completion, from 1
+    reason: str  # one line for the user
+    tokens: int  # that were dropped
+
+
+@dataclass(frozen=True)
+class GuardFacts:
+    """What the guards did to a completion."""
+
+    cuts: tuple[GuardCut, ...] = ()
+    imports: tuple[str, ...] = ()  # that were written
+    standing: str = ""  # the fault that stands because all tries were used; "" if none
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines for the user."""
+        again = [cut for cut in self.cuts if cut.guard != "end"]
+        first: dict[int, str] = {}
+        for cut in again:
+            first.setdefault(cut.line, cut.reason)
+        found = [f"added {line}" for line in self.imports]
+        if again:
+            lines = "; ".join(f"line {line}: {reason}" for line, reason in sorted(first.items())[:_LISTED])
+            more = f"; {len(first) - _LISTED} more" if len(first) > _LISTED else ""
+            found.append(f"redrew {lines}{more} ({plural(sum(cut.tokens for cut in again), 'token')} dropped)")
+        found += [f"ended after line {cut.line - 1}, the last that is whole" for cut in self.cuts if cut.guard == "end"]
+        if self.standing:
+            found.append(f"a fault is left after {len(again)} tries: {self.standing}")
+        return found
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One completion of a turn."""
@@ -41,6 +81,7 @@ class Candidate:
     draw: int = 0  # selects its random numbers under the seed; a retry is the next draw
     kept: int = 0  # characters at its beginning that were not drawn with it, but kept from before
     ran: str = ""  # what the program did with it, in words, if it was run to decide whether to draw again
+    guard: GuardFacts | None = None  # None if no guard did anything
 
     @property
     def blank(self) -> bool:
@@ -65,6 +106,7 @@ class TurnFacts:
     prompt_perplexity: float | None  # of the prompt's tokens, except a first token of all
     folded: int = 0  # tokens of the program that the model did not read
     seconds: float = 0.0  # from reading the prompt to the last token
+    guard: str = ""  # version of the Python whose parser the guards used; "" without guards
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cgcli.engine.protocol import Engine
 from cgcli.program.generation import Generation
-from cgcli.program.program import Candidate, Turn
+from cgcli.program.program import Candidate, GuardFacts, Turn
 from cgcli.terminal.text import json_safe
 
 
@@ -56,4 +56,14 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "finish_reason": candidate.finish_reason,
         "kept": candidate.kept,
         "ran": candidate.ran or None,
+        "guard": guard_report(candidate.guard or GuardFacts()),
+    }
+
+
+def guard_report(facts: GuardFacts) -> dict[str, Any]:
+    """What the guards did to a completion, as plain JSON values."""
+    return {
+        "cuts": [asdict(cut) for cut in facts.cuts],
+        "imports": list(facts.imports),
+        "standing": facts.standing or None,
     }

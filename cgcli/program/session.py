@@ -8,6 +8,7 @@ leaves empty is drawn again as the next candidate.
 from __future__ import annotations
 
 import functools
+import platform
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -20,8 +21,9 @@ from cgcli.engine.engine import perplexity
 from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.program.generation import Generation, TrailingSpace
+from cgcli.program.guard import Guard
 from cgcli.program.languages import parse_python
-from cgcli.program.program import Candidate, Program, Turn, TurnFacts
+from cgcli.program.program import Candidate, End, Program, Turn, TurnFacts
 from cgcli.program.rank import Rank
 from cgcli.program.source import digest, encode
 
@@ -36,6 +38,10 @@ _MORE = 4  # tokens: blanks between turns, and what a pass may need besides a co
 
 Prefer = Callable[[Sequence[tuple[Program, Rank]]], int]
 """Chooses from candidates, each as the program that it would make and its rank so far: returns an index."""
+
+
+Preview = Callable[[str], object]
+"""Shows the text drawn behind what was yielded, in place of what it showed last; a guard may still cut it."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +104,13 @@ class Session:
         fold: bool = True,
         prefer: Prefer | None = None,
         progress: Progress | None = None,
+        preview: Preview | None = None,
     ) -> None:
         """model: its name, for the facts. fold: allow folding of a program that is too long, except in a raw layout.
 
         prefer: chooses among usable candidates; None: the most probable one. progress: for long contexts, and for
-        candidates that are drawn together, which do not stream.
+        candidates that are drawn together, which do not stream. preview: called after each
+        token of a candidate that streams.
         """
         self.engine = engine
         self.program = program
@@ -110,6 +118,7 @@ class Session:
         self.model = model
         self.language = language
         self.fold = fold
+        self.preview = preview
         self._prefer = prefer
         self._progress = progress or Silent()
         self._known = b""  # the text that the model last read or wrote
@@ -238,6 +247,7 @@ class Session:
             prompt_tokens=reading.prompt_tokens,
             prompt_perplexity=reading.perplexity,
             folded=plan.fold.saved if plan.fold else 0,
+            guard=platform.python_version() if how.guard else "",
             seconds=seconds,
         )
 
@@ -256,13 +266,12 @@ class Session:
     def _best(self, plan: Plan, first: int) -> Generator[str, None, _Drawn]:
         """Draw all candidates together, then yield the text of the best one; see `Rank`."""
         wanted = self.generation.candidates
-        requests = [self._request(plan, first + index) for index in range(wanted)]
-        found: dict[int, Completion] = {}
+        guards = [self._guard(plan, first + index) for index in range(wanted)]
+        requests = [guard.request for guard in guards]
         with self._progress.task("candidates", wanted, unit="steps") as task:
-            for index, completion in self.engine.complete(requests):
-                found[index] = completion
+            for _ in self.engine.complete(requests, lambda index, completion: guards[index].follow(completion)):
                 task.advance(1)
-        drawn = [self._candidate(plan, found[index]) for index in range(wanted)]
+        drawn = [self._candidate(plan, guard) for guard in guards]
         drawn = [one for one in drawn if one.tokens] or drawn[:1]  # after Ctrl-C some have not begun
         for index in range(wanted, wanted + self.generation.redraws):
             if any(_usable(candidate, plan) or candidate.finish_reason == "interrupted" for candidate in drawn):
@@ -287,41 +296,67 @@ class Session:
         return plan.program.add(Turn(plan.prompt, candidate.text))
 
     def _draw(self, plan: Plan, draw: int) -> Generator[str, None, Candidate]:
-        space = TrailingSpace() if plan.program.layout.tidy else None
-        with closing(self.engine.stream(self._request(plan, draw))) as pieces:
-            while True:
-                try:
-                    piece = next(pieces)
-                except StopIteration as stop:
-                    return self._candidate(plan, stop.value)
-                if said := space.feed(piece) if space else piece:
-                    yield said
+        guard, tidy = self._guard(plan, draw), plan.program.layout.tidy
+        space = TrailingSpace() if tidy else None
+        request: Request | None = guard.request
+        while request:
+            with closing(self.engine.stream(request)) as pieces:
+                while True:
+                    try:
+                        piece = next(pieces)
+                    except StopIteration as stop:
+                        completion: Completion = stop.value
+                        break
+                    if said := space.feed(piece) if space else piece:
+                        yield said
+                    if self.preview:
+                        held = (space.held if space else "") + guard.held
+                        self.preview(held.rstrip() if tidy else held)
+            request = guard.follow(completion)
+        rest = guard.rest()
+        if said := space.feed(rest) if space else rest:
+            yield said
+        if self.preview:
+            self.preview("")
+        return self._candidate(plan, guard)
 
-    def _request(self, plan: Plan, draw: int) -> Request:
-        how = self.generation
+    def _guard(self, plan: Plan, draw: int) -> Guard:
+        how, program = self.generation, plan.program
         cutter = functools.partial(how.cutter, plan.before + plan.opening, plan.keep)
         continues_code = plan.prompt is None or bool(plan.keep)
-        return Request(
-            plan.context, how.sampling, cutter, how.max_tokens, len(plan.program.turns), draw, continues_code
+        return Guard(
+            self.engine,
+            how,
+            Request(plan.context, how.sampling, cutter, how.max_tokens, len(program.turns), draw, continues_code),
+            program.source() + program.opening(plan.prompt),
+            keep=plan.keep,
+            prompt=plan.prompt,
+            python=self.language == "python",
         )
 
-    def _candidate(self, plan: Plan, completion: Completion) -> Candidate:
+    def _candidate(self, plan: Plan, guard: Guard) -> Candidate:
+        completion = guard.completion
         text = plan.keep + completion.text
         text = text.rstrip() if plan.program.layout.tidy else text
-        found = Candidate(
+        reason: End = completion.finish_reason
+        adds_nothing = plan.program.layout.tidy and len(text) <= len(plan.keep)
+        if reason != "interrupted" and (adds_nothing or guard.empty):
+            reason = "empty"
+        return Candidate(
             text,
             completion.tokens,
             completion.mean_logprob,
-            completion.finish_reason,
+            reason,
             completion.candidate,
-            len(plan.keep),
+            kept=len(plan.keep),
+            guard=guard.facts,
         )
-        empty = not _usable(found, plan) and completion.finish_reason != "interrupted"
-        return replace(found, finish_reason="empty") if empty else found
 
 
 def _usable(candidate: Candidate, plan: Plan) -> bool:
     """Whether it can be a turn: in a tidy program, one that adds more than white space."""
+    if candidate.finish_reason == "empty":
+        return False
     return not plan.program.layout.tidy or len(candidate.text) > len(plan.keep)
 
 
@@ -334,6 +369,7 @@ def grow(
     comments: bool = True,
     on_plan: Callable[[Plan], None] | None = None,
     draw: Draw | None = None,
+    preview: Preview | None = None,
 ) -> Iterator[str]:
     """Add a turn for each prompt and yield the new text piece by piece; finished turns are appended to `turns`.
 
@@ -341,10 +377,15 @@ def grow(
 
     head: text before the first turn's, such as a new prefix. It and a turn's comment are held until the model's own
     text follows, so that a run that fails before yields nothing. comments: yield the prompts' comments, too. on_plan:
-    called with each turn's plan before the model reads it. draw: as for `Session.add`. Ends early after Ctrl-C.
+    called with each turn's plan before the model reads it. draw: as for `Session.add`. preview: shows what may be
+    yielded next. Ends early after Ctrl-C.
     """
+    due = [head]  # yielded with the next piece
+    if preview:
+        session.preview = lambda text: preview(due[0] + text if text else "")
     for prompt in prompts:
-        opening = session.program.opening(prompt, comments=comments)
+        head = due[0]
+        due[0] += session.program.opening(prompt, comments=comments)
         pieces = session.add(prompt, on_plan, draw)
         while True:
             try:
@@ -352,13 +393,14 @@ def grow(
             except StopIteration as stop:
                 turn: Turn = stop.value
                 break
-            yield head + opening + piece
-            head = opening = ""
+            yield due[0] + piece
+            due[0] = head = ""
         turns.append(turn)
         # An empty turn is not part of the program, nor is its comment; a head is still due.
-        if turn.accepted is not None and (rest := head + opening + session.program.closing(turn.completion)):
+        if turn.accepted is not None and (rest := due[0] + session.program.closing(turn.completion)):
             yield rest
             head = ""
+        due[0] = head
         if turn.interrupted:
             break
 

@@ -172,11 +172,14 @@ def _stream(repl: Repl, keep: str, pieces: Generator[str, None, Turn]) -> Turn:
     from cgcli.program.session import drain
 
     stream = repl.ui.screen.stream()
+    session = repl.session()
+    session.preview = stream.preview
     try:
         stream.write(keep)
         return drain(pieces, stream.write)
     finally:
         pieces.close()
+        session.preview = None
         stream.close()
 
 
@@ -223,7 +226,10 @@ def _report_end(repl: Repl, index: int, turn: Turn) -> None:
     """Report on a drawn turn: an early end, a syntax error, turns that became stale."""
     assert turn.accepted is not None  # `_draw` raised otherwise
     screen, number = repl.ui.screen, index + 1
-    reason = turn.candidates[turn.accepted].finish_reason
+    candidate = turn.candidates[turn.accepted]
+    for note in candidate.guard.notes if candidate.guard else ():
+        screen.note(note)
+    reason = candidate.finish_reason
     if reason == "interrupted":
         screen.note(f"interrupted; what was written is kept: /undo removes it, /retry {number} draws again")
     elif reason == "length":

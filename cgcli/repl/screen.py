@@ -57,6 +57,7 @@ class Screen:
         self._above = above
         self._asides: list[str] = []  # notes that wait for the end of the line
         self._lock = threading.RLock()
+        self._live: LiveCode | None = None  # the code that was streamed last
         self.color = color
         self.language = language  # of the program, for Pygments; code stays plain if it does not know it
 
@@ -135,7 +136,8 @@ class Screen:
         from cgcli.terminal.color import LiveCode
 
         self._fresh_line()
-        return CodeStream(LiveCode(self._emit, self.language if self.color else None, self._width), self._fresh_line)
+        self._live = LiveCode(self._emit, self.language if self.color else None, self._width)
+        return CodeStream(self._live, self._fresh_line)
 
     def styled(self, text: str, style: Style) -> str:
         """One line with the escape codes of a style."""
@@ -160,6 +162,8 @@ class Screen:
             if not self._in_line:
                 asides, self._asides = self._asides, []
                 self._write("".join(asides))
+                if asides and self._live:
+                    self._live.settle()
 
     def _write(self, text: str) -> None:
         if not text:
@@ -185,6 +189,10 @@ class CodeStream:
 
     def write(self, text: str) -> None:
         self._code.write(text)
+
+    def preview(self, text: str) -> None:
+        """Show what may follow; it replaces the last preview."""
+        self._code.preview(text)
 
     def close(self) -> None:
         """End the current line."""

@@ -60,6 +60,9 @@ def show_turn(repl: Repl, index: int) -> None:
         same = same_as(turn, number)
         facts = candidate_facts(repl, before, turn, number) if same is None else f"same as {same + 1}"
         screen.say(f"{mark} candidate {number + 1}: {facts}")
+        if guard := turn.candidates[number].guard:
+            for note in guard.notes:
+                screen.note(f"  {note}")
     if how := turn.facts:
         perplexity = "" if how.prompt_perplexity is None else f", perplexity {how.prompt_perplexity:.1f}"
         folded = f", {how.folded} tokens of the program skipped" if how.folded else ""

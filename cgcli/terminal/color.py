@@ -42,7 +42,7 @@ class Highlighter:
     def __init__(self, language: str | None) -> None:
         """language: a Pygments name; with None or an unknown name, lines stay plain."""
         self._formatter = TerminalFormatter(colorscheme=_SYNTAX)
-        self._open = ""  # the lines since the last one that began outside any string
+        self.state = ""  # the lines since the last one that began outside any string
         try:
             lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False) if language else None
             self._lexer: Lexer | None = lexer
@@ -53,15 +53,15 @@ class Highlighter:
         """Highlight the next line of visible text. Earlier lines are lexed with it if both may be in one string."""
         if self._lexer is None:
             return shown
-        self._open += shown + "\n"
+        self.state += shown + "\n"
         last: list[tuple[_TokenType, str]] = []
-        for kind, value in self._lexer.get_tokens(self._open):
+        for kind, value in self._lexer.get_tokens(self.state):
             for part in re.findall(r"[^\n]*\n|[^\n]+", value):
                 if last and last[-1][1].endswith("\n"):
                     last.clear()
                 last.append((kind, part))
         if last[-1][0] not in String and last[-1][0] not in Comment.Multiline:
-            self._open = ""
+            self.state = ""
         sink = io.StringIO()
         self._formatter.format(((kind, value.rstrip("\n")) for kind, value in last), sink)
         return sink.getvalue().rstrip("\n")
@@ -71,8 +71,11 @@ class LiveCode:
     """Writes code to a terminal as it is generated: each piece at once, and each line highlighted when it is complete.
 
     Pieces appear plain. At the end of a line, when the lexer can tell what it is, the line is overwritten in color.
-    Only the current line is ever touched, so nothing scrolls or flickers. A line that was ever too long for the
-    terminal, which may be resized meanwhile, stays plain: overwriting would miss its beginning.
+    A line that was ever too long for the terminal, which may be resized meanwhile, stays plain: overwriting would miss
+    its beginning.
+
+    What `preview` shows may change. Then the lines from the first difference on are wiped and written again, if the
+    terminal can do that and still shows them. Otherwise they are written once more, below a line that says so.
     """
 
     def __init__(
@@ -80,21 +83,67 @@ class LiveCode:
         emit: Callable[[str], None],
         language: str | None,
         width: Callable[[], int] = lambda: shutil.get_terminal_size().columns,
+        height: Callable[[], int] = lambda: shutil.get_terminal_size().lines,
     ) -> None:
-        """language: as for `Highlighter`. width: returns the terminal's columns; called for every piece."""
+        """language: as for `Highlighter`; with None, the cursor is never moved.
+
+        width, height: return the terminal's columns and lines; called whenever they matter.
+        """
         self._emit = emit
         self._width = width
+        self._height = height
+        self._wipes = language is not None
         self._narrowest = width()  # the smallest width while the current line was written
         self._highlighter = Highlighter(language)
-        self._line = ""
+        self._line = ""  # the current line, visible
+        self._shown = ""  # text on the terminal, from the line on in which the preview begins
+        self._states = [self._highlighter.state]  # of the highlighter, before each line of it
+        self._certain = 0  # characters of it that come before the preview
+        self._fixed = 0  # characters of it that cannot be wiped
 
     def write(self, text: str) -> None:
         """Show `text`, which continues what was written before; control characters are escaped."""
-        *lines, rest = text.split("\n")
+        written = self._shown[: self._certain] + text
+        self._show(self._shown if self._shown.startswith(written) else written)
+        whole = written.rfind("\n") + 1
+        del self._states[: self._shown.count("\n", 0, whole)]
+        self._shown = self._shown[whole:]
+        self._certain, self._fixed = len(written) - whole, max(0, self._fixed - whole)
+
+    def preview(self, text: str) -> None:
+        """Show `text` behind what was written, in place of the last preview."""
+        self._show(self._shown[: self._certain] + text)
+
+    def settle(self) -> None:
+        """Something else was printed below, so what is shown can no longer be wiped."""
+        self._fixed = len(self._shown)
+
+    def _show(self, target: str) -> None:
+        differs = (at for at, (old, new) in enumerate(zip(self._shown, target, strict=False)) if old != new)
+        same = next(differs, min(len(self._shown), len(target)))
+        if same < len(self._shown):
+            self._go_back(self._shown.rfind("\n", 0, same) + 1)
+        *lines, rest = target[len(self._shown) :].split("\n")
         for line in lines:
             self._emit(self._add(line))
             self._end_line()
         self._emit(self._add(rest))
+        self._shown = target
+
+    def _go_back(self, start: int) -> None:
+        """Wipe the text from `start`, the beginning of a line, or say that it is written again below."""
+        *above, last = (columns(visible(line)) for line in self._shown[start:].split("\n"))
+        width = max(1, self._width())
+        up = sum(max(1, -(-line // width)) for line in above) + max(0, last - 1) // width
+        if self._wipes and start >= self._fixed and up < self._height() - 1:
+            self._emit("\r" + f"\x1b[{up}A" * bool(up) + "\x1b[J")
+        else:
+            self._emit("\n" * bool(self._line) + "… written again:\n")
+            self._fixed = start
+        number = self._shown.count("\n", 0, start)
+        self._highlighter.state = self._states[number]
+        del self._states[number + 1 :]
+        self._shown, self._line, self._narrowest = self._shown[:start], "", self._width()
 
     def _add(self, text: str) -> str:
         shown = visible(text)
@@ -108,6 +157,7 @@ class LiveCode:
         if highlighted != line and columns(line) < self._narrowest:
             self._emit(f"\r{highlighted}\x1b[K")
         self._emit("\n")
+        self._states.append(self._highlighter.state)
         self._narrowest = self._width()
 
 

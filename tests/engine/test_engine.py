@@ -75,7 +75,7 @@ def test_padding_is_never_drawn_though_it_is_likeliest(engine: LlamaEngine) -> N
 def test_end_of_text_ends_the_text(engine: LlamaEngine, tiny_model: Path) -> None:
     engine.token_table.ends = set(range(VOCABULARY))
     said, completion = drain(engine.stream(request(b"abc")))
-    assert (said, completion.tokens, completion.finish_reason) == ([], 1, "stop")
+    assert (said, completion.tokens, completion.finish_reason) == ([""], 1, "stop")
 
 
 def test_only_what_differs_is_read_again(engine: LlamaEngine) -> None:
@@ -184,7 +184,7 @@ def test_utf8_is_never_split(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(engine.token_table, "piece", lambda token: bytes([next(script)]))
     said, completion = drain(engine.stream(request(b"abc", max_tokens=10)))
     assert completion.text == "é€\ufffda"
-    assert said == ["é", "€", "\ufffd", "a"]
+    assert [piece for piece in said if piece] == ["é", "€", "\ufffd", "a"]
 
 
 def test_an_interrupt_stops_the_loading(tiny_model: Path) -> None:

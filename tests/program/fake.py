@@ -20,9 +20,16 @@ class ScriptedEngine:
     """
 
     def __init__(
-        self, texts: Sequence[str], *, width: int = 3, interrupt_after: int | None = None, window: int = 100_000
+        self,
+        texts: Sequence[str],
+        *,
+        width: int = 3,
+        interrupt_after: int | None = None,
+        window: int = 100_000,
+        end: FinishReason = "length",
     ) -> None:
         self.texts = list(texts)
+        self.end = end  # why a text of the script ends
         self.requests: list[Request] = []
         self.width = width
         self.interrupt_after = interrupt_after
@@ -53,7 +60,7 @@ class ScriptedEngine:
 
     def _said(self, request: Request, text: str) -> Generator[str, None, Completion]:
         cutter = request.cutter()
-        said, reason = [], "length"
+        said, reason = [], self.end
         logprob, trace = -0.5 * len(self.requests), []
         for number, at in enumerate(range(0, len(text), self.width)):
             if number == self.interrupt_after:
@@ -70,21 +77,19 @@ class ScriptedEngine:
             trace.append(DrawnToken(self.END, trace[-1].end if trace else 0, logprob))
             said.append(cutter.finish())
             yield said[-1]
-        finish: FinishReason = reason  # type: ignore[assignment]
-        return Completion("".join(said), len(said), logprob, finish, request.candidate, tuple(trace))
+        return Completion("".join(said), len(said), logprob, reason, request.candidate, tuple(trace))
 
     def complete(self, requests: Iterable[Request], follow: Follow | None = None) -> Iterator[tuple[int, Completion]]:
         """One after the other; once one is interrupted, so are all after it."""
         interrupted = False
         for index, request in enumerate(requests):
-            if interrupted:
-                yield index, Completion("", 0, None, "interrupted", request.candidate)
-                continue
+            done = Completion("", 0, None, "interrupted", request.candidate)
             following: Request | None = request
             while following:
-                done = drain(self.stream(following))[1]
+                if not interrupted:
+                    done = drain(self.stream(following))[1]
                 interrupted = done.finish_reason == "interrupted"
-                following = follow(index, done) if follow and not interrupted else None
+                following = follow(index, done) if follow else None
             yield index, done
 
     def score(self, text: bytes, start: int, *, progress: Progress | None = None) -> list[TokenScore]:

@@ -100,7 +100,9 @@ def test_the_header_is_as_the_docstring_has_it() -> None:
 TURN = {
     "prompt": "read",
     "completion": "x = 1",
-    "candidates": [{"text": "x = 1", "tokens": 3, "mean_logprob": -0.5, "finish_reason": "stop", "draw": 0}],
+    "candidates": [
+        {"text": "x = 1", "tokens": 3, "mean_logprob": -0.5, "finish_reason": "stop", "draw": 0, "guard": None}
+    ],
     "accepted": 0,
     "facts": {
         "model": "tiny",
@@ -115,6 +117,7 @@ TURN = {
         "prompt_tokens": 7,
         "prompt_perplexity": 3.25,
         "folded": 0,
+        "guard": "",
         "seconds": 0.5,
     },
 }

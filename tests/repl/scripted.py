@@ -175,7 +175,7 @@ def make_repl(
     engine = AnsweringEngine() if engine is None else engine
     models = OneModel(engine)
     choice, programs = models.choose(None), ProgramStore(folder / "programs")
-    options = Options(settings or Settings(seed=1))
+    options = Options(settings or Settings(seed=1, guard="off"))  # its texts are no programs
     (folder / "work").mkdir(exist_ok=True)
     reader.screen = Screen(out, color=False, width=lambda: width)
     repl = Prompt(

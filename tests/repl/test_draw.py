@@ -80,7 +80,7 @@ class TestDrawing:
         assert status == 130
 
     def test_what_is_cut_says_how_to_go_on(self, tmp_path: Path) -> None:
-        _, shown, _ = play(tmp_path, "no end", settings=Settings(seed=1, max_tokens=7))
+        _, shown, _ = play(tmp_path, "no end", settings=Settings(seed=1, guard="off", max_tokens=7))
         assert "stopped at 7 tokens: /from 6 continues" in shown
 
     def test_what_does_not_parse_is_told_where_it_was_drawn(self, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ class TestDrawing:
         assert "does not parse" not in play(tmp_path, *lines[:2])[1]
 
     def test_a_cut_turn_that_is_not_the_last_goes_on_where_it_ends(self, tmp_path: Path) -> None:
-        how = Settings(seed=1, max_tokens=7)
+        how = Settings(seed=1, guard="off", max_tokens=7)
         lines = "no end", "print the largest", "/retry 1"
         repl, shown, _ = play(tmp_path, *lines, settings=how)
         hint = re.findall(r"(/from \d+) continues", shown)[-1]
@@ -191,7 +191,7 @@ class TestDrawing:
         (tmp_path / "work").mkdir()
         (tmp_path / "work" / "x.py").write_text("# " + "long " * 50 + "\n" + "import sys\n")
         engine = AnsweringEngine(window=300)
-        how = Settings(seed=1, max_tokens=60)
+        how = Settings(seed=1, guard="off", max_tokens=60)
         repl, shown, status = play(
             tmp_path, "/open x.py", "print the largest", "/retry", "/diff fold", "/set fold off", "print their mean",
             engine=engine, settings=how, width=200,
@@ -213,7 +213,7 @@ class TestDrawing:
         (tmp_path / "work" / "x.py").write_text("# " + "long " * 50 + "\n" + "import sys\n")
         _, shown, status = play(
             tmp_path, "/open x.py", "/ask one | two", "/diff fold", engine=AnsweringEngine(window=300),
-            settings=Settings(seed=1, max_tokens=60), width=200,
+            settings=Settings(seed=1, guard="off", max_tokens=60), width=200,
         )  # fmt: skip
         assert shown.count("the model skips prefix: comments") == 1
         assert shown.index("the model skips") < shown.index("2.7  one")
@@ -228,7 +228,7 @@ class TestDrawing:
     def test_a_window_that_is_nearly_full_is_told_before(self, tmp_path: Path) -> None:
         (tmp_path / "work").mkdir()
         (tmp_path / "work" / "x.py").write_text("x = 1\n" * 45)
-        engine, how = AnsweringEngine(window=400), Settings(seed=1, max_tokens=100)
+        engine, how = AnsweringEngine(window=400), Settings(seed=1, guard="off", max_tokens=100)
         lines = "/open x.py", "count", "print the largest"
         _, shown, status = play(tmp_path, *lines, engine=engine, settings=how)
         told = [line for line in shown.splitlines() if "room for" in line]

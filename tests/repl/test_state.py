@@ -100,7 +100,7 @@ def resumed(repl: Repl, flags: frozenset[str] = frozenset(), **settings: float) 
     reader, out = ScriptedReader([]), io.StringIO()
     journal = repl.programs.latest()
     assert journal is not None
-    options = Options(replace(Settings(seed=1), **settings))  # type: ignore[arg-type]
+    options = Options(replace(Settings(seed=1, guard="off"), **settings))  # type: ignore[arg-type]
     screen = Screen(out, color=False, width=lambda: 80)
     again = Repl(
         programs=repl.programs,
@@ -152,8 +152,8 @@ def test_why_without_a_prompt_says_what_to_do(tmp_path: Path) -> None:
 
 
 CHANGED = {"temperature": "0.8", "top_p": "0.5", "top_k": "7", "min_p": "0.1", "max_tokens": "99", "seed": "12345",
-           "candidates": "3", "fold": "off", "auto": "on", "until": "runs", "tries": "2", "try_time": "7.5",
-           "vi": "on", "color": "never"}  # fmt: skip
+           "candidates": "3", "guard": "on", "fold": "off", "auto": "on", "until": "runs", "tries": "2",
+           "try_time": "7.5", "vi": "on", "color": "never"}  # fmt: skip
 
 
 def test_what_was_set_comes_back_with_the_session(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_the_time_for_a_line_does_not_grow_with_the_program() -> None:
     longest = 0
     for number in range(400):
         highlighter.line(f"value_{number} = [{number}, 'text']  # note")
-        longest = max(longest, len(highlighter._open))
+        longest = max(longest, len(highlighter.state))
     assert longest < 100
 
 
@@ -109,6 +109,54 @@ def test_a_resize_while_a_line_is_written_leaves_it_whole(before: int, after: in
             code.write(piece)
             plain_stream.feed(piece.replace("\n", "\r\n"))
     assert rows(screen) == rows(plain)
+
+
+PREVIEWS = st.lists(st.tuples(st.integers(0, 30), st.text('ab ="\n', max_size=70)), max_size=6)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(PREVIEWS)
+def test_the_screen_shows_what_is_certain_and_the_last_preview(steps: list[tuple[int, str]]) -> None:
+    """Each step shows a preview, and makes its beginning certain."""
+    text, preview = "", ""
+    screen, plain = pyte.Screen(20, 200), pyte.Screen(20, 200)
+    stream = pyte.Stream(screen)
+    code = LiveCode(
+        lambda text: stream.feed(text.replace("\n", "\r\n")), "python", lambda: screen.columns, lambda: screen.lines
+    )
+    for certain, drawn in steps:
+        code.preview(drawn)
+        code.write(drawn[:certain])
+        text, preview = text + drawn[:certain], drawn[certain:]
+    pyte.Stream(plain).feed((text + preview).replace("\n", "\r\n"))
+    assert rows(screen) == rows(plain)
+
+
+def test_a_line_that_was_wiped_leaves_no_color_behind() -> None:
+    screen = pyte.Screen(60, 40)
+    stream = pyte.Stream(screen)
+    code = LiveCode(lambda text: stream.feed(text.replace("\n", "\r\n")), "python", lambda: 60, lambda: 40)
+    code.preview('x = """open\nstill\n')
+    code.preview("x = 1\nimport os\n")
+    code.write("x = 1\nimport os\n")
+    assert rows(screen)[:3] == ["x = 1", "import os", ""]
+    assert screen.buffer[1][0].fg == "magenta" and screen.buffer[1][7].fg == "default"
+
+
+@pytest.mark.parametrize("language", ["python", None])
+def test_what_cannot_be_wiped_is_written_again(language: str | None) -> None:
+    """It scrolled away, the terminal cannot move the cursor, or something was printed below it."""
+    sent: list[str] = []
+    code = LiveCode(sent.append, language, lambda: 60, lambda: 4)
+    code.write("a\n")
+    code.preview("b\nc\nd\ne\n")
+    code.preview("b\nC\n")
+    code.write("b\nC\n")
+    assert "".join(sent).endswith("e\n… written again:\nC\n")
+    code.preview("x")
+    code.settle()
+    code.write("y\n")
+    assert "".join(sent).endswith("x\n… written again:\ny\n")
 
 
 def shown(*pieces: tuple[bytes, float | None]) -> str:

@@ -35,9 +35,10 @@ def set_(repl: Repl, key: str | None, value: str | None) -> None:
     """change settings
 
     Sets KEY to VALUE from the next prompt on. Without VALUE, shows KEY; without KEY, lists all settings. Sampling:
-    temperature, top_p, top_k, min_p, max_tokens, seed. Others: candidates (per prompt), fold (shorten programs that
-    exceed the context window), unsafe (run without a sandbox), auto (run after each turn), until (`/set until
-    runs` draws a turn again until the program runs; tries and try_time limit that), vi (key bindings), color.
+    temperature, top_p, top_k, min_p, max_tokens, seed. Others: candidates (per prompt), guard (redraw lines that
+    cannot run), fold (shorten programs that exceed the context window), unsafe (run without a sandbox), auto (run after
+    each turn), until (`/set until runs` draws a turn again until the program runs; tries and try_time limit that), vi
+    (key bindings), color.
     `--resume` restores all but unsafe.
     """
     if key is not None and value is not None:
@@ -61,11 +62,29 @@ def seed(repl: Repl, number: str | None) -> None:
 
 @command()
 def why(repl: Repl) -> None:
-    """explain perplexity
+    """explain the prompt
 
     Shows the last prompt token by token, with the probability that the model gave each one. Improbable tokens are
-    worth rewording.
+    worth rewording. Then shows each line that a guard cut from the turn and drew again.
     """
+    try:
+        _explain_prompt(repl)
+    finally:
+        _explain_cuts(repl)
+
+
+def _explain_cuts(repl: Repl) -> None:
+    index = repl.history.drawn
+    turn = repl.program.turns[index] if index is not None else None
+    if turn is None or turn.accepted is None or not (guard := turn.candidates[turn.accepted].guard):
+        return
+    for cut in guard.cuts:
+        repl.ui.screen.say(f"line {cut.line} cut by the {cut.guard} guard: {cut.reason} ({cut.tokens} tokens)")
+    for line in guard.imports:
+        repl.ui.screen.say(f"added {line}")
+
+
+def _explain_prompt(repl: Repl) -> None:
     screen = repl.ui.screen
     scores = (repl.last.reading or _read_again(repl)).scores
     if not scores:
