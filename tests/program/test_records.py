@@ -101,7 +101,16 @@ TURN = {
     "prompt": "read",
     "completion": "x = 1",
     "candidates": [
-        {"text": "x = 1", "tokens": 3, "mean_logprob": -0.5, "finish_reason": "stop", "draw": 0, "guard": None}
+        {
+            "text": "x = 1",
+            "tokens": 3,
+            "mean_logprob": -0.5,
+            "finish_reason": "stop",
+            "draw": 0,
+            "kept": 0,
+            "ran": "",
+            "guard": None,
+        }
     ],
     "accepted": 0,
     "facts": {
