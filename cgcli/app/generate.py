@@ -107,6 +107,8 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
     session, turns, selection = written.session, written.turns, job.selection
     verdict: Verdict | None = None
     if session and turns:
+        for line in written.until.ends if written.until else ():
+            run.output.note(line)
         _report_turns(run.output, job.choice, session, turns)
         if selection and not written.interrupted:
             if arguments.run or arguments.checks:
@@ -211,6 +213,10 @@ def _until(output: Output, job: _Job, session: Session) -> Until | None:
         return None
     from cgcli.sandbox.until import Patience, Until
 
+    def say(words: str) -> None:
+        output.note(words)
+        job.sink.settle()
+
     patience = Patience()
     return Until(
         session,
@@ -219,7 +225,7 @@ def _until(output: Output, job: _Job, session: Session) -> Until | None:
         replace(patience, tries=arguments.tries or patience.tries, seconds=arguments.try_time or patience.seconds),
         checks=arguments.checks if arguments.until == "checks" else (),
         checked_turns=len(job.prompts),
-        say=output.note,
+        say=say,
     )
 
 

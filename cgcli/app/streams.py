@@ -45,6 +45,10 @@ class Sink(Protocol):
         """Show what may follow the text; it replaces the last preview. Only a terminal shows it."""
         ...
 
+    def settle(self) -> None:
+        """Leave what a terminal shows as it is: something else was printed below it."""
+        ...
+
     def close(self) -> None:
         """Finish after the last piece. Raises CgcliError if the text cannot be stored."""
         ...
@@ -61,6 +65,8 @@ class StdoutSink:
         self._output.write(self._encode(text))
 
     def preview(self, text: str) -> None: ...
+
+    def settle(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -79,6 +85,9 @@ class TerminalSink:
     def preview(self, text: str) -> None:
         self._code.preview(text)
 
+    def settle(self) -> None:
+        self._code.settle()
+
     def close(self) -> None: ...
 
 
@@ -88,6 +97,8 @@ class NullSink:
     def write(self, text: str) -> None: ...
 
     def preview(self, text: str) -> None: ...
+
+    def settle(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -126,6 +137,9 @@ class FileSink:
 
     def preview(self, text: str) -> None:
         self._view.preview(text)
+
+    def settle(self) -> None:
+        self._view.settle()
 
     def close(self) -> None:
         self._view.close()

@@ -141,6 +141,8 @@ def _draw(
             f"the model returned nothing in {count} attempt{'s' * (count != 1)}",
             hint="reword the prompt, or try /seed N or /set temperature 0.6",
         )
+    if until:
+        screen.note(until.ends[-1])
     choosing = not (replays or turn.interrupted)
     turn = replace(turn, candidates=(*earlier, *turn.candidates), accepted=len(earlier) + turn.accepted)
     if repl.options.candidates > 1:

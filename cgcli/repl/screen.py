@@ -151,6 +151,8 @@ class Screen:
         if not self._quiet:
             self._fresh_line()
             self._emit("".join(line + "\n" for line in lines))
+            if self._live:
+                self._live.settle()
 
     def _fresh_line(self) -> None:
         if self._in_line:

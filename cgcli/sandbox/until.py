@@ -1,9 +1,10 @@
 """Draws a turn again until the program runs with it, or passes the checks.
 
 `Until.draw` takes the place of `Session.draw`. It runs the program with the turn. If the program fails inside what the
-turn wrote, the next draft keeps the turn up to the top-level statement that failed; where that was tried, the turn is
-drawn whole. The best draft stands. Tries end early if another draft would not help: the program fails before the turn,
-or for want of something that it does not get in the sandbox (lack.py).
+turn wrote, the next draft keeps the turn up to the top-level statement that failed; if it only lacks output, the whole
+turn, to go on behind it. Where that was tried, the turn is drawn whole again. The best draft stands. Tries end early if
+another draft would not help: the program fails before the turn, or for want of something that it does not get in the
+sandbox (lack.py).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ RunProgram = Callable[[Program, Policy, Sequence[str]], Verdict]
 """Runs a program and evaluates checks at its end. Raises SandboxError, UsageError."""
 
 _CPU_SHARE, _WALL_SHARE = 4, 2  # what a single run may take of the seconds
+_HOTTER, _HOTTEST = 0.2, 0.8  # each try's temperature above the one before, and the highest
 _ASKS_TO_PRINT = re.compile(
     r"(?:^|[.,;:!?\n]|\b(?:and|then|now|also|please))\s*(?:(?:and|then|now|also|please)\s+)*(?:print|show|display|output)\b",
     re.IGNORECASE,
@@ -79,7 +81,7 @@ class Patience:
 
 
 class Until:
-    """Draws turns of a session. `failure` and `verdict` tell how the last one ended."""
+    """Draws turns of a session."""
 
     def __init__(
         self,
@@ -93,9 +95,11 @@ class Until:
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """checks: must pass once the program has `checked_turns` turns. say: called with lines for the user."""
+        """checks: must pass once the program has `checked_turns` turns. say: called with a line for the user before
+        each try."""
         self.failure: CgcliError | None = None  # what ended the last turn's tries: Ctrl-C, no sandbox
         self.verdict: Verdict | None = None  # on the program with the last turn; None if it was not run
+        self.ends: list[str] = []  # for each turn, a line for the user: which draft stands, and why
         self._session = session
         self._run_program = run
         self._policy = replace(
@@ -120,18 +124,20 @@ class Until:
             raise self.failure
         plan = reading.plan
         name = f"turn {len(plan.program.turns) + 1}"
-        turn = yield from self._drawn(reading, first)
+        turn = self._drawn(plan, reading, first)
         began = self._clock()
         drafts = [self._tried(plan, turn)]
-        kept: set[str] = set()
+        kept: set[str] = set()  # by the tries so far
+        went_on = False  # whether one went on behind a whole turn
         while self._goes_on(drafts, began):
-            keep = drafts[-1].keep or plan.keep
-            if keep in kept:
+            keep, silent = drafts[-1].keep or plan.keep, drafts[-1].grade == _Grade.SILENT
+            if keep in kept or (silent and went_on):
                 keep = plan.keep
+            went_on |= silent
             kept.add(keep)
             self._say(f"{name}: {drafts[-1].words}; {self._next(plan, keep, len(drafts))}")
             try:
-                turn = yield from self._drawn_again(plan, keep, drafts)
+                turn = self._drawn_again(plan, keep, drafts)
             except ContextError:
                 break
             except Interrupted as interruption:
@@ -139,17 +145,19 @@ class Until:
                 break
             drafts.append(self._tried(plan, turn))
             if turn.interrupted:
-                self.failure = Interrupted()
+                self.failure = Interrupted("interrupted; the best draft so far is kept")
         in_time = self._has_time(began)
         self._spent += self._clock() - began
         best = max(drafts, key=lambda draft: draft.rank)
         self.verdict = best.verdict
         if best.turn.accepted is not None:
             yield best.turn.completion[len(plan.keep) :]
-        self._say(f"{name}{self._end(drafts, best, in_time=in_time)}")
+        if self._session.preview:
+            self._session.preview("")
+        self.ends.append(f"{name}{self._end(drafts, best, in_time=in_time)}")
         return _merged(drafts, best)
 
-    def _drawn_again(self, plan: Plan, keep: str, drafts: Sequence[_Draft]) -> Generator[str, None, Turn]:
+    def _drawn_again(self, plan: Plan, keep: str, drafts: Sequence[_Draft]) -> Turn:
         """Draw a turn again, at a higher temperature: what a model is sure of it writes again."""
         session, generation = self._session, self._session.generation
         sampling = generation.sampling
@@ -157,15 +165,29 @@ class Until:
         session.generation = replace(generation, sampling=hotter)
         try:
             reading = session.read(session.plan(plan.prompt, keep))
-            return (yield from self._drawn(reading, 1 + max(one.draw for one in _candidates(drafts))))
+            return self._drawn(plan, reading, 1 + max(one.draw for one in _candidates(drafts)))
         finally:
             session.generation = generation
 
-    def _drawn(self, reading: Reading, first: int) -> Generator[str, None, Turn]:
-        """Draw once."""
-        for _ in ():
-            yield ""
-        return drain(self._session.draw(reading, first))
+    def _drawn(self, plan: Plan, reading: Reading, first: int) -> Turn:
+        """Draw once; all of it is a preview, since another draft may stand."""
+        session, preview = self._session, self._session.preview
+        text = reading.plan.keep[len(plan.keep) :]
+
+        def show(held: str) -> None:
+            if preview and text + held:  # the last draft stays until there is something new
+                preview(text + held)
+
+        def add(piece: str) -> None:
+            nonlocal text
+            text += piece
+            show("")
+
+        session.preview = show if preview else None
+        try:
+            return drain(session.draw(reading, first), add)
+        finally:
+            session.preview = preview
 
     def _goes_on(self, drafts: Sequence[_Draft], began: float) -> bool:
         wanted = drafts[-1].keep is not None and self.failure is None
@@ -226,14 +248,14 @@ class Until:
         def draft(grade: _Grade, words: str = str(verdict), keep: str | None = None, reached: int = 0) -> _Draft:
             return _Draft(turn, grade, words, keep, reached, verdict)
 
+        text, span = program.source(), list(program.spans())[-1]
+        before, code = text[: span.code], text[span.code :]
         if verdict.passed:
             if self._is_silent(plan, verdict):
-                return draft(_Grade.SILENT, "ran, but printed nothing", plan.keep)
+                return draft(_Grade.SILENT, "ran, but printed nothing", keep=code.rstrip() + "\n")
             return draft(_Grade.RAN, "passed the checks" if verdict.checks_passed else "ran")
         if verdict.ran:
             return draft(_Grade.CHECK_FAILED, keep=plan.keep, reached=verdict.checks_passed)
-        text, span = program.source(), list(program.spans())[-1]
-        before, code = text[: span.code], text[span.code :]
         if verdict.detail.partition(":")[0] in _SYNTAX_ERRORS:
             if fault := Syntax(before).ended(code):
                 return draft(_Grade.DOES_NOT_PARSE, keep=_longer(plan.keep, _parsing_part(before, code, fault.at)))
@@ -293,9 +315,7 @@ def _longer(one: str, other: str) -> str:
 
 def _hotter(temperature: float, tried: int) -> float:
     """The temperature of the `tried`-th try."""
-    if temperature == 0:
-        return 0.4 if tried == 1 else 0.6
-    return min(temperature + (0.2 if tried == 1 else 0.4), max(temperature, 0.8))
+    return min(temperature + _HOTTER * tried, max(temperature, _HOTTEST))
 
 
 def _candidates(drafts: Sequence[_Draft]) -> list[Candidate]:

@@ -115,8 +115,8 @@ class LiveCode:
         self._show(self._shown[: self._certain] + text)
 
     def settle(self) -> None:
-        """Something else was printed below, so what is shown can no longer be wiped."""
-        self._fixed = len(self._shown)
+        """Something else was printed on lines below, so what is shown can no longer be wiped."""
+        self._fixed, self._line = len(self._shown), ""
 
     def _show(self, target: str) -> None:
         differs = (at for at, (old, new) in enumerate(zip(self._shown, target, strict=False)) if old != new)

@@ -1,17 +1,19 @@
-"""MTPB in several turns, with and without `--until runs`: how many programs end in an exception, and how many pass.
+"""MTPB in several turns, as in the paper, with guards, and with guards and `--until runs`: how many programs end in an
+exception, and how many pass.
 
-    nice python -m tests.benchmarks.until --mtpb FILE --rows FILE [--problems K] [--inputs N] [--guard on|off]
+    nice python -m tests.benchmarks.until --mtpb FILE --rows FILE [--problems K] [--inputs N] [--sides SIDE...]
 
-Both sides draw the same programs, with the same seed, as `cgcli eval mtpb` does, one after the other; a draft that both
-sides draw is drawn once. Results go to the rows file, one JSON object a line, and a run that was killed goes on there.
-A program is run as it is, and judged by the paper's rules. The K problems lie evenly among all 115, and N of the five
-inputs of each are taken. The last line is JSON.
+The sides draw the same programs with the same seed, one after the other, as `cgcli eval mtpb` does; a draft that two of
+them draw is drawn once. Results go to the rows file, one JSON object a line, and a run that was killed goes on there. A
+program is run as it is, and judged by the paper's rules. The K problems lie evenly among all 115; they are drawn in a
+random order, so that a part of a run is a sample, too. N of the five inputs of each are taken. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 import time
 from collections import Counter, defaultdict
@@ -41,7 +43,8 @@ from tests.benchmarks.cases.common import EMBEDDED
 from tests.benchmarks.evaluation import evenly
 from tests.benchmarks.report import machine, table
 
-SIDES = ("off", "runs")
+SIDES = ("paper", "guards", "until runs")
+SYNTAX_AND_NAMES = {"SyntaxError", "IndentationError", "TabError", "NameError", "UnboundLocalError"}
 SAMPLING = Sampling(temperature=0.2, top_p=0.95)
 
 
@@ -64,6 +67,11 @@ class Result:
     run_s: float  # of the tries; 0 without any
 
     @property
+    def kind(self) -> str:
+        """The class of the exception."""
+        return self.detail.partition(":")[0].partition(",")[0]
+
+    @property
     def failed(self) -> bool:
         """Whether it ended in an exception."""
         return self.outcome in ("exception", "denied", "memory", "exit", "crash", "processes")
@@ -72,10 +80,10 @@ class Result:
 class SharedSession(Session):
     """A session that draws each draft once, for both sides."""
 
-    drawn: dict[tuple[bytes, str, int], Turn]
+    drawn: dict[tuple[bool, bytes, str, int], Turn]
 
     def draw(self, reading: Reading, first: int = 0) -> Generator[Any, None, Turn]:
-        key = reading.plan.context, reading.plan.keep, first
+        key = self.generation.guard, reading.plan.context, reading.plan.keep, first
         if key not in self.drawn:
             self.drawn[key] = yield from super().draw(reading, first)
         return self.drawn[key]
@@ -101,6 +109,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=1)
     parser.add_argument("--tries", type=int, default=Patience.tries)
     parser.add_argument("--seconds", type=float, default=Patience.seconds)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
     parser.add_argument("--only-report", action="store_true")
     options = parser.parse_args()
     done = [Result(**json.loads(line)) for line in _lines(options.rows)]
@@ -112,31 +121,37 @@ def main() -> None:
         for case in list(problem.cases())[number : number + 1]
     ]
     if not options.only_report:
-        known = {(one.problem, one.case) for one in done if one.side == SIDES[-1]}
+        random.Random(0).shuffle(cases)
+        known = {(one.problem, one.case) for one in done}
         waiting = [case for case in cases if (case.problem.id, case.number) not in known]
         with options.rows.open("a") as file:
-            for results in drawn(waiting, Patience(options.tries, options.seconds)):
+            for results in drawn(waiting, options.sides, Patience(options.tries, options.seconds)):
                 file.write("".join(json.dumps(asdict(one)) + "\n" for one in results))
                 file.flush()
                 done += results
-                print(f"{len(done) // 2} programs", file=sys.stderr)
-    report(done)
+                print(f"{len(done) // len(options.sides)} programs", file=sys.stderr)
+    report(done, options.sides)
 
 
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def drawn(cases: Sequence[mtpb.Case], patience: Patience) -> Iterator[list[Result]]:
-    """The results of both sides, program by program."""
+def drawn(cases: Sequence[mtpb.Case], sides: Sequence[str], patience: Patience) -> Iterator[list[Result]]:
+    """The results of the sides, program by program."""
     card = load_catalog().get("smollm2-135m")
     generation = Generation(SAMPLING, rules=CODEGEN, stops=card.stop if card else ())
     with LlamaEngine(EMBEDDED, EngineOptions(), interrupt=Interrupt()) as engine:
         session = SharedSession(engine, Program(), generation, model="smollm2-135m", fold=False)
         for case in cases:
             session.drawn = {}
-            session.generation = replace(generation, max_tokens=case.problem.max_tokens)
-            yield [grown(session, case, side, patience) for side in SIDES]
+            results = []
+            for side in sides:
+                session.generation = replace(
+                    generation, max_tokens=case.problem.max_tokens, guard=side != "paper", redraws=0
+                )
+                results.append(grown(session, case, side, patience))
+            yield results
 
 
 def grown(session: Session, case: mtpb.Case, side: str, patience: Patience) -> Result:
@@ -151,7 +166,7 @@ def grown(session: Session, case: mtpb.Case, side: str, patience: Patience) -> R
             reading = session.read(session.plan(prompt))
         except ContextError:
             break
-        turn: Turn = drain((until.draw if side == "runs" else session.draw)(reading))
+        turn: Turn = drain((until.draw if side == "until runs" else session.draw)(reading))
         turns.append(turn)
         session.program = session.program.add(turn)
     text = session.program.source()
@@ -171,16 +186,18 @@ def grown(session: Session, case: mtpb.Case, side: str, patience: Patience) -> R
         len(turns),
         sum(candidate.tokens for turn in turns for candidate in turn.candidates),
         sum(turn.facts.seconds for turn in turns if turn.facts),
-        runner.seconds if side == "runs" else 0.0,
+        runner.seconds,
     )
 
 
-def report(results: Sequence[Result]) -> None:
-    by_side: dict[str, list[Result]] = {side: [one for one in results if one.side == side] for side in SIDES}
-    if not all(by_side.values()):
+def report(results: Sequence[Result], sides: Sequence[str]) -> None:
+    by_side = {side: [one for one in results if one.side == side] for side in sides}
+    first, last = by_side[sides[0]], by_side[sides[-1]]
+    if not first:
         return
     kinds: dict[str, Callable[[Result], bool]] = {
         "end in an exception": lambda one: one.failed,
+        "of these SyntaxError, NameError": lambda one: one.failed and one.kind in SYNTAX_AND_NAMES,
         "over the time limit": lambda one: one.outcome in ("cpu time", "wall time", "output limit"),
         "run and print nothing": lambda one: one.outcome == "passed" and one.silent,
         "print nothing at all": lambda one: one.silent,
@@ -189,8 +206,8 @@ def report(results: Sequence[Result]) -> None:
     rows = []
     facts: dict[str, Any] = {}
     for name, is_so in kinds.items():
-        means = [share(by_side[side], is_so) for side in SIDES]
-        change = share_change(by_side, is_so)
+        means = [share(by_side[side], is_so) for side in sides]
+        change = share_change(first, last, is_so)
         rows.append((f"{name}, %", *map(words, means), words(change, signed=True)))
         facts[name] = [100 * mean.value for mean in (*means, change)]
     numbers: dict[str, Callable[[Result], tuple[float, int]]] = {
@@ -201,18 +218,15 @@ def report(results: Sequence[Result]) -> None:
     }
     for name, number in numbers.items():
         ratios = [
-            sum(number(one)[0] for one in by_side[side]) / sum(number(one)[1] for one in by_side[side])
-            for side in SIDES
+            sum(number(one)[0] for one in some) / sum(number(one)[1] for one in some) for some in by_side.values()
         ]
-        rows.append(
-            (name, *(f"{ratio:.2f}" for ratio in ratios), f"{ratios[1] / ratios[0]:.2f} ×" if ratios[0] else "")
-        )
+        rows.append((name, *(f"{one:.2f}" for one in ratios), f"{ratios[-1] / ratios[0]:.2f} ×" if ratios[0] else ""))
         facts[name] = ratios
-    kinds_left = Counter(one.detail.partition(":")[0] for one in by_side["runs"] if one.failed)
-    print(f"{machine()}; {EMBEDDED.name}, {len(by_side['off'])} programs\n")
-    print(table(("", *SIDES, "difference"), rows))
-    print(", ".join(f"{count} {kind}" for kind, count in kinds_left.most_common()))
-    print(json.dumps({"benchmark": "until", "programs": len(by_side["off"]), **facts}))
+    left = Counter(one.kind for one in last if one.failed)
+    print(f"{machine()}; {EMBEDDED.name}, {len(last)} programs\n")
+    print(table(("", *sides, "last against first"), rows))
+    print(f"left: {', '.join(f'{count} {kind}' for kind, count in left.most_common())}")
+    print(json.dumps({"benchmark": "until", "programs": len(last), **facts}))
 
 
 def share(results: Sequence[Result], is_so: Callable[[Result], bool]) -> Mean:
@@ -223,11 +237,11 @@ def share(results: Sequence[Result], is_so: Callable[[Result], bool]) -> Mean:
     return bootstrap_mean([(total, size) for total, size in clusters.values()])
 
 
-def share_change(by_side: dict[str, list[Result]], is_so: Callable[[Result], bool]) -> Mean:
-    """The difference of the sides, paired by problem."""
+def share_change(before: Sequence[Result], after: Sequence[Result], is_so: Callable[[Result], bool]) -> Mean:
+    """The difference of two sides, paired by problem."""
     clusters: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for sign, side in zip((-1, 1), SIDES, strict=True):
-        for one in by_side[side]:
+    for sign, results in ((-1, before), (1, after)):
+        for one in results:
             clusters[one.problem][0] += sign * is_so(one)
             clusters[one.problem][1] += sign > 0
     return bootstrap_mean([(total, size) for total, size in clusters.values()])

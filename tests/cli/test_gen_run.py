@@ -100,9 +100,9 @@ def test_a_turn_is_drawn_until_the_program_runs() -> None:
 
 def test_a_failure_that_is_not_the_programs_ends_the_tries() -> None:
     """What failed before the turn is not the turn's fault."""
-    done = cgcli(*UNTIL, "--seed", "1", stdin=b"name = input()\n")
+    done = cgcli(*UNTIL, "--seed", "3", stdin=b"numbers = []\nname = input()\n")
     assert done.status == 8 and "drawing it again" not in done.err
-    words = "turn 1: the program reads input, and there was no more (EOFError: EOF when reading a line, line 1)"
+    words = "turn 1: the program reads input, and there was no more (EOFError: EOF when reading a line, line 2)"
     assert words in done.err
     assert done.err.endswith("the program reads input, and there was no more; run it: cgcli run --unsafe FILE.py\n")
 
@@ -114,6 +114,12 @@ def test_the_checks_are_for_the_last_turn() -> None:
     ran = [turn["candidates"][turn["accepted"]]["ran"] for turn in facts["turns"]]
     assert done.status == 0 and facts["run"]["outcome"] == "passed"
     assert ran == ["ran", "passed the checks"], "another seed for this test: no draft runs"
+
+
+def test_without_a_sandbox_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cgcli.sandbox.bubblewrap._WHERE", "")
+    done = cgcli(*(word for word in UNTIL if word != "--unsafe"))
+    assert done.status == 7 and not done.out and "there is no sandbox" in done.err
 
 
 def test_a_program_that_never_ran_ends_in_8(tiny_model: Path) -> None:

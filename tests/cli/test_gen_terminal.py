@@ -55,6 +55,19 @@ def test_a_program_cannot_drive_a_terminal_without_colour(tiny_model: Path, tmp_
     assert b"OWNED" in shown and b"\x1b" not in shown and b"\x07" not in shown
 
 
+def test_drafts_are_shown_as_they_are_drawn_and_the_one_that_stands_last(tmp_path: Path) -> None:
+    before = tmp_path / "empty.py"
+    before.write_text("numbers = []\n")
+    command = [*CGCLI, "gen", "--into", str(before), "print the mean of the numbers", "--until", "runs", "--unsafe"]
+    command += ["-t", "1", "--seed", "3", "--max-tokens", "40", "-m", "codegen-nano"]
+    status, shown = on_terminal(command, TERM="dumb")
+    parts = shown.decode().replace("\r\n", "\n").split("… written again:\n")
+    code = before.read_text().splitlines()[-1]
+    assert status == 0 and len(parts) > 1, "another seed for this test: the first draft runs"
+    assert all("; drawing it again, try" in part for part in parts[:-1])
+    assert parts[-1].startswith(f"{code}\nturn 1 ran at try {len(parts) - 1}\n")
+
+
 def test_ctrl_c_keeps_what_was_written_and_exits_130(tiny_model: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.txt"
     command = [*CGCLI, "gen", "--raw", "-t", "1.5", "--max-tokens", "100000", "-m", str(tiny_model)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 from cgcli.core.config import Settings
+from cgcli.engine.request import Completion, Request
 from cgcli.program.source import digest
 from cgcli.repl.loop import attempt
 from tests.repl.scripted import AnsweringEngine, ScriptedReader, make_repl, play
@@ -21,7 +23,7 @@ class TestUntil:
         assert status == 0
         failed = "ZeroDivisionError: division by zero, line 5"
         flat = " ".join(shown.split())
-        assert f"turn 1: {failed}; drawing it again from line 5, try 1 of 4 first = 1" in flat
+        assert f"turn 1: {failed}; drawing it again from line 5, try 1 of 4" in flat
         assert "turn 1 ran at try 1" in flat
         turn = repl.program.turns[0]
         assert [one.text for one in turn.candidates[:2]] == ["first = 1\nsecond = first / 0", "first = 1\nrest = 0"]
@@ -54,6 +56,18 @@ class TestUntil:
         _, shown, status = play(tmp_path, "/open x.go", "/set until runs", "/set until")
         assert status == 2 and "only Python programs can be run, not go" in shown
         assert shown.endswith("until        off\n")
+
+    def test_ctrl_c_keeps_the_best_draft_so_far(self, tmp_path: Path) -> None:
+        class Interrupted(AnsweringEngine):
+            def stream(self, request: Request) -> Generator[str, None, Completion]:
+                self.interrupt_after = 1 if self.requests else None
+                return super().stream(request)
+
+        lines = "/set unsafe on", "/auto on", "/set until runs", "two lines"
+        repl, shown, status = play(tmp_path, *lines, engine=Interrupted())
+        assert status == 130 and shown.endswith("cgcli: interrupted; the best draft so far is kept\n")
+        assert repl.program.turns[0].completion == "first = 1\nsecond = first / 0"
+        assert len(repl.history.runs) == 1, "and it is not run"
 
     def test_without_a_sandbox_the_turn_is_kept_and_nothing_runs(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -69,6 +69,10 @@ class Trial:
         return turn
 
     @property
+    def lines(self) -> list[str]:
+        return self.said + self.until.ends
+
+    @property
     def contexts(self) -> list[str]:
         return [request.context.decode() for request in self.engine.requests]
 
@@ -77,7 +81,7 @@ def test_a_turn_with_which_the_program_runs_is_drawn_once() -> None:
     trial = Trial("x = 1")
     turn = trial.draw()
     assert (turn.completion, turn.accepted, [one.ran for one in turn.candidates]) == ("x = 1", 0, ["ran"])
-    assert trial.said == ["turn 1 ran"]
+    assert trial.lines == ["turn 1 ran"]
     assert trial.until.verdict and trial.until.verdict.passed
 
 
@@ -90,7 +94,7 @@ def test_a_turn_is_kept_up_to_the_statement_that_failed() -> None:
     assert [one.kept for one in turn.candidates] == [0, len("x = 1\n\n")]
     words = "NameError: name 'none' is not defined, line 5"
     assert [one.ran for one in turn.candidates] == [words, "ran"]
-    assert trial.said == [f"turn 1: {words}; drawing it again from line 4, try 1 of 4", "turn 1 ran at try 1"]
+    assert trial.lines == [f"turn 1: {words}; drawing it again from line 4, try 1 of 4", "turn 1 ran at try 1"]
 
 
 def test_where_that_was_tried_the_turn_is_drawn_whole() -> None:
@@ -143,7 +147,7 @@ def test_the_best_draft_stands(texts: list[str], best: int) -> None:
     trial = Trial(*texts, patience=Patience(tries=len(texts) - 1))
     turn = trial.draw("print it")
     assert turn.accepted == best
-    assert trial.said[-1].startswith(f"turn 1: kept draft {best + 1} of {len(texts)}, the best: ")
+    assert trial.lines[-1].startswith(f"turn 1: kept draft {best + 1} of {len(texts)}, the best: ")
     assert trial.until.verdict and not (trial.until.verdict.passed and best)
 
 
@@ -157,7 +161,7 @@ def test_the_best_draft_stands(texts: list[str], best: int) -> None:
 def test_what_fails_for_want_of_something_is_not_drawn_again(text: str, words: str) -> None:
     trial = Trial(text)
     assert trial.draw().completion == text
-    assert trial.said == [f"turn 1: {words}; another try would not help"]
+    assert trial.lines == [f"turn 1: {words}; another try would not help"]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +175,7 @@ def test_what_fails_for_want_of_something_is_not_drawn_again(text: str, words: s
 def test_a_turn_is_not_blamed_for_a_program_that_failed_before_it(before: str, words: str) -> None:
     trial = Trial("nor()", before=before)
     assert trial.draw().completion == "nor()"
-    assert trial.said == [f"turn 1: {words}; another try would not help"]
+    assert trial.lines == [f"turn 1: {words}; another try would not help"]
 
 
 def test_the_program_before_a_turn_runs_only_if_that_is_needed_and_once() -> None:
@@ -183,10 +187,15 @@ def test_the_program_before_a_turn_runs_only_if_that_is_needed_and_once() -> Non
 
 
 def test_a_turn_that_should_print_must_print_something_new() -> None:
-    trial = Trial("print('one')", "def show():\n    print('two')", "print('two')", "def f(): pass")
+    """It goes on behind what it wrote; where that was tried, it is drawn whole again."""
+    trial = Trial(
+        "print('one')", "def show():\n    print('two')", "show()", "x = 1", "y = 2", "print(2)", "def f(): pass"
+    )
     trial.draw("print one")
-    assert trial.draw("and print two").completion == "print('two')"
-    assert trial.said[1:] == ["turn 2: ran, but printed nothing; drawing it again, try 1 of 4", "turn 2 ran at try 1"]
+    assert trial.draw("and print two").completion == "def show():\n    print('two')\nshow()"
+    assert trial.said == ["turn 2: ran, but printed nothing; drawing it again from line 7, try 1 of 4"]
+    assert trial.draw("print x").completion == "print(2)"
+    assert [context.rpartition("# print x\n")[2] for context in trial.contexts[3:]] == ["", "x = 1\n", ""]
     assert trial.draw("a function that prints it").completion == "def f(): pass"
 
 
@@ -218,7 +227,7 @@ def test_the_tries_of_all_turns_share_the_seconds() -> None:
     trial.session.program = trial.session.program.until(1)
     trial.draw()
     assert len(trial.engine.requests) == 5
-    assert trial.said[-1].endswith(": NameError: name 'no' is not defined, line 5; the time for tries is over")
+    assert trial.lines[-1].endswith(": NameError: name 'no' is not defined, line 5; the time for tries is over")
 
 
 def test_a_single_run_may_not_take_all_the_time() -> None:
@@ -232,7 +241,9 @@ def test_a_single_run_may_not_take_all_the_time() -> None:
     assert (seen[0].cpu_s, seen[0].wall_s) == (2.0, 4.0)
 
 
-@pytest.mark.parametrize(("temperature", "drawn"), [(0.2, [0.2, 0.4, 0.6]), (0.0, [0.0, 0.4, 0.6]), (1.0, [1.0] * 3)])
+@pytest.mark.parametrize(
+    ("temperature", "drawn"), [(0.2, [0.2, 0.4, 0.6]), (0.7, [0.7, 0.8, 0.8]), (0.0, [0.0, 0.2, 0.4]), (1.0, [1.0] * 3)]
+)
 def test_tries_are_hotter_and_facts_are_those_of_the_first_draw(temperature: float, drawn: list[float]) -> None:
     trial = Trial("no()", "no()", "x = 1", temperature=temperature)
     turn = trial.draw()
@@ -283,11 +294,8 @@ def test_checks_must_pass_after_the_last_turn() -> None:
     trial = Trial(*texts, checks=("g(1) == 2", "f(1) == 1"), checked_turns=2)
     trial.draw()
     assert trial.draw().completion == texts[2]
-    assert trial.said == [
-        "turn 1 ran",
-        "turn 2: 1 of 2 checks passed; check g(1) == 2 failed; drawing it again, try 1 of 4",
-        "turn 2 passed the checks at try 1",
-    ]
+    assert trial.said == ["turn 2: 1 of 2 checks passed; check g(1) == 2 failed; drawing it again, try 1 of 4"]
+    assert trial.until.ends == ["turn 1 ran", "turn 2 passed the checks at try 1"]
 
 
 def test_the_draft_that_passes_most_checks_stands() -> None:

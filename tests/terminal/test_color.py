@@ -154,9 +154,10 @@ def test_what_cannot_be_wiped_is_written_again(language: str | None) -> None:
     code.write("b\nC\n")
     assert "".join(sent).endswith("e\n… written again:\nC\n")
     code.preview("x")
+    sent.append("\na note\n")
     code.settle()
     code.write("y\n")
-    assert "".join(sent).endswith("x\n… written again:\ny\n")
+    assert "".join(sent).endswith("x\na note\n… written again:\ny\n")
 
 
 def shown(*pieces: tuple[bytes, float | None]) -> str:
