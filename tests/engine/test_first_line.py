@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.model import Model
 from cgcli.engine.request import Completion, DrawnToken, FirstLine, Request
 from cgcli.engine.stops import Stops
 from cgcli.engine.tokens import Detokenizer, TokenTable
+from cgcli.native.interrupt import interruptible
 from cgcli.native.sample import Sampled, Sampling
 from tests.engine.drawing import HOT, Make, finish, request
 from tests.engine.test_follow import FREE
 
-WARM = Sampling(temperature=1.2, seed=4)
+WARM = Sampling(temperature=2.5, seed=4)
 LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz")
+#: Has nearly every pair of letters, so that n-grams always have a guess, if seldom a right one.
+CONTEXT = bytes(random.Random(1).choices(b"abcdefghijklmnopqrstuvwxyz =()\n", k=400)) + b"\n"
 
 
 @pytest.fixture(scope="module")
@@ -102,21 +107,24 @@ def first_line_of(engine_text: str) -> str:
     return engine_text[: engine_text.index("\n", begun) + 1]
 
 
-def with_line_end(make: Make) -> tuple[Request, Completion]:
-    """A request with a first line of its own that ends before half of its tokens are drawn, and its completion."""
-    engine = make(speculate=False)
-    for seed in range(40):
-        sampling = replace(WARM, seed=seed)
-        one = request(b"abc\n", sampling=replace(HOT, seed=seed), max_tokens=60, first_line=FirstLine(sampling))
-        (done,) = finish(engine, [one])
-        if "\n" in done.text.strip()[:30]:
-            return one, done
-    raise AssertionError("no text has a line end")
+@pytest.fixture(scope="module")
+def one_line(tiny_model: Path) -> tuple[Request, Completion]:
+    """A request with a first line of its own, of 8 to 30 characters, and its completion."""
+    requests = [
+        request(
+            CONTEXT, sampling=replace(HOT, seed=seed), max_tokens=60, first_line=FirstLine(replace(WARM, seed=seed))
+        )
+        for seed in range(64)
+    ]
+    options = EngineOptions(threads=1, exact=True, speculate=False)
+    with interruptible() as interrupt, LlamaEngine(tiny_model, options, interrupt=interrupt) as engine:
+        texts = finish(engine, requests)
+    return next((one, done) for one, done in zip(requests, texts, strict=True) if 8 < done.text.find("\n", 1) < 30)
 
 
-def test_the_sampling_of_the_first_line_ends_with_it(make: Make) -> None:
+def test_the_sampling_of_the_first_line_ends_with_it(make: Make, one_line: tuple[Request, Completion]) -> None:
     """Its text is that of its sampling up to the line end, and that of the request's own after it."""
-    one, done = with_line_end(make)
+    one, done = one_line
     assert one.first_line
     line = first_line_of(done.text)
     plain = replace(one, first_line=None)
@@ -130,9 +138,11 @@ def test_the_sampling_of_the_first_line_ends_with_it(make: Make) -> None:
 
 
 @pytest.mark.parametrize("drafted", [False, True])
-def test_guesses_begin_after_the_first_line_and_change_no_text(make: Make, tiny_model: Path, drafted: bool) -> None:
+def test_guesses_begin_after_the_first_line_and_change_no_text(
+    make: Make, tiny_model: Path, one_line: tuple[Request, Completion], drafted: bool
+) -> None:
     """By n-grams and by a model, which is the same here and thus always right: in the first line it would not be."""
-    one, done = with_line_end(make)
+    one, done = one_line
     engine = make(costs=FREE, **({"draft": tiny_model} if drafted else {}))
     if engine._guesser:
         engine._guesser.cost = 0.0
