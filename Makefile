@@ -7,13 +7,13 @@ ARGS ?=
 SHAPE ?= 350m
 BENCH ?= first_token repl_start sampler draft engine speculation conversion sandbox
 SECONDS ?= 1800
-# The embedded model in a store of the tests' own.
+# The embedded model, in a store of its own for the tests.
 TEST_HOME := build/test-home
 TEST_MODEL := $(TEST_HOME)/store/smollm2-135m/q8_0.json
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
-# These take every core for long: terminals beside them would be too slow to be tested.
+# These tests use every core for long; terminal tests would be too slow beside them.
 HEAVY := tests/train tests/cli/test_train.py tests/evals/test_ray_cluster.py tests/evals/test_report_page.py
-# Errors alone: pip's warnings, such as of folders of wheels that are not there, would fill what `make demo` says.
+# Errors only: pip's warnings, such as those about missing folders of wheels, would hide the output of `make demo`.
 PIP := $(BIN)/python -m pip install --quiet --quiet
 # Compiles libcgk_cuda too, which cgcli does not load yet.
 CGK_CUDA := -C cmake.define.CGK_CUDA=ON
@@ -30,7 +30,7 @@ demo: $(VENV)/.cgcli ## write a program with the embedded model
 	@$(BIN)/cgcli pull smollm2-135m >&2
 	@$(BIN)/cgcli gen "a function that tells whether a number is prime" --seed 1
 
-test: $(VENV)/.dev $(TEST_MODEL) ## run the tests, ten minutes (ARGS="-k name" for some)
+test: $(VENV)/.dev $(TEST_MODEL) ## run the tests, about five minutes (ARGS="-k name" selects some)
 	@$(PYTEST) -m "not long" $(addprefix --ignore=, $(HEAVY)) $(ARGS) || test $$? = 5 # no test of that name
 	@$(PYTEST) -m "not long" $(HEAVY) $(ARGS) || test $$? = 5
 
@@ -40,7 +40,7 @@ test-long: $(VENV)/.dev $(TEST_MODEL) ## run the slowest tests: clusters, kills,
 lint: $(VENV)/.dev ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-format: $(VENV)/.dev ## put the code into the one format
+format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
 docs: $(VENV)/.dev ## update the generated parts of README.md, CONTRIBUTING.md and docs/
@@ -49,19 +49,19 @@ docs: $(VENV)/.dev ## update the generated parts of README.md, CONTRIBUTING.md a
 tour: $(VENV)/.dev $(TEST_MODEL) ## record the REPL's tour in docs/repl.md and the README's picture
 	@$(BIN)/python -m tests.e2e.tour --write
 
-bench: $(VENV)/.dev $(TEST_MODEL) ## run all benchmarks, half an hour (BENCH=engine ARGS="--only single" for some)
+bench: $(VENV)/.dev $(TEST_MODEL) ## run all benchmarks, half an hour (BENCH=engine ARGS="--only single" selects some)
 	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; done
 
-soak: $(VENV)/.dev $(TEST_MODEL) ## mixed load for SECONDS=1800, every text drawn again alone, memory watched
+soak: $(VENV)/.dev $(TEST_MODEL) ## run a mixed load for SECONDS=1800: compare each text with one drawn alone, watch the memory
 	@$(BIN)/python -m tests.benchmarks.soak --seconds $(SECONDS) $(ARGS)
 
-bench-model: $(VENV)/.cgcli ## make the random model that benchmarks run, of the 350M shape (SHAPE=2b for the other)
+bench-model: $(VENV)/.cgcli ## make the random model of the benchmarks, in the 350M shape (SHAPE=2b for 2B)
 	@$(BIN)/python -m tests.benchmarks.model --shape $(SHAPE)
 
-bench-peers: $(VENV)/.dev ## measure cgcli beside llama-cpp-python, transformers, CTranslate2 (ARGS=--write)
+bench-peers: $(VENV)/.dev ## compare cgcli with llama-cpp-python, transformers and CTranslate2 (ARGS=--write updates the docs)
 	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
 
-nano: $(VENV)/.dev ## train codegen-nano anew, hours, and put it into models/ (an interrupted one goes on)
+nano: $(VENV)/.dev ## train codegen-nano again, for hours, and put it into models/ (resumes an interrupted run)
 	@$(BIN)/cgcli train nano -o build/nano && $(BIN)/python -m tests.bundle build/nano
 
 cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp with CUDA (needs nvcc)
@@ -69,7 +69,7 @@ cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp with CUDA (needs nv
 	$(PIP) --no-deps --force-reinstall "$$wheel" && \
 	$(PIP) --no-deps --editable . $(CGK_CUDA) && touch $(VENV)/.cuda
 
-clean: ## remove all that was made here (built wheels of llama.cpp stay in the user's cache)
+clean: ## remove all build results (wheels of llama.cpp stay in the user's cache)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -87,7 +87,7 @@ $(VENV)/.python:
 	{ echo "make: cgcli needs Python 3.11 or later: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	{ echo "make: this Python has no venv: install it (Debian: python3-venv)" >&2; exit 1; }
-	$(call say,a virtual environment in $(VENV))
+	$(call say,creating a virtual environment in $(VENV))
 	@$(PYTHON) -m venv $(VENV) && touch $@
 
 # After `make cuda` with CUDA, until `make clean`.
@@ -99,14 +99,14 @@ $(VENV)/.llama: $(VENV)/.python pyproject.toml kernels/llama/build_wheel.py kern
 # An editable install: edits and new files of cgcli/ and models/ need no second one, changes of the kernels do.
 KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] $(addprefix kernels/, include/* ref/* cpu/* cuda/*))
 $(VENV)/.cgcli: $(VENV)/.llama pyproject.toml $(KERNELS)
-	$(call say,installing cgcli and what it needs)
+	$(call say,installing cgcli and its dependencies)
 	@$(PIP) --editable . $$(test ! -e $(VENV)/.cuda || echo $(CGK_CUDA)) && touch $@
 
 # What only developers need: training, plots, a cluster, checkers.
 $(VENV)/.dev: $(VENV)/.cgcli
-	$(call say,installing what the tests need)
+	$(call say,installing the test dependencies)
 	@$(PIP) --editable '.[dev]' $$(test ! -e $(VENV)/.cuda || echo $(CGK_CUDA)) && touch $@
 
 $(TEST_MODEL): | $(VENV)/.cgcli
-	$(call say,getting the embedded model for the tests)
+	$(call say,downloading the embedded model for the tests)
 	@CGCLI_HOME=$(TEST_HOME) $(BIN)/cgcli pull smollm2-135m >&2

@@ -145,7 +145,7 @@ def _estimate(run: Run, recipe: Recipe, out: Path, arguments: TrainArguments) ->
         speed = {}
         if rate is not None and seconds is not None:
             speed["device"] = f"{name}, {rate / 1e9:.0f} GFLOP/s of {recipe.compute.dtype} products"
-            speed["time"] = f"about {clock(seconds)} at {100 * estimate.SHARE:.0f} % of that"
+            speed["time"] = f"about {clock(seconds)}, at {100 * estimate.SHARE:.0f} % of that speed"
         facts = {
             "model": recipe.name,
             "parameters": f"{compact(found.parameters)}, {compact(found.trained)} trained",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 30.0
 _CHUNK = 1 << 16  # bytes
+_BY_HAND = "download the file yourself and pass it with --data FILE"
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,17 @@ def fetch(file: PublishedFile, environment: Environment, progress: Progress) -> 
             return path
     except OSError as error:
         raise disk_error(path, error) from error
-    hint = f"download {file.url} yourself and pass it with --data FILE"
     if environment.flag("HF_HUB_OFFLINE"):
-        raise NetworkError(f"cannot download {file.name}: HF_HUB_OFFLINE is set", hint=hint)
-    data = _download(file, progress, hint)
+        raise NetworkError(f"cannot download {file.url}: HF_HUB_OFFLINE is set", hint=_BY_HAND)
+    data = _download(file, progress)
     found = hashlib.sha256(data).hexdigest()
     if found != file.sha256:
-        raise NetworkError(f"{file.url} has the SHA-256 {found}, not {file.sha256}", hint=hint)
+        raise NetworkError(f"{file.url} has the SHA-256 {found}, not {file.sha256}", hint=_BY_HAND)
     write_atomic(path, data)
     return path
 
 
-def _download(file: PublishedFile, progress: Progress, hint: str) -> bytes:
+def _download(file: PublishedFile, progress: Progress) -> bytes:
     from http.client import HTTPException
     from urllib.error import HTTPError
     from urllib.request import urlopen
@@ -69,5 +69,5 @@ def _download(file: PublishedFile, progress: Progress, hint: str) -> bytes:
         if isinstance(error, HTTPError):
             error.close()
         reason = getattr(error, "reason", None) or error
-        raise NetworkError(f"cannot download {file.url}: {reason}", hint=hint) from error
+        raise NetworkError(f"cannot download {file.url}: {reason}", hint=_BY_HAND) from error
     return bytes(data)

@@ -168,10 +168,10 @@ def _row(line: bytes, where: str = "") -> Row | None:
     try:
         row = parse_json(line)
         if not isinstance(row, dict):
-            raise ValueError(f"it is {shown(row)}")
+            raise ValueError(f"not a JSON object: {shown(row)}")
     except ValueError as error:
         if line.strip() and line.endswith(b"\n"):
-            raise CgcliError(f"{where} is not a JSON object: {error}") from None
+            raise CgcliError(f"{where} is {error}") from None
         return None
     for names, kinds, what in _FIELDS:
         for name in names:

@@ -137,7 +137,7 @@ def test_verdicts_on_other_samples_are_refused(tmp_path: Path) -> None:
     [
         ("", "has no samples"),
         ('{"prompt": "x"}\n', "line 1 is not a sample of HumanEval or MTPB"),
-        ("[1]\n", "line 1 is not a JSON object: it is a list of 1"),
+        ("[1]\n", "line 1 is not a JSON object: a list of 1"),
     ],
 )
 def test_a_file_without_samples_is_refused(tmp_path: Path, text: str, words: str) -> None:

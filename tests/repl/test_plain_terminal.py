@@ -73,5 +73,5 @@ def test_nobody_is_asked() -> None:
         assert script.drop() == ()
         assert script.reword(VIEW, 1, "words") is None
         assert script.choose([CandidateCard("1", "", "x"), CandidateCard("2", "", "y")]) is None
-        with pytest.raises(CgcliError, match="needs a terminal"):
+        with pytest.raises(CgcliError, match="cannot open an editor"):
             script.edit("text", ".py")
