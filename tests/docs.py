@@ -12,7 +12,7 @@ import ast
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -238,15 +238,50 @@ def errors() -> str:
     """Every error that the code raises, by class, with its hint."""
     found: dict[str, set[tuple[str, str]]] = {}
     for path in sorted((ROOT / "cgcli").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
+        for node, names in _calls(ast.parse(path.read_text("utf-8")), {}):
+            if isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
                 hint = next((one.value for one in node.keywords if one.arg == "hint"), None)
-                found.setdefault(node.func.id, set()).add((template(node.args[0]), template(hint) if hint else ""))
+                row = template(node.args[0], names), template(hint, names) if hint else ""
+                found.setdefault(node.func.id, set()).add(row)
     parts = []
     for name, rows in sorted(found.items(), key=lambda one: ERRORS[one[0]]):
         parts.append(f"## Status {ERRORS[name]}: {name}\n\n| message | next step |\n|---|---|\n")
         parts.append("".join(f"| {_cell(message)} | {_cell(hint)} |\n" for message, hint in sorted(rows)) + "\n")
     return "".join(parts)
+
+
+Names = Mapping[str, ast.expr]
+"""Texts by the names of the variables that have them."""
+
+
+def _calls(scope: ast.AST, names: Names) -> Iterator[tuple[ast.Call, Names]]:
+    """The calls in a module or function, with the names of texts that are known there."""
+    own: dict[str, list[ast.expr]] = {}
+    inside: list[ast.AST] = []
+    waiting = list(ast.iter_child_nodes(scope))
+    while waiting:
+        node = waiting.pop()
+        inside.append(node)
+        if isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name):
+            own.setdefault(target.id, []).append(node.value)
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            waiting += ast.iter_child_nodes(node)
+    texts = {name: values[0] for name, values in own.items() if len(values) == 1 and _is_text(values[0])}
+    known = {**{name: value for name, value in names.items() if name not in own}, **texts}
+    for node in inside:
+        if isinstance(node, ast.Call):
+            yield node, known
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield from _calls(node, known)
+
+
+def _is_text(node: ast.expr) -> bool:
+    match node:
+        case ast.Constant(value=str()) | ast.JoinedStr():
+            return True
+        case ast.IfExp(body=body, orelse=orelse):
+            return _is_text(body) and _is_text(orelse)
+    return False
 
 
 def _error_classes() -> dict[str, int]:
@@ -259,19 +294,21 @@ def _error_classes() -> dict[str, int]:
 ERRORS = _error_classes()
 
 
-def template(node: ast.expr) -> str:
-    """The text of an expression that makes a message; what is filled in stands in braces."""
+def template(node: ast.expr, names: Names) -> str:
+    """The text of an expression that makes a message, with values in braces."""
     match node:
         case ast.Constant(value=str(text)):
             return text
         case ast.JoinedStr(values=values):
-            return "".join(template(value) for value in values)
+            return "".join(template(value, names) for value in values)
+        case ast.Name(id=name) | ast.FormattedValue(value=ast.Name(id=name)) if name in names:
+            return template(names[name], {})
         case ast.FormattedValue(value=value):
             return "{" + ast.unparse(value).rpartition(".")[2] + "}" if _plain(value) else "{…}"
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return template(left) + template(right)
+            return template(left, names) + template(right, names)
         case ast.IfExp(body=body, orelse=orelse):
-            return f"{template(body)} / {template(orelse)}"
+            return f"{template(body, names)} / {template(orelse, names)}"
         case _:
             return "{" + ast.unparse(node).rpartition(".")[2] + "}" if _plain(node) else "{…}"
 
