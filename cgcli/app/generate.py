@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from cgcli.program.languages import Language
     from cgcli.program.program import Program, Turn
     from cgcli.program.session import Plan, Session
+    from cgcli.sandbox.pick import PickRule
     from cgcli.sandbox.until import Until
     from cgcli.sandbox.verdict import Verdict
     from cgcli.terminal.output import Output
@@ -58,7 +60,7 @@ class GenArguments:
     json: bool = False
     candidates: int = 1
     stops: tuple[str, ...] = ()
-    pick: Literal["probable", "run"] = "probable"
+    pick: PickRule = "auto"
     checks: tuple[str, ...] = ()
     run: bool = False
     until: Literal["runs", "checks"] | None = None
@@ -67,8 +69,13 @@ class GenArguments:
     unsafe: bool = False
 
     @property
-    def runs_candidates(self) -> bool:
-        return self.pick == "run" or bool(self.checks)
+    def picks(self) -> bool:
+        """Whether one of several candidates is picked by more than its probability."""
+        return self.candidates > 1 and (self.pick != "probable" or bool(self.checks))
+
+    @property
+    def needs_to_run(self) -> bool:
+        return self.run or bool(self.checks or self.until) or self.pick in ("run", "tests")
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,7 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
         raise written.failure
     _require_turns(turns)
     if selection and session and verdict:
-        selection.require_passed(verdict, session.program, arguments.candidates if arguments.runs_candidates else 1)
+        selection.require_passed(verdict, session.program, arguments.candidates)
 
 
 def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
@@ -140,9 +147,14 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
     if not prompts and not text:
         raise UsageError("no prompt", hint=PROMPT_HINT)
     selection = None
-    if arguments.run or arguments.runs_candidates or arguments.until:
+    if arguments.needs_to_run or arguments.picks:
         selection = Selection.of(
-            run.output, code.name, arguments.checks, unsafe=arguments.unsafe, file=file or Path("FILE.py")
+            run.output,
+            code.name,
+            arguments.checks,
+            unsafe=arguments.unsafe,
+            needed=arguments.needs_to_run,
+            file=file or Path("FILE.py"),
         )
     facts = None
     if arguments.json and arguments.output:
@@ -165,7 +177,7 @@ def _write(run: Run, settings: Settings, job: _Job) -> _Written:
     from cgcli.program.session import Session, grow
 
     arguments, choice = job.arguments, job.choice
-    picks = job.selection if arguments.runs_candidates else None
+    prefer = partial(job.selection.prefer, arguments.pick) if job.selection and arguments.picks else None
     written = _Written()
     try:
         with loaded_engine(run, settings, choice) as engine:
@@ -176,7 +188,7 @@ def _write(run: Run, settings: Settings, job: _Job) -> _Written:
                 model=choice.name,
                 language=job.language.name,
                 fold=settings.fold == "on",
-                prefer=picks.best if picks else None,
+                prefer=prefer,
                 progress=run.output.progress(),
             )
             session.reserve(job.prompts)
@@ -349,14 +361,18 @@ def _report_turns(output: Output, choice: Choice, session: Session, turns: list[
             continue
         chosen = turn.candidates[turn.accepted]
         if how.candidates > 1:
-            mean = chosen.mean_logprob or 0.0
             which = f"{turn.accepted + 1} of {len(turn.candidates)}"
+<<<<<<< HEAD
             output.note(f"{name}: kept candidate {which}, mean log-probability {mean:.3f}")
         if chosen.guard:
             for note in chosen.guard.notes:
                 output.note(f"{name}: {note}")
             for cut in chosen.guard.cuts:
                 output.detail(f"{name}: {cut.guard} guard cut at line {cut.line}, {cut.tokens} tokens: {cut.reason}")
+=======
+            why = turn.picked.why if turn.picked else ""
+            output.note(f"{name}: kept candidate {which}, {why or f'log-probability {chosen.mean_logprob or 0.0:.3f}'}")
+>>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
         if chosen.finish_reason == "length":
             output.note(f"{name}: cut at {how.max_tokens} tokens (--max-tokens)")
         if chosen.finish_reason == "context":

@@ -65,7 +65,7 @@ def start_repl(
         journal=journal,
         models=_Models(run, settings, state),
         choice=choice,
-        options=Options(settings, candidates, unsafe),
+        options=Options(settings, candidates, unsafe=unsafe),
         ui=Ui(reader=reader, screen=screen, progress=run.output.progress(), script=script),
         folder=Path.cwd(),
         opened=opened,

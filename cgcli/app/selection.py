@@ -13,8 +13,9 @@ from cgcli.core.errors import ProgramFailed, UsageError
 from cgcli.program.source import encode
 
 if TYPE_CHECKING:
-    from cgcli.program.program import Program
-    from cgcli.program.rank import Rank
+    from cgcli.program.program import Picked, Program
+    from cgcli.program.session import Option, Plan, Session
+    from cgcli.sandbox.pick import PickRule
     from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.verdict import Verdict
     from cgcli.terminal.output import Output
@@ -36,12 +37,19 @@ class Selection:
     kept: Verdict | None = None  # of the candidate that was chosen last
 
     @classmethod
-    def of(cls, output: Output, language: str, checks: Sequence[str], *, unsafe: bool, file: Path) -> Selection:
-        """Raises UsageError for a language other than Python or a malformed check, SandboxError if nothing can run."""
+    def of(
+        cls, output: Output, language: str, checks: Sequence[str], *, unsafe: bool, needed: bool, file: Path
+    ) -> Selection:
+        """needed: the user asked for programs to be run. Only then may it raise.
+
+        Raises UsageError for a language other than Python or a malformed check, SandboxError if nothing can run.
+        """
         from cgcli.sandbox.pick import check_expressions
         from cgcli.sandbox.policy import Policy
         from cgcli.sandbox.run import run
 
+        if not needed:
+            return cls(Policy(unsafe=unsafe), (), output, file)
         if language != "python":
             raise UsageError(
                 f"cannot run a {language} program, only Python", hint="leave out --run, --pick, --check, --until"
@@ -51,26 +59,40 @@ class Selection:
         run(b"", policy=policy)
         return cls(policy, tuple(checks), output, file)
 
-    def best(self, candidates: Sequence[tuple[Program, Rank]]) -> int:
-        """Run all candidates and return the index of the best one."""
+    def prefer(self, rule: PickRule, session: Session, plan: Plan, options: Sequence[Option]) -> tuple[int, Picked]:
+        """Pick one of a turn's candidates by a rule, and report how they ran."""
         from cgcli.native.interrupt import Interrupt
-        from cgcli.sandbox.pick import run_and_rank, summary
+        from cgcli.sandbox.pick import Picker
 
-        programs = [(encode(program.source()), rank) for program, rank in candidates]
         interrupt = Interrupt()
-        tried = run_and_rank(programs, self.policy, checks=self.checks, interrupted=lambda: interrupt.requested)
-        self.output.note(summary(tried, self.checks))
-        failed = Counter(_LINE.sub("", str(one.verdict)) for one in tried if not one.verdict.passed)
+        picker = Picker(
+            rule=rule,
+            policy=self.policy,
+            run=self.verdict_on,
+            note=self.output.note,
+            checks=self.checks,
+            progress=self.output.progress(),
+            interrupted=lambda: interrupt.requested,
+        )
+        index, picked = picker(session, plan, options)
+        if picker.verdicts:
+            accepted = next(one.program.source() for one in options if one.index == index)
+            self._report(list(picker.verdicts.values()), picker.verdicts.get(index), accepted)
+        return index, picked
+
+    def _report(self, verdicts: Sequence[Verdict], kept: Verdict | None, accepted: str) -> None:
+        from cgcli.sandbox.pick import summary
+
+        self.output.note(summary(verdicts, self.checks))
+        failed = Counter(_LINE.sub("", str(one)) for one in verdicts if not one.passed)
         shown = failed.most_common(_FAILURES_SHOWN)
         for why, count in shown:
             self.output.note(f"{count} failed: {why}")
         if rest := failed.total() - sum(count for _, count in shown):
             self.output.note(f"{rest} failed in other ways")
-        best = tried[0]
-        self.kept = best.verdict
-        if not best.verdict.passed and (hint := self._hint(best.verdict, programs[best.index][0])):
+        self.kept = kept
+        if kept and not kept.passed and (hint := self._hint(kept, encode(accepted))):
             self.output.note(hint)
-        return best.index
 
     def verdict_on(self, program: Program, policy: Policy, checks: Sequence[str]) -> Verdict:
         """Run a program, and show nothing of it. Raises SandboxError."""
@@ -112,7 +134,7 @@ class Selection:
             return
         hint = self._hint(verdict, encode(program.source()))
         if hint is None:
-            more = f"more than {candidates} candidates (-n)" if candidates > 1 else "-n 8 --pick run"
+            more = f"more than {candidates} candidates (-n)" if candidates > 1 else "-n 8"
             hint = f"try another --seed, {more}, or another prompt"
         raise ProgramFailed(f"the program failed: {verdict}", hint=hint)
 

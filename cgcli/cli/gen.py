@@ -82,20 +82,22 @@ def gen(
         _sampling("-n", "--candidates", metavar="N", min=1, help="Draw N candidates per prompt and keep the best."),
     ] = 1,
     pick: Annotated[
-        Literal["probable", "run"],
+        Literal["auto", "tests", "run", "reviewer", "probable"],
         _running(
             "--pick",
-            metavar="probable|run",
-            help="Keep the most likely candidate, or run all and keep the most common result.",
+            metavar="auto|tests|run|…",
+            help="How to pick one of N candidates: by what its function returns (tests), what it prints (run), "
+            "how well it explains the prompt (reviewer), its own probability (probable), or the best of these that "
+            "applies.",
         ),
-    ] = "probable",
+    ] = "auto",
     checks: Annotated[
         list[str] | None,
         _running(
             "--check",
             metavar="EXPR",
             help="Python expression that must be true after the program runs, e.g. 'f(2) == 4'. "
-            "Repeatable; implies --pick run.",
+            "Repeatable; of several candidates, those that pass most are kept.",
         ),
     ] = None,
     run: Annotated[bool, _running("--run", help="Run the program in the sandbox; print its output on stderr.")] = False,

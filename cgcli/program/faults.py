@@ -299,3 +299,11 @@ def visible_fault(before: str, text: str, *, stub: bool = False) -> Fault | None
         if not missing.cure:
             return Fault("names", missing.at, f"{missing.name} is not defined")
     return Fault("empty", 0, "no statement") if is_empty(text) and not stub else None
+
+
+_ASKS_FOR_A_STUB = re.compile(r"\b(pass|stubs?|placeholders?)\b", re.IGNORECASE)
+
+
+def is_sound(before: str, text: str, prompt: str | None) -> bool:
+    """Whether no fault is visible of a whole completion; a prompt may ask for a function that does nothing."""
+    return visible_fault(before, text, stub=bool(_ASKS_FOR_A_STUB.search(prompt or ""))) is None

@@ -110,6 +110,45 @@ class TurnFacts:
 
 
 @dataclass(frozen=True)
+class VoteGroup:
+    """Candidates that do the same when they are tested."""
+
+    candidates: tuple[int, ...]  # indices
+    example: str  # a call and what it returned, or the last line that was printed
+
+
+@dataclass(frozen=True)
+class Picked:
+    """How one of a turn's candidates was picked."""
+
+    rule: Literal["probable", "run", "tests", "reviewer"]  # the one that decided
+    function: str = ""  # whose results were compared
+    calls: int = 0  # of that function
+    groups: tuple[VoteGroup, ...] = ()  # of candidates that returned or printed something, the largest first
+    interrupted: bool = False  # Ctrl-C ended it early
+
+    @property
+    def why(self) -> str:
+        """A few words for the user; "" for the most probable one."""
+        size = len(self.groups[0].candidates) if self.groups else 0
+        if self.rule == "tests":
+            calls = f"{plural(self.calls, 'call')} of {self.function}"
+            return f"{size} agree on {calls}" if size > 1 else f"the only one that returns a value for {calls}"
+        if self.rule == "run":
+            return f"{size} print the same" if size > 1 else "the only one that prints something"
+        return "picked by the reviewer" if self.rule == "reviewer" else ""
+
+    def group(self, candidate: int) -> VoteGroup | None:
+        """The group of a candidate."""
+        return next((one for one in self.groups if candidate in one.candidates), None)
+
+    def shifted(self, by: int) -> Picked:
+        """The same for candidates that follow `by` other ones."""
+        groups = (VoteGroup(tuple(index + by for index in one.candidates), one.example) for one in self.groups)
+        return replace(self, groups=tuple(groups))
+
+
+@dataclass(frozen=True)
 class Turn:
     """A prompt and its code."""
 
@@ -118,10 +157,12 @@ class Turn:
     candidates: tuple[Candidate, ...] = ()
     accepted: int | None = None  # index of the candidate in use; None if written by hand, or if none was usable
     facts: TurnFacts | None = None
+    picked: Picked | None = None  # None if there was nothing to pick from, or the most probable candidate was taken
 
     @property
     def interrupted(self) -> bool:
-        return any(candidate.finish_reason == "interrupted" for candidate in self.candidates)
+        drawing = any(candidate.finish_reason == "interrupted" for candidate in self.candidates)
+        return drawing or bool(self.picked and self.picked.interrupted)
 
     @property
     def by_hand(self) -> bool:

@@ -8,7 +8,11 @@ from typing import Any
 
 from cgcli.engine.protocol import Engine
 from cgcli.program.generation import Generation
+<<<<<<< HEAD
 from cgcli.program.program import Candidate, GuardFacts, Turn
+=======
+from cgcli.program.program import Candidate, Picked, Turn
+>>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
 from cgcli.terminal.text import json_safe
 
 
@@ -44,7 +48,18 @@ def _turn(turn: Turn) -> dict[str, Any]:
         "prompt_perplexity": json_safe(facts.prompt_perplexity),
         "folded_tokens": facts.folded,
         "accepted": turn.accepted,
+        "picked": _picked(turn.picked) if turn.picked else None,
         "candidates": [_candidate(candidate) for candidate in turn.candidates],
+    }
+
+
+def _picked(picked: Picked) -> dict[str, Any]:
+    return {
+        "rule": picked.rule,
+        "function": picked.function or None,
+        "calls": picked.calls,
+        "groups": [{"candidates": list(one.candidates), "example": one.example} for one in picked.groups],
+        "interrupted": picked.interrupted,
     }
 
 

@@ -21,9 +21,13 @@ from cgcli.engine.engine import perplexity
 from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.program.generation import Generation, TrailingSpace
+<<<<<<< HEAD
 from cgcli.program.guard import Guard
 from cgcli.program.languages import parse_python
 from cgcli.program.program import Candidate, End, Program, Turn, TurnFacts
+=======
+from cgcli.program.program import Candidate, Picked, Program, Turn, TurnFacts
+>>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
 from cgcli.program.rank import Rank
 from cgcli.program.source import digest, encode
 
@@ -36,6 +40,7 @@ Result = TypeVar("Result")
 _MORE = 4  # tokens: blanks between turns, and what a pass may need besides a completion
 
 
+<<<<<<< HEAD
 Prefer = Callable[[Sequence[tuple[Program, Rank]]], int]
 """Chooses from candidates, each as the program that it would make and its rank so far: returns an index."""
 
@@ -44,6 +49,8 @@ Preview = Callable[[str], object]
 """Shows the text drawn behind what was yielded, in place of what it showed last; a guard may still cut it."""
 
 
+=======
+>>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
 @dataclass(frozen=True)
 class Plan:
     """The context of a turn after `program`."""
@@ -81,16 +88,31 @@ Draw = Callable[[Reading], Generator[str, None, Turn]]
 """Draws a turn: yields its text, returns the turn."""
 
 
+@dataclass(frozen=True)
+class Option:
+    """A candidate that can become the turn."""
+
+    index: int
+    candidate: Candidate
+    program: Program  # with the candidate
+    rank: Rank  # so far
+
+
+Prefer = Callable[["Session", Plan, Sequence[Option]], tuple[int, Picked]]
+"""Picks one of the candidates of a turn; returns its index, and how it was picked."""
+
+
 class _Drawn(NamedTuple):
     candidates: list[Candidate]
     accepted: int | None  # index; None if all candidates are empty
+    picked: Picked | None = None
 
 
 class Session:
     """A program and the engine that continues it.
 
-    `program` and `generation` may be replaced at any time; the cache is matched by text. The number of turns in the
-    program selects the random numbers of the next one.
+    `program`, `generation` and `prefer` may be replaced at any time; the cache is matched by text. The number of turns
+    in the program selects the random numbers of the next one.
     """
 
     def __init__(
@@ -108,9 +130,14 @@ class Session:
     ) -> None:
         """model: its name, for the facts. fold: allow folding of a program that is too long, except in a raw layout.
 
+<<<<<<< HEAD
         prefer: chooses among usable candidates; None: the most probable one. progress: for long contexts, and for
         candidates that are drawn together, which do not stream. preview: called after each
         token of a candidate that streams.
+=======
+        prefer: picks one of the usable candidates; None: the most probable one. progress: for long contexts, and for
+        candidates that are drawn together, which do not stream.
+>>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
         """
         self.engine = engine
         self.program = program
@@ -118,8 +145,12 @@ class Session:
         self.model = model
         self.language = language
         self.fold = fold
+<<<<<<< HEAD
         self.preview = preview
         self._prefer = prefer
+=======
+        self.prefer = prefer
+>>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
         self._progress = progress or Silent()
         self._known = b""  # the text that the model last read or wrote
 
@@ -214,11 +245,11 @@ class Session:
         """
         started, plan = time.perf_counter(), reading.plan
         one = self.generation.candidates == 1
-        candidates, accepted = yield from (self._first if one else self._best)(plan, first)
+        candidates, accepted, picked = yield from (self._first if one else self._best)(plan, first)
         text = candidates[accepted].text if accepted is not None else ""
         self._known = plan.before + plan.opening + encode(text or plan.keep)
         facts = self._facts(reading, reading.seconds + time.perf_counter() - started)
-        return Turn(plan.prompt, text, tuple(candidates), accepted, facts)
+        return Turn(plan.prompt, text, tuple(candidates), accepted, facts, picked)
 
     def add(
         self, prompt: str | None, on_plan: Callable[[Plan], None] | None = None, draw: Draw | None = None
@@ -280,20 +311,16 @@ class Session:
         full = [index for index, candidate in enumerate(drawn) if _usable(candidate, plan)]
         if not full:
             return _Drawn(drawn, None)
-        programs = {index: self._with(plan, drawn[index]) for index in full}
-        ranks = {index: self._rank(programs[index], drawn[index]) for index in full}
-        best = max(full, key=lambda index: ranks[index])
-        if self._prefer and ranks[best].whole:
-            whole = [index for index in full if ranks[index].whole]
-            best = whole[self._prefer([(programs[index], ranks[index]) for index in whole])]
+        options = [self._option(plan, index, drawn[index]) for index in full]
+        best, picked = max(options, key=lambda one: one.rank).index, None
+        if self.prefer and not any(candidate.finish_reason == "interrupted" for candidate in drawn):
+            best, picked = self.prefer(self, plan, options)
         yield drawn[best].text[len(plan.keep) :]
-        return _Drawn(drawn, best)
+        return _Drawn(drawn, best, picked)
 
-    def _rank(self, program: Program, candidate: Candidate) -> Rank:
-        return Rank.of(candidate, parses=self.language != "python" or parse_python(program.source()) is not None)
-
-    def _with(self, plan: Plan, candidate: Candidate) -> Program:
-        return plan.program.add(Turn(plan.prompt, candidate.text))
+    def _option(self, plan: Plan, index: int, candidate: Candidate) -> Option:
+        rank = Rank.of(candidate, plan.program, plan.prompt, language=self.language)
+        return Option(index, candidate, plan.program.add(Turn(plan.prompt, candidate.text)), rank)
 
     def _draw(self, plan: Plan, draw: int) -> Generator[str, None, Candidate]:
         guard, tidy = self._guard(plan, draw), plan.program.layout.tidy

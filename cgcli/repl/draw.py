@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
+from cgcli.program.faults import visible_fault
 from cgcli.program.history import Add, Put
-from cgcli.program.languages import parse_python
-from cgcli.program.program import Candidate, Program, Turn, checked_prompt
+from cgcli.program.program import Candidate, Picked, Program, Turn, checked_prompt
 from cgcli.program.score import clarity
 from cgcli.program.source import digest
 from cgcli.repl import running
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cgcli.program.folding import Fold
     from cgcli.program.session import Plan, Reading, Session
+    from cgcli.sandbox.pick import Picker
     from cgcli.sandbox.until import Until
 
 _DIFF_LINES = 20
@@ -128,6 +129,7 @@ def _draw(
     repl.last.reading = session.read(plan)
     repl.tokens_given += plan.tokens
     report_perplexity(repl, repl.last.reading)
+    session.prefer = _picker(repl)
     until = None if replays else _until(repl, session)
     first = 1 + max((candidate.draw for candidate in earlier), default=-1)
     pieces = (until or session).draw(repl.last.reading, first)
@@ -144,7 +146,12 @@ def _draw(
     if until:
         screen.note(until.ends[-1])
     choosing = not (replays or turn.interrupted)
-    turn = replace(turn, candidates=(*earlier, *turn.candidates), accepted=len(earlier) + turn.accepted)
+    turn = replace(
+        turn,
+        candidates=(*earlier, *turn.candidates),
+        accepted=len(earlier) + turn.accepted,
+        picked=turn.picked and turn.picked.shifted(len(earlier)),
+    )
     if repl.options.candidates > 1:
         if choosing:
             turn = pick_candidate(repl, before, turn) or turn
@@ -183,6 +190,24 @@ def _stream(repl: Repl, keep: str, pieces: Generator[str, None, Turn]) -> Turn:
         pieces.close()
         session.preview = None
         stream.close()
+
+
+def _picker(repl: Repl) -> Picker | None:
+    """What picks one of several candidates before the user does; None: the most probable one."""
+    if repl.options.candidates == 1 or repl.options.pick == "probable":
+        return None
+    from cgcli.native.interrupt import Interrupt
+    from cgcli.sandbox.pick import Picker
+    from cgcli.sandbox.policy import Policy
+
+    return Picker(
+        rule=repl.options.pick,
+        policy=Policy(unsafe=repl.options.unsafe),
+        run=lambda program, policy, _: running.execute(repl, program, (), policy=policy),
+        note=repl.ui.screen.note,
+        progress=repl.ui.progress,
+        interrupted=lambda: Interrupt().requested,
+    )
 
 
 def run_if_auto(repl: Repl) -> None:
@@ -302,10 +327,12 @@ def same_as(turn: Turn, index: int) -> int | None:
 
 
 def candidate_facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
-    """One line on a candidate: what it did when it ran, mean log-probability of a token, whether it parses."""
+    """One line on a candidate: what it did when it was tested and run, mean log-probability of a token, its fault."""
     candidate = turn.candidates[index]
     text = program_with(before, turn, candidate).source()
     known = []
+    if turn.picked and turn.picked.function:
+        known.append(_shortened(_tested(turn.picked, index)))
     if run := repl.history.runs.get(digest(text)):
         lines = run.output.split("\n")
         printed = next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -316,8 +343,19 @@ def candidate_facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
     if candidate.finish_reason in ("interrupted", "empty"):
         known.append(candidate.finish_reason)
     if repl.language.name == "python" and candidate.text:
-        known.append("parses" if parse_python(text) else "does not parse")
+        fault = visible_fault(before.source() + before.opening(turn.prompt), candidate.text)
+        parses = "does not parse" if fault and fault.guard == "syntax" else "parses"
+        known.append(fault.reason if fault and fault.guard != "syntax" else parses)
     return ", ".join(known)
+
+
+def _tested(picked: Picked, index: int) -> str:
+    """What the tests told of a candidate."""
+    group = picked.group(index)
+    if group is None:
+        return "returns nothing in the tests"
+    others = len(group.candidates) - 1
+    return f"{group.example}, as {others} other{'s' * (others != 1)}" if others else group.example
 
 
 def _shortened(outcome: str) -> str:

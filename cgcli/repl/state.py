@@ -34,9 +34,12 @@ if TYPE_CHECKING:
     from cgcli.program.session import Reading, Session
     from cgcli.repl.reader import Reader
     from cgcli.repl.screen import Screen
+    from cgcli.sandbox.pick import PickRule
 
+_PICKS = ("auto", "tests", "run", "reviewer", "probable")
 _OWN: dict[str, Rule] = {
     "candidates": NATURAL,
+    "pick": Rule(str, f"{', '.join(_PICKS[:-1])} or {_PICKS[-1]}", _PICKS.__contains__),
     "unsafe": SWITCH,
     "auto": SWITCH,
     "until": Rule(str, "runs or off", {"runs", "off"}.__contains__),
@@ -44,8 +47,12 @@ _OWN: dict[str, Rule] = {
     "try_time": Rule(float, "a positive number of seconds", lambda s: 0 < s < math.inf),
     "vi": SWITCH,
 }
+<<<<<<< HEAD
 KEYS = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "candidates", "guard", "fold", "unsafe", "auto",
-        "until", "tries", "try_time", "vi", "color")  # fmt: skip
+=======
+KEYS = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "candidates", "pick", "fold", "unsafe", "auto",
+>>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
+        "auto", "until", "tries", "try_time", "vi", "color")  # fmt: skip
 """The options of `/set`: settings of the command line, and the REPL's own."""
 
 
@@ -55,6 +62,7 @@ class Options:
 
     settings: Settings  # always with a seed
     candidates: int = 1  # drawn for each prompt
+    pick: PickRule = "auto"  # how one of several candidates is picked
     unsafe: bool = False  # run programs without a sandbox
     auto: bool = False  # run the program after each turn
     until: str = "off"  # runs: draw each turn again until the program runs with it

@@ -127,3 +127,33 @@ def test_a_program_that_never_ran_ends_in_8(tiny_model: Path) -> None:
     assert done.status == 8 and done.out.startswith(b"#!/usr/bin/env python3\n\n# x\n")
     assert "turn 1: kept draft " in done.err
     assert done.err.splitlines()[-1].startswith("cgcli: the program failed: ")
+
+
+def test_what_was_picked_and_how_is_in_the_json(tiny_model: Path) -> None:
+    wanted = ("gen", "x", "-n", "3", "--seed", "1", "-t", "0.9", "--max-tokens", "20", "--json", "-m", str(tiny_model))
+    done = cgcli(*wanted, "--unsafe")
+    (turn,) = json.loads(done.out)["turns"]
+    assert done.status == 0 and turn["picked"]["rule"] == "reviewer" and turn["picked"]["groups"] == []
+    assert f"turn 1: kept candidate {turn['accepted'] + 1} of 3, picked by the reviewer\n" in done.err
+    done = cgcli(*wanted, "--pick", "probable")
+    assert json.loads(done.out)["turns"][0]["picked"] is None and "of 3, log-probability -" in done.err
+
+
+def test_without_a_sandbox_nothing_is_run_and_nothing_fails(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("cgcli.sandbox.bubblewrap._WHERE", str(tmp_path))
+    wanted = ("gen", "x", "-n", "2", "--seed", "1", "-t", "0.9", "--max-tokens", "20", "-m", str(tiny_model))
+    done = cgcli(*wanted)
+    assert done.status == 0 and "the candidates are not run: bubblewrap is not installed" in done.err
+    assert "picked by the reviewer" in done.err
+    for rule in ("run", "tests"):
+        assert cgcli(*wanted, "--pick", rule).status == 7
+
+
+def test_other_languages_and_raw_text_are_not_run(tiny_model: Path) -> None:
+    wanted = ("gen", "x", "-n", "2", "--seed", "1", "-t", "0.9", "--max-tokens", "20", "-m", str(tiny_model))
+    done = cgcli(*wanted, "--lang", "go")
+    assert done.status == 0 and "picked by the reviewer" in done.err and " ran" not in done.err
+    done = cgcli(*wanted, "--raw")
+    assert done.status == 0 and "of 2, log-probability -" in done.err and " ran" not in done.err

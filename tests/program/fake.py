@@ -36,6 +36,8 @@ class ScriptedEngine:
         self.window = window
         self.timings = Timings()
         self.asides: list[bytes] = []
+        self.reviewed: list[bytes] = []  # texts of `surprise`
+        self.likes: dict[bytes, float] = {}
         self.open = 0  # streams that were begun and not ended
 
     END = 256
@@ -97,6 +99,15 @@ class ScriptedEngine:
         self.check(text)
         self.timings.prefill_tokens += len(text) - start
         return [TokenScore(byte, bytes([byte]), -1.0, 0, 1.0) for byte in text[start:]]
+
+    def surprise(
+        self, text: bytes, start: int = 0, *, stride: int | None = None, progress: Progress | None = None
+    ) -> list[TokenScore]:
+        """Every byte has the log-probability that `likes` has for a part of the text, or -1."""
+        self.reviewed.append(text)
+        self.check(text)
+        logprob = next((value for part, value in self.likes.items() if part in text), -1.0)
+        return [TokenScore(byte, bytes([byte]), logprob, 0, 1.0) for byte in text[start:]]
 
     def scratch(self, begun: bytes) -> AbstractContextManager[None]:
         self.asides.append(begun)

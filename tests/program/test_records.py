@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.program.history import Add, Commit, Drop, Event, History, Move, Point, Put, Run, Saved
-from cgcli.program.program import PAPER, Candidate, Layout, Program, Turn, TurnFacts
+from cgcli.program.program import PAPER, Candidate, Layout, Picked, Program, Turn, TurnFacts, VoteGroup
 from cgcli.program.records import FORMAT, Entry, JournalHeader, entry, header, line
 from cgcli.program.source import digest
 from tests.program.steps import Step, drawn, event, layouts, programs, steps, texts
@@ -30,6 +30,15 @@ candidates = st.builds(
 facts = st.builds(
     TurnFacts, *(texts, texts, counts, numbers, numbers, counts, numbers, counts, texts, counts), st.none() | numbers
 )
+groups = st.builds(VoteGroup, st.lists(counts, max_size=2).map(tuple), texts)
+picks = st.builds(
+    Picked,
+    st.sampled_from(["probable", "run", "tests", "reviewer"]),
+    texts,
+    counts,
+    st.lists(groups, max_size=2).map(tuple),
+    st.booleans(),
+)
 turns = st.builds(
     Turn,
     st.none() | texts,
@@ -37,6 +46,7 @@ turns = st.builds(
     st.lists(candidates, max_size=2).map(tuple),
     st.none() | st.integers(0, 2),
     st.none() | facts,
+    st.none() | picks,
 )
 operations = st.one_of(
     st.builds(Add, turns),
@@ -113,6 +123,7 @@ TURN = {
         }
     ],
     "accepted": 0,
+    "picked": None,
     "facts": {
         "model": "tiny",
         "quant": "f16",

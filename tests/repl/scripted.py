@@ -20,6 +20,7 @@ from cgcli.repl.loop import loop
 from cgcli.repl.reader import CandidateCard, View
 from cgcli.repl.screen import Screen
 from cgcli.repl.state import Options, Repl, Ui
+from cgcli.sandbox.pick import PickRule
 from tests.program.fake import ScriptedEngine
 
 ANSWERS = {
@@ -34,6 +35,7 @@ ANSWERS = {
     "no end": ("while True:\n    step()\n",),
     "warn": ("import sys\nprint(42)\nsys.stderr.write('careful')\n",),
     "shout": ("print('z' * 3000)\n", "raise ValueError('z' * 3000)\n"),
+    "a function f": ("def f(x):\n    return x\n", "def f(x):\n    return 2 * x\n", "def f(x):\n    return x + x\n"),
     "two lines": ("first = 1\nsecond = first / 0\n", "first = 3\nsecond = 4\n"),
 }
 """What the engine writes for a prompt; of several texts that of the candidate's number, the last for all others."""
@@ -52,6 +54,8 @@ class AnsweringEngine(ScriptedEngine):
         return super().stream(request)
 
     def _answer(self, request: Request) -> str:
+        if request.context.endswith(b"\nassert f("):
+            return "3) == 5\nassert f(0) == 0\n"
         _, _, asked = request.context.decode().rpartition("\n# ")
         prompt, _, kept = asked.partition("\n")
         texts = ANSWERS.get(prompt.removeprefix("# "), ("pass\n",))
@@ -169,13 +173,18 @@ def make_repl(
     engine: AnsweringEngine | None = None,
     script: bool = False,
     settings: Settings | None = None,
+    pick: PickRule = "probable",
 ) -> tuple[Repl, io.StringIO]:
-    """A REPL in `folder`, and what it shows."""
+    """A REPL in `folder`, and what it shows. It runs no candidates unless `pick` says so."""
     out = io.StringIO()
     engine = AnsweringEngine() if engine is None else engine
     models = OneModel(engine)
     choice, programs = models.choose(None), ProgramStore(folder / "programs")
+<<<<<<< HEAD
     options = Options(settings or Settings(seed=1, guard="off"))  # its texts are no programs
+=======
+    options = Options(settings or Settings(seed=1), pick=pick)
+>>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
     (folder / "work").mkdir(exist_ok=True)
     reader.screen = Screen(out, color=False, width=lambda: width)
     repl = Prompt(

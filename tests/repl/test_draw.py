@@ -10,6 +10,9 @@ import pytest
 
 from cgcli.core.config import Settings
 from cgcli.engine.request import Completion, Request
+from cgcli.core.errors import Interrupted
+from cgcli.native.interrupt import Interrupt
+from cgcli.program.program_store import ProgramStore
 from cgcli.program.source import digest
 from cgcli.repl.loop import attempt
 from tests.repl.scripted import AnsweringEngine, ScriptedReader, make_repl, play
@@ -299,3 +302,65 @@ def test_equal_texts_are_one_card_and_run_once(tmp_path: Path) -> None:
     assert len(repl.history.runs) == 3
     chosen = repl.ui.reader.cards[1]  # type: ignore[attr-defined]
     assert [card.title for card in chosen] == ["1 of 4", "2 of 4", "3 of 4, drawn twice *"]
+
+
+class TestPicking:
+    LINES = "/set unsafe on", "/n 3", "a function f"
+
+    def test_the_card_says_what_a_candidate_returned(self, tmp_path: Path) -> None:
+        repl, shown, status = play(tmp_path, *self.LINES, "/pick 1", "/pick", pick="auto", choices=[1])
+        assert status == 2  # the last choice was cancelled
+        told = [line for line in shown.splitlines() if line.startswith("[")]
+        assert told[:3] == [
+            "[1 of 3: f(3) → 3, log-probability -0.50, parses]",
+            "[2 of 3 *: f(3) → 6, as 1 other, log-probability -1.00, parses]",
+            "[3 of 3: f(3) → 6, as 1 other, log-probability -1.50, parses]",
+        ]
+        turn = repl.program.turns[0]
+        assert turn.accepted == 0 and turn.picked and turn.picked.rule == "tests"
+
+    def test_what_was_picked_comes_back_with_the_session(self, tmp_path: Path) -> None:
+        repl, _, _ = play(tmp_path, *self.LINES, pick="tests")
+        journal = ProgramStore(tmp_path / "programs").open(repl.journal.id)
+        assert journal.history.program.turns == repl.program.turns
+        journal.close()
+
+    def test_new_candidates_are_picked_from_and_follow_the_earlier_ones(self, tmp_path: Path) -> None:
+        repl, _, _ = play(tmp_path, "/set unsafe on", "a function f", "/n 2", "/retry", pick="auto")
+        turn = repl.program.turns[0]
+        assert turn.accepted == 1 and turn.picked
+        assert [one.candidates for one in turn.picked.groups] == [(1, 2)]
+
+    def test_the_card_says_what_a_candidate_printed(self, tmp_path: Path) -> None:
+        _, shown, _ = play(tmp_path, "/set unsafe on", "/n 2", "count", "shout", pick="auto")
+        assert re.search(r"^\[1 of 2 \*: prints z+…z+, log-probability", shown, re.MULTILINE)
+        assert "[2 of 2: run: ValueError: zzz" in shown
+        assert "[1 of 1" not in shown and "prints 49" not in shown  # equal candidates are not run
+
+    def test_run_all_agrees_with_what_was_picked(self, tmp_path: Path) -> None:
+        _, shown, _ = play(tmp_path, *self.LINES, "/run all", "/pick 1", "/run all", pick="auto", width=200)
+        first, second = (line for line in shown.splitlines() if line.startswith("3 of 3 ran"))
+        assert first == "3 of 3 ran; none printed anything, so running them tested nothing"
+        assert second == f"{first}; /pick 2 takes the best one"
+
+    def test_a_replay_picks_as_a_prompt_does(self, tmp_path: Path) -> None:
+        lines = "/set unsafe on", "count", "/n 3", "a function f", "/edit 1 warn", "/replay"
+        repl, _, _ = play(tmp_path, *lines, pick="auto")
+        assert repl.program.turns[1].accepted == 1
+
+    def test_ctrl_c_while_picking_keeps_the_candidates(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupted(*_: object, **__: object) -> None:
+            Interrupt().set()
+            raise Interrupted
+
+        monkeypatch.setattr(AnsweringEngine, "surprise", interrupted)
+        repl, shown, _ = play(tmp_path, *self.LINES, pick="reviewer")
+        assert "interrupted while picking: took the best candidate so far" in shown
+        assert [len(turn.candidates) for turn in repl.program.turns] == [3]
+        assert not repl.ui.reader.cards  # type: ignore[attr-defined]
+
+    def test_another_language_is_not_run(self, tmp_path: Path) -> None:
+        (tmp_path / "work").mkdir()
+        (tmp_path / "work" / "x.c").write_text("int main() {}\n")
+        repl, _, status = play(tmp_path, "/open x.c", "/n 2", "a list with ten numbers", pick="run")
+        assert status == 0 and len(repl.program.turns[0].candidates) == 2 and not repl.history.runs

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import UsageError
-from cgcli.program.languages import parse_python
 from cgcli.program.rank import Rank
 from cgcli.repl import running
 from cgcli.repl.command import ARGS, ON_OFF, command
@@ -15,6 +14,7 @@ from cgcli.repl.state import Repl
 from cgcli.repl.views import name_turn
 
 if TYPE_CHECKING:
+    from cgcli.program.program import Program, Turn
     from cgcli.sandbox.verdict import Verdict
 
 
@@ -45,7 +45,7 @@ def auto(repl: Repl, word: str | None) -> None:
 
 def _run_all(repl: Repl) -> None:
     from cgcli.native.interrupt import Interrupt
-    from cgcli.sandbox.pick import rank_runs, summary
+    from cgcli.sandbox.pick import output_votes, summary
 
     index = drawn_index(repl)
     turn, before = repl.program.turns[index], repl.program.until(index)
@@ -56,26 +56,36 @@ def _run_all(repl: Repl) -> None:
     }
     if not programs:
         raise UsageError(f"turn {index + 1} has no candidates", hint="/run")
-    ran: list[tuple[int, Rank, Verdict]] = []
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[int, Verdict] = {}
+    known: dict[str, Verdict] = {}
     distinct = len({one.source() for one in programs.values()})
     with repl.ui.progress.task("running candidates", distinct, unit="steps") as task:
         for number, program in programs.items():
             text = program.source()
-            if text not in verdicts:
-                verdicts[text] = running.execute(repl, program, ())
+            if text not in known:
+                known[text] = running.execute(repl, program, ())
                 task.advance(1)
-            ran.append(
-                (number, Rank.of(turn.candidates[number], parses=parse_python(text) is not None), verdicts[text])
-            )
+            verdicts[number] = known[text]
             if Interrupt().requested:
                 break
     name_turn(repl, index)
     for card in candidate_cards(repl, before, turn):
         repl.ui.screen.say(f"{card.title}: {card.facts}")
-    tried = rank_runs([rank for _, rank, _ in ran], [verdict for _, _, verdict in ran])
-    best = ran[tried[0].index][0]
+    votes = dict(zip(verdicts, output_votes(list(verdicts.values())), strict=True))
+    if turn.picked and turn.picked.function:  # tell more than what is printed
+        votes |= {number: len(group.candidates) for group in turn.picked.groups for number in group.candidates}
+    ranks = {
+        number: _rank(repl, before, turn, number).with_run(one.ran, 0, votes[number])
+        for number, one in verdicts.items()
+    }
+    best = max(ranks, key=lambda number: ranks[number])
     suggestion = f"; /pick {best + 1} takes the best one" if best != turn.accepted else ""
-    repl.ui.screen.note(summary(tried) + suggestion)
+    repl.ui.screen.note(summary(list(verdicts.values())) + suggestion)
     if not repl.ui.script:
         accept_candidate(repl, index, None)
+
+
+def _rank(repl: Repl, before: Program, turn: Turn, number: int) -> Rank:
+    """The rank of a candidate; of equal ones, the accepted one stays."""
+    rank = Rank.of(turn.candidates[number], before, turn.prompt, language=repl.language.name)
+    return rank._replace(review=float(number == turn.accepted))

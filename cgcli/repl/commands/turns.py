@@ -39,8 +39,8 @@ def retry(repl: Repl, index: int | None) -> None:
 def n(repl: Repl, count: int | None) -> None:
     """draw K at a time
 
-    Draws K candidates for each prompt and lets you pick one; the most probable one is the default. `/n 1` goes back to
-    a single candidate, which streams while it is written.
+    Draws K candidates for each prompt, tests them in the sandbox and lets you pick one; `/set pick` says how. `/n 1`
+    goes back to a single candidate, which streams while it is written.
     """
     if count is not None:
         repl.set("candidates", str(count))
@@ -145,8 +145,8 @@ def replay(repl: Repl, start: int | None) -> None:
     """redo stale turns
 
     Draws the stale turns again, in order; with N, only from turn N on. A turn is stale if the text before it has
-    changed since it was drawn. Code that you edited by hand stays. Of several candidates the most probable one is
-    taken.
+    changed since it was drawn. Code that you edited by hand stays. Of several candidates,
+    the one that `/set pick` finds is taken.
     """
     drawn = 0
     for index in range(start or 0, len(repl.program.turns)):

@@ -1,0 +1,84 @@
+"""The reviewer: how probable the model finds the prompt, given a candidate's code.
+
+The candidate's comments are left out, since they may repeat the prompt; the prompt follows as a comment. Where a
+completion is the body of a function and there is no prompt, the function's docstring is the prompt. Source:
+Coder-Reviewer reranking (Zhang et al. 2022, arXiv 2211.16490).
+"""
+
+from __future__ import annotations
+
+import io
+import tokenize
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cgcli.core.errors import ContextError
+from cgcli.program.assertions import function_under_test
+from cgcli.program.source import encode
+
+if TYPE_CHECKING:
+    from cgcli.program.session import Plan, Session
+
+
+def review(session: Session, plan: Plan, completions: Sequence[str]) -> list[float] | None:
+    """log p(prompt | code) of each completion, in nats; read aside, so that no later turn depends on it.
+
+    None if there is no prompt, or a context does not fit the window. Raises Interrupted.
+    """
+    asked = _asked(session, plan, completions)
+    if asked is None:
+        return None
+    before, prompt = asked
+    mark = plan.program.layout.mark or ""
+    found = []
+    with session.scratch():
+        for completion in completions:
+            code = before + encode(without_comments(completion, mark).strip("\n") + "\n\n")
+            try:
+                scores = session.engine.surprise(code + prompt, len(code))
+            except ContextError:
+                return None
+            found.append(sum(score.logprob for score in scores))
+    return found
+
+
+def _asked(session: Session, plan: Plan, completions: Sequence[str]) -> tuple[bytes, bytes] | None:
+    """What the model reads before the code, and after it: the prompt. None if there is no prompt."""
+    program, before = plan.program, plan.before
+    if program.layout.mark is None:
+        return None
+    if plan.prompt is not None:
+        gap = program.opening(plan.prompt).removesuffix(program.comment(plan.prompt))
+        return before + encode(gap), encode(program.comment(plan.prompt))
+    text = program.source()
+    function = function_under_test(text, completions) if session.language == "python" else None
+    if function is None or not function.docstring:
+        return None
+    begun = encode(text[function.begin :])
+    if not before.endswith(begun):
+        return None
+    before = before[: len(before) - len(begun)] + encode(function.signature + "\n")
+    return before, encode(program.comment(function.docstring.strip()))
+
+
+def without_comments(code: str, mark: str) -> str:
+    """Code without its comments: in Python all, in other languages those on lines of their own."""
+    cuts = _comments(code) if mark == "#" else {}
+    lines = []
+    for number, line in enumerate(code.split("\n"), 1):
+        kept = line[: cuts[number]].rstrip() if number in cuts else line
+        if not (line.strip() and not kept.strip()) and not kept.lstrip().startswith(mark):
+            lines.append(kept)
+    return "\n".join(lines)
+
+
+def _comments(code: str) -> dict[int, int]:
+    """For each line of Python code with a comment, the column at which it begins; as far as the code is Python."""
+    found: dict[int, int] = {}
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(code).readline):
+            if token.type == tokenize.COMMENT:
+                found[token.start[0]] = token.start[1]
+    except (tokenize.TokenError, SyntaxError, ValueError):
+        pass
+    return found
