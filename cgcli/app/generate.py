@@ -362,17 +362,13 @@ def _report_turns(output: Output, choice: Choice, session: Session, turns: list[
         chosen = turn.candidates[turn.accepted]
         if how.candidates > 1:
             which = f"{turn.accepted + 1} of {len(turn.candidates)}"
-<<<<<<< HEAD
-            output.note(f"{name}: kept candidate {which}, mean log-probability {mean:.3f}")
+            why = turn.picked.why if turn.picked else ""
+            output.note(f"{name}: kept candidate {which}, {why or f'log-probability {chosen.mean_logprob or 0.0:.3f}'}")
         if chosen.guard:
             for note in chosen.guard.notes:
                 output.note(f"{name}: {note}")
             for cut in chosen.guard.cuts:
                 output.detail(f"{name}: {cut.guard} guard cut at line {cut.line}, {cut.tokens} tokens: {cut.reason}")
-=======
-            why = turn.picked.why if turn.picked else ""
-            output.note(f"{name}: kept candidate {which}, {why or f'log-probability {chosen.mean_logprob or 0.0:.3f}'}")
->>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
         if chosen.finish_reason == "length":
             output.note(f"{name}: cut at {how.max_tokens} tokens (--max-tokens)")
         if chosen.finish_reason == "context":

@@ -301,9 +301,9 @@ def visible_fault(before: str, text: str, *, stub: bool = False) -> Fault | None
     return Fault("empty", 0, "no statement") if is_empty(text) and not stub else None
 
 
-_ASKS_FOR_A_STUB = re.compile(r"\b(pass|stubs?|placeholders?)\b", re.IGNORECASE)
+_STUB = re.compile(r"\b(pass|stubs?|placeholders?)\b", re.IGNORECASE)
 
 
-def is_sound(before: str, text: str, prompt: str | None) -> bool:
-    """Whether no fault is visible of a whole completion; a prompt may ask for a function that does nothing."""
-    return visible_fault(before, text, stub=bool(_ASKS_FOR_A_STUB.search(prompt or ""))) is None
+def asks_for_stub(prompt: str | None) -> bool:
+    """Whether a prompt asks for code that does nothing, so that `pass` answers it."""
+    return bool(_STUB.search(prompt or ""))

@@ -19,7 +19,7 @@ from cgcli.core.errors import ContextError
 from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, DrawnToken, FinishReason, FirstLine, Request
 from cgcli.engine.stops import Cutter
-from cgcli.program.faults import Fault, Syntax, is_empty, looping, repeated_from
+from cgcli.program.faults import Fault, Syntax, asks_for_stub, is_empty, looping, repeated_from
 from cgcli.program.generation import Generation
 from cgcli.program.names import Missing, Names, write_import
 from cgcli.program.program import GuardCut, GuardFacts
@@ -32,7 +32,6 @@ TRIES = 24
 _DEFINITIONS = 2  # of functions that a completion calls but does not define
 _AVOIDING = 3  # the try from which first tokens that failed are banned
 _ANY_TOKEN = 2  # times max_tokens may be drawn in all
-_ASKS_FOR_A_STUB = re.compile(r"\b(pass|stubs?|placeholders?)\b", re.IGNORECASE)
 
 
 class Guard:
@@ -58,7 +57,7 @@ class Guard:
         self._context = request.context.removesuffix(encode(keep))
         self._keep = keep
         self._active = generation.guard
-        self._stub = bool(_ASKS_FOR_A_STUB.search(prompt or ""))
+        self._stub = asks_for_stub(prompt)
         self._judges = self._active and python
         if self._judges:
             self._syntax, self._names = Syntax(before), Names(before)

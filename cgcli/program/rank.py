@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from cgcli.program.faults import is_sound
+from cgcli.program.faults import asks_for_stub, visible_fault
 from cgcli.program.languages import parse_python
 from cgcli.program.program import Candidate, Program
 
@@ -31,7 +31,8 @@ class Rank(NamedTuple):
         if language == "python":
             text = before.source() + before.opening(prompt)
             parses = parse_python(text + candidate.text) is not None
-            sound = not before.layout.tidy or is_sound(text, candidate.text, prompt)
+            if before.layout.tidy:
+                sound = visible_fault(text, candidate.text, stub=asks_for_stub(prompt)) is None
         logprob = -math.inf if candidate.mean_logprob is None else candidate.mean_logprob
         return cls(reason != "interrupted", sound, parses, reason not in ("length", "context"), logprob=logprob)
 

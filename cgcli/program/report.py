@@ -8,11 +8,7 @@ from typing import Any
 
 from cgcli.engine.protocol import Engine
 from cgcli.program.generation import Generation
-<<<<<<< HEAD
-from cgcli.program.program import Candidate, GuardFacts, Turn
-=======
-from cgcli.program.program import Candidate, Picked, Turn
->>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
+from cgcli.program.program import Candidate, GuardFacts, Picked, Turn
 from cgcli.terminal.text import json_safe
 
 

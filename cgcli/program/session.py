@@ -21,13 +21,8 @@ from cgcli.engine.engine import perplexity
 from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.program.generation import Generation, TrailingSpace
-<<<<<<< HEAD
 from cgcli.program.guard import Guard
-from cgcli.program.languages import parse_python
-from cgcli.program.program import Candidate, End, Program, Turn, TurnFacts
-=======
-from cgcli.program.program import Candidate, Picked, Program, Turn, TurnFacts
->>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
+from cgcli.program.program import Candidate, End, Picked, Program, Turn, TurnFacts
 from cgcli.program.rank import Rank
 from cgcli.program.source import digest, encode
 
@@ -40,17 +35,10 @@ Result = TypeVar("Result")
 _MORE = 4  # tokens: blanks between turns, and what a pass may need besides a completion
 
 
-<<<<<<< HEAD
-Prefer = Callable[[Sequence[tuple[Program, Rank]]], int]
-"""Chooses from candidates, each as the program that it would make and its rank so far: returns an index."""
-
-
 Preview = Callable[[str], object]
 """Shows the text drawn behind what was yielded, in place of what it showed last; a guard may still cut it."""
 
 
-=======
->>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
 @dataclass(frozen=True)
 class Plan:
     """The context of a turn after `program`."""
@@ -130,14 +118,9 @@ class Session:
     ) -> None:
         """model: its name, for the facts. fold: allow folding of a program that is too long, except in a raw layout.
 
-<<<<<<< HEAD
-        prefer: chooses among usable candidates; None: the most probable one. progress: for long contexts, and for
+        prefer: picks one of the usable candidates; None: the most probable one. progress: for long contexts, and for
         candidates that are drawn together, which do not stream. preview: called after each
         token of a candidate that streams.
-=======
-        prefer: picks one of the usable candidates; None: the most probable one. progress: for long contexts, and for
-        candidates that are drawn together, which do not stream.
->>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
         """
         self.engine = engine
         self.program = program
@@ -145,12 +128,8 @@ class Session:
         self.model = model
         self.language = language
         self.fold = fold
-<<<<<<< HEAD
         self.preview = preview
-        self._prefer = prefer
-=======
         self.prefer = prefer
->>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
         self._progress = progress or Silent()
         self._known = b""  # the text that the model last read or wrote
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
-from cgcli.program.faults import visible_fault
+from cgcli.program.faults import asks_for_stub, visible_fault
 from cgcli.program.history import Add, Put
 from cgcli.program.program import Candidate, Picked, Program, Turn, checked_prompt
 from cgcli.program.score import clarity
@@ -343,7 +343,8 @@ def candidate_facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
     if candidate.finish_reason in ("interrupted", "empty"):
         known.append(candidate.finish_reason)
     if repl.language.name == "python" and candidate.text:
-        fault = visible_fault(before.source() + before.opening(turn.prompt), candidate.text)
+        opening = before.source() + before.opening(turn.prompt)
+        fault = visible_fault(opening, candidate.text, stub=asks_for_stub(turn.prompt))
         parses = "does not parse" if fault and fault.guard == "syntax" else "parses"
         known.append(fault.reason if fault and fault.guard != "syntax" else parses)
     return ", ".join(known)

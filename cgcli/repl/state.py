@@ -47,11 +47,7 @@ _OWN: dict[str, Rule] = {
     "try_time": Rule(float, "a positive number of seconds", lambda s: 0 < s < math.inf),
     "vi": SWITCH,
 }
-<<<<<<< HEAD
-KEYS = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "candidates", "guard", "fold", "unsafe", "auto",
-=======
-KEYS = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "candidates", "pick", "fold", "unsafe", "auto",
->>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
+KEYS = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "candidates", "pick", "guard", "fold", "unsafe",
         "auto", "until", "tries", "try_time", "vi", "color")  # fmt: skip
 """The options of `/set`: settings of the command line, and the REPL's own."""
 

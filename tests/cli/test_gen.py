@@ -223,11 +223,12 @@ def test_json_follows_its_schema_and_the_text(tiny_model: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     from importlib.resources import files
 
-    ran = gen("one", "two", "-n", "3", "--json", *SHORT, model=tiny_model)
+    probable = ("one", "two", "-n", "3", "--pick", "probable", *SHORT)
+    ran = gen(*probable, "--json", model=tiny_model)
     facts = json.loads(ran.out)
     jsonschema.validate(facts, json.loads((files("cgcli.program") / "gen.schema.json").read_text()))
     assert facts["seed"] == 3 and len(facts["turns"]) == 2
-    text = gen("one", "two", "-n", "3", *SHORT, model=tiny_model).out.decode()
+    text = gen(*probable, model=tiny_model).out.decode()
     for turn in facts["turns"]:
         assert turn["completion"] and turn["completion"] in text
         usable = [c for c in turn["candidates"] if c["finish_reason"] != "empty"]

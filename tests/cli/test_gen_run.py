@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -130,9 +131,12 @@ def test_a_program_that_never_ran_ends_in_8(tiny_model: Path) -> None:
 
 
 def test_what_was_picked_and_how_is_in_the_json(tiny_model: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
     wanted = ("gen", "x", "-n", "3", "--seed", "1", "-t", "0.9", "--max-tokens", "20", "--json", "-m", str(tiny_model))
     done = cgcli(*wanted, "--unsafe")
-    (turn,) = json.loads(done.out)["turns"]
+    facts = json.loads(done.out)
+    jsonschema.validate(facts, json.loads((files("cgcli.program") / "gen.schema.json").read_text()))
+    (turn,) = facts["turns"]
     assert done.status == 0 and turn["picked"]["rule"] == "reviewer" and turn["picked"]["groups"] == []
     assert f"turn 1: kept candidate {turn['accepted'] + 1} of 3, picked by the reviewer\n" in done.err
     done = cgcli(*wanted, "--pick", "probable")

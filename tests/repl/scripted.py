@@ -180,11 +180,7 @@ def make_repl(
     engine = AnsweringEngine() if engine is None else engine
     models = OneModel(engine)
     choice, programs = models.choose(None), ProgramStore(folder / "programs")
-<<<<<<< HEAD
-    options = Options(settings or Settings(seed=1, guard="off"))  # its texts are no programs
-=======
-    options = Options(settings or Settings(seed=1), pick=pick)
->>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
+    options = Options(settings or Settings(seed=1, guard="off"), pick=pick)  # its texts are no programs
     (folder / "work").mkdir(exist_ok=True)
     reader.screen = Screen(out, color=False, width=lambda: width)
     repl = Prompt(

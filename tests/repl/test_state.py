@@ -152,11 +152,7 @@ def test_why_without_a_prompt_says_what_to_do(tmp_path: Path) -> None:
 
 
 CHANGED = {"temperature": "0.8", "top_p": "0.5", "top_k": "7", "min_p": "0.1", "max_tokens": "99", "seed": "12345",
-<<<<<<< HEAD
-           "candidates": "3", "guard": "on", "fold": "off", "auto": "on", "until": "runs",
-=======
-           "candidates": "3", "pick": "run", "fold": "off", "auto": "on", "until": "runs",
->>>>>>> 7e8aaff (Candidates are picked by what they return, what they print, or the reviewer)
+           "candidates": "3", "pick": "run", "guard": "on", "fold": "off", "auto": "on", "until": "runs",
            "tries": "2", "try_time": "7.5", "vi": "on", "color": "never"}  # fmt: skip
 
 
