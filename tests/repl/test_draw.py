@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.config import Settings
-from cgcli.engine.request import Completion, Request
 from cgcli.core.errors import Interrupted
+from cgcli.engine.request import Completion, Request
 from cgcli.native.interrupt import Interrupt
 from cgcli.program.program_store import ProgramStore
 from cgcli.program.source import digest
