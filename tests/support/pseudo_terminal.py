@@ -29,6 +29,7 @@ class PseudoTerminal:
     def __init__(self, command: list[str], rows: int, columns: int, variables: dict[str, str]) -> None:
         self.screen = _Emulator(columns, rows)
         self.sent = ""
+        self._rows: list[str] | None = None  # of the screen as it is now; to make them takes a millisecond
         self._stream = pyte.Stream(self.screen)
         environment: Any = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES")}
         environment |= {"TERM": "xterm-256color", **variables}
@@ -44,6 +45,7 @@ class PseudoTerminal:
     def resize(self, rows: int, columns: int) -> None:
         self.pump()
         self.screen.resize(rows, columns)
+        self._rows = None
         self.process.setwinsize(rows, columns)
 
     def pump(self, seconds: float = 0.0) -> None:
@@ -54,6 +56,7 @@ class PseudoTerminal:
                 data = self.process.read_nonblocking(65536, timeout=max(0.0, min(0.05, until - time.monotonic())))
                 self.sent += data
                 self._stream.feed(data)
+                self._rows = None
             except pexpect.TIMEOUT:
                 if time.monotonic() >= until:
                     return
@@ -61,11 +64,13 @@ class PseudoTerminal:
                 return
 
     def wait(self, condition: Callable[[], object]) -> None:
-        """Until `condition` holds; fails with the screen where it does not."""
+        """Until `condition` holds; fails with the screen where it does not, at once where the program has ended."""
         until = time.monotonic() + PATIENCE_S
         while not condition():
-            assert time.monotonic() < until, self.text
+            ended = not self.process.isalive()
             self.pump(0.02)
+            assert condition() or not ended, f"the program has ended:\n{self.text}"
+            assert time.monotonic() < until, self.text
 
     def wait_for(self, text: str, times: int = 1) -> None:
         """Until `text` stands on the screen."""
@@ -73,7 +78,9 @@ class PseudoTerminal:
 
     @property
     def rows(self) -> list[str]:
-        return [row.rstrip() for row in self.screen.display]
+        if self._rows is None:
+            self._rows = [row.rstrip() for row in self.screen.display]
+        return self._rows
 
     @property
     def text(self) -> str:
