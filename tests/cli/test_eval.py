@@ -253,14 +253,14 @@ def test_the_group_says_what_there_is() -> None:
 
 
 @pytest.mark.slow
-def test_ten_tasks_with_the_embedded_model(here: Path, shared: Path, embedded_home: Path) -> None:
+def test_tasks_with_the_embedded_model(here: Path, shared: Path, embedded_home: Path) -> None:
     data = str(shared / "data" / "HumanEval.jsonl.gz")
-    words = ("--data", data, "-m", "smollm2-135m", "--limit", "10", "--max-tokens", "24", "-o", "s.jsonl", "--json")
+    words = ("--data", data, "-m", "smollm2-135m", "--limit", "3", "--max-tokens", "16", "-o", "s.jsonl", "--json")
     done = cgcli("eval", "humaneval", *words, CGCLI_HOME=str(embedded_home))
     facts = totals(done)
-    assert (facts["n_problems"], facts["n_samples"], facts["model"]) == (10, 10, "smollm2-135m")
-    assert sum(facts["verdicts"].values()) == 10 and 0 <= facts["pass@1"] <= 1
+    assert (facts["n_problems"], facts["n_samples"], facts["model"]) == (3, 3, "smollm2-135m")
+    assert sum(facts["verdicts"].values()) == 3 and 0 <= facts["pass@1"] <= 1
     rows = [json.loads(line) for line in (here / "s.jsonl_results.jsonl").read_text().splitlines()]
     # It goes on with the body of the function, and does not begin to talk.
-    assert sum(row["completion"].startswith("    ") for row in rows) >= 8
-    assert "10 of 164 tasks, 10 samples" in done.err
+    assert all(row["completion"].startswith("    ") for row in rows)
+    assert "3 of 164 tasks, 3 samples" in done.err

@@ -19,12 +19,12 @@ def model(embedded_model: Path) -> tuple[str, ...]:
     return ("-m", str(embedded_model))
 
 
-def test_the_program_is_on_stdout_and_what_it_prints_on_stderr(embedded_home: Path) -> None:
-    prompts = ("a list with ten numbers", "print how many there are")
-    done = cgcli("gen", *prompts, "--run", *QUICK, CGCLI_HOME=str(embedded_home))
-    assert done.status == 0
-    assert b"# print how many there are\nprint(" in done.out
-    assert done.err.splitlines()[-1].isdigit()
+def test_the_program_is_on_stdout_and_what_it_prints_on_stderr(bundled_model: Path) -> None:
+    prompts = ('Set text to "hello world".', "Print text in upper case.")
+    done = cgcli("gen", *prompts, "--run", *QUICK, "-m", str(bundled_model))
+    assert done.status == 0, done.err
+    assert b"# Print text in upper case.\nprint(" in done.out
+    assert done.err.splitlines()[-1] == "HELLO WORLD"
 
 
 def test_a_program_that_fails_ends_in_8_and_is_printed_all_the_same(tiny_model: Path) -> None:

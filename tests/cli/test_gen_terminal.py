@@ -94,7 +94,7 @@ def test_ctrl_c_keeps_a_part_in_the_file_of_into(embedded_home: Path, tmp_path: 
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stderr
         assert any(b"loaded" in line for line in iter(process.stderr.readline, b""))
-        until_it_worked(process.pid, 1.5)  # there is a text then
+        until_it_worked(process.pid, 0.7)  # there is a text then
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=PATIENCE_S) == 130
     assert program.read_text().startswith("import os\nlist all files")

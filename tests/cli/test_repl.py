@@ -1,4 +1,4 @@
-"""`cgcli repl` as a process: from a script, and on a terminal, with real models."""
+"""`cgcli repl`: from a script, and on a terminal."""
 
 from __future__ import annotations
 
@@ -14,24 +14,17 @@ from subprocess import PIPE
 import pytest
 
 from cgcli.program.program_store import ProgramStore
+from tests.support.cli import run
 from tests.support.patience import until_it_worked
 from tests.support.process import CGCLI, Ran, cgcli
 from tests.support.pseudo_terminal import pseudo_terminal
 
+NANO = ["-m", "codegen-nano"]
 TINY = ["--max-tokens", "8", "--seed", "1"]
 
 
-@pytest.fixture
-def home(tmp_path: Path, embedded_home: Path) -> Path:
-    """A home of this test's own, with the embedded model."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    (folder / "store").symlink_to(embedded_home / "store")
-    return folder
-
-
 def script(model: Path, text: str, *arguments: str) -> Ran:
-    return cgcli("repl", "-m", str(model), *TINY, *arguments, stdin=text.encode())
+    return run("repl", "-m", str(model), *TINY, *arguments, stdin=text.encode())
 
 
 class TestScript:
@@ -67,20 +60,22 @@ class TestScript:
     def test_what_is_not_utf8_comes_through(self, tiny_model: Path, tmp_path: Path) -> None:
         file = tmp_path / "x.py"
         file.write_bytes(b"# \xff\n")
-        ran = cgcli("repl", "-m", str(tiny_model), *TINY, str(file), stdin=b"set x\n/save\n")
+        ran = script(tiny_model, "set x\n/save\n", str(file))
         assert ran.status == 0, ran.err
         assert ran.out.startswith(b"# \xff\n\n# set x\n")
         assert file.read_bytes() == ran.out
 
-    def test_ctrl_c_ends_it_and_the_program_is_there(self, home: Path) -> None:
+    def test_ctrl_c_ends_it_and_the_program_is_there(self, embedded_home: Path, tmp_path: Path) -> None:
         command = [*CGCLI, "repl", "--seed", "3", "--max-tokens", "2000"]
-        environment = {**os.environ, "CGCLI_HOME": str(home)}
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "store").symlink_to(embedded_home / "store")
+        environment = {**os.environ, "CGCLI_HOME": str(tmp_path / "home")}
         with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, bufsize=0) as process:
             assert process.stdin and process.stdout and process.stderr
             process.stdin.write(b"a list of the hundred largest cities\nprint them\nprint them again\n")
             process.stdin.close()
             assert any(b"perplexity" in line for line in iter(process.stderr.readline, b""))
-            until_it_worked(process.pid, 1.0)
+            until_it_worked(process.pid, 0.3)
             process.send_signal(signal.SIGINT)
             out, err = process.stdout.read(), process.stderr.read()
         assert process.returncode == 130, err
@@ -128,7 +123,7 @@ class TestPrograms:
     def test_a_session_that_goes_on_has_its_seed(self, tiny_model: Path, tmp_path: Path) -> None:
         def seed(*arguments: str) -> str:
             typed = f"first\n/save {tmp_path / 'x.py'}\n".encode()
-            ran = cgcli("repl", "-m", str(tiny_model), "--max-tokens", "8", *arguments, stdin=typed)
+            ran = run("repl", "-m", str(tiny_model), "--max-tokens", "8", *arguments, stdin=typed)
             return ran.err.partition("\n")[0]
 
         assert seed() == seed("--resume") == seed("--resume")
@@ -173,15 +168,15 @@ class TestPrograms:
                 assert "is open in another cgcli" in ran.err
 
     def test_without_a_model_it_says_how_to_get_one(self) -> None:
-        ran = cgcli("repl", stdin=b"first\n")
+        ran = run("repl", stdin=b"first\n")
         assert ran.status == 3
         assert "cgcli pull" in ran.err
 
 
 class TestTerminal:
-    def test_what_is_noted_while_the_model_loads_is_said_behind_the_line(self, home: Path, tiny_model: Path) -> None:
+    def test_what_is_noted_while_the_model_loads_is_said_behind_the_line(self, tiny_model: Path) -> None:
         model = ["-m", str(tiny_model), "--ctx", "4096", "--max-tokens", "8"]
-        with pseudo_terminal(*CGCLI, "-v", "repl", *model, CGCLI_HOME=str(home)) as terminal:
+        with pseudo_terminal(*CGCLI, "-v", "repl", *model) as terminal:
             terminal.wait_for("1 ›")
             terminal.send("half a line")
             terminal.wait_for("/4096 tokens")
@@ -193,9 +188,9 @@ class TestTerminal:
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
     @pytest.mark.parametrize("prompt", ["", "a list of the hundred largest cities\r"])
-    def test_a_signal_leaves_the_terminal_as_it_was(self, home: Path, number: signal.Signals, prompt: str) -> None:
-        command = [*CGCLI, "repl", "-t", "0.8", "--seed", "3", "--max-tokens", "2000"]
-        with pseudo_terminal(*command, CGCLI_HOME=str(home)) as terminal:
+    def test_a_signal_leaves_the_terminal_as_it_was(self, number: signal.Signals, prompt: str) -> None:
+        command = [*CGCLI, "repl", *NANO, "-t", "0.8", "--seed", "3", "--max-tokens", "2000"]
+        with pseudo_terminal(*command) as terminal:
             beside = os.open(Path(f"/proc/{terminal.process.pid}/fd/0").readlink(), os.O_RDWR | os.O_NOCTTY)
             before = termios.tcgetattr(beside)
             terminal.wait_for("1 ›")
@@ -210,17 +205,17 @@ class TestTerminal:
             os.close(beside)
             terminal.wait(lambda: terminal.sent.rfind("\x1b[?2004l") > terminal.sent.rfind("\x1b[?2004h"))
 
-    def test_plain_cgcli_is_the_repl_on_a_terminal_and_the_help_elsewhere(self, home: Path) -> None:
-        with pseudo_terminal(*CGCLI, CGCLI_HOME=str(home)) as terminal:
+    def test_plain_cgcli_is_the_repl_on_a_terminal_and_the_help_elsewhere(self) -> None:
+        with pseudo_terminal(*CGCLI, CGCLI_MODEL="codegen-nano") as terminal:
             terminal.wait_for("1 ›")
             terminal.send("\x04")
             terminal.wait(lambda: not terminal.process.isalive())
-        assert cgcli(CGCLI_HOME=str(home)).out.decode().lstrip().startswith("Usage: cgcli")
+        assert cgcli().out.decode().lstrip().startswith("Usage: cgcli")
 
-    def test_where_stdout_is_a_file_the_program_is_in_it(self, home: Path, tmp_path: Path) -> None:
+    def test_where_stdout_is_a_file_the_program_is_in_it(self, tmp_path: Path) -> None:
         out = tmp_path / "out.py"
-        line = f"{' '.join(CGCLI)} repl --seed 1 --max-tokens 8 > {out}"
-        with pseudo_terminal("sh", "-c", line, CGCLI_HOME=str(home)) as terminal:
+        line = f"{' '.join(CGCLI)} repl {' '.join(NANO)} --seed 1 --max-tokens 8 > {out}"
+        with pseudo_terminal("sh", "-c", line) as terminal:
             terminal.send("a list with ten numbers\r")
             terminal.wait_for("2 ›")
             terminal.send("\x04")

@@ -60,15 +60,15 @@ def test_a_table_of_turns_and_the_whole(embedded_home: Path, tmp_path: Path) -> 
     assert f"perplexity {cells[3][2]} over {cells[3][1]} of {int(cells[3][1]) + 1} tokens" in ran.err
 
 
-def test_json_has_the_same_and_every_token_if_asked(embedded_home: Path) -> None:
-    whole = facts(score("--json", "--tokens", CGCLI_HOME=str(embedded_home)))
+def test_json_has_the_same_and_every_token_if_asked(bundled_model: Path) -> None:
+    whole = facts(score("--json", "--tokens", model=bundled_model))
     assert whole["unscored"] + "".join(piece["piece"] for piece in whole["pieces"]) == TEXT
     assert whole["tokens"] == len(whole["pieces"])
     mean = np.mean([piece["logprob"] for piece in whole["pieces"]])
     assert whole["perplexity"] == pytest.approx(np.exp(-mean))
     assert [turn["prompt"] for turn in whole["turns"]] == [line[2:] for line in TEXT.split("\n") if line[:2] == "# "]
-    assert {**whole, "pieces": None} == facts(score("--json", CGCLI_HOME=str(embedded_home)))
-    row = score(CGCLI_HOME=str(embedded_home)).out.decode().splitlines()[2].split()
+    assert {**whole, "pieces": None} == facts(score("--json", model=bundled_model))
+    row = score(model=bundled_model).out.decode().splitlines()[2].split()
     assert row[2:5] == [str(whole["turns"][0]["tokens"])] + [
         f"{whole['turns'][0][of]:.2f}" for of in ("perplexity", "prompt_perplexity")
     ]
