@@ -55,9 +55,11 @@ FILES = (
 )  # fmt: skip
 
 
+# Each file as one kind, and a file of text and one of weights as every kind.
 CASES = [
-    *((kind, name) for name in FILES for kind in OTHERS if (kind, name) != ("gzip", "merges.txt")),  # that is no UTF-8
-    *((kind, name) for name in FILES[-3:] for kind in BINARY),
+    *(("pointer", name) for name in FILES),
+    *((kind, "vocab.json") for kind in OTHERS if kind != "pointer"),
+    *((kind, "model.safetensors") for kind in OTHERS | BINARY if kind != "pointer"),
 ]
 
 
@@ -85,9 +87,12 @@ def test_as_a_model_it_is_named(kind: str, tmp_path: Path) -> None:
     told(run("models", "add", str(file), "--name", "mine"), f"{file}: {message}")
 
 
-@pytest.mark.parametrize("kind", OLD)
 @pytest.mark.parametrize(
-    "name", ["./ggml-model-q4_0.bin", "ggml-model-q4_0.bin", "a model+.bin", "sub/ggml.bin", "x.gguf"]
+    ("kind", "name"),
+    [
+        *((kind, "ggml-model-q4_0.bin") for kind in OLD),
+        *(("ggjt", name) for name in ("./ggml-model-q4_0.bin", "a model+.bin", "sub/ggml.bin", "x.gguf")),
+    ],
 )
 def test_a_file_of_an_old_format_is_a_file(
     name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -127,7 +127,7 @@ reader, writer = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        burn(1.2)
+        burn(0.7)
     os._exit(0)
 os.close(writer)
 os.read(reader, 1)  # until it has ended
@@ -140,7 +140,7 @@ def stopping() -> str:
     return """
 import os, signal, time
 if os.fork() == 0:
-    time.sleep(1.5)
+    time.sleep(1)
     os.kill(os.getppid(), signal.SIGCONT)
     os._exit(0)
 os.kill(os.getpid(), signal.SIGSTOP)
@@ -197,7 +197,7 @@ for _ in range({count}):
         time.sleep(60)
 for _ in range({count}):
     os.read(reader, 1)
-time.sleep(1.5)
+time.sleep(1)
 print("ESCAPED")
 """
 

@@ -217,15 +217,15 @@ CALLS = (
 _SMALL = {"memory_bytes": 256 * 10**6}
 _LARGE = {"memory_bytes": 1 << 32}
 _OUTPUT = {"output_bytes": 100_000}
-_CPU = {"cpu_s": 0.6}
-_WALL = {"wall_s": 0.7}
+_CPU = {"cpu_s": 0.3}
+_WALL = {"wall_s": 0.4}
 LIMITS = (
     Attack("take memory", "held = [bytearray(10 << 20) for _ in range(40)]; print('ESCAPED')", ("memory",),
            lax={"memory_bytes": 1 << 31}, policy=_SMALL),
     Attack("take memory in children",
            "import os, time\nreader, writer = os.pipe()\nfor _ in range(6):\n    if os.fork() == 0:\n"
            "        held = b'x' * (60 << 20)\n        os.write(writer, b'.')\n        time.sleep(600)\n"
-           "for _ in range(6):\n    os.read(reader, 1)\ntime.sleep(2)\nprint('ESCAPED')",
+           "for _ in range(6):\n    os.read(reader, 1)\ntime.sleep(1)\nprint('ESCAPED')",
            ("memory",), lax={"memory_bytes": 1 << 31}, policy=_SMALL),
     Attack("keep memory in shared mappings whose pages are given back", held_by_children(4, given_back(90)),
            ("memory",), lax=_LARGE, policy=_SMALL),
@@ -243,19 +243,19 @@ LIMITS = (
     Attack("print without end on stderr",
            "import sys\nfor _ in range(300):\n    print('x' * 1000, file=sys.stderr)\nprint('ESCAPED')",
            ("output limit",), lax={"output_bytes": 1 << 20}, policy=_OUTPUT),
-    Attack("compute without end", BURN + "burn(1.2); print('ESCAPED')", ("cpu time",), lax={"cpu_s": 60.0},
+    Attack("compute without end", BURN + "burn(0.7); print('ESCAPED')", ("cpu time",), lax={"cpu_s": 60.0},
            policy=_CPU),
-    Attack("compute without end, deaf to signals", BURN + IGNORE_SIGNALS + "burn(1.2); print('ESCAPED')",
+    Attack("compute without end, deaf to signals", BURN + IGNORE_SIGNALS + "burn(0.7); print('ESCAPED')",
            ("cpu time",), lax={"cpu_s": 60.0}, policy=_CPU),
-    Attack("compute in one short child after another", burning_children(60, 0.02), ("cpu time",),
+    Attack("compute in one short child after another", burning_children(35, 0.02), ("cpu time",),
            lax={"cpu_s": 60.0}, policy=_CPU),
     Attack("compute in children that nobody waits for",
-           "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n" + burning_children(8, 0.2), ("cpu time",),
+           "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n" + burning_children(8, 0.1), ("cpu time",),
            lax={"cpu_s": 60.0}, policy=_CPU),
     Attack("compute in a child's child", burning_grandchild(), ("cpu time",), lax={"cpu_s": 60.0}, policy=_CPU),
-    Attack("wait without end", "import time; time.sleep(3); print('ESCAPED')", ("wall time",),
+    Attack("wait without end", "import time; time.sleep(1.5); print('ESCAPED')", ("wall time",),
            lax={"wall_s": 600.0}, policy=_WALL),
-    Attack("wait without end, deaf to signals", IGNORE_SIGNALS + "import time; time.sleep(3); print('ESCAPED')",
+    Attack("wait without end, deaf to signals", IGNORE_SIGNALS + "import time; time.sleep(1.5); print('ESCAPED')",
            ("wall time",), lax={"wall_s": 600.0}, policy=_WALL),
     Attack("stop itself", stopping(), ("wall time",), lax={"wall_s": 600.0}, policy=_WALL),
 )  # fmt: skip
