@@ -133,6 +133,17 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """The folder of a golden checkpoint: this repository's own, or by name one beside it."""
+
+    def folder(name: str) -> Path:
+        own: Path = REPOSITORY / "tests" / "golden" / "checkpoint"
+        return own if name == "own" else request.getfixturevalue("shared") / "golden" / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
 def embedded_home() -> Path:
     """A CGCLI_HOME in which the embedded model is pulled (`make test` does it)."""
     if not (TEST_HOME / "store" / "smollm2-135m" / "q8_0.json").is_file():

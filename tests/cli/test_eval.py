@@ -86,6 +86,7 @@ def test_the_same_command_goes_on_and_more_samples_are_added(here: Path, tiny_mo
     assert totals(drawn(tiny_model, "-n", "2", "--json")) == totals(first)
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on(here: Path, tiny_model: Path) -> None:
     words = ("-n", "20", "-t", "0.8", "-o", "s.jsonl", "-m", str(tiny_model), "--max-tokens", "60", "--exact")
     command = [*CGCLI, "eval", "humaneval", "--data", "tasks.jsonl", *words]

@@ -104,6 +104,7 @@ def test_parts_joined_are_the_run_at_once(tmp_path: Path, data: Path, tiny_model
         assert found[name] == whole[name]
 
 
+@pytest.mark.long
 def test_a_run_that_was_killed_goes_on(tmp_path: Path, data: Path, tiny_model: Path) -> None:
     file = tmp_path / "samples.jsonl"
     words = ["eval", "mtpb", "--data", str(data), "-m", str(tiny_model), "-n", "60", "--generate", str(file)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from cgcli.convert.convert import convert
 from cgcli.convert.writer import Provenance
 from cgcli.core.progress import Silent
 from tests.cli.test_gen_terminal import on_terminal
-from tests.convert.checkpoints import GOLDEN
 from tests.support.cli import run
 from tests.support.process import CGCLI, Ran, cgcli
 
@@ -75,8 +75,8 @@ def test_json_has_the_same_and_every_token_if_asked(bundled_model: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["own", "head64"])
-def test_a_golden_texts_losses(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    source = GOLDEN if name == "own" else request.getfixturevalue("shared") / "golden" / name
+def test_a_golden_texts_losses(name: str, golden: Callable[[str], Path], tmp_path: Path) -> None:
+    source = golden(name)
     model = tmp_path / "f16.gguf"
     convert(source, model, quant="f16", provenance=Provenance(name), progress=Silent(), threads=2)
     expected = np.load(source / "expected.npz")["nll"]

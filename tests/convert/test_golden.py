@@ -5,6 +5,7 @@ The project's own checkpoint is always there; the larger ones beside the reposit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from cgcli.convert.writer import Provenance
 from cgcli.core.progress import Silent
 from cgcli.engine.context import Context
 from cgcli.engine.model import Model
-from tests.convert.checkpoints import GOLDEN
 
 LOGIT_TOLERANCE = 0.02
 NLL_TOLERANCE = 0.01
@@ -32,9 +32,11 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=["own", "head64", "head80", "head256"])
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def case(
+    request: pytest.FixtureRequest, golden: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Case:
     name: str = request.param
-    source = GOLDEN if name == "own" else request.getfixturevalue("shared") / "golden" / name
+    source = golden(name)
     model = tmp_path_factory.mktemp(name) / "f16.gguf"
     convert(source, model, quant="f16", provenance=Provenance(name), progress=Silent(), threads=2)
     return Case(source, model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from cgcli.core.progress import Silent
 from cgcli.engine.engine import EngineOptions, LlamaEngine, perplexity
 from cgcli.engine.request import TokenScore
 from cgcli.native.interrupt import interruptible
-from tests.convert.checkpoints import GOLDEN
 
 NLL_TOLERANCE = 0.01
 PASS_TOLERANCE = 0.05  # passes of another shape, in float16
@@ -39,9 +38,9 @@ def logprobs(scores: list[TokenScore]) -> list[float]:
 
 
 @pytest.mark.parametrize("name", ["own", "head64", "head80", "head256"])
-def test_a_golden_text_has_the_references_losses(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_a_golden_text_has_the_references_losses(name: str, golden: Callable[[str], Path], tmp_path: Path) -> None:
     """Of every token, the perplexity made of them, and ranks and entropies from the reference's logits."""
-    source = GOLDEN if name == "own" else request.getfixturevalue("shared") / "golden" / name
+    source = golden(name)
     convert(source, tmp_path / "f16.gguf", quant="f16", provenance=Provenance(name), progress=Silent(), threads=2)
     expected = np.load(source / "expected.npz")
     text = (source / "prompt.txt").read_bytes()

@@ -38,7 +38,11 @@ def serve(hub: FakeHub, golden: Path = SINGLE) -> None:
     shutil.copytree(golden, hub.root / REPO, ignore=shutil.ignore_patterns("expected.npz", "prompt.txt"))
 
 
-@pytest.mark.parametrize("golden", GOLDEN, ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    "golden",
+    [SINGLE, *(pytest.param(folder, marks=pytest.mark.long) for folder in GOLDEN if folder != SINGLE)],
+    ids=lambda folder: folder.name,
+)
 def test_checkpoint_by_the_catalogs_name(
     hub: FakeHub, environment: Environment, progress: Recorder, golden: Path
 ) -> None:
@@ -110,6 +114,7 @@ def test_checkpoint_that_does_not_fit(
     assert pull("codegen-350m-mono", environment=environment, progress=progress, force=True).path.is_file()
 
 
+@pytest.mark.long
 def test_killed_while_converting(hub: FakeHub, environment: Environment) -> None:
     serve(hub)
     chance = random.Random(1)

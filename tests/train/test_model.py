@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,6 +23,7 @@ from cgcli.train.weights import load_weights
 from tests.convert.checkpoints import GOLDEN
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
+LONG = pytest.mark.long
 
 # The golden weights were rounded to float16 after the golden logits were made: that is nearly all of the difference
 # (9.6e-4 at most). From NumPy's run of the very weights the logits differ by 1e-5.
@@ -32,9 +35,10 @@ loss_of = jax.jit(loss, static_argnames=("config", "z_loss", "dtype", "remat"))
 TOKENS = np.random.default_rng(5).integers(0, 64, (2, 11)).astype(np.int32)
 
 
-@pytest.mark.parametrize("name", ["own", "head64", "head80", "head256"])
-def test_golden_logits_and_losses(name: str, request: pytest.FixtureRequest) -> None:
-    folder = GOLDEN if name == "own" else request.getfixturevalue("shared") / "golden" / name
+# The converter's tests have all of them in make test; here every head size is compiled anew.
+@pytest.mark.parametrize("name", ["own", "head80", *(pytest.param(name, marks=LONG) for name in ("head64", "head256"))])
+def test_golden_logits_and_losses(name: str, golden: Callable[[str], Path]) -> None:
+    folder = golden(name)
     expected = np.load(folder / "expected.npz")
     config, params = load_weights(folder)
     ids = jnp.asarray(expected["ids"])[None]
