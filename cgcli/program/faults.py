@@ -65,12 +65,12 @@ def looping(text: str, begin: int = 0) -> Fault | None:
     if bar := _BAR_PATTERN.search(text, line):
         return Fault("degenerate", bar.start(), f"a bar of {bar[1]!r}")
     if len(text) - line >= _CYCLING and (cycle := _CYCLE_PATTERN.search(text, line)):
-        return Fault("degenerate", line, f"{cycle[cycle.lastgroup or 0]!r} again and again")
+        return Fault("degenerate", line, f"{cycle[cycle.lastgroup or 0]!r} repeats")
     if text.endswith("\n"):
         for size, run in _repeated(text, begin):
             if len(run) >= size * (_LINES if size == 1 else _BLOCKS):
-                what = "a line" if size == 1 else f"{size} lines"
-                return Fault("degenerate", len(text) - sum(map(len, run[size:])), f"{what} again and again")
+                what = "a line repeats" if size == 1 else f"{size} lines repeat"
+                return Fault("degenerate", len(text) - sum(map(len, run[size:])), what)
     return None
 
 
@@ -107,7 +107,7 @@ def is_empty(text: str) -> bool:
 
 # --- syntax
 
-_INCOMPLETE = 0x4000 | 0x200  # PyCF_ALLOW_INCOMPLETE_INPUT, PyCF_DONT_IMPLY_DEDENT: as `codeop` compiles
+_INCOMPLETE = 0x4000  # PyCF_ALLOW_INCOMPLETE_INPUT, as in `codeop`
 _NOT_UNICODE = re.compile(r"[\ud800-\udfff]")
 _TOP_LEVEL = re.compile(r"^(?=[^\s#)\]}])", re.MULTILINE)
 _BEFORE_CODE = re.compile(r"(?:[ \t\f]*(?:#[^\r\n]*)?(?:\r\n?|\n))*")

@@ -140,6 +140,7 @@ def test_empty(text: str, empty: bool) -> None:
         ("", "x = 1\ry = = 2\n", "x = 1\r"),
         ("", "x\n\f  y\n", "x\n"),
         ("", "x = 'é' + é é\n", ""),
+        ("", "x = '\\d'\n", None),  # a warning is no fault
         (PROMPT, "x += 1\n", None),
         (PROMPT, "    x += 1\n", ""),
         (PROMPT, "else:\n", ""),
@@ -156,6 +157,8 @@ def test_empty(text: str, empty: bool) -> None:
         ("x = ", "1\n", None),
         ("x = ", "1 1\ny\n", ""),
         ("x = [\n", "    1,\n]\n", None),
+        ("x = [1, ", "2]\n", None),
+        ("x = '''\ny = 1\n", "'''\nz = = 1\n", "'''\n"),  # `y = 1` is in a string
         ("x = [\n", "    1,\n]]\n", "    1,\n"),
         ("def f():\n    return ", "1\n    y = = 2\n", "1\n"),
         ("x = '\udce9'\nif x:\n", "    y = = 1\n", ""),  # bytes that are no UTF-8
@@ -222,6 +225,23 @@ def test_what_cpython_cannot_read_is_no_fault(text: str) -> None:
         assert syntax.dead(indented) is None
         assert syntax.ended(indented) is None
         assert Names(before).missing(indented) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "stands"),
+    [
+        ("x\nif x:\n\n\n", "x\n"),
+        ("x\ny = (1,\n2\n", "x\n"),
+        ("x\ny = '''\n2\n", "x\n"),
+        ("x\n@d\n\n", "x\n"),
+        ("x\ny =", "x\n"),
+        ("x\ny", None),
+        ("", None),
+    ],
+)
+def test_a_text_that_ends_unfinished_is_cut_where_that_begins(text: str, stands: str | None) -> None:
+    fault = Syntax("").ended(text)
+    assert (fault and text[: fault.at]) == stands
 
 
 def test_a_later_line_may_bind_a_nonlocal_name() -> None:
