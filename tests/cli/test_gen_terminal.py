@@ -13,6 +13,7 @@ import pytest
 from tests.cli.test_gen import SHORT
 from tests.support.patience import PATIENCE_S, children_worked, eventually, until_it_worked
 from tests.support.process import CGCLI
+from tests.support.pseudo_terminal import pseudo_terminal
 
 
 def on_terminal(command: list[str], **variables: str) -> tuple[int, bytes]:
@@ -55,16 +56,19 @@ def test_a_program_cannot_drive_a_terminal_without_colour(tiny_model: Path, tmp_
     assert b"OWNED" in shown and b"\x1b" not in shown and b"\x07" not in shown
 
 
-def test_drafts_are_shown_as_they_are_drawn_and_the_one_that_stands_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+def test_drafts_are_shown_as_they_are_drawn_and_the_one_that_stands_last(tmp_path: Path, term: str) -> None:
     before = tmp_path / "empty.py"
     before.write_text("numbers = []\n")
     command = [*CGCLI, "gen", "--into", str(before), "print the mean of the numbers", "--until", "runs", "--unsafe"]
     command += ["-t", "1", "--seed", "3", "--max-tokens", "40", "-m", "codegen-nano"]
-    status, shown = on_terminal(command, TERM="dumb")
-    parts = shown.decode().replace("\r\n", "\n").split("… written again:\n")
+    with pseudo_terminal(*command, rows=40, columns=120, TERM=term) as terminal:
+        terminal.wait_for("tokens/s")
+        parts = f"{terminal.text}\n".split("… written again:\n")
     code = before.read_text().splitlines()[-1]
-    assert status == 0 and len(parts) > 1, "another seed for this test: the first draft runs"
-    assert all("; drawing it again, try" in part for part in parts[:-1])
+    assert len(parts) > 1, "another seed for this test: the first draft runs"
+    for number, part in enumerate(parts[:-1], 1):
+        assert part.splitlines()[-1].endswith(f"drawing it again, try {number} of 4")
     assert parts[-1].startswith(f"{code}\nturn 1 ran at try {len(parts) - 1}\n")
 
 

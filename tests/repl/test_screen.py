@@ -142,3 +142,14 @@ def test_the_width_is_the_terminals_own() -> None:
             fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             assert screen.width == columns_of(out) == columns
     os.close(master)
+
+
+def test_a_note_below_a_preview_is_not_wiped() -> None:
+    out = io.StringIO()
+    screen = Screen(out, color=True, width=lambda: 60)
+    stream = screen.stream()
+    stream.preview("x = 1\ny = 2")
+    screen.note("that failed")
+    stream.preview("x = 1\ny = 3")
+    stream.close()
+    assert shown(out.getvalue()) == ["x = 1", "y = 2", "that failed", "… written again:", "y = 3"]

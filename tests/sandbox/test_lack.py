@@ -32,6 +32,8 @@ FAILURES: list[tuple[str, Lack | None]] = [
     ("import urllib.request as u\nu.urlopen('http://a.example')\n", "network"),
     ("import socket\nsocket.create_connection(('127.0.0.1', 80))\n", "network"),
     ("open('/usr/x', 'w')\n", "permission"),
+    ("import os\nos.setuid(0)\n", "permission"),
+    ("import winreg\n", None),
     ("import os\nos.get_terminal_size()\n", "display"),
     (
         "class TclError(Exception): pass\nTclError.__module__ = '_tkinter'\nraise TclError('no display name')\n",

@@ -281,6 +281,8 @@ def test_what_ends_a_run_ends_the_tries_and_loses_no_turn(error: CgcliError) -> 
     trial = Trial("x = 1", execute=execute)
     assert trial.draw().completion == "x = 1"
     assert trial.until.failure is error
+    with pytest.raises(type(error)):
+        trial.draw("no more")
 
 
 def test_a_window_that_is_full_ends_the_tries() -> None:
