@@ -1,8 +1,9 @@
 """Imports that programs forget: modules of the standard library, well-known members of them, and usual aliases.
 
-stdlib.txt beside this file has the attributes of modules; a test compares it with the modules themselves. Nothing is
-imported to look one up: a file of the user's may have the name of a module, and some modules do something at import.
-Modules whose names are mostly people's own are left out: `cmd`, `code`, `profile`, `select`, `symbol`, `test`, `token`.
+stdlib.txt beside this file has the attributes of modules and of some classes; a test compares it with the modules
+themselves. Nothing is imported to look one up: a file of the user's may have the name of a module, and some modules do
+something at import. Modules whose names are mostly people's own are left out: `cmd`, `code`, `profile`, `select`,
+`symbol`, `test`, `token`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ _CALLED = {
     "urllib.request": "urlopen",
     "uuid": "uuid4",
 }
-"""Members that are written where a program only calls them, derives from them or decorates with them."""
+"""Members that are written where a program only calls them, derives from them or decorates with them, or uses an
+attribute that stdlib.txt has of them: `datetime.now()`."""
 
 _TYPES = (
     "Any AnyStr Callable ClassVar DefaultDict Deque Dict Final FrozenSet Generator Generic Iterable Iterator List "
@@ -68,19 +70,23 @@ def import_of(name: str, uses: Set[str]) -> str | None:
     uses: "()" called, a decorator or a base class; ".x" its attribute x; "[]" subscripted; ":" in an annotation; ""
     any other.
     """
-    attributes = {use[1:] for use in uses if use.startswith(".")}
-    if len(attributes) == len(uses):
-        if name in ALIASES:
-            return f"import {ALIASES[name]} as {name}"
-        return f"import {name}" if attributes <= stdlib().get(name, frozenset()) else None
-    if uses <= {"()"} and name in _MODULE_OF:
-        return f"from {_MODULE_OF[name]} import {name}"
+    if name in ALIASES and all(use.startswith(".") for use in uses):
+        return f"import {ALIASES[name]} as {name}"
+    if uses <= _attributes(name):
+        return f"import {name}"
+    module = _MODULE_OF.get(name)
+    if module and uses <= {"()"} | _attributes(f"{module}.{name}"):
+        return f"from {module} import {name}"
     return f"from typing import {name}" if uses <= {"[]", ":"} and name in _TYPING else None
+
+
+def _attributes(name: str) -> set[str]:
+    return {f".{attribute}" for attribute in stdlib().get(name, ())}
 
 
 @functools.cache
 def stdlib() -> dict[str, frozenset[str]]:
-    """The attributes of modules."""
+    """The attributes of modules, and of some classes."""
     text = Path(__file__).with_name("stdlib.txt").read_text("utf-8")
     parts = (line.partition(": ") for line in text.splitlines())
     return {module: frozenset(names.split()) for module, _, names in parts}

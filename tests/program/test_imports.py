@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import types
-import warnings
 from pathlib import Path
 
 import pytest
@@ -18,25 +17,27 @@ from cgcli.program.imports import import_of, stdlib
 TABLE = Path(imports.__file__).with_name("stdlib.txt")
 
 
-def attributes(module: str) -> list[str]:
-    """The public names of a module, without other modules that it imports."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = importlib.import_module(module)
-        public = [name for name in getattr(found, "__all__", dir(found)) if not name.startswith("_")]
-        return sorted(
-            name
-            for name in public
-            if (module, name) == ("os", "path") or not isinstance(getattr(found, name), types.ModuleType)
-        )
+def found(name: str) -> object:
+    """A module, or a class as `module.Class`."""
+    module, _, member = name.partition(".")
+    whole = importlib.import_module(module)
+    return getattr(whole, member) if member else whole
 
 
-def test_the_table_has_only_attributes_that_a_module_has() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for module, names in stdlib().items():
-            found = importlib.import_module(module)
-            assert [name for name in names if not hasattr(found, name)] == []
+def attributes(name: str) -> list[str]:
+    """The public names of a module or class, without other modules that it imports."""
+    owner = found(name)
+    public = [one for one in getattr(owner, "__all__", dir(owner)) if not one.startswith("_")]
+    return sorted(
+        one for one in public if (name, one) == ("os", "path") or not isinstance(getattr(owner, one), types.ModuleType)
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_table_has_only_attributes_that_are_there() -> None:
+    for name, names in stdlib().items():
+        owner = found(name)
+        assert [one for one in names if not hasattr(owner, one)] == []
 
 
 def test_the_table_leaves_out_what_is_mostly_peoples_own() -> None:
@@ -60,6 +61,10 @@ def test_the_table_leaves_out_what_is_mostly_peoples_own() -> None:
         ("List", {"()"}, None),
         ("datetime", {".timedelta"}, "import datetime"),
         ("datetime", {"()"}, "from datetime import datetime"),
+        ("datetime", {".now", "()"}, "from datetime import datetime"),
+        ("datetime", {".now", ""}, None),
+        ("datetime", {".now", ".lower"}, None),
+        ("Path", {".home"}, "from pathlib import Path"),
         ("code", {".compile_command"}, None),
         ("digits", {"()"}, None),
         ("sample", {"()"}, None),
