@@ -31,8 +31,7 @@ from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.shared_cache import SharedCache
 from cgcli.engine.tokens import Detokenizer, TokenTable, split_blanks
 from cgcli.native.interrupt import Interrupt
-from cgcli.native.logprob import details
-from cgcli.native.sample import Sampler
+from cgcli.native.sample import Sampler, details
 
 
 @dataclass(frozen=True)

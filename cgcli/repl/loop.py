@@ -9,11 +9,11 @@ import traceback
 
 from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
 from cgcli.repl.commands import find
+from cgcli.repl.commands.inspect import show_greeting
 from cgcli.repl.draw import draw_turn
 from cgcli.repl.reader import View, is_command
 from cgcli.repl.state import Repl
 from cgcli.repl.status import StatusBar
-from cgcli.repl.views import show_greeting
 
 _MEANT = {"exit": "/quit", "exit()": "/quit", "quit": "/quit", "quit()": "/quit", ":q": "/quit", "help": "/help"}
 """Words that quit or show help in other programs."""

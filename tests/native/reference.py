@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgcli.native.logprob import Scored
-from cgcli.native.sample import Sampled, Sampling
+from cgcli.native.sample import Sampled, Sampling, Scored
 
 Floats = NDArray[np.float32]
 Weights = NDArray[np.uint64]

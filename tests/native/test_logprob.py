@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cgcli.core.errors import CgcliError
-from cgcli.native.logprob import details, logprob, logprobs, top
+from cgcli.native.sample import details, logprob, logprobs, top
 from tests.native import reference
 
 LOGPROB_TOLERANCE = 5e-7

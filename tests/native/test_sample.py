@@ -230,7 +230,7 @@ def test_the_token_path_does_not_import_numpy() -> None:
     code = (
         "import sys, ctypes\n"
         "from cgcli.native.interrupt import interruptible\n"
-        "from cgcli.native.logprob import logprob\n"
+        "from cgcli.native.sample import logprob\n"
         "from cgcli.native.sample import Sampler, Sampling\n"
         "row = (ctypes.c_float * 3)(1, 2, 3)\n"
         "Sampler(3).sample(ctypes.addressof(row), Sampling())\n"

@@ -13,9 +13,9 @@ from cgcli.program.history import Saved
 from cgcli.program.languages import parse_python
 from cgcli.program.source import digest, encode, for_file, from_file, lines_of
 from cgcli.repl.command import FILE, FORMAT, OVER, command
+from cgcli.repl.commands.inspect import program_size
 from cgcli.repl.commands.turns import last_index
 from cgcli.repl.state import Repl
-from cgcli.repl.views import program_size
 from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from cgcli.core.errors import UsageError
 from cgcli.program.score import clarity
 from cgcli.repl.command import ALTERNATIVES, KEY, MODEL, SEED, VALUE, command
+from cgcli.repl.commands.inspect import name_turn
 from cgcli.repl.draw import report_fold, report_perplexity
 from cgcli.repl.state import KEYS, Repl
-from cgcli.repl.views import name_turn
 
 if TYPE_CHECKING:
     from cgcli.program.session import Reading

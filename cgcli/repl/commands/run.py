@@ -8,10 +8,10 @@ from cgcli.core.errors import UsageError
 from cgcli.program.rank import Rank
 from cgcli.repl import running
 from cgcli.repl.command import ARGS, ON_OFF, command
+from cgcli.repl.commands.inspect import name_turn
 from cgcli.repl.commands.turns import accept_candidate, drawn_index
 from cgcli.repl.draw import candidate_cards, program_with
 from cgcli.repl.state import Repl
-from cgcli.repl.views import name_turn
 
 if TYPE_CHECKING:
     from cgcli.program.program import Program, Turn

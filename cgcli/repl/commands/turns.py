@@ -5,11 +5,11 @@ from __future__ import annotations
 from cgcli.core.errors import UsageError
 from cgcli.program.history import Drop, Move, Put
 from cgcli.repl.command import CANDIDATE, COUNT, LINE, PLACE, TURN, WORDS, command
+from cgcli.repl.commands.inspect import name_turn
 from cgcli.repl.draw import as_line, pick_candidate, redraw_turn, report_stale, run_if_auto, with_candidate
 from cgcli.repl.reader import is_command
 from cgcli.repl.state import Repl
 from cgcli.repl.status import StatusBar
-from cgcli.repl.views import name_turn
 
 
 def last_index(repl: Repl) -> int:
