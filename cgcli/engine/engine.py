@@ -172,7 +172,8 @@ class LlamaEngine:
                     if not (completion := stream.completion):
                         continue
                     index = going.pop(stream)
-                    if follow and (following := follow(index, completion)):
+                    following = follow(index, completion) if follow else None
+                    if following and completion.finish_reason != "interrupted":
                         going[self.submit(following, first=True)] = index
                     else:
                         yield index, completion

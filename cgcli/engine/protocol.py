@@ -86,10 +86,11 @@ class Engine(Protocol):
         Requests are consumed as streams end, so any number will do. Keep those of the same context adjacent, so that it
         is read once. Ctrl-C ends those that are not done, as interrupted. Raises like `submit` and `wait`.
 
-        follow: asked once for each completion. Where it returns a request, that completion is
-        not yielded; the request is drawn next, before all that wait, and its completion takes the place: `follow` is
-        asked again, with the same index. The other streams go on, but not while `follow` runs, in the thread that takes
-        the results. What it raises ends all streams, and `complete` raises it.
+        follow: asked once for each completion. Where it returns a request, that completion is not yielded; the request
+        is drawn next, before all that wait, and its completion takes the place: `follow` is asked again, with the same
+        index. After Ctrl-C nothing is drawn, so interrupted completions are yielded whatever it returns. The other
+        streams go on, but not while `follow` runs, in the thread that takes the results. What it raises ends all
+        streams, and `complete` raises it.
         """
         ...
 

@@ -211,14 +211,14 @@ def test_a_recurrent_model_reads_again_what_it_kept(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_a_request_that_follows(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is yielded with the text so far, and not followed; those that wait are yielded without any."""
+    """It is yielded with the text so far, whatever should follow; those that wait are yielded without any."""
     engine = make(sequences=2, speculate=False)
     requests = [request(b"abc", candidate=index, max_tokens=5 if index == 0 else 60) for index in range(4)]
-    asked: list[int] = []
+    asked: list[tuple[int, str]] = []
 
     def follow(index: int, done: Completion) -> Request:
-        assert done.finish_reason != "interrupted"
-        asked.append(index)
+        asked.append((index, done.finish_reason))
+        assert len(asked) <= 5
         return going_on(requests[index], done, max_tokens=60)
 
     steps = itertools.count(1)
@@ -232,7 +232,8 @@ def test_ctrl_c_ends_a_request_that_follows(make: Make, monkeypatch: pytest.Monk
     monkeypatch.setattr(engine.scheduler, "step", counted)
     found = finish_followed(engine, requests, follow)
     Interrupt().clear()
-    assert asked == [0] and {one.finish_reason for one in found} == {"interrupted"}
+    assert asked[0] == (0, "length") and sorted(asked[1:]) == [(index, "interrupted") for index in range(4)]
+    assert {one.finish_reason for one in found} == {"interrupted"}
     tokens = [one.tokens for one in found]
     assert 0 < tokens[0] < tokens[1] < 60 and tokens[2:] == [0, 0]
     assert sound(engine)
@@ -250,8 +251,9 @@ def test_ctrl_c_before_it_begins_leaves_it_without_a_token(
         Interrupt().set()
         return False
 
-    def follow(index: int, done: Completion) -> Request:
-        assert not Interrupt().requested
+    def follow(index: int, done: Completion) -> Request | None:
+        if done.finish_reason == "interrupted":
+            return None
         if reading:
             monkeypatch.setattr(engine.cache.context, "run", interrupted)
         else:

@@ -92,6 +92,7 @@ class ScriptedEngine:
                     done = drain(self.stream(following))[1]
                 interrupted = done.finish_reason == "interrupted"
                 following = follow(index, done) if follow else None
+                following = None if interrupted else following
             yield index, done
 
     def score(self, text: bytes, start: int, *, progress: Progress | None = None) -> list[TokenScore]:
