@@ -282,7 +282,8 @@ class Session:
             for _ in self.engine.complete(requests, lambda index, completion: guards[index].follow(completion)):
                 task.advance(1)
         drawn = [self._candidate(plan, guard) for guard in guards]
-        drawn = [one for one in drawn if one.tokens] or drawn[:1]  # after Ctrl-C some have not begun
+        begun = [one for one in drawn if one.tokens or one.finish_reason != "interrupted"]
+        drawn = begun or drawn[:1]  # after Ctrl-C some have not begun
         for index in range(wanted, wanted + self.generation.redraws):
             if any(_usable(candidate, plan) or candidate.finish_reason == "interrupted" for candidate in drawn):
                 break

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.evals.report.numbers import numbers
+from cgcli.evals.report.numbers import commands, numbers
 from cgcli.evals.report.runs import EvalRun, read_runs
+from cgcli.evals.report.sections import caveats
 from tests.evals.run_files import humaneval, mtpb, problem, task, write
 
 
@@ -156,3 +157,11 @@ def test_a_row_without_its_task_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.jsonl does not exist"):
         read_runs([tmp_path / "none.jsonl"], {})
+
+
+def test_a_run_with_guards_is_another_run_and_says_so(tmp_path: Path) -> None:
+    plain, guarded = humaneval(tmp_path / "plain.jsonl"), humaneval(tmp_path / "guarded.jsonl", guard="on")
+    runs = read_runs([plain, guarded], {})
+    assert [run.identity.guarded for run in runs] == [False, True]
+    assert [" --guard on" in next(commands(run)) for run in runs] == [False, True]
+    assert [any("--guard on" in caveat for caveat in caveats(run)) for run in runs] == [False, True]

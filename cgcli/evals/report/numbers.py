@@ -244,7 +244,7 @@ def commands(run: EvalRun) -> Iterator[str]:
             words += ["-t", f"{temperature:g}"]
         for option, value in (("--top-p", identity.top_p), ("--max-tokens", identity.max_tokens)):
             words += [option, f"{value:g}"] if value is not None else []
-        words += ["--seed", str(identity.seed)]
+        words += ["--seed", str(identity.seed), *(["--guard", "on"] if identity.guarded else [])]
         if identity.benchmark == "mtpb":
             turns = sorted({result.turns for result in run.results})
             words += ["--turns", turns[0] if len(turns) == 1 else "both", "--rules", identity.rules or "paper"]

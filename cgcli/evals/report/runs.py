@@ -45,6 +45,7 @@ class Identity:
     max_tokens: float | None
     seed: int | None
     rules: str | None  # MTPB's, by which the run was judged
+    guarded: bool = False  # lines that cannot run were redrawn (`--guard on`)
 
     @property
     def title(self) -> str:
@@ -246,9 +247,8 @@ def _identity(path: Path, row: Row, benchmark: Benchmark, rules: str | None) -> 
     model, quant, sha256 = (str(row.get(name, "")) for name in ("model", "quant", "sha256"))
     name = model or path.name.partition(".")[0]
     seed = row.get("seed")
-    return Identity(
-        benchmark, name, quant, sha256, temperature, seed=seed if isinstance(seed, int) else None, rules=rules, **how
-    )
+    fixed = {"seed": seed if isinstance(seed, int) else None, "rules": rules, "guarded": row.get("guard") == "on"}
+    return Identity(benchmark, name, quant, sha256, temperature, **how, **fixed)  # type: ignore[arg-type]
 
 
 def _number(row: Row, name: str) -> float | None:

@@ -68,7 +68,7 @@ def _overview(runs: Sequence[EvalRun]) -> Section:
         for run in runs
     ]
     header = ("benchmark", "model", "quant", "temperature", "problems", "samples", "passed, %")
-    listed = list(dict.fromkeys(line for run in runs for line in _caveats(run)))
+    listed = list(dict.fromkeys(line for run in runs for line in caveats(run)))
     return Section("Runs", (_INTERVALS,), [Table("Overview", header, rows, labels=4)], listed=listed)
 
 
@@ -76,7 +76,7 @@ def _names(run: EvalRun) -> tuple[str, str, str]:
     return run.identity.title, run.label, run.identity.quant or NONE
 
 
-def _caveats(run: EvalRun) -> Iterator[str]:
+def caveats(run: EvalRun) -> Iterator[str]:
     """Facts about a run that its numbers do not show."""
     name = f"{run.identity.title}, {run.label}"
     counts = {len(coverage.problems) for coverage in run.coverage.values()}
@@ -90,6 +90,8 @@ def _caveats(run: EvalRun) -> Iterator[str]:
         yield f"{name}: {plural(run.unjudged, 'sample')} not judged, so not counted; run: {hint}"
     if run.repeated:
         yield f"{name}: {plural(run.repeated, 'duplicate sample')} skipped"
+    if run.identity.guarded:
+        yield f"{name}: drawn with --guard on, which redraws lines that cannot run; published results are not"
     if run.healed:
         yield f"{name}: the model drew the last line end of each prompt itself, as its tokenizer requires"
 
