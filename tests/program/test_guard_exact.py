@@ -16,5 +16,5 @@ def test_guarded_texts_are_the_same_in_every_way() -> None:
     command = [sys.executable, "-m", "tests.program.guarded_exactly", str(model), "--texts", "32", "--max-tokens", "32"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
     found = json.loads(done.stdout)
-    assert found["texts"] == 32 and 5 < found["cut"] < 32
+    assert found["texts"] == 32 and 0 < found["cut"] < 32
     assert found["again"] == found["alone"] == found["unguarded"] == 0
