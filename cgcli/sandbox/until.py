@@ -135,7 +135,7 @@ class Until:
                 keep = plan.keep
             went_on |= silent
             kept.add(keep)
-            self._say(f"{name}: {drafts[-1].words}; {self._next(plan, keep, len(drafts))}")
+            self._say(f"{name}: {drafts[-1].words}; {self._next(plan, keep, drafts)}")
             try:
                 turn = self._drawn_again(plan, keep, drafts)
             except ContextError:
@@ -196,12 +196,11 @@ class Until:
     def _has_time(self, began: float) -> bool:
         return self._spent + self._clock() - began < self._patience.seconds
 
-    def _next(self, plan: Plan, keep: str, number: int) -> str:
-        where = ""
-        if keep:
-            text = plan.program.source() + plan.program.opening(plan.prompt) + keep
-            where = f" from line {text.count(chr(10)) + 1}"
-        return f"drawing it again{where}, try {number} of {self._patience.tries}"
+    def _next(self, plan: Plan, keep: str, drafts: Sequence[_Draft]) -> str:
+        what = "going on" if keep and drafts[-1].grade == _Grade.SILENT else "drawing it again"
+        text = plan.program.source() + plan.program.opening(plan.prompt) + keep
+        where = f" from line {text.count(chr(10)) + 1}" if keep else ""
+        return f"{what}{where}, try {len(drafts)} of {self._patience.tries}"
 
     def _end(self, drafts: Sequence[_Draft], best: _Draft, *, in_time: bool) -> str:
         """The end of the line that says which draft stands, and why."""

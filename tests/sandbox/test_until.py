@@ -193,7 +193,7 @@ def test_a_turn_that_should_print_must_print_something_new() -> None:
     )
     trial.draw("print one")
     assert trial.draw("and print two").completion == "def show():\n    print('two')\nshow()"
-    assert trial.said == ["turn 2: ran, but printed nothing; drawing it again from line 7, try 1 of 4"]
+    assert trial.said == ["turn 2: ran, but printed nothing; going on from line 7, try 1 of 4"]
     assert trial.draw("print x").completion == "print(2)"
     assert [context.rpartition("# print x\n")[2] for context in trial.contexts[3:]] == ["", "x = 1\n", ""]
     assert trial.draw("a function that prints it").completion == "def f(): pass"
