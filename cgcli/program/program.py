@@ -80,6 +80,7 @@ class Candidate:
     finish_reason: End
     draw: int = 0  # selects its random numbers under the seed; a retry is the next draw
     kept: int = 0  # characters at its beginning that were not drawn with it, but kept from before
+    temperature: float | None = None  # that it was drawn at, if it is not the turn's
     ran: str = ""  # what the program did with it, in words, if it was run to decide whether to draw again
     guard: GuardFacts | None = None  # None if no guard did anything
 

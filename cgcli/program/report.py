@@ -66,6 +66,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "mean_logprob": candidate.mean_logprob,
         "finish_reason": candidate.finish_reason,
         "kept": candidate.kept,
+        "temperature": candidate.temperature,
         "ran": candidate.ran or None,
         "guard": guard_report(candidate.guard or GuardFacts()),
     }

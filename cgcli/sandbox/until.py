@@ -165,9 +165,13 @@ class Until:
         session.generation = replace(generation, sampling=hotter)
         try:
             reading = session.read(session.plan(plan.prompt, keep))
-            return self._drawn(plan, reading, 1 + max(one.draw for one in _candidates(drafts)))
+            turn = self._drawn(plan, reading, 1 + max(one.draw for one in _candidates(drafts)))
         finally:
             session.generation = generation
+        if hotter == sampling:
+            return turn
+        found = tuple(replace(one, temperature=hotter.temperature) for one in turn.candidates)
+        return replace(turn, candidates=found)
 
     def _drawn(self, plan: Plan, reading: Reading, first: int) -> Turn:
         """Draw once; all of it is a preview, since another draft may stand."""
@@ -334,10 +338,5 @@ def _merged(drafts: Sequence[_Draft], best: _Draft) -> Turn:
             candidates.append(replace(candidate, ran=ran))
         seconds += draft.turn.facts.seconds if draft.turn.facts else 0.0
     facts = drafts[0].turn.facts
-    return Turn(
-        best.turn.prompt,
-        best.turn.completion,
-        tuple(candidates),
-        accepted,
-        replace(facts, seconds=seconds) if facts else None,
-    )
+    facts = replace(facts, seconds=seconds) if facts else None
+    return replace(best.turn, candidates=tuple(candidates), accepted=accepted, facts=facts)

@@ -118,6 +118,7 @@ TURN = {
             "finish_reason": "stop",
             "draw": 0,
             "kept": 0,
+            "temperature": None,
             "ran": "",
             "guard": None,
         }

@@ -248,6 +248,8 @@ def test_tries_are_hotter_and_facts_are_those_of_the_first_draw(temperature: flo
     trial = Trial("no()", "no()", "x = 1", temperature=temperature)
     turn = trial.draw()
     assert [request.sampling.temperature for request in trial.engine.requests] == pytest.approx(drawn)
+    others = [one.temperature for one in turn.candidates]
+    assert others == pytest.approx([one if one != temperature else None for one in drawn])
     assert turn.facts and turn.facts.temperature == temperature == trial.session.generation.sampling.temperature
 
 
