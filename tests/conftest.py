@@ -15,7 +15,9 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from cgcli.engine.engine import LlamaEngine
     from cgcli.native.interrupt import Interrupt
+    from tests.support.engines import MakeEngine
 
 # No time limit an example: the machine may be busy. The suite as a whole is timed.
 settings.register_profile("cgcli", deadline=None)
@@ -170,6 +172,20 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support.tiny_model import write_tiny_model
 
     return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.gguf")
+
+
+@pytest.fixture
+def make_engine(tiny_model: Path, interrupt: Interrupt) -> Iterator[MakeEngine]:
+    from tests.support.engines import making_engines
+
+    with making_engines(tiny_model, interrupt) as make:
+        yield make
+
+
+@pytest.fixture
+def engine(make_engine: MakeEngine) -> LlamaEngine:
+    """One on the tiny model, whose tokens are bytes."""
+    return make_engine()
 
 
 @pytest.fixture

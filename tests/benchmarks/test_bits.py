@@ -13,24 +13,20 @@ import numpy as np
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.engine.engine import EngineOptions, LlamaEngine
-from cgcli.native.interrupt import interruptible
 from tests.benchmarks.bits import Bits, bits, read_texts, xz
 from tests.benchmarks.ngram import NGram
+from tests.support.engines import MakeEngine
 
 TEXT = "for x in numbers:\n    print(x)\nfor y in others:\n    print(y, x)\n"
 
 
-def test_bits_are_those_of_the_models_probabilities(tiny_model: Path) -> None:
+def test_bits_are_those_of_the_models_probabilities(make_engine: MakeEngine) -> None:
     """Of a text longer than the window every byte but the first token's is counted once."""
     texts = ["abcdefg", "".join(random.Random(0).choices("abcdef", k=150))]
-    with (
-        interruptible() as interrupt,
-        LlamaEngine(tiny_model, EngineOptions(ctx=64, threads=1), interrupt=interrupt) as engine,
-    ):
-        short = engine.surprise(texts[0].encode())
-        found = [bits(engine, [text]) for text in texts]
-        both = bits(engine, texts)
+    engine = make_engine(ctx=64)
+    short = engine.surprise(texts[0].encode())
+    found = [bits(engine, [text]) for text in texts]
+    both = bits(engine, texts)
     assert found[0].bits == pytest.approx(-sum(score.logprob for score in short) / math.log(2), rel=1e-4)
     assert [one.bytes for one in found] == [len(text) - 1 for text in texts]  # a letter is a token
     assert both.bits == pytest.approx(found[0].bits + found[1].bits, rel=1e-4) and both.bytes == 155

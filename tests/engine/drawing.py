@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
 from cgcli.native.sample import Sampling
+from tests.support.engines import MakeEngine
 
 HOT = Sampling(temperature=0.9, top_p=0.95, seed=4)
-Make = Callable[..., LlamaEngine]
+Make = MakeEngine
 
 
 def request(context: bytes, **changes: object) -> Request:

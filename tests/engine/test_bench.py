@@ -14,10 +14,11 @@ from cgcli.engine import bench as bench_module
 from cgcli.engine import pass_costs
 from cgcli.engine.bench import QUICK, Bench, _Measuring, bytes_per_pass, run_bench
 from cgcli.engine.drafting import PassCosts
-from cgcli.engine.engine import EngineOptions, LlamaEngine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.gguf import Tensor
 from cgcli.engine.gguf_check import read_header
 from cgcli.native.interrupt import Interrupt
+from tests.support.engines import MakeEngine
 from tests.support.tiny_model import write_tiny_model
 
 BRIEF = replace(QUICK, rounds=1, tokens=8, streams=(1, 3), pass_rounds=3, texts=1, guessed_tokens=16)
@@ -55,13 +56,12 @@ def test_a_pass_reads_all_weights_but_the_embeddings_unless_they_are_the_output_
     assert bytes_per_pass([*tied, tensor("output.weight", 100)]) == 110
 
 
-def test_no_end_of_text_ends_a_completion(interrupt: Interrupt, tmp_path: Path) -> None:
+def test_no_end_of_text_ends_a_completion(make_engine: MakeEngine, interrupt: Interrupt, tmp_path: Path) -> None:
     path = write_tiny_model(tmp_path / "over.gguf")
     kinds = gguf.GGUFReader(path, "r+").fields["tokenizer.ggml.token_type"]
     for index in kinds.data[97:123]:  # the letters
         kinds.parts[index][0] = gguf.TokenType.CONTROL
-    with LlamaEngine(path, EngineOptions(threads=1), interrupt=interrupt) as engine:
-        drawn = _Measuring(engine, BRIEF, interrupt, Silent()).draw([b"12"] * 3, 20)
+    drawn = _Measuring(make_engine(path), BRIEF, interrupt, Silent()).draw([b"12"] * 3, 20)
     assert drawn.timings.decode_tokens == 60 and drawn.timings.passes == 19
 
 
@@ -81,11 +81,10 @@ def test_memory_is_read_at_a_possible_speed() -> None:
     assert 1e8 < bench_module.memory_bandwidth(1, buffer_bytes=1 << 24, rounds=2) < 1e13
 
 
-def test_costs_of_passes_never_fall_and_leave_the_cache_as_it_was(tiny_model: Path, interrupt: Interrupt) -> None:
-    with LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
-        engine.reserve(64)
-        costs = pass_costs.measure(engine.cache, list(range(97, 113)) * 4, rounds=3)
-        assert engine.cache.branches == []
+def test_costs_of_passes_never_fall_and_leave_the_cache_as_it_was(engine: LlamaEngine) -> None:
+    engine.reserve(64)
+    costs = pass_costs.measure(engine.cache, list(range(97, 113)) * 4, rounds=3)
+    assert engine.cache.branches == []
     values = [costs.measured[rows] for rows in pass_costs.ROWS]
     assert values[0] == 1.0 and values == sorted(values)
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.engine.drafting import MAX_DRAFT, NgramDrafter, PassCosts, Prospect, Rate, allot
-from cgcli.engine.engine import EngineOptions, LlamaEngine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.quantize import QUANTS
-from cgcli.engine.request import Completion, Request
+from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
-from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
+from tests.engine.drawing import Make, finish
 from tests.support.tiny_model import write_tiny_model
 
 PLENTY = 512
@@ -141,11 +141,6 @@ FREE = PassCosts({1: 1.0, 2: 1.001})  # every guess is worth it, so that all are
 REQUEST = Request(b"def abc", Sampling(temperature=0.8, seed=3), Stops, max_tokens=40)
 
 
-def finish(engine: LlamaEngine, *requests: Request) -> list[Completion]:
-    found = dict(engine.complete(requests))
-    return [found[index] for index in range(len(requests))]
-
-
 @pytest.fixture(scope="module")
 def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with a quarter of the window that the other has."""
@@ -155,84 +150,75 @@ def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_model_that_guesses_for_itself_is_always_right(tiny_model: Path, interrupt: Interrupt) -> None:
-    with LlamaEngine(tiny_model, EngineOptions(threads=1, speculate=False, exact=True), interrupt=interrupt) as plain:
-        expected = finish(plain, REQUEST)
-    with LlamaEngine(
-        tiny_model, EngineOptions(threads=1, draft=tiny_model, costs=FREE, exact=True), interrupt=interrupt
-    ) as engine:
-        engine._guesser.cost = 0.0  # type: ignore[union-attr]
-        assert finish(engine, REQUEST) == expected
-        timings = engine.timings
-        assert timings.acceptance == 1.0 and timings.passes <= 4 and timings.drafted >= 35
+def drafting(make: Make, draft: Path) -> LlamaEngine:
+    """An engine for which `draft` guesses without any cost."""
+    engine = make(draft=draft, costs=FREE)
+    engine._guesser.cost = 0.0  # type: ignore[union-attr]
+    return engine
 
 
-def test_a_model_guesses_for_many_streams_and_changes_no_text(tiny_model: Path, interrupt: Interrupt) -> None:
+def test_a_model_that_guesses_for_itself_is_always_right(make: Make, tiny_model: Path) -> None:
+    expected = finish(make(speculate=False), [REQUEST])
+    engine = drafting(make, tiny_model)
+    assert finish(engine, [REQUEST]) == expected
+    timings = engine.timings
+    assert timings.acceptance == 1.0 and timings.passes <= 4 and timings.drafted >= 35
+
+
+def test_a_model_guesses_for_many_streams_and_changes_no_text(make: Make, tiny_model: Path) -> None:
     """One that does not agree (other weights): most of its guesses are thrown away."""
     requests = [
         replace(REQUEST, context=b"abc" * (1 + 7 * index), candidate=index, sampling=Sampling(temperature, seed=index))
         for index, temperature in itertools.product(range(4), (0.0, 0.9))
     ]
-    with LlamaEngine(tiny_model, EngineOptions(threads=1, speculate=False, exact=True), interrupt=interrupt) as plain:
-        expected = finish(plain, *requests)
-    other = write_tiny_model(tiny_model.parent / "other.gguf", seed=1)
-    with LlamaEngine(
-        tiny_model, EngineOptions(threads=1, draft=other, costs=FREE, exact=True), interrupt=interrupt
-    ) as engine:
-        engine._guesser.cost = 0.0  # type: ignore[union-attr]
-        assert finish(engine, *requests) == expected
-        assert engine.timings.drafted > engine.timings.kept
+    expected = finish(make(speculate=False), requests)
+    engine = drafting(make, write_tiny_model(tiny_model.parent / "other.gguf", seed=1))
+    assert finish(engine, requests) == expected
+    assert engine.timings.drafted > engine.timings.kept
 
 
-def test_guesses_end_where_the_window_of_their_model_does(
-    tiny_model: Path, smaller: Path, interrupt: Interrupt
-) -> None:
+def test_guesses_end_where_the_window_of_their_model_does(make: Make, smaller: Path) -> None:
     request = replace(REQUEST, context=b"abcdefgh" * 30, max_tokens=60)  # from 240 tokens to 300
-    with LlamaEngine(tiny_model, EngineOptions(threads=1, speculate=False, exact=True), interrupt=interrupt) as plain:
-        expected = finish(plain, request)
-    with LlamaEngine(
-        tiny_model, EngineOptions(threads=1, draft=smaller, costs=FREE, exact=True), interrupt=interrupt
-    ) as engine:
-        engine._guesser.cost = 0.0  # type: ignore[union-attr]
-        assert finish(engine, request) == expected
-        assert 0 < engine.timings.drafted <= 16 and engine.timings.acceptance == 1.0
+    expected = finish(make(speculate=False), [request])
+    engine = drafting(make, smaller)
+    assert finish(engine, [request]) == expected
+    assert 0 < engine.timings.drafted <= 16 and engine.timings.acceptance == 1.0
 
 
-def test_another_vocabulary_is_refused(tiny_model: Path, interrupt: Interrupt, tmp_path: Path) -> None:
+def test_another_vocabulary_is_refused(make: Make, tmp_path: Path) -> None:
     path = write_tiny_model(tmp_path / "swapped.gguf")
     names = gguf.GGUFReader(path, "r+").fields["tokenizer.ggml.tokens"]
     first, second = names.parts[names.data[97]], names.parts[names.data[98]]
     first[0], second[0] = second[0], first[0]
     with pytest.raises(UsageError, match=r"swapped.gguf cannot draft for tiny.gguf: their vocab") as caught:
-        LlamaEngine(tiny_model, EngineOptions(threads=1, draft=path), interrupt=interrupt)
+        make(draft=path)
     assert caught.value.hint and "--draft ngram" in caught.value.hint
 
 
 @pytest.mark.parametrize("trouble", [Interrupted(), CgcliError("a logit that is not a number")])
 def test_what_goes_wrong_while_guessing_leaves_nothing_held(
-    tiny_model: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch, trouble: CgcliError
+    make: Make, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, trouble: CgcliError
 ) -> None:
-    with LlamaEngine(tiny_model, EngineOptions(threads=1, draft=tiny_model, costs=FREE), interrupt=interrupt) as engine:
-        guesser = engine._guesser
-        assert guesser
-        guesser.cost = 0.0
-        expected = finish(engine, REQUEST)
-        stream = engine.submit(REQUEST)
-        engine.scheduler.step()
-        place: tuple[object, str] = (guesser.sampler, "sample")
+    engine = drafting(make, tiny_model)
+    guesser = engine._guesser
+    assert guesser
+    expected = finish(engine, [REQUEST])
+    stream = engine.submit(REQUEST)
+    engine.scheduler.step()
+    place: tuple[object, str] = (guesser.sampler, "sample")
+    if isinstance(trouble, Interrupted):
+        place = (guesser.prefill, "_read")
+
+    def fail(*_: object, **__: object) -> None:
+        raise trouble
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place[0], place[1], fail)
         if isinstance(trouble, Interrupted):
-            place = (guesser.prefill, "_read")
-
-        def fail(*_: object, **__: object) -> None:
-            raise trouble
-
-        with monkeypatch.context() as patched:
-            patched.setattr(place[0], place[1], fail)
-            if isinstance(trouble, Interrupted):
+            engine.scheduler.step()
+        else:
+            with pytest.raises(CgcliError, match="not a number"):
                 engine.scheduler.step()
-            else:
-                with pytest.raises(CgcliError, match="not a number"):
-                    engine.scheduler.step()
-        assert stream.completion and stream.completion.finish_reason == "interrupted"
-        assert not guesser.cache.held and not engine.cache.held
-        assert finish(engine, REQUEST) == expected
+    assert stream.completion and stream.completion.finish_reason == "interrupted"
+    assert not guesser.cache.held and not engine.cache.held
+    assert finish(engine, [REQUEST]) == expected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,23 +13,18 @@ from cgcli.core.errors import ContextError, Interrupted, ModelFileError, UsageEr
 from cgcli.engine import engine as engine_module
 from cgcli.engine.binding import gpu_devices
 from cgcli.engine.context import Context
-from cgcli.engine.engine import EngineOptions, LlamaEngine, perplexity
+from cgcli.engine.engine import LlamaEngine, perplexity
 from cgcli.engine.model import Model
 from cgcli.engine.request import Request, TokenScore
 from cgcli.engine.stops import Stops
-from cgcli.native.interrupt import Interrupt, interruptible
+from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from tests.native.reference import sample as reference_sample
 from tests.support.draining import drain
+from tests.support.engines import MakeEngine
 from tests.support.tiny_model import END_OF_TEXT, VOCABULARY
 
 HOT = Sampling(temperature=1.0, top_p=0.95, seed=11)
-
-
-@pytest.fixture
-def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
-    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
-        yield engine
 
 
 def request(context: bytes, **changes: object) -> Request:
@@ -96,12 +90,11 @@ def test_every_candidate_starts_from_the_same_bits(engine: LlamaEngine) -> None:
     assert again == replace(first, candidate=1)
 
 
-def test_a_cache_that_was_reused_gives_the_text_of_a_fresh_one(engine: LlamaEngine, tiny_model: Path) -> None:
+def test_a_cache_that_was_reused_gives_the_text_of_a_fresh_one(engine: LlamaEngine, make_engine: MakeEngine) -> None:
     """The last token is read again alone, not with those before it: the last bits differ, the draws here do not."""
     drain(engine.stream(request(b"abcdefgh" * 10)))
     reused = drain(engine.stream(request(b"abcdefgh" * 5)))[1]
-    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as fresh:
-        anew = drain(fresh.stream(request(b"abcdefgh" * 5)))[1]
+    anew = drain(make_engine().stream(request(b"abcdefgh" * 5)))[1]
     assert anew.text == reused.text and anew.mean_logprob == pytest.approx(reused.mean_logprob, abs=1e-3)
 
 
@@ -187,12 +180,10 @@ def test_utf8_is_never_split(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatc
     assert [piece for piece in said if piece] == ["é", "€", "\ufffd", "a"]
 
 
-def test_an_interrupt_stops_the_loading(tiny_model: Path) -> None:
-    with interruptible() as interrupt:
-        interrupt.set()
-        with pytest.raises(Interrupted):
-            LlamaEngine(tiny_model, interrupt=interrupt)
-        interrupt.clear()
+def test_an_interrupt_stops_the_loading(make_engine: MakeEngine, interrupt: Interrupt) -> None:
+    interrupt.set()
+    with pytest.raises(Interrupted):
+        make_engine()
 
 
 def test_demands_that_cannot_be_met_are_errors(tiny_model: Path, tmp_path: Path) -> None:
@@ -212,7 +203,7 @@ def test_special_tokens_are_never_parsed_out_of_text(tiny_model: Path) -> None:
 
 
 def test_a_model_whose_engine_cannot_be_made_is_closed(
-    tiny_model: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[Model] = []
     close = Model.close
@@ -227,5 +218,5 @@ def test_a_model_whose_engine_cannot_be_made_is_closed(
         with monkeypatch.context() as broken:
             broken.setattr(engine_module, part, lambda *_, **__: 1 / 0)
             with pytest.raises(ZeroDivisionError):
-                LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt)
+                make_engine()
         assert len(closed) == 1, part

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from cgcli.engine import tokens as tokens_module
-from cgcli.engine.engine import EngineOptions, LlamaEngine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
 from cgcli.engine.tokens import Healing, healing_mask, split_blanks
-from cgcli.native.interrupt import interruptible
 from cgcli.native.sample import Mask, Sampling
+from tests.support.engines import MakeEngine
 
 PIECES = [b"", b" ", b"  ", b"    ", b"    return", b"  x", b"y", b"\t", b" \n"]
 BANNED = (ctypes.c_uint8 * len(PIECES))(*[0] * len(PIECES))
@@ -51,7 +51,7 @@ def test_banned_ids_stay_banned() -> None:
     assert b"  x" not in allowed(b"  ", banned)
 
 
-def test_candidates_share_their_masks(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_candidates_share_their_masks(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Making one reads the bytes of every token."""
     made: list[bytes] = []
 
@@ -60,9 +60,8 @@ def test_candidates_share_their_masks(tiny_model: Path, monkeypatch: pytest.Monk
         return healing_mask(owed, pieces, banned)
 
     monkeypatch.setattr(tokens_module, "healing_mask", counted)
-    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
-        requests = [Request(b"ab ", Sampling(0.9, seed=1), Stops, max_tokens=2, candidate=n) for n in range(16)]
-        assert len(dict(engine.complete(requests))) == 16
+    requests = [Request(b"ab ", Sampling(0.9, seed=1), Stops, max_tokens=2, candidate=n) for n in range(16)]
+    assert len(dict(engine.complete(requests))) == 16
     assert made == [b" "]
 
 
@@ -71,24 +70,22 @@ def test_candidates_share_their_masks(tiny_model: Path, monkeypatch: pytest.Monk
 BEGUN = b'def total(a, b):\n    """Add."""\n    total = a + b\n'
 
 
-def test_the_first_tokens_spell_the_line_ends(tiny_model: Path) -> None:
-    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
-        text = "".join(engine.stream(Request(b"abc\r\n\n", Sampling(), Stops, 20, continues_code=True)))
-        # One token a byte: three of the twenty are the line ends.
-        assert len(text.encode()) == 17
+def test_the_first_tokens_spell_the_line_ends(engine: LlamaEngine) -> None:
+    text = "".join(engine.stream(Request(b"abc\r\n\n", Sampling(), Stops, 20, continues_code=True)))
+    # One token a byte: three of the twenty are the line ends.
+    assert len(text.encode()) == 17
 
 
 @pytest.mark.parametrize("context", [b"\n", b""])
-def test_nothing_but_line_ends_is_a_context_too(tiny_model: Path, context: bytes) -> None:
-    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
-        assert "".join(engine.stream(Request(context, Sampling(), Stops, 5, continues_code=True)))
+def test_nothing_but_line_ends_is_a_context_too(engine: LlamaEngine, context: bytes) -> None:
+    assert "".join(engine.stream(Request(context, Sampling(), Stops, 5, continues_code=True)))
 
 
-def test_a_model_whose_tokens_merge_them_keeps_the_indentation(embedded_model: Path) -> None:
-    with interruptible() as interrupt, LlamaEngine(embedded_model, interrupt=interrupt) as engine:
-        continues_code, starts_anew = (
-            "".join(engine.stream(Request(BEGUN, Sampling(temperature=0), Stops, 8, continues_code=on)))
-            for on in (True, False)
-        )
+def test_a_model_whose_tokens_merge_them_keeps_the_indentation(make_engine: MakeEngine, embedded_model: Path) -> None:
+    engine = make_engine(embedded_model)
+    continues_code, starts_anew = (
+        "".join(engine.stream(Request(BEGUN, Sampling(temperature=0), Stops, 8, continues_code=on)))
+        for on in (True, False)
+    )
     assert continues_code.startswith("    return total")
     assert not starts_anew.startswith(" ")

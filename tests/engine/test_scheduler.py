@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine import cache as cache_module
-from cgcli.engine.engine import EngineOptions, LlamaEngine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Request
 from cgcli.engine.scheduler import ScheduledStream
 from cgcli.engine.stops import Stops
 from cgcli.engine.tokens import TokenTable
-from cgcli.native.interrupt import Interrupt, interruptible
+from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Mask
 from cgcli.program.generation import Generation
 from cgcli.program.program import Program
@@ -280,34 +279,26 @@ def test_what_is_to_be_used_again_does_not_make_room_for_itself(make: Make) -> N
     assert engine.timings.prefill_tokens == before + 5
 
 
-def test_a_queue_has_cells_for_the_largest_of_those_waiting(tiny_model: Path) -> None:
+def test_a_queue_has_cells_for_the_largest_of_those_waiting(make: Make) -> None:
     """The cache grows only while nothing is live, which in a long queue is never again."""
     short = [Request(b"a" * 10, HOT, Stops, max_tokens=8, candidate=index) for index in range(4)]
     long = [Request(bytes([97 + index]) * 300, HOT, Stops, max_tokens=8) for index in range(12)]
-    with (
-        interruptible() as interrupt,
-        LlamaEngine(tiny_model, EngineOptions(threads=1, sequences=4), interrupt=interrupt) as engine,
-    ):
-        assert len(dict(engine.complete([*short, *long]))) == 16
-        assert engine.cache.size >= 4 * 308 and engine.timings.passes < 16 / 4 * 8 * 2
+    engine = make(sequences=4, exact=False)
+    assert len(dict(engine.complete([*short, *long]))) == 16
+    assert engine.cache.size >= 4 * 308 and engine.timings.passes < 16 / 4 * 8 * 2
 
 
-def test_idle_cells_are_given_up_where_a_stream_begins(tiny_model: Path) -> None:
+def test_idle_cells_are_given_up_where_a_stream_begins(make: Make) -> None:
     """Each pass attends over all cells up to the highest that is used, whosever they are."""
-    with (
-        interruptible() as interrupt,
-        LlamaEngine(tiny_model, EngineOptions(threads=1, sequences=16), interrupt=interrupt) as engine,
-    ):
-        requests = [Request(b"abc", HOT, Stops, max_tokens=60, candidate=index) for index in range(16)]
-        dict(engine.complete(requests))
-        assert len({cell for branch in engine.cache.branches for cell in branch.cells}) > 800
-        dict(engine.complete([Request(b"abcd", HOT, Stops, max_tokens=4)]))
-        assert len({cell for branch in engine.cache.branches for cell in branch.cells}) < 256 + 12
+    engine = make(sequences=16, exact=False)
+    requests = [Request(b"abc", HOT, Stops, max_tokens=60, candidate=index) for index in range(16)]
+    dict(engine.complete(requests))
+    assert len({cell for branch in engine.cache.branches for cell in branch.cells}) > 800
+    dict(engine.complete([Request(b"abcd", HOT, Stops, max_tokens=4)]))
+    assert len({cell for branch in engine.cache.branches for cell in branch.cells}) < 256 + 12
 
 
-def test_exact_on_a_machine_with_a_gpu_is_the_cpus(tiny_model: Path) -> None:
-    with interruptible() as interrupt:
-        with pytest.raises(UsageError, match="--exact"):
-            LlamaEngine(tiny_model, EngineOptions(gpu_layers=1, exact=True), interrupt=interrupt)
-        with LlamaEngine(tiny_model, EngineOptions(threads=1, exact=True), interrupt=interrupt) as engine:
-            assert engine.model.gpu_layers == 0
+def test_exact_on_a_machine_with_a_gpu_is_the_cpus(make: Make) -> None:
+    with pytest.raises(UsageError, match="--exact"):
+        make(gpu_layers=1)
+    assert make().model.gpu_layers == 0

@@ -18,14 +18,15 @@ from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine import cache as cache_module
 from cgcli.engine.cache import Branch, Step
 from cgcli.engine.context import Context
-from cgcli.engine.engine import EngineOptions, LlamaEngine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.model import Model
-from cgcli.engine.request import Completion, Request
+from cgcli.engine.request import Request
 from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.stops import Stops
-from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Sampling
+from tests.engine.drawing import finish
 from tests.engine.test_cache import llama_length
+from tests.support.engines import MakeEngine
 
 CELLS, PLACES = 512, 4
 Operation = tuple[str, int, int]
@@ -195,15 +196,11 @@ def test_memory_is_planned(model: Model, monkeypatch: pytest.MonkeyPatch) -> Non
     cache.close()
 
 
-def texts(tiny_model: Path, requests: list[Request], **options: Any) -> tuple[list[str], LlamaEngine]:
-    with interruptible() as interrupt:
-        engine = LlamaEngine(tiny_model, EngineOptions(threads=1, **options), interrupt=interrupt)
-        found: dict[int, Completion] = dict(engine.complete(requests))
-        engine.close()
-    return [found[index].text for index in range(len(requests))], engine
+def texts(engine: LlamaEngine, requests: list[Request]) -> list[str]:
+    return [completion.text for completion in finish(engine, requests)]
 
 
-def test_texts_drawn_apart_are_those_drawn_one_by_one(tiny_model: Path) -> None:
+def test_texts_drawn_apart_are_those_drawn_one_by_one(make_engine: MakeEngine) -> None:
     """Of random weights, whose draws are all but certain: the last bits of a logit decide nothing."""
     draw = random.Random(3)
     requests = [
@@ -216,23 +213,23 @@ def test_texts_drawn_apart_are_those_drawn_one_by_one(tiny_model: Path) -> None:
         )
         for index in range(24)
     ]
-    together, engine = texts(tiny_model, requests, separate=True, sequences=PLACES)
-    one_by_one, _ = texts(tiny_model, requests, sequences=1, speculate=False)
-    assert together == one_by_one
+    engine = make_engine(separate=True, sequences=PLACES)
+    assert texts(engine, requests) == texts(make_engine(sequences=1, speculate=False), requests)
     assert engine.timings.passes < sum(request.max_tokens for request in requests) / 2
 
 
-def test_candidates_read_their_context_once(tiny_model: Path) -> None:
+def test_candidates_read_their_context_once(make_engine: MakeEngine) -> None:
     requests = [
         Request(b"abc" * 60, Sampling(0.9, seed=1), Stops, max_tokens=9, candidate=index) for index in range(12)
     ]
-    found, engine = texts(tiny_model, requests, separate=True, sequences=PLACES)
-    assert engine.timings.prefill_tokens == 180 and len(set(found)) == 12
+    engine = make_engine(separate=True, sequences=PLACES)
+    assert len(set(texts(engine, requests))) == 12
+    assert engine.timings.prefill_tokens == 180
     assert engine.timings.passes == 3 * 8
 
 
-def test_it_does_not_go_with_exact_texts_or_a_draft_model(tiny_model: Path, interrupt: Interrupt) -> None:
+def test_it_does_not_go_with_exact_texts_or_a_draft_model(make_engine: MakeEngine, tiny_model: Path) -> None:
     refused: tuple[dict[str, Any], ...] = ({"exact": True}, {"draft": tiny_model})
     for options in refused:
         with pytest.raises(UsageError, match="separate caches"):
-            LlamaEngine(tiny_model, EngineOptions(threads=1, separate=True, **options), interrupt=interrupt)
+            make_engine(separate=True, **options)

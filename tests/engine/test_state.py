@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cgcli.core.errors import CgcliError
-from cgcli.engine.engine import EngineOptions, LlamaEngine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
-from cgcli.native.interrupt import interruptible
 from cgcli.native.sample import Sampling
+from tests.engine.drawing import Make
 
 TEXT = bytes(random.Random(7).choices(b"abcdefgh", k=200))
 HASH = "ab" * 32
 
 
 @pytest.fixture
-def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
-    with (
-        interruptible() as interrupt,
-        LlamaEngine(tiny_model, EngineOptions(threads=1, exact=True), interrupt=interrupt) as engine,
-    ):
-        yield engine
+def engine(make: Make) -> LlamaEngine:
+    return make()
 
 
 @pytest.fixture
-def kept(tiny_model: Path, tmp_path: Path) -> Path:
+def kept(make: Make, tmp_path: Path) -> Path:
     """The state of TEXT, kept by another engine."""
-    path = tmp_path / "state"
-    with (
-        interruptible() as interrupt,
-        LlamaEngine(tiny_model, EngineOptions(threads=1, exact=True), interrupt=interrupt) as other,
-    ):
-        other.score(TEXT, 0)
-        # A second branch shares cells with the first: they are kept all the same.
-        complete(other, TEXT)
-        assert other.save_state(TEXT + b"more", path, model=HASH)
+    path, other = tmp_path / "state", make()
+    other.score(TEXT, 0)
+    # A second branch shares cells with the first: they are kept all the same.
+    complete(other, TEXT)
+    assert other.save_state(TEXT + b"more", path, model=HASH)
     return path
 
 
@@ -67,15 +58,11 @@ def test_a_program_goes_on_from_it(engine: LlamaEngine, kept: Path) -> None:
     assert complete(engine, TEXT + b"abc") == longer
 
 
-def test_another_model_is_refused(engine: LlamaEngine, kept: Path, tiny_model: Path) -> None:
+def test_another_model_is_refused(engine: LlamaEngine, make: Make, kept: Path) -> None:
     with pytest.raises(CgcliError, match="another model"):
         engine.load_state(kept, model="cd" * 32)
-    with (
-        interruptible() as interrupt,
-        LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as other,
-        pytest.raises(CgcliError, match="another model"),
-    ):
-        other.load_state(kept, model=HASH)
+    with pytest.raises(CgcliError, match="another model"):
+        make(exact=False).load_state(kept, model=HASH)
 
 
 @pytest.mark.parametrize("place", [0, 20, 400, -1])

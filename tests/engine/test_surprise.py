@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +12,17 @@ from cgcli.convert.convert import convert
 from cgcli.convert.writer import Provenance
 from cgcli.core.errors import ContextError
 from cgcli.core.progress import Silent
-from cgcli.engine.engine import EngineOptions, LlamaEngine, perplexity
+from cgcli.engine.engine import LlamaEngine, perplexity
 from cgcli.engine.request import TokenScore
-from cgcli.native.interrupt import interruptible
+from tests.support.engines import MakeEngine
 
 NLL_TOLERANCE = 0.01
 PASS_TOLERANCE = 0.05  # passes of another shape, in float16
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
-    with (
-        interruptible() as interrupt,
-        LlamaEngine(tiny_model, EngineOptions(ctx=64, threads=1), interrupt=interrupt) as engine,
-    ):
-        yield engine
+@pytest.fixture
+def engine(make_engine: MakeEngine) -> LlamaEngine:
+    return make_engine(ctx=64)
 
 
 def letters(count: int) -> bytes:
@@ -38,17 +34,15 @@ def logprobs(scores: list[TokenScore]) -> list[float]:
 
 
 @pytest.mark.parametrize("name", ["own", "head64", "head80", "head256"])
-def test_a_golden_text_has_the_references_losses(name: str, golden: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_golden_text_has_the_references_losses(
+    name: str, golden: Callable[[str], Path], make_engine: MakeEngine, tmp_path: Path
+) -> None:
     """Of every token, the perplexity made of them, and ranks and entropies from the reference's logits."""
     source = golden(name)
     convert(source, tmp_path / "f16.gguf", quant="f16", provenance=Provenance(name), progress=Silent(), threads=2)
     expected = np.load(source / "expected.npz")
     text = (source / "prompt.txt").read_bytes()
-    with (
-        interruptible() as interrupt,
-        LlamaEngine(tmp_path / "f16.gguf", EngineOptions(threads=2), interrupt=interrupt) as engine,
-    ):
-        scores = engine.surprise(text)
+    scores = make_engine(tmp_path / "f16.gguf", threads=2).surprise(text)
     assert [score.token for score in scores] == expected["ids"].tolist()[1:]
     assert text.endswith(b"".join(score.piece for score in scores))
     assert logprobs(scores) == pytest.approx((-expected["nll"]).tolist(), abs=NLL_TOLERANCE)

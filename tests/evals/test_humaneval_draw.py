@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cgcli.core.errors import ContextError, Interrupted, UsageError
-from cgcli.engine.engine import EngineOptions, LlamaEngine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Request
 from cgcli.evals.humaneval import PRESETS, HumanEvalKey, HumanEvalTask, SamplePlan, draw_rows, needs_healing, request
 from cgcli.evals.samples import Row, Samples, check_same, read_rows
@@ -18,6 +18,7 @@ from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
 from cgcli.program.truncate import CODEGEN
+from tests.support.engines import MakeEngine
 
 PROMPT = "def f{}(x):\n    '''" + "Say what is asked. " * 6 + "'''\n"
 TASKS = {f"T/{n}": HumanEvalTask(f"T/{n}", PROMPT.format(n), f"f{n}", "") for n in range(4)}
@@ -26,9 +27,8 @@ FACTS = {"model": "tiny", "quant": "f16", "sha256": "00"}
 
 
 @pytest.fixture
-def engine(tiny_model: Path, interrupt: Interrupt) -> Iterator[LlamaEngine]:
-    with LlamaEngine(tiny_model, EngineOptions(threads=1, sequences=4, exact=True), interrupt=interrupt) as engine:
-        yield engine
+def engine(make_engine: MakeEngine) -> LlamaEngine:
+    return make_engine(sequences=4, exact=True)
 
 
 def drawn(engine: LlamaEngine, path: Path, plan: SamplePlan = PLAN) -> list[dict[str, object]]:
@@ -52,12 +52,11 @@ def test_every_sample_is_drawn_once(engine: LlamaEngine, tmp_path: Path) -> None
     assert {row["temperature"] for row in rows} == {0.2, 0.8} and all(row.items() >= FACTS.items() for row in rows)
 
 
-def test_each_prompt_is_read_once(tiny_model: Path, interrupt: Interrupt, tmp_path: Path) -> None:
-    # Not exact: then what is idle is soon given up.
-    with LlamaEngine(tiny_model, EngineOptions(threads=1, sequences=4), interrupt=interrupt) as engine:
-        assert len(drawn(engine, tmp_path / "s.jsonl")) == 40
-        prompts = sum(engine.count(task.prompt.encode()) for task in TASKS.values())
-        assert engine.timings.prefill_tokens <= prompts
+def test_each_prompt_is_read_once(make_engine: MakeEngine, tmp_path: Path) -> None:
+    engine = make_engine(sequences=4)  # not exact: then what is idle is soon given up
+    assert len(drawn(engine, tmp_path / "s.jsonl")) == 40
+    prompts = sum(engine.count(task.prompt.encode()) for task in TASKS.values())
+    assert engine.timings.prefill_tokens <= prompts
 
 
 def test_an_interrupted_run_resumes_to_the_same_samples(engine: LlamaEngine, tmp_path: Path) -> None:
@@ -115,22 +114,19 @@ def test_ctrl_c_keeps_finished_samples_only(engine: LlamaEngine, interrupt: Inte
     assert 1 <= len(found) < 40 and all(row["finish_reason"] != "interrupted" for row in found)
 
 
-def test_a_prompt_that_does_not_fit_is_an_error(tiny_model: Path, interrupt: Interrupt, tmp_path: Path) -> None:
-    with (
-        LlamaEngine(tiny_model, EngineOptions(threads=1, ctx=64), interrupt=interrupt) as engine,
-        pytest.raises(ContextError),
-    ):
-        drawn(engine, tmp_path / "s.jsonl")
+def test_a_prompt_that_does_not_fit_is_an_error(make_engine: MakeEngine, tmp_path: Path) -> None:
+    with pytest.raises(ContextError):
+        drawn(make_engine(ctx=64), tmp_path / "s.jsonl")
 
 
 def test_the_last_line_end_is_left_to_the_model_if_the_tokenizer_merges_it(
-    engine: LlamaEngine, embedded_model: Path, interrupt: Interrupt
+    engine: LlamaEngine, make_engine: MakeEngine, embedded_model: Path
 ) -> None:
     assert not needs_healing(engine)
-    with LlamaEngine(embedded_model, interrupt=interrupt) as smol:
-        assert needs_healing(smol)
-        asked = request(TASKS["T/0"], PLAN, 0.0, 0, heal=True)
-        assert "".join(smol.stream(asked)).startswith("    ")
+    smol = make_engine(embedded_model)
+    assert needs_healing(smol)
+    asked = request(TASKS["T/0"], PLAN, 0.0, 0, heal=True)
+    assert "".join(smol.stream(asked)).startswith("    ")
 
 
 def test_samples_with_other_settings_are_refused(engine: LlamaEngine, tmp_path: Path) -> None:

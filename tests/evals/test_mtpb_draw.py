@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from cgcli.core.errors import Interrupted
-from cgcli.engine.engine import EngineOptions, LlamaEngine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.evals.mtpb import PREFIX, Problem, Sample, SampleSpec, Turns, cells_needed, draw
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
@@ -18,6 +16,7 @@ from cgcli.program.generation import Generation
 from cgcli.program.program import PAPER, Program
 from cgcli.program.session import Session
 from cgcli.program.truncate import CODEGEN
+from tests.support.engines import MakeEngine
 
 PROBLEMS = [
     Problem("1", "math", ("Set {a}.", "Double it.", "Print it."), ({"a": 1}, {"a": 22}), (2, 44), 12),
@@ -36,10 +35,9 @@ def specs(n: int = 2) -> list[SampleSpec]:
     ]
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
-    with LlamaEngine(tiny_model, EngineOptions(exact=True, sequences=4), interrupt=Interrupt()) as engine:
-        yield engine
+@pytest.fixture
+def engine(make_engine: MakeEngine) -> LlamaEngine:
+    return make_engine(exact=True, sequences=4)
 
 
 def alone(engine: LlamaEngine, one: SampleSpec) -> tuple[str, float]:
@@ -83,30 +81,27 @@ def test_a_row_is_as_the_papers_sampler_writes_it(engine: LlamaEngine) -> None:
     assert multi["tokens"] <= 60 and single["tokens"] <= 60
 
 
-def test_a_program_ends_when_the_window_is_full(tiny_model: Path) -> None:
-    with LlamaEngine(tiny_model, EngineOptions(ctx=80, sequences=2), interrupt=Interrupt()) as small:
-        (case, _) = PROBLEMS[0].cases()
-        (one,) = draw(small, [SampleSpec(case, "multi", 0)], GENERATION)
+def test_a_program_ends_when_the_window_is_full(make_engine: MakeEngine) -> None:
+    (case, _) = PROBLEMS[0].cases()
+    (one,) = draw(make_engine(ctx=80, sequences=2), [SampleSpec(case, "multi", 0)], GENERATION)
     assert one.finish_reasons[-1] == "context" and 1 <= len(one.program.turns) < 3
 
 
-def test_a_prompt_that_fills_the_window_gives_a_sample_without_code(tiny_model: Path) -> None:
-    with LlamaEngine(tiny_model, EngineOptions(ctx=50, sequences=2), interrupt=Interrupt()) as small:
-        drawn = list(draw(small, specs(1), GENERATION))
+def test_a_prompt_that_fills_the_window_gives_a_sample_without_code(make_engine: MakeEngine) -> None:
+    drawn = list(draw(make_engine(ctx=50, sequences=2), specs(1), GENERATION))
     assert len(drawn) == len(specs(1)) and all(one.finish_reasons == ("context",) for one in drawn)
     assert {one.program.source() for one in drawn} == {PREFIX} and drawn[0].row()["prompt_perplexity"] is None
 
 
-def test_ctrl_c_drops_unfinished_samples(tiny_model: Path) -> None:
-    interrupt = Interrupt()
+def test_ctrl_c_drops_unfinished_samples(make_engine: MakeEngine, interrupt: Interrupt) -> None:
     found: list[Sample] = []
     asked = [one for one in specs(4) if one.turns == "single"]
-    with LlamaEngine(tiny_model, EngineOptions(sequences=2), interrupt=interrupt) as engine:
-        with pytest.raises(Interrupted):
-            for one in draw(engine, asked, GENERATION):
-                found.append(one)
-                interrupt.set()
-        assert len(found) < len(asked) and not engine.cache.held
+    engine = make_engine(sequences=2)
+    with pytest.raises(Interrupted):
+        for one in draw(engine, asked, GENERATION):
+            found.append(one)
+            interrupt.set()
+    assert len(found) < len(asked) and not engine.cache.held
     assert not any("interrupted" in one.finish_reasons for one in found)
 
 

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from cgcli.engine.engine import EngineOptions, LlamaEngine, perplexity
+from cgcli.engine.engine import LlamaEngine, perplexity
 from cgcli.hub.catalog import load_catalog
-from cgcli.native.interrupt import interruptible
 from cgcli.program.score import Measure, clarity, score_program
 
 HEAD, FIRST, SECOND = "import os\n\n", ("# one\n", "x = 1\n\n"), ("# two\n", "\ty = 2 é\n")
 TEXT = HEAD + "".join(FIRST + SECOND)
-
-
-@pytest.fixture(scope="module")
-def engine(tiny_model: Path) -> Iterator[LlamaEngine]:
-    """One whose tokens are bytes."""
-    with interruptible() as interrupt, LlamaEngine(tiny_model, EngineOptions(threads=1), interrupt=interrupt) as engine:
-        yield engine
 
 
 def test_every_token_belongs_to_one_part(engine: LlamaEngine) -> None:

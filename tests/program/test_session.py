@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Self, cast
@@ -11,9 +10,8 @@ import pytest
 
 from cgcli.core.errors import ContextError, Interrupted
 from cgcli.core.progress import Progress, Silent, Unit
-from cgcli.engine.engine import EngineOptions, LlamaEngine
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import TokenScore
-from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
 from cgcli.program.program import RAW, Program
@@ -22,6 +20,7 @@ from cgcli.program.source import digest
 from cgcli.program.truncate import CODEGEN
 from tests.program.fake import ScriptedEngine
 from tests.support.draining import drain
+from tests.support.engines import MakeEngine
 
 HOW = Generation(Sampling(seed=7), rules=CODEGEN, max_tokens=20)
 
@@ -165,9 +164,8 @@ def test_without_folding_a_program_that_is_too_long_is_refused() -> None:
 
 
 @pytest.fixture
-def engine(bundled_model: Path) -> Iterator[LlamaEngine]:
-    with LlamaEngine(bundled_model, EngineOptions(threads=1), interrupt=Interrupt()) as engine:
-        yield engine
+def engine(make_engine: MakeEngine, bundled_model: Path) -> LlamaEngine:
+    return make_engine(bundled_model)
 
 
 TASKS = ("read numbers from a list", "print the largest", "print their sum", "sort them", "count the even ones",
