@@ -107,8 +107,8 @@ def _machine() -> Iterator[Finding]:
 
 
 def _sandbox() -> Iterator[Finding]:
-    from cgcli.sandbox.groups import uncounted
     from cgcli.sandbox.policy import Policy
+    from cgcli.sandbox.root import uncounted
     from cgcli.sandbox.run import run
 
     try:

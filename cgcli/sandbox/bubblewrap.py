@@ -20,10 +20,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cgcli.core.errors import SandboxError
-from cgcli.sandbox import opened, seccomp, users
-from cgcli.sandbox.groups import control_group
+from cgcli.sandbox import opened, root, seccomp
 from cgcli.sandbox.interpreter import Interpreter, starter_command
 from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.root import control_group
 from cgcli.sandbox.watch import Launch
 
 HOME = Path("/home")
@@ -60,7 +60,7 @@ def in_sandbox(
     """
     if sys.platform != "linux":
         raise SandboxError(f"the sandbox needs Linux, not {sys.platform}", hint="run without a sandbox: --unsafe")
-    if not users.runs_as_another_user() and _kernel() < _KERNEL:
+    if not root.runs_as_another_user() and _kernel() < _KERNEL:
         raise SandboxError(
             f"the sandbox needs Linux 5.14 or later, not {os.uname().release}",
             hint="upgrade the kernel, or run as root",
@@ -77,8 +77,8 @@ def in_sandbox(
         text = stack.enter_context(_readable(source))
         calls = stack.enter_context(_readable(seccomp.program(policy.network, policy.unix_sockets)))
         user = None
-        if users.runs_as_another_user():
-            user = stack.enter_context(users.claimed_user())
+        if root.runs_as_another_user():
+            user = stack.enter_context(root.claimed_user())
             stack.callback(opened.return_ownership, policy.write, user)
         report = theirs.fileno()
         words = [bwrap, "--seccomp", str(calls), *_namespaces(policy, user), *_files(interpreter, policy)]
@@ -126,7 +126,7 @@ def _namespaces(policy: Policy, user: int | None) -> list[str]:
     else:
         kinds.append("user")
         if os.geteuid() == 0:  # not root inside
-            privileges += ["--uid", str(users.USERS[0]), "--gid", str(users.USERS[0])]
+            privileges += ["--uid", str(root.USERS[0]), "--gid", str(root.USERS[0])]
     return [
         "--as-pid-1", "--die-with-parent", "--new-session", "--hostname", "sandbox", *privileges,
         *(f"--unshare-{kind}" for kind in kinds),

@@ -6,7 +6,7 @@ import shlex
 
 from cgcli.sandbox.lack import Lack, hidden, lack, names_a_file
 from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.users import runs_as_another_user
+from cgcli.sandbox.root import runs_as_another_user
 from cgcli.sandbox.verdict import Verdict
 from cgcli.terminal.text import visible
 

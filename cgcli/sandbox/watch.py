@@ -22,9 +22,9 @@ from functools import partial
 from typing import IO, Literal
 
 from cgcli.core.errors import SandboxError
-from cgcli.sandbox.groups import ControlGroup
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.processes import Processes, kill_with_children
+from cgcli.sandbox.root import ControlGroup
 from cgcli.sandbox.verdict import Outcome
 
 Stream = Literal["stdout", "stderr"]

@@ -27,10 +27,9 @@ from cgcli.train import device, estimate, model, weights
 from cgcli.train.checkpoints import Checkpoints, ResumePoint
 from cgcli.train.device import SINGLE, ProcessGroup, wait_for_all
 from cgcli.train.folder import RunFolder, recipe_digest
-from cgcli.train.metrics import MetricsWriter, StepMetrics
+from cgcli.train.metrics import MetricsWriter, Profiler, StepMetrics
 from cgcli.train.model import Params
 from cgcli.train.prepare import Prepared, prepare, prepared
-from cgcli.train.profiling import Profiler
 from cgcli.train.recipe import Recipe
 from cgcli.train.records import Batches, Records
 from cgcli.train.step import TrainState, TrainStep, init_state, make_mesh, make_step, shard_batch, shard_state

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.sandbox import groups
+from cgcli.sandbox import root
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 from cgcli.sandbox.verdict import Verdict
@@ -36,7 +36,7 @@ def ran(source: str, memory_bytes: int = 200 * 10**6) -> Verdict:
 @pytest.fixture
 def place(sandbox: None) -> Path:
     """Where groups for memory are made."""
-    with groups.control_group(2**30, 8) as group:
+    with root.control_group(2**30, 8) as group:
         if group is None:
             pytest.skip("no control groups can be made here")
         return next(folder for folder in group.folders if (folder / "memory.stat").exists()).parent
@@ -44,7 +44,7 @@ def place(sandbox: None) -> Path:
 
 @pytest.fixture
 def no_groups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(groups, "parent_folders", tuple)
+    monkeypatch.setattr(root, "parent_folders", tuple)
     yield
 
 
@@ -59,7 +59,7 @@ def test_memory_that_no_process_shows_is_counted_and_the_group_is_gone(place: Pa
 
 
 def test_it_is_gone_where_what_ran_it_raises(place: Path) -> None:
-    with pytest.raises(RuntimeError), groups.control_group(2**30, 8) as group:
+    with pytest.raises(RuntimeError), root.control_group(2**30, 8) as group:
         assert group and _left(place)
         raise RuntimeError
     assert not _left(place)
@@ -74,7 +74,7 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(place: 
         descriptor = os.open(used, os.O_RDONLY)
         stack.callback(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        assert place in [folder for folder, _ in groups.parent_folders.__wrapped__()]
+        assert place in [folder for folder, _ in root.parent_folders.__wrapped__()]
         assert used.exists() and not left.exists()
 
 
@@ -123,22 +123,22 @@ def test_in_version_2_the_nearest_group_above_that_hands_on_controllers_is_taken
     for folder, handed_on in ((own, ""), (own.parent, "cpu memory pids"), (tmp_path, "cpu io memory pids")):
         (folder / "cgroup.subtree_control").write_text(f"{handed_on}\n")
     mounts, groups_of = [("/", tmp_path, "")], {"": "/user.slice/session.scope"}
-    assert groups._place("memory", mounts, groups_of) == (own.parent, 2)
-    assert groups._place("io", mounts, groups_of) == (tmp_path, 2)
-    assert groups._place("rdma", mounts, groups_of) is None
+    assert root._place("memory", mounts, groups_of) == (own.parent, 2)
+    assert root._place("io", mounts, groups_of) == (tmp_path, 2)
+    assert root._place("rdma", mounts, groups_of) is None
     # In a container the tree begins at its own group, or this process's is not in it.
-    assert groups._place("memory", [("/user.slice", own.parent, "")], groups_of) == (own.parent, 2)
-    assert groups._place("memory", [("/", tmp_path, "")], {"": "/../other"}) == (tmp_path, 2)
-    assert groups._place("memory", [("/", own, "rw,cpu,memory"), *mounts], {"memory": "/x"}) == (own, 1)
+    assert root._place("memory", [("/user.slice", own.parent, "")], groups_of) == (own.parent, 2)
+    assert root._place("memory", [("/", tmp_path, "")], {"": "/../other"}) == (tmp_path, 2)
+    assert root._place("memory", [("/", own, "rw,cpu,memory"), *mounts], {"memory": "/x"}) == (own, 1)
 
 
 def test_in_version_2_one_group_has_both_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "_GONE_S", 0.0)
+    monkeypatch.setattr(root, "_GONE_S", 0.0)
     with ExitStack() as stack:
-        folder = groups._made(tmp_path, 2, {"memory": 1000, "pids": 7}, stack)
+        folder = root._made(tmp_path, 2, {"memory": 1000, "pids": 7}, stack)
         limits = {file.name: file.read_text() for file in folder.iterdir()}
     assert limits == {"memory.max": "1000", "pids.max": "7", "memory.swap.max": "0", "memory.oom.group": "1"}
     (folder / "memory.events").write_text("oom 3\noom_kill 0\n")
-    assert not groups.ControlGroup((folder,)).out_of_memory
+    assert not root.ControlGroup((folder,)).out_of_memory
     (folder / "memory.events").write_text("oom 3\noom_kill 1\n")
-    assert groups.ControlGroup((folder,)).out_of_memory
+    assert root.ControlGroup((folder,)).out_of_memory

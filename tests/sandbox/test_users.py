@@ -13,19 +13,19 @@ from threading import Barrier
 import pytest
 
 from cgcli.core.errors import SandboxError
-from cgcli.sandbox import users
+from cgcli.sandbox import root
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 from tests.conftest import REPOSITORY
 from tests.support.patience import PATIENCE_S
 from tests.support.process import CGCLI
 
-CLAIM = "from cgcli.sandbox.users import claimed_user\nwith claimed_user() as one: print(one, flush=True); input()"
+CLAIM = "from cgcli.sandbox.root import claimed_user\nwith claimed_user() as one: print(one, flush=True); input()"
 
 
 def test_claims_of_one_process_and_of_others_are_all_different() -> None:
     with ExitStack() as stack:
-        own = [stack.enter_context(users.claimed_user()) for _ in range(200)]
+        own = [stack.enter_context(root.claimed_user()) for _ in range(200)]
         others = []
         for _ in range(3):
             other = stack.enter_context(
@@ -36,17 +36,17 @@ def test_claims_of_one_process_and_of_others_are_all_different() -> None:
             assert other.stdout
             others.append(int(other.stdout.readline()))
             stack.callback(other.kill)
-        assert len({*own, *others}) == 203 and {*own, *others} <= set(users.USERS)
+        assert len({*own, *others}) == 203 and {*own, *others} <= set(root.USERS)
 
 
 def test_the_last_one_is_found_a_claim_ends_and_none_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(users, "USERS", range(61200, 61203))
-    with users.claimed_user() as one, users.claimed_user() as two:
-        with users.claimed_user() as three:
-            assert {one, two, three} == set(users.USERS)
-            with pytest.raises(SandboxError, match="all 3 user IDs for sandboxes are in use"), users.claimed_user():
+    monkeypatch.setattr(root, "USERS", range(61200, 61203))
+    with root.claimed_user() as one, root.claimed_user() as two:
+        with root.claimed_user() as three:
+            assert {one, two, three} == set(root.USERS)
+            with pytest.raises(SandboxError, match="all 3 user IDs for sandboxes are in use"), root.claimed_user():
                 pass
-        with users.claimed_user() as again:
+        with root.claimed_user() as again:
             assert again == three
 
 
@@ -67,7 +67,7 @@ def test_a_claim_ends_with_its_process() -> None:
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's programs become another user")
 def test_programs_side_by_side_are_different_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(users, "USERS", range(61184, 61192))  # drawn at random, two of eight would soon be the same
+    monkeypatch.setattr(root, "USERS", range(61184, 61192))  # drawn at random, two of eight would soon be the same
 
     all_there = Barrier(8, timeout=PATIENCE_S)
 
@@ -113,8 +113,8 @@ def test_who_runs_as_another_user(
     uid_map: str, setgroups: str, capabilities: str, becomes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {"uid_map": uid_map, "gid_map": uid_map, "setgroups": setgroups, "status": f"CapEff:\t{capabilities}\nX:\t1"}
-    monkeypatch.setattr(users, "_own_proc_file", own.__getitem__)
+    monkeypatch.setattr(root, "_own_proc_file", own.__getitem__)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert users.runs_as_another_user.__wrapped__() is becomes
+    assert root.runs_as_another_user.__wrapped__() is becomes
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert users.runs_as_another_user.__wrapped__() is False
+    assert root.runs_as_another_user.__wrapped__() is False

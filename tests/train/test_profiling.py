@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cgcli.train.profiling import own_time
+from cgcli.train.metrics import own_time
 
 
 def test_an_operation_s_time_is_without_what_runs_inside_it() -> None:

@@ -12,8 +12,7 @@ import pytest
 
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.core.progress import Silent
-from cgcli.train.metrics import StepMetrics, read_metrics
-from cgcli.train.profiling import NAMED
+from cgcli.train.metrics import NAMED, StepMetrics, read_metrics
 from cgcli.train.recipe import with_values
 from cgcli.train.run import TrainResult, train
 from tests.train.tiny_run import (
