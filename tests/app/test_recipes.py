@@ -75,7 +75,7 @@ def test_the_recipes_that_came_with_it_are_known_by_name(tmp_path: Path) -> None
         assert recipe.name == read_recipe(file).name
 
 
-def test_a_run_goes_on_by_its_folder_alone(tmp_path: Path) -> None:
+def test_a_run_resumes_with_its_folder_alone(tmp_path: Path) -> None:
     recipe = tiny(write_sources(tmp_path / "sources"))
     with RunFolder(tmp_path / "out").held(recipe):
         pass

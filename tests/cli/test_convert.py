@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.cli import run as cgcli
 
 
-def test_a_checkpoint_becomes_a_file_and_the_facts_are_said(shared: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_converted_and_reported(shared: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.gguf"
     ran = cgcli("convert", str(shared / "golden" / "head64"), "-o", str(target), "--quant", "Q8_0", "--json")
     assert ran.status == 0, ran.err

@@ -37,7 +37,7 @@ def test_the_lines_for_a_person() -> None:
     )
 
 
-def test_a_broken_configuration_is_broken_and_the_rest_is_still_told(tmp_path: Path) -> None:
+def test_a_broken_configuration_does_not_hide_other_findings(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "config.toml").write_text("top_p = 3\n")
@@ -76,7 +76,7 @@ def test_a_check_that_fails_in_an_unknown_way_is_a_finding() -> None:
     assert not found["store"].broken
 
 
-def test_a_hub_that_is_not_there_is_asked_only_when_told_to() -> None:
+def test_the_hub_is_contacted_only_with_online() -> None:
     # Port 9 (discard) of this machine: nobody listens.
     away = {"HF_ENDPOINT": "http://127.0.0.1:9"}
     status, found = doctor(**away)

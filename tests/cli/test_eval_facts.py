@@ -59,7 +59,7 @@ def test_results_name_the_interpreter_and_its_packages() -> None:
 
 
 @pytest.mark.parametrize("other", [{"python": "CPython 3.10.1"}, {"numpy": None}, {"pandas": "0.1"}])
-def test_verdicts_of_another_interpreter_are_given_anew(other: dict[str, Any]) -> None:
+def test_samples_are_judged_again_by_another_interpreter(other: dict[str, Any]) -> None:
     write_samples(Path("s.jsonl"), RIGHT)
     humaneval("--judge", "s.jsonl")
     (row,) = rows("s.jsonl_results.jsonl")

@@ -44,7 +44,7 @@ def test_json_has_every_card_with_what_is_known(added: Path) -> None:
     assert one == mono
 
 
-def test_a_broken_manifest_is_told_and_hides_nothing(added: Path, tmp_path: Path) -> None:
+def test_a_broken_manifest_is_reported_and_hides_no_model(added: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "home" / "store" / "tiny" / "f16.json"
     (bad := tmp_path / "home" / "store" / "bad").mkdir()
     (bad / "f16.json").write_text(json.dumps({**json.loads(manifest.read_bytes()), "name": "bad", "size": "big"}))

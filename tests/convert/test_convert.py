@@ -106,7 +106,7 @@ def test_an_unknown_quant(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quant", ["f16", "q8_0"])
 @pytest.mark.parametrize("kilobytes", [200, 400])
-def test_a_full_disk_is_said_and_nothing_is_left(quant: str, kilobytes: int, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file(quant: str, kilobytes: int, tmp_path: Path) -> None:
     """200 kB do not hold the f16 file, 400 kB not the second one."""
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(tmp_path)]
     if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:

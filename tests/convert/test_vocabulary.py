@@ -320,7 +320,7 @@ def golden_model(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "parts", [{"pre_tokenizer": SPLIT}, {"normalizer": {"type": "Lowercase"}}, {"pre_tokenizer": None}]
 )
-def test_the_comparison_sees_what_no_name_tells(
+def test_the_comparison_of_ids_finds_another_tokenizer(
     parts: dict[str, object], folder: Path, golden_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cgcli.convert.vocabulary._check_scheme", lambda *_: None)

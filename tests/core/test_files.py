@@ -165,7 +165,7 @@ def test_where_the_owner_cannot_be_kept_the_file_itself_is_written(meeting_place
 
 
 @root
-def test_a_file_of_somebody_else_that_may_not_be_written_is_told_before(meeting_place: Path) -> None:
+def test_an_unwritable_file_of_another_user_is_reported_early(meeting_place: Path) -> None:
     file = meeting_place / "f"
     file.write_bytes(b"old")
     file.chmod(0o644)

@@ -43,7 +43,7 @@ MARK = b"\xef\xbb\xbf"
         (b'{"a": 1, "a": 2}', "not JSON: a key is there twice"),
     ],
 )
-def test_json_that_cannot_be_used_is_told_in_one_line(data: bytes, told: str) -> None:
+def test_unusable_json_is_reported_in_one_line(data: bytes, told: str) -> None:
     with pytest.raises(ValueError, match=told) as caught:
         parse_json(data)
     assert "\n" not in str(caught.value) and "sys." not in str(caught.value)
@@ -63,7 +63,7 @@ def test_json_that_cannot_be_used_is_told_in_one_line(data: bytes, told: str) ->
         (b"[" + b".".join([b'"a"'] * 5000) + b"]", "not TOML: nested too deeply"),
     ],
 )
-def test_toml_that_cannot_be_used_is_told_in_one_line(data: bytes, told: str) -> None:
+def test_unusable_toml_is_reported_in_one_line(data: bytes, told: str) -> None:
     with pytest.raises(ValueError, match=told) as caught:
         parse_toml(data)
     assert "\n" not in str(caught.value) and "sys." not in str(caught.value)

@@ -46,7 +46,7 @@ def test_where_ctrl_c_sets_a_flag_it_does_too(monkeypatch: pytest.MonkeyPatch) -
             send()  # a second one does not wait
 
 
-def test_where_ctrl_c_goes_on_it_is_raised() -> None:
+def test_a_patient_block_raises_for_a_signal() -> None:
     """The REPL's turns, and whatever they do inside."""
     with pytest.raises(Terminated), ExitStack() as stack:
         for block in (handled_signals(), interruptible(patient=True), interruptible()):

@@ -132,7 +132,7 @@ def test_a_place_is_a_processor_and_how_it_is_used() -> None:
         b"[" * 100_000,
     ],
 )
-def test_a_damaged_file_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "q8_0.passes"
     file.write_bytes(content)
     with pytest.raises(CgcliError, match=r"q8_0.passes is damaged") as caught:

@@ -49,7 +49,7 @@ def test_what_was_read_is_not_read_again(engine: LlamaEngine, kept: Path) -> Non
     assert engine.timings.prefill_tokens == before + 1
 
 
-def test_a_program_goes_on_from_it(engine: LlamaEngine, kept: Path) -> None:
+def test_a_program_continues_from_a_saved_state(engine: LlamaEngine, kept: Path) -> None:
     engine.load_state(kept, model=HASH)
     before = engine.timings.prefill_tokens
     longer = complete(engine, TEXT + b"abc")

@@ -83,7 +83,7 @@ def test_server_that_only_cuts_is_given_up(fetch: Fetcher, hub: FakeHub) -> None
     assert fetch.visible() == []
 
 
-def test_another_process_goes_on(fetch: Fetcher, hub: FakeHub) -> None:
+def test_another_process_resumes(fetch: Fetcher, hub: FakeHub) -> None:
     hub.faults.cut_after = [1_000_000, 0, 0, 0, 0]
     with pytest.raises(NetworkError):
         fetch()
@@ -127,7 +127,7 @@ def test_finished_file_that_changed_is_replaced(fetch: Fetcher, hub: FakeHub) ->
 
 
 @pytest.mark.parametrize("name", ["model.gguf", "vocab.json"])
-def test_finished_file_that_is_damaged_is_fetched_anew(fetch: Fetcher, hub: FakeHub, name: str) -> None:
+def test_a_finished_but_damaged_file_is_downloaded_again(fetch: Fetcher, hub: FakeHub, name: str) -> None:
     data = fetch(name)
     (fetch.folder / name).write_bytes(b"!" + data[1:])
     assert fetch(name) == data
@@ -135,7 +135,7 @@ def test_finished_file_that_is_damaged_is_fetched_anew(fetch: Fetcher, hub: Fake
 
 
 @pytest.mark.parametrize("kind", ["flipped", "longer"])
-def test_damaged_part_is_refused_then_fetched_anew(fetch: Fetcher, hub: FakeHub, kind: str) -> None:
+def test_a_damaged_part_is_refused_and_then_downloaded_again(fetch: Fetcher, hub: FakeHub, kind: str) -> None:
     hub.faults.cut_after = [1_000_000, 0, 0, 0, 0]
     with pytest.raises(NetworkError):
         fetch()

@@ -55,7 +55,7 @@ def installed(checkout: Path, target: str, *, status: int = 0) -> list[str]:
     return [line.split()[-1] for line in lines if "--force-reinstall" in line and line.endswith(".whl")]
 
 
-def test_a_wheel_with_cuda_stays_one_until_all_is_made_anew(checkout: Path) -> None:
+def test_a_wheel_with_cuda_stays_until_a_full_rebuild(checkout: Path) -> None:
     assert installed(checkout, ".venv/.cgcli") == ["cpu.whl"]
     assert installed(checkout, "cuda")[-1] == "cuda.whl"
     assert installed(checkout, ".venv/.cgcli") == ["cuda.whl"]

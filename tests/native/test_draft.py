@@ -78,7 +78,7 @@ def test_one_token_is_no_match_unless_asked_for() -> None:
     assert indexed([5, 6, 5], shortest=1).propose(1) == Draft([6], 1)
 
 
-def test_periodic_text_goes_on() -> None:
+def test_periodic_text_is_continued() -> None:
     assert indexed([1, 2, 3] * 2).propose(7) == Draft([1, 2, 3, 1, 2, 3, 1], 3)
     assert indexed([4] * 5).propose(6) == Draft([4] * 6, 4)
 

@@ -91,7 +91,7 @@ def test_events_that_belong_together_are_written_together(tmp_path: Path) -> Non
 
 
 @given(st.data())
-def test_a_line_that_was_being_written_is_cut_off_and_said(data: st.DataObject) -> None:
+def test_an_incomplete_last_line_is_removed_and_reported(data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:
         journal = begun(Path(folder), "read", "sört")
         journal.close()
@@ -146,7 +146,7 @@ def test_a_line_that_is_missing_is_damage(tmp_path: Path) -> None:
         read_journal(journal.path)
 
 
-def test_the_second_to_open_a_program_is_told(tmp_path: Path) -> None:
+def test_opening_a_program_twice_is_an_error(tmp_path: Path) -> None:
     journal = begun(tmp_path, "read")
     with pytest.raises(CgcliError, match=f"program {journal.id} is open in another cgcli"):
         Journal.open(journal.path)
@@ -262,7 +262,7 @@ def test_what_somebody_else_has_written_is_left_as_it_is(tmp_path: Path) -> None
     journal.close()
 
 
-def test_who_only_looks_keeps_nobody_from_opening_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_a_program_does_not_lock_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = begun(tmp_path, "read")
     journal.close()
     looking = hold(journal.path)

@@ -59,7 +59,7 @@ def test_a_program_is_found_by_what_is_enough_of_its_id(store: ProgramStore, wan
         assert journal.id == found
 
 
-def test_what_is_not_enough_or_wrong_is_said(store: ProgramStore) -> None:
+def test_an_ambiguous_or_unknown_id_is_an_error(store: ProgramStore) -> None:
     for name in ("20261123-0415", "20261123-0415-2", "20261123-0415-3", "20261123-0416"):
         kept(store, name, "read", age=len(name))
     with pytest.raises(UsageError) as raised:
@@ -140,7 +140,7 @@ def test_removing(store: ProgramStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["new.py", "caf\udce9.py", 'a"b\n.py'])
-def test_a_file_that_no_session_wrote_makes_nobody_read_the_journals(
+def test_a_file_of_no_session_reads_no_journal(
     store: ProgramStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     text = ""

@@ -233,7 +233,7 @@ PUT = {"op": "put", "index": 0, "turn": {"prompt": "p", "completion": "c"}, "why
         ),
     ],
 )
-def test_what_is_wrong_with_a_line_is_said(wrong: Any, said: str) -> None:
+def test_a_malformed_line_is_explained(wrong: Any, said: str) -> None:
     with pytest.raises(ValueError) as raised:
         entry(json.dumps(wrong).encode())
     assert str(raised.value).startswith(said)

@@ -101,7 +101,7 @@ def test_facts_that_are_too_long_for_a_line_have_two() -> None:
     assert [line.split(" │ ")[0].rstrip() for line in shown.split("\n")][:-1] == one_two
 
 
-def test_a_line_of_code_that_is_too_wide_goes_on_below() -> None:
+def test_a_wide_line_of_code_continues_in_the_next_row() -> None:
     """So that candidates are told apart which differ there only."""
     codes = [f'print(f"the largest of all values is {{max({name})}}")\n\ty = 1\n' for name in ("numbers", "values")]
     cards = [CandidateCard(f"{n} of 2", "", code) for n, code in enumerate(codes, 1)]

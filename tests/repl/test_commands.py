@@ -60,7 +60,7 @@ class TestRunning:
         assert "candidate 1: prints 42, log-probability -0.50, parses\n" in shown
         assert json.loads((tmp_path / "work" / "x.json").read_text())["outputs"] == [42]
 
-    def test_what_a_candidate_prints_is_told_in_a_line(self, tmp_path: Path) -> None:
+    def test_the_output_of_a_candidate_is_shown_in_one_line(self, tmp_path: Path) -> None:
         _, shown, _ = play(tmp_path, "/set unsafe on", "/n 2", "shout", "/run all", "/show 1")
         told = [line for line in shown.splitlines() if ", parses" in line and "zzz" in line]
         assert len(told) == 6  # of both: after the runs, in the chooser, by /show

@@ -59,7 +59,7 @@ def test_who_waits_without_a_start_starts_it() -> None:
     assert make(opening)[0].wait() is opening.engine
 
 
-def test_an_error_is_told_to_everyone_who_asks() -> None:
+def test_an_error_is_raised_for_every_caller() -> None:
     opening = Opening(CgcliError("no model"))
     opening.may_end.set()
     loader, changes = make(opening)
@@ -70,7 +70,7 @@ def test_an_error_is_told_to_everyone_who_asks() -> None:
     loader.close()
 
 
-def test_after_ctrl_c_it_is_loaded_anew() -> None:
+def test_after_ctrl_c_it_is_loaded_again() -> None:
     opening = Opening()
     loader, _ = make(opening)
     loader.start()

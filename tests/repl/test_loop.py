@@ -79,7 +79,7 @@ def test_ctrl_c_at_any_moment_ends_no_session_with_a_person(tmp_path: Path) -> N
     assert not is_open(repl.journal.path)
 
 
-def test_who_would_lose_something_is_told_once_before_leaving(mount: Callable[[str], Path]) -> None:
+def test_quitting_with_unsaved_work_warns_once(mount: Callable[[str], Path]) -> None:
     disk = mount("size=64k")
 
     class Filling(ScriptedReader):
@@ -167,7 +167,7 @@ def test_ctrl_c_drops_the_queue_and_says_so(tmp_path: Path) -> None:
     assert out.getvalue().count("dropped 3 queued lines: /show · print it twice · /show all\n") == 1
 
 
-def test_who_leaves_is_told_what_is_not_done(tmp_path: Path) -> None:
+def test_quitting_reports_queued_lines(tmp_path: Path) -> None:
     reader = ScriptedReader([])
     reader.queue = ["count", "/quit", "/show all"]
     repl, out = make_repl(tmp_path, reader)

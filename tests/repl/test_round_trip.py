@@ -36,7 +36,7 @@ def test_a_saved_program_is_opened_as_it_was(program: Program, chosen: list[Step
 
 @settings(max_examples=50)
 @given(programs, steps)
-def test_a_saved_program_goes_on_with_its_versions(program: Program, chosen: list[Step]) -> None:
+def test_a_saved_program_resumes_with_its_versions(program: Program, chosen: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file, programs = Path(folder) / "x.py", ProgramStore(Path(folder) / "programs")
         with programs.new(program, "python") as journal:

@@ -22,7 +22,7 @@ class TestSave:
         assert text == repl.program.source()
         ast.parse(text)
 
-    def test_a_file_that_nobody_knows_is_left_alone_until_told_twice(self, tmp_path: Path) -> None:
+    def test_an_unknown_file_is_overwritten_only_with_over(self, tmp_path: Path) -> None:
         (tmp_path / "work").mkdir()
         file = tmp_path / "work" / "x.py"
         file.write_text("mine\n")
@@ -95,6 +95,6 @@ class TestSave:
             f"print_the_largest{suffix}" for suffix in (".ipynb", ".json", ".md")
         ]
 
-    def test_what_does_not_parse_is_saved_and_told(self, tmp_path: Path) -> None:
+    def test_a_program_that_does_not_parse_is_saved_and_reported(self, tmp_path: Path) -> None:
         _, shown, _ = play(tmp_path, "/n 3", "a list with ten numbers", "/pick 3", "/save")
         assert "the program is not valid Python yet" in shown

@@ -62,7 +62,7 @@ def test_a_model_that_cannot_be_closed_keeps_no_program_locked(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("command", ["/undo", "/drop 2", "/switch other"])
-def test_a_prompt_that_is_gone_is_not_told_of(tmp_path: Path, command: str) -> None:
+def test_a_removed_prompt_is_not_shown(tmp_path: Path, command: str) -> None:
     repl = begun(tmp_path, "count", "/branch other", "/switch main", "print their mean")
     assert repl.last.reading is not None
     assert attempt(repl, command) is None
@@ -72,7 +72,7 @@ def test_a_prompt_that_is_gone_is_not_told_of(tmp_path: Path, command: str) -> N
     repl.close()
 
 
-def test_another_model_is_told_no_perplexity_of_the_former_one(tmp_path: Path) -> None:
+def test_another_model_does_not_show_the_former_perplexity(tmp_path: Path) -> None:
     repl = begun(tmp_path, "count")
     assert repl.last.reading is not None
     assert attempt(repl, "/model tiny") is None
@@ -115,7 +115,7 @@ def resumed(repl: Repl, flags: frozenset[str] = frozenset(), **settings: float) 
     return again, out
 
 
-def test_why_reads_again_what_was_drawn_last_in_a_session_that_goes_on(tmp_path: Path) -> None:
+def test_why_works_in_a_resumed_session(tmp_path: Path) -> None:
     repl, out = resumed(begun(tmp_path, "count", "print their mean", "/retry 1"))
     assert repl.last.reading is None
     session = repl.session()
@@ -180,7 +180,7 @@ def test_what_was_asked_for_at_the_start_stands(tmp_path: Path) -> None:
     repl.close()
 
 
-def test_no_sandbox_is_asked_for_anew(tmp_path: Path) -> None:
+def test_a_resumed_session_is_not_unsafe(tmp_path: Path) -> None:
     repl, out = resumed(begun(tmp_path, "count", "/set unsafe on"))
     repl.ui.show_notes()
     assert not repl.options.unsafe
@@ -199,7 +199,7 @@ def test_what_is_set_alone_makes_no_session_and_goes_with_the_next_one(tmp_path:
     repl.close()
 
 
-def test_settings_that_this_version_does_not_know_are_told_and_left(tmp_path: Path) -> None:
+def test_unknown_settings_of_a_session_are_reported_and_kept(tmp_path: Path) -> None:
     repl = begun(tmp_path, "count")
     repl.do(Setting("heat", "9"))
     repl.do(Setting("temperature", "hot"))

@@ -290,7 +290,7 @@ def full(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("place", [no_folder, a_folder, a_pipe, full])
-def test_a_history_that_cannot_be_kept_is_told_once_and_remembered(
+def test_an_unwritable_history_is_reported_once_and_kept_in_memory(
     tmp_path: Path, place: Callable[[Path], Path]
 ) -> None:
     with typing_on(place(tmp_path)) as typed:

@@ -131,7 +131,7 @@ def test_nothing_is_echoed_and_all_is_kept(pair: Pair) -> None:
     assert all_of(typeahead) == ([], [], "")
 
 
-def test_each_line_is_told_when_it_is_queued(pair: Pair) -> None:
+def test_each_queued_line_is_reported(pair: Pair) -> None:
     told: list[str] = []
     typeahead = Typeahead(pair.terminal, queued=told.append)
     with typeahead.watching():

@@ -51,7 +51,7 @@ def test_an_ordinary_program_has_none(source: str) -> None:
     assert risks(source.encode()) == []
 
 
-def test_all_are_told_in_the_order_of_their_lines_and_once() -> None:
+def test_risks_are_listed_once_in_the_order_of_their_lines() -> None:
     source = b"def f():\n    eval('1'); eval('2')\nimport os\nf(os.remove('x'), exec(''))"
     assert [(risk.line, risk.what.split(": ")[1]) for risk in risks(source)] == [
         (2, "eval"),

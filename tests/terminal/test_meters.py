@@ -67,7 +67,7 @@ def test_a_task_that_fails_is_not_called_done() -> None:
     assert said == ["get …"]
 
 
-def test_what_else_is_to_be_seen_stands_in_every_line_after_it_was_said() -> None:
+def test_the_status_is_in_every_line_after_it_was_set() -> None:
     said: list[str] = []
     clock = Clock()
     with ProgressLines(said.append, clock).task("judged", 4, unit="samples") as task:

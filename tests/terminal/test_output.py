@@ -130,7 +130,7 @@ def test_one_line_spells_out_what_would_move_the_cursor() -> None:
     assert one_line("a\nb\r\x1b[2J\x9b1m é") == "a b \\x1b[2J\\x9b1m é"
 
 
-def test_nothing_that_is_said_moves_the_cursor() -> None:
+def test_no_message_moves_the_cursor() -> None:
     sink = output(terminal=True)
     sink.verbose = True
     sink.note("no\x1b[2Jte")
@@ -141,7 +141,7 @@ def test_nothing_that_is_said_moves_the_cursor() -> None:
     )
 
 
-def test_stdout_that_nobody_reads_is_told_apart_from_one_that_is_full() -> None:
+def test_a_closed_stdout_and_a_full_one_are_different_errors() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "wb", buffering=0) as pipe, pytest.raises(BrokenPipeError):  # noqa: PTH123  # a descriptor
@@ -208,7 +208,7 @@ def test_bars_on_a_terminal_with_notes_above_them() -> None:
 ODD = "a\u202egpj.exe \x9b1mb\x1b[2J\u200bc\u2066d\U000e0041"
 
 
-def test_no_name_drives_the_terminal_wherever_it_is_told() -> None:
+def test_no_name_controls_the_terminal() -> None:
     assert one_line(ODD).isprintable() and one_line("tab\t").isprintable()
     sink = output()
     sink.verbose = True

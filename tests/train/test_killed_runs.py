@@ -60,7 +60,7 @@ def killed(process: subprocess.Popen[str], out: Path, step: int, how: signal.Sig
     "cache",
     [pytest.param("true", id="compiled before"), pytest.param("false", id="compiled anew")],
 )
-def test_a_killed_run_goes_on_bit_for_bit(
+def test_a_killed_run_resumes_bit_for_bit(
     sources: Path, whole: tuple[Path, TrainResult], tmp_path: Path, cache: str
 ) -> None:
     out = tmp_path / "out"

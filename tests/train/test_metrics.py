@@ -32,7 +32,7 @@ def test_what_is_appended_is_read(tmp_path: Path) -> None:
         assert list(read_metrics(tmp_path / "metrics.jsonl")) == [row(1), row(2)]  # before it is closed
 
 
-def test_a_run_that_goes_on_takes_back_the_steps_that_it_does_again(tmp_path: Path) -> None:
+def test_a_resumed_run_removes_the_steps_that_it_repeats(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     with MetricsWriter(path, after=0) as metrics:
         for step in range(1, 8):

@@ -91,7 +91,7 @@ def test_another_wheel_than_the_list_means_is_not_taken(tmp_path: Path, index: P
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_held_out_packages_are_told(tmp_path: Path, index: Path) -> None:
+def test_the_list_names_its_held_out_packages(tmp_path: Path, index: Path) -> None:
     assert held_out(written(tmp_path, index)) == {"little 1.0"}
 
 

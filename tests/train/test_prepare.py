@@ -184,7 +184,7 @@ def test_the_order_follows_the_seed(tmp_path: Path) -> None:
     assert orders[0] == orders[1] != orders[2]
 
 
-def test_tokenizers_told_three_ways(tmp_path: Path) -> None:
+def test_a_tokenizer_can_be_given_in_three_ways(tmp_path: Path) -> None:
     write_sources(tmp_path)
     named = prepare_in(tmp_path, with_data(tokenizer=str(GOLDEN)))
     assert (named.tokenizer / "vocab.json").read_bytes() == (GOLDEN / "vocab.json").read_bytes()

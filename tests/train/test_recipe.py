@@ -79,7 +79,7 @@ def test_no_recipe(tmp_path: Path) -> None:
     assert caught.value.status == ExitStatus.FAILED
 
 
-def test_values_told_later_are_checked_too() -> None:
+def test_replaced_values_are_checked() -> None:
     assert with_values(Recipe(), batch={"sequences": 8}).batch.sequences == 8
     with pytest.raises(UsageError, match="sequences 0"):
         with_values(Recipe(), batch={"sequences": 0})

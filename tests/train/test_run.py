@@ -133,7 +133,7 @@ def test_a_profile_names_what_took_longest(sources: Path, tmp_path: Path) -> Non
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
-def test_each_step_is_told(sources: Path, tmp_path: Path) -> None:
+def test_each_step_is_reported(sources: Path, tmp_path: Path) -> None:
     told: list[StepMetrics] = []
     train(tiny(sources, 3), tmp_path, progress=Silent(), on_step=told.append)
     assert told == list(read_metrics(tmp_path / "metrics.jsonl"))
