@@ -229,8 +229,8 @@ def report_fold(repl: Repl, plan: Plan, fold: Fold) -> None:
     """Name the parts of the program that the model skips; with a diff if they changed."""
     screen = repl.ui.screen
     screen.note(
-        f"too long for the context window of {plan.window} tokens, so the model skips {fold.summary}: saves "
-        f"{fold.saved} tokens, rereads {fold.reread} (/set fold off refuses long programs instead)"
+        f"the program exceeds the context window of {plan.window} tokens; the model reads it without {fold.summary}, "
+        f"which saves {fold.saved} tokens and rereads {fold.reread} (/set fold off stops instead)"
     )
     if repl.last.fold is not None and repl.last.fold.parts == fold.parts:
         return

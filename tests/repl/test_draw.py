@@ -214,10 +214,10 @@ class TestDrawing:
             engine=engine, settings=how, width=200,
         )  # fmt: skip
         told = shown.index(
-            "too long for the context window of 300 tokens, so the model skips prefix: comments: saves 253 tokens"
+            "the context window of 300 tokens; the model reads it without prefix: comments, which saves 253 tokens"
         )
         assert told < shown.index("-# long long") < shown.index("print(max(numbers))")
-        assert shown.count("the model skips prefix") == 2
+        assert shown.count("the model reads it without prefix") == 2
         assert shown.count("-# long long") == 2  # once told, and not where it is the same again; once asked for
         assert "the window has 300 tokens" in shown  # and not folded, refused
         assert status == 6
@@ -232,8 +232,8 @@ class TestDrawing:
             tmp_path, "/open x.py", "/ask one | two", "/diff fold", engine=AnsweringEngine(window=300),
             settings=Settings(seed=1, guard="off", max_tokens=60), width=200,
         )  # fmt: skip
-        assert shown.count("the model skips prefix: comments") == 1
-        assert shown.index("the model skips") < shown.index("2.7  one")
+        assert shown.count("the model reads it without prefix: comments") == 1
+        assert shown.index("the model reads it without") < shown.index("2.7  one")
         assert shown.count("-# long long") == 2  # told with it, and asked for
         assert status == 0
 
