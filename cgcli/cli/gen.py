@@ -86,8 +86,8 @@ def gen(
         _running(
             "--pick",
             metavar="auto|tests|run|…",
-            help="How to pick one of N candidates: by what its function returns (tests), what it prints (run), "
-            "how well it explains the prompt (reviewer), its own probability (probable), or the best of these that "
+            help="How to pick one of N candidates: by what its function returns (tests), by what it prints (run), by "
+            "how well it explains the prompt (reviewer), by its own likelihood (probable); auto takes the first that "
             "applies.",
         ),
     ] = "auto",

@@ -4,10 +4,10 @@
     python -m tests.benchmarks.picks live HumanEval.jsonl.gz MODEL.gguf ROWS.jsonl.gz
 
 `codet` picks among samples that Microsoft published: 16 of them (six pools of each task) and all 100, with the calls of
-40 texts of assertions. `live` draws 16 candidates at temperature 0.6 with a model of yours, for the 40 tasks that
-CodeGen-16B solves most often (so it needs the verdicts of `codet`), and lets the same functions pick that `gen --pick`
-uses. Everything drawn, called and judged is kept in build/; a run that was stopped goes on. Ties count as a random pick
-among them. Intervals are of a bootstrap over tasks, of differences paired by task. The last line is JSON.
+40 texts of assertions. `live` draws 16 candidates at temperature 0.6 with a model of yours, without guards, for the 40
+tasks that CodeGen-16B solves most often, and picks with the functions of `gen --pick` (16 texts of assertions).
+Everything drawn, called and judged is kept in build/; a run that was stopped goes on. Ties count as a random pick among
+them. Intervals are of a bootstrap over tasks, of differences paired by task. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from cgcli.sandbox.policy import Policy
 from tests.benchmarks.report import machine, table
 from tests.benchmarks.verdicts import Verdicts
 
-TEXTS = 40  # of assertions, each with five at most, as CodeT takes them
+TEXTS = 40  # of assertions in `codet`, each with five at most, as CodeT takes them
 EACH = 5
 CALLED = Path("build/picks-called.jsonl")
 DRAWN = Path("build/picks-drawn.jsonl")
@@ -291,7 +291,7 @@ def _draw(tasks: Iterable[HumanEvalTask], model: Path) -> Iterator[dict[str, Any
             drew = time.perf_counter()
             texts = [one.text for one in turn.candidates]
             function = function_under_test(task.prompt, texts)
-            asked = draw_assertions(session, plan, function, TEXTS) if function else []
+            asked = draw_assertions(session, plan, function) if function else []
             tested = time.perf_counter()
             distinct = list(dict.fromkeys(texts))
             reviews = review(session, plan, distinct) or [0.0] * len(distinct)
