@@ -106,7 +106,8 @@ class TestTests:
 
     def test_a_program_that_fails_has_no_vote(self) -> None:
         failing = SQUARE + "1 / 0\n"
-        assert Picking("tests", [failing, POWER + "1 / 0\n", TWICE]).index == 2
+        picking = Picking("tests", [failing, POWER + "1 / 0\n", TWICE])
+        assert picking.index == 2 and [one.candidates for one in picking.turn.picked.groups] == [(2,)]  # type: ignore[union-attr]
 
     def test_without_a_function_the_output_votes_and_that_is_said(self) -> None:
         picking = Picking("tests", ["print(1)", "print(2)", "print(1 + 1)"], prompt="print two")
@@ -242,7 +243,8 @@ class TestCtrlC:
     def test_nothing_is_tested_after_it(self) -> None:
         engine = ScriptedEngine([TWICE, SQUARE], interrupt_after=3)
         how = Generation(Sampling(), candidates=2)
-        turn = drain(Session(engine, Program(), how, prefer=None).add(PROMPT))  # type: ignore[arg-type]
+        picker = Picker(rule="auto", policy=HOST, run=lambda *_: pytest.fail("it ran"), note=pytest.fail)
+        turn = drain(Session(engine, Program(), how, prefer=picker).add(PROMPT))  # type: ignore[arg-type]
         assert turn.interrupted and turn.picked is None
 
 
