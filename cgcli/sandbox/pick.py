@@ -66,8 +66,7 @@ class Picker:
         return contest.best.index, picked
 
     def _pick(self, session: Session, plan: Plan, contest: _Contest) -> Picked:
-        if faulty := len(contest.options) - sum(one.rank.sound for one in contest.options):
-            self.note(f"{faulty} of {len(contest.options)} candidates have a visible fault")
+        self._report_left_out(contest)
         if self.checks:
             self._run(contest)
         rule, function = self.rule, None
@@ -90,6 +89,16 @@ class Picker:
             if self.rule == "reviewer" and not reviewed:
                 self.note("the candidates are not reviewed: there is no prompt, or no room for it")
         return picked if agreed else replace(picked, rule="reviewer" if reviewed else "probable")
+
+    def _report_left_out(self, contest: _Contest) -> None:
+        total, leaders = len(contest.options), contest.leaders
+        faulty = total - sum(one.rank.sound for one in contest.options)
+        if faulty == total:
+            self.note("all candidates have a visible fault")
+        elif left := total - len(leaders):
+            counts = f"{faulty} with a visible fault", f"{left - faulty} cut off"
+            why = ", ".join(words for words in counts if not words.startswith("0 "))
+            self.note(f"{left} of {total} candidates are left out: {why}")
 
     def _can_run(self, session: Session, plan: Plan) -> bool:
         """Whether the candidates are programs that can be run; says why not."""

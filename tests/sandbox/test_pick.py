@@ -11,9 +11,9 @@ from cgcli.core.errors import UsageError
 from cgcli.engine.stops import Stops
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
-from cgcli.program.program import RAW, Candidate, Layout, Program
+from cgcli.program.program import RAW, Candidate, Layout, Program, Turn
 from cgcli.program.rank import Rank
-from cgcli.program.session import Session, drain
+from cgcli.program.session import Option, Session, drain
 from cgcli.program.source import encode
 from cgcli.sandbox import bubblewrap
 from cgcli.sandbox.pick import Picker, PickRule, check_expressions, output_votes, summary
@@ -129,11 +129,26 @@ class TestTests:
         unknown = "def f(x):\n    return square(x)\n"
         picking = Picking("tests", [unknown, unknown, SQUARE, "def f(x)\n", "pass\n"])
         assert picking.index == 2
-        assert picking.notes == ["4 of 5 candidates have a visible fault"]
+        assert picking.notes == ["4 of 5 candidates are left out: 4 with a visible fault"]
 
     def test_a_stub_is_sound_where_the_prompt_asks_for_one(self) -> None:
         assert not Picking("auto", ["pass\n", "pass  # x\n"], prompt="a placeholder").notes
-        assert Picking("auto", ["pass\n", "pass  # x\n"], prompt="a function").notes
+        picking = Picking("auto", ["pass\n", "pass  # x\n"], prompt="a function")
+        assert picking.notes == ["all candidates have a visible fault"]
+
+    def test_one_that_was_cut_off_is_left_out_where_another_was_not(self) -> None:
+        rank = Rank(whole=True, sound=True, parses=True, complete=True)
+        options = [
+            Option(
+                index, Candidate(text, 9, -0.1, "stop"), Program().add(Turn(None, text)), rank._replace(complete=whole)
+            )
+            for index, (text, whole) in enumerate([(SQUARE, False), ("x = 1", True), ("x = 2", True)])
+        ]
+        notes: list[str] = []
+        session = Session(ScriptedEngine([]), Program(), Generation(Sampling()))  # type: ignore[arg-type]
+        picker = Picker(rule="reviewer", policy=HOST, run=lambda *_: pytest.fail("it ran"), note=notes.append)
+        assert picker(session, session.plan("x"), options)[0] == 1
+        assert notes == ["1 of 3 candidates are left out: 1 cut off"]
 
 
 class TestRun:
