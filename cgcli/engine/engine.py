@@ -31,7 +31,7 @@ from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.shared_cache import SharedCache
 from cgcli.engine.tokens import Detokenizer, TokenTable, split_blanks
 from cgcli.native.interrupt import Interrupt
-from cgcli.native.sample import Sampler, details
+from cgcli.native.sample import Sampler, score_tokens
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class LlamaEngine:
 
         def gather(address: int, predicted: Sequence[int]) -> None:
             wanted = [tokens[index] for index in predicted]
-            for token, found in zip(wanted, details(address, self.model.n_vocab, wanted), strict=True):
+            for token, found in zip(wanted, score_tokens(address, self.model.n_vocab, wanted), strict=True):
                 piece = self.model.piece(token)
                 scores.append(TokenScore(token, piece, found.logprob, found.rank, found.entropy))
 

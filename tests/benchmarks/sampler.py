@@ -27,7 +27,8 @@ from cgcli.engine.binding import llama
 from cgcli.engine.context import Context
 from cgcli.engine.model import Model
 from cgcli.native.library import tier
-from cgcli.native.sample import Draw, Sampler, Sampling, logprobs
+from cgcli.native.sample import Draw, Sampler, Sampling
+from tests.native.bindings import logprobs
 
 Floats = NDArray[np.float32]
 

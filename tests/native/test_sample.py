@@ -230,11 +230,10 @@ def test_the_token_path_does_not_import_numpy() -> None:
     code = (
         "import sys, ctypes\n"
         "from cgcli.native.interrupt import interruptible\n"
-        "from cgcli.native.sample import logprob\n"
-        "from cgcli.native.sample import Sampler, Sampling\n"
+        "from cgcli.native.sample import Sampler, Sampling, score_tokens\n"
         "row = (ctypes.c_float * 3)(1, 2, 3)\n"
         "Sampler(3).sample(ctypes.addressof(row), Sampling())\n"
-        "logprob(ctypes.addressof(row), 3, 1)\n"
+        "score_tokens(ctypes.addressof(row), 3, [1])\n"
         "with interruptible(): pass\n"
         "sys.exit('numpy' in sys.modules)"
     )
