@@ -223,9 +223,13 @@ class Guard:
             called = next((one for one in missing if one.called_only), None)
             if called and self._defined < _DEFINITIONS:
                 self._defined += 1
-                self.text = f"{self.text.rstrip()}\n\n\ndef {called.name}("
+                before, floor = self.text, self._floor
+                self.text = f"{before.rstrip()}\n\n\ndef {called.name}("
                 self._floor = len(self.text)
-                return self._request()
+                request = self._request()
+                if request is None:  # there is no room
+                    self.text, self._floor = before, floor
+                return request
             fault = _undefined(missing[0]) if missing else None
         if fault is None and self.empty:
             fault = Fault("empty", self._floor, "nothing that runs")
@@ -308,10 +312,14 @@ class Guard:
         return drawn - len(self._tokens)
 
     def _first_token(self, at: int) -> list[int]:
-        """The first token of the line at `at` that is not blank."""
+        """The token that begins the line at `at`, behind its blanks."""
         line = self._raw[at:]
         first = at + len(line) - len(line.lstrip())
-        return [token.token for token in self._tokens if token.end > first][:1]
+        ends = [len(self._keep), *(one.end for one in self._tokens)]
+        index = next((number for number, end in enumerate(ends) if end > first), 0)
+        while index > 1 and ends[index - 1] == ends[index - 2]:  # the first bytes of a character
+            index -= 1
+        return [self._tokens[index - 1].token] if index else []
 
     def _cut(self, fault: Fault, dropped: int) -> None:
         self._cuts.append(GuardCut(fault.guard, self.text.count("\n") + 1, fault.reason, dropped))

@@ -145,10 +145,15 @@ class Session:
         return (turns - 1 + at_once) * (self.generation.max_tokens + _MORE)
 
     def draws_like(self, facts: TurnFacts) -> bool:
-        """Whether the session now draws as for these facts: with the same model, seed and sampler."""
+        """Whether the session now draws as for these facts: with the same model, seed, sampler and guards."""
         how = self.generation
         now = asdict(how.sampling) | {"model": self.model, "quant": self._quant, "max_tokens": how.max_tokens}
+        now["guard"] = self._guard_version
         return all(getattr(facts, name) == value for name, value in now.items())
+
+    @property
+    def _guard_version(self) -> str:
+        return platform.python_version() if self.generation.guard else ""
 
     @property
     def _quant(self) -> str:
@@ -257,7 +262,7 @@ class Session:
             prompt_tokens=reading.prompt_tokens,
             prompt_perplexity=reading.perplexity,
             folded=plan.fold.saved if plan.fold else 0,
-            guard=platform.python_version() if how.guard else "",
+            guard=self._guard_version,
             seconds=seconds,
         )
 

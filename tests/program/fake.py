@@ -29,6 +29,7 @@ class ScriptedEngine:
         end: FinishReason = "length",
     ) -> None:
         self.texts = list(texts)
+        self.last = ""  # the text of the last request
         self.end = end  # why a text of the script ends
         self.requests: list[Request] = []
         self.width = width
@@ -53,7 +54,7 @@ class ScriptedEngine:
 
     def stream(self, request: Request) -> Generator[str, None, Completion]:
         self.requests.append(request)
-        text = self.texts.pop(0)
+        text = self.last = self.texts.pop(0)
         self.open += 1
         try:
             return (yield from self._said(request, text))

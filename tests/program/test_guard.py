@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.engine.protocol import Engine
-from cgcli.engine.request import FinishReason
+from cgcli.engine.request import Completion, DrawnToken, FinishReason, Request
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
 from cgcli.program.guard import TRIES, TRIES_A_LINE
@@ -40,9 +40,11 @@ class Drawn:
         language: str = "python",
         interrupt_after: int | None = None,
         end: FinishReason = "stop",
+        window: int = 100_000,
+        engine: type[ScriptedEngine] = ScriptedEngine,
     ) -> None:
         script = [*texts, *["pass\n"] * 100]
-        self.engine = ScriptedEngine(script, width=width, interrupt_after=interrupt_after, end=end)
+        self.engine = engine(script, width=width, interrupt_after=interrupt_after, end=end, window=window)
         session = Session(cast(Engine, self.engine), Program(program), how, language=language)
         self.previews: list[str] = []
         session.preview = self.previews.append
@@ -298,6 +300,37 @@ def test_what_has_left_is_never_taken_back(scripts: list[list[str]], width: int)
 def test_the_text_does_not_depend_on_how_it_is_split(scripts: list[list[str]], width: int) -> None:
     texts = ["".join(lines) for lines in scripts]
     assert Drawn(texts, width=width).text == Drawn(texts, width=1).text
+
+
+def test_a_definition_that_has_no_room_is_not_begun() -> None:
+    drawn = Drawn(["def f():\n    return g()\n"], window=len("import os\n\n# p\ndef f():\n    return g()\n"))
+    assert drawn.text == "def f():\n    return g()" and drawn.candidate.finish_reason == "context"
+
+
+def test_a_folded_program_is_judged_as_it_is() -> None:
+    """The model does not read the body that defines `deep`; nothing is missing all the same."""
+    program = "def f(x):\n    global deep\n    deep = x\n" + "".join(f"    y = {n}\n" for n in range(60)) + "\n"
+    drawn = Drawn(["print(deep)\n" + DEAD, "f(1)\n"], program=program, window=len(program) - 100)
+    assert drawn.text == "print(deep)\nf(1)" and drawn.cuts == [("syntax", 2)]
+    assert drawn.requests[1].context.endswith(b"# p\nprint(deep)\n")
+    assert all(len(one.context) < len(program) for one in drawn.requests)
+
+
+def test_a_character_of_several_tokens_is_banned_by_its_first() -> None:
+    """Each byte is a token: the trace says so, whatever the text is split into."""
+
+    class Bytes(ScriptedEngine):
+        def stream(self, request: Request) -> Generator[str, None, Completion]:
+            done = yield from super().stream(request)
+            tokens = []
+            for seen, character in enumerate(self.last[: done.trace[-1].end if done.trace else 0]):
+                *early, last = character.encode()
+                tokens += [DrawnToken(byte, seen, -1.0) for byte in early] + [DrawnToken(last, seen + 1, -1.0)]
+            return replace(done, trace=tuple(tokens), tokens=len(tokens))
+
+    drawn = Drawn(["é = = 1\nz", "é = = 1\nz", "é = = 1\nz", "y = 2\n"], width=1, engine=Bytes)
+    third = drawn.requests[3].first_line
+    assert third and third.avoid == {0xC3}
 
 
 def test_candidates_drawn_together_are_guarded_each() -> None:
