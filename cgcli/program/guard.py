@@ -201,10 +201,11 @@ class Guard:
         fault, self._fault = self._fault, None
         if not self._active or self._standing or self._reason == "interrupted":
             return None
-        if fault is None and self._reason != "stop":
+        if fault:
+            return self._again(fault)
+        if self._reason != "stop":
             self._end_whole()
-            return None
-        return self._again(fault) if fault else self._ended()
+        return self._ended()
 
     def _count(self, completion: Completion) -> None:
         """Add the tokens of a request to those that stand."""
@@ -216,7 +217,7 @@ class Guard:
             self._tokens.append(replace(one, end=end))
 
     def _ended(self) -> Request | None:
-        """The completion came to its own end."""
+        """The completion has ended: judge it as a whole."""
         fault = self._syntax.ended(self.text) if self._judges else None
         if fault is None and self._judges:
             missing = self._with_imports()
@@ -252,7 +253,6 @@ class Guard:
         if max(self._floor + 1, self._released) <= upto < len(self.text) and not is_empty(self.text[:upto]):
             self._raw, self.text = self.text, self.text[:upto]
             self._cut(Fault("end", upto, "unfinished"), self._drop())
-        self._with_imports()
 
     def _again(self, fault: Fault, *, ended: bool = False) -> Request | None:
         """Draw the line that begins at the end of the text again."""

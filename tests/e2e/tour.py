@@ -52,7 +52,13 @@ def screens(folder: Path, picture: Path | None) -> Iterator[str]:
     with pseudo_terminal(*command, rows=ROWS, columns=COLUMNS, CGCLI_HOME=str(folder)) as terminal:
         terminal.wait_for("1 ›")
         terminal.pump(1.5)  # the model is loaded by then
-        for line in ("a list with ten numbers", "print their mean", "print the largest", "/run"):
+        prompts_of_the_program = (
+            "a list with ten numbers",
+            "print their mean",
+            "print the largest",
+            "print the natural logarithm of the largest value",  # which lacks an import
+        )
+        for line in (*prompts_of_the_program, "/run"):
             enter(terminal, line)
         if picture:
             picture.write_text(svg(terminal), "utf-8")

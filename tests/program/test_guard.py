@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgcli.engine.protocol import Engine
@@ -203,6 +203,12 @@ def test_a_text_that_is_cut_off_ends_with_a_whole_statement() -> None:
     assert drawn.text == "x = 1" and drawn.cuts == [("end", 2)]
 
 
+def test_a_name_is_judged_also_where_the_text_is_cut_off() -> None:
+    """There are tokens left for another try, since the dead line's do not count."""
+    drawn = Drawn(["with open(x) as file:\n    file.read()\ny = [", "x = 1\n"], end="length")
+    assert drawn.text == "x = 1" and drawn.cuts == [("end", 3), ("names", 1)]
+
+
 def test_ctrl_c_keeps_what_was_drawn() -> None:
     drawn = Drawn(["x = 1\ndef f():\n    return [1,\n"], interrupt_after=7)
     assert drawn.text == "x = 1\ndef f():\n    re" and drawn.candidate.finish_reason == "interrupted"
@@ -288,6 +294,7 @@ LINES = [
 ]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.sampled_from(LINES), min_size=1, max_size=6), min_size=1, max_size=12), st.integers(1, 9))
 def test_what_has_left_is_never_taken_back(scripts: list[list[str]], width: int) -> None:
     drawn = Drawn(["".join(lines) for lines in scripts], width=width)
@@ -296,6 +303,7 @@ def test_what_has_left_is_never_taken_back(scripts: list[list[str]], width: int)
         compile(drawn.text, "text", "exec")
 
 
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.sampled_from(LINES), min_size=1, max_size=6), min_size=1, max_size=6), st.integers(1, 9))
 def test_the_text_does_not_depend_on_how_it_is_split(scripts: list[list[str]], width: int) -> None:
     texts = ["".join(lines) for lines in scripts]
