@@ -9,13 +9,13 @@ and with a process a core that computes without end; each measurement is a proce
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.benchmarks.report import command_line, print_facts
 
 SETTINGS = {
     "OpenMP's default": {"GOMP_SPINCOUNT": "300000", "OMP_WAIT_POLICY": ""},
@@ -47,7 +47,7 @@ def tokens_per_s(model: Path, seconds: float, variables: dict[str, str]) -> floa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
@@ -72,7 +72,7 @@ def main() -> None:
         print(
             f"{name:20} idle {speed['idle']:6.1f}  busy {speed['busy']:6.1f} (worst {speed['busy_worst']:.1f}) tokens/s"
         )
-    print(json.dumps({"benchmark": "busy_machine", "tokens_per_s": result, "cpus": os.cpu_count()}))
+    print_facts("busy_machine", tokens_per_s=result)
 
 
 if __name__ == "__main__":

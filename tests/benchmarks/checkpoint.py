@@ -11,7 +11,6 @@ bytes, then a space and a word of letters each, so that any row of words is a te
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import string
@@ -24,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.benchmarks.report import ROOT, command_line
 from tests.convert.checkpoints import encode
 from tests.support.tiny_model import byte_characters
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "bench"
 VOCABULARY = 51_200
 BYTES, END_OF_TEXT = 256, 50_256  # the words' ids lie between them
@@ -158,7 +157,7 @@ def prompt(draw: np.random.Generator, tokens: int) -> list[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("shape", choices=SHAPES)
     print(checkpoint(SHAPES[parser.parse_args().shape]))
 

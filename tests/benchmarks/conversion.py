@@ -9,8 +9,6 @@ it is verified. The checkpoint stays in build/bench. The last line is JSON.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +16,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.checkpoint import SHAPES, checkpoint
-from tests.benchmarks.report import machine
+from tests.benchmarks.report import command_line, print_facts
 
 RUNS = {
     "f16, not verified": ["--quant", "f16", "--no-verify"],
@@ -42,7 +40,7 @@ def measure(folder: Path, options: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="350m")
     shape = SHAPES[parser.parse_args().shape]
     # In a process of its own: a child's peak counts what its parent had in memory when it was made.
@@ -55,7 +53,7 @@ def main() -> None:
         seconds, megabytes = measure(folder, options)
         print(f"{name:18} {seconds:6.1f} s  {megabytes:6.0f} MB")
         result[name] = {"seconds": round(seconds, 1), "peak_rss_mb": round(megabytes)}
-    print(json.dumps({"benchmark": "conversion", "shape": shape.name, "runs": result, "machine": machine()}))
+    print_facts("conversion", shape=shape.name, runs=result)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,15 @@ last tokens stood 1,000 tokens earlier. Both guess 10 tokens, which is theirs by
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
-import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
 
 from cgcli.native.draft import NgramIndex
+from tests.benchmarks.report import command_line, measured, medians, print_facts, ratio, seconds
 
 LENGTH = 2000
 GUESSED = 10
@@ -41,40 +39,26 @@ def compare(name: str, runs: int) -> dict[str, float | str]:
         index.append([tokens[position]])
         return index.propose(GUESSED)
 
-    pairs = []
-    for _ in range(runs + 5):  # the first five are warm-up
+    def microseconds(step: Callable[[int], object]) -> float:
+        """Of one step: the mean of STEPS in a row."""
         index.truncate(LENGTH)
-        pairs.append((microseconds(ours), microseconds(theirs)))
-    pairs = pairs[5:]
-    return {
-        "history": name,
-        "cgk_us": round(statistics.median(mine for mine, _ in pairs), 2),
-        "lookup_us": round(statistics.median(other for _, other in pairs), 1),
-        "times_faster": round(statistics.median(other / mine for mine, other in pairs), 1),
-    }
+        return seconds(lambda: deque(map(step, range(LENGTH, LENGTH + STEPS)), maxlen=0)) / STEPS * 1e6
 
-
-def microseconds(step: Callable[[int], object]) -> float:
-    """Of one step: the mean of STEPS in a row."""
-    started = time.perf_counter()
-    for position in range(LENGTH, LENGTH + STEPS):
-        step(position)
-    return (time.perf_counter() - started) / STEPS * 1e6
+    sides = {"cgk_us": partial(microseconds, ours), "lookup_us": partial(microseconds, theirs)}
+    found = measured(sides, runs, warm_up=5)
+    times = ratio(found["lookup_us"], found["cgk_us"])
+    return {"history": name, **medians(found, 2), "times_faster": round(times, 1)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = command_line(__doc__)
     parser.add_argument("--runs", type=int, default=200)
     runs = parser.parse_args().runs
     rows = [compare(name, runs) for name in HISTORIES]
     print("history            cgk µs  prompt lookup µs  times faster")
     for row in rows:
         print("{history:17}  {cgk_us:6}  {lookup_us:16}  {times_faster:12}".format(**row))
-    print(
-        json.dumps(
-            {"machine": platform.processor() or platform.machine(), "length": LENGTH, "runs": runs, "rows": rows}
-        )
-    )
+    print_facts("draft", length=LENGTH, runs=runs, rows=rows)
 
 
 if __name__ == "__main__":

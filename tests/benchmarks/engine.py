@@ -9,15 +9,13 @@ is asked for. --all: a queue of 200 requests. The last line is JSON.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from typing import Any
 
 from tests.benchmarks.cases.common import in_own_process
 from tests.benchmarks.checkpoint import FOLDER
-from tests.benchmarks.report import machine, table
+from tests.benchmarks.report import command_line, machine, print_facts, table
 
 CASES = ("candidates", "queue", "single", "turn", "flips", "exact", "sampler", "draft_model")
 NEEDED = {"draft_model": FOLDER / "codegen-2b-random.q4_0.gguf"}
@@ -30,7 +28,7 @@ def row(figure: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--only", nargs="+", choices=CASES, default=[])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--all", action="store_true")
@@ -44,7 +42,7 @@ def main() -> None:
     about = f"{machine()}; {arguments.rounds} rounds"
     head = ["", "value", "goal", "ours", "theirs", "unit"]
     print(table(head, [row(figure) for case in figures.values() for figure in case]) + about)
-    print(json.dumps({"benchmark": "engine", "cases": figures, "about": about}))
+    print_facts("engine", cases=figures, rounds=arguments.rounds)
 
 
 if __name__ == "__main__":

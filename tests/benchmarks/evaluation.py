@@ -12,8 +12,6 @@ last line is JSON.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import time
@@ -31,11 +29,10 @@ from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
 from cgcli.program.truncate import CODEGEN
-from tests.benchmarks.cases.common import EMBEDDED, in_turn
-from tests.benchmarks.report import machine, ratio, table
+from tests.benchmarks.report import EMBEDDED, command_line, in_turn, machine, print_facts, ratio, table
 
 AIM = 2.0
-SIDES: dict[str, dict[str, Any]] = {"side by side": {"apart": True}, "one at a time": {"sequences": 1}}
+SIDES: dict[str, dict[str, Any]] = {"side by side": {"separate": True}, "one at a time": {"sequences": 1}}
 SAMPLES = 5
 SAMPLING = Sampling(temperature=0.2, top_p=0.95)
 TaskT = TypeVar("TaskT")
@@ -60,7 +57,7 @@ class Rate:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--humaneval", type=Path, metavar="FILE")
     parser.add_argument("--mtpb", type=Path, metavar="FILE")
     parser.add_argument("--tasks", type=int, default=16)
@@ -94,7 +91,7 @@ def main() -> None:
         facts[name] = {**medians, "samples": sides["side by side"][0].samples, "times": times}
     print(f"{machine()}; {options.model.name}, {options.rounds} rounds of each side, in turn\n")
     print(table(("", "", "samples", "samples/s", "tokens/s"), rows))
-    print(json.dumps({"benchmark": "evaluation", "aim": AIM, **facts}))
+    print_facts("evaluation", aim=AIM, **facts)
 
 
 def of_humaneval(path: Path, count: int, generation: Generation) -> Draw:

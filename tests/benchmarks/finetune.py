@@ -10,7 +10,6 @@ line is JSON.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from cgcli.engine.engine import LlamaEngine
 from cgcli.hub.store import open_store
 from cgcli.native.interrupt import Interrupt
 from tests.benchmarks.bits import bits
-from tests.benchmarks.report import machine, table
+from tests.benchmarks.report import command_line, print_facts, table
 
 KEPT_BACK = 5
 
@@ -52,7 +51,7 @@ def per_byte(model: Path, texts: list[str]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--package", default="lark")
     parser.add_argument("--other", default="textblob")
@@ -71,7 +70,7 @@ def main() -> None:
     rows = [(name, *(f"{one:.3f}" for one in both)) for name, both in found.items()]
     print(table(("bits per byte", "codegen-nano", f"after {asked.steps} steps on {asked.package}"), rows))
     told = {name: {"before": first, "after": second} for name, (first, second) in found.items()}
-    print(json.dumps({"benchmark": "finetune", "steps": asked.steps, "machine": machine(), **told}))
+    print_facts("finetune", steps=asked.steps, **told)
 
 
 if __name__ == "__main__":

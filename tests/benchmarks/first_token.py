@@ -10,18 +10,16 @@ together with the first text of the model, never before it. The last line is JSO
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
-from tests.benchmarks.report import machine
+from tests.benchmarks.report import ROOT, command_line, measured, medians, print_facts, ratio
 
-ROOT = Path(__file__).parents[2]
 PEER = ROOT / "build" / "bench" / "llm"
 PROMPT = "print the first ten square numbers"
 
@@ -57,7 +55,7 @@ def peer() -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--runs", type=int, default=11)
     runs = parser.parse_args().runs
     environment = {**os.environ, "CGCLI_HOME": str(ROOT / "build" / "test-home"), "LLM_USER_PATH": str(PEER / "user")}
@@ -66,25 +64,14 @@ def main() -> None:
         "cgcli": [str(cgcli), "gen", "-m", "smollm2-135m", "--seed", "1", PROMPT],
         "llm": [str(peer()), "-m", "SmolLM2", f"Write Python code to {PROMPT}"],
     }
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for run in range(runs + 1):
-        for name, command in sides.items():
-            took = seconds_to_first_byte(command, environment)
-            if run:
-                seconds[name].append(took)
-    ratios = [ours / theirs for ours, theirs in zip(seconds["cgcli"], seconds["llm"], strict=True)]
-    for name, values in seconds.items():
+    found = measured(
+        {name: partial(seconds_to_first_byte, command, environment) for name, command in sides.items()}, runs
+    )
+    for name, values in found.items():
         print(f"{name:6} median {statistics.median(values):.3f} s  min {min(values):.3f}  max {max(values):.3f}")
-    print(f"cgcli / llm, pair by pair: median {statistics.median(ratios):.3f}")
-    result = {
-        "benchmark": "first_token",
-        "cgcli_s": round(statistics.median(seconds["cgcli"]), 3),
-        "llm_s": round(statistics.median(seconds["llm"]), 3),
-        "ratio": round(statistics.median(ratios), 3),
-        "runs": runs,
-        "machine": machine(),
-    }
-    print(json.dumps(result))
+    times = ratio(found["cgcli"], found["llm"])
+    print(f"cgcli / llm, pair by pair: median {times:.3f}")
+    print_facts("first_token", seconds=medians(found), ratio=round(times, 3), runs=runs)
 
 
 if __name__ == "__main__":

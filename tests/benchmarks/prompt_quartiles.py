@@ -13,7 +13,6 @@ Prints the line for models/catalog.toml; the last line is JSON.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -34,7 +33,7 @@ from cgcli.program.generation import Generation
 from cgcli.program.languages import PYTHON
 from cgcli.program.program import Program
 from cgcli.program.session import Session
-from tests.benchmarks.report import machine
+from tests.benchmarks.report import command_line, print_facts
 
 MAX_TOKENS = 128
 TOGETHER = 8  # problems
@@ -85,7 +84,7 @@ def perplexities(engine: LlamaEngine, choice: Choice, problems: list[list[str]])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--problems", type=int, help="the first so many; default: all")
@@ -97,7 +96,7 @@ def main() -> None:
     quartiles = [round(value, 2) for value in statistics.quantiles(values, n=4, method="inclusive")]
     print(f"prompt_perplexity = {quartiles} # {len(values)} prompts of MTPB, {quant}")
     about = {"model": choice.name, "quant": quant, "prompts": len(values), "quartiles": quartiles}
-    print(json.dumps({"benchmark": "prompt_quartiles", **about, "machine": machine()}))
+    print_facts("prompt_quartiles", **about)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,14 @@ for the model. The last line is JSON.
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-from tests.benchmarks.report import machine, table
+from tests.benchmarks.report import command_line, machine, measured, medians, print_facts, seconds, table
 from tests.conftest import TEST_HOME
 from tests.support.process import CGCLI
 from tests.support.pseudo_terminal import pseudo_terminal
@@ -35,34 +33,29 @@ def started(folder: Path) -> tuple[float, float]:
         return prompt, time.perf_counter() - begin
 
 
-def imports() -> float:
-    begin = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import typer, prompt_toolkit"], check=True)
-    return time.perf_counter() - begin
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
-    prompts, answers, bare = [], [], []
+    python = [sys.executable, "-c", "import typer, prompt_toolkit"]
+    prompts: list[float] = []
+
+    def answered(folder: Path) -> float:
+        prompt, answer = started(folder)
+        prompts.append(prompt)
+        return answer
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "store").symlink_to(TEST_HOME / "store")
-        started(folder)  # what is read first comes from the disk
-        for _ in range(rounds):
-            prompt, answer = started(folder)
-            prompts.append(prompt)
-            answers.append(answer)
-            bare.append(imports())
-    found = {
-        "to the prompt (at most 0.6)": statistics.median(prompts),
-        "until it answers": statistics.median(answers),
-        "python, importing typer and prompt_toolkit": statistics.median(bare),
-    }
+        sides = {
+            "until it answers": partial(answered, folder),
+            "python, importing typer and prompt_toolkit": partial(seconds, partial(subprocess.run, python, check=True)),
+        }
+        found = medians({**measured(sides, rounds), "to the prompt (at most 0.6)": prompts[1:]})
     about = f"{machine()}; medians of {rounds}"
-    print(table(["", "s"], [[what, f"{seconds:.2f}"] for what, seconds in found.items()]) + about)
-    print(json.dumps({"benchmark": "repl_start", "seconds": found, "about": about}))
+    print(table(["", "s"], [[what, f"{took:.2f}"] for what, took in found.items()]) + about)
+    print_facts("repl_start", seconds=found, rounds=rounds)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,54 @@
-"""What benchmarks have in common when they tell of numbers: the machine, ratios, tables."""
+"""What benchmarks have in common: their command line, sides measured in turn, medians and ratios, the last line."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cgcli.core.machine import processor_name
+
+ROOT = Path(__file__).parents[2]
+EMBEDDED = ROOT / "build/test-home/store/smollm2-135m/q8_0.gguf"
+
+
+def command_line(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the benchmark's docstring."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def in_turn(number: int, calls: Sequence[Callable[[], float]]) -> list[float]:
+    """The numbers of all calls, made in another order each round."""
+    order = [(number + index) % len(calls) for index in range(len(calls))]
+    found = {index: calls[index]() for index in order}
+    return [found[index] for index in range(len(calls))]
+
+
+def measured(sides: Mapping[str, Callable[[], float]], rounds: int, *, warm_up: int = 1) -> dict[str, list[float]]:
+    """The numbers of each side by round, all sides in turn; the first `warm_up` rounds are not counted."""
+    found = [in_turn(number, list(sides.values())) for number in range(warm_up + rounds)][warm_up:]
+    return dict(zip(sides, map(list, zip(*found, strict=True)), strict=True))
+
+
+def medians(numbers: Mapping[str, Iterable[float]], digits: int = 3) -> dict[str, float]:
+    return {name: round(statistics.median(values), digits) for name, values in numbers.items()}
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of the ratios, each of two numbers of one round: what slows a round down slows both its sides."""
+    return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
 
 
 def machine() -> str:
@@ -18,11 +57,6 @@ def machine() -> str:
     total = re.search(r"MemTotal:\s*(\d+) kB", memory.read_text()) if memory.exists() else None
     size = f", {int(total[1]) * 1024 / 1e9:.0f} GB" if total else ""
     return f"{processor_name()}, {os.cpu_count()} CPUs{size}, {platform.system()}"
-
-
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The median of the ratios, each of two numbers of one round: what slows a round down slows both its sides."""
-    return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -34,3 +68,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |\n"
         for line in lines
     )
+
+
+def print_facts(benchmark: str, **facts: object) -> None:
+    """The last line that a benchmark prints: JSON, for other programs."""
+    print(json.dumps({"benchmark": benchmark, **facts, "machine": machine()}))

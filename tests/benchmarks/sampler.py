@@ -10,14 +10,10 @@ of candidates. NumPy's is log-softmax in float32 and one number of each row. The
 
 from __future__ import annotations
 
-import argparse
 import ast
 import ctypes
-import json
-import platform
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +24,11 @@ from cgcli.engine.context import Context
 from cgcli.engine.model import Model
 from cgcli.native.library import tier
 from cgcli.native.sample import Draw, Sampler, Sampling
+from tests.benchmarks.report import EMBEDDED, command_line, medians, print_facts, ratio, seconds
 from tests.native.bindings import logprobs
 
 Floats = NDArray[np.float32]
 
-MODEL = Path("build/test-home/store/smollm2-135m/q8_0.gguf")
 N_VOCAB = 51200
 TOP_P = 0.95
 ROWS = 16
@@ -53,7 +49,7 @@ def recorded(model: Path) -> Floats:
         return np.stack([context.logits(place).copy() for place in places])
 
 
-def in_turn(
+def compared(
     ours: Callable[[int], object],
     theirs: Callable[[int], object],
     runs: int,
@@ -63,19 +59,11 @@ def in_turn(
 ) -> dict[str, float]:
     """Microseconds of both, and the ratio. before: what each round needs, not timed; share: what ours is divided by."""
     pairs = []
-    for index in range(runs + WARM_UP):
+    for index in range(WARM_UP + runs):
         before(index)
-        started = time.perf_counter()
-        ours(index)
-        between = time.perf_counter()
-        theirs(index)
-        pairs.append(((between - started) / share * 1e6, (time.perf_counter() - between) * 1e6))
-    pairs = pairs[WARM_UP:]
-    return {
-        "cgk_us": round(statistics.median(mine for mine, _ in pairs), 1),
-        "other_us": round(statistics.median(other for _, other in pairs), 1),
-        "times_faster": round(statistics.median(other / mine for mine, other in pairs), 1),
-    }
+        pairs.append((seconds(partial(ours, index)) / share * 1e6, seconds(partial(theirs, index)) * 1e6))
+    mine, other = zip(*pairs[WARM_UP:], strict=True)
+    return {**medians({"cgk_us": mine, "other_us": other}, 1), "times_faster": round(ratio(other, mine), 1)}
 
 
 class Chain:
@@ -116,7 +104,7 @@ def sampling(name: str, rows: Floats, temperature: float, runs: int) -> list[dic
 
     found = []
     for together, ours in ((1, one), (ROWS, all_rows)):
-        times = in_turn(ours, chain.apply, runs, before=chain.fill, share=together)
+        times = compared(ours, chain.apply, runs, before=chain.fill, share=together)
         found.append({"what": "sample", "rows": name, "temperature": temperature, "together": together, **times})
     chain.free()
     return found
@@ -137,14 +125,14 @@ def scoring(name: str, rows: Floats, runs: int) -> list[dict[str, object]]:
             return np.asarray(scored[np.arange(len(tokens)), tokens])
 
         found.append({"what": "logprob", "rows": name, "temperature": 1.0, "together": together,
-                      **in_turn(ours, numpy, runs)})  # fmt: skip
+                      **compared(ours, numpy, runs)})  # fmt: skip
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = command_line(__doc__)
     parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--model", type=Path, default=EMBEDDED)
     arguments = parser.parse_args()
     cases = {f"Gaussian, {deviation}": gaussian(deviation) for deviation in (1.3, 3.0)}
     if arguments.model.exists():
@@ -160,8 +148,7 @@ def main() -> None:
                     **one
                 )
             )
-    machine = platform.processor() or platform.machine()
-    print(json.dumps({"machine": machine, "tier": tier(), "runs": arguments.runs, "rows": results}))
+    print_facts("sampler", tier=tier(), runs=arguments.runs, rows=results)
 
 
 if __name__ == "__main__":

@@ -9,23 +9,21 @@ than 40 ms more than the bare interpreter is what is aimed at. The last line is 
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import subprocess
-import time
 from collections.abc import Callable
+from functools import partial
 
 from cgcli.sandbox.interpreter import Interpreter
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
-from tests.benchmarks.report import machine, table
+from tests.benchmarks.report import command_line, machine, measured, medians, print_facts, seconds, table
 
 AIM_MS = 40
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--runs", type=int, default=60)
     runs = parser.parse_args().runs
     executable = str(Interpreter.own().executable)
@@ -45,20 +43,18 @@ def main() -> None:
         "sandbox, import numpy": program(b"import numpy"),
         "host (--unsafe)": program(b"pass", unsafe=True),
     }
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(runs + 1):
-        for name, once in sides.items():
-            began = time.perf_counter()
-            once()
-            if number:
-                times[name].append(1000 * (time.perf_counter() - began))
+
+    def milliseconds(once: Callable[[], None]) -> float:
+        return 1000 * seconds(once)
+
+    times = measured({name: partial(milliseconds, once) for name, once in sides.items()}, runs)
     more = statistics.median(a - b for a, b in zip(times["sandbox"], times["bare interpreter"], strict=True))
-    medians = {name: statistics.median(all_of_them) for name, all_of_them in times.items()}
+    found = medians(times)
     print(f"{machine()}; {runs} runs of each, in turn\n")
-    rows = [(name, f"{min(times[name]):.1f}", f"{ms:.1f}", f"{1000 / ms:.0f}") for name, ms in medians.items()]
+    rows = [(name, f"{min(times[name]):.1f}", f"{ms:.1f}", f"{1000 / ms:.0f}") for name, ms in found.items()]
     print(table(("", "least ms", "median ms", "a second"), rows))
     print(f"the sandbox adds {more:.1f} ms (median of the pairs); {AIM_MS} are aimed at\n")
-    print(json.dumps({"medians_ms": medians, "added_ms": more, "aim_ms": AIM_MS, "runs": runs}))
+    print_facts("sandbox", medians_ms=found, added_ms=more, aim_ms=AIM_MS, runs=runs)
 
 
 if __name__ == "__main__":

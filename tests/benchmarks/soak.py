@@ -12,10 +12,7 @@ load again must need no more. The last line is JSON; the exit status tells wheth
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
-import platform
 import random
 import sys
 import sysconfig
@@ -32,7 +29,7 @@ from cgcli.engine.scheduler import ScheduledStream
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Sampling
-from tests.conftest import TEST_HOME
+from tests.benchmarks.report import EMBEDDED, command_line, print_facts
 
 WINDOW = 2048
 SUBMISSIONS = 4  # a shift; then the queue runs dry
@@ -249,30 +246,26 @@ def soak(path: Path, seconds: float, seed: int) -> bool:
         print(wrong, file=sys.stderr)
     good = shifts > 0 and not run.tally.wrong and growth <= SLACK_MB and not held and run.tally.compared > 0
     counts = {name: value for name, value in vars(run.tally).items() if name != "wrong"}
-    print(
-        json.dumps(
-            {
-                "ok": good,
-                "seconds": round(time.perf_counter() - started),
-                "seed": seed,
-                "shifts": {"first": shifts, "all": len(memory)},
-                "model": path.name,
-                **counts,
-                "wrong": len(run.tally.wrong),
-                **facts,
-                "memory_mb": {"warm": round(warm), "end": round(memory[-1][1]), "growth": round(growth, 1)},
-                "slack_mb": SLACK_MB,
-                "machine": platform.processor() or platform.machine(),
-            }
-        )
+    print_facts(
+        "soak",
+        ok=good,
+        seconds=round(time.perf_counter() - started),
+        seed=seed,
+        shifts={"first": shifts, "all": len(memory)},
+        model=path.name,
+        **counts,
+        wrong=len(run.tally.wrong),
+        **facts,
+        memory_mb={"warm": round(warm), "end": round(memory[-1][1]), "growth": round(growth, 1)},
+        slack_mb=SLACK_MB,
     )
     return good
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--seconds", type=float, default=1800)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", type=Path, default=TEST_HOME / "store" / "smollm2-135m" / "q8_0.gguf")
+    parser.add_argument("--model", type=Path, default=EMBEDDED)
     given = parser.parse_args()
     sys.exit(not soak(given.model, given.seconds, given.seed))

@@ -10,17 +10,13 @@ The last line is JSON.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import random
 import statistics
 import sys
 import sysconfig
-import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from cgcli.engine.drafting import by_ngrams
@@ -30,9 +26,8 @@ from cgcli.engine.scheduler import MakeDrafter
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import interruptible
 from cgcli.native.sample import Draw, Sampled, Sampler, Sampling
+from tests.benchmarks.report import EMBEDDED, command_line, print_facts, seconds, table
 
-ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "build/test-home/store/smollm2-135m/q8_0.gguf"
 CONTEXT = 700  # tokens at most, of the first half
 
 
@@ -74,8 +69,8 @@ def run(engine: LlamaEngine, request: Request, guess: MakeDrafter | None, truth:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=MODEL)
+    parser = command_line(__doc__)
+    parser.add_argument("--model", type=Path, default=EMBEDDED)
     parser.add_argument("--files", type=int, default=50)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--threads", type=int)
@@ -97,31 +92,28 @@ def main() -> None:
             for mode, sampling in modes.items():
                 request = Request(context, replace(sampling, seed=number), Stops, max_tokens=arguments.tokens)
                 truth = after if mode == "true text" else None
-                seconds = []
+                took = []
                 for guess in (None, by_ngrams) if number % 2 else (by_ngrams, None):
                     before, passes = engine.timings.decode_tokens, engine.timings.passes
-                    started = time.perf_counter()
-                    run(engine, request, guess, truth)
-                    seconds.append(time.perf_counter() - started)
+                    took.append(seconds(partial(run, engine, request, guess, truth)))
                     if guess:
                         drawn = engine.timings.decode_tokens - before
                         kept[mode].append(drawn / (engine.timings.passes - passes))
-                plain, guessed = seconds if number % 2 else reversed(seconds)
+                plain, guessed = took if number % 2 else reversed(took)
                 ratios[mode].append(plain / guessed)
             print(f"{number + 1:3}", *(f"{mode} {ratios[mode][-1]:.2f} " for mode in modes), file=sys.stderr)
-    result = {}
-    print(f"{'':10} {'times faster':>12} {'least':>6} {'most':>6} {'tokens a pass':>14}")
-    for mode, values in ratios.items():
-        row = statistics.median(values), min(values), max(values), statistics.median(kept[mode])
-        print(f"{mode:10} {row[0]:12.2f} {row[1]:6.2f} {row[2]:6.2f} {row[3]:14.2f}")
-        result[mode] = {
-            "median": round(row[0], 3),
-            "least": round(row[1], 3),
-            "most": round(row[2], 3),
-            "tokens_a_pass": round(row[3], 2),
+    result = {
+        mode: {
+            "median": round(statistics.median(values), 3),
+            "least": round(min(values), 3),
+            "most": round(max(values), 3),
+            "tokens_a_pass": round(statistics.median(kept[mode]), 2),
         }
-    machine = f"{platform.machine()}, {os.cpu_count()} CPUs"
-    print(json.dumps({"benchmark": "speculation", "files": arguments.files, "rows": result, "machine": machine}))
+        for mode, values in ratios.items()
+    }
+    rows = [(mode, *(f"{number:.2f}" for number in row.values())) for mode, row in result.items()]
+    print(table(("", "times faster", "least", "most", "tokens a pass"), rows))
+    print_facts("speculation", files=arguments.files, rows=result)
 
 
 if __name__ == "__main__":

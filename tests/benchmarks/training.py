@@ -11,21 +11,20 @@ JSON.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from cgcli.core.machine import thread_count
 from cgcli.train.estimate import flops_a_token
 from cgcli.train.recipe import read_recipe
-from tests.benchmarks.checkpoint import ROOT
 from tests.benchmarks.peers import environment
-from tests.benchmarks.report import machine, ratio, table
+from tests.benchmarks.report import ROOT, command_line, machine, measured, print_facts, ratio, table
 from tests.benchmarks.sides.training import Answered, Asked
 
 RECIPE = ROOT / "models/recipes/nano.toml"
@@ -78,7 +77,7 @@ def sides(steps: int, threads: int, context: int | None) -> list[Side]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=thread_count())
@@ -87,15 +86,16 @@ def main() -> None:
     columns = sides(arguments.steps, arguments.threads, arguments.context)
     recipe = read_recipe(RECIPE)
     work = flops_a_token(replace(recipe, model=replace(recipe.model, context=columns[0].asked.context)))
-    speeds: dict[str, list[float]] = {side.title: [] for side in columns}
     shares: dict[str, list[float]] = {side.title: [] for side in columns}
-    for number in range(arguments.rounds):
-        for side in columns[number % len(columns) :] + columns[: number % len(columns)]:
-            answered = side.measure()
-            speed = side.tokens_per_s(answered)
-            speeds[side.title].append(speed)
-            shares[side.title].append(speed * work / answered.matmul_flops)
-            print(f"{side.title}: {speed:.0f} tokens/s, {shares[side.title][-1]:.0%} of its peak", file=sys.stderr)
+
+    def measure(side: Side) -> float:
+        answered = side.measure()
+        speed = side.tokens_per_s(answered)
+        shares[side.title].append(speed * work / answered.matmul_flops)
+        print(f"{side.title}: {speed:.0f} tokens/s, {shares[side.title][-1]:.0%} of its peak", file=sys.stderr)
+        return speed
+
+    speeds = measured({side.title: partial(measure, side) for side in columns}, arguments.rounds, warm_up=0)
     ours = speeds[columns[0].title]
     found = {
         title: {
@@ -111,7 +111,7 @@ def main() -> None:
     ]
     about = f"{machine()}; {arguments.threads} threads, {arguments.rounds} rounds of {arguments.steps} steps"
     print(table(("", "tokens/s", "of its peak", "cgcli is faster by"), rows) + about)
-    print(json.dumps({"benchmark": "training", "sides": found, "about": about}))
+    print_facts("training", sides=found, about=about)
 
 
 if __name__ == "__main__":

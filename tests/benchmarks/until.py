@@ -41,9 +41,8 @@ from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
 from cgcli.sandbox.until import Patience, Until
 from cgcli.sandbox.verdict import Verdict
-from tests.benchmarks.cases.common import EMBEDDED
 from tests.benchmarks.evaluation import evenly
-from tests.benchmarks.report import machine, table
+from tests.benchmarks.report import EMBEDDED, machine, table
 
 SIDES = ("paper", "guards", "until runs")
 SYNTAX_AND_NAMES = {"SyntaxError", "IndentationError", "TabError", "NameError", "UnboundLocalError"}

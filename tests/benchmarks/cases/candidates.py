@@ -15,7 +15,6 @@ from tests.benchmarks.cases.common import (
     Texts,
     engine,
     forget,
-    in_turn,
     models,
     peer,
     peer_settings,
@@ -23,7 +22,7 @@ from tests.benchmarks.cases.common import (
     say,
     timed,
 )
-from tests.benchmarks.report import ratio
+from tests.benchmarks.report import in_turn, ratio
 
 CANDIDATES, PROMPT, TOKENS = 16, 128, 64
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ from cgcli.engine.stops import Stops
 from cgcli.engine.tokens import split_blanks
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
-from tests.benchmarks.checkpoint import ROOT, SHAPES, prompt
+from tests.benchmarks.checkpoint import SHAPES, prompt
 from tests.benchmarks.model import model
+from tests.benchmarks.report import EMBEDDED, ROOT
 
-EMBEDDED = ROOT / "build/test-home/store/smollm2-135m/q8_0.gguf"
 ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
 TOP_P = 0.95
 
@@ -124,13 +124,6 @@ def timed(call: Callable[[], int]) -> float:
     started = time.perf_counter()
     tokens = call()
     return tokens / (time.perf_counter() - started)
-
-
-def in_turn(number: int, calls: Sequence[Callable[[], float]]) -> list[float]:
-    """The numbers of all calls, made in another order each round."""
-    order = [(number + index) % len(calls) for index in range(len(calls))]
-    found = {index: calls[index]() for index in order}
-    return [found[index] for index in range(len(calls))]
 
 
 def forget(one: LlamaEngine, *, but: bytes | None = None) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Completion, Request
-from tests.benchmarks.cases.common import EMBEDDED, Figure, Texts, engine, in_own_process, request, say
+from tests.benchmarks.cases.common import Figure, Texts, engine, in_own_process, request, say
+from tests.benchmarks.report import EMBEDDED
 
 TEXTS, TOKENS = 200, 32
 SHORT, LONG = (16, 600), (601, 1200)  # tokens of context

@@ -17,7 +17,8 @@ from typing import Any
 from cgcli.engine.cache import common_prefix
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Request
-from tests.benchmarks.cases.common import EMBEDDED, Figure, Texts, engine, forget, in_own_process, request, say
+from tests.benchmarks.cases.common import Figure, Texts, engine, forget, in_own_process, request, say
+from tests.benchmarks.report import EMBEDDED
 
 CONTEXT, TOKENS = 600, 64
 CONTEXTS, CANDIDATES = 4, 4

@@ -23,7 +23,6 @@ from tests.benchmarks.cases.common import (
     drain,
     engine,
     forget,
-    in_turn,
     models,
     peer,
     peer_settings,
@@ -31,7 +30,7 @@ from tests.benchmarks.cases.common import (
     say,
     timed,
 )
-from tests.benchmarks.report import ratio
+from tests.benchmarks.report import in_turn, ratio
 
 REQUESTS, ALL = 40, 200
 SAMPLES = 5

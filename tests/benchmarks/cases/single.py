@@ -23,14 +23,13 @@ from tests.benchmarks.cases.common import (
     Texts,
     engine,
     forget,
-    in_turn,
     is_random,
     models,
     peer,
     peer_settings,
     request,
 )
-from tests.benchmarks.report import ratio
+from tests.benchmarks.report import in_turn, ratio
 
 PROMPT, TOKENS = 128, 64
 CELLS = 2048

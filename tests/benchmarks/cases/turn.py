@@ -20,8 +20,8 @@ from cgcli.program.generation import Generation
 from cgcli.program.program import Program
 from cgcli.program.session import Session
 from cgcli.program.source import decode
-from tests.benchmarks.cases.common import Figure, Texts, engine, forget, in_turn, models
-from tests.benchmarks.report import ratio
+from tests.benchmarks.cases.common import Figure, Texts, engine, forget, models
+from tests.benchmarks.report import in_turn, ratio
 
 TURNS = 10
 TOKENS = 48  # drawn in each turn before
