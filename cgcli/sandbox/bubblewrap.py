@@ -3,9 +3,9 @@
 The program has mount, pid, ipc, uts, cgroup and network namespaces of its own, a filter of system calls, no privileges
 and no way to gain any. An ordinary user's sandbox also has a user namespace. Root's has none: the kernel would still
 treat the program as root, not limit its processes and let it open root's files. There bubblewrap runs as root, and the
-program becomes an otherwise unused user (users.py) before its interpreter starts.
+program becomes an otherwise unused user (root.py) before its interpreter starts.
 
-Not covered: side channels, bugs of the kernel and, without a control group (groups.py), some memory of the kernel.
+Not covered: side channels, bugs of the kernel and, without a control group (root.py), some memory of the kernel.
 """
 
 from __future__ import annotations
