@@ -106,7 +106,7 @@ def gen(
         _running(
             "--until",
             metavar="runs|checks",
-            help="Draw each turn again until the program runs, or passes the checks. Keeps the best.",
+            help="Redraw each turn until the program runs or passes the checks; keep the best draft.",
         ),
     ] = None,
     tries: Annotated[

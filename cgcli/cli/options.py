@@ -144,7 +144,7 @@ GuardOption = Annotated[
     _sampling(
         "--guard",
         metavar="on|off",
-        help="Cut lines that cannot run while they are drawn, draw them again, and add missing imports (default: on).",
+        help="Redraw lines that cannot run, and add missing imports (default: on).",
     ),
 ]
 EvalGuardOption = Annotated[
