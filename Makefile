@@ -10,7 +10,9 @@ SECONDS ?= 1800
 # The embedded model, in a store of its own for the tests.
 TEST_HOME := build/test-home
 TEST_MODEL := $(TEST_HOME)/store/smollm2-135m/q8_0.json
-PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# A worker more than there are processors: tests wait, too, for other processes and for limits of time.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile
 # These tests use every core for long; terminal tests would be too slow beside them.
 HEAVY := tests/train tests/cli/test_train.py tests/evals/test_ray_cluster.py tests/evals/test_report_page.py
 # Errors only: pip's warnings, such as those about missing folders of wheels, would hide the output of `make demo`.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,16 +11,17 @@ import pytest
 from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine import cache as cache_module
 from cgcli.engine.engine import LlamaEngine
-from cgcli.engine.request import Request
+from cgcli.engine.request import Completion, Request
 from cgcli.engine.scheduler import ScheduledStream
 from cgcli.engine.stops import Stops
 from cgcli.engine.tokens import TokenTable
-from cgcli.native.interrupt import Interrupt
+from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Mask
 from cgcli.program.generation import Generation
 from cgcli.program.program import Program
 from cgcli.program.session import Session
 from tests.engine.drawing import HOT, Make, finish, mixed, request, sound
+from tests.support.engines import making_engines
 from tests.support.tiny_model import VOCABULARY
 
 
@@ -203,20 +204,29 @@ def test_memory_for_fewer_streams_than_asked_takes_them_in_turn(make: Make, monk
 # Texts that do not depend on what is beside them.
 
 
-SHAPES = list(itertools.product((1, 3, 16), (False, True), (1024, 4096)))
+@pytest.fixture(scope="module")
+def alone(tiny_model: Path) -> list[Completion]:
+    """What an engine of its own makes of each of `mixed(20, seed=1)`."""
+    with interruptible() as interrupt, making_engines(tiny_model, interrupt) as make:
+        return [finish(make(exact=True, speculate=False), [one])[0] for one in mixed(20, seed=1)]
 
 
-@pytest.mark.parametrize(("sequences", "speculate", "cells"), SHAPES)
+@pytest.mark.parametrize("sequences", [1, 3, 16])
+@pytest.mark.parametrize("speculate", [False, True])
+@pytest.mark.parametrize("cells", [1024, 4096])
 def test_a_text_is_the_same_beside_any_others(
-    make: Make, monkeypatch: pytest.MonkeyPatch, sequences: int, speculate: bool, cells: int
+    make: Make,
+    alone: list[Completion],
+    monkeypatch: pytest.MonkeyPatch,
+    sequences: int,
+    speculate: bool,
+    cells: int,
 ) -> None:
     """Also where the cache is so small that its cells must be put in order again and again."""
-    requests = mixed(20, seed=1)
-    alone = [finish(make(speculate=False), [one])[0] for one in requests]
     engine = make(sequences=sequences, speculate=speculate)
     engine.reserve(cells - engine.cache.spare_cells)
     monkeypatch.setattr(cache_module, "available_bytes", lambda: 0)
-    assert finish(engine, requests) == alone
+    assert finish(engine, mixed(20, seed=1)) == alone
     assert engine.cache.size == cells and sound(engine)
     if (sequences, cells) == (16, 1024):
         assert engine.cache.reread > 0
