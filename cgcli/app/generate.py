@@ -353,6 +353,8 @@ def _report_turns(output: Output, choice: Choice, session: Session, turns: list[
     from cgcli.program.truncate import NONE
 
     how, timings = session.generation, session.engine.timings
+    if how.guard and session.language != "python":
+        output.detail(f"{session.language} is only kept from loops: the other guards know Python")
     for number, turn in enumerate(turns, 1):
         name, facts = f"turn {number}", turn.facts
         if facts and facts.prompt_perplexity is not None:

@@ -358,3 +358,39 @@ def test_indentation_at_the_end_is_healed(embedded_home: Path) -> None:
     before = b"#!/usr/bin/env python3\n\ndef add(a, b):\n    "
     ran = gen("--raw", "-t", "0", "--max-tokens", "6", model=None, stdin=before, CGCLI_HOME=str(embedded_home))
     assert ran.out.startswith(b"return a + b"), ran.out
+
+
+class TestGuards:
+    """What is cut out of a completion never reaches stdout, a file or the program."""
+
+    WORDS = ("-m", "codegen-nano", "-t", "0.8", "--seed", "1", "--max-tokens", "60", "print the squares of ten numbers")
+
+    def test_stdout_the_file_and_the_facts_have_the_same_text(self, tmp_path: Path) -> None:
+        facts = json.loads(run("gen", *self.WORDS, "--json").out)["turns"][0]
+        (candidate,) = facts["candidates"]
+        assert candidate["guard"]["cuts"] and candidate["guard"]["standing"] is None
+        ast.parse(facts["completion"])
+        ran = run("gen", *self.WORDS)
+        assert ran.out.decode().endswith(f"\n{facts['completion']}\n") and "turn 1: redrew line " in ran.err
+        file = tmp_path / "squares.py"
+        file.write_bytes(b"#!/usr/bin/env python3\n")
+        assert run("gen", *self.WORDS, "--into", str(file)).status == 0
+        assert file.read_bytes() == ran.out
+
+    def test_v_names_each_cut(self) -> None:
+        facts = json.loads(run("gen", *self.WORDS, "--json").out)["turns"][0]["candidates"][0]["guard"]
+        err = run("gen", *self.WORDS, "-v").err
+        for cut in facts["cuts"]:
+            assert f"{cut['guard']} guard cut at line {cut['line']}, {cut['tokens']} tokens: {cut['reason']}" in err
+
+    def test_without_guards_the_line_stands(self) -> None:
+        facts = json.loads(run("gen", *self.WORDS, "--json", "--guard", "off").out)["turns"][0]["candidates"][0]
+        assert facts["guard"] == {"cuts": [], "imports": [], "standing": None}
+        assert facts["text"] != json.loads(run("gen", *self.WORDS, "--json").out)["turns"][0]["completion"]
+
+    def test_raw_text_is_never_guarded(self) -> None:
+        assert run("gen", *self.WORDS, "--raw").out == run("gen", *self.WORDS, "--raw", "--guard", "off").out
+
+    def test_v_says_what_is_not_judged(self) -> None:
+        err = run("gen", *self.WORDS, "-v", "--lang", "go").err
+        assert "go is only kept from loops: the other guards know Python" in err
