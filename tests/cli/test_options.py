@@ -35,7 +35,7 @@ def commands(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 COMMANDS = list(commands(typer.main.get_command(build())))
 CHOICES = [
-    (("gen", "x"), "--pick", ("probable", "run")),
+    (("gen", "x"), "--pick", ("auto", "tests", "run", "reviewer", "probable")),
     (("gen", "x"), "--fold", ("on", "off")),
     (("repl",), "--fold", ("on", "off")),
     (("eval", "humaneval"), "--preset", ("paper", "greedy")),
