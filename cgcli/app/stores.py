@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,13 +160,12 @@ def program_store(run: Run) -> ProgramStore:
     return ProgramStore(run.environment.data / "programs")
 
 
-def remove_programs(run: Run, names: Iterable[str]) -> list[str]:
-    """Remove programs and return their IDs. Raises UsageError, before anything is removed, if one does not exist."""
+def remove_programs(run: Run, names: Iterable[str]) -> Iterator[str]:
+    """Remove programs, and yield the ID of each. Raises UsageError, before it removes any, if one does not exist."""
     store = program_store(run)
-    found = list(dict.fromkeys(store.find(name) for name in names))
-    for one in found:
-        store.remove(one)
-    return found
+    for found in dict.fromkeys([store.find(name) for name in names]):
+        store.remove(found)
+        yield found
 
 
 def exported_program(run: Run, name: str, form: str, output: Path | None) -> tuple[str, str]:
