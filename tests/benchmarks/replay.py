@@ -2,18 +2,16 @@
 
     python -m tests.benchmarks.replay humaneval-codegen16b.jsonl.gz [--workers N]
 
-Every sample (microsoft/CodeT, MIT; the prompts lack the docstrings' examples) goes through truncation and the guards as
-if it were drawn just now, except that nothing is drawn again. The judge is that of `cgcli eval humaneval --judge`; its
+Every sample (microsoft/CodeT, MIT; the prompts lack the docstrings' examples) goes through truncation and a guard as if
+it were drawn just now, except that nothing is drawn again. The judge is that of `cgcli eval humaneval --judge`; its
 verdicts are kept in build/replay/, and the first run takes about half an hour. Beside it, the guards read the standard
 library, which has no faults. The last line is JSON.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import functools
-import json
 import platform
 import random
 import re
@@ -22,21 +20,32 @@ import sysconfig
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
+from cgcli.engine.protocol import Engine
+from cgcli.engine.request import Request
+from cgcli.engine.stops import Stops
 from cgcli.evals.humaneval import HumanEvalTask
+from cgcli.evals.passk import bootstrap_mean
 from cgcli.evals.samples import read_rows
-from cgcli.program.faults import Fault, Syntax, is_empty, looping
+from cgcli.native.sample import Sampling
+from cgcli.program.faults import Syntax, looping, visible_fault
+from cgcli.program.generation import Generation
+from cgcli.program.guard import Guard
 from cgcli.program.languages import parse_python
-from cgcli.program.names import Names, with_imports
-from cgcli.program.source import lines_of
-from cgcli.program.truncate import truncate
-from tests.benchmarks.report import machine, table
+from cgcli.program.program import GuardFacts
+from cgcli.program.source import encode, lines_of
+from cgcli.program.truncate import CODEGEN, truncate
+from tests.benchmarks.report import command_line, machine, print_facts, table
 from tests.benchmarks.verdicts import Verdicts
+from tests.program.fake import ScriptedEngine
+from tests.support.draining import drain
+
+GENERATION = Generation(Sampling(temperature=0.8, top_p=0.95), 10_000, CODEGEN, guard=True)
 
 _BAR = re.compile(r"([^\w\s]|_)\1{88}")
-_LONG = 80  # characters of a line; loops inside one are longer
 _LIBRARY_FILES = 500
 _LIBRARY_LINES = 60  # of a file, from a random one on
 _LIBRARY_FUNCTIONS = 3000
@@ -44,65 +53,55 @@ _LIBRARY_FUNCTIONS = 3000
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """A sample as the guards see it."""
+    """A sample as a guard sees it."""
 
     task: HumanEvalTask
     text: str  # as truncation leaves it
-    fault: Fault | None  # the first one; guard "end": it is unfinished
-    seen: int  # characters of the text when the fault showed
-    stands: str  # the text before the fault; without one, the text with the imports that it lacks
+    guard: str  # the one that cuts first, or ""; "call": a function is defined next that it calls
+    stands: str  # the text before the cut, with the imports that it lacks
     imports: tuple[str, ...]
-    lacks: tuple[str, ...]  # names that the text as it was uses and nothing defines, if it parses
+    seen: int  # characters of the sample that were drawn by then
 
     @property
     def is_bar(self) -> bool:
-        return self.fault is not None and bool(_BAR.match(self.text, self.fault.at))
+        return self.guard == "degenerate" and bool(_BAR.match(self.text, len(self.stands)))
 
     @functools.cached_property
-    def bar_behind_code(self) -> bool:
-        """Whether a bar was cut and what stands has no visible fault."""
-        return self.is_bar and _first_fault(self.task.prompt, f"{self.stands.rstrip()}\n")[0] is None
+    def bar_behind_code(self) -> str | None:
+        """What stands before a bar, if it has no visible fault."""
+        text = f"{self.stands.rstrip()}\n"
+        return text if self.is_bar and visible_fault(self.task.prompt, text) is None else None
 
     @property
-    def whole(self) -> bool:
-        """Whether what stands has no visible fault."""
-        return self.fault is None or self.bar_behind_code
+    def whole(self) -> str | None:
+        """What stands, if it has no visible fault."""
+        return self.bar_behind_code if self.guard else self.stands
 
     @property
     def kind(self) -> str:
         """What happens to it, in a few words."""
-        if self.fault is None:
-            return "nothing, but imports are written" if self.imports else "nothing"
         if self.is_bar:
-            return "a bar behind code that stands" if self.bar_behind_code else "a bar"
-        return {"degenerate": "a loop", "end": "end: cut off"}.get(self.fault.guard, self.fault.guard)
+            return "a bar behind code that stands" if self.bar_behind_code else "degenerate: a bar"
+        return {
+            "": "nothing, but imports are written" if self.imports else "nothing",
+            "degenerate": "degenerate: a loop",
+            "call": "names: only functions, which could be defined next",
+            "end": "end: the limit",
+        }.get(self.guard, self.guard)
 
 
 def replay(task: HumanEvalTask, sample: str) -> Replay:
-    """A sample, truncated, and its first fault."""
-    text, before = truncate(sample), task.prompt
-    fault, seen = _first_fault(before, text)
-    stands, imports = (text[: fault.at], ()) if fault else with_imports(before, text)
-    lacks = tuple(one.name for one in Names(before).missing(text))
-    return Replay(task, text, fault, seen, stands, imports, lacks)
-
-
-def _first_fault(before: str, text: str) -> tuple[Fault | None, int]:
-    """The first fault in the order in which it shows, and the characters drawn by then, one by one in long lines."""
-    syntax, end = Syntax(before), 0
-    for line in lines_of(text):
-        begin, end = end, end + len(line)
-        for seen in (*range(begin + _LONG, end), end):
-            if fault := looping(text[:seen]):
-                return fault, seen
-        if line.endswith("\n") and (fault := syntax.dead(text[:end])):
-            return fault, end
-    if syntax.ended(text):
-        return Fault("end", syntax.compiles_up_to(text), "unfinished"), end
-    missing = [one for one in Names(before).missing(text) if not one.cure]
-    if missing:
-        return Fault("names", missing[0].at, missing[0].name), end
-    return Fault("empty", 0, "no statement") if is_empty(text) else None, end
+    """What a guard does to a sample as it is drawn, a character a token."""
+    engine, prompt = ScriptedEngine([sample], width=1), encode(task.prompt)
+    request = Request(prompt, GENERATION.sampling, Stops, GENERATION.max_tokens)
+    guard = Guard(cast(Engine, engine), GENERATION, request, task.prompt)
+    _, drawn = drain(engine.stream(guard.request))
+    text = truncate(sample)
+    unfinished = drawn.finish_reason != "stop" and Syntax(task.prompt).ended(text)
+    following = guard.follow(replace(drawn, finish_reason="length" if unfinished else "stop"))
+    facts = guard.facts or GuardFacts()
+    cut = facts.cuts[0].guard if facts.cuts else "call" if following else ""
+    return Replay(task, text, cut, guard.text, facts.imports, drawn.trace[-1].end if drawn.trace else 0)
 
 
 # --- what is counted
@@ -114,40 +113,31 @@ def by_guard(replays: Sequence[Replay], passes: Passes) -> list[tuple[str, int, 
     """What happens, in how many samples, and how many of those pass: as drawn, and as they stand."""
     found = Counter(one.kind for one in replays)
     drawn = Counter(one.kind for one in replays if passes(one.task, one.text))
-    standing = Counter(one.kind for one in replays if one.whole and passes(one.task, one.stands))
+    standing = Counter(one.kind for one in replays if one.whole is not None and passes(one.task, one.whole))
     return [(kind, count, drawn[kind], standing[kind]) for kind, count in found.most_common()]
 
 
 def bars(replays: Sequence[Replay]) -> dict[str, int]:
-    """How many samples have a bar, in how many a line before it is dead, and after how many of its characters the
-    others are cut at most."""
+    """How many samples have a bar, in how many a line before it is cut, and after how many of its characters the others
+    are at most."""
     found = [(one, bar.start()) for one in replays if (bar := _BAR.search(one.text))]
-    earlier = sum(one.fault is not None and one.fault.at < begin and one.seen <= begin for one, begin in found)
-    cut = [one.seen - begin for one, begin in found if one.fault and one.fault.at == begin]
-    return {"bars": len(found), "cut": len(cut), "dead before": earlier, "characters": max(cut, default=0)}
+    earlier = sum(one.guard != "" and one.seen <= begin for one, begin in found)
+    cut = [one.seen - begin for one, begin in found if one.is_bar and len(one.stands) == begin]
+    return {"bars": len(found), "cut": len(cut), "cut before": earlier, "characters": max(cut, default=0)}
 
 
-def unparsed(replays: Sequence[Replay]) -> dict[str, int]:
-    """The samples that do not compile, by the guard that sees it, and the unfinished ones that leave statements."""
-    broken = [one for one in replays if Syntax("").ended(one.task.prompt + one.text)]
-    unfinished = [one for one in broken if one.fault and one.fault.guard == "end"]
-    return {
-        "do not compile": len(broken),
-        "syntax": sum(one.fault is not None and one.fault.guard == "syntax" for one in broken),
-        "degenerate": sum(one.fault is not None and one.fault.guard == "degenerate" for one in broken),
-        "unfinished": len(unfinished),
-        "unfinished inside a line": sum(not one.text.endswith("\n") for one in unfinished),
-        "ended at a whole statement": sum(not is_empty(one.stands) for one in unfinished),
-    }
+def unparsed(replays: Sequence[Replay]) -> Counter[str]:
+    """The samples that do not compile, by the guard that cuts them."""
+    return Counter(one.guard for one in replays if Syntax("").ended(one.task.prompt + one.text))
 
 
-def pass_at_1(replays: Iterable[Replay], text: Callable[[Replay], str | None], passes: Passes) -> float:
-    """The share that passes, of the samples of a task that have such a text: its mean over the tasks."""
+def pass_at_1(replays: Iterable[Replay], text: Callable[[Replay], str | None], passes: Passes) -> dict[str, float]:
+    """Of each task, the share that passes of the samples that have such a text."""
     tasks: dict[str, list[bool]] = defaultdict(list)
     for one in replays:
         if (found := text(one)) is not None:
             tasks[one.task.id].append(passes(one.task, found))
-    return statistics.mean(statistics.mean(found) for found in tasks.values())
+    return {task: statistics.mean(found) for task, found in tasks.items()}
 
 
 def _as_drawn(one: Replay) -> str | None:
@@ -155,19 +145,19 @@ def _as_drawn(one: Replay) -> str | None:
 
 
 def _faultless(one: Replay) -> str | None:
-    return one.stands if one.whole and not one.lacks else None
+    return one.whole if not one.imports else None
 
 
 def _mended(one: Replay) -> str | None:
-    return one.stands if one.whole else None
+    return one.whole
 
 
 def _untouched(one: Replay) -> str | None:
-    return one.stands if one.fault is None else None
+    return None if one.guard else one.whole
 
 
 SHARES: dict[str, Callable[[Replay], str | None]] = {
-    "all samples": _as_drawn,
+    "all": _as_drawn,
     "without a visible fault": _faultless,
     "with missing imports written": _mended,
     "… and without code that a bar follows": _untouched,
@@ -218,7 +208,7 @@ def looping_functions(texts: Iterable[str], most: int) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--workers", type=int, default=1, help="programs that are judged at a time")
     options = parser.parse_args()
@@ -230,43 +220,49 @@ def main() -> None:
     verdicts = Verdicts(workers=options.workers)
     texts = {(one.task, found) for one in replays for share in SHARES.values() if (found := share(one)) is not None}
     verdicts.judge(sorted(texts, key=lambda pair: (pair[0].id, pair[1])))
-    print(f"{machine()}; Python {platform.python_version()}; {len(replays)} samples, {cost:.1f} ms each\n")
+    print(f"{machine()}; Python {platform.python_version()}")
+    print(f"{len(replays)} samples, {cost:.1f} ms of processor time each\n")
 
     guards = by_guard(replays, verdicts.passed)
     rows = [(kind, *map(str, numbers), f"{100 * numbers[0] / len(replays):.1f}") for kind, *numbers in guards]
     print(table(("a guard cuts", "samples", "pass as drawn", "pass as they stand", "%"), rows))
     passing = sum(drawn for _, _, drawn, _ in guards)
-    named = sum(drawn for kind, _, drawn, _ in guards if kind == "names")
+    named = sum(drawn for kind, _, drawn, _ in guards if kind.startswith("names"))
     print(f"of {passing} that pass, {named} ({100 * named / passing:.2f} %) lack a name\n")
     of_bars, of_unparsed = bars(replays), unparsed(replays)
-    print("; ".join(f"{name}: {count}" for name, count in (*of_bars.items(), *of_unparsed.items())) + "\n")
+    print("; ".join(f"{name}: {count}" for name, count in of_bars.items()))
+    which = ", ".join(f"{name or 'nothing'}: {count}" for name, count in of_unparsed.most_common())
+    print(f"{of_unparsed.total()} do not compile; what cuts them: {which}\n")
     shares = {name: pass_at_1(replays, share, verdicts.passed) for name, share in SHARES.items()}
-    every = shares["all samples"]
-    counts = {name: sum(share(one) is not None for one in replays) for name, share in SHARES.items()}
-    print(
-        table(
-            ("samples that count", "number", "pass@1, %", "times"),
-            [(name, str(counts[name]), f"{100 * share:.1f}", f"{share / every:.2f}") for name, share in shares.items()],
-        )
-    )
-    cured = [one for one in replays if one.imports]
+    every = shares["all"]
+    rows = []
+    for name, share in SHARES.items():
+        number = sum(share(one) is not None for one in replays)
+        times = bootstrap_mean([(found, every[task]) for task, found in shares[name].items()])
+        low, high = times.interval or (times.value, times.value)
+        mean = 100 * statistics.mean(shares[name].values())
+        rows.append((name, str(number), f"{mean:.1f}", f"{times.value:.2f} ({low:.2f} to {high:.2f})"))
+    print(table(("samples that count", "number", "pass@1, %", "times, 95 % interval"), rows))
+    cured = [one for one in replays if one.imports and not one.guard]
     cures = sum(verdicts.passed(one.task, one.stands) for one in cured)
     print(f"imports are written into {len(cured)} samples; {100 * cures / len(cured):.0f} % of them pass with these\n")
+
     files = list(library())[:_LIBRARY_FILES]
     prefixes, dead = dead_prefixes(files, random.Random(0))
     functions, loops = looping_functions(files, _LIBRARY_FUNCTIONS)
     print(f"standard library: {dead} of {prefixes} line prefixes dead, {loops} of {functions} functions a loop\n")
-    facts = {
-        "guards": guards,
-        "bars": of_bars,
-        "unparsed": of_unparsed,
-        "pass@1": shares,
-        "samples": counts,
-        "ms": cost,
-    }
-    cured_facts = {"cured": len(cured), "cured that pass": cures}
-    seen = {"prefixes": prefixes, "dead": dead, "functions": functions, "loops": loops}
-    print(json.dumps({**facts, **cured_facts, "library": seen}))
+    means = {name: statistics.mean(found.values()) for name, found in shares.items()}
+    print_facts(
+        "replay",
+        guards=guards,
+        ms=round(cost, 2),
+        bars=of_bars,
+        unparsed=of_unparsed,
+        pass_at_1=means,
+        cured=[len(cured), cures],
+        dead=[dead, prefixes],
+        loops=[loops, functions],
+    )
 
 
 if __name__ == "__main__":
