@@ -54,7 +54,7 @@ def test_json_of_a_pulled_model_and_what_later_runs_make_of_it(pulled: Path) -> 
     assert "that `cgcli bench` measured" in drafted()[1]
 
 
-def test_what_cannot_be_kept_is_shown_all_the_same(pulled: Path) -> None:
+def test_costs_that_cannot_be_saved_are_shown(pulled: Path) -> None:
     pulled.mkdir()
     ran = cgcli("bench", "-m", "mine", "--quick", "--threads", "1")
     assert ran.status == 0 and b"prefill of 512 tokens" in ran.out

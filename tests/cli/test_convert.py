@@ -18,7 +18,7 @@ def test_a_checkpoint_is_converted_and_reported(shared: Path, tmp_path: Path) ->
     assert "layers against the checkpoint" in ran.err and "KL divergence" in ran.err
 
 
-def test_what_is_no_checkpoint_is_status_5_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_folder_without_a_checkpoint_is_status_5_and_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "out.gguf"
     ran = cgcli("convert", str(tmp_path), "-o", str(target))
     assert (ran.status, ran.out, ran.err.count("\n")) == (5, b"", 1)

@@ -203,7 +203,7 @@ def test_wrong_words(here: Path, tiny_model: Path, words: list[str], message: st
         ),
     ],
 )
-def test_what_is_no_sample_is_named_and_nothing_is_written(here: Path, row: str, message: str) -> None:
+def test_a_row_that_is_no_sample_is_named_and_nothing_is_written(here: Path, row: str, message: str) -> None:
     write_samples(here / "s.jsonl", RIGHT)
     with (here / "s.jsonl").open("a") as file:
         file.write(row + "\n")

@@ -145,7 +145,7 @@ def test_wrong_words(words: tuple[str, ...], status: int, line: str, data: Path)
     assert done.status == status and line.partition(",")[0] in done.err.splitlines()[-1]
 
 
-def test_what_is_no_sample_is_named_and_nothing_is_written(tmp_path: Path, data: Path) -> None:
+def test_a_row_that_is_no_sample_is_named_and_nothing_is_written(tmp_path: Path, data: Path) -> None:
     file = tmp_path / "s.jsonl"
     file.write_text('{"task_id": "HumanEval/0", "completion": ""}\n')
     done = cgcli("eval", "mtpb", "--data", str(data), "--judge", str(file))

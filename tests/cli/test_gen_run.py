@@ -51,7 +51,7 @@ def test_a_check_picks_the_candidate_that_holds(model: tuple[str, ...]) -> None:
     assert said and 0 < int(said[1]) == 6 - failed < 6
 
 
-def test_where_no_candidate_holds_it_is_said_why_and_what_else_to_try(tiny_model: Path) -> None:
+def test_without_a_right_candidate_gen_says_why_and_what_else_to_try(tiny_model: Path) -> None:
     done = cgcli("gen", "x", "-n", "3", "--check", "1 == 2", "--seed", "1", "--unsafe", "-m", str(tiny_model))
     assert done.status == 8 and "0 of 3 candidates passed the checks\n" in done.err
     assert done.err.splitlines()[-1].endswith("; try another --seed, more than 3 candidates (-n), or another prompt")

@@ -57,7 +57,7 @@ class TestScript:
         assert "cgcli: line 1: ZeroDivisionError: division by zero, line 2, after" in ran.err
         assert ran.out == file.read_bytes()
 
-    def test_what_is_not_utf8_comes_through(self, tiny_model: Path, tmp_path: Path) -> None:
+    def test_bytes_that_are_not_utf8_come_through(self, tiny_model: Path, tmp_path: Path) -> None:
         file = tmp_path / "x.py"
         file.write_bytes(b"# \xff\n")
         ran = script(tiny_model, "set x\n/save\n", str(file))
@@ -174,7 +174,7 @@ class TestPrograms:
 
 
 class TestTerminal:
-    def test_what_is_noted_while_the_model_loads_is_said_behind_the_line(self, tiny_model: Path) -> None:
+    def test_notes_of_loading_stand_behind_the_line(self, tiny_model: Path) -> None:
         model = ["-m", str(tiny_model), "--ctx", "4096", "--max-tokens", "8"]
         with pseudo_terminal(*CGCLI, "-v", "repl", *model) as terminal:
             terminal.wait_for("1 ›")

@@ -77,7 +77,7 @@ def test_a_program_without_end_is_ended_by_the_processor_or_by_the_clock_of_a_bu
     assert done.status == 8 and done.err.splitlines()[-1] in lines
 
 
-def test_what_is_named_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_files_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data").chmod(0o777)
@@ -118,7 +118,7 @@ def test_risky_calls_are_named_before_and_not_when_quiet(tmp_path: Path) -> None
     assert ran(tmp_path, source, options=("-q",)).err == ""
 
 
-def test_it_is_told_that_what_was_written_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_gone_with_the_sandbox_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tmp_path.chmod(0o777)
     source = "open('made', 'w').write('x')"
@@ -247,7 +247,7 @@ def test_streams_that_are_closed_at_the_start_are_nobodys(tmp_path: Path, closed
 
 
 @pytest.mark.parametrize("option", ["--read", "--write", "--allow-net"])
-def test_it_is_told_why_there_are_no_unix_sockets(tmp_path: Path, option: str) -> None:
+def test_a_program_without_unix_sockets_is_told_why(tmp_path: Path, option: str) -> None:
     source = "from multiprocessing import Manager\nif __name__ == '__main__':\n    print(dict(Manager().dict(a=1)))"
     assert ran(tmp_path, source).out == b"{'a': 1}\n"
     assert ran(tmp_path, source, options=("--read", str(tmp_path / "prog.py"))).out == b"{'a': 1}\n"

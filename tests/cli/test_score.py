@@ -122,7 +122,7 @@ def test_the_language_says_what_a_comment_is(tiny_model: Path, tmp_path: Path) -
     assert facts(score("--json", model=tiny_model, text=text))["turns"] == []
 
 
-def test_what_is_not_utf8_is_read_as_the_model_reads_it(tiny_model: Path) -> None:
+def test_bytes_that_are_not_utf8_are_read_as_the_model_reads_them(tiny_model: Path) -> None:
     assert facts(score("--json", model=tiny_model, text=b"# a\xff\nx\n")) == facts(
         score("--json", model=tiny_model, text="# a\ufffd\nx\n")
     )

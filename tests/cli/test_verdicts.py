@@ -115,7 +115,7 @@ def test_a_file_that_the_sandbox_hides_is_named_with_what_opens_it(
     assert "sandbox" not in ran.err and "another --seed" in ran.err, "there is no sandbox to blame"
 
 
-def test_what_is_read_from_stdin_beside_a_prompt_is_told(tmp_path: Path) -> None:
+def test_a_program_read_from_stdin_beside_a_prompt_is_noted(tmp_path: Path) -> None:
     ran = gen(before="x = 1\n" * 12)
     assert "read the program so far from stdin: 12 lines (--no-stdin to skip)\n" in ran.err
     prompts = tmp_path / "prompts"

@@ -109,7 +109,7 @@ TRICKS: dict[str, bytes] = {
     "protocol 200": b"\x80\xc8}.",
     "bytearray of 2**60 bytes": b"\x80\x05\x96" + b"\0" * 7 + b"\x10.",
     "text that is not UTF-8": b"\x80\x02X\x02\x00\x00\x00\xff\xfe.",
-    "tuples nested a million deep": b"\x80\x02)" + b"\x85" * 10**6 + b".",
+    "tuples nested 100,000 deep": b"\x80\x02)" + b"\x85" * DEEP + b".",
     "marks a million deep": b"\x80\x02" + b"(" * 10**6 + b"t" * 10**6 + b".",
     "tables nested 100,000 deep": b"\x80\x02" + b"}X\x01\x00\x00\x00a" * DEEP + b"}" + b"s" * DEEP + b".",
     "doubling a million times": b"\x80\x02)" + b"q\x00h\x00\x86" * 10**5 + b".",

@@ -258,7 +258,7 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     assert (tmp_path / ("f" * 255)).read_bytes() == b"new"
 
 
-def test_who_looks_and_writes_under_the_lock_loses_nothing(tmp_path: Path) -> None:
+def test_writers_under_the_lock_lose_nothing(tmp_path: Path) -> None:
     """By two names of one file in two folders, one of them through a link; and nothing is left beside it."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

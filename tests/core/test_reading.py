@@ -79,7 +79,7 @@ def test_text_keeps_its_line_ends_and_loses_its_mark(tmp_path: Path) -> None:
     assert read_text(tmp_path / "t") == "a\r\nü"
 
 
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+def test_pipes_and_folders_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()

@@ -58,7 +58,7 @@ def test_from_the_checkpoint_to_a_program(tmp_path: Path) -> None:
     assert written("mine") == GOLDEN.read_bytes()
 
 
-def test_what_does_not_parse_is_said() -> None:
+def test_a_turn_that_does_not_parse_is_named() -> None:
     # The card's ten programs have such turns; the guard would draw them again.
     prompts = ("read the names of the files in the current directory", "keep those that end in .py")
     for seed in range(20):

@@ -122,7 +122,7 @@ def test_ctrl_c_while_it_reads_leaves_the_program_as_it_was(embedded_home: Path,
         assert terminal.process.isalive() and "print their sum" not in terminal.text.partition("/show")[2]
 
 
-def test_what_is_typed_while_it_writes_stands_in_the_next_prompt(tmp_path: Path) -> None:
+def test_keys_typed_while_it_writes_stand_in_the_next_prompt(tmp_path: Path) -> None:
     with repl(tmp_path / "home", *GREEDY) as terminal:
         type_line(terminal, PROMPT)
         terminal.wait_for("def ")

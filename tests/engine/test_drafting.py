@@ -196,7 +196,7 @@ def test_another_vocabulary_is_refused(make: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", [Interrupted(), CgcliError("a logit that is not a number")])
-def test_what_goes_wrong_while_guessing_leaves_nothing_held(
+def test_a_failure_while_guessing_leaves_nothing_held(
     make: Make, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, trouble: CgcliError
 ) -> None:
     engine = drafting(make, tiny_model)

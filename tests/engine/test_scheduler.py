@@ -143,7 +143,7 @@ def test_an_interrupt_inside_a_pass_keeps_a_sound_cache(
     assert sound(engine) and finish(engine, requests) == expected
 
 
-def test_what_does_not_fit_is_refused_before_anything_is_drawn(make: Make) -> None:
+def test_a_context_that_does_not_fit_is_refused_before_anything_is_drawn(make: Make) -> None:
     engine = make()
     with pytest.raises(ContextError, match="2048"):
         finish(engine, [request(b"abc"), request(b"x" * 2048)])
@@ -269,7 +269,7 @@ def test_no_token_of_a_program_is_decoded_again(make: Make) -> None:
     assert len(session.program.turns) == 10
 
 
-def test_what_is_idle_takes_room_once_it_is_used_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_cells_take_room_once_they_are_used_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two streams that do not fit together are drawn in turn, though one of them finds its context in the cache."""
     engine = make(exact=False, speculate=False)
     engine.reserve(1000)
@@ -279,7 +279,7 @@ def test_what_is_idle_takes_room_once_it_is_used_again(make: Make, monkeypatch: 
     assert engine.cache.size == 1024 and engine.timings.passes == 4 + 59 + 59
 
 
-def test_what_is_to_be_used_again_does_not_make_room_for_itself(make: Make) -> None:
+def test_cells_to_be_used_again_are_not_given_up_for_themselves(make: Make) -> None:
     """A program that fills more than half of the cache is still read once."""
     engine = make(exact=False)
     engine.reserve(1000)

@@ -39,7 +39,7 @@ def complete(engine: LlamaEngine, text: bytes) -> str:
     return dict(engine.complete([request]))[0].text
 
 
-def test_what_was_read_is_not_read_again(engine: LlamaEngine, kept: Path) -> None:
+def test_a_saved_text_is_not_read_again(engine: LlamaEngine, kept: Path) -> None:
     fresh = complete(engine, TEXT)
     engine.cache.restart()
     before = engine.timings.prefill_tokens
@@ -66,7 +66,7 @@ def test_another_model_is_refused(engine: LlamaEngine, make: Make, kept: Path) -
 
 
 @pytest.mark.parametrize("place", [0, 20, 400, -1])
-def test_a_damaged_one_is_refused(engine: LlamaEngine, kept: Path, place: int) -> None:
+def test_a_damaged_state_is_refused(engine: LlamaEngine, kept: Path, place: int) -> None:
     data = bytearray(kept.read_bytes())
     data[place] ^= 0x10
     kept.write_bytes(data)
@@ -75,7 +75,7 @@ def test_a_damaged_one_is_refused(engine: LlamaEngine, kept: Path, place: int) -
     assert complete(engine, TEXT)
 
 
-def test_half_a_one_is_refused(engine: LlamaEngine, kept: Path) -> None:
+def test_half_a_state_is_refused(engine: LlamaEngine, kept: Path) -> None:
     kept.write_bytes(kept.read_bytes()[:-100])
     with pytest.raises(CgcliError, match="damaged"):
         engine.load_state(kept, model=HASH)

@@ -62,7 +62,7 @@ def test_score_is_its_logprobs_without_the_blanks_at_the_end(engine: LlamaEngine
     assert len(engine.surprise(b"abc\n  ", 1)) > len(engine.score(b"abc\n  ", 1))
 
 
-def test_what_nothing_predicts_is_not_scored(engine: LlamaEngine) -> None:
+def test_the_first_token_is_not_scored(engine: LlamaEngine) -> None:
     assert engine.surprise(b"") == engine.surprise(b"a") == engine.surprise(b"", stride=3) == []
     assert [score.piece for score in engine.surprise(b"abc")] == [b"b", b"c"]
     assert engine.surprise(b"abc", 3) == []

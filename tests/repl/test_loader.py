@@ -53,7 +53,7 @@ def test_it_loads_while_others_do_something_else() -> None:
     assert engine.closed
 
 
-def test_who_waits_without_a_start_starts_it() -> None:
+def test_waiting_starts_a_load_that_nobody_started() -> None:
     opening = Opening()
     opening.may_end.set()
     assert make(opening)[0].wait() is opening.engine

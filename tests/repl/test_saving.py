@@ -16,7 +16,7 @@ from tests.repl.scripted import ScriptedReader, make_repl, play
 
 
 class TestSave:
-    def test_what_is_saved_is_the_program_and_runs(self, tmp_path: Path) -> None:
+    def test_the_saved_file_is_the_program_and_runs(self, tmp_path: Path) -> None:
         repl, _, _ = play(tmp_path, "a list with ten numbers", "/save x.py")
         text = (tmp_path / "work" / "x.py").read_text()
         assert text == repl.program.source()

@@ -88,7 +88,7 @@ def test_nothing_that_is_shown_drives_the_terminal(color: bool) -> None:
     assert left.count("\\x1b]0;OWNED\\x07\\x9b2J") >= 6
 
 
-def test_what_is_said_after_code_that_was_cut_off_has_a_line_of_its_own() -> None:
+def test_a_note_after_code_that_was_cut_off_has_its_own_line() -> None:
     screen, out = plain()
     stream = screen.stream()
     for piece in ("x =", " 1\ny", " = "):

@@ -188,7 +188,7 @@ def test_a_resumed_session_is_not_unsafe(tmp_path: Path) -> None:
     repl.close()
 
 
-def test_what_is_set_alone_makes_no_session_and_goes_with_the_next_one(tmp_path: Path) -> None:
+def test_settings_alone_make_no_session_and_go_with_the_next_one(tmp_path: Path) -> None:
     repl = begun(tmp_path, "/set temperature 0.8")
     assert repl.programs.ids() == ()
     assert attempt(repl, "count") is None

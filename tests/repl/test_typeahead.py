@@ -184,7 +184,7 @@ def test_keys_that_were_read_and_not_used_come_first(pair: Pair) -> None:
     assert all_of(typeahead) == ([], ["one", "two"], "three")
 
 
-def test_what_is_typed_stands_behind_a_text_but_a_command_does_not(pair: Pair) -> None:
+def test_typed_text_stands_behind_a_text_but_a_command_does_not(pair: Pair) -> None:
     typeahead = Typeahead(pair.terminal)
     typeahead.feed(b"one\r/two\rhalf")
     assert typeahead.behind("before ") == "before one"
@@ -222,7 +222,7 @@ def test_somebody_reads_while_it_is_paused(pair: Pair) -> None:
     assert typeahead.half() == "before after"
 
 
-def test_what_is_typed_at_the_last_moment_is_kept(pair: Pair) -> None:
+def test_keys_of_the_last_moment_are_kept(pair: Pair) -> None:
     typeahead = Typeahead(pair.terminal)
     for number in range(50):
         with typeahead.watching():

@@ -65,7 +65,7 @@ def test_it_is_gone_where_what_ran_it_raises(place: Path) -> None:
     assert not _left(place)
 
 
-def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(place: Path) -> None:
+def test_groups_of_killed_processes_are_removed_and_groups_in_use_are_not(place: Path) -> None:
     left, used = place / "cgcli-left", place / "cgcli-used"
     with ExitStack() as stack:
         for folder in (left, used):
@@ -87,7 +87,7 @@ def test_most_is_counted_without_a_group(attack: object) -> None:
 
 
 @pytest.mark.usefixtures("sandbox", "no_groups")
-def test_what_is_shared_counts_once() -> None:
+def test_shared_memory_counts_once() -> None:
     source = """
 import mmap, os, time
 shared = mmap.mmap(-1, 90 << 20)

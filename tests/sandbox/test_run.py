@@ -134,7 +134,7 @@ def test_a_program_that_closes_all_it_has_or_writes_to_it_reaches_its_end() -> N
     assert ran(wrote).outcome == "exit"
 
 
-def test_who_does_not_linger_ends_with_its_last_line(unsafe: bool) -> None:
+def test_a_program_that_does_not_linger_ends_with_its_last_line(unsafe: bool) -> None:
     source = "import atexit, threading, time\natexit.register(time.sleep, 60)\n"
     source += "threading.Thread(target=time.sleep, args=(60,)).start()"
     verdict = ran(source, unsafe=unsafe, lingers=False)
@@ -158,7 +158,7 @@ def test_output_and_arguments_and_names(unsafe: bool) -> None:
     assert verdict.stderr == b"no"
 
 
-def test_what_is_written_last_is_read(unsafe: bool) -> None:
+def test_the_last_output_is_read(unsafe: bool) -> None:
     verdict = ran("import os; os.write(1, b'x' * 60_000); os._exit(0)", unsafe=unsafe)
     assert verdict.stdout == b"x" * 60_000
 
@@ -208,7 +208,7 @@ def test_input_that_nobody_reads_keeps_nothing(unsafe: bool) -> None:
         ("import sys; print(sys.stdin.read().split())", b"['one', 'two', 'three']\n", b""),
     ],
 )
-def test_what_is_typed_and_not_read_is_not_lost(unsafe: bool, source: str, stdout: bytes, left: bytes) -> None:
+def test_typed_lines_that_nobody_reads_are_not_lost(unsafe: bool, source: str, stdout: bytes, left: bytes) -> None:
     keyboard, terminal = pty.openpty()
     os.write(keyboard, b"one\ntwo\nthree\n" + b"\x04" * (not left))
     verdict = run(source.encode(), policy=Policy(unsafe=unsafe), stdin=terminal)
@@ -332,7 +332,7 @@ print(oct(os.stat("file").st_mode & 0o7777))
     assert ran(source).stdout == b"['0o751', '0o642', '0o604']\n0o755\n"
 
 
-def test_what_is_named_can_be_read_and_written_by_its_path(
+def test_named_files_can_be_read_and_written_by_their_path(
     outside: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, write = Path(outside["OUTSIDE"]), Path(outside["WRITABLE"])

@@ -81,7 +81,7 @@ def test_adapters_need_less_memory_and_time_than_all_weights() -> None:
     ("room", "told"),
     [(12_000_000_000, "accumulate = "), (4_000_000_000, "--lora 8, with"), (1_000_000_000, "a smaller model")],
 )
-def test_what_does_not_fit_is_refused_with_what_does(room: int, told: str) -> None:
+def test_a_run_that_does_not_fit_is_refused_with_sizes_that_do(room: int, told: str) -> None:
     recipe = with_values(PUBLISHED, batch={"sequences": 256, "accumulate": 1})
     with pytest.raises(CgcliError, match=r"training codegen needs about .* of memory; .* are available") as error:
         check_memory(recipe, room)

@@ -64,6 +64,6 @@ def test_the_same_losses_as_on_one(split: int, rank: int, divided: int) -> None:
         ({"compute": {"model_parallel": 0}}, "model_parallel 0"),
     ],
 )
-def test_what_cannot_be_divided(changes: dict[str, dict[str, int]], told: str) -> None:
+def test_shapes_that_cannot_be_divided_are_refused(changes: dict[str, dict[str, int]], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         make_mesh(with_values(TINY, **changes))

@@ -25,7 +25,7 @@ def row(step: int, loss: float = 3.0) -> StepMetrics:
     )
 
 
-def test_what_is_appended_is_read(tmp_path: Path) -> None:
+def test_appended_metrics_are_read(tmp_path: Path) -> None:
     with MetricsWriter(tmp_path / "metrics.jsonl", after=0) as metrics:
         metrics.append(row(1))
         metrics.append(row(2))

@@ -75,7 +75,7 @@ def test_text_comes_out_of_the_very_wheel(tmp_path: Path, index: Path, wheel: st
     assert notes.notes == ["little 1.0: skipped little/broken.py, which is not in its declared encoding"]
 
 
-def test_what_is_in_the_cache_is_not_fetched_again(tmp_path: Path, index: Path) -> None:
+def test_a_cached_wheel_is_not_fetched_again(tmp_path: Path, index: Path) -> None:
     path, cache = written(tmp_path, index), tmp_path / "cache"
     fetch_wheels(read_list(path), cache, Silent())
     (index / PURE).unlink()
@@ -127,7 +127,7 @@ def test_nanos_list_is_permissive_and_keeps_packages_out() -> None:
     assert sum(package.held_out for package in packages) >= 5
 
 
-def test_what_a_killed_download_left_is_removed(tmp_path: Path, index: Path) -> None:
+def test_files_of_a_killed_download_are_removed(tmp_path: Path, index: Path) -> None:
     (tmp_path / "cache" / ".pip-12345678" / "unpacked").mkdir(parents=True)
     fetch_wheels(read_list(written(tmp_path, index)), tmp_path / "cache", Silent())
     assert [one.name for one in (tmp_path / "cache").iterdir()] == [PURE]

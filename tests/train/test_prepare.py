@@ -74,7 +74,7 @@ def test_every_text_comes_out_of_the_records(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/data/data.json").read_text()) == done.counts
 
 
-def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
+def test_dropped_files_are_counted(tmp_path: Path) -> None:
     write_sources(tmp_path)
     for name, data in {
         "copy.py": module(3).encode(),
