@@ -22,7 +22,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from tests.benchmarks.verdicts import Verdicts
 
 TEXTS = 40  # of assertions in `codet`, each with five at most, as CodeT takes them
 EACH = 5
+FEW = 16  # texts, as `gen` draws
 CALLED = Path("build/picks-called.jsonl")
 DRAWN = Path("build/picks-drawn.jsonl")
 TASKS, CANDIDATES, TEMPERATURE = 40, 16, 0.6
@@ -57,6 +58,7 @@ class Candidate:
     passes: bool
     sound: bool  # without a visible fault
     values: tuple[str, ...]  # what the calls returned; "" for an error, "None" for None
+    few: int = 0  # how many of the calls are in the first FEW texts of assertions
     held: tuple[bool, ...] = ()  # the assertions that hold
     mean: float = 0.0  # log-probability of a token
     tokens: int = 0
@@ -89,6 +91,10 @@ def vote(pool: Sequence[Candidate]) -> Sequence[Candidate]:
     return by(lambda one: counts[one.values], pool)
 
 
+def vote_on_few(pool: Sequence[Candidate]) -> Sequence[Candidate]:
+    return vote([replace(one, values=one.values[: one.few]) for one in pool])
+
+
 def codet(pool: Sequence[Candidate]) -> Sequence[Candidate]:
     pool = sound(pool)
     counts = Counter(one.held for one in pool)
@@ -103,6 +109,7 @@ OFFLINE: dict[str, Rule] = {
     "random": lambda pool: pool,
     "no visible fault": sound,
     "most frequent text": frequent,
+    f"vote on results, {FEW} texts": vote_on_few,
     "vote on results": vote,
     "CodeT": codet,
 }
@@ -124,13 +131,14 @@ def main() -> None:
     parser.add_argument("side", choices=("codet", "live"))
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--tasks", type=int, help="only the first so many")
+    parser.add_argument("--threads", type=int, help="of the model")
     options = parser.parse_args()
     began = time.perf_counter()
     if options.side == "codet":
         report = _codet(options.files[0], options.tasks)
     else:
         data, model, rows = options.files
-        report = _live(data, model, rows, options.tasks or TASKS)
+        report = _live(data, model, rows, options.tasks or TASKS, options.threads)
     print(json.dumps({"side": options.side, **report, "seconds": round(time.perf_counter() - began)}))
 
 
@@ -172,9 +180,10 @@ def _candidates(
 ) -> list[Candidate]:
     """The samples of a task with what can be known of them; texts: of assertions."""
     name = task.entry_point
-    few = [one for text in texts for one in list(assertions(text, name))[:EACH]]
-    calls = list(Counter(one.call for one in few))
-    tests = list(Counter(one.text for one in few))
+    asserted = [list(assertions(text, name))[:EACH] for text in texts]
+    calls = list(dict.fromkeys(one.call for text in asserted for one in text))
+    few = len({one.call for text in asserted[:FEW] for one in text})
+    tests = list(dict.fromkeys(one.text for text in asserted for one in text))
     is_sound = {text: visible_fault(task.prompt, text) is None for text in set(completions)}
     called = _called(task, [text for text in is_sound if is_sound[text]], calls, tests)
     found = []
@@ -183,7 +192,7 @@ def _candidates(
         held = tuple(value == "1" for value in values[len(calls) :])
         more = facts[number] if facts else {}
         passes = verdicts.passed(task, text)
-        found.append(Candidate(text, passes, is_sound[text], values[: len(calls)], held, **more))
+        found.append(Candidate(text, passes, is_sound[text], values[: len(calls)], few, held, **more))
     return found
 
 
@@ -224,14 +233,14 @@ def _expression(test: str) -> str:
 # --- live
 
 
-def _live(data: Path, model: Path, rows: Path, most: int) -> dict[str, Any]:
+def _live(data: Path, model: Path, rows: Path, most: int, threads: int | None) -> dict[str, Any]:
     tasks = load_tasks(data)
     names = _easiest(rows, most)
     drawn = {str(row["task_id"]): row for row in read_rows(DRAWN)} if DRAWN.exists() else {}
     missing = [name for name in names if name not in drawn]
     if missing:
         with DRAWN.open("a", encoding="utf-8") as file:
-            for row in _draw([tasks[name] for name in missing], model):
+            for row in _draw([tasks[name] for name in missing], model, threads):
                 drawn[row["task_id"]] = row
                 file.write(json.dumps(row) + "\n")
                 file.flush()
@@ -269,9 +278,9 @@ def _easiest(path: Path, most: int) -> list[str]:
     return sorted(passed, key=lambda name: -passed[name])[:most]
 
 
-def _draw(tasks: Iterable[HumanEvalTask], model: Path) -> Iterator[dict[str, Any]]:
+def _draw(tasks: Iterable[HumanEvalTask], model: Path, threads: int | None) -> Iterator[dict[str, Any]]:
     """The candidates of each task, their reviews, and the texts of assertions, as `gen` draws them for a file."""
-    from cgcli.engine.engine import LlamaEngine
+    from cgcli.engine.engine import EngineOptions, LlamaEngine
     from cgcli.native.interrupt import interruptible
     from cgcli.native.sample import Sampling
     from cgcli.program.generation import Generation
@@ -279,7 +288,8 @@ def _draw(tasks: Iterable[HumanEvalTask], model: Path) -> Iterator[dict[str, Any
     from cgcli.program.session import Session, drain
     from cgcli.program.truncate import CODEGEN
 
-    with interruptible() as interrupt, LlamaEngine(model, interrupt=interrupt) as engine:
+    options = EngineOptions(threads=threads)
+    with interruptible() as interrupt, LlamaEngine(model, options, interrupt=interrupt) as engine:
         how = Generation(Sampling(TEMPERATURE), 256, CODEGEN, ("```",), CANDIDATES, redraws=0)
         for task in tasks:
             began = time.perf_counter()
@@ -293,8 +303,8 @@ def _draw(tasks: Iterable[HumanEvalTask], model: Path) -> Iterator[dict[str, Any
             function = function_under_test(task.prompt, texts)
             asked = draw_assertions(session, plan, function) if function else []
             tested = time.perf_counter()
-            distinct = list(dict.fromkeys(texts))
-            reviews = review(session, plan, distinct) or [0.0] * len(distinct)
+            distinct = [text for text in dict.fromkeys(texts) if visible_fault(task.prompt, text) is None]
+            reviews = (review(session, plan, distinct) if distinct else None) or [0.0] * len(distinct)
             reviewed = dict(zip(distinct, reviews, strict=True))
             yield {
                 "task_id": task.id,
@@ -304,12 +314,12 @@ def _draw(tasks: Iterable[HumanEvalTask], model: Path) -> Iterator[dict[str, Any
                         "mean": one.mean_logprob or 0.0,
                         "tokens": one.tokens,
                         "end": one.finish_reason,
-                        "review": reviewed[one.text],
+                        "review": reviewed.get(one.text, 0.0),
                     }
                     for one in turn.candidates
                 ],
                 "assertions": asked,
-                "seconds": [drew - began, tested - drew, time.perf_counter() - tested],
+                "times": [drew - began, tested - drew, time.perf_counter() - tested],
             }
 
 

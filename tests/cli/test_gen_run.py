@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cgcli.core.errors import Interrupted
+from cgcli.native.interrupt import Interrupt
 from tests.support.cli import run as cgcli
 
 QUICK = ("--seed", "1", "-t", "0", "--max-tokens", "100", "--unsafe")  # the sandbox has tests of its own
@@ -161,3 +163,16 @@ def test_other_languages_and_raw_text_are_not_run(tiny_model: Path) -> None:
     assert done.status == 0 and "picked by the reviewer" in done.err and " ran" not in done.err
     done = cgcli(*wanted, "--raw")
     assert done.status == 0 and "of 2, log-probability -" in done.err and " ran" not in done.err
+
+
+def test_ctrl_c_while_picking_keeps_what_was_drawn(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        Interrupt().set()
+        raise Interrupted
+
+    wanted = ("-n", "2", "--seed", "1", "-t", "0.9", "--max-tokens", "20", "--pick", "reviewer", "-m", str(tiny_model))
+    one = cgcli("gen", "x", *wanted[:-4], "--pick", "probable", *wanted[-2:])
+    monkeypatch.setattr("cgcli.program.reviewer.review", interrupted)
+    done = cgcli("gen", "x", "y", *wanted)
+    assert done.status == 130 and done.out == one.out
+    assert "interrupted while picking: took the best candidate so far\n" in done.err
