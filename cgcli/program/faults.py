@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
 from cgcli.program.names import Names
-from cgcli.program.source import lines_of
+from cgcli.program.source import legible, lines_of
 from cgcli.program.statements import Lines, first_line, is_compound, outer_statements
 
 GuardName = Literal["degenerate", "syntax", "names", "empty", "end"]
@@ -108,7 +108,6 @@ def is_empty(text: str) -> bool:
 # --- syntax
 
 _INCOMPLETE = 0x4000  # PyCF_ALLOW_INCOMPLETE_INPUT, as in `codeop`
-_NOT_UNICODE = re.compile(r"[\ud800-\udfff]")
 _TOP_LEVEL = re.compile(r"^(?=[^\s#)\]}])", re.MULTILINE)
 _BEFORE_CODE = re.compile(r"(?:[ \t\f]*(?:#[^\r\n]*)?(?:\r\n?|\n))*")
 _CLAUSE = re.compile(r"[ \t\f]|(?:elif|else|except|finally)\b")
@@ -129,7 +128,7 @@ class Syntax:
     """
 
     def __init__(self, before: str) -> None:
-        self._before = _NOT_UNICODE.sub("?", before)
+        self._before = legible(before)
         lines = Lines(self._before)
         head = self._before[: lines.begin(lines.number(len(before)))]  # its last line may be unfinished
         tree, begin = _parsed(head), _last_statement(head)

@@ -26,11 +26,10 @@ from dataclasses import dataclass
 
 from cgcli.core.errors import ContextError
 from cgcli.program.program import CODING, Program
-from cgcli.program.source import encode, lines_of
+from cgcli.program.source import encode, legible, lines_of
 from cgcli.terminal.text import plural
 
 _LONE_RETURN = re.compile(r"\r(?!\n)")
-_NOT_UNICODE = re.compile("[\ud800-\udfff]")
 
 Count = Callable[[bytes], int]
 """Counts the tokens of a text."""
@@ -269,20 +268,17 @@ def _of_lines(text: str, mark: str) -> _Found:
 
 
 def _of_python(text: str) -> _Found | None:
-    # The number of characters stays, so that positions stay. Python reads neither a byte order mark nor lone surrogates
-    # (in a string or a comment), and its parts disagree whether a lone carriage return ends a line.
-    legible = _NOT_UNICODE.sub("?", text)
-    legible = "\f" + legible[1:] if legible.startswith("\ufeff") else legible
-    if _LONE_RETURN.search(legible):
-        return None
+    source = legible(text)
+    if _LONE_RETURN.search(source):
+        return None  # Python's parts disagree whether it ends a line
     try:
         with warnings.catch_warnings():  # about escape sequences
             warnings.simplefilter("ignore")
-            tree = ast.parse(legible)
-        tokens = list(tokenize.generate_tokens(io.StringIO(legible).readline))
+            tree = ast.parse(source)
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):
         return None
-    lines = _Lines(legible)
+    lines = _Lines(source)
     comments = [lines.comment(*token.start, token.string) for token in tokens if token.type == tokenize.COMMENT]
     bodies = [body for name, function in _functions(tree) if (body := lines.body(name, function))]
     return comments, bodies, lines.begin(tree.body[-1]) if tree.body else 0

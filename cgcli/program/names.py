@@ -7,19 +7,18 @@ it raises is no verdict.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cgcli.program.imports import import_of
 from cgcli.program.languages import parse_python
+from cgcli.program.source import legible
 from cgcli.program.statements import Lines, first_line, outer_statements
 
 _DYNAMIC = {"exec", "globals", "locals", "vars"}
 """A program that uses one of these may define names without a statement that says so."""
 _NOTEBOOK = {"display", "_", "get_ipython"}
 """Names that a notebook defines."""
-_NOT_UNICODE = re.compile(r"[\ud800-\udfff]")
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Loop = ast.For | ast.AsyncFor | ast.While
@@ -46,37 +45,32 @@ class Names:
     """
 
     def __init__(self, before: str) -> None:
-        self._before = _NOT_UNICODE.sub("?", before)
+        self._before = legible(before)
 
     def missing(self, text: str) -> list[Missing]:
         """The missing names in the order of the text, at most two for each: outside functions, and inside. Empty if the
         program does not parse."""
-        uses = self._missing_uses(text)
-        if not uses:
-            return []
-        tree, lines = parse_python(self._before + text), Lines(self._before + text)
-        begin = len(self._before)
-        begins = (
-            [lines.begin(first_line(one)) - begin for one in outer_statements(tree, lines.number(begin))]
-            if tree
-            else []
-        )
         found: dict[tuple[str, bool], Missing] = {}
+        uses = self._missing_uses(text)
+        lines, begin = Lines(self._before + text), len(self._before)
+        statements = self._statements(text) if uses else []
         for use in uses:
             name, at = use.node.id, lines.begin(use.node.lineno) - begin
-            alike = [other for other in uses if other.node.id == name]
-            statement = max((one for one in begins if one <= at), default=-1)
-            one = Missing(
-                name,
-                max(at, 0),
-                max(statement, 0),
-                use.place.deferred,
-                all(other.how == "()" for other in alike),
-                import_of(name, {other.how for other in alike}) if statement >= 0 else None,
-            )
+            alike = [other.how for other in uses if other.node.id == name]
+            statement = max((one for one in statements if one <= at), default=-1)
+            called_only = all(how == "()" for how in alike)
+            cure = import_of(name, set(alike)) if statement >= 0 else None
+            one = Missing(name, max(at, 0), max(statement, 0), use.place.deferred, called_only, cure)
             if (name, one.deferred) not in found:
                 found[name, one.deferred] = one if self._cures(text, one, len(alike)) else replace(one, cure=None)
         return list(found.values())
+
+    def _statements(self, text: str) -> list[int]:
+        """Where the statements of the text begin, without those inside them."""
+        source, begin = self._before + text, len(self._before)
+        tree, lines = parse_python(source), Lines(source)
+        outer = outer_statements(tree, lines.number(begin)) if tree else []
+        return [lines.begin(first_line(one)) - begin for one in outer]
 
     def _cures(self, text: str, missing: Missing, uses: int) -> bool:
         """Whether the import defines the name, as none in a class does for its methods."""

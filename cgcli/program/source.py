@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field
 
 _BOM = re.compile(rb"\A(?:\xef\xbb\xbf)+")
+_NOT_UNICODE = re.compile(r"[\ud800-\udfff]")
 
 
 def digest(text: str) -> str:
@@ -28,6 +29,13 @@ def encode(text: str) -> bytes:
 def decode(data: bytes) -> str:
     """The text of a program's bytes; bytes that are not UTF-8 become lone surrogates."""
     return data.decode("utf-8", "surrogateescape")
+
+
+def legible(text: str) -> str:
+    """The text as Python's parser can read it: "?" for each byte that was not UTF-8, and a form feed, which counts for
+    nothing, for a byte order mark. Positions stay."""
+    text = _NOT_UNICODE.sub("?", text)
+    return f"\f{text[1:]}" if text.startswith("\ufeff") else text
 
 
 def from_file(data: bytes) -> str:

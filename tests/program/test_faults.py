@@ -163,6 +163,8 @@ def test_empty(text: str, empty: bool) -> None:
         ("def f():\n    return ", "1\n    y = = 2\n", "1\n"),
         ("x = '\udce9'\nif x:\n", "    y = = 1\n", ""),  # bytes that are no UTF-8
         ("# \udce9\nif x:\n", "    y = 1\n", None),
+        ("\ufeffif x:\n", "    y = 1\n", None),
+        ("\ufeffif x:\n", "    y = = 1\n", ""),
     ],
 )
 def test_a_text_that_cannot_become_python_is_cut(before: str, text: str, stands: str | None) -> None:
