@@ -64,7 +64,7 @@ class Guard:
             self._judges = self._syntax.dead(keep[: keep.rfind("\n") + 1]) is None
         self.text = keep  # what stands so far
         self._raw = ""  # with what was cut off last
-        self._floor = self._released = len(keep)  # nothing before it is cut; it has left
+        self._released = len(keep)  # characters that have left
         self._whole = 0  # up to here, whole statements were judged
         self._open = 0  # from here on, a name may still be defined
         self._fault: Fault | None = None
@@ -76,6 +76,7 @@ class Guard:
         self._avoid: dict[int, set[int]] = {}  # first tokens that failed there
         self._looped: set[int] = set()  # where a loop was cut
         self._defined = 0  # functions
+        self._begun: list[tuple[int, int]] = []  # where the beginnings of their definitions are in `text`
         self._cuts: list[GuardCut] = []
         self._imports: list[str] = []
         self._standing = ""  # the fault that stands, all tries being spent
@@ -127,7 +128,7 @@ class Guard:
         for line in re.findall(r"[^\n]*\n|[^\n]+", piece):
             self.text += line
             if self._active and not self._standing:
-                self._fault = looping(self.text, self._floor)
+                self._fault = looping(self.text, len(self._keep))
                 if self._fault is None and self._judges and line.endswith("\n"):
                     self._fault = self._at_line_end()
             if self._fault:
@@ -144,8 +145,9 @@ class Guard:
         return self._fault is not None
 
     def _place(self, fault: Fault) -> int:
-        """Where to cut: not in what has left or was there before."""
-        return min(max(fault.at, self._floor, self._released), len(self.text))
+        """Where to cut: not in what has left or was there before, nor in the beginning of a definition."""
+        at = min(max(fault.at, len(self._keep), self._released), len(self.text))
+        return next((end for begin, end in self._begun if begin <= at < end), at)
 
     def _at_line_end(self) -> Fault | None:
         syntax = self._syntax
@@ -166,7 +168,7 @@ class Guard:
 
     def _missing(self, upto: int) -> list[Missing]:
         """The undefined names of the text up to here; not those in `keep`, and not those whose import has no place."""
-        least, missing = max(self._floor, self._released), self._names.missing(self.text[:upto])
+        least, missing = max(len(self._keep), self._released), self._names.missing(self.text[:upto])
         return [one for one in missing if one.at >= len(self._keep) and (one.cure is None or one.statement >= least)]
 
     def _final(self) -> int:
@@ -179,7 +181,7 @@ class Guard:
                 upto = 0
         else:
             upto = self.text.rfind("\n") + 1
-        return max(self._released, min(upto, repeated_from(self.text, self._floor)))
+        return max(self._released, min(upto, repeated_from(self.text, len(self._keep))))
 
     def _write_import(self, missing: Missing) -> int:
         """Write the import that defines a name; returns the length of its line."""
@@ -187,6 +189,7 @@ class Guard:
         self.text = write_import(before, missing)
         length = len(self.text) - len(before)
         self._tokens = [replace(one, end=one.end + length * (one.end > at)) for one in self._tokens]
+        self._begun = [(begin + length * (begin >= at), end + length * (end > at)) for begin, end in self._begun]
         self._written.append((at, length))
         self._imports.append(missing.cure or "")
         return length
@@ -224,16 +227,17 @@ class Guard:
             called = next((one for one in missing if one.called_only), None)
             if called and self._defined < _DEFINITIONS:
                 self._defined += 1
-                before, floor = self.text, self._floor
+                before = self.text
                 self.text = f"{before.rstrip()}\n\n\ndef {called.name}("
-                self._floor = len(self.text)
                 request = self._request()
                 if request is None:  # there is no room
-                    self.text, self._floor = before, floor
+                    self.text = before
+                else:
+                    self._begun.append((len(before.rstrip()), len(self.text)))
                 return request
             fault = _undefined(missing[0]) if missing else None
         if fault is None and self.empty:
-            fault = Fault("empty", self._floor, "nothing that runs")
+            fault = Fault("empty", len(self._keep), "nothing that runs")
         if fault is None:
             return None
         self._raw, self.text = self.text, self.text[: self._place(fault)]
@@ -250,7 +254,7 @@ class Guard:
         if not self._judges:
             return
         upto = self._syntax.compiles_up_to(self.text)
-        if max(self._floor + 1, self._released) <= upto < len(self.text) and not is_empty(self.text[:upto]):
+        if max(len(self._keep) + 1, self._released) <= upto < len(self.text) and not is_empty(self.text[:upto]):
             self._raw, self.text = self.text, self.text[:upto]
             self._cut(Fault("end", upto, "unfinished"), self._drop())
 
@@ -309,6 +313,7 @@ class Guard:
         ends = [len(self._keep), *(one.end for one in self._tokens)]
         self._tokens = [one for one, begin in zip(self._tokens, ends, strict=False) if begin < size]
         self._whole, self._open = min(self._whole, size), min(self._open, size)
+        self._begun = [span for span in self._begun if span[1] <= size]
         return drawn - len(self._tokens)
 
     def _first_token(self, at: int) -> list[int]:

@@ -147,6 +147,12 @@ def test_a_function_that_is_only_called_is_defined_next() -> None:
     assert drawn.requests[1].context.endswith(b"return is_prime(n)\n\n\ndef is_prime(")
 
 
+def test_a_fault_before_a_definition_takes_it_along() -> None:
+    texts = ["def f(n):\n    return g(n) + m\n", "n):\n    return n\n", "    return n\n"]
+    drawn = Drawn(texts)
+    assert drawn.text == "def f(n):\n    return n" and drawn.cuts == [("names", 2)]
+
+
 def test_after_two_definitions_the_line_is_dead() -> None:
     texts = ["def f():\n    return g()\n", "):\n    return h()\n", "):\n    return i()\n", "    return 1\n"]
     drawn = Drawn(texts)
@@ -207,6 +213,11 @@ def test_a_name_is_judged_also_where_the_text_is_cut_off() -> None:
     """There are tokens left for another try, since the dead line's do not count."""
     drawn = Drawn(["with open(x) as file:\n    file.read()\ny = [", "x = 1\n"], end="length")
     assert drawn.text == "x = 1" and drawn.cuts == [("end", 3), ("names", 1)]
+
+
+def test_a_text_that_is_cut_off_in_its_only_line_is_drawn_again() -> None:
+    drawn = Drawn(["x = [1, 2,", "y = 2\n"], end="length")
+    assert drawn.text == "y = 2" and drawn.cuts == [("syntax", 1)]
 
 
 def test_ctrl_c_keeps_what_was_drawn() -> None:
