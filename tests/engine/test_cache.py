@@ -214,7 +214,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(operations=OPERATIONS)
 def test_whatever_was_done_every_branch_is_what_its_tokens_are_alone(
     model: Model, alone: Callable[[list[int]], NDArray[np.float32]], operations: list[Operation]
