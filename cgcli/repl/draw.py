@@ -203,7 +203,7 @@ def _picker(repl: Repl) -> Picker | None:
     return Picker(
         rule=repl.options.pick,
         policy=Policy(unsafe=repl.options.unsafe),
-        run=lambda program, policy, _: running.execute(repl, program, (), policy=policy),
+        run=lambda program, policy, _: running.execute_unseen(repl, program, policy),
         note=repl.ui.screen.note,
         progress=repl.ui.progress,
         interrupted=lambda: Interrupt().requested,

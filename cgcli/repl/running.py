@@ -31,8 +31,9 @@ _KEPT = 4000  # characters of each stream that a journal keeps
 def run_program(repl: Repl, arguments: Sequence[str]) -> None:
     """Run the program and show its output. Raises ProgramFailed, SandboxError, Interrupted, UsageError."""
     screen = repl.ui.screen
-    if repl.history.run_of(repl.program) is None:
+    if repl.history.run_of(repl.program) is None or digest(repl.program.source()) in repl.unseen:
         _report_risks(repl, encode(repl.program.source()))
+        repl.unseen.discard(digest(repl.program.source()))
     output = _LiveOutput(repl)
     with repl.ui.reader.lent() as lent:
         verdict = execute(repl, repl.program, arguments, output, lent)
@@ -46,6 +47,13 @@ def run_program(repl: Repl, arguments: Sequence[str]) -> None:
     screen.say(f"ran in {verdict.wall_s:.2f} s{', printed nothing' * verdict.silent}", "green")
     if warning := never_called(repl.program.source()):
         screen.note(warning)
+
+
+def execute_unseen(repl: Repl, program: Program, policy: Policy) -> Verdict:
+    """Run a candidate that the user has not seen yet; `run_program` still reports its risks. Raises as `execute`."""
+    if repl.history.run_of(program) is None:
+        repl.unseen.add(digest(program.source()))
+    return execute(repl, program, (), policy=policy)
 
 
 def execute(

@@ -131,7 +131,8 @@ class Repl:
     """A REPL.
 
     Commands may read everything. They change the program with `do`, `open` or `clear`, an option with `set` and the
-    model with `use`; `last`, `next_line`, `ended` and `tokens_given` are theirs to set.
+    model with `use`; `last`, `next_line`, `ended`, `tokens_given` and `unseen` are theirs
+    to set.
     """
 
     programs: ProgramStore
@@ -147,6 +148,7 @@ class Repl:
     next_line: str = ""  # what the next input line starts with
     ended: bool = False  # leave after this command
     tokens_given: int = 0  # tokens of all contexts, cached or not
+    unseen: set[str] = field(default_factory=set)  # digests of programs that only ran as candidates
     loader: Loader = field(init=False)
     _session: Session | None = None
 

@@ -35,6 +35,7 @@ Result = TypeVar("Result")
 
 _CALLS = 100  # of the function, at most
 _SHOWN = 60  # characters of an example
+_CPU_S, _WALL_S = 5.0, 10.0  # of a candidate that nobody asked to run
 
 
 @dataclass(kw_only=True)
@@ -114,7 +115,8 @@ class Picker:
     def _run(self, contest: _Contest) -> None:
         """Run the leading candidates."""
         leaders = [one for one in contest.leaders if one.index not in self.verdicts]
-        found = self._each("running candidates", leaders, lambda one: self.run(one.program, self.policy, self.checks))
+        policy = self.policy if self.rule != "auto" else replace(self.policy, cpu_s=_CPU_S, wall_s=_WALL_S)
+        found = self._each("running candidates", leaders, lambda one: self.run(one.program, policy, self.checks))
         self.verdicts.update((one.index, verdict) for one, verdict in zip(leaders, found, strict=True))
         if any(verdict.outcome == "interrupted" for verdict in found):
             raise Interrupted

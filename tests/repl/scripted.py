@@ -30,12 +30,16 @@ ANSWERS = {
     "print the largest": ("print(max(numbers))\n",),
     "nothing": ("",),
     "now and then": ("", "x = 1\n"),
-    "clear the folder": ("import shutil\nshutil.rmtree('no such folder', ignore_errors=True)\n",),
+    "clear the folder": (
+        "import shutil\nshutil.rmtree('no such folder', ignore_errors=True)\n",
+        "import shutil\nshutil.rmtree('no such folder', True)\n",
+    ),
     "count": ("for number in range(50):\n    print(number)\n",),
     "no end": ("while True:\n    step()\n",),
     "warn": ("import sys\nprint(42)\nsys.stderr.write('careful')\n",),
     "shout": ("print('z' * 3000)\n", "raise ValueError('z' * 3000)\n"),
     "a function f": ("def f(x):\n    return x\n", "def f(x):\n    return 2 * x\n", "def f(x):\n    return x + x\n"),
+    "forever": ("while True:\n    pass\n", "print(1)\n"),
     "two lines": ("first = 1\nsecond = first / 0\n", "first = 3\nsecond = 4\n"),
 }
 """What the engine writes for a prompt; of several texts that of the candidate's number, the last for all others."""

@@ -359,6 +359,17 @@ class TestPicking:
         assert [len(turn.candidates) for turn in repl.program.turns] == [3]
         assert not repl.ui.reader.cards  # type: ignore[attr-defined]
 
+    def test_a_candidate_that_ran_unseen_is_warned_of_before_its_first_run(self, tmp_path: Path) -> None:
+        lines = "/set unsafe on", "/n 2", "clear the folder", "/run", "/run"
+        repl, shown, _ = play(tmp_path, *lines, pick="auto", choices=[1])
+        assert len(repl.history.runs) == 2 and shown.count("line 5: ") == 1
+
+    def test_a_candidate_without_end_is_stopped_soon(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("cgcli.sandbox.pick._CPU_S", 0.1)
+        repl, shown, _ = play(tmp_path, "/set unsafe on", "/n 2", "forever", pick="auto")
+        assert "run: cpu time: more than 0.1 s of processor time" in shown
+        assert repl.program.turns[0].accepted == 1
+
     def test_another_language_is_not_run(self, tmp_path: Path) -> None:
         (tmp_path / "work").mkdir()
         (tmp_path / "work" / "x.c").write_text("int main() {}\n")
