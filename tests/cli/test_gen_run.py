@@ -13,7 +13,9 @@ from cgcli.core.errors import Interrupted
 from cgcli.native.interrupt import Interrupt
 from tests.support.cli import run as cgcli
 
-QUICK = ("--seed", "1", "-t", "0", "--max-tokens", "100", "--unsafe")  # the sandbox has tests of its own
+UNGUARDED = ("--guard", "off")  # what the tiny model writes is nothing that they would leave
+QUICK = ("--seed", "1", "-t", "0", "--max-tokens", "100", *UNGUARDED, "--unsafe")  # the sandbox has tests of its own
+CHOICE = ("--seed", "1", "-t", "0.9", "--max-tokens", "20", *UNGUARDED)
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def test_a_check_picks_the_candidate_that_holds(model: tuple[str, ...]) -> None:
 
 
 def test_without_a_right_candidate_gen_says_why_and_what_else_to_try(tiny_model: Path) -> None:
-    done = cgcli("gen", "x", "-n", "3", "--check", "1 == 2", "--seed", "1", "--unsafe", "-m", str(tiny_model))
+    done = cgcli("gen", "x", "-n", "3", "--check", "1 == 2", *QUICK, "-t", "0.9", "-m", str(tiny_model))
     assert done.status == 8 and "0 of 3 candidates passed the checks\n" in done.err
     assert done.err.splitlines()[-1].endswith("; try another --seed, more than 3 candidates (-n), or another prompt")
 
@@ -134,7 +136,7 @@ def test_a_program_that_never_ran_ends_in_8(tiny_model: Path) -> None:
 
 def test_what_was_picked_and_how_is_in_the_json(tiny_model: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    wanted = ("gen", "x", "-n", "3", "--seed", "1", "-t", "0.9", "--max-tokens", "20", "--json", "-m", str(tiny_model))
+    wanted = ("gen", "x", "-n", "3", *CHOICE, "--json", "-m", str(tiny_model))
     done = cgcli(*wanted, "--unsafe")
     facts = json.loads(done.out)
     jsonschema.validate(facts, json.loads((files("cgcli.program") / "gen.schema.json").read_text()))
@@ -149,7 +151,7 @@ def test_without_a_sandbox_nothing_is_run_and_nothing_fails(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("cgcli.sandbox.bubblewrap._WHERE", str(tmp_path))
-    wanted = ("gen", "x", "-n", "2", "--seed", "1", "-t", "0.9", "--max-tokens", "20", "-m", str(tiny_model))
+    wanted = ("gen", "x", "-n", "2", *CHOICE, "-m", str(tiny_model))
     done = cgcli(*wanted)
     assert done.status == 0 and "the candidates are not run: bubblewrap is not installed" in done.err
     assert "picked by the reviewer" in done.err
@@ -158,7 +160,7 @@ def test_without_a_sandbox_nothing_is_run_and_nothing_fails(
 
 
 def test_other_languages_and_raw_text_are_not_run(tiny_model: Path) -> None:
-    wanted = ("gen", "x", "-n", "2", "--seed", "1", "-t", "0.9", "--max-tokens", "20", "-m", str(tiny_model))
+    wanted = ("gen", "x", "-n", "2", *CHOICE, "-m", str(tiny_model))
     done = cgcli(*wanted, "--lang", "go")
     assert done.status == 0 and "picked by the reviewer" in done.err and " ran" not in done.err
     done = cgcli(*wanted, "--raw")
@@ -170,7 +172,7 @@ def test_ctrl_c_while_picking_keeps_what_was_drawn(tiny_model: Path, monkeypatch
         Interrupt().set()
         raise Interrupted
 
-    wanted = ("-n", "2", "--seed", "1", "-t", "0.9", "--max-tokens", "20", "--pick", "reviewer", "-m", str(tiny_model))
+    wanted = ("-n", "2", *CHOICE, "--pick", "reviewer", "-m", str(tiny_model))
     one = cgcli("gen", "x", *wanted[:-4], "--pick", "probable", *wanted[-2:])
     monkeypatch.setattr("cgcli.program.reviewer.review", interrupted)
     done = cgcli("gen", "x", "y", *wanted)
