@@ -46,6 +46,7 @@ def test_every_setting_can_come_from_every_place(tmp_path: Path, name: str) -> N
         "draft": ("off", "off", '"off"'),
         "exact": (True, "on", "true"),
         "fold": ("off", "off", '"off"'),
+        "guard": ("off", "off", '"off"'),
         "temperature": (1.0, "1", "1"),
         "top_p": (1.0, "1", "1"),
         "min_p": (1.0, "1", "1"),
