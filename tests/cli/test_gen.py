@@ -25,7 +25,7 @@ def gen(*arguments: str, model: Path | str | None, stdin: bytes | None = None, *
     return run("gen", *(["-m", str(model)] if model else []), *arguments, stdin=stdin, **variables)
 
 
-SHORT = ("--seed", "3", "--max-tokens", "12", "-t", "1")
+SHORT = ("--seed", "3", "--max-tokens", "12", "-t", "1", "--guard", "off")
 
 
 def test_a_program_on_stdout_and_the_facts_on_stderr(tiny_model: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tiny_model: Path, tmp_path: Path)
 
 
 def test_turns_that_are_done_are_told_of_though_a_later_one_fails(tiny_model: Path) -> None:
-    ran = gen("a", "b" * 60, "--ctx", "64", "--seed", "3", "--max-tokens", "8", "-t", "1", model=tiny_model)
+    ran = gen("a", "b" * 60, "--ctx", "64", *SHORT, "--max-tokens", "8", model=tiny_model)
     assert ran.status == 6 and ran.out.startswith(f"{HEAD}# a\n".encode())
     assert "seed 3" in ran.err and "window" in ran.err.splitlines()[-1]
     ran = gen("a", "b" * 60, "--ctx", "64", "--json", "--max-tokens", "8", "-t", "1", model=tiny_model)

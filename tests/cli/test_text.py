@@ -19,7 +19,7 @@ from tests.support.cli import run
 from tests.support.process import Ran
 
 BOM = b"\xef\xbb\xbf"
-HOW = ("--seed", "3", "--max-tokens", "8", "-t", "1")
+HOW = ("--seed", "3", "--max-tokens", "8", "-t", "1", "--guard", "off")
 
 
 def gen(*arguments: str, model: Path, stdin: bytes = b"") -> Ran:
@@ -127,8 +127,10 @@ class TestPrompts:
         assert f"line 2: the prompt {why}" in script.err
 
     def test_a_script_with_a_byte_order_mark_and_crlf(self, tiny_model: Path) -> None:
-        plain = run("repl", "-m", str(tiny_model), stdin=b"set x\n/show\n", CGCLI_SEED="1")
-        marked = run("repl", "-m", str(tiny_model), stdin=BOM + b"set x\r\n/show\r\n", CGCLI_SEED="1")
+        plain = run("repl", "-m", str(tiny_model), stdin=b"set x\n/show\n", CGCLI_SEED="1", CGCLI_GUARD="off")
+        marked = run(
+            "repl", "-m", str(tiny_model), stdin=BOM + b"set x\r\n/show\r\n", CGCLI_SEED="1", CGCLI_GUARD="off"
+        )
         assert (marked.status, marked.out) == (0, plain.out) and b"\n# set x\n" in plain.out
         command = run("repl", "-m", str(tiny_model), stdin=BOM + b"/help\n")
         assert (command.status, command.out) == (0, b"#!/usr/bin/env python3\n\n")
@@ -147,12 +149,12 @@ class TestRepl:
         file, before = tmp_path / "x.py", BOM + b"x = 1\r\ny = 2\nz = 3\r\n"
         file.write_bytes(before)
         one = ("repl", "-m", str(tiny_model), str(file))
-        ran = run(*one, stdin=f"print x\n/save\n/save {tmp_path}/copy.py\n".encode(), CGCLI_SEED="1")
+        ran = run(*one, stdin=f"print x\n/save\n/save {tmp_path}/copy.py\n".encode(), CGCLI_SEED="1", CGCLI_GUARD="off")
         assert ran.status == 0, ran.err
         saved = file.read_bytes()
         assert saved.startswith(before + b"\r\n# print x\r\n") and saved.count(b"\n") == saved.count(b"\r\n") + 1
         assert (tmp_path / "copy.py").read_bytes() == saved == ran.out
-        resumed = run(*one, stdin=b"/save\nprint y\n/save\n", CGCLI_SEED="1")
+        resumed = run(*one, stdin=b"/save\nprint y\n/save\n", CGCLI_SEED="1", CGCLI_GUARD="off")
         assert resumed.status == 0 and "session" not in resumed.err  # its journal goes on
         assert file.read_bytes().startswith(saved + b"\r\n# print y\r\n")
 
