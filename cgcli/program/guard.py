@@ -268,6 +268,7 @@ class Guard:
         if spent and fault.guard != "degenerate":
             self.text, self._standing = self._raw, fault.reason
             return None if ended else self._request()
+        tokens = self._tokens
         self._cut(fault, self._drop())
         if spent or (is_loop and at in self._looped):
             return self._ended()
@@ -277,7 +278,12 @@ class Guard:
         sampling = self.request.sampling
         hotter = replace(sampling, temperature=_hotter(sampling.temperature, tried))
         avoid = self._avoid[at] if tried >= _AVOIDING else ()
-        return self._request(FirstLine(hotter, frozenset(avoid)))
+        request = self._request(FirstLine(hotter, frozenset(avoid)))
+        if request is None and fault.guard != "degenerate" and len(self.text) <= len(self._keep):
+            # There are no tokens left for another try, and nothing else stands: better this than nothing.
+            self.text, self._tokens, self._standing = self._raw, tokens, fault.reason
+            self._cuts.pop()
+        return request
 
     def _request(self, first_line: FirstLine | None = None) -> Request | None:
         """The request for what follows the text; None if there are no tokens left for it."""

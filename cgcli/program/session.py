@@ -147,17 +147,13 @@ class Session:
     def draws_like(self, facts: TurnFacts) -> bool:
         """Whether the session now draws as for these facts: with the same model, seed, sampler and guards."""
         how = self.generation
-        now = asdict(how.sampling) | {"model": self.model, "quant": self._quant, "max_tokens": how.max_tokens}
+        now = asdict(how.sampling) | {"model": self.model, "quant": self.engine.quant, "max_tokens": how.max_tokens}
         now["guard"] = self._guard_version
         return all(getattr(facts, name) == value for name, value in now.items())
 
     @property
     def _guard_version(self) -> str:
         return platform.python_version() if self.generation.guard else ""
-
-    @property
-    def _quant(self) -> str:
-        return self.engine.quant
 
     def plan(self, prompt: str | None, keep: str = "") -> Plan:
         """Build the context for `prompt`; the model does not read it yet.
@@ -255,7 +251,7 @@ class Session:
         plan, how = reading.plan, self.generation
         return TurnFacts(
             model=self.model,
-            quant=self._quant,
+            quant=self.engine.quant,
             **asdict(how.sampling),
             max_tokens=how.max_tokens,
             context=digest(plan.program.source() + plan.program.opening(plan.prompt)),
@@ -354,22 +350,14 @@ class Session:
         adds_nothing = plan.program.layout.tidy and len(text) <= len(plan.keep)
         if reason != "interrupted" and (adds_nothing or guard.empty):
             reason = "empty"
-        return Candidate(
-            text,
-            completion.tokens,
-            completion.mean_logprob,
-            reason,
-            completion.candidate,
-            kept=len(plan.keep),
-            guard=guard.facts,
-        )
+        tokens, mean, draw = completion.tokens, completion.mean_logprob, completion.candidate
+        return Candidate(text, tokens, mean, reason, draw, kept=len(plan.keep), guard=guard.facts)
 
 
 def _usable(candidate: Candidate, plan: Plan) -> bool:
     """Whether it can be a turn: in a tidy program, one that adds more than white space."""
-    if candidate.finish_reason == "empty":
-        return False
-    return not plan.program.layout.tidy or len(candidate.text) > len(plan.keep)
+    adds = not plan.program.layout.tidy or len(candidate.text) > len(plan.keep)
+    return adds and candidate.finish_reason != "empty"
 
 
 def grow(

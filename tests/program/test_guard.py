@@ -200,7 +200,10 @@ def test_max_tokens_counts_what_stands_and_twice_as_much_is_drawn() -> None:
     assert [one.max_tokens for one in drawn.requests] == [30, 24]
     endless = Drawn([DEAD] * 20, how=replace(HOW, max_tokens=20, redraws=0), width=1)
     assert sum(min(one.max_tokens, len(DEAD)) for one in endless.requests) <= 40
-    assert endless.text == "" and endless.candidate.finish_reason == "empty"
+    assert endless.text == DEAD.rstrip() and endless.candidate.finish_reason == "length"  # better than nothing
+    assert endless.candidate.guard and endless.candidate.guard.standing == "invalid syntax"
+    some = Drawn(["x = 1\n" + DEAD] + [DEAD] * 20, how=replace(HOW, max_tokens=20, redraws=0), width=1)
+    assert some.text == "x = 1" and some.candidate.guard and not some.candidate.guard.standing
 
 
 def test_a_text_that_is_cut_off_ends_with_a_whole_statement() -> None:
