@@ -17,6 +17,7 @@ from tests.support.process import Ran
 HEAD = "def f(x):\n    return x\n\n"
 PASSED_NONE = re.compile(r"^0 of [12] candidates passed the checks$", re.MULTILINE)  # one may be left out
 PASSED_ALL = re.compile(r"^([12]) of \1 candidates passed the checks$", re.MULTILINE)
+WITHOUT_FAILURE = ("sys.exit(0)", "sys.exit()", "raise SystemExit")
 DRAW = ("gen", "print a number", "-m", "codegen-nano", "--seed", "1", "--unsafe", "--max-tokens", "48", "-t", "0")
 
 
@@ -30,7 +31,7 @@ def outcome(ran: Ran) -> str:
 
 @pytest.mark.parametrize(
     "ending",
-    ["import sys; sys.exit(0)\n", "import sys\nsys.exit()\n", "quit()\n", "raise SystemExit\n"],
+    ["quit()\n", *(pytest.param(f"import sys\n{end}\n", marks=pytest.mark.long) for end in WITHOUT_FAILURE)],
 )
 def test_a_program_that_leaves_well_is_held_to_the_checks_as_it_stands(ending: str) -> None:
     ran = gen("-n", "2", "--check", "False", before=HEAD + ending)
@@ -80,10 +81,30 @@ def test_silence_is_no_success() -> None:
     assert "2 of 2 ran; 2 printed the same output\n" in ran.err and "never called" not in ran.err
 
 
-@pytest.mark.parametrize("how", [("--check", "f('call 555-1234 now') == ['555-1234']"), ("--pick", "run", "--run")])
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("--check", "f('call 555-1234 now') == ['555-1234']"),
+        pytest.param(("--pick", "run", "--run"), marks=pytest.mark.long),
+    ],
+)
 def test_where_all_fail_one_that_parses_and_is_whole_is_kept(how: tuple[str, ...]) -> None:
     prompt = "a function f(s) that returns all phone numbers like 555-1234 in s, by a regular expression"
-    ran = run("gen", "-m", "codegen-nano", "-n", "8", "--seed", "1828782680", "--unsafe", "--json", *how, prompt)
+    ran = run(
+        "gen",
+        "-m",
+        "codegen-nano",
+        "-n",
+        "8",
+        "--seed",
+        "1828782680",
+        "--guard",
+        "off",
+        "--unsafe",
+        "--json",
+        *how,
+        prompt,
+    )
     turn = json.loads(ran.out)["turns"][0]
     reasons = {one["finish_reason"] for one in turn["candidates"]}
     assert {"stop", "length"} <= reasons, "another seed for this test: one must be cut, and one whole"
