@@ -34,6 +34,7 @@ BREAKS = {
     "rank ignores ties": ("ref/logprob.c", "&& i < token", "&& i <= token"),
     "a later tie first": ("ref/top.h", "logits[i] > logits[ids[place - 1]]", "logits[i] >= logits[ids[place - 1]]"),
     "a batch has one mask": ("dispatch.c", "banned ? banned[row] : NULL", "banned ? banned[0] : NULL"),
+    "a bad row of a batch passes": ("dispatch.c", "return status;", "return CGK_OK;"),
     "vector weights are rounded": ("cpu/row.h", "whole((floats)((words)p + power.n))", "(floats)((words)p + power.n)"),
     "sums of vectors pass 32 bits": ("cpu/row.h", "SUM_VECTORS_MAX = 2048", "SUM_VECTORS_MAX = 1 << 20"),
     "a tile's end is lost": ("cpu/weigh.h", "i < start + TILE_ENTRIES; i", "i < start + TILE_ENTRIES - LANES; i"),
