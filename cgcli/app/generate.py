@@ -266,7 +266,7 @@ def _check(arguments: GenArguments) -> None:
     if arguments.until and arguments.raw:
         raise UsageError("--until and --raw cannot be used together", hint="leave one of them out")
     if arguments.until == "checks" and not arguments.checks:
-        raise UsageError("--until checks needs a check", hint="--check 'f(2) == 4'")
+        raise UsageError("--until checks needs a check", hint="add --check 'f(2) == 4'")
     for option, value in {"--tries": arguments.tries, "--try-time": arguments.try_time}.items():
         if value is not None and not arguments.until:
             raise UsageError(f"{option} has no effect without --until", hint="add --until runs")
@@ -355,22 +355,25 @@ def _report_turns(output: Output, choice: Choice, session: Session, turns: list[
     how, timings = session.generation, session.engine.timings
     if how.guard and session.language != "python":
         output.detail(f"{session.language} is only kept from loops: the other guards know Python")
+    kept = 0  # turns that are part of the program
     for number, turn in enumerate(turns, 1):
         name, facts = f"turn {number}", turn.facts
         if facts and facts.prompt_perplexity is not None:
             output.detail(f"{name}: prompt of {facts.prompt_tokens} tokens, perplexity {facts.prompt_perplexity:.2f}")
         if turn.accepted is None:
             continue
-        chosen = turn.candidates[turn.accepted]
+        chosen, line = turn.candidates[turn.accepted], session.program.code_line(kept)
+        kept += 1
         if how.candidates > 1:
             which = f"{turn.accepted + 1} of {len(turn.candidates)}"
             why = turn.picked.why if turn.picked else ""
             output.note(f"{name}: kept candidate {which}, {why or f'log-probability {chosen.mean_logprob or 0.0:.3f}'}")
         if chosen.guard:
-            for note in chosen.guard.notes:
+            for note in chosen.guard.notes(line):
                 output.note(f"{name}: {note}")
             for cut in chosen.guard.cuts:
-                output.detail(f"{name}: {cut.guard} guard cut at line {cut.line}, {cut.tokens} tokens: {cut.reason}")
+                at = cut.line + line - 1
+                output.detail(f"{name}: {cut.guard} guard cut at line {at}, {cut.tokens} tokens: {cut.reason}")
         if chosen.finish_reason == "length":
             output.note(f"{name}: cut at {how.max_tokens} tokens (--max-tokens)")
         if chosen.finish_reason == "context":

@@ -132,7 +132,7 @@ def check_writable(path: Path) -> None:
             if not folder.exists():
                 raise CgcliError(
                     f"cannot write {path}: {path.parent} does not exist",
-                    hint=f"mkdir -p {shlex.quote(str(path.parent))}",
+                    hint=f"create it: mkdir -p {shlex.quote(str(path.parent))}",
                 )
             try:
                 tempfile.TemporaryFile(dir=folder).close()

@@ -113,6 +113,10 @@ _BEFORE_CODE = re.compile(r"(?:[ \t\f]*(?:#[^\r\n]*)?(?:\r\n?|\n))*")
 _CLAUSE = re.compile(r"[ \t\f]|(?:elif|else|except|finally)\b")
 
 
+#: A line in CPython's words, counted from the beginning of what was parsed.
+_ITS_LINE = re.compile(r" \(detected at line \d+\)| on line \d+")
+
+
 class _Reading(NamedTuple):
     """What CPython says of a text."""
 
@@ -209,7 +213,7 @@ def _judged(judge: Callable[[str], _Found], base: str, text: str) -> tuple[_Foun
 
 def _fault(error: SyntaxError, base: str, text: str) -> Fault:
     lines = Lines(base + text)
-    return Fault("syntax", max(lines.begin(_named(error, lines)) - len(base), 0), error.msg)
+    return Fault("syntax", max(lines.begin(_named(error, lines)) - len(base), 0), _ITS_LINE.sub("", error.msg))
 
 
 def _named(error: SyntaxError, lines: Lines) -> int:

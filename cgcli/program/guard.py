@@ -279,11 +279,15 @@ class Guard:
         hotter = replace(sampling, temperature=_hotter(sampling.temperature, tried))
         avoid = self._avoid[at] if tried >= _AVOIDING else ()
         request = self._request(FirstLine(hotter, frozenset(avoid)))
-        if request is None and fault.guard != "degenerate" and len(self.text) <= len(self._keep):
-            # There are no tokens left for another try, and nothing else stands: better this than nothing.
+        if request is None and fault.guard != "degenerate" and not self._stands():
+            # There are no tokens left for another try, and nothing whole stands: better this than nothing.
             self.text, self._tokens, self._standing = self._raw, tokens, fault.reason
             self._cuts.pop()
         return request
+
+    def _stands(self) -> bool:
+        """Whether there is something whole."""
+        return len(self.text) > len(self._keep) and not (self._judges and self._syntax.ended(self.text))
 
     def _request(self, first_line: FirstLine | None = None) -> Request | None:
         """The request for what follows the text; None if there are no tokens left for it."""

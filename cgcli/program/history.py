@@ -51,7 +51,7 @@ class Put:
         return index
 
     def __str__(self) -> str:
-        return f"{self.why} of turn {self.index + 1}"
+        return f"/{self.why} in turn {self.index + 1}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Drop:
         return None if index == self.index else index - (index > self.index)
 
     def __str__(self) -> str:
-        return f"drop of turn {self.index + 1}"
+        return f"/drop of turn {self.index + 1}"
 
 
 @dataclass(frozen=True)

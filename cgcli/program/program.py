@@ -52,19 +52,19 @@ class GuardFacts:
     imports: tuple[str, ...] = ()  # that were written
     standing: str = ""  # the fault that stands because all tries were used; "" if none
 
-    @property
-    def notes(self) -> list[str]:
-        """Lines for the user."""
+    def notes(self, first: int = 1) -> list[str]:
+        """Lines for the user. first: number of the line on which the completion begins."""
         again = [cut for cut in self.cuts if cut.guard != "end"]
-        first: dict[int, str] = {}
+        reasons: dict[int, str] = {}
         for cut in again:
-            first.setdefault(cut.line, cut.reason)
+            reasons.setdefault(cut.line + first - 1, cut.reason)
         found = [f"added {line}" for line in self.imports]
         if again:
-            lines = "; ".join(f"line {line}: {reason}" for line, reason in sorted(first.items())[:_LISTED])
-            more = f"; {len(first) - _LISTED} more" if len(first) > _LISTED else ""
+            lines = "; ".join(f"line {line}: {reason}" for line, reason in sorted(reasons.items())[:_LISTED])
+            more = f"; {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
             found.append(f"redrew {lines}{more} ({plural(sum(cut.tokens for cut in again), 'token')} dropped)")
-        found += [f"ended after line {cut.line - 1}, the last that is whole" for cut in self.cuts if cut.guard == "end"]
+        ends = [cut.line + first - 2 for cut in self.cuts if cut.guard == "end"]
+        found += [f"ended after line {ends[-1]}, the last that is whole"] if ends else []
         if self.standing:
             found.append(f"a fault is left after {len(again)} tries: {self.standing}")
         return found
@@ -255,6 +255,10 @@ class Program:
             end = len(text)
             yield Span(begin, code, end)
 
+    def code_line(self, index: int) -> int:
+        """The number of the line on which a turn's code begins, from 1."""
+        return self.source()[: list(self.spans())[index].code].count("\n") + 1
+
     def stale(self) -> tuple[int, ...]:
         """Indices of the turns whose preceding text changed since they were drawn; turns by hand are never stale."""
         text = self.source()
@@ -341,7 +345,7 @@ def checked_prompt(prompt: str, what: str) -> str:
     try:
         prompt.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{what} is not UTF-8", hint="save it as UTF-8") from None
+        raise UsageError(f"{what} is not UTF-8", hint="convert it: iconv -t UTF-8") from None
     if "\0" in prompt:
         raise UsageError(f"{what} contains a NUL character", hint="remove it: a prompt is text")
     return prompt.removeprefix("\ufeff")

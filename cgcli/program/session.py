@@ -280,8 +280,8 @@ class Session:
         guards = [self._guard(plan, first + index) for index in range(wanted)]
         requests = [guard.request for guard in guards]
         with self._progress.task("candidates", wanted, unit="steps") as task:
-            for _ in self.engine.complete(requests, lambda index, completion: guards[index].follow(completion)):
-                task.advance(1)
+            for _, last in self.engine.complete(requests, lambda index, completion: guards[index].follow(completion)):
+                task.advance(last.finish_reason != "interrupted")
         drawn = [self._candidate(plan, guard) for guard in guards]
         begun = [one for one in drawn if one.tokens or one.finish_reason != "interrupted"]
         drawn = begun or drawn[:1]  # after Ctrl-C some have not begun

@@ -20,7 +20,7 @@ _NARROWEST = 38  # columns that a candidate needs to be readable
 _MOST_FACTS = 3  # rows of facts in the narrowest column, so that there is room for code
 _CONTINUED = "· "  # in front of the rest of a line of code that is too wide
 _BETWEEN = " │ "
-_KEYS = "← → or number: select · ↑ ↓: scroll · Enter: take · q: cancel"
+_KEYS = "← → or number: select · ↑ ↓: scroll · Enter: take · q: keep *"
 
 
 def side_by_side(cards: Sequence[CandidateCard], width: int) -> list[str]:

@@ -44,6 +44,7 @@ def draw_turn(repl: Repl, prompt: str) -> None:
         turn, failure = _draw(repl, before, prompt)
     repl.do(repl.history.commit(Add(turn)))
     _report_end(repl, len(before.turns), turn)
+    report_stale(repl)
     if failure:
         raise failure
     if not _is_partial(turn):
@@ -73,6 +74,8 @@ def redraw_turn(
         turn, failure = _draw(repl, before, wanted, keep=keep, earlier=earlier, replays=why == "replay")
     repl.do(repl.history.commit(Put(index, turn, why)))
     _report_end(repl, index, turn)
+    if why != "replay":
+        report_stale(repl)
     is_new = turn.accepted is not None and turn.accepted >= len(earlier)
     if why == "retry" and is_new and turn.completion in {candidate.text for candidate in earlier}:
         repl.ui.screen.note("same code as before: reword the prompt or raise the temperature (/set temperature 0.8)")
@@ -254,18 +257,18 @@ def _report_end(repl: Repl, index: int, turn: Turn) -> None:
     assert turn.accepted is not None  # `_draw` raised otherwise
     screen, number = repl.ui.screen, index + 1
     candidate = turn.candidates[turn.accepted]
-    for note in candidate.guard.notes if candidate.guard else ():
+    for note in candidate.guard.notes(repl.program.code_line(index)) if candidate.guard else ():
         screen.note(note)
     reason = candidate.finish_reason
     if reason == "interrupted":
-        screen.note(f"interrupted; what was written is kept: /undo removes it, /retry {number} draws again")
+        broken = ", and the program does not parse now" * (repl.broken_turn == index)
+        screen.note(f"interrupted; what was written is kept{broken}: /undo removes it, /retry {number} draws again")
     elif reason == "length":
         screen.note(f"stopped at {repl.options.settings.max_tokens} tokens: {_continuation(repl, index)} continues")
     elif reason == "context":
         screen.note("stopped because the context window is full")
-    elif repl.broken_turn == index:
+    if repl.broken_turn == index and reason != "interrupted":
         screen.note(f"does not parse: try /retry {number} or /code {number}")
-    report_stale(repl)
 
 
 def _continuation(repl: Repl, index: int) -> str:
@@ -354,7 +357,7 @@ def _tested(picked: Picked, index: int) -> str:
     """What the tests told of a candidate."""
     group = picked.group(index)
     if group is None:
-        return "returns nothing in the tests"
+        return "fails in the tests"
     others = len(group.candidates) - 1
     return f"{group.example}, as {others} other{'s' * (others != 1)}" if others else group.example
 

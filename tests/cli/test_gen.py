@@ -25,6 +25,7 @@ def gen(*arguments: str, model: Path | str | None, stdin: bytes | None = None, *
     return run("gen", *(["-m", str(model)] if model else []), *arguments, stdin=stdin, **variables)
 
 
+GREEDY = ("-t", "0", "--seed", "1")  # the guards' tries are drawn
 SHORT = ("--seed", "3", "--max-tokens", "12", "-t", "1", "--guard", "off")
 
 
@@ -168,7 +169,7 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_model_runs(tiny_m
 def test_a_folder_that_is_not_there_is_not_made(tiny_model: Path, tmp_path: Path) -> None:
     ran = gen("x", "-o", str(tmp_path / "no" / "x.py"), model=tiny_model)
     assert (ran.status, (tmp_path / "no").exists()) == (1, False)
-    assert ran.err.endswith(f"{tmp_path / 'no'} does not exist; mkdir -p {tmp_path / 'no'}\n")
+    assert ran.err.endswith(f"{tmp_path / 'no'} does not exist; create it: mkdir -p {tmp_path / 'no'}\n")
 
 
 def test_a_prompt_that_is_no_text_is_refused(tiny_model: Path) -> None:
@@ -204,8 +205,8 @@ def test_turns_that_are_done_are_told_of_though_a_later_one_fails(tiny_model: Pa
 
 def test_whole_gives_back_what_was_there_though_nothing_came(tiny_model: Path) -> None:
     before = b"x = 1\n"
-    ran = gen("a", "--whole", "--stop", "\n", "--max-tokens", "1", "-t", "0", model=tiny_model, stdin=before)
-    new = gen("a", "--stop", "\n", "--max-tokens", "1", "-t", "0", model=tiny_model, stdin=before)
+    ran = gen("a", "--whole", "--stop", "\n", "--max-tokens", "1", *GREEDY, model=tiny_model, stdin=before)
+    new = gen("a", "--stop", "\n", "--max-tokens", "1", *GREEDY, model=tiny_model, stdin=before)
     assert before + new.out == ran.out
     ran = gen("a", "--whole", "--ctx", "4", model=tiny_model, stdin=before)
     assert (ran.status, ran.out) == (6, before)
@@ -381,7 +382,8 @@ class TestGuards:
         facts = json.loads(run("gen", *self.WORDS, "--json").out)["turns"][0]["candidates"][0]["guard"]
         err = run("gen", *self.WORDS, "-v").err
         for cut in facts["cuts"]:
-            assert f"{cut['guard']} guard cut at line {cut['line']}, {cut['tokens']} tokens: {cut['reason']}" in err
+            line = cut["line"] + 3  # the interpreter line, a blank one and the prompt come before it
+            assert f"{cut['guard']} guard cut at line {line}, {cut['tokens']} tokens: {cut['reason']}" in err
 
     def test_without_guards_the_line_stands(self) -> None:
         facts = json.loads(run("gen", *self.WORDS, "--json", "--guard", "off").out)["turns"][0]["candidates"][0]

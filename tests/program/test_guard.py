@@ -184,7 +184,7 @@ def test_a_line_whose_tries_are_spent_stands_and_is_named() -> None:
     assert drawn.text == "x = 1\nx = = 1\ny = = 2\nz = 3"  # from then on nothing is judged
     assert len(drawn.requests) == TRIES_A_LINE + 2
     assert drawn.candidate.guard and drawn.candidate.guard.standing == "invalid syntax"
-    assert any("a fault is left after 8 tries: invalid syntax" in note for note in drawn.candidate.guard.notes)
+    assert any("a fault is left after 8 tries: invalid syntax" in note for note in drawn.candidate.guard.notes())
 
 
 def test_a_completion_has_only_so_many_tries() -> None:
@@ -202,7 +202,10 @@ def test_max_tokens_counts_what_stands_and_twice_as_much_is_drawn() -> None:
     assert sum(min(one.max_tokens, len(DEAD)) for one in endless.requests) <= 40
     assert endless.text == DEAD.rstrip() and endless.candidate.finish_reason == "length"  # better than nothing
     assert endless.candidate.guard and endless.candidate.guard.standing == "invalid syntax"
-    some = Drawn(["x = 1\n" + DEAD] + [DEAD] * 20, how=replace(HOW, max_tokens=20, redraws=0), width=1)
+    few = replace(HOW, max_tokens=20, redraws=0)
+    begun = Drawn(["def f():\n    x = = 1\n"] + ["    x = = 1\n"] * 20, how=few, width=1)
+    assert begun.text == "def f():\n    x = = 1" and begun.candidate.guard and begun.candidate.guard.standing
+    some = Drawn(["x = 1\n" + DEAD] + [DEAD] * 20, how=few, width=1)
     assert some.text == "x = 1" and some.candidate.guard and not some.candidate.guard.standing
 
 

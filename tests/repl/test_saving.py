@@ -27,7 +27,7 @@ class TestSave:
         file = tmp_path / "work" / "x.py"
         file.write_text("mine\n")
         _, shown, status = play(tmp_path, "a list with ten numbers", "/save x.py")
-        assert "x.py already exists and was not overwritten; /save x.py over" in shown
+        assert "x.py already exists and was not overwritten; overwrite it: /save x.py" in shown
         assert (file.read_text(), status) == ("mine\n", 1)
         repl, _, status = play(tmp_path, "a list with ten numbers", "/save x.py over")
         assert (file.read_text(), status) == (repl.program.source(), 0)
@@ -40,7 +40,7 @@ class TestSave:
         file.write_text(file.read_text() + "# mine\n")
         error = attempt(repl, "/save")
         assert error is not None
-        assert error.line == "x.py changed on disk and was not overwritten; /save x.py over"
+        assert error.line == "x.py changed on disk and was not overwritten; overwrite it: /save x.py over"
         assert file.read_text().endswith("# mine\n")
         assert attempt(repl, "/save x.py over") is None
         assert attempt(repl, "/drop 1") is None

@@ -98,7 +98,9 @@ def _write(repl: Repl, path: Path, data: bytes, command: str, over: str | None, 
             held = digest(from_file(read_if_present(path)))
             if held != digest(from_file(data)) and not (is_known and known is not None and known.text == held):
                 reason = "changed on disk" if is_known else "already exists"
-                raise CgcliError(f"{name} {reason} and was not overwritten", hint=f"/{command} {name} over")
+                raise CgcliError(
+                    f"{name} {reason} and was not overwritten", hint=f"overwrite it: /{command} {name} over"
+                )
         check_writable(path)
         write_atomic(path, data)
     repl.ui.screen.note(f"{name}: {plural(len(lines_of(from_file(data))), 'line')} written")

@@ -101,7 +101,7 @@ def show_turn(repl: Repl, index: int) -> None:
     turn, screen = repl.program.turns[index], repl.ui.screen
     marks = _marks(turn, index in repl.program.stale(), index == repl.broken_turn)
     screen.say(f"turn {index + 1}" + "".join(f", {mark}" for mark in marks), "bold")
-    first = repl.program.source()[: list(repl.program.spans())[index].code].count("\n") + 1
+    first = repl.program.code_line(index)
     comment = "" if turn.prompt is None else repl.program.comment(turn.prompt)
     screen.code(comment + turn.completion, first=first - comment.count("\n"))
     before = repl.program.until(index)
@@ -111,7 +111,7 @@ def show_turn(repl: Repl, index: int) -> None:
         facts = candidate_facts(repl, before, turn, number) if same is None else f"same as {same + 1}"
         screen.say(f"{mark} candidate {number + 1}: {facts}")
         if guard := turn.candidates[number].guard:
-            for note in guard.notes:
+            for note in guard.notes(first):
                 screen.note(f"  {note}")
     if how := turn.facts:
         perplexity = "" if how.prompt_perplexity is None else f", perplexity {how.prompt_perplexity:.1f}"

@@ -78,8 +78,11 @@ def _explain_cuts(repl: Repl) -> None:
     turn = repl.program.turns[index] if index is not None else None
     if turn is None or turn.accepted is None or not (guard := turn.candidates[turn.accepted].guard):
         return
+    first = repl.program.code_line(index) if index is not None else 1
     for cut in guard.cuts:
-        repl.ui.screen.say(f"line {cut.line} cut by the {cut.guard} guard: {cut.reason} ({cut.tokens} tokens)")
+        repl.ui.screen.say(
+            f"line {cut.line + first - 1} cut by the {cut.guard} guard: {cut.reason} ({cut.tokens} tokens)"
+        )
     for line in guard.imports:
         repl.ui.screen.say(f"added {line}")
 
