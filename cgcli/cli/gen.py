@@ -115,7 +115,7 @@ def gen(
     ] = None,
     try_time: Annotated[
         float | None,
-        _running("--try-time", metavar="SECONDS", help="With --until, stop trying after SECONDS (default: 20)."),
+        _running("--try-time", metavar="SECONDS", help="With --until, begin no new try after SECONDS (default: 20)."),
     ] = None,
     unsafe: Annotated[bool, _running("--unsafe", help="Run programs without a sandbox.")] = False,
     temperature: TemperatureOption = None,
