@@ -23,12 +23,12 @@ from cgcli.program.truncate import CODEGEN
 
 PROMPTS = (
     "count the words of a text",
-    "print the squares of the numbers from 1 to 10",
+    "Set numbers to a list of five numbers.",
     "a class for a point with a method that moves it",
-    "read a file and print its longest line",
+    'Set text to "hello world" and print it in upper case.',
     "the mean and the median of a list",
-    "sort a list of names by their length",
-    "print the date of today",
+    "Set words to a list of words and print how many there are.",
+    "Print the numbers from 1 to 10.",
     "check whether a word is a palindrome",
 )
 PREFIX = "#!/usr/bin/env python3\n\n"
