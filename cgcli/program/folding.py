@@ -78,6 +78,11 @@ def fold(
             folding.shrink(number, limit - size, step=window // _STEP)
     while (left := count(encode(folding.text) + asked)) > limit and folding.more():
         pass  # pieces that were counted one by one may have more tokens together
+    if left >= window and not folding.descriptions:
+        raise ContextError(
+            f"the program and prompt have {tokens} tokens, but the context window has {window}",
+            hint="use a shorter prompt, or a larger --ctx",
+        )
     if left >= window:
         raise ContextError(
             f"the program and prompt have {tokens} tokens, {left} without comments and function bodies; "

@@ -145,8 +145,8 @@ def replay(repl: Repl, start: int | None) -> None:
     """redo stale turns
 
     Draws the stale turns again, in order; with N, only from turn N on. A turn is stale if the text before it has
-    changed since it was drawn. Code that you edited by hand stays. Of several candidates,
-    the one that `/set pick` finds is taken.
+    changed since it was drawn. Code that you edited by hand stays. Of several candidates, the one that `/set pick`
+    finds is taken. Nothing is asked, and the program is not run: `/auto` and `/set until` do not apply.
     """
     drawn = 0
     for index in range(start or 0, len(repl.program.turns)):
