@@ -114,13 +114,11 @@ class Session:
         fold: bool = True,
         prefer: Prefer | None = None,
         progress: Progress | None = None,
-        preview: Preview | None = None,
     ) -> None:
         """model: its name, for the facts. fold: allow folding of a program that is too long, except in a raw layout.
 
         prefer: picks one of the usable candidates; None: the most probable one. progress: for long contexts, and for
-        candidates that are drawn together, which do not stream. preview: called after each
-        token of a candidate that streams.
+        candidates that are drawn together, which do not stream.
         """
         self.engine = engine
         self.program = program
@@ -128,7 +126,7 @@ class Session:
         self.model = model
         self.language = language
         self.fold = fold
-        self.preview = preview
+        self.preview: Preview | None = None  # called after each token of a candidate that streams
         self.prefer = prefer
         self._progress = progress or Silent()
         self._known = b""  # the text that the model last read or wrote
