@@ -69,7 +69,7 @@ def test_without_a_right_candidate_gen_says_why_and_what_else_to_try(tiny_model:
         (("--pick", "dice"), "--pick"),
         (("--until", "runs", "--lang", "go"), "cannot run a go program, only Python; leave out --run, --pick, --check"),
         (("--until", "runs", "--raw"), "--until and --raw cannot be used together"),
-        (("--until", "checks"), "--until checks needs a check; --check 'f(2) == 4'"),
+        (("--until", "checks"), "--until checks needs a check; add --check 'f(2) == 4'"),
         (("--tries", "3"), "--tries has no effect without --until; add --until runs"),
         (("--try-time", "3"), "--try-time has no effect without --until; add --until runs"),
         (("--until", "runs", "--try-time", "0"), "--try-time must be positive, not 0"),
