@@ -1,13 +1,14 @@
 """The reviewer: how probable the model finds the prompt, given a candidate's code.
 
-The candidate's comments are left out, since they may repeat the prompt; the prompt follows as a comment. Where a
-completion is the body of a function and there is no prompt, the function's docstring is the prompt. Source:
-Coder-Reviewer reranking (Zhang et al. 2022, arXiv 2211.16490).
+The candidate's comments and docstrings are left out, since they may repeat the prompt; the prompt follows as a comment.
+Where a completion is the body of a function and there is no prompt, the function's docstring is the prompt, and the
+body alone is the code. Source: Coder-Reviewer reranking (Zhang et al. 2022, arXiv 2211.16490).
 """
 
 from __future__ import annotations
 
 import io
+import re
 import tokenize
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from cgcli.program.source import encode
 
 if TYPE_CHECKING:
     from cgcli.program.session import Plan, Session
+
+_OUTSIDE = re.compile(r"\n(?=[^\s#)\]}])")  # where the body of a top-level function has ended
 
 
 def review(session: Session, plan: Plan, completions: Sequence[str]) -> list[float] | None:
@@ -33,7 +36,8 @@ def review(session: Session, plan: Plan, completions: Sequence[str]) -> list[flo
     found = []
     with session.scratch():
         for completion in completions:
-            code = before + encode(without_comments(completion, mark).strip("\n") + "\n\n")
+            text = completion if plan.prompt is not None else _OUTSIDE.split(completion, 1)[0]
+            code = before + encode(without_comments(text, mark).strip("\n") + "\n\n")
             try:
                 scores = session.engine.surprise(code + prompt, len(code))
             except ContextError:
@@ -62,23 +66,24 @@ def _asked(session: Session, plan: Plan, completions: Sequence[str]) -> tuple[by
 
 
 def without_comments(code: str, mark: str) -> str:
-    """Code without its comments: in Python all, in other languages those on lines of their own."""
-    cuts = _comments(code) if mark == "#" else {}
-    lines = []
-    for number, line in enumerate(code.split("\n"), 1):
-        kept = line[: cuts[number]].rstrip() if number in cuts else line
-        if not (line.strip() and not kept.strip()) and not kept.lstrip().startswith(mark):
-            lines.append(kept)
-    return "\n".join(lines)
+    """Code without its comments: in Python all, and docstrings; in other languages those on lines of their own."""
+    lines = code.split("\n")
+    for (first, begin), (last, end) in reversed(_comments(code) if mark == "#" else []):
+        left = (lines[first - 1][:begin] + lines[last - 1][end:]).rstrip()
+        lines[first - 1 : last] = [left] if left else []
+    return "\n".join(line for line in lines if not line.lstrip().startswith(mark))
 
 
-def _comments(code: str) -> dict[int, int]:
-    """For each line of Python code with a comment, the column at which it begins; as far as the code is Python."""
-    found: dict[int, int] = {}
+def _comments(code: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where the comments and docstrings of Python code begin and end (line, column), as far as the code is Python."""
+    found = []
+    begins = True  # a statement
     try:
         for token in tokenize.generate_tokens(io.StringIO(code).readline):
-            if token.type == tokenize.COMMENT:
-                found[token.start[0]] = token.start[1]
+            if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and begins):
+                found.append((token.start, token.end))
+            if token.type not in (tokenize.COMMENT, tokenize.NL):
+                begins = token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
     except (tokenize.TokenError, SyntaxError, ValueError):
         pass
     return found

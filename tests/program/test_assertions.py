@@ -105,6 +105,7 @@ class TestDrawing:
         ("# a\nx = '#'  # b\n\n# c\n", "#", "x = '#'\n\n"),
         ("    # a\n    x = 1", "#", "    x = 1"),
         ("x = ( # a\n# b\n'''", "#", "x = (\n'''"),
+        ('def f():\n    """a\n    b"""\n    return "c"\n"d"\n', "#", 'def f():\n    return "c"\n'),
         ("// a\nint x; // b\n", "//", "int x; // b\n"),
     ],
 )

@@ -185,7 +185,8 @@ class TestReviewer:
 
     def test_a_docstring_is_the_prompt_of_a_body(self) -> None:
         program = Program('import re\n\ndef f(x):\n    """Square x.\n\n    Twice.\n    """\n')
-        engine = Picking("reviewer", ["    return x", "    return x * x"], prompt=None, program=program).engine
+        bodies = ["    return x", "    return x * x\n\ndef g(x):\n    return f(f(x))"]  # of which the body alone counts
+        engine = Picking("reviewer", bodies, prompt=None, program=program).engine
         assert engine.reviewed[1] == b"import re\n\ndef f(x):\n    return x * x\n\n# Square x.\n#\n#     Twice.\n"
 
     def test_without_a_prompt_that_is_said(self) -> None:
