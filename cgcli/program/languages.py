@@ -63,8 +63,7 @@ def language(name: str) -> Language:
     names = [known.name for known in LANGUAGES]
     near = difflib.get_close_matches(wanted, names, n=1)
     raise UsageError(
-        f"unknown language {name!r}" + (f", did you mean {near[0]}?" if near else ""),
-        hint=f"choose one of: {', '.join(names)}",
+        f"unknown language {name!r}", hint=f"use --lang {near[0]}" if near else f"choose one of: {', '.join(names)}"
     )
 
 

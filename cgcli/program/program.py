@@ -345,7 +345,7 @@ def checked_prompt(prompt: str, what: str) -> str:
     try:
         prompt.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{what} is not UTF-8", hint="convert it: iconv -t UTF-8") from None
+        raise UsageError(f"{what} is not UTF-8", hint="save it as UTF-8") from None
     if "\0" in prompt:
         raise UsageError(f"{what} contains a NUL character", hint="remove it: a prompt is text")
     return prompt.removeprefix("\ufeff")
