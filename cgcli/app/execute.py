@@ -43,10 +43,10 @@ class RunArguments:
         for path in (*self.read, *self.write):
             check_path(path)
             if not path.exists():
-                raise UsageError(f"no such file or folder: {path}", hint="--read and --write need an existing path")
+                raise UsageError(f"no such file or folder: {path}", hint="give --read or --write an existing path")
         cpu_s = Policy.cpu_s if self.time is None else self.time
         if not cpu_s > 0:
-            raise UsageError(f"--time must be positive, not {cpu_s:g}")
+            raise UsageError(f"--time must be positive, not {cpu_s:g}", hint="give seconds, such as --time 10")
         return Policy(
             unsafe=self.unsafe,
             cpu_s=cpu_s,
@@ -61,7 +61,7 @@ class RunArguments:
 def run_file(output: Output, arguments: RunArguments) -> None:
     """Run the program. Raises ProgramFailed if it fails, SandboxError if no sandbox works, UsageError, Interrupted."""
     policy = arguments.policy
-    source = given_bytes(arguments.file, hint="cgcli run FILE.py, or - for stdin")
+    source = given_bytes(arguments.file, hint="give an existing file, or - for stdin: cgcli run FILE.py")
     from_stdin = str(arguments.file) == "-"
     name = "program.py" if from_stdin else str(arguments.file) if policy.unsafe else arguments.file.name
     found = risks(source)

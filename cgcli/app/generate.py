@@ -271,7 +271,9 @@ def _check(arguments: GenArguments) -> None:
         if value is not None and not arguments.until:
             raise UsageError(f"{option} has no effect without --until", hint="add --until runs")
         if value is not None and not value > 0:
-            raise UsageError(f"{option} must be positive, not {value:g}", hint=f"{option} N")
+            raise UsageError(
+                f"{option} must be positive, not {value:g}", hint=f"give a positive number, such as {option} 4"
+            )
 
 
 def _program_so_far(output: Output, arguments: GenArguments) -> bytes:

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cgcli.evals.passk import Mean, bootstrap_mean
 from cgcli.evals.samples import Row, read_rows
@@ -151,7 +152,7 @@ def report(benchmark: Benchmark, rows: dict[str, list[Row]], seconds: dict[str, 
     return {**numbers, "seconds": times, "cuts": dict(cuts), "imports": imports, "left": left}
 
 
-def facts_of(row: Row) -> Sequence[dict]:  # type: ignore[type-arg]
+def facts_of(row: Row) -> Sequence[dict[str, Any]]:
     guarded = row.get("guarded", [])
     return guarded if isinstance(guarded, list) else [guarded]
 

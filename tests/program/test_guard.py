@@ -153,6 +153,20 @@ def test_a_fault_before_a_definition_takes_it_along() -> None:
     assert drawn.text == "def f(n):\n    return n" and drawn.cuts == [("names", 2)]
 
 
+def test_the_beginning_of_a_definition_is_not_cut() -> None:
+    texts = ["def f():\n    return g()\n", "):: 1\n", "):\n    return 1\n"]
+    drawn = Drawn(texts)
+    assert drawn.requests[2].context.endswith(b"\n\n\ndef g(")
+    assert drawn.text.endswith("\n\n\ndef g():\n    return 1")
+
+
+def test_notes_have_the_lines_of_the_program() -> None:
+    again = Drawn(["x = 1\n" + DEAD, "y = 2\n"]).candidate.guard
+    ended = Drawn(["x = 1\ndef f():\n    return [1,\n"], end="length").candidate.guard
+    assert again and "redrew line 5: invalid syntax" in again.notes(4)[0]
+    assert ended and ended.notes(4) == ["ended after line 4, the last that is whole"]
+
+
 def test_after_two_definitions_the_line_is_dead() -> None:
     texts = ["def f():\n    return g()\n", "):\n    return h()\n", "):\n    return i()\n", "    return 1\n"]
     drawn = Drawn(texts)
