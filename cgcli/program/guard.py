@@ -11,6 +11,7 @@ from the third on the first tokens that failed are banned: what a model says wit
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from dataclasses import replace
@@ -60,7 +61,7 @@ class Guard:
         self._stub = asks_for_stub(prompt)
         self._judges = self._active and python
         if self._judges:
-            self._syntax, self._names = Syntax(before), Names(before)
+            self._syntax, self._names = _judges(before)
             self._judges = self._syntax.dead(keep[: keep.rfind("\n") + 1]) is None
         self.text = keep  # what stands so far
         self._raw = ""  # with what was cut off last
@@ -356,6 +357,12 @@ class _GuardedText:
 
     def finish(self) -> str:
         return "" if self.finished else self._guard.take(self._cutter.finish())
+
+
+@functools.lru_cache(maxsize=1)
+def _judges(before: str) -> tuple[Syntax, Names]:
+    """What judges texts behind a program: all candidates of a turn share it."""
+    return Syntax(before), Names(before)
 
 
 def _hotter(temperature: float, tried: int) -> float:
