@@ -212,6 +212,7 @@ def test_the_chooser_leaves_nothing_behind(columns: int) -> None:
             terminal.wait_for("Enter: take")
             terminal.send(leave)
             terminal.wait(lambda: "Enter: take" not in terminal.text and "took None" in terminal.text)
+            terminal.wait(lambda: terminal.line == "1 ›")  # before that a key is typed ahead, and this one is no text
             terminal.send("\x0c")  # a clean screen
             terminal.wait(lambda: "took" not in terminal.text)
 
