@@ -10,8 +10,9 @@ import secrets
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from cgcli.app.gen_arguments import GenArguments
 from cgcli.app.model import choose_model, loaded_engine, model_identity
 from cgcli.app.selection import Selection
 from cgcli.app.streams import (
@@ -25,7 +26,8 @@ from cgcli.app.streams import (
     stdin_bytes,
     stdout_sink,
 )
-from cgcli.core.errors import CgcliError, Interrupted, UsageError
+from cgcli.app.turn_report import report_turns, require_turns
+from cgcli.core.errors import Interrupted, UsageError
 from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
@@ -36,46 +38,9 @@ if TYPE_CHECKING:
     from cgcli.program.languages import Language
     from cgcli.program.program import Program, Turn
     from cgcli.program.session import Plan, Session
-    from cgcli.sandbox.pick import PickRule
     from cgcli.sandbox.until import Until
     from cgcli.sandbox.verdict import Verdict
     from cgcli.terminal.output import Output
-
-_CUT = {"interrupted", "length", "context"}
-
-
-@dataclass(frozen=True)
-class GenArguments:
-    """The command line of `gen`, without the settings."""
-
-    prompts: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()  # with more prompts
-    into: Path | None = None
-    output: Path | None = None
-    whole: bool = False
-    raw: bool = False
-    no_comment: bool = False
-    no_stdin: bool = False
-    lang: str | None = None
-    json: bool = False
-    candidates: int = 1
-    stops: tuple[str, ...] = ()
-    pick: PickRule = "auto"
-    checks: tuple[str, ...] = ()
-    run: bool = False
-    until: Literal["runs", "checks"] | None = None
-    tries: int | None = None  # of a turn; None: the default
-    try_time: float | None = None  # seconds for all tries; None: the default
-    unsafe: bool = False
-
-    @property
-    def picks(self) -> bool:
-        """Whether one of several candidates is picked by more than its probability."""
-        return self.candidates > 1 and (self.pick != "probable" or bool(self.checks))
-
-    @property
-    def needs_to_run(self) -> bool:
-        return self.run or bool(self.checks or self.until) or self.pick in ("run", "tests")
 
 
 @dataclass(frozen=True)
@@ -114,9 +79,7 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
     session, turns, selection = written.session, written.turns, job.selection
     verdict: Verdict | None = None
     if session and turns:
-        for line in written.until.ends if written.until else ():
-            run.output.note(line)
-        _report_turns(run.output, job.choice, session, turns)
+        report_turns(run.output, job.choice, session, turns, written.until.ends if written.until else ())
         if selection and not written.interrupted:
             if arguments.run or arguments.checks:
                 verdict = selection.run(session.program)
@@ -129,7 +92,7 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
             _print_json(run, job, session, turns, verdict)
     if written.failure:
         raise written.failure
-    _require_turns(turns)
+    require_turns(turns)
     if selection and session and verdict:
         selection.require_passed(verdict, session.program, arguments.candidates)
 
@@ -137,7 +100,7 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
 def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
     from cgcli.program.languages import language, language_of
 
-    _check(arguments)
+    arguments.check()
     file = arguments.into or arguments.output
     code = language(arguments.lang) if arguments.lang else language_of(file or Path())
     prompts: list[str | None] = [*prompts_of(arguments.prompts, arguments.files, raw=arguments.raw)]
@@ -258,24 +221,6 @@ class _FoldNotice:
             )
 
 
-def _check(arguments: GenArguments) -> None:
-    if arguments.into and arguments.output:
-        raise UsageError("--into and --output cannot be used together", hint="leave one of them out")
-    if arguments.into and arguments.whole:
-        raise UsageError("--into prints no program, so --whole has no effect", hint="leave one of them out")
-    if arguments.until and arguments.raw:
-        raise UsageError("--until and --raw cannot be used together", hint="leave one of them out")
-    if arguments.until == "checks" and not arguments.checks:
-        raise UsageError("--until checks needs a check", hint="add --check 'f(2) == 4'")
-    for option, value in {"--tries": arguments.tries, "--try-time": arguments.try_time}.items():
-        if value is not None and not arguments.until:
-            raise UsageError(f"{option} has no effect without --until", hint="add --until runs")
-        if value is not None and not value > 0:
-            raise UsageError(
-                f"{option} must be positive, not {value:g}", hint=f"give a positive number, such as {option} 4"
-            )
-
-
 def _program_so_far(output: Output, arguments: GenArguments) -> bytes:
     if arguments.into:
         from cgcli.core.reading import read_if_present
@@ -347,66 +292,3 @@ def _print_json(run: Run, job: _Job, session: Session, turns: list[Turn], verdic
         job.facts.close()
     else:
         run.output.json(facts)
-
-
-def _report_turns(output: Output, choice: Choice, session: Session, turns: list[Turn]) -> None:
-    """On stderr: candidates chosen, completions cut, turns that do not parse, the seed and the speed."""
-    from cgcli.program.languages import broken_turn
-    from cgcli.program.truncate import NONE
-
-    how, timings = session.generation, session.engine.timings
-    if how.guard and session.language != "python":
-        output.detail(f"{session.language} is only kept from loops: the other guards know Python")
-    kept = 0  # turns that are part of the program
-    for number, turn in enumerate(turns, 1):
-        name, facts = f"turn {number}", turn.facts
-        if facts and facts.prompt_perplexity is not None:
-            output.detail(f"{name}: prompt of {facts.prompt_tokens} tokens, perplexity {facts.prompt_perplexity:.2f}")
-        if turn.accepted is None:
-            continue
-        chosen, line = turn.candidates[turn.accepted], session.program.code_line(kept)
-        kept += 1
-        if how.candidates > 1:
-            which = f"{turn.accepted + 1} of {len(turn.candidates)}"
-            why = turn.picked.why if turn.picked else ""
-            output.note(f"{name}: kept candidate {which}, {why or f'log-probability {chosen.mean_logprob or 0.0:.3f}'}")
-        if chosen.guard:
-            for note in chosen.guard.notes(line):
-                output.note(f"{name}: {note}")
-            for cut in chosen.guard.cuts:
-                at = cut.line + line - 1
-                output.detail(f"{name}: {cut.guard} guard cut at line {at}, {cut.tokens} tokens: {cut.reason}")
-        if chosen.finish_reason == "length":
-            output.note(f"{name}: cut at {how.max_tokens} tokens (--max-tokens)")
-        if chosen.finish_reason == "context":
-            output.note(f"{name}: cut because the context window of {session.engine.window} tokens is full")
-    broken = broken_turn(session.program) if session.language == "python" and how.rules != NONE else None
-    if broken is not None and _ended(turn := session.program.turns[broken]):
-        others = f"another --seed or -n {2 * max(4, how.candidates)}" if how.sampling.temperature else "-t 0.6"
-        number = turns.index(turn) + 1  # not `broken`: an empty turn is no part of the program
-        output.note(f"turn {number} does not parse; try {others}")
-    if timings.acceptance is not None:
-        faster = f", {timings.speedup:.2f} times as fast as without guesses" if timings.speedup else ""
-        output.detail(f"guessed {timings.drafted} tokens ahead, {timings.acceptance:.0%} accepted{faster}")
-    output.note(
-        f"{choice.name} {session.engine.quant}, seed {how.sampling.seed}, "
-        f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} tokens/s"
-    )
-
-
-def _ended(turn: Turn) -> bool:
-    """Whether the completion came to its own end."""
-    return turn.accepted is not None and turn.candidates[turn.accepted].finish_reason not in _CUT
-
-
-def _require_turns(turns: list[Turn]) -> None:
-    """Raise Interrupted after Ctrl-C, CgcliError for a turn that came out empty."""
-    if any(turn.interrupted for turn in turns):
-        raise Interrupted
-    for number, turn in enumerate(turns, 1):
-        if turn.accepted is None:
-            name = f" ({turn.prompt!r})" if turn.prompt is not None else ""
-            raise CgcliError(
-                f"turn {number}{name}: the model returned nothing in {len(turn.candidates)} attempts",
-                hint=("try another prompt, " if name else "try ") + "another --seed, or a higher temperature: -t 0.6",
-            )

@@ -135,6 +135,7 @@ def gen(
     cat prog.py | cgcli gen "now plot it" >> prog.py
     cgcli gen --into prog.py "add a main function"[/dim]
     """
-    from cgcli.app.generate import GenArguments, generate
+    from cgcli.app.gen_arguments import GenArguments
+    from cgcli.app.generate import generate
 
     generate(run_of(ctx), settings_of(ctx), arguments_of(ctx, GenArguments))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cgcli.app.generate import GenArguments, generate
+from cgcli.app.gen_arguments import GenArguments
+from cgcli.app.generate import generate
 from cgcli.app.run import Run
 from cgcli.core.config import Settings
 from cgcli.core.errors import CgcliError

@@ -178,3 +178,9 @@ def test_ctrl_c_while_picking_keeps_what_was_drawn(tiny_model: Path, monkeypatch
     done = cgcli("gen", "x", "y", *wanted)
     assert done.status == 130 and done.out == one.out
     assert "interrupted while picking: took the best candidate so far\n" in done.err
+
+
+def test_what_is_said_of_a_turn_stands_together(tiny_model: Path) -> None:
+    done = cgcli("gen", "x", "y", "-n", "2", "--until", "runs", "--tries", "1", *QUICK, "-m", str(tiny_model))
+    told = re.findall(r"^turn (\d).*(kept draft|kept candidate)", done.err, re.MULTILINE)
+    assert told == [("1", "kept draft"), ("1", "kept candidate"), ("2", "kept draft"), ("2", "kept candidate")]

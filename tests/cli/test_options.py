@@ -12,7 +12,7 @@ import typer
 
 from cgcli.app.evaluation import ReportArguments
 from cgcli.app.execute import RunArguments
-from cgcli.app.generate import GenArguments
+from cgcli.app.gen_arguments import GenArguments
 from cgcli.app.humaneval import HumanEvalArguments
 from cgcli.app.mtpb import MTPBArguments
 from cgcli.app.recipes import TrainArguments

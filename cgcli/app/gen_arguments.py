@@ -1,0 +1,64 @@
+"""The command line of `cgcli gen`, without the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cgcli.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from cgcli.sandbox.pick import PickRule
+
+
+@dataclass(frozen=True)
+class GenArguments:
+    """The command line of `gen`, without the settings."""
+
+    prompts: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()  # with more prompts
+    into: Path | None = None
+    output: Path | None = None
+    whole: bool = False
+    raw: bool = False
+    no_comment: bool = False
+    no_stdin: bool = False
+    lang: str | None = None
+    json: bool = False
+    candidates: int = 1
+    stops: tuple[str, ...] = ()
+    pick: PickRule = "auto"
+    checks: tuple[str, ...] = ()
+    run: bool = False
+    until: Literal["runs", "checks"] | None = None
+    tries: int | None = None  # of a turn; None: the default
+    try_time: float | None = None  # seconds for all tries; None: the default
+    unsafe: bool = False
+
+    @property
+    def picks(self) -> bool:
+        """Whether one of several candidates is picked by more than its probability."""
+        return self.candidates > 1 and (self.pick != "probable" or bool(self.checks))
+
+    @property
+    def needs_to_run(self) -> bool:
+        return self.run or bool(self.checks or self.until) or self.pick in ("run", "tests")
+
+    def check(self) -> None:
+        """Raises UsageError for options that contradict each other or have no effect."""
+        if self.into and self.output:
+            raise UsageError("--into and --output cannot be used together", hint="leave one of them out")
+        if self.into and self.whole:
+            raise UsageError("--into prints no program, so --whole has no effect", hint="leave one of them out")
+        if self.until and self.raw:
+            raise UsageError("--until and --raw cannot be used together", hint="leave one of them out")
+        if self.until == "checks" and not self.checks:
+            raise UsageError("--until checks needs a check", hint="add --check 'f(2) == 4'")
+        for option, value in {"--tries": self.tries, "--try-time": self.try_time}.items():
+            if value is not None and not self.until:
+                raise UsageError(f"{option} has no effect without --until", hint="add --until runs")
+            if value is not None and not value > 0:
+                raise UsageError(
+                    f"{option} must be positive, not {value:g}", hint=f"give a positive number, such as {option} 4"
+                )

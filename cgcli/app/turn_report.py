@@ -1,0 +1,84 @@
+"""What `cgcli gen` says about the turns that it drew: notes on stderr, and the errors that turns end with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cgcli.core.errors import CgcliError, Interrupted
+
+if TYPE_CHECKING:
+    from cgcli.hub.choose import Choice
+    from cgcli.program.program import Turn
+    from cgcli.program.session import Session
+    from cgcli.terminal.output import Output
+
+_CUT = {"interrupted", "length", "context"}
+
+
+def report_turns(output: Output, choice: Choice, session: Session, turns: list[Turn], ends: Sequence[str] = ()) -> None:
+    """On stderr: candidates chosen, completions cut, turns that do not parse, the seed and the speed.
+
+    ends: how the tries of each turn ended, with --until.
+    """
+    from cgcli.program.languages import broken_turn
+    from cgcli.program.truncate import NONE
+
+    how, timings = session.generation, session.engine.timings
+    if how.guard and session.language != "python":
+        output.detail(f"{session.language} is only kept from loops: the other guards know Python")
+    kept = 0  # turns that are part of the program
+    for number, turn in enumerate(turns, 1):
+        name, facts = f"turn {number}", turn.facts
+        if facts and facts.prompt_perplexity is not None:
+            output.detail(f"{name}: prompt of {facts.prompt_tokens} tokens, perplexity {facts.prompt_perplexity:.2f}")
+        if number <= len(ends):
+            output.note(ends[number - 1])
+        if turn.accepted is None:
+            continue
+        chosen, line = turn.candidates[turn.accepted], session.program.code_line(kept)
+        kept += 1
+        if how.candidates > 1:
+            which = f"{turn.accepted + 1} of {len(turn.candidates)}"
+            why = turn.picked.why if turn.picked else ""
+            output.note(f"{name}: kept candidate {which}, {why or f'log-probability {chosen.mean_logprob or 0.0:.3f}'}")
+        if chosen.guard:
+            for note in chosen.guard.notes(line):
+                output.note(f"{name}: {note}")
+            for cut in chosen.guard.cuts:
+                at = cut.line + line - 1
+                output.detail(f"{name}: {cut.guard} guard cut at line {at}, {cut.tokens} tokens: {cut.reason}")
+        if chosen.finish_reason == "length":
+            output.note(f"{name}: cut at {how.max_tokens} tokens (--max-tokens)")
+        if chosen.finish_reason == "context":
+            output.note(f"{name}: cut because the context window of {session.engine.window} tokens is full")
+    broken = broken_turn(session.program) if session.language == "python" and how.rules != NONE else None
+    if broken is not None and _ended(turn := session.program.turns[broken]):
+        others = f"another --seed or -n {2 * max(4, how.candidates)}" if how.sampling.temperature else "-t 0.6"
+        number = turns.index(turn) + 1  # not `broken`: an empty turn is no part of the program
+        output.note(f"turn {number} does not parse; try {others}")
+    if timings.acceptance is not None:
+        faster = f", {timings.speedup:.2f} times as fast as without guesses" if timings.speedup else ""
+        output.detail(f"guessed {timings.drafted} tokens ahead, {timings.acceptance:.0%} accepted{faster}")
+    output.note(
+        f"{choice.name} {session.engine.quant}, seed {how.sampling.seed}, "
+        f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} tokens/s"
+    )
+
+
+def _ended(turn: Turn) -> bool:
+    """Whether the completion came to its own end."""
+    return turn.accepted is not None and turn.candidates[turn.accepted].finish_reason not in _CUT
+
+
+def require_turns(turns: list[Turn]) -> None:
+    """Raise Interrupted after Ctrl-C, CgcliError for a turn that came out empty."""
+    if any(turn.interrupted for turn in turns):
+        raise Interrupted
+    for number, turn in enumerate(turns, 1):
+        if turn.accepted is None:
+            name = f" ({turn.prompt!r})" if turn.prompt is not None else ""
+            raise CgcliError(
+                f"turn {number}{name}: the model returned nothing in {len(turn.candidates)} attempts",
+                hint=("try another prompt, " if name else "try ") + "another --seed, or a higher temperature: -t 0.6",
+            )
