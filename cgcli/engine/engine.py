@@ -6,10 +6,9 @@ It continues and scores bytes; it does not know what a prompt or a program is.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,12 @@ from cgcli.core.progress import Progress, Silent
 from cgcli.engine import protocol, state
 from cgcli.engine.binding import without_tiles
 from cgcli.engine.cache import KVCache
+from cgcli.engine.completing import Completing
 from cgcli.engine.draft_model import DraftModel, ModelDrafter
 from cgcli.engine.drafting import PassCosts, by_ngrams
 from cgcli.engine.model import Model, readable
 from cgcli.engine.prefill import Prefill
-from cgcli.engine.request import Completion, Request, Timings, TokenScore
+from cgcli.engine.request import Request, Timings, TokenScore
 from cgcli.engine.scheduler import MakeDrafter, ScheduledStream, Scheduler
 from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.shared_cache import SharedCache
@@ -51,7 +51,7 @@ class EngineOptions:
     costs: PassCosts | None = None  # of wider passes on this machine; None for the usual ones
 
 
-class LlamaEngine:
+class LlamaEngine(Completing):
     """An `engine.protocol.Engine` on llama.cpp, in this process. Close it or use it as a context manager."""
 
     def __init__(
@@ -127,8 +127,12 @@ class LlamaEngine:
 
     # Drawing
 
+    def read_tokens(self, request: Request) -> list[int]:
+        """The ids of a request's context, without what the completion repeats. Raises like `submit`; any thread may."""
+        return self._tokens(split_blanks(request.context, line_ends=request.continues_code)[0])
+
     def submit(self, request: Request, *, first: bool = False) -> ScheduledStream:
-        tokens = self._tokens(split_blanks(request.context, line_ends=request.continues_code)[0])
+        tokens = self.read_tokens(request)
         room = min(request.max_tokens, self.window - len(tokens))
         return self.scheduler.submit(request, tokens, Detokenizer(request, self.token_table, room), first=first)
 
@@ -145,40 +149,6 @@ class LlamaEngine:
             if isinstance(stream, ScheduledStream):
                 stream.cancel()
         self.scheduler.sweep()
-
-    def stream(self, request: Request) -> Generator[str, None, Completion]:
-        stream = self.submit(request)
-        try:
-            while stream.completion is None:
-                self.wait([stream])
-                yield stream.take()
-        finally:
-            self.cancel([stream])
-        return stream.completion
-
-    def complete(
-        self, requests: Iterable[Request], follow: protocol.Follow | None = None
-    ) -> Iterator[tuple[int, Completion]]:
-        source = enumerate(requests)
-        most = 2 * self.sequences  # as many wait as are drawn, so that no place is ever empty
-        going: dict[protocol.Stream, int] = {}
-        try:
-            while True:
-                for index, request in itertools.islice(source, most - len(going)):
-                    going[self.submit(request)] = index
-                if not going:
-                    return
-                for stream in self.wait(going):
-                    if not (completion := stream.completion):
-                        continue
-                    index = going.pop(stream)
-                    following = follow(index, completion) if follow else None
-                    if following and completion.finish_reason != "interrupted":
-                        going[self.submit(following, first=True)] = index
-                    else:
-                        yield index, completion
-        finally:
-            self.cancel(going)
 
     # Scoring
 

@@ -15,7 +15,8 @@ import functools
 from collections.abc import Iterable, Sequence
 
 from cgcli.engine.model import Model, readable
-from cgcli.engine.request import Completion, DrawnToken, FinishReason, Request
+from cgcli.engine.partial import PartialCompletion
+from cgcli.engine.request import Request
 from cgcli.native.sample import Mask, Sampled, Sampling
 
 _BLANKS = b" \t"
@@ -111,31 +112,18 @@ class TokenTable:
         return len(text) > _USUAL_PIECE * tokens and len(text) > max(map(len, self.pieces)) * tokens
 
 
-class Detokenizer:
-    """One completion while it is drawn. room: tokens that the request and the window allow."""
+class Detokenizer(PartialCompletion):
+    """One completion while its tokens become text. room: tokens that the request and the window allow."""
 
     def __init__(self, request: Request, table: TokenTable, room: int) -> None:
-        self.request = request
-        self.completion: Completion | None = None
+        super().__init__(request)
         self._room = room
         self._table = table
-        self._cutter = request.cutter()
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         _, owed = split_blanks(request.context, line_ends=request.continues_code)
         self._healing = Healing(owed) if owed else None
         self._first_line = request.first_line  # None once it has ended
         self._begun = False  # whether that line has more than white space
-        self._seen = 0  # characters that the cutter has seen
-        self._logprob = 0.0
-        self._trace: list[DrawnToken] = []
-        self._text: list[str] = []
-        self._new: list[str] = []
-        self.fresh = False  # whether tokens were drawn since the last `take`
-
-    @property
-    def drawn(self) -> int:
-        """Tokens drawn so far."""
-        return len(self._trace)
 
     @property
     def sampling(self) -> Sampling:
@@ -165,18 +153,8 @@ class Detokenizer:
     def accept(self, sampled: Sampled) -> bool:
         """Take the next token; returns whether another one is needed."""
         ended = sampled.token in self._table.ends
-        text = "" if ended else self._read(self._table.piece(sampled.token))
-        self.fresh = True
-        self._seen += len(text)
-        self._logprob += sampled.logprob
-        self._trace.append(DrawnToken(sampled.token, self._seen, sampled.logprob))
-        if ended:
-            self.end("stop")
-            return False
-        self._say(self._cutter.feed(text))
-        if self._cutter.finished:
-            self.end("stop")
-        elif not self.left:
+        self.add(sampled.token, sampled.logprob, None if ended else self._read(self._table.piece(sampled.token)))
+        if not self.left:
             self.end("length" if self._room == self.request.max_tokens else "context")
         return self.completion is None
 
@@ -189,26 +167,3 @@ class Detokenizer:
             if b"\n" in line or b"\r" in line:
                 self._first_line = None
         return self._utf8.decode(said)
-
-    def end(self, reason: FinishReason) -> None:
-        """End the completion. Bytes of an incomplete character are dropped."""
-        if self.completion:
-            return
-        if not self._cutter.finished:
-            self._say(self._cutter.finish())
-        mean = self._logprob / self.drawn if self.drawn else None
-        self.completion = Completion(
-            "".join(self._text), self.drawn, mean, reason, self.request.candidate, tuple(self._trace)
-        )
-
-    def take(self) -> str:
-        """The text that became final since the last call."""
-        new = "".join(self._new)
-        self._new.clear()
-        self.fresh = False
-        return new
-
-    def _say(self, text: str) -> None:
-        if text:
-            self._text.append(text)
-            self._new.append(text)
