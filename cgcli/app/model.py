@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cgcli.engine.engine import LlamaEngine
     from cgcli.hub.choose import Choice
     from cgcli.native.interrupt import Interrupt
+    from cgcli.program.program import Setup
 
 
 def choose_model(run: Run, settings: Settings) -> Choice:
@@ -139,6 +140,35 @@ def measure_model(run: Run, settings: Settings, *, quick: bool) -> tuple[Choice,
         except CgcliError as error:
             run.output.note(f"pass costs not stored: {error}")
     return choice, measured
+
+
+def setup_of(settings: Settings, choice: Choice, engine: LlamaEngine) -> Setup:
+    """What draws the turns of a session, for their facts. A file outside the store is not hashed whole."""
+    from cgcli import __version__
+    from cgcli.core.machine import processor_name
+    from cgcli.program.program import Setup
+
+    return Setup(
+        sha256=file_identity(choice),
+        file="" if choice.stored else str(choice.path.resolve()),
+        cgcli=__version__,
+        processor=processor_name(),
+        threads=engine.threads,
+        gpu_layers=engine.model.gpu_layers,
+        window=engine.window,
+        exact=engine.exact,
+        draft=settings.draft,
+    )
+
+
+def file_identity(choice: Choice) -> str:
+    """The sha256 of a model's file; of samples of it, marked so, if the file is outside the store; "" if unreadable."""
+    from cgcli.core.reading import sampled_sha256
+
+    try:
+        return choice.sha256 or f"sampled-{sampled_sha256(choice.path)}"
+    except OSError:
+        return ""
 
 
 def model_identity(run: Run, choice: Choice, quant: str) -> dict[str, str]:

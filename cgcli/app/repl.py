@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cgcli.hub.choose import Choice
     from cgcli.program.history import Saved
     from cgcli.program.journal import Journal
+    from cgcli.program.program import Setup
     from cgcli.program.program_store import ProgramStore
     from cgcli.repl.reader import Reader
     from cgcli.repl.screen import Screen
@@ -166,6 +167,12 @@ class _Models:
         engine.reserve(engine.window)
         self._state.load(engine, choice)
         return engine
+
+    def setup(self, choice: Choice, engine: Engine) -> Setup | None:
+        from cgcli.app.model import setup_of
+        from cgcli.engine.engine import LlamaEngine  # it is imported already if a model is loaded
+
+        return setup_of(self._settings, choice, engine) if isinstance(engine, LlamaEngine) else None
 
     def names(self) -> Iterable[str]:
         from cgcli.core.errors import CgcliError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -62,6 +63,7 @@ def free_disk_bytes(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
+@functools.cache
 def processor_name(cpuinfo: Path = _CPUINFO) -> str:
     """The CPU's model name; without /proc/cpuinfo, its architecture."""
     try:
@@ -69,6 +71,26 @@ def processor_name(cpuinfo: Path = _CPUINFO) -> str:
     except OSError:
         found = None
     return found[1].strip() if found else os.uname().machine
+
+
+def process_mark(pid: int) -> str:
+    """A process's id and start, so that a later process with that id is another one; "" if there is none.
+
+    Without /proc, the id alone.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return f"{pid} {stat.rpartition(')')[2].split()[19]}"  # starttime: field 22, counted from the name's end
+    except (OSError, IndexError):
+        if Path("/proc/self/stat").exists():
+            return ""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except OSError:
+        pass  # it is another user's
+    return str(pid)
 
 
 def thread_count() -> int:

@@ -24,6 +24,7 @@ MAX_INTEGER_BITS = 1000  # longer ones are no float, and Python does not show th
 MAX_SHOWN = 80  # characters
 
 _PIECE = 1 << 20
+_SAMPLES, _SAMPLE = 64, 1 << 14
 _SILENT = Silent()
 _UTF8_MARK = b"\xef\xbb\xbf"
 # A key a.a.a...: tomllib's time grows with the square of its length.
@@ -81,6 +82,21 @@ def read_if_possible(path: Path) -> bytes:
 def sha256_file(path: Path, progress: Progress = _SILENT, label: str = "") -> str:
     """The sha256 of a file, in hexadecimal. Raises OSError."""
     return hash_file(hashlib.sha256(), path, progress, label)
+
+
+def sampled_sha256(path: Path) -> str:
+    """A sha256 of a file's size and of 64 pieces of it, evenly spaced: it tells large files apart, in a millisecond.
+
+    Raises OSError.
+    """
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(str(size).encode())
+        for number in range(_SAMPLES):
+            file.seek(max(0, size - _SAMPLE) * number // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE))
+    return digest.hexdigest()
 
 
 def hash_file(digest: Hash, path: Path, progress: Progress = _SILENT, label: str = "") -> str:

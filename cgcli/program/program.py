@@ -91,6 +91,21 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Setup:
+    """What drew a turn, beside the settings in its facts: the same setup and settings draw the same text."""
+
+    sha256: str  # of the model's file; "" if unknown
+    file: str  # the model's file if it is outside the store, else ""
+    cgcli: str  # its version
+    processor: str  # its name
+    threads: int
+    gpu_layers: int
+    window: int  # the context window, in tokens
+    exact: bool
+    draft: str  # as `--draft` takes it
+
+
+@dataclass(frozen=True)
 class TurnFacts:
     """How the candidates of a turn were drawn."""
 
@@ -108,6 +123,9 @@ class TurnFacts:
     folded: int = 0  # tokens of the program that the model did not read
     seconds: float = 0.0  # from reading the prompt to the last token
     guard: str = ""  # version of the Python whose parser the guards used; "" without guards
+    stops: tuple[str, ...] = ()  # strings that end a completion
+    batch: int = 1  # candidates that were drawn together
+    setup: Setup | None = None  # None in a journal of an older cgcli
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Entry:
 
 def line(value: JournalHeader | Entry) -> bytes:
     """A line of the file, including its end."""
-    record = _record(value)
+    record = plain(value)
     if isinstance(value, Entry):
         record = {"time": value.time, **record["event"]}
     # A number that JSON does not have (an infinite perplexity) is written as in JavaScript: better than a lost turn.
@@ -102,11 +102,11 @@ def _object(data: bytes) -> dict[str, Any]:
     return found
 
 
-def _record(value: Any) -> Any:
-    """A value as JSON data."""
+def plain(value: Any) -> Any:
+    """A value of a journal as JSON data; `typed` converts it back."""
     if isinstance(value, tuple):
-        return [_record(one) for one in value]
+        return [plain(one) for one in value]
     if not is_dataclass(value):
         return value
     tags = {_TAGS[type(value)]: tag(type(value))} if type(value) in _TAGS else {}
-    return tags | {field.name: _record(getattr(value, field.name)) for field in fields(value)}
+    return tags | {field.name: plain(getattr(value, field.name)) for field in fields(value)}

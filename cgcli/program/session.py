@@ -22,7 +22,7 @@ from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, Request, TokenScore
 from cgcli.program.generation import Generation, TrailingSpace
 from cgcli.program.guard import Guard
-from cgcli.program.program import Candidate, End, Picked, Program, Turn, TurnFacts
+from cgcli.program.program import Candidate, End, Picked, Program, Setup, Turn, TurnFacts
 from cgcli.program.rank import Rank
 from cgcli.program.source import digest, encode
 
@@ -126,6 +126,7 @@ class Session:
         self.model = model
         self.language = language
         self.fold = fold
+        self.setup: Setup | None = None  # for the facts
         self.preview: Preview | None = None  # called after each token of a candidate that streams
         self.prefer = prefer
         self._progress = progress or Silent()
@@ -258,6 +259,9 @@ class Session:
             folded=plan.fold.saved if plan.fold else 0,
             guard=self._guard_version,
             seconds=seconds,
+            stops=how.stops,
+            batch=how.candidates,
+            setup=self.setup,
         )
 
     def _first(self, plan: Plan, first: int) -> Generator[str, None, _Drawn]:

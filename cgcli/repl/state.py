@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cgcli.program.folding import Fold
     from cgcli.program.generation import Generation
     from cgcli.program.journal import Journal
+    from cgcli.program.program import Setup
     from cgcli.program.program_store import ProgramStore
     from cgcli.program.session import Reading, Session
     from cgcli.repl.reader import Reader
@@ -92,6 +93,10 @@ class Models(Protocol):
 
         Raises ModelFileError, UsageError, CgcliError, Interrupted.
         """
+        ...
+
+    def setup(self, choice: Choice, engine: Engine) -> Setup | None:
+        """What draws turns now, for their facts; None if it is unknown."""
         ...
 
     def names(self) -> Iterable[str]:
@@ -210,6 +215,7 @@ class Repl:
         if self._session is None or self._session.engine is not engine:
             generation, progress = self.generation(), self.ui.progress
             self._session = Session(engine, self.program, generation, model=self.choice.name, progress=progress)
+            self._session.setup = self.models.setup(self.choice, engine)
         self._session.generation, self._session.language = self.generation(), self.journal.language
         self._session.fold = self.options.settings.fold == "on"
         return self._session

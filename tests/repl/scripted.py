@@ -87,6 +87,9 @@ class OneModel:
             raise CgcliError("broken.gguf is no model", hint="/model NAME")
         return self.engine
 
+    def setup(self, choice: Choice, engine: object) -> None:
+        return None
+
     def names(self) -> Iterable[str]:
         return ["tiny", "broken"]
 

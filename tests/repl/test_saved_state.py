@@ -40,6 +40,9 @@ class TinyModels:
         self.state.load(engine, choice)
         return engine
 
+    def setup(self, choice: Choice, engine: object) -> None:
+        return None
+
     def names(self) -> Iterable[str]:
         return ()
 
