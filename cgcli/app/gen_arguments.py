@@ -35,6 +35,8 @@ class GenArguments:
     tries: int | None = None  # of a turn; None: the default
     try_time: float | None = None  # seconds for all tries; None: the default
     unsafe: bool = False
+    go_on: bool = False  # with the last program of this folder
+    no_log: bool = False
 
     @property
     def picks(self) -> bool:
@@ -51,6 +53,8 @@ class GenArguments:
             raise UsageError("--into and --output cannot be used together", hint="leave one of them out")
         if self.into and self.whole:
             raise UsageError("--into prints no program, so --whole has no effect", hint="leave one of them out")
+        if self.go_on and self.into:
+            raise UsageError("--continue and --into cannot be used together", hint="leave one of them out")
         if self.until and self.raw:
             raise UsageError("--until and --raw cannot be used together", hint="leave one of them out")
         if self.until == "checks" and not self.checks:

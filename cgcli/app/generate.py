@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.app.gen_arguments import GenArguments
-from cgcli.app.model import choose_model, loaded_engine, model_identity
+from cgcli.app.log import RunRecord, facts_for_people, last_program, logged
+from cgcli.app.model import choose_model, loaded_engine, model_identity, setup_of
 from cgcli.app.selection import Selection
 from cgcli.app.streams import (
     PROMPT_HINT,
@@ -28,6 +29,7 @@ from cgcli.app.streams import (
 )
 from cgcli.app.turn_report import report_turns, require_turns
 from cgcli.core.errors import Interrupted, UsageError
+from cgcli.program.source import encode
 from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from cgcli.program.generation import Generation
     from cgcli.program.languages import Language
     from cgcli.program.program import Program, Turn
+    from cgcli.program.run_log import LoggedRun, RunStart
     from cgcli.program.session import Plan, Session
     from cgcli.sandbox.until import Until
     from cgcli.sandbox.verdict import Verdict
@@ -53,6 +56,7 @@ class _Job:
     text: str  # the program so far
     prompts: list[str | None]  # None continues the text where it ends
     program: Program
+    generation: Generation
     sink: Sink
     facts: FileSink | None  # for the JSON; None prints it
     selection: Selection | None  # None runs nothing
@@ -75,9 +79,16 @@ class _Written:
 def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
     """Add a turn for each prompt. Raises CgcliError of every kind; finished turns are kept and reported."""
     job = _prepare(run, settings, arguments)
-    written = _write(run, settings, job)
+    with logged(run, _start(run, job) if settings.log == "on" and not arguments.no_log else None) as record:
+        _generate(run, settings, job, record)
+
+
+def _generate(run: Run, settings: Settings, job: _Job, record: RunRecord) -> None:
+    arguments, written = job.arguments, _write(run, settings, job, record)
     session, turns, selection = written.session, written.turns, job.selection
     verdict: Verdict | None = None
+    if session:
+        record.turns = session.program.turns
     if session and turns:
         report_turns(run.output, job.choice, session, turns, written.until.ends if written.until else ())
         if selection and not written.interrupted:
@@ -88,6 +99,7 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
                 selection.report_uncalled(session.program, verdict)
             else:
                 selection.report_uncalled(session.program, selection.kept)
+            record.verdict = str(verdict or selection.kept or "")
         if arguments.json:
             _print_json(run, job, session, turns, verdict)
     if written.failure:
@@ -102,10 +114,12 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
 
     arguments.check()
     file = arguments.into or arguments.output
-    code = language(arguments.lang) if arguments.lang else language_of(file or Path())
+    last = last_program(run) if arguments.go_on else None
+    wanted = arguments.lang or (last.start.language if last and not file else None)
+    code = language(wanted) if wanted else language_of(file or Path())
     prompts: list[str | None] = [*prompts_of(arguments.prompts, arguments.files, raw=arguments.raw)]
     choice = choose_model(run, settings)
-    before = _program_so_far(run.output, arguments)
+    before = _program_so_far(run.output, arguments, last)
     text = _text(arguments, before)
     if not prompts and not text:
         raise UsageError("no prompt", hint=PROMPT_HINT)
@@ -129,13 +143,33 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
         text,
         prompts or [None],
         _program(arguments, settings, choice, code, text),
+        _generation(arguments, settings, choice, code),
         _sink(run.output, arguments, code, before),
         facts,
         selection,
     )
 
 
-def _write(run: Run, settings: Settings, job: _Job) -> _Written:
+def _start(run: Run, job: _Job) -> RunStart:
+    """The beginning of the run's row in the log."""
+    from cgcli.program.run_log import RunStart
+
+    file = job.arguments.into or job.arguments.output
+    return RunStart(
+        folder=str(Path.cwd()),
+        command=run.arguments,
+        prompts=tuple(job.prompts),
+        before=job.text,
+        prefix=job.program.prefix,
+        language=job.language.name,
+        layout=job.program.layout,
+        comments=not job.arguments.no_comment,
+        file=str(file.resolve()) if file else None,
+        how=facts_for_people(job.choice, job.generation),
+    )
+
+
+def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Written:
     """Load the model and draw the turns. An error ends it, and is part of the result."""
     from cgcli.program.session import Session, grow
 
@@ -147,13 +181,14 @@ def _write(run: Run, settings: Settings, job: _Job) -> _Written:
             session = written.session = Session(
                 engine,
                 job.program,
-                _generation(arguments, settings, choice, job.language),
+                job.generation,
                 model=choice.name,
                 language=job.language.name,
                 fold=settings.fold == "on",
                 prefer=prefer,
                 progress=run.output.progress(),
             )
+            session.setup = setup_of(settings, choice, engine)
             session.reserve(job.prompts)
             until = written.until = _until(run.output, job, session)
             due = "" if job.text and not arguments.whole else job.program.prefix
@@ -170,6 +205,7 @@ def _write(run: Run, settings: Settings, job: _Job) -> _Written:
             )
             try:
                 for piece in pieces:
+                    record.text += piece[len(due) if job.text else 0 :]
                     due = ""
                     job.sink.write(piece)
             finally:
@@ -221,17 +257,22 @@ class _FoldNotice:
             )
 
 
-def _program_so_far(output: Output, arguments: GenArguments) -> bytes:
+def _program_so_far(output: Output, arguments: GenArguments, last: LoggedRun | None) -> bytes:
+    """last: the run to go on with."""
     if arguments.into:
         from cgcli.core.reading import read_if_present
 
         return read_if_present(arguments.into)  # a pipe or a device cannot be appended to
+    if last:
+        lines = plural(last.program.count("\n"), "line")
+        output.note(f"going on with the program of run {last.number}: {lines}{f', {last.title}' * bool(last.title)}")
+        return encode(last.program)
     if arguments.no_stdin or Path("-") in arguments.files:
         return b""
     before = stdin_bytes(waiting=lambda: output.note("waiting for the program so far on stdin (--no-stdin to skip)"))
     if before and (arguments.prompts or arguments.files):  # in a loop over lines, stdin may be meant for the loop
-        lines = before.count(b"\n") + (not before.endswith(b"\n"))
-        output.note(f"read the program so far from stdin: {plural(lines, 'line')} (--no-stdin to skip)")
+        count = before.count(b"\n") + (not before.endswith(b"\n"))
+        output.note(f"read the program so far from stdin: {plural(count, 'line')} (--no-stdin to skip)")
     target = arguments.output
     if before and not arguments.whole and target and target.is_file() and file_bytes(target) == before:
         raise UsageError(

@@ -30,6 +30,7 @@ class Run:
         self.variables = variables
         self.output = Output(stdout, stderr, variables)
         self.debug = False  # show tracebacks
+        self.arguments: tuple[str, ...] = ()  # the command line, without `cgcli`
 
     @classmethod
     def from_process(cls) -> Run:

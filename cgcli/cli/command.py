@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args, get_origin
@@ -79,6 +80,16 @@ def _common_params() -> list[TyperArgument | TyperOption]:
     app = typer.Typer(add_completion=False)
     app.command()(_common)
     return typer.main.get_command(app).params  # type: ignore[return-value]
+
+
+def _with_common(own: list[Any]) -> list[Any]:
+    """A command's parameters and the common options, without the names that it gives to its own."""
+    taken = {name for param in own for name in param.opts}
+    found = list(own)
+    for param in map(copy, _common_params()):
+        param.opts = [name for name in param.opts if name not in taken]
+        found.append(param)
+    return found
 
 
 class _Plain:
@@ -154,7 +165,7 @@ class Command(_NamesItsHelp, TyperCommand):
 
     def __init__(self, name: str | None, **rest: Any) -> None:
         super().__init__(name, **rest)
-        self.params = [*self.params, *_common_params()]
+        self.params = _with_common(self.params)
 
     def invoke(self, ctx: Any) -> Any:
         self.prepare(run_of(ctx))
@@ -185,7 +196,7 @@ class Group(_NamesItsHelp, TyperGroup):
 
     def __init__(self, **rest: Any) -> None:
         super().__init__(**rest)
-        self.params = [*self.params, *_common_params()]
+        self.params = _with_common(self.params)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _plain_params(super().get_params(ctx))

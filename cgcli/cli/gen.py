@@ -51,6 +51,9 @@ def gen(
         Path | None,
         _program("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout."),
     ] = None,
+    go_on: Annotated[
+        bool, _program("-c", "--continue", help="Go on with the last program of this folder. Does not read stdin.")
+    ] = False,
     whole: Annotated[bool, _program("--whole", help="Also print the program so far.")] = False,
     raw: Annotated[bool, _program("--raw", help="Continue the bytes as they are: no comment, no truncation.")] = False,
     no_comment: Annotated[bool, _program("--no-comment", help="Do not print prompts as comments.")] = False,
@@ -65,6 +68,7 @@ def gen(
         ),
     ] = None,
     prefix: Annotated[str | None, _program("--prefix", metavar="TEXT", help="Start a new program with TEXT.")] = None,
+    no_log: Annotated[bool, _program("--no-log", help="Leave this run out of `cgcli log`.")] = False,
     json: Annotated[bool, _program("--json", help="Print candidates, log-probabilities and timings as JSON.")] = False,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,

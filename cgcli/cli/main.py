@@ -52,7 +52,7 @@ def _start(
 
 def build() -> typer.Typer:
     """The application with all its commands."""
-    from cgcli.cli import bench, doctor, eval, gen, models, pull, repl, run, score, sessions, train
+    from cgcli.cli import bench, doctor, eval, gen, log, models, pull, repl, run, score, sessions, train
 
     app = typer.Typer(
         cls=Group,
@@ -68,6 +68,7 @@ def build() -> typer.Typer:
     app.command("run", cls=Command, rich_help_panel=WRITE, context_settings={"allow_interspersed_args": False})(run.run)
     app.command("score", cls=Command, rich_help_panel=WRITE)(score.score)
     app.add_typer(sessions.build(), name="sessions", rich_help_panel=WRITE)
+    app.add_typer(log.build(), name="log", rich_help_panel=WRITE)
     app.command("pull", cls=Command, rich_help_panel=MODELS)(pull.pull)
     app.add_typer(models.build(), name="models", rich_help_panel=MODELS)
     app.command("convert", cls=Command, rich_help_panel=MODELS)(pull.convert)
@@ -81,6 +82,7 @@ def build() -> typer.Typer:
 def main(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit status. Raises nothing."""
     run = Run.from_process()
+    run.arguments = tuple(arguments)
     with handled_signals() as handler:
         try:
             status = _invoke(run, arguments)

@@ -129,11 +129,11 @@ def _row(one: Summary) -> tuple[str, ...]:
         "" if one.damage else str(one.turns),
         "damaged" if one.damage else "open" * one.open,
         clipped(visible(one.title), _TITLE),
-        visible(_short(one.file)) if one.file else "",
+        visible(short(one.file)) if one.file else "",
     )
 
 
-def _short(file: str) -> str:
+def short(file: str) -> str:
     """A path relative to the current folder, if it lies inside."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

@@ -77,6 +77,7 @@ class Settings:
     exact: bool = False  # the same text for the same seed, whatever else is in the batch
     guard: Switch = "on"  # cut what cannot run while it is drawn, and draw it again
     fold: Switch = "on"  # shorten a program that exceeds the context window, for the model only
+    log: Switch = "on"  # remember what gen writes, for `cgcli log`
     color: Color = "auto"  # colors on the terminal
 
     @classmethod
@@ -159,6 +160,7 @@ RULES = {
     "exact": Rule(bool, "true or false"),
     "guard": Rule(str, "on or off", {"on", "off"}.__contains__),
     "fold": Rule(str, "on or off", {"on", "off"}.__contains__),
+    "log": Rule(str, "on or off", {"on", "off"}.__contains__),
     "color": Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
 }
 

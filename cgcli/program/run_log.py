@@ -131,6 +131,11 @@ class LoggedRun:
         return {0: "", 130: "interrupted", 8: "program failed"}.get(self.end.status, "failed")
 
     @property
+    def title(self) -> str:
+        """The first line of the first prompt."""
+        return next((prompt for prompt in self.start.prompts if prompt), "").partition("\n")[0]
+
+    @property
     def program(self) -> str:
         """The program so far, and what the run added."""
         return self.start.before + (self.end.text if self.end else "")
@@ -160,9 +165,7 @@ class RunLog:
         with self._writing() as connection:
             before = digest(start.before) if start.before else ""
             if before:
-                connection.execute(
-                    f"INSERT OR IGNORE INTO programs VALUES ({_T}, {_T})", _bytes(before, start.before)
-                )
+                connection.execute(f"INSERT OR IGNORE INTO programs VALUES ({_T}, {_T})", _bytes(before, start.before))
             kept = {
                 "command": start.command,
                 "prompts": start.prompts,
@@ -197,7 +200,8 @@ class RunLog:
                 "WHERE number = ?",
                 (
                     *_bytes(
-                        _now(), end.text, file_digest(end.text), file_digest(start.before + end.text), turns, end.verdict
+                        *(_now(), end.text, file_digest(end.text), file_digest(start.before + end.text)),
+                        *(turns, end.verdict),
                     ),
                     end.status,
                     number,
@@ -272,9 +276,7 @@ class RunLog:
             return
         files = {path.stem: path.stat() for path in programs.folder.glob("*.jsonl")}
         with self._reading() as connection:
-            known = {
-                row[0]: (row[1], row[2]) for row in connection.execute("SELECT id, changed, size FROM sessions")
-            }
+            known = {row[0]: (row[1], row[2]) for row in connection.execute("SELECT id, changed, size FROM sessions")}
         fresh = [name for name, one in files.items() if known.get(name) != (one.st_mtime_ns, one.st_size)]
         gone = known.keys() - files.keys()
         if not fresh and not gone:
@@ -298,7 +300,9 @@ class RunLog:
         if not self.path.exists():
             return []
         bound = [encode(value) if isinstance(value, str) else value for value in values]
-        where = re.sub(r"\?", _T, where) if all(isinstance(one, str) for one in values) else where
+        for value in values:
+            where = where.replace("?", _T.replace("?", "$") if isinstance(value, str) else "$", 1)
+        where = where.replace("$", "?")
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT number, begun, process, folder, start, file, ended, text, turns, verdict, status, "
@@ -351,7 +355,9 @@ class RunLog:
             raise CgcliError(f"cannot use the log {self.path}: {words}") from error
 
     def _damaged(self, words: str) -> CgcliError:
-        return CgcliError(f"the log {self.path} is damaged: {words}", hint="move it away; the next run begins a new one")
+        return CgcliError(
+            f"the log {self.path} is damaged: {words}", hint="move it away; the next run begins a new one"
+        )
 
     def _connect(self, wait_s: float) -> sqlite3.Connection:
         if self._writable or not self.path.exists():

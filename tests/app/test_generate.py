@@ -56,6 +56,7 @@ def engine(error: BaseException, events: list[str], monkeypatch: pytest.MonkeyPa
             events.append("closed")
 
     monkeypatch.setattr("cgcli.app.generate.loaded_engine", loaded)
+    monkeypatch.setattr("cgcli.app.generate.setup_of", lambda *_: None)
     monkeypatch.setattr("cgcli.app.generate.choose_model", lambda *_: Choice("fake", Path("fake.gguf")))
 
 
@@ -64,7 +65,7 @@ def test_turns_before_an_error_are_reported_when_the_engine_is_closed(
 ) -> None:
     engine(CgcliError("no more"), events, monkeypatch)
     with pytest.raises(CgcliError, match="no more"):
-        generate(run, Settings(seed=1), ARGUMENTS)
+        generate(run, Settings(seed=1, log="off"), ARGUMENTS)
     assert events[0] == "closed"
     assert events[-1].startswith("fake q8_0, seed 1, ")
 
@@ -74,5 +75,5 @@ def test_a_run_that_a_signal_ends_reports_and_runs_nothing(
 ) -> None:
     engine(Terminated(signal.SIGTERM), events, monkeypatch)
     with pytest.raises(Terminated):
-        generate(run, Settings(seed=1), ARGUMENTS)
+        generate(run, Settings(seed=1, log="off"), ARGUMENTS)
     assert events == ["closed"]

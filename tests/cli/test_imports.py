@@ -30,6 +30,7 @@ COMMANDS = {
     "doctor",
     "eval",
     "gen",
+    "log",
     "models",
     "pull",
     "repl",

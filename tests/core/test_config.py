@@ -47,6 +47,7 @@ def test_every_setting_can_come_from_every_place(tmp_path: Path, name: str) -> N
         "exact": (True, "on", "true"),
         "fold": ("off", "off", '"off"'),
         "guard": ("off", "off", '"off"'),
+        "log": ("off", "off", '"off"'),
         "temperature": (1.0, "1", "1"),
         "top_p": (1.0, "1", "1"),
         "min_p": (1.0, "1", "1"),

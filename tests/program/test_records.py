@@ -140,6 +140,9 @@ TURN = {
         "folded": 0,
         "guard": "",
         "seconds": 0.5,
+        "stops": [],
+        "batch": 1,
+        "setup": None,
     },
 }
 

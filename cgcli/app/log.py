@@ -1,0 +1,149 @@
+"""The log of `gen`: the row of a run, and what `cgcli log` finds in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cgcli.core.errors import CgcliError, ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    from cgcli.app.run import Run
+    from cgcli.hub.choose import Choice
+    from cgcli.program.generation import Generation
+    from cgcli.program.program import Turn
+    from cgcli.program.run_log import LoggedRun, Match, RunLog, RunStart
+
+
+def run_log(run: Run) -> RunLog:
+    """The log of this user."""
+    from cgcli.program.run_log import RunLog
+
+    return RunLog(run.environment.data / "log.sqlite")
+
+
+@dataclass
+class RunRecord:
+    """What the log will say of this run; filled while it runs."""
+
+    text: str = ""  # that was written, without the program so far
+    turns: tuple[Turn, ...] = ()
+    verdict: str = ""
+
+
+@contextmanager
+def logged(run: Run, start: RunStart | None) -> Iterator[RunRecord]:
+    """Begin a row, and end it after the block, whatever ends that. Without `start`, nothing is logged.
+
+    A log that cannot be written is said once, and changes nothing else.
+    """
+    record, status = RunRecord(), int(ExitStatus.OK)
+    log, number = run_log(run) if start else None, None
+    try:
+        if log and start:
+            number = log.begin(start)
+    except CgcliError as error:
+        run.output.note(f"not logged: {error.line}")
+    try:
+        yield record
+    except BaseException as error:
+        status = _status(error)
+        raise
+    finally:
+        if log and start and number is not None:
+            from cgcli.program.run_log import RunEnd
+
+            try:
+                log.finish(number, start, RunEnd(record.text, record.turns, record.verdict, status))
+            except CgcliError as error:
+                run.output.note(f"logged without its text: {error.line}")
+        if log:
+            log.close()
+
+
+def _status(error: BaseException) -> int:
+    """The exit status of a run that ends with an error."""
+    match error:
+        case CgcliError():
+            return error.status
+        case BrokenPipeError():
+            return ExitStatus.OK  # the reader has enough
+        case SystemExit(code=int(code)):  # a signal
+            return code
+        case KeyboardInterrupt():
+            return ExitStatus.INTERRUPTED
+    return ExitStatus.FAILED
+
+
+def facts_for_people(choice: Choice, generation: Generation) -> dict[str, object]:
+    """How a run draws, as `cgcli log show` prints it."""
+    import platform
+
+    from cgcli import __version__
+    from cgcli.app.model import file_identity
+    from cgcli.core.machine import processor_name
+
+    sampling = asdict(generation.sampling)
+    return {
+        "model": choice.name if choice.stored else str(choice.path.resolve()),
+        "quant": choice.quant or "",
+        "sha256": file_identity(choice),
+        "seed": sampling.pop("seed"),
+        **sampling,
+        "max_tokens": generation.max_tokens,
+        "candidates": generation.candidates,
+        "stop": list(generation.stops),
+        "guard": platform.python_version() if generation.guard else "off",
+        "cgcli": __version__,
+        "processor": processor_name(),
+    }
+
+
+@contextmanager
+def _opened(run: Run) -> Iterator[RunLog]:
+    log = run_log(run)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def last_runs(run: Run, count: int) -> list[LoggedRun]:
+    """The last runs, the latest first."""
+    with _opened(run) as log:
+        return log.last(count)
+
+
+def found_runs(run: Run, words: str, count: int) -> list[Match]:
+    """The runs and sessions with these words, the latest first."""
+    from cgcli.app.stores import program_store
+
+    with _opened(run) as log:
+        return log.search(words, count, program_store(run))
+
+
+def logged_run(run: Run, number: int) -> LoggedRun:
+    """One run. Raises UsageError if there is no such run."""
+    with _opened(run) as log:
+        return log.run(number)
+
+
+def last_program(run: Run) -> LoggedRun:
+    """The last run in this folder that wrote something. Raises UsageError if there is none."""
+    with _opened(run) as log:
+        found = log.last_text(str(Path.cwd()))
+    if found is None:
+        raise UsageError("no program to go on with in this folder", hint="cgcli log lists the runs of all folders")
+    return found
+
+
+def prune_log(run: Run, days: int) -> int:
+    """Remove the runs that began more than `days` days ago. Returns how many they were."""
+    log = run_log(run)
+    if not log.path.exists():
+        return 0
+    with _opened(run) as log:
+        return log.prune(days)

@@ -1,0 +1,211 @@
+"""`cgcli log`, and the rows that `cgcli gen` leaves in it. That a log cannot be written is no fault of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli import run
+from tests.support.process import CGCLI, Ran
+
+SHORT = ("--seed", "3", "--max-tokens", "8", "-t", "1", "--guard", "off")
+
+
+def gen(model: Path, *arguments: str, stdin: bytes | None = None, **variables: str) -> Ran:
+    return run("gen", "-m", str(model), *arguments, *SHORT, stdin=stdin, **variables)
+
+
+def listed(*arguments: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(run("log", *arguments, "--json").out)
+    return rows
+
+
+def shown(number: int) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(run("log", "show", str(number), "--json").out)
+    return row
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "data" / "log.sqlite"
+
+
+def test_each_run_leaves_a_row(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prog.py"
+    first = gen(tiny_model, "sort words", "print them")
+    gen(tiny_model, "-o", str(file), "a zebra")
+    assert [one["prompts"] for one in listed()] == [["a zebra"], ["sort words", "print them"]]
+    row = shown(1)
+    assert row["state"] == "done" and row["status"] == 0 and row["folder"] == str(Path.cwd())
+    assert row["command"][:2] == ["gen", "-m"] and row["text"].encode() == first.out
+    how = row["how"]
+    assert how["model"] == str(tiny_model) and how["seed"] == 3 and how["temperature"] == 1
+    assert how["sha256"].startswith("sampled-") and how["cgcli"] and how["processor"]
+    assert shown(2)["file"] == str(file) and shown(2)["text"] == file.read_text()
+    table = run("log").out.decode()
+    assert "sort words · print them" in table and str(file) in table
+
+
+def test_a_run_is_shown_and_used_again(tiny_model: Path) -> None:
+    new = gen(tiny_model, "a", stdin=b"x = 1\n")
+    assert run("log", "show", "1", "-r").out == new.out
+    assert run("log", "use", "1").out == b"x = 1\n" + new.out
+    whole = gen(tiny_model, "a", "--whole", stdin=b"x = 1\n")
+    assert whole.out == run("log", "use", "2").out == b"x = 1\n" + run("log", "show", "2", "-r").out
+    facts = run("log", "show", "1").out
+    assert facts.startswith(b"run: 1\n") and b"\nseed: 3\n" in facts and facts.endswith(b"\n\n" + new.out)
+    gone = run("log", "show", "9")
+    assert gone.status == 2 and gone.err == "cgcli: no run 9 in the log; type: cgcli log\n"
+
+
+def test_words_are_searched_in_runs_and_sessions(tiny_model: Path) -> None:
+    gen(tiny_model, "the mean of a column")
+    gen(tiny_model, "sort words")
+    script = f"the mean of all\n/save {Path('saved.py').absolute()}\n".encode()
+    assert run("repl", "-m", str(tiny_model), *SHORT[:-2], stdin=script).status == 0
+    Path("saved.py").unlink()
+    found = listed("-q", "mean of")
+    assert [one.get("prompts") for one in found] == [["the mean of all"], ["the mean of a column"]]
+    assert found[0]["session"]
+    none = run("log", "-q", "zebra")
+    assert none.out == b"" and none.err == "nothing with the words zebra\n"
+
+
+def test_c_goes_on_with_the_last_program_of_this_folder(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = gen(tiny_model, "a", "--lang", "go")
+    new = gen(tiny_model, "-c", "b")
+    assert new.err.startswith("going on with the program of run 1: ")
+    assert new.out == gen(tiny_model, "b", "--lang", "go", stdin=first.out).out and b"// b\n" in new.out
+    assert gen(tiny_model, "-c", "--whole", "c").out.startswith(first.out + b"\n// b\n")
+    monkeypatch.chdir(tmp_path)
+    none = gen(tiny_model, "-c", "b")
+    assert none.status == 2 and "no program to go on with in this folder" in none.err
+
+
+def test_a_run_is_not_logged_where_nobody_wants_it(tiny_model: Path, tmp_path: Path, database: Path) -> None:
+    gen(tiny_model, "a", "--no-log")
+    gen(tiny_model, "a", CGCLI_LOG="off")
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / "config.toml").write_text('log = "off"\n')
+    gen(tiny_model, "a")
+    assert not database.exists()
+    assert run("log").err == "nothing is logged yet\n"
+
+
+def test_a_run_that_fails_says_so(tiny_model: Path, sandbox: None) -> None:
+    assert gen(tiny_model, "a", "--check", "False").status == 8
+    assert gen(tiny_model, "a", "--ctx", "1", "x" * 99).status == 6
+    states = [(one["state"], one["status"]) for one in listed()]
+    assert states == [("failed", 6), ("program failed", 8)]
+    assert shown(1)["verdict"]
+
+
+def test_old_runs_are_removed(tiny_model: Path) -> None:
+    gen(tiny_model, "a")
+    assert run("log", "prune").err == "removed 0 runs\n" and len(listed()) == 1
+    assert run("log", "prune", "--days", "0").err == "removed 1 run\n" and listed() == []
+
+
+# --- a log that cannot be written
+
+
+def unwritten(model: Path, why: str) -> None:
+    """A run says once that it was not logged, and is the run that it would be."""
+    expected = gen(model, "a", "--no-log")
+    ran = gen(model, "a")
+    assert (ran.status, ran.out) == (0, expected.out)
+    notes = [line for line in ran.err.splitlines() if "logged" in line]
+    assert len(notes) == 1 and notes[0].startswith("not logged: ") and why in notes[0]
+
+
+def test_a_log_that_is_locked(tiny_model: Path, database: Path) -> None:
+    gen(tiny_model, "a")
+    holder = sqlite3.connect(database, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    unwritten(tiny_model, "database is locked")
+    holder.close()
+
+
+def test_a_log_that_is_locked_only_at_the_end(
+    tiny_model: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gen(tiny_model, "a")
+    holder = sqlite3.connect(database, isolation_level=None)
+
+    from cgcli.app import generate
+
+    write = generate._write
+
+    def locking(*arguments: Any) -> Any:
+        holder.execute("BEGIN IMMEDIATE")
+        return write(*arguments)
+
+    monkeypatch.setattr(generate, "_write", locking)
+    ran = gen(tiny_model, "a")
+    holder.close()
+    assert ran.status == 0 and "logged without its text: " in ran.err
+
+
+def test_a_log_that_is_damaged(tiny_model: Path, database: Path) -> None:
+    database.parent.mkdir(parents=True)
+    database.write_bytes(b"something else " * 999)
+    unwritten(tiny_model, "is damaged: file is not a database; move it away")
+    assert run("log").status == 1
+
+
+def test_a_log_on_a_read_only_disk(tiny_model: Path, mount: Callable[..., Path]) -> None:
+    disk = mount("size=1m")
+    home = str(disk / "home")
+    (disk / "home").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    expected = gen(tiny_model, "a", "--no-log", CGCLI_HOME=home)
+    ran = gen(tiny_model, "a", CGCLI_HOME=home)
+    assert (ran.status, ran.out) == (0, expected.out) and "not logged: " in ran.err and "read-only" in ran.err
+
+
+def test_a_log_on_a_full_disk(tiny_model: Path, mount: Callable[..., Path]) -> None:
+    disk = mount("size=1m")
+    home = str(disk / "home")
+    assert gen(tiny_model, "a", CGCLI_HOME=home).status == 0
+    with pytest.raises(OSError, match="No space"), (disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    ran = gen(tiny_model, "a", CGCLI_HOME=home)
+    assert ran.status == 0 and ran.out and "logged" in ran.err
+    (disk / "filler").unlink()
+    assert gen(tiny_model, "b", CGCLI_HOME=home).status == 0
+    assert json.loads(run("log", "--json", CGCLI_HOME=home).out)[0]["prompts"] == ["b"]
+
+
+@pytest.mark.long
+def test_no_text_is_without_its_row_when_runs_are_killed(bundled_model: Path, database: Path) -> None:
+    """Each run is killed after some bytes of its text, or is done before."""
+    rng = random.Random(1)
+    begun = []
+    for number in range(12):
+        prompt = f"print the number {number}"
+        command = [*CGCLI, "gen", "-m", "codegen-nano", "--no-stdin", "--seed", "1", prompt, "print it", "again"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            assert process.stdout
+            text = os.read(process.stdout.fileno(), rng.choice([1, 40, 80, 120]))
+            process.send_signal(signal.SIGKILL)
+            text += process.stdout.read()
+        if text:
+            begun.append(prompt)
+        with sqlite3.connect(database) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        rows = {one["prompts"][0]: one for one in listed("-n", "99")}
+        assert set(begun) <= rows.keys()
+        assert rows[prompt]["state"] == ("done" if rows[prompt]["ended"] else "killed")
+    assert begun and any(one["state"] == "killed" for one in listed())
