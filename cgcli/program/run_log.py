@@ -392,7 +392,7 @@ class RunLog:
                 raise
 
 
-def run_program(run: LoggedRun) -> Program:
+def program_of_run(run: LoggedRun) -> Program:
     """The program of a run, with its turns."""
     return Program(run.start.prefix, run.end.turns if run.end else (), run.start.layout)
 
