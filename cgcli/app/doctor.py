@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cgcli import __version__
-from cgcli.core.config import Environment, Settings, nearest, variable
+from cgcli.core.config import Environment, Settings, unknown_variables
 from cgcli.core.errors import CgcliError
 from cgcli.core.progress import Progress
 from cgcli.terminal.text import size
@@ -132,10 +132,8 @@ def _configuration(environment: Environment) -> Iterator[Finding]:
         yield Finding("configuration", str(file) if file.exists() else f"{file} (does not exist, using defaults)")
     except CgcliError as error:
         yield _broken("configuration", error, f"fix it in {file} or in the environment")
-    known = {variable(name) for name in Settings.__dataclass_fields__} | {"CGCLI_HOME"}
-    for name in sorted(environment.variables.keys() - known):
-        if name.startswith("CGCLI_"):
-            yield Finding("environment", f"{name} is not a setting{nearest(name, sorted(known))}", f"unset {name}")
+    for line in unknown_variables(environment):
+        yield Finding("environment", line, f"unset {line.partition(' ')[0]}")
 
 
 def _store(environment: Environment) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ class GenArguments:
     json: bool = False
     candidates: int = 1
     stops: tuple[str, ...] = ()
-    pick: PickRule = "auto"
+    pick: PickRule | None = None  # None: auto
     checks: tuple[str, ...] = ()
     run: bool = False
     until: Literal["runs", "checks"] | None = None
@@ -47,6 +47,10 @@ class GenArguments:
     def needs_to_run(self) -> bool:
         return self.run or bool(self.checks or self.until) or self.pick in ("run", "tests")
 
+    @property
+    def rule(self) -> PickRule:
+        return self.pick or "auto"
+
     def check(self) -> None:
         """Raises UsageError for options that contradict each other or have no effect."""
         if self.into and self.output:
@@ -57,6 +61,8 @@ class GenArguments:
             raise UsageError("--continue and --into cannot be used together", hint="leave one of them out")
         if self.until and self.raw:
             raise UsageError("--until and --raw cannot be used together", hint="leave one of them out")
+        if self.pick and self.candidates == 1:
+            raise UsageError("--pick has no effect without -n", hint="add -n 8")
         if self.until == "checks" and not self.checks:
             raise UsageError("--until checks needs a check", hint="add --check 'f(2) == 4'")
         for option, value in {"--tries": self.tries, "--try-time": self.try_time}.items():

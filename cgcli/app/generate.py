@@ -174,7 +174,7 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
     from cgcli.program.session import Session, grow
 
     arguments, choice = job.arguments, job.choice
-    prefer = partial(job.selection.prefer, arguments.pick) if job.selection and arguments.picks else None
+    prefer = partial(job.selection.prefer, arguments.rule) if job.selection and arguments.picks else None
     written = _Written()
     try:
         with loaded_engine(run, settings, choice) as engine:

@@ -67,6 +67,14 @@ class Run:
         logger.setLevel(level)
         logger.handlers = [Details()]
 
+    def begin(self) -> None:
+        """Warn of variables without effect, and choose the colors. Raises UsageError for a wrong setting."""
+        from cgcli.core.config import unknown_variables
+
+        for line in unknown_variables(self.environment):
+            self.output.note(line)
+        self.choose_color()
+
     def choose_color(self) -> None:
         """Use the `color` setting. Raises UsageError for a wrong one."""
         from cgcli.core.config import Settings

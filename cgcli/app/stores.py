@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cgcli.core.config import Settings
     from cgcli.hub.choose import ListedModel
     from cgcli.hub.store import Store, Stored
-    from cgcli.program.program_store import ProgramStore
+    from cgcli.program.program_store import ProgramStore, Summary
 
 
 # --- models
@@ -166,6 +166,22 @@ def remove_programs(run: Run, names: Iterable[str]) -> Iterator[str]:
     for found in dict.fromkeys([store.find(name) for name in names]):
         store.remove(found)
         yield found
+
+
+def prune_programs(run: Run, *, days: int | None, dry_run: bool) -> Iterator[Summary]:
+    """Remove the programs that never had a turn and, with `days`, those that have not changed for so long; yield each.
+
+    Open and damaged programs stay. dry_run: remove nothing.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    store = program_store(run)
+    oldest = datetime.now(UTC) - timedelta(days=days) if days else datetime.min.replace(tzinfo=UTC)
+    for one in store.list():
+        if (one.empty or one.when < oldest) and not (one.open or one.damage):
+            if not dry_run:
+                store.remove(one.id)
+            yield one
 
 
 def exported_program(run: Run, name: str, form: str, output: Path | None) -> tuple[str, str]:

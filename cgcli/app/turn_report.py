@@ -39,7 +39,7 @@ def report_turns(output: Output, choice: Choice, session: Session, turns: list[T
         chosen, line = turn.candidates[turn.accepted], session.program.code_line(kept)
         kept += 1
         if how.candidates > 1:
-            which = f"{turn.accepted + 1} of {len(turn.candidates)}"
+            which = f"{turn.accepted + 1} of {turn.drawn}"
             why = turn.picked.why if turn.picked else ""
             output.note(f"{name}: kept candidate {which}, {why or f'log-probability {chosen.mean_logprob or 0.0:.3f}'}")
         if chosen.guard:

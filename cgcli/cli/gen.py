@@ -28,6 +28,7 @@ from cgcli.cli.options import (
     WindowOption,
     languages,
 )
+from cgcli.core.config import MAX_CANDIDATES
 
 _program = partial(typer.Option, rich_help_panel="Program")
 _running = partial(typer.Option, rich_help_panel="Running it")
@@ -83,18 +84,25 @@ def gen(
     ] = False,
     candidates: Annotated[
         int,
-        _sampling("-n", "--candidates", metavar="N", min=1, help="Draw N candidates per prompt and keep the best."),
+        _sampling(
+            "-n",
+            "--candidates",
+            metavar="N",
+            min=1,
+            max=MAX_CANDIDATES,
+            help="Draw N candidates per prompt and keep the best.",
+        ),
     ] = 1,
     pick: Annotated[
-        Literal["auto", "tests", "run", "reviewer", "probable"],
+        Literal["auto", "tests", "run", "reviewer", "probable"] | None,
         _running(
             "--pick",
             metavar="auto|tests|run|…",
             help="How to pick one of N candidates: by what its function returns (tests), by what it prints (run), by "
-            "how well it explains the prompt (reviewer), by its own likelihood (probable); auto takes the first that "
-            "applies.",
+            "how well it explains the prompt (reviewer), by its own likelihood (probable), by the first of these that "
+            "applies (auto, the default).",
         ),
-    ] = "auto",
+    ] = None,
     checks: Annotated[
         list[str] | None,
         _running(

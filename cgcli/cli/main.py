@@ -43,7 +43,7 @@ def _start(
         from cgcli.app.repl import is_interactive, start_repl
 
         run = run_of(ctx)
-        run.choose_color()
+        run.begin()
         if is_interactive(run):
             start_repl(run, run.settings())
         else:

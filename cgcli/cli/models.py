@@ -38,7 +38,7 @@ def models(ctx: typer.Context, json: JsonOption = False) -> int:
     from cgcli.app.stores import listed_models
 
     run = run_of(ctx)
-    run.choose_color()
+    run.begin()
     rows = listed_models(run)
     if json:
         run.output.json([_listed(row) for row in rows])

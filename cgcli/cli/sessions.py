@@ -1,4 +1,4 @@
-"""`cgcli sessions`: list, show, resume, export and remove saved programs."""
+"""`cgcli sessions`: list, show, resume, export, remove and prune saved programs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from cgcli.cli.command import Command, Group, run_of
 from cgcli.cli.options import JsonOption, export_formats, programs
+from cgcli.terminal.text import clipped, plural, visible
 
 if TYPE_CHECKING:
     from cgcli.program.history import History
@@ -25,7 +26,7 @@ def build() -> typer.Typer:
     """The command group."""
     app = typer.Typer(cls=Group, invoke_without_command=True, help="List saved programs and manage them.")
     app.callback()(sessions)
-    for command in (show, resume, rm, export):
+    for command in (show, resume, rm, prune, export):
         app.command(cls=Command)(command)
     return app
 
@@ -37,15 +38,17 @@ def sessions(ctx: typer.Context, json: JsonOption = False) -> None:
     from cgcli.app.stores import program_store
 
     run = run_of(ctx)
-    run.choose_color()
+    run.begin()
     found = program_store(run).list()
     if json:
         run.output.json([_listed(one) for one in found])
-    elif found:
+    elif listed := [one for one in found if not one.empty]:
         header = ("ID", "LAST CHANGED", "TURNS", "STATE", "TITLE", "FILE")
-        run.output.table(header, [_row(one) for one in found], clip="TITLE")
+        run.output.table(header, [_row(one) for one in listed], clip="TITLE")
     else:
         run.output.note("no programs yet; type: cgcli repl")
+    if not json and (empty := sum(one.empty for one in found)):
+        run.output.note(f"{plural(empty, 'program')} without turns not listed; `cgcli sessions prune` removes them")
     for one in found:
         if one.damage:
             run.output.note(one.damage)
@@ -95,6 +98,26 @@ def rm(
         run.output.note(f"removed {removed}")
 
 
+def prune(
+    ctx: typer.Context,
+    days: Annotated[
+        int | None,
+        typer.Option("--days", metavar="N", min=1, help="Also remove those that have not changed for N days."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+) -> None:
+    """Remove programs without turns, and old ones. Files that they were saved to are kept."""
+    from cgcli.app.stores import prune_programs
+
+    run = run_of(ctx)
+    removed = list(prune_programs(run, days=days, dry_run=dry_run))
+    for one in removed:
+        title = f" {clipped(visible(one.title), _TITLE)}" if one.title else ""
+        run.output.note(f"{'would remove' if dry_run else 'removed'} {visible(one.id)}{title}")
+    if not removed:
+        run.output.note("nothing to remove")
+
+
 def export(
     ctx: typer.Context,
     name: Id,
@@ -121,8 +144,6 @@ def export(
 
 
 def _row(one: Summary) -> tuple[str, ...]:
-    from cgcli.terminal.text import clipped, visible
-
     return (
         visible(one.id),
         one.when.astimezone().strftime("%Y-%m-%d %H:%M"),
@@ -155,7 +176,6 @@ def _listed(one: Summary) -> dict[str, object]:
 def _versions(history: History) -> list[tuple[str, ...]]:
     """A row per version: its parent, the change, and the branches that end there; * marks the current one."""
     from cgcli.program.history import Add
-    from cgcli.terminal.text import clipped, visible
 
     rows: list[tuple[str, ...]] = []
     for number, version in enumerate(history.versions):

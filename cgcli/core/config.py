@@ -54,6 +54,8 @@ class Environment:
 Color = Literal["auto", "always", "never"]
 Switch = Literal["on", "off"]
 SEED_LIMIT = 2**64
+MAX_CANDIDATES = 1000
+"""Of a turn. It takes minutes to draw them even with a small model."""
 MAX_CONTEXT = 2**30
 """In tokens; llama.cpp counts cells in 32 bits and positions in 31."""
 
@@ -163,6 +165,13 @@ RULES = {
     "log": Rule(str, "on or off", {"on", "off"}.__contains__),
     "color": Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
 }
+
+
+def unknown_variables(environment: Environment) -> list[str]:
+    """A line for each CGCLI_* variable that has no effect, with the nearest name that has."""
+    known = [*map(variable, RULES), "CGCLI_HOME"]
+    given = sorted(name for name in environment.variables if name.startswith("CGCLI_"))
+    return [f"{name} is not a setting{nearest(name, known)}" for name in given if name not in known]
 
 
 def _read(environment: Environment) -> dict[str, object]:

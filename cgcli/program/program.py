@@ -184,6 +184,17 @@ class Turn:
         return drawing or bool(self.picked and self.picked.interrupted)
 
     @property
+    def usable(self) -> int:
+        """How many candidates have code."""
+        return sum(not one.blank for one in self.candidates)
+
+    @property
+    def drawn(self) -> str:
+        """How many candidates there are, in words: `4`, or `4 (1 empty)`."""
+        count = len(self.candidates)
+        return f"{count} ({count - self.usable} empty)" if self.usable < count else str(count)
+
+    @property
     def by_hand(self) -> bool:
         """Whether the user wrote its code."""
         return self.accepted is None

@@ -29,6 +29,7 @@ class Summary:
     turns: int = 0
     title: str = ""  # the first line of its first prompt
     file: str | None = None  # that it was last saved to
+    empty: bool = False  # it has never had a turn
     damage: str | None = None  # the error, if the journal cannot be read
 
 
@@ -129,4 +130,5 @@ class ProgramStore:
         program = history.program
         title = next((turn.prompt for turn in program.turns if turn.prompt), "")
         file = history.saved.path if history.saved else None
-        return Summary(path.stem, at, size, opened, len(program.turns), title.partition("\n")[0], file)
+        empty = not any(version.program.turns for version in history.versions)
+        return Summary(path.stem, at, size, opened, len(program.turns), title.partition("\n")[0], file, empty)

@@ -288,12 +288,8 @@ def _is_partial(turn: Turn) -> bool:
 def pick_candidate(repl: Repl, before: Program, turn: Turn) -> Turn | None:
     """Return the turn with the candidate that the user picks; None if nobody can be asked, or none is picked."""
     choices = candidate_cards(repl, before, turn)
-    while (index := repl.ui.reader.choose(choices)) is not None:
-        try:
-            return with_candidate(turn, choices[index].number - 1)
-        except UsageError as error:
-            repl.ui.screen.error(error)
-    return None
+    index = repl.ui.reader.choose(choices)
+    return None if index is None else turn.choose(choices[index].number - 1)
 
 
 def with_candidate(turn: Turn, index: int) -> Turn:
@@ -304,13 +300,14 @@ def with_candidate(turn: Turn, index: int) -> Turn:
 
 
 def candidate_cards(repl: Repl, before: Program, turn: Turn) -> list[CandidateCard]:
-    """The distinct candidates of a turn.
+    """The distinct candidates of a turn that have code.
 
     Equal ones share a card with the number of the first; the accepted one has its own number, and a `*`.
     """
     alike: dict[str, list[int]] = {}
     for index, candidate in enumerate(turn.candidates):
-        alike.setdefault(candidate.text, []).append(index)
+        if not candidate.blank:
+            alike.setdefault(candidate.text, []).append(index)
     found = []
     for indices in alike.values():
         accepted = turn.accepted in indices

@@ -33,7 +33,7 @@ def columns_of(out: TextIO) -> int:
 
 
 class Screen:
-    """Where the REPL prints. Notes and errors are wrapped if `width` is given or `out` is a terminal."""
+    """Where the REPL prints. Lines are wrapped if `width` is given or `out` is a terminal."""
 
     def __init__(
         self,
@@ -67,13 +67,12 @@ class Screen:
         return self._width()
 
     def say(self, text: str = "", style: Style = "") -> None:
-        """Print lines, starting on a new line."""
-        self._lines(self.styled(line, style) for line in text.split("\n"))
+        """Print lines, starting on a new line. Lines wider than the terminal break between words."""
+        self._lines(self.styled(part, style) for line in text.split("\n") for part in self._wrapped(line))
 
     def note(self, text: str) -> None:
         """Print side information, dimmed."""
-        for line in text.split("\n"):
-            self.say("\n".join(self._wrapped(line)), "dim")
+        self.say(text, "dim")
 
     def queued(self, line: str) -> None:
         """Note that a line was queued, as soon as the current line ends. May be called from any thread."""

@@ -77,6 +77,13 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str], line: str) -> No
     assert (ran.status, ran.out, ran.err) == (2, b"", f"cgcli: {line}\n")
 
 
+@pytest.mark.parametrize("words", [["models"], ["models", "path", "codegen-nano"], ["sessions"]])
+def test_a_misspelt_variable_is_told_once(words: list[str]) -> None:
+    line = "CGCLI_TEMPERATUR is not a setting, did you mean CGCLI_TEMPERATURE?\n"
+    assert run(*words, CGCLI_TEMPERATUR="1").err.count(line) == 1
+    assert "not a setting" not in run(*words, "-q", CGCLI_TEMPERATUR="1").err
+
+
 def test_a_missing_model_is_status_3_and_names_what_to_type() -> None:
     ran = run("models", "path", "codegen-350m-mono")
     assert (ran.status, ran.out) == (3, b"")

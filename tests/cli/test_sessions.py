@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,37 @@ def test_without_programs_there_is_a_word_on_stderr() -> None:
     ran = cgcli("sessions")
     assert (ran.status, ran.out, ran.err) == (0, b"", "no programs yet; type: cgcli repl\n")
     assert json.loads(cgcli("sessions", "--json").out) == []
+
+
+@pytest.fixture
+def empty(programs: ProgramStore, tmp_path: Path) -> str:
+    """A program that was only saved; its id."""
+    with programs.new(Program("import csv\n"), "python") as journal:
+        journal.append(journal.history.save(tmp_path / "b.py"))
+    return journal.id
+
+
+def test_programs_without_turns_are_not_listed_and_prune_removes_them(
+    one: str, empty: str, programs: ProgramStore
+) -> None:
+    listed = cgcli("sessions")
+    assert empty not in listed.out.decode() and one in listed.out.decode()
+    assert listed.err == "1 program without turns not listed; `cgcli sessions prune` removes them\n"
+    assert len(json.loads(cgcli("sessions", "--json").out)) == 2
+    with programs.open(empty):
+        assert cgcli("sessions", "prune").err == "nothing to remove\n"
+    assert cgcli("sessions", "prune", "--dry-run").err == f"would remove {empty}\n"
+    assert cgcli("sessions", "prune").err == f"removed {empty}\n"
+    assert programs.ids() == (one,)
+
+
+def test_prune_removes_old_programs(one: str, programs: ProgramStore) -> None:
+    assert cgcli("sessions", "prune", "--days", "2").err == "nothing to remove\n"
+    old = programs.list()[0].when.timestamp() - 3 * 86400
+    os.utime(programs.folder / f"{one}.jsonl", (old, old))
+    assert cgcli("sessions", "prune").err == "nothing to remove\n"
+    assert cgcli("sessions", "prune", "--days", "2").err == f"removed {one} read numbers\n"
+    assert programs.ids() == ()
 
 
 def test_json(one: str, programs: ProgramStore, tmp_path: Path) -> None:

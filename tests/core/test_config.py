@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.core.config import RULES, Environment, Settings, nearest, variable
+from cgcli.core.config import RULES, Environment, Settings, nearest, unknown_variables, variable
 from cgcli.core.errors import CgcliError, UsageError
 
 
@@ -131,6 +131,20 @@ def test_any_text_in_a_variable_is_a_number_or_a_usage_error(text: str) -> None:
         assert Settings.load(Environment.from_process(home)).top_k == int(text)
     except UsageError as error:
         assert error.message.startswith("CGCLI_TOP_K is")
+
+
+def test_a_variable_without_effect_is_named_with_the_nearest_one() -> None:
+    given = {
+        "CGCLI_TEMPRATURE": "1",
+        "CGCLI_TOP_K": "1",
+        "CGCLI_ZEBRA_CROSSING": "1",
+        "CGCLI_HOME": "/tmp",
+        "X": "",
+    }
+    assert unknown_variables(Environment.from_process(given)) == [
+        "CGCLI_TEMPRATURE is not a setting, did you mean CGCLI_TEMPERATURE?",
+        "CGCLI_ZEBRA_CROSSING is not a setting",
+    ]
 
 
 def test_nearest() -> None:

@@ -82,13 +82,13 @@ def main() -> None:
                     stream(screen, enough)
                 elif line == "/ask":
                     with interruptible(patient=True) as interrupt:
-                        screen.say(f"answered {reader.reword(view, 1, 'old')!r}, interrupted {interrupt.requested}")
+                        screen.painted(f"answered {reader.reword(view, 1, 'old')!r}, interrupted {interrupt.requested}")
                 elif line == "/choose":
-                    screen.say(f"took {reader.choose(CARDS)!r}")
+                    screen.painted(f"took {reader.choose(CARDS)!r}")
                 elif line == "/edit":
-                    screen.say(f"edited {reader.edit('old', '.py')!r}")
+                    screen.painted(f"edited {reader.edit('old', '.py')!r}")
                 else:
-                    screen.say(f"got {line!r}")
+                    screen.painted(f"got {line!r}")
         except CgcliError as error:
             screen.error(error)
         except KeyboardInterrupt:

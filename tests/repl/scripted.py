@@ -36,6 +36,7 @@ ANSWERS = {
     ),
     "count": ("for number in range(50):\n    print(number)\n",),
     "no end": ("while True:\n    step()\n",),
+    "arguments": ("import sys\nprint(*sys.argv[1:])\n",),
     "warn": ("import sys\nprint(42)\nsys.stderr.write('careful')\n",),
     "shout": ("print('z' * 3000)\n", "raise ValueError('z' * 3000)\n"),
     "a function f": ("def f(x):\n    return x\n", "def f(x):\n    return 2 * x\n", "def f(x):\n    return x + x\n"),
@@ -129,7 +130,7 @@ class ScriptedReader:
 
     def _say(self, line: str) -> None:
         if self.screen:
-            self.screen.say(line)
+            self.screen.painted(line)  # as a terminal echoes it: not wrapped
 
     def refresh(self) -> None:
         self.refreshed += 1

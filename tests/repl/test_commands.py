@@ -61,12 +61,25 @@ class TestRunning:
         assert json.loads((tmp_path / "work" / "x.json").read_text())["outputs"] == [42]
 
     def test_the_output_of_a_candidate_is_shown_in_one_line(self, tmp_path: Path) -> None:
-        _, shown, _ = play(tmp_path, "/set unsafe on", "/n 2", "shout", "/run all", "/show 1")
+        _, shown, _ = play(tmp_path, "/set unsafe on", "/n 2", "shout", "/run all", "/show 1", width=160)
         told = [line for line in shown.splitlines() if ", parses" in line and "zzz" in line]
         assert len(told) == 6  # of both: after the runs, in the chooser, by /show
         assert all(len(line) < 160 for line in told)
         assert any(": prints zzzz" in line and "z…z" in line for line in told)
         assert any(": run: ValueError: zzzz" in line and "z…, line 4, log" in line for line in told)
+
+    @pytest.mark.parametrize("word", ["al", "All"])
+    def test_a_misspelt_all_is_not_passed_to_a_program_that_reads_nothing(self, tmp_path: Path, word: str) -> None:
+        repl, shown, status = play(tmp_path, "/set unsafe on", "a list with ten numbers", f"/run {word}")
+        assert (len(repl.history.runs), status) == (0, 2)
+        assert f"the program reads no arguments, such as {word}; did you mean /run all?" in shown
+
+    def test_arguments_that_are_not_read_are_named(self, tmp_path: Path) -> None:
+        lines = "a list with ten numbers", "/run x.csv", "arguments", "/run al"
+        repl, shown, _ = play(tmp_path, "/set unsafe on", *lines)
+        assert shown.count("the program does not read its arguments: x.csv\n") == 1
+        run = repl.history.run_of(repl.program)
+        assert run is not None and run.output == "al\n"
 
 
 class TestScripts:

@@ -177,13 +177,12 @@ class TestDrawing:
         assert "candidate 1 is empty; pick another one" in shown
         assert status == 2
 
-    @pytest.mark.parametrize("line", ["now and then", "/pick"])
-    def test_the_chooser_does_not_take_an_empty_one_either(self, tmp_path: Path, line: str) -> None:
-        how = {"choices": [0, 1] if line == "now and then" else [1, 0, 1]}
-        repl, shown, status = play(tmp_path, "/n 2", "now and then", *[line] * (line == "/pick"), **how)
-        assert len(repl.program.turns) == 1
+    def test_the_chooser_does_not_offer_an_empty_one(self, tmp_path: Path) -> None:
+        repl, shown, status = play(tmp_path, "/n 2", "now and then", "/show", "/pick", choices=[0, 0])
+        assert [[card.number for card in cards] for cards in repl.ui.reader.cards] == [[2], [2]]  # type: ignore[attr-defined]
         assert repl.program.turns[0].completion == "x = 1"
-        assert shown.count("candidate 1 is empty") == 1
+        assert "now and then\n" in shown and "candidates" not in shown.partition("/show")[2].partition("/pick")[0]
+        assert "turn 1 now uses candidate 2 of 2 (1 empty)\n" in shown
         assert status == 0
 
     def test_a_replay_asks_for_no_choice(self, tmp_path: Path) -> None:

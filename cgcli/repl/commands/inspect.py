@@ -135,7 +135,7 @@ def _marks(turn: Turn, stale: bool, broken: bool) -> list[str]:
         marks += {"interrupted": ["interrupted"], "length": ["cut off"], "context": ["cut off"]}.get(reason, [])
     if broken:
         marks.append("does not parse")
-    if len(turn.candidates) > 1:
+    if turn.usable > 1:
         accepted = "" if turn.accepted is None else f"{turn.accepted + 1} of "
-        marks.append(f"{accepted}{len(turn.candidates)} candidates")
+        marks.append(f"{accepted}{turn.drawn} candidates")
     return marks

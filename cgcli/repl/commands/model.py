@@ -98,6 +98,7 @@ def _explain_prompt(repl: Repl) -> None:
         screen.painted("".join(colored_by_probability((score.piece, score.logprob) for score in scores)))
         screen.painted(probability_legend())
         return
+    screen.note("probability of each token, given all before it")
     for score in scores[:_TOKENS_SHOWN]:
         screen.say(f"{_per_cent(score.logprob):>8}  {score.piece.decode('utf-8', 'replace')!r}")
     if len(scores) > _TOKENS_SHOWN:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
 from cgcli.program.rank import Rank
 from cgcli.repl import running
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from cgcli.program.program import Program, Turn
     from cgcli.sandbox.verdict import Verdict
 
+_READS_ARGUMENTS = re.compile(r"\b(?:argv|argparse|optparse|getopt|fileinput|click|typer|fire|docopt)\b")
+"""What a program that reads its arguments contains."""
+
 
 @command(ARGS, forms={"all": "run candidates"})
 def run(repl: Repl, arguments: tuple[str, ...]) -> None:
@@ -29,6 +34,7 @@ def run(repl: Repl, arguments: tuple[str, ...]) -> None:
     if arguments == ("all",):
         _run_all(repl)
     else:
+        _check_arguments(repl, arguments)
         running.run_program(repl, arguments)
 
 
@@ -36,11 +42,21 @@ def run(repl: Repl, arguments: tuple[str, ...]) -> None:
 def auto(repl: Repl, word: str | None) -> None:
     """run automatically
 
-    `/auto on` runs the program after each turn.
+    `/auto on` runs the program after each turn, `/auto off` only with /run. Without a word, shows which.
     """
     if word is not None:
         repl.set("auto", word)
-    repl.ui.screen.say(f"run after each turn: {repl.options.as_text('auto')}")
+    after = repl.options.auto
+    repl.ui.screen.say("the program runs after each turn" if after else "the program runs only with /run")
+
+
+def _check_arguments(repl: Repl, arguments: tuple[str, ...]) -> None:
+    """Raise UsageError for a misspelt `all`; note arguments that the program does not read."""
+    if not arguments or _READS_ARGUMENTS.search(repl.program.source()):
+        return
+    if len(arguments) == 1 and nearest(arguments[0].lower(), ["all"]):
+        raise UsageError(f"the program reads no arguments, such as {arguments[0]}", hint="did you mean /run all?")
+    repl.ui.screen.note(f"the program does not read its arguments: {' '.join(arguments)}")
 
 
 def _run_all(repl: Repl) -> None:

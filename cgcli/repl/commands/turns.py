@@ -69,7 +69,7 @@ def accept_candidate(repl: Repl, index: int, choice: int | None) -> None:
     if picked is None or picked.accepted is None:
         raise UsageError("no candidate picked", hint=f"/pick I takes candidate I, from 1 to {count}")
     repl.do(repl.history.commit(Put(index, picked, "pick")))
-    repl.ui.screen.note(f"turn {number} now uses candidate {picked.accepted + 1} of {count}")
+    repl.ui.screen.note(f"turn {number} now uses candidate {picked.accepted + 1} of {turn.drawn}")
     repl.ui.screen.code(repl.program.turns[index].completion)
     report_stale(repl)
 
