@@ -48,6 +48,7 @@ class EvaluationArguments:
     workers: int | None = None  # programs run in parallel
     unsafe: bool = False
     json: bool = False
+    to_the_letter: bool = False  # a completion does not end at a bar
     guard: Literal["on", "off"] | None = None  # None is off, as published results are drawn, whatever the settings say
 
     def guarding(self, settings: Settings) -> Settings:
@@ -55,8 +56,8 @@ class EvaluationArguments:
         return replace(settings, guard=self.guard or "off")
 
     def named(self, benchmark: str) -> str:
-        """The benchmark's name in file names: samples with and without guards never share one."""
-        return f"{benchmark}-guard" if self.guard == "on" else benchmark
+        """The benchmark's name in file names: samples that are drawn in another way never share one."""
+        return benchmark + "-guard" * (self.guard == "on") + "-to-the-letter" * self.to_the_letter
 
 
 @contextmanager
@@ -66,6 +67,8 @@ def evaluating(arguments: EvaluationArguments) -> Iterator[None]:
         raise UsageError("--output, --generate and --judge cannot be used together", hint="keep one of them")
     if arguments.judge and arguments.ray:
         raise UsageError("--judge draws no samples, so --ray has no effect", hint="leave one of them out")
+    if arguments.to_the_letter and arguments.guard == "on":
+        raise UsageError("--guard on redraws bars, so --to-the-letter has no effect", hint="leave one of them out")
     try:
         yield
     except (KeyboardInterrupt, Terminated, Interrupted):

@@ -164,7 +164,8 @@ def _plan(settings: Settings, arguments: HumanEvalArguments, choice: Choice) -> 
         settings = replace(settings, top_p=top_p, top_k=top_k, min_p=sampling.min_p)
     temperatures = tuple(dict.fromkeys(arguments.temperatures or temperatures))
     settings = replace(settings, temperature=max(temperatures))
-    return SamplePlan(arguments.n or n, temperatures, Generation.of(settings, choice.card, CODEGEN))
+    generation = Generation.of(settings, choice.card, CODEGEN, end_bars=not arguments.to_the_letter)
+    return SamplePlan(arguments.n or n, temperatures, generation)
 
 
 def _judging(run: Run, arguments: HumanEvalArguments, data: _Data, path: Path, wanted: Callable[[Row], bool]) -> Judge:

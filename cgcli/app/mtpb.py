@@ -106,7 +106,7 @@ def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRul
     choice = choose_model(run, settings)
     model = sample_identity(run, choice)
     report_unused(run, settings, _FIXED)
-    generation = _generation(arguments.guarding(settings), choice.card)
+    generation = _generation(arguments, arguments.guarding(settings), choice.card)
     sampling = generation.sampling
     facts: dict[str, object] = {
         **model,
@@ -115,7 +115,7 @@ def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRul
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
         "seed": sampling.seed,
-        "guard": "on" if generation.guard else "off",
+        **generation.eval_facts,
     }
     usual = default_file(run, arguments.named("mtpb"), choice, model["quant"], _shard(arguments))
     path = arguments.generate or arguments.output or usual
@@ -130,7 +130,7 @@ def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRul
 
     with Samples(path, MTPBKey._fields) as samples, closing(drawing.rows(run, asked, samples, arguments.ray)) as new:
         check_once(path, MTPBKey._fields)
-        check_same(path, {name: facts[name] for name in ("sha256", "top_p", "top_k", "min_p", "guard")})
+        check_same(path, {name: facts[name] for name in ("sha256", "top_p", "top_k", "min_p", "guard", "end_bars")})
         report_other_seeds(run, path, sampling.seed)
         if arguments.generate:
             only_draw(run, "mtpb", samples, new, sum(key in samples for key in asked), len(asked))
@@ -143,12 +143,12 @@ def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRul
     _report(run, arguments, rules, {**facts, "n": arguments.n or 1, **places}, problems, results)
 
 
-def _generation(settings: Settings, card: Card | None) -> Generation:
+def _generation(arguments: MTPBArguments, settings: Settings, card: Card | None) -> Generation:
     """The paper's protocol: CodeGen's own truncation. Each problem limits its completions."""
     from cgcli.program.generation import Generation
     from cgcli.program.truncate import CODEGEN
 
-    return Generation.of(settings, card, CODEGEN)
+    return Generation.of(settings, card, CODEGEN, end_bars=not arguments.to_the_letter)
 
 
 def _wanted(problems: Iterable[Problem], arguments: MTPBArguments) -> Iterator[SampleSpec]:

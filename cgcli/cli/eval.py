@@ -33,6 +33,13 @@ _COLUMNS = 88  # of paragraphs
 _sampling = partial(typer.Option, rich_help_panel=SAMPLING_PANEL)
 _files = partial(typer.Option, rich_help_panel="Files")
 
+ToTheLetterOption = Annotated[
+    bool,
+    _sampling(
+        "--to-the-letter",
+        help="Do not end a completion where a comment repeats one character; verdicts stay the same.",
+    ),
+]
 FixedSeedOption = Annotated[int | None, _sampling("--seed", metavar="N", help="Random seed (default: 0).")]
 OutputOption = Annotated[
     Path | None,
@@ -115,6 +122,7 @@ def humaneval(
     max_tokens: MaxTokensOption = None,
     seed: FixedSeedOption = None,
     guard: EvalGuardOption = None,
+    to_the_letter: ToTheLetterOption = False,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,
     threads: ThreadsOption = None,
@@ -174,6 +182,7 @@ def mtpb(
     top_k: TopKOption = None,
     seed: FixedSeedOption = None,
     guard: EvalGuardOption = None,
+    to_the_letter: ToTheLetterOption = False,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,
     threads: ThreadsOption = None,

@@ -119,7 +119,7 @@ class SamplePlan:
         """The settings that every row records besides its key."""
         how = self.generation
         sampling = {"top_p": how.sampling.top_p, "top_k": how.sampling.top_k, "min_p": how.sampling.min_p}
-        return {**sampling, "max_tokens": how.max_tokens, "guard": "on" if how.guard else "off"}
+        return {**sampling, "max_tokens": how.max_tokens, **how.eval_facts}
 
     def keys(self, tasks: Sequence[str]) -> Iterator[HumanEvalKey]:
         """Every sample of these tasks. Samples of one task are adjacent, so that its prompt is read once."""

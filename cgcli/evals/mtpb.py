@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -290,12 +290,14 @@ class _SampleInProgress:
         before = encode(self.program.source())
         context = before + encode(self.program.opening(self.spec.prompts[turn]))
         scores = self.score(context, len(before))
-        cutter = functools.partial(self.generation.cutter, context)
+        last = turn == len(self.spec.prompts) - 1
+        how = self.generation if last else replace(self.generation, end_bars=False)  # later turns read the bar
+        cutter = functools.partial(how.cutter, context)
         request = Request(
             context, self.generation.sampling, cutter, self.spec.max_tokens, turn, candidate=self.spec.index
         )
         prompt = self.spec.prompts[turn]
-        self.guard = Guard(self.engine, self.generation, request, context.decode(), prompt=prompt)
+        self.guard = Guard(self.engine, how, request, context.decode(), prompt=prompt)
         self.stream = self.engine.submit(self.guard.request)
         self.scores += scores
         return self.stream

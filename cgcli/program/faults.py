@@ -8,8 +8,12 @@ runs this.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
+import io
+import itertools
 import re
+import tokenize
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -72,6 +76,44 @@ def looping(text: str, begin: int = 0) -> Fault | None:
                 what = "a line repeats" if size == 1 else f"{size} lines repeat"
                 return Fault("degenerate", len(text) - sum(map(len, run[size:])), what)
     return None
+
+
+class BarEnd:
+    """Ends a Python text at a bar inside a comment, of which it keeps 89 characters (see `engine.stops.Cutter`).
+
+    What could follow on that line does nothing. before: the program before the text, which may end inside a string.
+    """
+
+    def __init__(self, before: str) -> None:
+        self._before = before
+        self._text = ""
+        self._from = 0  # nothing before it can be the bar
+        self.finished = False
+
+    def feed(self, text: str) -> str:
+        if self.finished:
+            return ""
+        seen, self._text = len(self._text), self._text + text
+        while bar := _BAR_PATTERN.search(self._text, max(self._from, seen - _BAR)):
+            self._from = bar.end()
+            if _ends_in_comment(self._before + self._text[: bar.end()]):
+                self.finished = True
+                return self._text[seen : bar.end()]
+        return text
+
+    def finish(self) -> str:
+        self.finished = True
+        return ""
+
+
+def _ends_in_comment(source: str) -> bool:
+    """Whether a text ends inside a comment; False where Python's tokenizer does not get so far."""
+    tokens = tokenize.generate_tokens(io.StringIO(legible(source)).readline)
+    last, inside = source.count("\n") + 1, False
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):  # the end of an unfinished text
+        for token in itertools.takewhile(lambda one: one.type != tokenize.ERRORTOKEN, tokens):
+            inside |= token.type == tokenize.COMMENT and token.end[0] == last
+    return inside
 
 
 def repeated_from(text: str, begin: int = 0) -> int:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from cgcli.engine.stops import Chain, Cutter, Stops
 from cgcli.native.sample import Sampling
-from cgcli.program.source import encode
+from cgcli.program.faults import BarEnd
+from cgcli.program.source import decode, encode
 from cgcli.program.truncate import NONE, Rules, Truncator
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Generation:
     candidates: int = 1  # to draw and choose from
     redraws: int = 3  # attempts more if all candidates are empty
     guard: bool = False  # cut what cannot run while it is drawn, and draw it again
+    end_bars: bool = False  # end a completion at a bar of more than 88 equal characters inside a comment; Python only
 
     @classmethod
     def of(
@@ -38,6 +40,7 @@ class Generation:
         stops: Sequence[str] = (),
         candidates: int = 1,
         redraws: int = 3,
+        end_bars: bool = False,
     ) -> Generation:
         """The generation that the settings ask for; an unset seed is 0. Without rules, there are no guards.
 
@@ -46,7 +49,13 @@ class Generation:
         sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p, settings.seed or 0)
         stops = (*stops, *(card.stop if card else ()))
         guard = settings.guard == "on" and rules != NONE
-        return cls(sampling, settings.max_tokens, rules, stops, candidates, redraws, guard)
+        # Guards cut a bar where it begins.
+        return cls(sampling, settings.max_tokens, rules, stops, candidates, redraws, guard, end_bars and not guard)
+
+    @property
+    def eval_facts(self) -> dict[str, object]:
+        """How an evaluation's completions may differ from the published protocol."""
+        return {"guard": "on" if self.guard else "off", "end_bars": self.end_bars}
 
     def cutter(self, context: bytes, keep: str = "") -> Cutter:
         """A new cutter for the truncation rules and the stop strings; the earliest cut ends a completion.
@@ -57,7 +66,7 @@ class Generation:
         truncator = Truncator(self.rules)
         if context and not context.endswith(b"\n"):
             truncator.feed("\0")  # the completion continues a line; rules match only at the start of one
-        cutter = Chain(truncator, Stops(self.stops))
+        cutter = Chain(truncator, Stops(self.stops), *([BarEnd(decode(context))] if self.end_bars else []))
         if not keep:
             return cutter
         after = After(keep, cutter)

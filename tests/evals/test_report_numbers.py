@@ -135,13 +135,14 @@ def test_a_models_published_numbers_stand_beside_its_runs(tmp_path: Path) -> Non
 def test_commands_repeat_the_run(tmp_path: Path) -> None:
     (run,) = read(humaneval(tmp_path / "h.jsonl"))
     assert list(commands(run)) == [
-        "cgcli eval humaneval -m codegen-350m-mono:q4_0 -n 4 -t 0.2 --top-p 0.95 --max-tokens 256 --seed 0 --limit 3"
+        "cgcli eval humaneval -m codegen-350m-mono:q4_0 -n 4 -t 0.2 --top-p 0.95 --max-tokens 256 --seed 0 "
+        "--to-the-letter --limit 3"
     ]
     rows = [problem(7, 0, "single", "passed", top_k=40, model="/a b/m.gguf", seed=seed) for seed in (1, 2)]
     runs = read(write(tmp_path / "m.jsonl", rows, rules="strict"))
     assert [command for run in runs for command in commands(run)] == [
         f"CGCLI_TOP_K=40 cgcli eval mtpb -m '/a b/m.gguf' -n 1 -t 0.2 --top-p 0.95 --seed {seed} "
-        "--turns single --rules strict"
+        "--to-the-letter --turns single --rules strict"
         for seed in (1, 2)
     ]
 
@@ -151,6 +152,6 @@ def test_temperatures_with_other_problems_have_their_own_command(tmp_path: Path)
     rows += [task(0, index, "passed", temperature=0.8) for index in (0, 1)]
     (run,) = read(write(tmp_path / "h.jsonl", rows))
     assert [command.partition(" -n ")[2] for command in commands(run)] == [
-        "1 -t 0.2 -t 0.6 --top-p 0.95 --max-tokens 256 --seed 0 --limit 2",
-        "2 -t 0.8 --top-p 0.95 --max-tokens 256 --seed 0 --limit 1",
+        "1 -t 0.2 -t 0.6 --top-p 0.95 --max-tokens 256 --seed 0 --to-the-letter --limit 2",
+        "2 -t 0.8 --top-p 0.95 --max-tokens 256 --seed 0 --to-the-letter --limit 1",
     ]

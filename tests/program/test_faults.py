@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cgcli.program.faults import Syntax, is_empty, looping, repeated_from, visible_fault
+from cgcli.program.faults import BarEnd, Syntax, is_empty, looping, repeated_from, visible_fault
 from cgcli.program.names import Names
 from cgcli.program.source import lines_of
 
@@ -77,6 +77,41 @@ def test_what_stands_before_the_beginning_is_no_part_of_a_loop() -> None:
     fault = looping("a\n" + "b\n" * 4, 2)
     assert fault
     assert fault.at == 4
+
+
+def ended(before: str, text: str, width: int) -> str:
+    cutter = BarEnd(before)
+    kept = "".join(cutter.feed(text[at : at + width]) for at in range(0, len(text), width))
+    return kept + cutter.finish()
+
+
+@pytest.mark.parametrize("width", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("before", "text", "kept"),
+    [
+        ("", "    " + "#" * 300, "    " + "#" * 89),
+        (FUNCTION, "    return 1  # " + "-" * 90, "    return 1  # " + "-" * 89),
+        (FUNCTION, "    x = [1,\n  # " + "=" * 90 + "\n", "    x = [1,\n  # " + "=" * 89),
+        ("x = 1  #", "#" * 300, "#" * 89),
+        ("", "'" + "#" * 300 + "'\n#" + "_" * 300, "'" + "#" * 300 + "'\n#" + "_" * 89),
+    ],
+)
+def test_a_text_ends_at_a_bar_in_a_comment(before: str, text: str, kept: str, width: int) -> None:
+    assert ended(before, text, width) == kept
+
+
+@pytest.mark.parametrize(
+    ("before", "text"),
+    [
+        ("", "# " + "-" * 88 + "\n# " + "-" * 88 + "\nx = 1\n"),
+        ("", "x = '" + "#" * 300 + "'\n"),
+        ("def f():\n    '''", "#" * 300 + "'''\n"),
+        ("", "# title\n" + "=" * 300 + "\n"),
+        ("", "x = (\n" + "-" * 300 + "1)\n"),
+    ],
+)
+def test_a_text_does_not_end_at_what_is_no_bar_or_in_no_comment(before: str, text: str) -> None:
+    assert ended(before, text, 1) == ended(before, text, 1000) == text
 
 
 @settings(max_examples=50)

@@ -245,6 +245,7 @@ def commands(run: EvalRun) -> Iterator[str]:
         for option, value in (("--top-p", identity.top_p), ("--max-tokens", identity.max_tokens)):
             words += [option, f"{value:g}"] if value is not None else []
         words += ["--seed", str(identity.seed), *(["--guard", "on"] if identity.guarded else [])]
+        words += [] if run.ends_bars or identity.guarded else ["--to-the-letter"]
         if identity.benchmark == "mtpb":
             turns = sorted({result.turns for result in run.results})
             words += ["--turns", turns[0] if len(turns) == 1 else "both", "--rules", identity.rules or "paper"]

@@ -104,6 +104,7 @@ class EvalRun:
     tokens: float = 0
     cpu_s: float = 0.0  # of judging
     healed: bool = False  # the last line end of each prompt was left to the model
+    ends_bars: bool = False  # completions ended at a bar (without `--to-the-letter`)
     timed: list[tuple[float, float]] = field(default_factory=list)  # tokens and seconds of the rows that have both
 
     def add(self, row: Row, verdict: _StoredVerdict | None, problems: Mapping[str, Problem]) -> None:
@@ -132,6 +133,7 @@ class EvalRun:
         self.samples += 1
         self.cpu_s += verdict.cpu_s
         self.healed |= row.get("healed") is True
+        self.ends_bars |= row.get("end_bars") is True
         tokens, seconds = _number(row, "tokens") or 0, _number(row, "seconds")
         self.tokens += tokens
         if seconds is not None:

@@ -92,6 +92,8 @@ def caveats(run: EvalRun) -> Iterator[str]:
         yield f"{name}: {plural(run.repeated, 'duplicate sample')} skipped"
     if run.identity.guarded:
         yield f"{name}: drawn with --guard on, which redraws lines that cannot run; published results are not"
+    if run.ends_bars:
+        yield f"{name}: completions end at a bar in a comment (see --to-the-letter), which changes no verdict"
     if run.healed:
         yield f"{name}: the model drew the last line end of each prompt itself, as its tokenizer requires"
 
