@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from cgcli.core.config import CANDIDATES
 from cgcli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class GenArguments:
             raise UsageError("--continue and --into cannot be used together", hint="leave one of them out")
         if self.until and self.raw:
             raise UsageError("--until and --raw cannot be used together", hint="leave one of them out")
+        CANDIDATES.of_value(self.candidates, "-n")
         if self.pick and self.candidates == 1:
             raise UsageError("--pick has no effect without -n", hint="add -n 8")
         if self.until == "checks" and not self.checks:

@@ -46,11 +46,13 @@ def start_repl(
     Raises ModelNotFound, CgcliError if the program cannot be opened.
     """
     from cgcli.app.model import choose_model
+    from cgcli.core.config import CANDIDATES
     from cgcli.program.program_store import ProgramStore
     from cgcli.program.source import for_file
     from cgcli.repl.loop import loop
     from cgcli.repl.state import Options, Repl, Ui
 
+    CANDIDATES.of_value(candidates, "-n")
     choice = choose_model(run, settings)
     programs = ProgramStore(run.environment.data / "programs")
     journal, opened = _program(programs, settings, choice, file, resume)

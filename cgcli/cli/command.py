@@ -101,10 +101,9 @@ class _Plain:
 
     _WORDS: ClassVar = {bool: "yes or no", str: "text", int: "a whole number", float: "a number", Path: "a path"}
 
-    def __init__(self, kind: type, least: float | None, most: float | None, choices: tuple[str, ...]) -> None:
+    def __init__(self, kind: type, least: float | None, choices: tuple[str, ...]) -> None:
         self._kind = kind
         self._least = least
-        self._most = most
         self._choices = choices
 
     @classmethod
@@ -117,8 +116,8 @@ class _Plain:
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         if choices:
             kind = str
-        plain = kind in cls._WORDS and info.parser is None and not info.exists
-        return cls(kind, info.min, info.max, choices) if plain else None
+        plain = kind in cls._WORDS and info.parser is None and info.max is None and not info.exists
+        return cls(kind, info.min, choices) if plain else None
 
     def coerce(self, value: Any, param: TyperArgument | TyperOption, ctx: typer.Context) -> Any:
         if value is None:
@@ -131,8 +130,6 @@ class _Plain:
             raise typer.BadParameter(f"{value!r} is not {self._WORDS[self._kind]}", ctx=ctx, param=param) from None
         if self._least is not None and known < self._least:
             raise typer.BadParameter(f"{value!r} is less than {self._least}", ctx=ctx, param=param)
-        if self._most is not None and known > self._most:
-            raise typer.BadParameter(f"{value!r} is more than {self._most}", ctx=ctx, param=param)
         if self._choices and known not in self._choices:
             *some, last = self._choices
             raise typer.BadParameter(f"{value!r} is not {', '.join(some)} or {last}", ctx=ctx, param=param)

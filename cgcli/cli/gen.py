@@ -28,7 +28,6 @@ from cgcli.cli.options import (
     WindowOption,
     languages,
 )
-from cgcli.core.config import MAX_CANDIDATES
 
 _program = partial(typer.Option, rich_help_panel="Program")
 _running = partial(typer.Option, rich_help_panel="Running it")
@@ -89,7 +88,6 @@ def gen(
             "--candidates",
             metavar="N",
             min=1,
-            max=MAX_CANDIDATES,
             help="Draw N candidates per prompt and keep the best.",
         ),
     ] = 1,

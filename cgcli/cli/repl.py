@@ -26,7 +26,6 @@ from cgcli.cli.options import (
     TopPOption,
     WindowOption,
 )
-from cgcli.core.config import MAX_CANDIDATES
 
 
 def repl(
@@ -51,7 +50,6 @@ def repl(
             "--candidates",
             metavar="N",
             min=1,
-            max=MAX_CANDIDATES,
             help="Draw N completions per prompt and pick one.",
             show_default="1",
             rich_help_panel=SAMPLING_PANEL,

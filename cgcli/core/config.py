@@ -54,8 +54,6 @@ class Environment:
 Color = Literal["auto", "always", "never"]
 Switch = Literal["on", "off"]
 SEED_LIMIT = 2**64
-MAX_CANDIDATES = 1000
-"""Of a turn. It takes minutes to draw them even with a small model."""
 MAX_CONTEXT = 2**30
 """In tokens; llama.cpp counts cells in 32 bits and positions in 31."""
 
@@ -144,6 +142,8 @@ class Rule:
 _SWITCH = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
 SWITCH = Rule(bool, "on or off")
 NATURAL = Rule(int, "a positive integer", lambda n: n >= 1)
+CANDIDATES = Rule(int, "an integer from 1 to 1000", lambda n: 1 <= n <= 1000)
+"""Of a turn."""
 _COUNT = Rule(int, "a non-negative integer", lambda n: n >= 0)
 _SHARE = Rule(float, "a number from 0 to 1", lambda p: 0 <= p <= 1)
 RULES = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cgcli.core.config import MAX_CANDIDATES, NATURAL, SWITCH, Rule, Settings, nearest
+from cgcli.core.config import CANDIDATES, NATURAL, SWITCH, Rule, Settings, nearest
 from cgcli.core.errors import UsageError
 from cgcli.core.progress import Progress, Silent
 from cgcli.core.reading import read_if_possible, read_if_present
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _PICKS = ("auto", "tests", "run", "reviewer", "probable")
 _OWN: dict[str, Rule] = {
-    "candidates": Rule(int, f"an integer from 1 to {MAX_CANDIDATES}", lambda n: 1 <= n <= MAX_CANDIDATES),
+    "candidates": CANDIDATES,
     "pick": Rule(str, f"{', '.join(_PICKS[:-1])} or {_PICKS[-1]}", _PICKS.__contains__),
     "unsafe": SWITCH,
     "auto": SWITCH,

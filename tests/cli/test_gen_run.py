@@ -71,7 +71,7 @@ def test_without_a_right_candidate_gen_says_why_and_what_else_to_try(tiny_model:
         (("--until", "runs", "--raw"), "--until and --raw cannot be used together"),
         (("--until", "checks"), "--until checks needs a check; add --check 'f(2) == 4'"),
         (("--pick", "run"), "--pick has no effect without -n; add -n 8"),
-        (("-n", "100000"), "'100000' is more than 1000"),
+        (("-n", "100000"), "-n is 100000, not an integer from 1 to 1000"),
         (("--tries", "3"), "--tries has no effect without --until; add --until runs"),
         (("--try-time", "3"), "--try-time has no effect without --until; add --until runs"),
         (("--until", "runs", "--try-time", "0"), "--try-time must be positive, not 0"),
