@@ -39,6 +39,7 @@ class ScheduledStream:
     branch: Branch | None = None  # None while it waits, and when it is done
     drafter: Drafter | None = None
     draft: list[int] = field(default_factory=list)  # tokens guessed for the next pass
+    follows: bool = False  # goes on with a text just drawn, which is still cached
     cancelled: bool = False
 
     @property
@@ -95,7 +96,7 @@ class Scheduler:
 
     def submit(self, request: Request, tokens: list[int], text: Detokenizer, *, first: bool = False) -> ScheduledStream:
         """Queue a request; `first`: before all that wait. tokens: of its context; text: its completion."""
-        stream = ScheduledStream(request, text, list(tokens))
+        stream = ScheduledStream(request, text, list(tokens), follows=first)
         self._waiting.insert(0 if first else len(self._waiting), stream)
         return stream
 
@@ -158,9 +159,10 @@ class Scheduler:
                 break
             before = self._timings.prefill_tokens
             logits = self._read(stream)
-            self._cache.forget(_IDLE)
-            read = self._timings.prefill_tokens > before
             self._waiting.remove(stream)
+            if not any(one.follows for one in self._waiting):
+                self._cache.forget(_IDLE)
+            read = self._timings.prefill_tokens > before
             self._live.append(stream)
             sampled = self._sampler.sample_rows([stream.draw(ctypes.addressof(logits))])
             self._accept(stream, sampled, [])

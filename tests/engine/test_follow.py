@@ -126,6 +126,15 @@ def test_a_request_that_follows_comes_before_those_that_wait(make: Make) -> None
     assert engine.timings.prefill_tokens == 4 * 200 + 4
 
 
+def test_texts_that_end_in_one_pass_are_all_cached_until_they_are_followed(make: Make) -> None:
+    engine = make(speculate=False, exact=False)
+    engine.reserve(3000)
+    requests = [request(bytes([97 + index]) * 400, max_tokens=5) for index in range(4)]
+    follow = Followed(requests, lambda _: 1)
+    finish_followed(engine, requests, follow)
+    assert engine.timings.prefill_tokens == 4 * 400 + 4
+
+
 def test_others_go_on_in_the_same_passes(make: Make) -> None:
     """Four streams of 24 tokens take 23 passes; one of them drawn in three parts takes no more, since a part's first
     token needs no pass of its own."""
