@@ -165,13 +165,7 @@ class LlamaEngine(Completing):
         reading: Progress | None = None,
     ) -> list[TokenScore]:
         tokens = self._tokens(text, room=0) if stride is None else self.token_table.tokens(text)
-        start = len(readable(text[:start]))
-        end, first = 0, len(tokens)
-        for index, token in enumerate(tokens):
-            end += len(self.model.piece(token))
-            if end > start:
-                first = max(index, 1)
-                break
+        first = self._first_beyond(text[:start], tokens)
         begins = range(0, max(1, len(tokens) - self.window + (stride or 1)), stride or 1)
         scores: list[TokenScore] = []
         with (progress or Silent()).task("windows scored", len(begins), unit="steps") as task:
@@ -183,19 +177,46 @@ class LlamaEngine(Completing):
                 task.advance(1)
         return scores
 
+    def surprise_all(self, texts: Sequence[bytes], starts: Sequence[int]) -> list[list[TokenScore]]:
+        contexts = [self._tokens(text, room=0) for text in texts]
+        pairs = zip(texts, starts, contexts, strict=True)
+        firsts = [self._first_beyond(text[:start], tokens) for text, start, tokens in pairs]
+        scores: list[list[TokenScore]] = [[] for _ in texts]
+
+        def gather(index: int, address: int, predicted: Sequence[int]) -> None:
+            scores[index] += self._scores(address, [contexts[index][at] for at in predicted])
+
+        self.reserve(max(map(len, contexts), default=0) + self.cache.context.n_batch)
+        self._prefill.score(contexts, firsts, gather)
+        return scores
+
+    def _first_beyond(self, begun: bytes, tokens: Sequence[int]) -> int:
+        """The index, at least 1, of the first token that extends beyond the beginning of a text."""
+        end, start = 0, len(readable(begun))
+        for index, token in enumerate(tokens):
+            end += len(self.model.piece(token))
+            if end > start:
+                return max(index, 1)
+        return len(tokens)
+
     def _scored(self, tokens: list[int], first: int, reading: Progress | None) -> list[TokenScore]:
         """Scores of the tokens from index `first` (at least 1), each given those before it."""
         scores: list[TokenScore] = []
 
         def gather(address: int, predicted: Sequence[int]) -> None:
-            wanted = [tokens[index] for index in predicted]
-            for token, found in zip(wanted, score_tokens(address, self.model.n_vocab, wanted), strict=True):
-                piece = self.model.piece(token)
-                scores.append(TokenScore(token, piece, found.logprob, found.rank, found.entropy))
+            scores.extend(self._scores(address, [tokens[index] for index in predicted]))
 
         self.reserve(len(tokens))
         self.cache.release(self._prefill.read(tokens, score_from=first, gather=gather, progress=reading))
         return scores
+
+    def _scores(self, address: int, tokens: Sequence[int]) -> list[TokenScore]:
+        """Scores of tokens, each by a row of logits: float32 [len(tokens), n_vocab] at `address`."""
+        found = score_tokens(address, self.model.n_vocab, tokens)
+        return [
+            TokenScore(token, self.model.piece(token), one.logprob, one.rank, one.entropy)
+            for token, one in zip(tokens, found, strict=True)
+        ]
 
     def scratch(self, begun: bytes) -> AbstractContextManager[None]:
         return self.cache.scratch(self.token_table.tokens(begun) if begun else [])

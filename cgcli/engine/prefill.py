@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from cgcli.core.errors import Interrupted
 from cgcli.core.progress import Progress, Silent
@@ -13,6 +14,7 @@ from cgcli.engine.request import Timings
 from cgcli.native.interrupt import Interrupt
 
 _LONG = 256  # tokens; reading more shows progress
+_TOGETHER = 16  # texts that a pass scores
 
 Gather = Callable[[int, Sequence[int]], None]
 """Called with the address of logits, float32 [rows, n_vocab], and the indices of the tokens that they predict."""
@@ -65,6 +67,69 @@ class Prefill:
             self._cache.release(branch)
             raise
 
+    def score(
+        self, contexts: Sequence[list[int]], firsts: Sequence[int], gather: Callable[[int, int, Sequence[int]], None]
+    ) -> None:
+        """Predict the tokens of several contexts from index `firsts` (at least 1) on; none of them stays cached.
+
+        gather: called as a `Gather`, with the index of a context before. A pass takes as many whole contexts as it has
+        rows for. Raises like `read`.
+        """
+        cache = self._cache
+        wanted = [index for index, tokens in enumerate(contexts) if firsts[index] < len(tokens)]
+        together = cache.ragged_passes and not cache.model.recurrent and len(wanted) > 1
+        shared = min((firsts[index] - 1 for index in wanted), default=0) if together else 0
+        for index in wanted:
+            shared = min(shared, common_prefix(contexts[wanted[0]], contexts[index]))
+        trunk = self.read(contexts[wanted[0]][:shared]) if shared else None
+        try:
+            sizes = [len(tokens) - shared for tokens in contexts]
+            for group in _groups(wanted, sizes, cache.context.n_batch if together else 0):
+                if len(group) > 1:
+                    self._score_group(trunk, group, contexts, firsts, gather)
+                    continue
+                alone = functools.partial(gather, group[0])
+                cache.release(self.read(contexts[group[0]], score_from=firsts[group[0]], gather=alone))
+        finally:
+            if trunk:
+                cache.release(trunk)
+
+    def _score_group(
+        self,
+        trunk: Branch | None,
+        group: Sequence[int],
+        contexts: Sequence[list[int]],
+        firsts: Sequence[int],
+        gather: Callable[[int, int, Sequence[int]], None],
+    ) -> None:
+        """One pass for `score`. trunk: what all contexts begin with."""
+        started = time.perf_counter()
+        cache, shared = self._cache, len(trunk.tokens) if trunk else 0
+        branches: list[Branch] = []
+        rows = 0
+        try:
+            for _ in group:
+                branches.append(cache.fork(trunk, shared))
+            steps = []
+            for branch, index in zip(branches, group, strict=True):
+                tokens = contexts[index]
+                steps.append(Step(branch, tokens[shared:], range(firsts[index] - 1 - shared, len(tokens) - 1 - shared)))
+            cache.make_room(sum(len(step.tokens) for step in steps) + cache.spare_cells)
+            if self._interrupt.requested or not cache.run(steps):
+                raise Interrupted
+            for step, index in zip(steps, group, strict=True):
+                first = firsts[index]
+                address = cache.context.logits_address(rows + first - 1 - shared)
+                gather(index, address, range(first, len(contexts[index])))
+                rows += len(step.tokens)
+        finally:
+            for branch in branches:
+                cache.release(branch)
+                if not cache.exact:  # with exact, its cells would go to the graveyard
+                    cache.drop(branch)
+            self._timings.prefill_s += time.perf_counter() - started
+            self._timings.prefill_tokens += rows
+
     def _read(
         self,
         branch: Branch,
@@ -102,3 +167,15 @@ class Prefill:
         logits = (ctypes.c_float * self._cache.model.n_vocab)()
         ctypes.memmove(logits, address, ctypes.sizeof(logits))
         return logits
+
+
+def _groups(indices: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Groups of texts, in order, with at most `most` rows together, or one text alone. sizes: of all texts, in rows."""
+    group: list[int] = []
+    for index in indices:
+        if group and (len(group) == _TOGETHER or sum(sizes[one] for one in group) + sizes[index] > most):
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group

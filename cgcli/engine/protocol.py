@@ -5,7 +5,7 @@ All layers above take this protocol. `engine.engine.LlamaEngine` implements it, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -110,6 +110,13 @@ class Engine(Protocol):
         The very first token, which nothing predicts, is not scored. A text longer than the window is read in windows,
         each beginning `stride` tokens after the last (1 to window - 1); a token then sees at least window - stride
         tokens. Raises ContextError for a longer text without a stride.
+        """
+        ...
+
+    def surprise_all(self, texts: Sequence[bytes], starts: Sequence[int]) -> list[list[TokenScore]]:
+        """`surprise` for each text from its start on, with as many texts in a pass as it holds.
+
+        What all texts begin with is read once. Raises ContextError if one is longer than the window, and Interrupted.
         """
         ...
 

@@ -33,17 +33,16 @@ def review(session: Session, plan: Plan, completions: Sequence[str]) -> list[flo
         return None
     before, prompt = asked
     mark = plan.program.layout.mark or ""
-    found = []
+    codes = []
+    for completion in completions:
+        text = completion if plan.prompt is not None else _OUTSIDE.split(completion, 1)[0]
+        codes.append(before + encode(without_comments(text, mark).strip("\n") + "\n\n"))
     with session.scratch():
-        for completion in completions:
-            text = completion if plan.prompt is not None else _OUTSIDE.split(completion, 1)[0]
-            code = before + encode(without_comments(text, mark).strip("\n") + "\n\n")
-            try:
-                scores = session.engine.surprise(code + prompt, len(code))
-            except ContextError:
-                return None
-            found.append(sum(score.logprob for score in scores))
-    return found
+        try:
+            found = session.engine.surprise_all([code + prompt for code in codes], list(map(len, codes)))
+        except ContextError:
+            return None
+    return [sum(score.logprob for score in scores) for scores in found]
 
 
 def _asked(session: Session, plan: Plan, completions: Sequence[str]) -> tuple[bytes, bytes] | None:

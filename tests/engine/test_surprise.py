@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from cgcli.convert.convert import convert
 from cgcli.convert.writer import Provenance
 from cgcli.core.errors import ContextError
 from cgcli.core.progress import Silent
+from cgcli.engine.cache import Step
 from cgcli.engine.engine import LlamaEngine, perplexity
 from cgcli.engine.request import TokenScore
 from tests.support.engines import MakeEngine
@@ -94,3 +95,40 @@ def test_a_stride_changes_nothing_where_the_text_fits(engine: LlamaEngine) -> No
     strode, whole = engine.surprise(letters(60), stride=7), engine.surprise(letters(60))
     assert [score.token for score in strode] == [score.token for score in whole]
     assert [score.logprob for score in strode] == pytest.approx([score.logprob for score in whole], abs=0.01)
+
+
+@pytest.mark.parametrize("options", [{"exact": True}, {}, {"separate": True}])
+def test_texts_scored_together_have_the_scores_that_each_has_alone(
+    make_engine: MakeEngine, options: dict[str, bool]
+) -> None:
+    engine, other = make_engine(ctx=64, **options), make_engine(ctx=64, **options)
+    texts = [letters(20 + index) + b"()" + letters(38 - index) for index in range(24)]
+    starts = [(7 * index) % 70 for index in range(24)]
+    found = engine.surprise_all(texts, starts)
+    for text, start, scores in zip(texts, starts, found, strict=True):
+        alone = other.surprise(text, start)
+        assert [score.token for score in scores] == [score.token for score in alone] == list(text)[max(start, 1) :]
+        assert logprobs(scores) == pytest.approx(logprobs(alone), abs=0 if "exact" in options else PASS_TOLERANCE)
+    assert not engine.cache.held
+    assert engine.surprise_all([], []) == []
+    with pytest.raises(ContextError, match="65"):
+        engine.surprise_all([b"a", letters(65)], [0, 0])
+
+
+def test_what_texts_begin_with_is_read_once_and_the_rest_in_full_passes(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine()
+    engine.reserve(2000)
+    passes: list[int] = []
+    run = engine.cache.run
+
+    def counted(steps: Sequence[Step]) -> bool:
+        passes.append(sum(len(step.tokens) for step in steps))
+        return run(steps)
+
+    monkeypatch.setattr(engine.cache, "run", counted)
+    begun = letters(300)
+    engine.surprise_all([begun + bytes([97 + index]) * 100 for index in range(8)], [350] * 8)
+    assert passes == [300, 500, 300]
+    assert len(engine.cache.branches) == 1  # with the beginning

@@ -115,5 +115,11 @@ class ScriptedEngine:
         self.asides.append(begun)
         return nullcontext()
 
+    def tokens(self, text: bytes) -> list[int]:
+        return list(text)
+
+    def surprise_all(self, texts: Sequence[bytes], starts: Sequence[int]) -> list[list[TokenScore]]:
+        return [self.surprise(text, start) for text, start in zip(texts, starts, strict=True)]
+
     def count(self, text: bytes) -> int:
         return len(text)
