@@ -30,6 +30,15 @@ PROMPTS = (
     "Set words to a list of words and print how many there are.",
     "Print the numbers from 1 to 10.",
     "check whether a word is a palindrome",
+    # What the bundled model writes well, so that many texts need no guard:
+    "Set numbers to [4, 8, 15].",
+    "Set ages to a dictionary of three names.",
+    "Define a function that doubles a number.",
+    "Set fruits to a list of three fruits.",
+    "Define a function square that returns the square of x.",
+    "Print the numbers from 1 to 5.",
+    'Set text to "hello world".',
+    "Set price to 3.5.",
 )
 PREFIX = "#!/usr/bin/env python3\n\n"
 TOGETHER = 16
