@@ -38,6 +38,7 @@ class GenArguments:
     unsafe: bool = False
     go_on: bool = False  # with the last program of this folder
     no_log: bool = False
+    stamp: bool = False
 
     @property
     def picks(self) -> bool:
@@ -60,6 +61,8 @@ class GenArguments:
             raise UsageError("--into prints no program, so --whole has no effect", hint="leave one of them out")
         if self.go_on and self.into:
             raise UsageError("--continue and --into cannot be used together", hint="leave one of them out")
+        if self.stamp and self.raw:
+            raise UsageError("--stamp and --raw cannot be used together", hint="leave one of them out")
         if self.until and self.raw:
             raise UsageError("--until and --raw cannot be used together", hint="leave one of them out")
         CANDIDATES.of_value(self.candidates, "-n")

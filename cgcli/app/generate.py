@@ -208,6 +208,8 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
                     record.text += piece[len(due) if job.text else 0 :]
                     due = ""
                     job.sink.write(piece)
+                if arguments.stamp:
+                    _write_stamp(run, job, session, record)
             finally:
                 if job.text and due:
                     job.sink.write(due)  # print the program so far in any case: the reader may write it back
@@ -216,6 +218,17 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
     except Exception as failure:
         written.failure = failure
     return written
+
+
+def _write_stamp(run: Run, job: _Job, session: Session, record: RunRecord) -> None:
+    from cgcli.program.recorded import Recorded
+    from cgcli.program.stamp import stamp
+
+    if len(session.program.turns) > len(job.program.turns) and record.text.endswith("\n"):
+        comments = not job.arguments.no_comment
+        job.sink.write(stamp(Recorded(session.program, job.language.name, job.text, comments, "")))
+    else:
+        run.output.note("nothing was drawn, so there is no stamp")
 
 
 def _until(output: Output, job: _Job, session: Session) -> Until | None:
@@ -285,8 +298,9 @@ def _program_so_far(output: Output, arguments: GenArguments, last: LoggedRun | N
 def _text(arguments: GenArguments, before: bytes) -> str:
     """The program so far as the model reads it."""
     from cgcli.program.source import decode, from_file
+    from cgcli.program.stamp import without_stamps
 
-    return decode(before) if arguments.raw else from_file(before)
+    return decode(before) if arguments.raw else without_stamps(from_file(before))
 
 
 def _program(arguments: GenArguments, settings: Settings, choice: Choice, code: Language, text: str) -> Program:

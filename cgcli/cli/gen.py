@@ -68,6 +68,9 @@ def gen(
         ),
     ] = None,
     prefix: Annotated[str | None, _program("--prefix", metavar="TEXT", help="Start a new program with TEXT.")] = None,
+    stamp: Annotated[
+        bool, _program("--stamp", help="End the text with a comment line from which `cgcli replay` can draw it again.")
+    ] = False,
     no_log: Annotated[bool, _program("--no-log", help="Leave this run out of `cgcli log`.")] = False,
     json: Annotated[bool, _program("--json", help="Print candidates, log-probabilities and timings as JSON.")] = False,
     model: ModelOption = None,

@@ -52,7 +52,7 @@ def _start(
 
 def build() -> typer.Typer:
     """The application with all its commands."""
-    from cgcli.cli import bench, doctor, eval, gen, log, models, pull, repl, run, score, sessions, train
+    from cgcli.cli import bench, doctor, eval, gen, log, models, pull, repl, replay, run, score, sessions, train
 
     app = typer.Typer(
         cls=Group,
@@ -69,6 +69,7 @@ def build() -> typer.Typer:
     app.command("score", cls=Command, rich_help_panel=WRITE)(score.score)
     app.add_typer(sessions.build(), name="sessions", rich_help_panel=WRITE)
     app.add_typer(log.build(), name="log", rich_help_panel=WRITE)
+    app.command("replay", cls=Command, rich_help_panel=WRITE)(replay.replay)
     app.command("pull", cls=Command, rich_help_panel=MODELS)(pull.pull)
     app.add_typer(models.build(), name="models", rich_help_panel=MODELS)
     app.command("convert", cls=Command, rich_help_panel=MODELS)(pull.convert)

@@ -17,7 +17,8 @@ from typing import Literal
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
 from cgcli.program.program import Program, Turn
-from cgcli.program.source import digest, encode, from_file
+from cgcli.program.recorded import file_digest
+from cgcli.program.source import digest
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ class History:
 
     def _digest_in_file(self) -> str:
         """The digest of the text when it is read from a file, whatever line ends it has there."""
-        return digest(from_file(encode(self.program.source())))
+        return file_digest(self.program.source())
 
     def apply(self, event: Event) -> None:
         """Apply an event. Raises IndexError, with nothing changed, if it is impossible."""

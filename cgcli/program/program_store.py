@@ -14,6 +14,7 @@ from cgcli.core.reading import read_bytes
 from cgcli.program.history import Saved
 from cgcli.program.journal import MAX_BYTES, Journal, Recording, is_open, read_journal, remove
 from cgcli.program.program import Program
+from cgcli.program.recorded import Recorded, file_digest
 from cgcli.program.records import quoted
 from cgcli.program.source import digest
 
@@ -82,6 +83,17 @@ class ProgramStore:
         for one, saved in self._saved(wanted.path, wanted.text):
             if saved == wanted:
                 return self.open(one)
+        return None
+
+    def with_text(self, text: str) -> Recorded | None:
+        """The last changed program that was saved with this text, whatever became of the file; as it was then."""
+        name = file_digest(text)
+        for one, _ in self._saved(name):
+            found = read_journal(self._path(one))
+            for version in reversed(found.history.versions):
+                if file_digest(version.program.source()) == name:
+                    prefix = version.program.prefix
+                    return Recorded(version.program, found.header.language, prefix, True, f"session {one}")
         return None
 
     def saved_to(self, path: Path) -> str | None:

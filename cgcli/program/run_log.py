@@ -24,7 +24,8 @@ from cgcli.core.typed import typed
 from cgcli.program import records
 from cgcli.program.program import Layout, Program, Turn
 from cgcli.program.program_store import ProgramStore
-from cgcli.program.source import decode, digest, encode, from_file
+from cgcli.program.recorded import Recorded, file_digest
+from cgcli.program.source import decode, digest, encode
 
 _WAIT_S = 0.02  # for another process that is writing; it takes a millisecond
 _VERSION = 1
@@ -392,14 +393,11 @@ class RunLog:
                 raise
 
 
-def program_of_run(run: LoggedRun) -> Program:
-    """The program of a run, with its turns."""
-    return Program(run.start.prefix, run.end.turns if run.end else (), run.start.layout)
-
-
-def file_digest(text: str) -> str:
-    """The digest of a text when it is read from a file, whatever line ends it has there."""
-    return digest(from_file(encode(text)))
+def recorded_run(run: LoggedRun) -> Recorded:
+    """How the program of a run was written."""
+    start = run.start
+    program = Program(start.prefix, run.end.turns if run.end else (), start.layout)
+    return Recorded(program, start.language, start.before, start.comments, f"run {run.number}")
 
 
 _T = "CAST(? AS TEXT)"

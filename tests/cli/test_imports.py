@@ -34,6 +34,7 @@ COMMANDS = {
     "models",
     "pull",
     "repl",
+    "replay",
     "run",
     "score",
     "sessions",

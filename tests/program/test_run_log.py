@@ -17,7 +17,7 @@ from cgcli.core.errors import CgcliError, UsageError
 from cgcli.program.history import Add
 from cgcli.program.program import Layout, Program, Setup, Turn
 from cgcli.program.program_store import ProgramStore
-from cgcli.program.run_log import RunEnd, RunLog, RunStart, program_of_run
+from cgcli.program.run_log import RunEnd, RunLog, RunStart, recorded_run
 from cgcli.program.source import decode, encode
 from tests.program.steps import drawn, texts
 
@@ -56,7 +56,7 @@ def test_a_run_comes_back_whatever_its_bytes(log: RunLog, prompt: str, before: s
     found = log.run(number)
     assert (found.start, found.end) == (first, end)
     assert found.program == before + text and found.state == "program failed"
-    assert program_of_run(found) == Program(first.prefix, end.turns, first.layout)
+    assert recorded_run(found).program == Program(first.prefix, end.turns, first.layout)
 
 
 def test_what_drew_a_turn_comes_back(log: RunLog) -> None:

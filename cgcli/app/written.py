@@ -1,0 +1,90 @@
+"""Finds how a program was written: in the log, in sessions, and in stamps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cgcli.core.errors import CgcliError, UsageError
+
+if TYPE_CHECKING:
+    from cgcli.app.run import Run
+    from cgcli.program.recorded import Recorded
+    from cgcli.program.run_log import RunLog
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Finds how texts were written: in the log, in sessions, and in the stamps of a file."""
+
+    run: Run
+    log: RunLog
+    stamps: str = ""  # a text with stamps
+
+    def of_text(self, text: str) -> Recorded | None:
+        """How a text was written last; None if nothing knows it. Raises CgcliError if a stamp is damaged."""
+        from cgcli.app.stores import program_store
+        from cgcli.program.run_log import recorded_run
+        from cgcli.program.stamp import stamped
+
+        try:
+            found = self.log.of_text(text)
+        except CgcliError as error:
+            self.run.output.note(error.line)
+            found = None
+        if found and found.end and found.end.turns:
+            return recorded_run(found)
+        return program_store(self.run).with_text(text) or stamped(self.stamps, text)
+
+    def chain(self, text: str) -> list[Recorded]:
+        """How a text was written, and the text that this began with, and so on; the first one first."""
+        found: list[Recorded] = []
+        while text and (one := self.of_text(text)):
+            found.insert(0, one)
+            text = one.before if len(one.before) < len(text) else ""
+        return found
+
+
+def find_program(run: Run, name: str) -> list[Recorded]:
+    """How the program of a file, or of a run with this number, was written; the first part of it first.
+
+    Raises UsageError if there is no such file, CgcliError if nothing is known of it, or if it was changed since.
+    """
+    from cgcli.app.log import run_log
+    from cgcli.app.stores import program_store
+    from cgcli.core.reading import read_if_present
+    from cgcli.program.run_log import recorded_run
+    from cgcli.program.source import from_file
+    from cgcli.program.stamp import has_stamp, without_stamps
+
+    log = run_log(run)
+    try:
+        path = Path(name)
+        if name.isdigit() and not path.exists():
+            one = log.run(int(name))
+            if not (one.end and one.end.turns):
+                raise CgcliError(f"run {name} wrote nothing that is known", hint=f"cgcli log show {name}")
+            return [*Finder(run, log).chain(one.start.before), recorded_run(one)]
+        if not path.exists():
+            raise UsageError(f"no such file: {name}", hint="cgcli log")
+        data = from_file(read_if_present(path))
+        text = without_stamps(data)
+        if found := Finder(run, log, data).chain(text):
+            return found
+        if (former := log.of_file(path)) is not None:
+            raise CgcliError(
+                f"{name} was changed since run {former.number} wrote it",
+                hint=f"its text then: cgcli log use {former.number}",
+            )
+        if session := program_store(run).saved_to(path):
+            raise CgcliError(
+                f"{name} was changed since session {session} saved it", hint=f"cgcli sessions show {session}"
+            )
+        if has_stamp(data):
+            raise CgcliError(
+                f"{name} was changed since it was stamped", hint="search for its prompts: cgcli log -q WORDS"
+            )
+        raise CgcliError(f"nothing is known of how {name} was written", hint="gen --stamp writes it into the file")
+    finally:
+        log.close()
