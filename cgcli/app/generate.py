@@ -190,6 +190,10 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
             )
             session.setup = setup_of(settings, choice, engine)
             session.reserve(job.prompts)
+            if others := session.generation.others:
+                count = session.generation.candidates
+                which = f"candidates 2 to {count} are" if count > 2 else "candidate 2 is"
+                run.output.note(f"{which} drawn at temperature {others:g}; -t sets one temperature for all")
             until = written.until = _until(run.output, job, session)
             due = "" if job.text and not arguments.whole else job.program.prefix
             notice = _FoldNotice(run.output)

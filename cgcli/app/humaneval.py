@@ -150,12 +150,14 @@ def _draw(run: Run, settings: Settings, arguments: HumanEvalArguments, data: _Da
 
 def _plan(settings: Settings, arguments: HumanEvalArguments, choice: Choice) -> SamplePlan:
     """The samples to draw, from the preset, if any, and the options, which take precedence."""
+    from cgcli.core.config import TEMPERATURE
     from cgcli.evals.humaneval import PRESETS, SamplePlan
     from cgcli.program.generation import Generation
     from cgcli.program.truncate import CODEGEN
 
     settings, n = arguments.guarding(settings), 1
-    temperatures: tuple[float, ...] = (settings.temperature,)
+    temperature = TEMPERATURE if settings.temperature is None else settings.temperature
+    temperatures: tuple[float, ...] = (temperature,)
     if arguments.preset is not None:
         preset = PRESETS[arguments.preset]
         n, temperatures, sampling = preset.n, preset.temperatures, preset.sampling

@@ -93,6 +93,7 @@ def facts_for_people(choice: Choice, generation: Generation) -> dict[str, object
         "sha256": file_identity(choice),
         "seed": sampling.pop("seed"),
         **sampling,
+        "other_temperature": generation.others,
         "max_tokens": generation.max_tokens,
         "candidates": generation.candidates,
         "stop": list(generation.stops),

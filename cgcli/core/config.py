@@ -54,6 +54,8 @@ class Environment:
 Color = Literal["auto", "always", "never"]
 Switch = Literal["on", "off"]
 SEED_LIMIT = 2**64
+TEMPERATURE, OTHER_TEMPERATURE = 0.2, 0.6
+"""Where the user sets none: of the first candidate of a turn, and of the others, which should differ from it."""
 MAX_CONTEXT = 2**30
 """In tokens; llama.cpp counts cells in 32 bits and positions in 31."""
 
@@ -63,7 +65,7 @@ class Settings:
     """The settings of a run, as in `--top-p 0.95`, `CGCLI_TOP_P=0.95` or `top_p = 0.95` in config.toml."""
 
     model: str | None = None  # the best pulled CodeGen-mono model, else SmolLM2-135M
-    temperature: float = 0.2  # 0 always takes the most likely token
+    temperature: float | None = None  # 0 is greedy; if not set, 0.2, and 0.6 for candidates after the first one
     top_p: float = 0.95  # nucleus sampling
     top_k: int = 0  # sample from the K most likely tokens; 0 is off
     min_p: float = 0.0  # drop tokens below this share of the most likely one; 0 is off

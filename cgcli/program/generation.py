@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from cgcli.core.config import OTHER_TEMPERATURE, TEMPERATURE
 from cgcli.engine.stops import Chain, Cutter, Stops
 from cgcli.native.sample import Sampling
 from cgcli.program.faults import BarEnd
@@ -28,6 +29,7 @@ class Generation:
     candidates: int = 1  # to draw and choose from
     redraws: int = 3  # attempts more if all candidates are empty
     guard: bool = False  # cut what cannot run while it is drawn, and draw it again
+    others: float | None = None  # temperature of the candidates after the first one; None: the same
     end_bars: bool = False  # end a completion at a bar of more than 88 equal characters inside a comment; Python only
 
     @classmethod
@@ -46,11 +48,18 @@ class Generation:
 
         card: of the model; its stop strings are added to `stops`.
         """
-        sampling = Sampling(settings.temperature, settings.top_p, settings.top_k, settings.min_p, settings.seed or 0)
+        temperature = TEMPERATURE if settings.temperature is None else settings.temperature
+        others = OTHER_TEMPERATURE if settings.temperature is None and candidates > 1 else None
+        sampling = Sampling(temperature, settings.top_p, settings.top_k, settings.min_p, settings.seed or 0)
         stops = (*stops, *(card.stop if card else ()))
         guard = settings.guard == "on" and rules != NONE
-        # Guards cut a bar where it begins.
-        return cls(sampling, settings.max_tokens, rules, stops, candidates, redraws, guard, end_bars and not guard)
+        bars = end_bars and not guard  # guards cut a bar where it begins
+        return cls(sampling, settings.max_tokens, rules, stops, candidates, redraws, guard, others, bars)
+
+    def at(self, temperature: float) -> Generation:
+        """The same at another temperature, for all candidates that are not hotter than that."""
+        others = self.others if self.others and self.others > temperature else None
+        return replace(self, sampling=replace(self.sampling, temperature=temperature), others=others)
 
     @property
     def eval_facts(self) -> dict[str, object]:

@@ -279,7 +279,7 @@ class Session:
     def _best(self, plan: Plan, first: int) -> Generator[str, None, _Drawn]:
         """Draw all candidates together, then yield the text of the best one; see `Rank`."""
         wanted = self.generation.candidates
-        guards = [self._guard(plan, first + index) for index in range(wanted)]
+        guards = [self._guard(plan, first + index, other=index > 0) for index in range(wanted)]
         requests = [guard.request for guard in guards]
         with self._progress.task("candidates", wanted, unit="steps") as task:
             for _, last in self.engine.complete(requests, lambda index, completion: guards[index].follow(completion)):
@@ -290,7 +290,7 @@ class Session:
         for index in range(wanted, wanted + self.generation.redraws):
             if any(_usable(candidate, plan) or candidate.finish_reason == "interrupted" for candidate in drawn):
                 break
-            drawn.append(drain(self._draw(plan, first + index)))
+            drawn.append(drain(self._draw(plan, first + index, other=True)))
         full = [index for index, candidate in enumerate(drawn) if _usable(candidate, plan)]
         if not full:
             return _Drawn(drawn, None)
@@ -305,8 +305,8 @@ class Session:
         rank = Rank.of(candidate, plan.program, plan.prompt, language=self.language)
         return Option(index, candidate, plan.program.add(Turn(plan.prompt, candidate.text)), rank)
 
-    def _draw(self, plan: Plan, draw: int) -> Generator[str, None, Candidate]:
-        guard, tidy = self._guard(plan, draw), plan.program.layout.tidy
+    def _draw(self, plan: Plan, draw: int, *, other: bool = False) -> Generator[str, None, Candidate]:
+        guard, tidy = self._guard(plan, draw, other=other), plan.program.layout.tidy
         space = TrailingSpace() if tidy else None
         request: Request | None = guard.request
         while request:
@@ -330,14 +330,16 @@ class Session:
             self.preview("")
         return self._candidate(plan, guard)
 
-    def _guard(self, plan: Plan, draw: int) -> Guard:
+    def _guard(self, plan: Plan, draw: int, *, other: bool = False) -> Guard:
+        """other: not the first candidate of the turn."""
         how, program = self.generation, plan.program
+        sampling = replace(how.sampling, temperature=how.others) if other and how.others else how.sampling
         cutter = functools.partial(how.cutter, plan.before + plan.opening, plan.keep)
         continues_code = plan.prompt is None or bool(plan.keep)
         return Guard(
             self.engine,
             how,
-            Request(plan.context, how.sampling, cutter, how.max_tokens, len(program.turns), draw, continues_code),
+            Request(plan.context, sampling, cutter, how.max_tokens, len(program.turns), draw, continues_code),
             program.source() + program.opening(plan.prompt),
             keep=plan.keep,
             prompt=plan.prompt,
@@ -353,7 +355,9 @@ class Session:
         if reason != "interrupted" and (adds_nothing or guard.empty):
             reason = "empty"
         tokens, mean, draw = completion.tokens, completion.mean_logprob, completion.candidate
-        return Candidate(text, tokens, mean, reason, draw, kept=len(plan.keep), guard=guard.facts)
+        sampling = guard.request.sampling
+        at = sampling.temperature if sampling != self.generation.sampling else None
+        return Candidate(text, tokens, mean, reason, draw, len(plan.keep), at, guard=guard.facts)
 
 
 def _usable(candidate: Candidate, plan: Plan) -> bool:

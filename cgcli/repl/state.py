@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cgcli.core.config import CANDIDATES, NATURAL, SWITCH, Rule, Settings, nearest
+from cgcli.core.config import CANDIDATES, NATURAL, SWITCH, TEMPERATURE, Rule, Settings, nearest
 from cgcli.core.errors import UsageError
 from cgcli.core.progress import Progress, Silent
 from cgcli.core.reading import read_if_possible, read_if_present
@@ -78,6 +78,8 @@ class Options:
     def as_text(self, key: str) -> str:
         """The value of one of KEYS, as `with_text` parses it."""
         value = getattr(self if key in _OWN else self.settings, key)
+        if key == "temperature" and value is None:
+            value = TEMPERATURE
         return ("off", "on")[value] if isinstance(value, bool) else str(value)
 
 

@@ -160,18 +160,18 @@ class Until:
     def _drawn_again(self, plan: Plan, keep: str, drafts: Sequence[_Draft]) -> Turn:
         """Draw a turn again, at a higher temperature: what a model is sure of it writes again."""
         session, generation = self._session, self._session.generation
-        sampling = generation.sampling
-        hotter = replace(sampling, temperature=_hotter(sampling.temperature, len(drafts)))
-        session.generation = replace(generation, sampling=hotter)
+        temperature = generation.sampling.temperature
+        hotter = _hotter(temperature, len(drafts))
+        session.generation = generation.at(hotter)
         try:
             reading = session.read(session.plan(plan.prompt, keep))
             turn = self._drawn(plan, reading, 1 + max(one.draw for one in _candidates(drafts)))
         finally:
             session.generation = generation
-        if hotter == sampling:
+        if hotter == temperature:
             return turn
-        found = tuple(replace(one, temperature=hotter.temperature) for one in turn.candidates)
-        return replace(turn, candidates=found)
+        found = (replace(one, temperature=one.temperature or hotter) for one in turn.candidates)
+        return replace(turn, candidates=tuple(found))
 
     def _drawn(self, plan: Plan, reading: Reading, first: int) -> Turn:
         """Draw once; all of it is a preview, since another draft may stand."""

@@ -154,7 +154,7 @@ def _codet(path: Path, most: int | None) -> dict[str, Any]:
     pools: dict[str, list[Candidate]] = {}
     for name, row in zip(tasks, rows, strict=True):
         texts = [_joined("assert " + text) for text in row["test_samples"][:TEXTS]]
-        pools[name] = _candidates(tasks[name], samples[name], texts, verdicts)
+        pools[name] = candidates_of(tasks[name], samples[name], texts, verdicts)
     found: dict[str, Any] = {"tasks": len(pools)}
     for size in (CANDIDATES, 100):
         print(f"{size} samples, {TEXTS} texts of assertions, {len(pools)} tasks, {machine()}\n")
@@ -171,7 +171,7 @@ def _joined(text: str) -> str:
     return re.sub(r"^assert\s+", "assert ", text, flags=re.MULTILINE)
 
 
-def _candidates(
+def candidates_of(
     task: HumanEvalTask,
     completions: Sequence[str],
     texts: Sequence[str],
@@ -261,7 +261,7 @@ def _live(data: Path, model: Path, rows: Path, most: int, threads: int | None) -
             for one in row["candidates"]
         ]
         texts = [one["text"] for one in row["candidates"]]
-        pools[name] = _candidates(tasks[name], texts, row["assertions"], verdicts, facts)
+        pools[name] = candidates_of(tasks[name], texts, row["assertions"], verdicts, facts)
     print(f"{model.stem}, {CANDIDATES} candidates at T {TEMPERATURE}, {len(pools)} tasks, {machine()}\n")
     return _report(pools, ONLINE, CANDIDATES, beside="mean log-probability (`probable`)")
 

@@ -136,6 +136,19 @@ def test_a_program_that_never_ran_ends_in_8(tiny_model: Path) -> None:
     assert done.err.splitlines()[-1].startswith("cgcli: the program failed: ")
 
 
+def test_without_a_temperature_the_first_candidate_is_the_one_drawn_alone(tiny_model: Path) -> None:
+    wanted = ("gen", "x", "--seed", "1", "--max-tokens", "20", *UNGUARDED, "--json", "-m", str(tiny_model))
+    alone, several = cgcli(*wanted), cgcli(*wanted, "-n", "3", "--pick", "probable")
+    (one,), drawn = (json.loads(ran.out)["turns"][0]["candidates"] for ran in (alone, several))
+    assert drawn[0]["text"] == one["text"] and drawn[0]["temperature"] is None
+    assert [other["temperature"] for other in drawn[1:]] == [0.6, 0.6]
+    assert "candidates 2 to 3 are drawn at temperature 0.6; -t sets one temperature for all\n" in several.err
+    for given, more in ({}, ("-t", "0.2")), ({"CGCLI_TEMPERATURE": "0.2"}, ()):
+        ran = cgcli(*wanted, "-n", "2", "--pick", "probable", *more, **given)
+        assert [other["temperature"] for other in json.loads(ran.out)["turns"][0]["candidates"]] == [None, None]
+        assert "-t sets" not in ran.err
+
+
 def test_what_was_picked_and_how_is_in_the_json(tiny_model: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     wanted = ("gen", "x", "-n", "3", *CHOICE, "--json", "-m", str(tiny_model))

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from cgcli.core.config import RULES, Environment, Settings, nearest, unknown_variables, variable
 from cgcli.core.errors import CgcliError, UsageError
+from cgcli.native.sample import Sampling
+from cgcli.program.generation import Generation
+from cgcli.program.truncate import NONE
 
 
 def load(home: Path, toml: str | None = None, flags: dict[str, object] | None = None, **variables: Any) -> Settings:
@@ -33,7 +36,7 @@ def test_flag_beats_variable_beats_file_beats_default(tmp_path: Path) -> None:
 def test_defaults_are_the_papers(tmp_path: Path) -> None:
     settings = load(tmp_path)
     assert settings == Settings()
-    assert (settings.temperature, settings.top_p, settings.top_k, settings.min_p) == (0.2, 0.95, 0, 0.0)
+    assert Generation.of(settings, None, NONE).sampling == Sampling(0.2, 0.95, 0, 0.0)
     assert (settings.max_tokens, settings.seed, settings.gpu_layers, settings.color) == (256, None, None, "auto")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import pytest
 
@@ -14,7 +14,7 @@ from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import TokenScore
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
-from cgcli.program.program import RAW, Program
+from cgcli.program.program import RAW, Candidate, Program
 from cgcli.program.session import Reading, Session
 from cgcli.program.source import digest
 from cgcli.program.truncate import CODEGEN
@@ -291,3 +291,19 @@ def test_something_moves_while_a_long_prompt_is_read(engine: LlamaEngine) -> Non
     drain(one.draw(reading))
     one.read(one.plan("multiply them"))
     assert len(progress.tasks) == 1  # the program is known: there is little to read
+
+
+def test_the_other_candidates_are_hotter_and_the_first_is_the_one_drawn_alone(make_engine: MakeEngine) -> None:
+    engine = make_engine(exact=True)
+
+    def drawn(**more: Any) -> tuple[Candidate, ...]:
+        how = Generation(Sampling(0.2, seed=3), 24, CODEGEN, redraws=0, **more)
+        one = Session(engine, Program("import sys\n\n"), how)
+        _, turn = drain(one.draw(one.read(one.plan("print the sum"))))
+        return turn.candidates
+
+    (alone,) = drawn()
+    first, *others = drawn(candidates=4, others=0.9)
+    assert first == alone and first.temperature is None
+    assert [one.temperature for one in others] == [0.9] * 3
+    assert others != list(drawn(candidates=4)[1:])

@@ -109,7 +109,8 @@ def show_turn(repl: Repl, index: int) -> None:
         mark = "*" if number == turn.accepted else " "
         same = same_as(turn, number)
         facts = candidate_facts(repl, before, turn, number) if same is None else f"same as {same + 1}"
-        screen.say(f"{mark} candidate {number + 1}: {facts}")
+        at = turn.candidates[number].temperature
+        screen.say(f"{mark} candidate {number + 1}: {facts}{f', temperature {at:g}' if at is not None else ''}")
         if guard := turn.candidates[number].guard:
             for note in guard.notes(first):
                 screen.note(f"  {note}")

@@ -44,7 +44,9 @@ def n(repl: Repl, count: int | None) -> None:
     """
     if count is not None:
         repl.set("candidates", str(count))
-    repl.ui.screen.say(f"candidates per prompt: {repl.options.candidates}")
+    others = repl.generation().others
+    hotter = f", all but the first at temperature {others:g}" if others else ""
+    repl.ui.screen.say(f"candidates per prompt: {repl.options.candidates}{hotter}")
 
 
 @command(CANDIDATE.optional)
