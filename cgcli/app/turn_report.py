@@ -41,7 +41,7 @@ def report_turns(output: Output, choice: Choice, session: Session, turns: list[T
         if how.candidates > 1:
             which = f"{turn.accepted + 1} of {turn.drawn}"
             why = turn.picked.why if turn.picked else ""
-            output.note(f"{name}: kept candidate {which}, {why or f'log-probability {chosen.mean_logprob or 0.0:.3f}'}")
+            output.note(f"{name}: kept candidate {which}, {why or f'log-probability {chosen.logprob or 0.0:.2f}'}")
         if chosen.guard:
             for note in chosen.guard.notes(line):
                 output.note(f"{name}: {note}")

@@ -100,8 +100,8 @@ def gen(
             "--pick",
             metavar="auto|tests|run|…",
             help="How to pick one of N candidates: by what its function returns (tests), by what it prints (run), by "
-            "how well it explains the prompt (reviewer), by its own likelihood (probable), by the first of these that "
-            "applies (auto, the default).",
+            "how well it explains the prompt (reviewer), by its own likelihood (probable), or by tests, run or "
+            "probable, whichever applies first (auto, the default).",
         ),
     ] = None,
     checks: Annotated[

@@ -85,6 +85,11 @@ class Candidate:
     guard: GuardFacts | None = None  # None if no guard did anything
 
     @property
+    def logprob(self) -> float | None:
+        """The log-probability of all these tokens together, in nats; None if none was drawn."""
+        return None if self.mean_logprob is None else self.mean_logprob * self.tokens
+
+    @property
     def blank(self) -> bool:
         """Whether it has no code, so that it cannot be a turn."""
         return not self.text.strip()

@@ -21,7 +21,7 @@ class Rank(NamedTuple):
     held: int = 0  # checks that hold
     votes: int = 0  # candidates that return or print the same, including itself; 0 if it returns or prints nothing
     review: float = -math.inf  # log p(prompt | code), in nats; known after a review
-    logprob: float = -math.inf  # mean, in nats
+    logprob: float = -math.inf  # of the whole completion, in nats
 
     @classmethod
     def of(cls, candidate: Candidate, before: Program, prompt: str | None, *, language: str) -> Rank:
@@ -33,7 +33,7 @@ class Rank(NamedTuple):
             parses = parse_python(text + candidate.text) is not None
             if before.layout.tidy:
                 sound = visible_fault(text, candidate.text, stub=asks_for_stub(prompt)) is None
-        logprob = -math.inf if candidate.mean_logprob is None else candidate.mean_logprob
+        logprob = -math.inf if candidate.logprob is None else candidate.logprob
         return cls(reason != "interrupted", sound, parses, reason not in ("length", "context"), logprob=logprob)
 
     def with_run(self, ran: bool, held: int, votes: int) -> Rank:

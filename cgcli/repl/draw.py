@@ -327,7 +327,7 @@ def same_as(turn: Turn, index: int) -> int | None:
 
 
 def candidate_facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
-    """One line on a candidate: what it did when it was tested and run, mean log-probability of a token, its fault."""
+    """One line on a candidate: what it did when it was tested and run, its log-probability, its fault."""
     candidate = turn.candidates[index]
     text = program_with(before, turn, candidate).source()
     known = []
@@ -338,8 +338,8 @@ def candidate_facts(repl: Repl, before: Program, turn: Turn, index: int) -> str:
         printed = next((line.strip() for line in reversed(lines) if line.strip()), "")
         outcome = f"prints {printed}" if run.passed and printed else run.words if run.passed else f"run: {run.words}"
         known.append(_shortened(visible(outcome)))
-    if candidate.mean_logprob is not None:
-        known.append(f"log-probability {candidate.mean_logprob:.2f}")
+    if candidate.logprob is not None:
+        known.append(f"log-probability {candidate.logprob:.2f}")
     if candidate.finish_reason in ("interrupted", "empty"):
         known.append(candidate.finish_reason)
     if repl.language.name == "python" and candidate.text:

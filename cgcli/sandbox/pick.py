@@ -3,8 +3,8 @@
 `tests`: candidates whose function returns the same for calls that the model proposes are a group, and the largest group
 wins, as in MBR-EXEC (Shi et al. 2022, arXiv 2204.11454). What a weak model expects of a function is often wrong; what
 its candidates agree on is not. `run`: candidates that print the same are a group, as in AlphaCode (Li et al. 2022).
-`reviewer`: the candidate that makes the prompt most probable; it also decides within a group. `Rank` has the criteria
-that count before.
+`reviewer`: the candidate that makes the prompt most probable. Within a group, and between groups of one size, the most
+probable completion wins. `Rank` has the criteria that count before.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Picker:
     """Picks among the candidates of a turn: a `program.session.Prefer`.
 
     `auto` is `tests` where the turn has a function, else `run`. Where that tells nothing, or programs cannot be run,
-    the reviewer decides. Ctrl-C ends the picking, and the best candidate so far is taken.
+    the most probable completion is taken. Ctrl-C ends the picking, and the best candidate so far is taken.
     """
 
     rule: PickRule
@@ -72,7 +72,9 @@ class Picker:
             self._run(contest)
         rule, function = self.rule, None
         if rule in ("auto", "tests", "run") and not self._can_run(session, plan):
-            rule = "reviewer"
+            rule = "probable"
+        if rule == "reviewer" and contest.differ:
+            return Picked("reviewer" if self._review(session, plan, contest) else "probable")
         if rule in ("auto", "tests") and contest.differ:
             function = _function(plan, contest)
             if rule == "tests" and not function:
@@ -84,12 +86,7 @@ class Picker:
             picked = Picked("run", groups=self._vote(contest))
         sizes = [len(one.candidates) for one in picked.groups]
         agreed = bool(sizes) and sizes[0] > max(sizes[1:], default=0)
-        reviewed = False
-        if rule != "probable" and contest.differ:
-            reviewed = self._review(session, plan, contest)
-            if self.rule == "reviewer" and not reviewed:
-                self.note("the candidates are not reviewed: there is no prompt, or no room for it")
-        return picked if agreed else replace(picked, rule="reviewer" if reviewed else "probable")
+        return picked if agreed else replace(picked, rule="probable")
 
     def _report_left_out(self, contest: _Contest) -> None:
         total, leaders = len(contest.options), contest.leaders
@@ -172,21 +169,19 @@ class Picker:
         return Picked("tests", name, len(calls), _groups(examples))
 
     def _review(self, session: Session, plan: Plan, contest: _Contest) -> bool:
-        """Let the reviewer decide among the leading candidates; False if there is nothing to review by."""
+        """Let the reviewer decide among the leading candidates; False, and a note, if there is nothing to review by."""
         from cgcli.program.reviewer import review
 
         leaders = contest.leaders
         texts = list(dict.fromkeys(one.candidate.text for one in leaders))
         reviews = review(session, plan, texts)
-        if reviews is None and not plan.program.layout.tidy:
+        if reviews is None:
+            self.note("the candidates are not reviewed: there is no prompt, or no room for it")
             return False
         for one in leaders:
-            if reviews is not None:
-                found = reviews[texts.index(one.candidate.text)]
-            else:  # the sum tells more than the mean, which favours long completions
-                found = (one.candidate.mean_logprob or 0.0) * one.candidate.tokens
+            found = reviews[texts.index(one.candidate.text)]
             contest.put(one.index, contest.ranks[one.index]._replace(review=found))
-        return reviews is not None
+        return True
 
     def _each(self, title: str, options: Sequence[Option], do: Callable[[Option], Result]) -> list[Result]:
         """What `do` returns for each option; equal programs are done once."""

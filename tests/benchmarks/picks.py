@@ -4,10 +4,11 @@
     python -m tests.benchmarks.picks live HumanEval.jsonl.gz MODEL.gguf ROWS.jsonl.gz
 
 `codet` picks among samples that Microsoft published: 16 of them (six pools of each task) and all 100, with the calls of
-40 texts of assertions. `live` draws 16 candidates at temperature 0.6 with a model of yours, without guards, for the 40
-tasks that CodeGen-16B solves most often, and picks with the functions of `gen --pick` (16 texts of assertions).
-Everything drawn, called and judged is kept in build/; a run that was stopped goes on. Ties count as a random pick among
-them. Intervals are of a bootstrap over tasks, of differences paired by task. The last line is JSON.
+40 texts of assertions. `live` draws 16 candidates at temperature 0.6 with a model of yours, with guards, for the 40
+tasks that CodeGen-16B solves most often (others follow with `--tasks`), and picks with the functions of `gen --pick`
+(16 texts of assertions). Everything drawn, called and judged is kept in build/; a run that was stopped goes on. Ties
+count as a random pick among them. Intervals are of a bootstrap over tasks, of differences paired by task. The last line
+is JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import math
 import re
 import sys
 import time
@@ -65,6 +67,11 @@ class Candidate:
     usual: tuple[bool, ...] = ()  # parses and complete, for the ranking by `mean`
     review: float = 0.0  # log p(prompt | code)
 
+    @property
+    def total(self) -> float:
+        """The log-probability of the whole completion."""
+        return self.mean * self.tokens
+
 
 Rule = Callable[[Sequence[Candidate]], Sequence[Candidate]]
 """Returns the candidates that are equally good."""
@@ -101,8 +108,23 @@ def codet(pool: Sequence[Candidate]) -> Sequence[Candidate]:
     return by(lambda one: counts[one.held] ** 0.5 * sum(one.held), pool)
 
 
+def mass(pool: Sequence[Candidate]) -> Sequence[Candidate]:
+    """The most probable of the group whose texts are the most probable together."""
+    pool = sound(pool)
+    together: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    for one in pool:
+        if any(value not in ("", "None") for value in one.values):
+            together[one.values][one.text] = math.exp(one.total)
+    sums = {values: sum(texts.values()) for values, texts in together.items()}
+    return probable(by(lambda one: sums.get(one.values, -1.0), pool))
+
+
 def reviewer(pool: Sequence[Candidate]) -> Sequence[Candidate]:
     return by(lambda one: one.review, sound(pool))
+
+
+def probable(pool: Sequence[Candidate]) -> Sequence[Candidate]:
+    return by(lambda one: one.total, sound(pool))
 
 
 OFFLINE: dict[str, Rule] = {
@@ -113,16 +135,21 @@ OFFLINE: dict[str, Rule] = {
     "vote on results": vote,
     "CodeT": codet,
 }
+MEAN = "mean log-probability"
 ONLINE: dict[str, Rule] = {
     "random": lambda pool: pool,
-    "mean log-probability (`probable`)": lambda pool: by(lambda one: (one.usual, one.mean), pool),
+    MEAN: lambda pool: by(lambda one: (one.usual, one.mean), pool),
     "no visible fault": sound,
-    "sum of log-probabilities": lambda pool: by(lambda one: one.mean * one.tokens, sound(pool)),
+    "`probable`: the sum of log-probabilities": probable,
     "most frequent text": frequent,
     "vote on results": vote,
+    "`tests`, and so `auto`: the vote, then `probable`": lambda pool: probable(vote(pool)),
+    "the vote, then the reviewer": lambda pool: reviewer(vote(pool)),
+    "the group that is most probable, then `probable`": mass,
     "CodeT": codet,
+    "CodeT, then `probable`": lambda pool: probable(codet(pool)),
     "`reviewer`": reviewer,
-    "`tests`": lambda pool: reviewer(vote(pool)),
+    "`reviewer` and `probable` added": lambda pool: by(lambda one: one.total + one.review, sound(pool)),
 }
 
 
@@ -130,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("side", choices=("codet", "live"))
     parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--tasks", type=int, help="only the first so many")
+    parser.add_argument("--tasks", type=int, metavar="N", help="only the first N; `live` takes 40 without")
     parser.add_argument("--threads", type=int, help="of the model")
     options = parser.parse_args()
     began = time.perf_counter()
@@ -235,7 +262,7 @@ def _expression(test: str) -> str:
 
 def _live(data: Path, model: Path, rows: Path, most: int, threads: int | None) -> dict[str, Any]:
     tasks = load_tasks(data)
-    names = _easiest(rows, most)
+    names = list(dict.fromkeys([*_easiest(rows), *tasks]))[:most]
     drawn = {str(row["task_id"]): row for row in read_rows(DRAWN)} if DRAWN.exists() else {}
     missing = [name for name in names if name not in drawn]
     if missing:
@@ -263,11 +290,11 @@ def _live(data: Path, model: Path, rows: Path, most: int, threads: int | None) -
         texts = [one["text"] for one in row["candidates"]]
         pools[name] = candidates_of(tasks[name], texts, row["assertions"], verdicts, facts)
     print(f"{model.stem}, {CANDIDATES} candidates at T {TEMPERATURE}, {len(pools)} tasks, {machine()}\n")
-    return _report(pools, ONLINE, CANDIDATES, beside="mean log-probability (`probable`)")
+    return _report(pools, ONLINE, CANDIDATES, beside=MEAN)
 
 
-def _easiest(path: Path, most: int) -> list[str]:
-    """The tasks that CodeGen-16B solves most often."""
+def _easiest(path: Path) -> list[str]:
+    """The tasks of CodeT's rows, first those that CodeGen-16B solves most often."""
     verdicts = Verdicts(workers=worker_count())
     passed: dict[str, int] = {}
     for row in read_rows(path):
@@ -275,7 +302,7 @@ def _easiest(path: Path, most: int) -> list[str]:
         samples = [(task, truncate(text)) for text in row["samples"]]
         verdicts.judge(samples)
         passed[task.id] = sum(verdicts.passed(*sample) for sample in samples)
-    return sorted(passed, key=lambda name: -passed[name])[:most]
+    return sorted(passed, key=lambda name: -passed[name])
 
 
 def _draw(tasks: Iterable[HumanEvalTask], model: Path, threads: int | None) -> Iterator[dict[str, Any]]:
@@ -290,7 +317,7 @@ def _draw(tasks: Iterable[HumanEvalTask], model: Path, threads: int | None) -> I
 
     options = EngineOptions(threads=threads)
     with interruptible() as interrupt, LlamaEngine(model, options, interrupt=interrupt) as engine:
-        how = Generation(Sampling(TEMPERATURE), 256, CODEGEN, ("```",), CANDIDATES, redraws=0)
+        how = Generation(Sampling(TEMPERATURE), 256, CODEGEN, ("```",), CANDIDATES, redraws=0, guard=True)
         for task in tasks:
             began = time.perf_counter()
             session = Session(engine, Program(task.prompt), how)

@@ -57,7 +57,7 @@ class TestRunning:
         run = repl.history.run_of(repl.program)
         assert run is not None
         assert (run.output, run.errors) == ("42\n", "careful")
-        assert "candidate 1: prints 42, log-probability -0.50, parses\n" in shown
+        assert "candidate 1: prints 42, log-probability -8.50, parses\n" in shown
         assert json.loads((tmp_path / "work" / "x.json").read_text())["outputs"] == [42]
 
     def test_the_output_of_a_candidate_is_shown_in_one_line(self, tmp_path: Path) -> None:

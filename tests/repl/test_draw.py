@@ -311,9 +311,9 @@ class TestPicking:
         assert status == 2  # the last choice was cancelled
         told = [line for line in shown.splitlines() if line.startswith("[")]
         assert told[:3] == [
-            "[1 of 3: f(3) → 3, log-probability -0.50, parses]",
-            "[2 of 3 *: f(3) → 6, as 1 other, log-probability -1.00, parses]",
-            "[3 of 3: f(3) → 6, as 1 other, log-probability -1.50, parses]",
+            "[1 of 3: f(3) → 3, log-probability -4.50, parses]",
+            "[2 of 3 *: f(3) → 6, as 1 other, log-probability -10.00, parses]",
+            "[3 of 3: f(3) → 6, as 1 other, log-probability -15.00, parses]",
         ]
         turn = repl.program.turns[0]
         assert turn.accepted == 0 and turn.picked and turn.picked.rule == "tests"

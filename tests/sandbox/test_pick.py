@@ -77,12 +77,14 @@ class TestTests:
         assert [one.example for one in picked.groups] == ["f(3) → 9", "f(3) → 6"]
         assert picked.why == "2 agree on 2 calls of f"
 
-    def test_the_reviewer_decides_within_the_group_only(self) -> None:
-        candidates = [TWICE, SQUARE, POWER]
-        for liked, best in ((b"x * x", 1), (b"x ** 2", 2), (b"x + x", 1)):
-            assert Picking("tests", candidates, likes={liked: -0.5}).index == best
-        engine = Picking("tests", candidates).engine
-        assert not any(b"x + x" in text for text in engine.reviewed)  # it lost before
+    def test_the_most_probable_of_the_group_wins(self) -> None:
+        """As a whole: token by token, the long one is more probable."""
+        long = "def f(x):\n    squared = x * x\n    return squared\n"
+        assert Picking("tests", [TWICE, SQUARE, POWER]).index == 1
+        picking = Picking("tests", [TWICE, long, POWER])
+        assert picking.index == 2 and not picking.engine.reviewed
+        _, one, other = picking.turn.candidates
+        assert one.mean_logprob > other.mean_logprob and one.logprob < other.logprob  # type: ignore[operator]
 
     def test_the_prompt_is_codets_and_drawn_aside(self) -> None:
         engine = Picking("tests", [TWICE, SQUARE, POWER]).engine
@@ -93,15 +95,15 @@ class TestTests:
         assert {request.context for request in engine.requests[3:]} == {asked.context}
         assert [request.candidate for request in engine.requests[3:]] == list(range(16))
         assert {request.turn for request in engine.requests[3:]} == {1 << 31} and asked.sampling.seed == 5
-        assert len(engine.asides) == 2  # the assertions, the reviews
+        assert len(engine.asides) == 1
 
     def test_only_errors_and_none_are_no_group(self) -> None:
         broken = ["def f(x):\n    return x.y\n", "def f(x):\n    return x[0]\n", "def f(x):\n    x * 2\n"]
         picking = Picking("tests", [*broken, SQUARE])
         assert picking.index == 3 and picking.turn.picked
         assert picking.turn.picked.why == "the only one that returns a value for 1 call of f"
-        picking = Picking("tests", broken, likes={b"x * 2": -0.5})
-        assert picking.index == 2 and picking.rule == "reviewer" and not picking.turn.picked.groups  # type: ignore[union-attr]
+        picking = Picking("tests", broken)
+        assert picking.index == 0 and picking.rule == "probable" and not picking.turn.picked.groups  # type: ignore[union-attr]
         assert picking.notes == ["no candidate returns a value for 1 call of f"]
 
     def test_a_program_that_fails_has_no_vote(self) -> None:
@@ -116,9 +118,9 @@ class TestTests:
         assert picking.turn.picked and picking.turn.picked.why == "2 print the same"
         assert picking.turn.picked.groups[0].example == "2"
 
-    def test_without_a_usable_call_the_reviewer_decides(self) -> None:
-        picking = Picking("tests", [TWICE, SQUARE], asserted="x) == y\n", likes={b"x * x": -0.5})
-        assert picking.index == 1 and picking.rule == "reviewer"
+    def test_without_a_usable_call_the_most_probable_is_taken(self) -> None:
+        picking = Picking("tests", [TWICE, SQUARE], asserted="x) == y\n")
+        assert picking.index == 0 and picking.rule == "probable"
         assert picking.notes == ["the model wrote no call of f to test"]
 
     def test_equal_candidates_need_no_test(self) -> None:
@@ -152,10 +154,10 @@ class TestTests:
 
 
 class TestRun:
-    def test_the_largest_group_wins_and_in_it_the_reviewers_choice(self) -> None:
+    def test_the_largest_group_wins_and_the_most_probable_in_it(self) -> None:
         candidates = ["print(1)", "print(2)", "print(1 + 1)", "print(4 - 2)", "print(1 / 0)"]
-        picking = Picking("run", candidates, likes={b"1 + 1": -0.5})
-        assert picking.index == 2 and picking.rule == "run"
+        picking = Picking("run", candidates)
+        assert picking.index == 1 and picking.rule == "run"
         assert [one.candidates for one in picking.turn.picked.groups] == [(1, 2, 3), (0,)]  # type: ignore[union-attr]
 
     def test_silence_has_no_vote(self) -> None:
@@ -189,6 +191,12 @@ class TestReviewer:
         engine = Picking("reviewer", bodies, prompt=None, program=program).engine
         assert engine.reviewed[1] == b"import re\n\ndef f(x):\n    return x * x\n\n# Square x.\n#\n#     Twice.\n"
 
+    def test_the_prompt_is_a_comment_of_the_language(self) -> None:
+        program = Program(layout=Layout("//"))
+        picking = Picking("reviewer", ["int x;", "int y;"], program=program, language="c", likes={b"int y": -0.5})
+        assert picking.index == 1 and picking.rule == "reviewer" and not picking.ran
+        assert picking.engine.reviewed[0] == f"int x;\n\n// {PROMPT}\n".encode()
+
     def test_without_a_prompt_that_is_said(self) -> None:
         picking = Picking("reviewer", ["x = 2 + 3", "x = 1"], prompt=None)
         assert picking.rule == "probable"
@@ -209,21 +217,20 @@ class TestAuto:
     def test_a_program_that_prints_is_run(self) -> None:
         assert Picking("auto", ["print(1)", "print(2)", "print(1 + 1)"]).rule == "run"
 
-    def test_all_else_is_reviewed(self) -> None:
-        assert Picking("auto", ["x = 1", "x = 2"], likes={b"x = 2": -0.5}).index == 1
+    def test_of_all_else_the_most_probable_is_taken(self) -> None:
+        picking = Picking("auto", ["x = 1", "x = 2"])
+        assert picking.index == 0 and picking.rule == "probable" and not picking.engine.reviewed
 
-    def test_without_a_sandbox_it_is_reviewed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_a_sandbox_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bubblewrap, "_WHERE", "")
         for rule in ("auto", "tests", "run"):
-            picking = Picking(rule, [TWICE, SQUARE], policy=Policy(), likes={b"x * x": -0.5})
-            assert picking.index == 1 and picking.rule == "reviewer" and not picking.ran
+            picking = Picking(rule, [TWICE, SQUARE], policy=Policy())
+            assert picking.index == 0 and picking.rule == "probable" and not picking.ran
             assert len(picking.notes) == 1 and picking.notes[0].startswith("the candidates are not run: ")
 
-    def test_another_language_is_reviewed(self) -> None:
-        program = Program(layout=Layout("//"))
-        picking = Picking("auto", ["int x;", "int y;"], program=program, language="c", likes={b"int y": -0.5})
-        assert picking.index == 1 and picking.rule == "reviewer" and not picking.ran
-        assert picking.engine.reviewed[0] == f"int x;\n\n// {PROMPT}\n".encode()
+    def test_in_another_language_too(self) -> None:
+        picking = Picking("auto", ["int x;", "int y;"], program=Program(layout=Layout("//")), language="c")
+        assert picking.index == 0 and picking.rule == "probable" and not picking.ran
 
     def test_raw_text_is_not_run(self) -> None:
         picking = Picking("auto", ["print(1)", "print(2)"], program=Program("x", layout=RAW))
@@ -295,7 +302,7 @@ def test_a_candidate_is_ranked_by_its_text() -> None:
         candidate = Candidate(text, 3, -0.5, reason)  # type: ignore[arg-type]
         return Rank.of(candidate, before or Program(), "x", language=language)
 
-    assert of("x = 1") == WHOLE._replace(logprob=-0.5)
+    assert of("x = 1") == WHOLE._replace(logprob=-1.5)
     assert not of("x = y").sound and of("x = y", before=Program("y = 1\n")).sound and of("x = y", language="c").sound
     assert of("x = y", before=Program(layout=RAW)).sound
     assert not of("x = (").parses and of("x = (", language="c").parses
