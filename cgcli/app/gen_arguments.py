@@ -28,6 +28,7 @@ class GenArguments:
     lang: str | None = None
     json: bool = False
     candidates: int = 1
+    start: str = ""  # what the code of the only turn begins with
     stops: tuple[str, ...] = ()
     pick: PickRule | None = None  # None: auto
     checks: tuple[str, ...] = ()

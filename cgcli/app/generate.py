@@ -110,7 +110,9 @@ def _generate(run: Run, settings: Settings, job: _Job, record: RunRecord) -> Non
 
 
 def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
-    from cgcli.program.languages import language, language_of
+    from shlex import quote
+
+    from cgcli.program.languages import language, language_of, looks_like_code
 
     arguments.check()
     file = arguments.into or arguments.output
@@ -121,8 +123,14 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
     choice = choose_model(run, settings)
     before = _program_so_far(run.output, arguments, last)
     text = _text(arguments, before)
-    if not prompts and not text:
+    if not prompts and not (text or arguments.start):
         raise UsageError("no prompt", hint=PROMPT_HINT)
+    if arguments.start and len(prompts) > 1:
+        raise UsageError(f"--start is for a single prompt, not for {len(prompts)}", hint="give the others afterwards")
+    if code.name == "python" and not arguments.raw:
+        for prompt in filter(looks_like_code, filter(None, prompts)):
+            begin = f"to begin with it: --start {quote(prompt)}"
+            run.output.note(f"the prompt looks like code, and becomes a comment; {begin}")
     selection = None
     if arguments.needs_to_run or arguments.picks:
         selection = Selection.of(
@@ -171,7 +179,8 @@ def _start(run: Run, job: _Job) -> RunStart:
 
 def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Written:
     """Load the model and draw the turns. An error ends it, and is part of the result."""
-    from cgcli.program.session import Session, grow
+    from cgcli.program.grow import grow
+    from cgcli.program.session import Session
 
     arguments, choice = job.arguments, job.choice
     prefer = partial(job.selection.prefer, arguments.rule) if job.selection and arguments.picks else None
@@ -194,6 +203,7 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
                 count = session.generation.candidates
                 which = f"candidates 2 to {count} are" if count > 2 else "candidate 2 is"
                 run.output.note(f"{which} drawn at temperature {others:g}; -t sets one temperature for all")
+            session.start = arguments.start
             until = written.until = _until(run.output, job, session)
             due = "" if job.text and not arguments.whole else job.program.prefix
             notice = _FoldNotice(run.output)

@@ -150,6 +150,7 @@ class _Replay:
         from cgcli.program.session import drain
 
         turn, session.program = part.program.turns[index], part.program.until(index)
+        session.start = turn.start
         drawn = drain(session.add(turn.prompt, draw=Redraw(session, turn).draw))
         if drawn.interrupted:
             raise Interrupted

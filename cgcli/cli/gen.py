@@ -72,6 +72,9 @@ def gen(
         bool, _program("--stamp", help="End the text with a comment line from which `cgcli replay` can draw it again.")
     ] = False,
     no_log: Annotated[bool, _program("--no-log", help="Leave this run out of `cgcli log`.")] = False,
+    start: Annotated[
+        str | None, _program("--start", metavar="TEXT", help="Begin the code with TEXT, e.g. 'def fib(n):'.")
+    ] = None,
     json: Annotated[bool, _program("--json", help="Print candidates, log-probabilities and timings as JSON.")] = False,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,

@@ -82,6 +82,17 @@ def parse_python(text: str) -> ast.Module | None:
         return None
 
 
+_CODE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AugAssign,
+         ast.For, ast.While, ast.If, ast.With, ast.Return)  # fmt: skip
+
+
+def looks_like_code(prompt: str) -> bool:
+    """Whether a prompt is Python rather than words: a statement or its head, such as `def f(x):`, or a call."""
+    tree = parse_python(prompt) or parse_python(prompt + "\n    pass")
+    first = tree.body[0] if tree and tree.body else None
+    return isinstance(first, _CODE) or (isinstance(first, ast.Expr) and isinstance(first.value, ast.Call))
+
+
 def broken_turn(program: Program) -> int | None:
     """The index of the first turn with which a Python program does not parse; None also if its prefix does not."""
     if parse_python(program.prefix) is None:

@@ -130,6 +130,7 @@ class TurnFacts:
     guard: str = ""  # version of the Python whose parser the guards used; "" without guards
     stops: tuple[str, ...] = ()  # strings that end a completion
     batch: int = 1  # candidates that were drawn together
+    others: float | None = None  # temperature of those after the first one; None: the same
     setup: Setup | None = None  # None in a journal of an older cgcli
 
 
@@ -182,6 +183,7 @@ class Turn:
     accepted: int | None = None  # index of the candidate in use; None if written by hand, or if none was usable
     facts: TurnFacts | None = None
     picked: Picked | None = None  # None if there was nothing to pick from, or the most probable candidate was taken
+    start: str = ""  # what the user had its code begin with; it is drawn again behind that
 
     @property
     def interrupted(self) -> bool:

@@ -26,6 +26,7 @@ _WORDS = {
     "stops": "stop",
     "batch": "candidates",
     "window": "ctx",
+    "others": "the temperature of the other candidates",
 }
 """What differs, for the user, where it is not a setting."""
 
@@ -83,7 +84,14 @@ def generation_of(facts: TurnFacts, program: Program, language_name: str) -> Gen
     raw = program.layout == RAW
     rules = NONE if raw else language(language_name).rules
     return Generation(
-        sampling, facts.max_tokens, rules, facts.stops, facts.batch, 0 if raw else Generation.redraws, bool(facts.guard)
+        sampling,
+        facts.max_tokens,
+        rules,
+        facts.stops,
+        facts.batch,
+        0 if raw else Generation.redraws,
+        bool(facts.guard),
+        facts.others,
     )
 
 
@@ -100,7 +108,9 @@ class Redraw:
         assert facts
         generation = generation_of(facts, session.program, session.language)
         exact = facts.setup is not None and facts.setup.exact
-        together = facts.batch > 1 and not (exact or chosen.kept or chosen.temperature is not None)
+        start, keep = self.turn.start, chosen.text[: chosen.kept]
+        as_drawn = keep == start and chosen.temperature in (None, facts.others)
+        together = facts.batch > 1 and as_drawn and not exact
         if together:
             session.generation, session.prefer = generation, self._prefer
             return (yield from session.draw(reading, chosen.draw - chosen.draw % facts.batch))
@@ -108,8 +118,8 @@ class Redraw:
             sampling = replace(generation.sampling, temperature=chosen.temperature)
             generation = replace(generation, sampling=sampling)
         session.generation = replace(generation, candidates=1, redraws=0)
-        if chosen.kept:
-            reading = session.read(session.plan(self.turn.prompt, chosen.text[: chosen.kept]))
+        if keep != start:
+            reading = session.read(session.plan(self.turn.prompt, keep))
         return (yield from session.draw(reading, chosen.draw))
 
     @property

@@ -40,6 +40,7 @@ def _turn(turn: Turn) -> dict[str, Any]:
     return {
         "prompt": turn.prompt,
         "completion": turn.completion,
+        "start": turn.start,
         "prompt_tokens": facts.prompt_tokens,
         "prompt_perplexity": json_safe(facts.prompt_perplexity),
         "folded_tokens": facts.folded,

@@ -1,8 +1,8 @@
 """A session: a program that grows, and the engine that writes it.
 
 A turn takes three steps: `plan` builds the context, `read` lets the model read it, and `draw` streams the completion
-and returns the turn. `add` does all three; `grow` adds a turn for each of several prompts. A completion that truncation
-leaves empty is drawn again as the next candidate.
+and returns the turn. `add` does all three; `grow` (grow.py) adds a turn for each of several prompts. A completion that
+truncation leaves empty is drawn again as the next candidate.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import platform
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -127,6 +127,7 @@ class Session:
         self.language = language
         self.fold = fold
         self.setup: Setup | None = None  # for the facts
+        self.start = ""  # what the code of the next added turn begins with
         self.preview: Preview | None = None  # called after each token of a candidate that streams
         self.prefer = prefer
         self._progress = progress or Silent()
@@ -238,10 +239,11 @@ class Session:
         on_plan: called with the plan before anything is read. draw: draws in place of `self.draw`. Raises as `plan` and
         `read`.
         """
-        plan = self.plan(prompt)
+        start, self.start = self.start, ""
+        plan = self.plan(prompt, start)
         if on_plan:
             on_plan(plan)
-        turn = yield from (draw or self.draw)(self.read(plan))
+        turn = replace((yield from (draw or self.draw)(self.read(plan))), start=start)
         if turn.accepted is not None:
             self.program = plan.program.add(turn)
         return turn
@@ -261,6 +263,7 @@ class Session:
             seconds=seconds,
             stops=how.stops,
             batch=how.candidates,
+            others=how.others,
             setup=self.setup,
         )
 
@@ -364,51 +367,6 @@ def _usable(candidate: Candidate, plan: Plan) -> bool:
     """Whether it can be a turn: in a tidy program, one that adds more than white space."""
     adds = not plan.program.layout.tidy or len(candidate.text) > len(plan.keep)
     return adds and candidate.finish_reason != "empty"
-
-
-def grow(
-    session: Session,
-    prompts: Iterable[str | None],
-    turns: list[Turn],
-    *,
-    head: str = "",
-    comments: bool = True,
-    on_plan: Callable[[Plan], None] | None = None,
-    draw: Draw | None = None,
-    preview: Preview | None = None,
-) -> Iterator[str]:
-    """Add a turn for each prompt and yield the new text piece by piece; finished turns are appended to `turns`.
-
-    The program's text before, followed by what is yielded, is the program's text after, byte for byte.
-
-    head: text before the first turn's, such as a new prefix. It and a turn's comment are held until the model's own
-    text follows, so that a run that fails before yields nothing. comments: yield the prompts' comments, too. on_plan:
-    called with each turn's plan before the model reads it. draw: as for `Session.add`. preview: shows what may be
-    yielded next. Ends early after Ctrl-C.
-    """
-    due = [head]  # yielded with the next piece
-    if preview:
-        session.preview = lambda text: preview(due[0] + text if text else "")
-    for prompt in prompts:
-        head = due[0]
-        due[0] += session.program.opening(prompt, comments=comments)
-        pieces = session.add(prompt, on_plan, draw)
-        while True:
-            try:
-                piece = next(pieces)
-            except StopIteration as stop:
-                turn: Turn = stop.value
-                break
-            yield due[0] + piece
-            due[0] = head = ""
-        turns.append(turn)
-        # An empty turn is not part of the program, nor is its comment; a head is still due.
-        if turn.accepted is not None and (rest := due[0] + session.program.closing(turn.completion)):
-            yield rest
-            head = ""
-        due[0] = head
-        if turn.interrupted:
-            break
 
 
 def drain(pieces: Generator[Piece, None, Result], write: Callable[[Piece], object] = lambda _: None) -> Result:

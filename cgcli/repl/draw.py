@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
+from cgcli.program import languages
 from cgcli.program.faults import asks_for_stub, visible_fault
 from cgcli.program.history import Add, Put
 from cgcli.program.program import Candidate, Picked, Program, Turn, checked_prompt
@@ -39,9 +40,12 @@ _OUTCOME_END_COLUMNS = 30  # of these for its end, where an error names its line
 
 def draw_turn(repl: Repl, prompt: str) -> None:
     """Draw a new turn for a prompt. Raises what loading the model and drawing raise."""
-    before = repl.program
+    before, start = repl.program, repl.start
+    if not start and repl.language.name == "python" and languages.looks_like_code(prompt):
+        repl.ui.screen.note(f"the prompt looks like code, and becomes a comment; to begin with it: /start {prompt}")
     with _offered_again(repl, as_line(prompt)):
-        turn, failure = _draw(repl, before, prompt)
+        turn, failure = _draw(repl, before, prompt, keep=start)
+    turn, repl.start = replace(turn, start=start), ""
     repl.do(repl.history.commit(Add(turn)))
     _report_end(repl, len(before.turns), turn)
     report_stale(repl)
@@ -57,21 +61,23 @@ def redraw_turn(
     why: Literal["retry", "edit", "from", "replay"],
     *,
     prompt: str | None = None,
-    keep: str = "",
+    keep: str | None = None,
 ) -> None:
-    """Draw a turn again, for another `prompt` if one is given; the completion starts with `keep`.
+    """Draw a turn again, for another `prompt` if one is given; its code starts with `keep`, or as it was told to.
 
     The earlier candidates stay if the text before them is the same and they were drawn with the same model, seed and
     sampler, since the turn's facts hold for all candidates. The new draws then differ from theirs. A replay asks
     nothing and runs nothing, as more turns follow. Raises what loading the model and drawing raise.
     """
     before, old = repl.program.until(index), repl.program.turns[index]
+    keep = old.start if keep is None else keep
     wanted = old.prompt if prompt is None else prompt
     context = digest(before.source() + before.opening(wanted))
     stay = old.facts and old.facts.context == context and repl.session().draws_like(old.facts)
     earlier = old.candidates if stay else ()
     with _offered_again(repl, f"/edit {index + 1} {wanted}" if why == "edit" else ""):
         turn, failure = _draw(repl, before, wanted, keep=keep, earlier=earlier, replays=why == "replay")
+    turn = replace(turn, start=old.start if keep.startswith(old.start) else "")
     repl.do(repl.history.commit(Put(index, turn, why)))
     _report_end(repl, index, turn)
     if why != "replay":

@@ -138,8 +138,8 @@ class Repl:
     """A REPL.
 
     Commands may read everything. They change the program with `do`, `open` or `clear`, an option with `set` and the
-    model with `use`; `last`, `next_line`, `ended`, `tokens_given` and `unseen` are theirs
-    to set.
+    model with `use`; `last`, `next_line`, `start`, `ended`, `tokens_given` and `unseen`
+    are theirs to set.
     """
 
     programs: ProgramStore
@@ -153,6 +153,7 @@ class Repl:
     flags: frozenset[str] = frozenset()  # options of the command line, which a resumed session does not change
     last: LastTurn = field(default_factory=LastTurn)
     next_line: str = ""  # what the next input line starts with
+    start: str = ""  # what the code of the next turn starts with
     ended: bool = False  # leave after this command
     tokens_given: int = 0  # tokens of all contexts, cached or not
     unseen: set[str] = field(default_factory=set)  # digests of programs that only ran as candidates

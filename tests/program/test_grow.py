@@ -14,8 +14,9 @@ from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, Request
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
+from cgcli.program.grow import grow
 from cgcli.program.program import RAW, Layout, Program, Turn
-from cgcli.program.session import Session, drain, grow
+from cgcli.program.session import Session, drain
 from cgcli.program.truncate import CODEGEN, NONE
 from tests.program.fake import ScriptedEngine
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cgcli.core.errors import CgcliError
 from cgcli.native.interrupt import Interrupt
 from cgcli.program.history import Event
+from cgcli.program.program_store import ProgramStore
 from cgcli.repl.command import COMMANDS
 from cgcli.repl.loop import attempt, loop
 from cgcli.repl.state import Repl
@@ -31,8 +32,8 @@ def test_help_is_one_screen() -> None:
 
 
 def test_commands_are_all_that_was_asked_for() -> None:
-    wanted = """help show undo redo retry n pick diff edit code drop move branch switch replay from run auto save open
-        export model set seed why compare stats clear quit"""
+    wanted = """help show undo redo retry n pick start diff edit code drop move branch switch replay from run auto save
+        open export model set seed why compare stats clear quit"""
     assert sorted(COMMANDS) == sorted(wanted.split())
 
 
@@ -42,6 +43,30 @@ def test_ask_is_another_name_for_compare_and_not_listed(tmp_path: Path) -> None:
     assert "   2.7  print the largest\n" in shown
     assert "› /help ask\n/compare A | B\n" in shown
     assert "/ask" not in shown.rpartition("› /help\n")[2]
+
+
+def test_a_turn_begins_with_what_was_started_also_when_it_is_drawn_again(tmp_path: Path) -> None:
+    lines = "/start def f(x):", "a function f", "/retry", "/edit 1 print the largest", "a list with ten numbers"
+    repl, shown, status = play(tmp_path, *lines)
+    first, second = repl.program.turns
+    assert status == 0 and "the next turn begins with def f(x):\n" in shown
+    assert (first.start, second.start) == ("def f(x):", "")
+    assert first.completion == "def f(x):rest = 0" and second.completion.startswith("numbers = ")
+    (drawn, again) = (version.program.turns[0] for version in repl.history.versions[1:3])
+    assert drawn.completion == "def f(x):\n    return x" and again.start == "def f(x):"
+    assert [one.kept for one in again.candidates] == [9, 9]
+    with ProgramStore(tmp_path / "programs").open(repl.journal.id) as journal:
+        assert journal.history.program.turns[0].start == "def f(x):"
+
+
+def test_what_was_started_is_taken_back(tmp_path: Path) -> None:
+    repl, _, _ = play(tmp_path, "/start def f(x):", "/start", "a list with ten numbers")
+    assert repl.program.turns[0].start == "" and repl.program.turns[0].completion == "numbers = list(range(10))"
+
+
+def test_a_prompt_that_is_code_gets_a_hint(tmp_path: Path) -> None:
+    _, shown, _ = play(tmp_path, "def f(x):", width=160)
+    assert "the prompt looks like code, and becomes a comment; to begin with it: /start def f(x):\n" in shown
 
 
 def test_a_branch_has_a_name(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cgcli.core.errors import UsageError
 from cgcli.program.history import Drop, Move, Put
-from cgcli.repl.command import CANDIDATE, COUNT, LINE, PLACE, TURN, WORDS, command
+from cgcli.repl.command import CANDIDATE, COUNT, LINE, PLACE, TEXT, TURN, WORDS, command
 from cgcli.repl.commands.inspect import name_turn
 from cgcli.repl.draw import as_line, pick_candidate, redraw_turn, report_stale, run_if_auto, with_candidate
 from cgcli.repl.reader import is_command
@@ -74,6 +74,18 @@ def accept_candidate(repl: Repl, index: int, choice: int | None) -> None:
     repl.ui.screen.note(f"turn {number} now uses candidate {picked.accepted + 1} of {turn.drawn}")
     repl.ui.screen.code(repl.program.turns[index].completion)
     report_stale(repl)
+
+
+@command(TEXT.optional)
+def start(repl: Repl, text: str | None) -> None:
+    """begin with TEXT
+
+    Begins the code of the next turn with TEXT, such as `/start def fib(n):`; the model goes on behind it, also when the
+    turn is drawn again. Without TEXT, takes it back.
+    """
+    repl.start = text or ""
+    then = f"the next turn begins with {text}" if text else "the next turn begins as the model likes"
+    repl.ui.screen.say(then)
 
 
 @command(TURN, WORDS.optional)
