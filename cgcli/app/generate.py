@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cgcli.app.draft_texts import draft_texts
 from cgcli.app.gen_arguments import GenArguments
 from cgcli.app.log import RunRecord, facts_for_people, last_program, logged
 from cgcli.app.model import choose_model, loaded_engine, model_identity, setup_of
@@ -186,7 +187,8 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
     prefer = partial(job.selection.prefer, arguments.rule) if job.selection and arguments.picks else None
     written = _Written()
     try:
-        with loaded_engine(run, settings, choice) as engine:
+        texts = draft_texts(run, settings, arguments.into)
+        with loaded_engine(run, settings, choice, texts=texts) as engine:
             session = written.session = Session(
                 engine,
                 job.program,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.app.run import Run
+from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
     from cgcli.engine.bench import Bench
     from cgcli.engine.drafting import PassCosts
     from cgcli.engine.engine import LlamaEngine
+    from cgcli.engine.kept_ngrams import DraftText
     from cgcli.hub.choose import Choice
     from cgcli.native.interrupt import Interrupt
     from cgcli.program.program import Setup
@@ -35,15 +38,25 @@ def _choose(run: Run, model: str | None) -> Choice:
 
 @contextmanager
 def loaded_engine(
-    run: Run, settings: Settings, choice: Choice, *, draws: bool = True, many: bool = False
+    run: Run,
+    settings: Settings,
+    choice: Choice,
+    *,
+    draws: bool = True,
+    many: bool = False,
+    texts: Sequence[DraftText] = (),
 ) -> Iterator[LlamaEngine]:
     """The engine with the chosen model; Ctrl-C interrupts it.
 
-    draws: it will draw tokens, so guessing ahead helps. many: it will draw many texts at once.
+    draws: it will draw tokens, so guessing ahead helps. many: it will draw many texts at once. texts: to guess from,
+    besides what is drawn.
     """
     from cgcli.native.interrupt import interruptible
 
-    with interruptible() as interrupt, open_engine(run, settings, choice, interrupt, draws=draws, many=many) as engine:
+    with (
+        interruptible() as interrupt,
+        open_engine(run, settings, choice, interrupt, draws=draws, many=many, texts=texts) as engine,
+    ):
         yield engine
 
 
@@ -56,8 +69,9 @@ def open_engine(
     cancelled: Callable[[], bool] | None = None,
     draws: bool = True,
     many: bool = False,
+    texts: Sequence[DraftText] = (),
 ) -> LlamaEngine:
-    """The engine with the chosen model, for the caller to close. draws, many: as in `loaded_engine`.
+    """The engine with the chosen model, for the caller to close. draws, many, texts: as in `loaded_engine`.
 
     cancelled: ends the loading, instead of `interrupt`. Raises like `choose_model`, and ModelFileError, CgcliError.
     """
@@ -82,6 +96,11 @@ def open_engine(
     on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
     took = f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}"
     run.output.detail(f"{took}, context window of {engine.window} tokens")
+    if texts:
+        name = choice.sha256 or str(choice.path.resolve())
+        key = hashlib.sha256("\n".join([name, *sorted({str(Path(text.name).parent) for text in texts})]).encode())
+        engine.guess_from(texts, run.environment.cache / "ngrams" / f"{key.hexdigest()[:16]}.ngrams", model=name)
+        run.output.detail(f"guessing also from {plural(len(texts), 'other text')}")
     if engine.window > engine.model.n_ctx_train:
         trained = engine.model.n_ctx_train
         run.output.note(f"context window of {engine.window} tokens; the model was trained on {trained}")

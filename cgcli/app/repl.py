@@ -6,7 +6,7 @@ import hashlib
 import io
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from cgcli.app.run import Run
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
     from cgcli.engine.engine import LlamaEngine
+    from cgcli.engine.kept_ngrams import DraftText
     from cgcli.engine.protocol import Engine
     from cgcli.hub.choose import Choice
     from cgcli.program.history import Saved
@@ -45,6 +46,7 @@ def start_repl(
 
     Raises ModelNotFound, CgcliError if the program cannot be opened.
     """
+    from cgcli.app.draft_texts import draft_texts
     from cgcli.app.model import choose_model
     from cgcli.core.config import CANDIDATES
     from cgcli.program.program_store import ProgramStore
@@ -66,7 +68,7 @@ def start_repl(
     repl = Repl(
         programs=programs,
         journal=journal,
-        models=_Models(run, settings, state),
+        models=_Models(run, settings, state, draft_texts(run, settings, file)),
         choice=choice,
         options=Options(settings, candidates, unsafe=unsafe),
         ui=Ui(reader=reader, screen=screen, progress=run.output.progress(), script=script),
@@ -151,7 +153,9 @@ class SavedState:
 class _Models:
     """The models of the store, loaded with the settings of this run."""
 
-    def __init__(self, run: Run, settings: Settings, state: SavedState) -> None:
+    def __init__(self, run: Run, settings: Settings, state: SavedState, texts: Sequence[DraftText]) -> None:
+        """texts: to guess from, besides the program."""
+        self._texts = texts
         self._run = run
         self._settings = settings
         self._state = state
@@ -165,7 +169,7 @@ class _Models:
         from cgcli.app.model import open_engine
         from cgcli.native.interrupt import Interrupt
 
-        engine = open_engine(self._run, self._settings, choice, Interrupt(), cancelled=cancelled)
+        engine = open_engine(self._run, self._settings, choice, Interrupt(), cancelled=cancelled, texts=self._texts)
         engine.reserve(engine.window)
         self._state.load(engine, choice)
         return engine

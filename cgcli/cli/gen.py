@@ -12,6 +12,7 @@ from cgcli.cli.command import arguments_of, run_of, settings_of
 from cgcli.cli.options import (
     MODEL_PANEL,
     SAMPLING_PANEL,
+    DraftFromOption,
     DraftOption,
     ExactOption,
     FoldOption,
@@ -81,6 +82,7 @@ def gen(
     threads: ThreadsOption = None,
     gpu_layers: GpuLayersOption = None,
     draft: DraftOption = None,
+    draft_from: DraftFromOption = None,
     exact: ExactOption = None,
     fold: FoldOption = None,
     offline: Annotated[

@@ -104,6 +104,14 @@ DraftOption = Annotated[
         autocompletion=pulled,
     ),
 ]
+DraftFromOption = Annotated[
+    str | None,
+    _model(
+        "--draft-from",
+        metavar="auto|off|PATH",
+        help="Guess also from this file or folder (default: the git project of the program's file).",
+    ),
+]
 ExactOption = Annotated[
     bool | None, _model("--exact", help="Same text for the same seed, whatever else is in the batch (slower).")
 ]

@@ -11,6 +11,7 @@ from cgcli.app.run import given_settings
 from cgcli.cli.command import run_of, settings_of
 from cgcli.cli.options import (
     SAMPLING_PANEL,
+    DraftFromOption,
     DraftOption,
     ExactOption,
     FoldOption,
@@ -41,6 +42,7 @@ def repl(
     threads: ThreadsOption = None,
     gpu_layers: GpuLayersOption = None,
     draft: DraftOption = None,
+    draft_from: DraftFromOption = None,
     exact: ExactOption = None,
     fold: FoldOption = None,
     candidates: Annotated[

@@ -43,6 +43,16 @@ class Environment:
         return cls(data / "store", data, config, variables)
 
     @property
+    def cache(self) -> Path:
+        """Files that can be made again."""
+        home = self.variables.get("CGCLI_HOME")
+        if home:
+            return Path(home).expanduser().absolute() / "cache"
+        import platformdirs
+
+        return platformdirs.user_cache_path("cgcli", appauthor=False)
+
+    @property
     def config_file(self) -> Path:
         return self.config / "config.toml"
 
@@ -76,6 +86,7 @@ class Settings:
     threads: int | None = None  # CPU threads; if not set, one per physical core
     gpu_layers: int | None = None  # layers on the GPU; if not set, all that fit
     draft: str = "ngram"  # guess tokens ahead: from the text, not at all, or with a smaller model
+    draft_from: str = "auto"  # a file or folder to guess from as well; auto: the project of the program's file
     exact: bool = False  # the same text for the same seed, whatever else is in the batch
     guard: Switch = "on"  # cut what cannot run while it is drawn, and draw it again
     fold: Switch = "on"  # shorten a program that exceeds the context window, for the model only
@@ -161,6 +172,7 @@ RULES = {
     "threads": Rule(int, f"an integer from 1 to {MAX_THREADS}", lambda n: 1 <= n <= MAX_THREADS),
     "gpu_layers": _COUNT,
     "draft": Rule(str, "ngram, off, or a model's name or GGUF file", bool),
+    "draft_from": Rule(str, "auto, off, or a file or folder", bool),
     "exact": Rule(bool, "true or false"),
     "guard": Rule(str, "on or off", {"on", "off"}.__contains__),
     "fold": Rule(str, "on or off", {"on", "off"}.__contains__),

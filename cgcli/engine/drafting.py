@@ -8,15 +8,16 @@ text, and on the cost of a wider pass. Neither is timed while decoding, so the s
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from cgcli.engine.context import padded
 from cgcli.engine.request import Request
-from cgcli.native.draft import MATCH_MAX, NgramIndex
+from cgcli.native.draft import MATCH_MAX, Draft, KeptNgrams, NgramIndex
 
 MAX_DRAFT = 15
 
@@ -100,49 +101,77 @@ class Rate:
         self._tried *= 0.98
 
 
-class NgramDrafter:
-    """Guesses that the last few tokens are followed by what followed them before.
+_LEVELS = 10  # kinds of guesses, by how likely they usually come true
 
-    The longer the match with the earlier place, the likelier a guess is accepted. It learns how likely from every
+
+class _Source:
+    """Guesses from one index, and how often they come true in this text."""
+
+    def __init__(self, propose: Callable[[], Draft], doubt: float, fades: float) -> None:
+        """doubt: how many places that go on otherwise a match of no token counts for; fades: tokens of match in which
+        that falls to 1/e."""
+        self._propose = propose
+        self._doubt = [doubt * math.exp(-matched / fades) for matched in range(MATCH_MAX + 1)]
+        self._rates = [Rate((level + 0.5) / _LEVELS) for level in range(_LEVELS)]
+        self.look()
+
+    def look(self) -> None:
+        """Guess how the sequence goes on now."""
+        self.guesses = self._propose()
+        kinds = zip(self.guesses.matched, self.guesses.agree, self.guesses.of, strict=True)
+        self._kinds = [self._rates[self._level(*kind)] for kind in kinds]
+        self.chances = tuple(accumulate((rate.value for rate in self._kinds), operator.mul))
+
+    def note(self, tokens: Sequence[int]) -> None:
+        """Learn from the tokens that came instead."""
+        for rate, guess, token in zip(self._kinds, self.guesses.tokens, tokens, strict=False):
+            rate.note(guess == token)
+            if guess != token:
+                break
+
+    def _level(self, matched: int, agree: int, of: int) -> int:
+        # Absolute discounting (Ney, Essen and Kneser 1994), with a longer match in place of a shorter context.
+        usual = (agree - 0.5 * (agree < of)) / (of + self._doubt[matched])
+        return min(int(usual * _LEVELS), _LEVELS - 1)
+
+
+class NgramDrafter:
+    """Guesses that the last few tokens are followed by what mostly followed them before, in the text or in other ones.
+
+    The longer the match and the more places agree, the likelier a guess is accepted. It learns how likely from every
     token, whether that was guessed or not.
     """
 
-    #: Minimum length of the match in tokens: share of guesses that are usually accepted.
-    USUAL: ClassVar[Mapping[int, float]] = {1: 0.3, 2: 0.42, 3: 0.5, 4: 0.62, 6: 0.72, 9: 0.8, 14: 0.88, 22: 0.94}
+    def __init__(self, tokens: Sequence[int], capacity: int, kept: KeptNgrams | None = None) -> None:
+        """capacity: tokens that the sequence will have, approximately. kept: of other texts."""
+        index = self._index = NgramIndex(capacity)
+        index.append(tokens)
+        # How often guesses come true in the second halves of library files, from the first half and from other files.
+        self._sources = [_Source(lambda: index.propose(MAX_DRAFT), 1.7, 4.5)]
+        if kept:
+            self._sources.append(_Source(lambda: kept.propose(index, MAX_DRAFT), 5.0, 3.0))
 
-    def __init__(self, tokens: Sequence[int], capacity: int) -> None:
-        """capacity: tokens that the sequence will have, approximately."""
-        self._index = NgramIndex(capacity)
-        self._index.append(tokens)
-        rates = {length: Rate(usual) for length, usual in self.USUAL.items()}
-        self._rates = [  # by the length of the match
-            rates[max(one for one in rates if one <= max(1, length))] for length in range(MATCH_MAX + 1)
-        ]
-        self._proposal = self._index.propose(MAX_DRAFT)
-
-    def _rate(self, depth: int) -> Rate:
-        """Rate of the guess after `depth` accepted ones, which make the match so much longer."""
-        return self._rates[min(self._proposal.matched + depth, MATCH_MAX)]
+    @property
+    def _best(self) -> _Source:
+        """The source whose guesses promise the most tokens; the text itself where they promise the same."""
+        return max(self._sources, key=lambda source: sum(source.chances))
 
     def prospect(self) -> Prospect:
-        rates = (self._rate(depth).value for depth in range(len(self._proposal.tokens)))
-        return Prospect(tuple(accumulate(rates, operator.mul)))
+        return Prospect(self._best.chances)
 
     def draft(self, count: int) -> list[int]:
-        return list(self._proposal.tokens[:count])
+        return list(self._best.guesses.tokens[:count])
 
     def extend(self, tokens: Sequence[int]) -> None:
-        for depth, (guess, token) in enumerate(zip(self._proposal.tokens, tokens, strict=False)):
-            self._rate(depth).note(guess == token)
-            if guess != token:
-                break
         self._index.append(tokens)
-        self._proposal = self._index.propose(MAX_DRAFT)
+        for source in self._sources:
+            source.note(tokens)
+            source.look()
 
 
-def by_ngrams(tokens: Sequence[int], request: Request) -> Drafter:
-    """A drafter for a request. tokens: its context and first draws."""
-    return NgramDrafter(tokens, len(tokens) + request.max_tokens)
+def by_ngrams(tokens: Sequence[int], request: Request, kept: KeptNgrams | None = None) -> Drafter:
+    """A drafter for a request. tokens: its context and first draws; kept: the n-grams of other texts."""
+    return NgramDrafter(tokens, len(tokens) + request.max_tokens, kept)
 
 
 def allot(prospects: Sequence[Prospect], costs: PassCosts, most: int) -> list[int]:

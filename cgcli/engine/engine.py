@@ -23,6 +23,7 @@ from cgcli.engine.cache import KVCache
 from cgcli.engine.completing import Completing
 from cgcli.engine.draft_model import DraftModel, ModelDrafter
 from cgcli.engine.drafting import PassCosts, by_ngrams
+from cgcli.engine.kept_ngrams import DraftText, kept_ngrams
 from cgcli.engine.model import Model, readable
 from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import Request, Timings, TokenScore
@@ -30,6 +31,7 @@ from cgcli.engine.scheduler import MakeDrafter, ScheduledStream, Scheduler
 from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.shared_cache import SharedCache
 from cgcli.engine.tokens import Detokenizer, TokenTable, split_blanks
+from cgcli.native.draft import KeptNgrams
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampler, score_tokens
 
@@ -88,6 +90,7 @@ class LlamaEngine(Completing):
             opened.callback(self.cache.close)
             self._prefill = Prefill(self.cache, interrupt, self.timings)
             self._guesser: DraftModel | None = None
+            self._kept: KeptNgrams | None = None  # of other texts
             if draft and options.speculate:
                 self._guesser = DraftModel(
                     draft, self.cache, interrupt=interrupt, cancelled=cancelled, threads=self.threads
@@ -119,7 +122,16 @@ class LlamaEngine(Completing):
         return SeparateCache(self.model, threads=self.threads, abort=abort, sequences=self.sequences)
 
     def _drafting(self) -> MakeDrafter:
-        return functools.partial(ModelDrafter, self._guesser) if self._guesser else by_ngrams
+        if self._guesser:
+            return functools.partial(ModelDrafter, self._guesser)
+        return lambda tokens, request: by_ngrams(tokens, request, self._kept)
+
+    def guess_from(self, texts: Sequence[DraftText], file: Path, *, model: str) -> None:
+        """Guess also from other texts in all requests from now on; their n-grams are kept in `file`.
+
+        model: names the vocabulary.
+        """
+        self._kept = kept_ngrams(texts, file, model, self.token_table.tokens)
 
     @property
     def quant(self) -> str:

@@ -84,8 +84,12 @@ def load_library(path: Path) -> ctypes.CDLL:
     lib.cgk_draft_init.restype = ctypes.c_int
     lib.cgk_draft_truncate.argtypes = [address, uint32]
     lib.cgk_draft_truncate.restype = ctypes.c_int
-    lib.cgk_draft_step.argtypes = [address, address, uint32, uint32, address, address]
-    lib.cgk_draft_step.restype = ctypes.c_int
+    lib.cgk_draft_grow.argtypes = [address, address, uint32, uint32, address, address]
+    lib.cgk_draft_grow.restype = ctypes.c_int
+    lib.cgk_draft_guess.argtypes = [address, address, uint32, uint32, address, address]
+    lib.cgk_draft_guess.restype = ctypes.c_int
+    lib.cgk_draft_check.argtypes = [address, ctypes.c_size_t]
+    lib.cgk_draft_check.restype = ctypes.c_int
     lib.cgk_interrupt_install.argtypes = [ctypes.c_bool]
     lib.cgk_interrupt_restore.argtypes = []
     lib.cgk_interrupt_set.argtypes = []

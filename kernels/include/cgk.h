@@ -127,6 +127,7 @@ CGK_API cgk_status cgk_top(const float *logits, uint32_t n_vocab, uint32_t k, in
 #define CGK_DRAFT_CAPACITY_MAX (UINT32_C(1) << 24) /* tokens */
 #define CGK_DRAFT_NGRAM_MAX 8                      /* tokens */
 #define CGK_DRAFT_MATCH_MAX 32                     /* tokens */
+#define CGK_DRAFT_PLACES_MAX 16
 
 /* The tokens of one sequence, and for every n from `shortest` to `longest` the last place of each n-gram.
  * The caller provides its memory; only the functions below read or write it. */
@@ -145,18 +146,34 @@ CGK_API cgk_status cgk_draft_append(cgk_draft *draft, const int32_t *tokens, uin
 /* Keep the first `length` tokens: the index is what it was at that length. CGK_ERROR_PARAMETER if it has fewer. */
 CGK_API cgk_status cgk_draft_truncate(cgk_draft *draft, uint32_t length);
 
-/* Guess the next k tokens from the last place that ended like the sequence does.
- *
- * It takes the greatest n of longest, ..., shortest whose last n tokens also occur earlier (they may overlap the end),
- * and the last of those places. tokens: int32 [k], what followed there; beyond the end of the sequence, the guesses
- * themselves (so "abcabcab" continues as "cabcabcab...").
- * matched: number of tokens on which that place and the end agree, n to CGK_DRAFT_MATCH_MAX. 0 if there is no such
- * place; tokens is not written then. */
-CGK_API cgk_status cgk_draft_propose(const cgk_draft *draft, uint32_t k, int32_t *tokens, uint32_t *matched);
+/* CGK_OK if so many bytes, from a file for example, begin like an index of that size. What else they hold is not looked
+ * at: of a damaged index only the guesses are wrong, as nothing is read outside it. Do not append to one. */
+CGK_API cgk_status cgk_draft_check(const cgk_draft *draft, size_t bytes);
 
-/* cgk_draft_append of n added tokens, then cgk_draft_propose, in one call: for languages in which calls are slow. */
-CGK_API cgk_status cgk_draft_step(cgk_draft *draft, const int32_t *added, uint32_t n, uint32_t k, int32_t *tokens,
-                                  uint32_t *matched);
+/* A guessed token, and what speaks for it. */
+typedef struct {
+    int32_t token;
+    uint32_t matched; /* tokens on which the sequence and those places agree, with the guesses before this one, at most
+                         CGK_DRAFT_MATCH_MAX */
+    uint32_t agree;   /* places that this token follows ... */
+    uint32_t of;      /* ... of so many, at most CGK_DRAFT_PLACES_MAX */
+} cgk_guess;
+
+/* Guess how a sequence goes on that ends with `end`, int32 [n_end]; NULL and 0: the sequence in the index.
+ *
+ * It takes the greatest n of longest, ..., shortest for which the index has the last n tokens at a place that something
+ * follows, and the last CGK_DRAFT_PLACES_MAX of those places; of these, the ones that agree with the end of the
+ * sequence on the most tokens. Each guess is what most of these are followed by, of equally many the one after the
+ * latest place; the others drop out. Beyond the end of the index its own sequence goes on with the guesses themselves
+ * (so "abcabcab" continues as "cabcabcab..."), while for another sequence such a place drops out.
+ * guesses: [k]. n: how many there are, 0 without such a place. */
+CGK_API cgk_status cgk_draft_guess(const cgk_draft *draft, const int32_t *end, uint32_t n_end, uint32_t k,
+                                     cgk_guess *guesses, uint32_t *n);
+
+/* cgk_draft_append of added tokens, then cgk_draft_guess for the sequence in the index, in one call: for languages in
+ * which calls are slow. */
+CGK_API cgk_status cgk_draft_grow(cgk_draft *draft, const int32_t *added, uint32_t n_added, uint32_t k,
+                                  cgk_guess *guesses, uint32_t *n);
 
 /* ---- interrupt -------------------------------------------------------------------------------------------- */
 

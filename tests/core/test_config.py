@@ -47,6 +47,7 @@ def test_every_setting_can_come_from_every_place(tmp_path: Path, name: str) -> N
         "prefix": ("#\n", "#\n", '"#\\n"'),
         "color": ("never", "never", '"never"'),
         "draft": ("off", "off", '"off"'),
+        "draft_from": ("off", "off", '"off"'),
         "exact": (True, "on", "true"),
         "fold": ("off", "off", '"off"'),
         "guard": ("off", "off", '"off"'),
@@ -140,13 +141,13 @@ def test_a_variable_without_effect_is_named_with_the_nearest_one() -> None:
     given = {
         "CGCLI_TEMPRATURE": "1",
         "CGCLI_TOP_K": "1",
-        "CGCLI_ZEBRA_CROSSING": "1",
+        "CGCLI_ZQQ_ZQQ": "1",
         "CGCLI_HOME": "/tmp",
         "X": "",
     }
     assert unknown_variables(Environment.from_process(given)) == [
         "CGCLI_TEMPRATURE is not a setting, did you mean CGCLI_TEMPERATURE?",
-        "CGCLI_ZEBRA_CROSSING is not a setting",
+        "CGCLI_ZQQ_ZQQ is not a setting",
     ]
 
 

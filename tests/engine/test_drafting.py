@@ -20,6 +20,7 @@ from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.quantize import QUANTS
 from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
+from cgcli.native.draft import KeptNgrams, NgramIndex
 from cgcli.native.sample import Sampling
 from tests.engine.drawing import Make, finish
 from tests.support.tiny_model import write_tiny_model
@@ -113,10 +114,8 @@ def test_ngrams_guess_what_followed_before() -> None:
     drafter = NgramDrafter([1, 2, 3, 4, 5, 6, 1, 2, 3], 64)
     assert drafter.draft(3) == [4, 5, 6]
     prospect = drafter.prospect()
-    usual = NgramDrafter.USUAL
     assert prospect.cost == 0 and len(prospect.chances) == MAX_DRAFT
-    # A guess that comes true makes the match of the next one longer.
-    assert prospect.chances[:3] == pytest.approx([usual[3], usual[3] * usual[4], usual[3] * usual[4] * usual[4]])
+    assert 0.4 < prospect.chances[0] < 0.6 and list(prospect.chances) == sorted(prospect.chances, reverse=True)
     drafter.extend([4, 5, 9])
     assert drafter.prospect() == Prospect() and drafter.draft(3) == []  # nothing ever followed 9
 
@@ -132,6 +131,35 @@ def test_ngrams_that_come_true_are_trusted_more_and_those_that_do_not_less() -> 
     assert good.prospect().chances[0] > usual
     bad.extend(text[:22])
     assert bad.prospect().chances[0] < usual
+
+
+def kept(*texts: Sequence[int]) -> KeptNgrams:
+    index = NgramIndex(8)
+    for text in texts:
+        index.append([*text, -1])
+    return KeptNgrams(bytearray(index.memory()))
+
+
+def test_the_longer_the_match_and_the_more_places_agree_the_likelier_is_a_guess() -> None:
+    def chance(*texts: Sequence[int], end: Sequence[int] = (1, 2, 3)) -> float:
+        return NgramDrafter(end, 64, kept(*texts)).prospect().chances[0]
+
+    one = chance([2, 3, 4])
+    assert one < chance([1, 2, 3, 4]) < chance([1, 2, 3, 4], [1, 2, 3, 4])
+    assert chance([1, 2, 3, 4], [1, 2, 3, 5]) < chance([1, 2, 3, 4])
+    assert chance([0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 5], end=[0, 1, 2, 3]) > one
+
+
+def test_guesses_come_from_the_text_or_from_others_whichever_promise_more() -> None:
+    others = kept([7, 8, 9, 10, 11, 12], [7, 8, 9, 10, 11, 12])
+    drafter = NgramDrafter([1, 2, 3, 4, 1, 2], 64, others)
+    assert drafter.draft(2) == [3, 4]
+    drafter.extend([7, 8, 9])
+    assert drafter.draft(8) == [10, 11, 12]  # no further: the text ends
+    drafter.extend([10, 99])
+    assert drafter.prospect() == Prospect()
+    both = NgramDrafter([1, 2, 3, 4, 5, 6, 7, 20, 3, 4, 5, 6, 7], 64, kept([6, 7, 30]))
+    assert both.draft(1) == [20]
 
 
 # A second model.

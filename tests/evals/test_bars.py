@@ -32,7 +32,6 @@ def how(*, end_bars: bool) -> Generation:
 def drawn(text: str, generation: Generation) -> dict[str, Any]:
     plan = SamplePlan(1, (0.0,), generation)
     engine = ScriptedEngine([text], width=1)
-    engine.tokens = list  # type: ignore[attr-defined]
     (row,) = draw_rows(cast(Engine, engine), [HumanEvalKey("T/0", 0.0, 0, 0)], {"T/0": TASK}, plan, {})
     return row
 

@@ -11,19 +11,23 @@ from tests.native.compiling import assert_agrees, broken, check, compile_c
 # What is broken: what stands in draft.c, what takes its place.
 BREAKS = {
     "other tokens of the same slot count as a match": (
-        "while (last[slot] && memcmp(draft->memory + last[slot] - n, ngram, n * sizeof *ngram) != 0)",
-        "while (false)",
+        "memcmp(draft->memory + place - n, ngram, n * sizeof *ngram) == 0",
+        "ngram",
     ),
-    "a shorter n-gram is enough": ("n * sizeof *ngram) != 0", "(n - 1) * sizeof *ngram) != 0"),
+    "a shorter n-gram is enough": ("n * sizeof *ngram) == 0", "(n - 1) * sizeof *ngram) == 0"),
     "the first place stays the last": ("*slot = draft->length;", "*slot = *slot ? *slot : draft->length;"),
     "a truncation forgets nothing": ("= table.before[draft->length - 1];", "= draft->length;"),
     "a truncation forgets what it uncovers": ("= table.before[draft->length - 1];", "= 0;"),
     "the shortest match wins": (
-        "n = draft->longest; n >= draft->shortest && place == 0; n--",
-        "n = draft->shortest; n <= draft->longest && place == 0; n++",
+        "n = draft->longest; n >= draft->shortest && seen == 0; n--",
+        "n = draft->shortest; n <= draft->longest && seen == 0; n++",
     ),
-    "a match is one too long": ("*matched < CGK_DRAFT_MATCH_MAX", "*matched <= CGK_DRAFT_MATCH_MAX"),
-    "a guess stops at the end": ("tokens[place + i - length]", "0"),
+    "a match is one too long": ("n < CGK_DRAFT_MATCH_MAX &&", "n <= CGK_DRAFT_MATCH_MAX &&"),
+    "a guess starts over at the end": ("guesses[i - (draft->length - place)]", "guesses[0]"),
+    "another sequence goes on there": ("|| !end)", "|| true)"),
+    "the end itself is a place": ("if (place == draft->length)", "if (false)"),
+    "shorter matches count": ("if (agreed == *matched)", "if (true)"),
+    "the earliest of equals wins": ("if (same > most)", "if (same >= most)"),
     "one token more than fits": ("n_tokens > draft->capacity - draft->length", "n_tokens > draft->capacity + 1"),
 }
 
