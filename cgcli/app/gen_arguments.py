@@ -40,6 +40,7 @@ class GenArguments:
     go_on: bool = False  # with the last program of this folder
     no_log: bool = False
     stamp: bool = False
+    if_changed: bool = False
 
     @property
     def picks(self) -> bool:
@@ -62,6 +63,11 @@ class GenArguments:
             raise UsageError("--into prints no program, so --whole has no effect", hint="leave one of them out")
         if self.go_on and self.into:
             raise UsageError("--continue and --into cannot be used together", hint="leave one of them out")
+        if self.if_changed and not self.output:
+            raise UsageError("--if-changed needs the file to look at", hint="add -o FILE")
+        for option, given in {"--raw": self.raw, "--json": self.json, "--continue": self.go_on}.items():
+            if self.if_changed and given:
+                raise UsageError(f"--if-changed and {option} cannot be used together", hint="leave one of them out")
         if self.stamp and self.raw:
             raise UsageError("--stamp and --raw cannot be used together", hint="leave one of them out")
         if self.until and self.raw:

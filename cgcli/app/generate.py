@@ -6,6 +6,7 @@ engine is closed.
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from cgcli.app.draft_texts import draft_texts
 from cgcli.app.gen_arguments import GenArguments
-from cgcli.app.log import RunRecord, facts_for_people, last_program, logged
-from cgcli.app.model import choose_model, loaded_engine, model_identity, setup_of
+from cgcli.app.log import RunRecord, last_program, logged
+from cgcli.app.model import choose_model, loaded_engine, model_identity, planned_facts, setup_of
 from cgcli.app.selection import Selection
 from cgcli.app.streams import (
     PROMPT_HINT,
@@ -61,6 +62,7 @@ class _Job:
     sink: Sink
     facts: FileSink | None  # for the JSON; None prints it
     selection: Selection | None  # None runs nothing
+    done: bool = False  # the file is what would be written
 
 
 @dataclass
@@ -80,7 +82,11 @@ class _Written:
 def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
     """Add a turn for each prompt. Raises CgcliError of every kind; finished turns are kept and reported."""
     job = _prepare(run, settings, arguments)
-    with logged(run, _start(run, job) if settings.log == "on" and not arguments.no_log else None) as record:
+    if arguments.if_changed:
+        job = _without_unchanged(run, settings, job)
+    if job.done:
+        return
+    with logged(run, _start(run, settings, job) if settings.log == "on" and not arguments.no_log else None) as record:
         _generate(run, settings, job, record)
 
 
@@ -88,10 +94,10 @@ def _generate(run: Run, settings: Settings, job: _Job, record: RunRecord) -> Non
     arguments, written = job.arguments, _write(run, settings, job, record)
     session, turns, selection = written.session, written.turns, job.selection
     verdict: Verdict | None = None
-    if session:
-        record.turns = session.program.turns
+    record.turns = (session or job).program.turns
     if session and turns:
-        report_turns(run.output, job.choice, session, turns, written.until.ends if written.until else ())
+        ends, known = written.until.ends if written.until else (), len(job.program.turns)
+        report_turns(run.output, job.choice, session, turns, ends, known=known)
         if selection and not written.interrupted:
             if arguments.run or arguments.checks:
                 verdict = selection.run(session.program)
@@ -159,22 +165,48 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
     )
 
 
-def _start(run: Run, job: _Job) -> RunStart:
+def _without_unchanged(run: Run, settings: Settings, job: _Job) -> _Job:
+    """The job without the prompts whose turns the file has already. Raises CgcliError if the file was changed."""
+    from cgcli.app.unchanged import unchanged
+
+    file = job.arguments.output
+    assert file  # checked
+    found = unchanged(
+        run,
+        file,
+        job.program,
+        job.prompts,
+        planned_facts(settings, job.choice, job.generation),
+        any_seed=settings.seed is None,
+        comments=not job.arguments.no_comment,
+    )
+    if found.whole:
+        os.utime(file)  # for make
+    how = job.generation
+    if found.seed is not None:
+        how = replace(how, sampling=replace(how.sampling, seed=found.seed))
+    program, prompts = replace(job.program, turns=found.turns), job.prompts[len(found.turns) :]
+    return replace(job, program=program, prompts=prompts, generation=how, done=found.whole)
+
+
+def _start(run: Run, settings: Settings, job: _Job) -> RunStart:
     """The beginning of the run's row in the log."""
+    from cgcli.program.conditions import conditions
     from cgcli.program.run_log import RunStart
 
     file = job.arguments.into or job.arguments.output
+    known = conditions(planned_facts(settings, job.choice, job.generation))
     return RunStart(
         folder=str(Path.cwd()),
         command=run.arguments,
-        prompts=tuple(job.prompts),
+        prompts=(*(turn.prompt for turn in job.program.turns), *job.prompts),
         before=job.text,
         prefix=job.program.prefix,
         language=job.language.name,
         layout=job.program.layout,
         comments=not job.arguments.no_comment,
         file=str(file.resolve()) if file else None,
-        how=facts_for_people(job.choice, job.generation),
+        how={name: value for name, value in known.items() if name != "window" or value},
     )
 
 
@@ -184,9 +216,15 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
     from cgcli.program.session import Session
 
     arguments, choice = job.arguments, job.choice
+    beginning = job.program.source(comments=not arguments.no_comment)
     prefer = partial(job.selection.prefer, arguments.rule) if job.selection and arguments.picks else None
-    written = _Written()
+    written = _Written(turns=list(job.program.turns))
     try:
+        if not job.prompts:  # those that are gone were the last
+            record.text = beginning
+            job.sink.write(beginning)
+            _end(run, job, job.program, record)
+            return written
         texts = draft_texts(run, settings, arguments.into)
         with loaded_engine(run, settings, choice, texts=texts) as engine:
             session = written.session = Session(
@@ -207,7 +245,7 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
                 run.output.note(f"{which} drawn at temperature {others:g}; -t sets one temperature for all")
             session.start = arguments.start
             until = written.until = _until(run.output, job, session)
-            due = "" if job.text and not arguments.whole else job.program.prefix
+            due = "" if job.text and not arguments.whole else beginning
             notice = _FoldNotice(run.output)
             pieces = grow(
                 session,
@@ -224,27 +262,28 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
                     record.text += piece[len(due) if job.text else 0 :]
                     due = ""
                     job.sink.write(piece)
-                if arguments.stamp:
-                    _write_stamp(run, job, session, record)
             finally:
                 if job.text and due:
                     job.sink.write(due)  # print the program so far in any case: the reader may write it back
-                job.sink.close()
+                _end(run, job, session.program, record)
             written.failure = until.failure if until else None
     except Exception as failure:
         written.failure = failure
     return written
 
 
-def _write_stamp(run: Run, job: _Job, session: Session, record: RunRecord) -> None:
-    from cgcli.program.recorded import Recorded
-    from cgcli.program.stamp import stamp
+def _end(run: Run, job: _Job, program: Program, record: RunRecord) -> None:
+    """Write the stamp, and close the sink. Raises CgcliError if the text cannot be stored."""
+    if job.arguments.stamp:
+        from cgcli.program.recorded import Recorded
+        from cgcli.program.stamp import stamp
 
-    if len(session.program.turns) > len(job.program.turns) and record.text.endswith("\n"):
-        comments = not job.arguments.no_comment
-        job.sink.write(stamp(Recorded(session.program, job.language.name, job.text, comments, "")))
-    else:
-        run.output.note("nothing was drawn, so there is no stamp")
+        written = Recorded(program, job.language.name, job.text, not job.arguments.no_comment, "")
+        if program.turns and written.text == job.text + record.text:
+            job.sink.write(stamp(written))
+        else:
+            run.output.note("no stamp: nothing was written")
+    job.sink.close()
 
 
 def _until(output: Output, job: _Job, session: Session) -> Until | None:
@@ -264,7 +303,7 @@ def _until(output: Output, job: _Job, session: Session) -> Until | None:
         selection.policy,
         replace(patience, tries=arguments.tries or patience.tries, seconds=arguments.try_time or patience.seconds),
         checks=arguments.checks if arguments.until == "checks" else (),
-        checked_turns=len(job.prompts),
+        checked_turns=len(job.program.turns) + len(job.prompts),
         say=say,
     )
 
@@ -296,7 +335,7 @@ def _program_so_far(output: Output, arguments: GenArguments, last: LoggedRun | N
         lines = plural(last.program.count("\n"), "line")
         output.note(f"going on with the program of run {last.number}: {lines}{f', {last.title}' * bool(last.title)}")
         return encode(last.program)
-    if arguments.no_stdin or Path("-") in arguments.files:
+    if arguments.no_stdin or arguments.if_changed or Path("-") in arguments.files:
         return b""
     before = stdin_bytes(waiting=lambda: output.note("waiting for the program so far on stdin (--no-stdin to skip)"))
     if before and (arguments.prompts or arguments.files):  # in a loop over lines, stdin may be meant for the loop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,6 @@ from cgcli.core.errors import CgcliError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from cgcli.app.run import Run
-    from cgcli.hub.choose import Choice
-    from cgcli.program.generation import Generation
     from cgcli.program.program import Turn
     from cgcli.program.run_log import LoggedRun, Match, RunLog, RunStart
 
@@ -76,31 +74,6 @@ def _status(error: BaseException) -> int:
         case KeyboardInterrupt():
             return ExitStatus.INTERRUPTED
     return ExitStatus.FAILED
-
-
-def facts_for_people(choice: Choice, generation: Generation) -> dict[str, object]:
-    """How a run draws, as `cgcli log show` prints it."""
-    import platform
-
-    from cgcli import __version__
-    from cgcli.app.model import file_identity
-    from cgcli.core.machine import processor_name
-
-    sampling = asdict(generation.sampling)
-    return {
-        "model": choice.name if choice.stored else str(choice.path.resolve()),
-        "quant": choice.quant or "",
-        "sha256": file_identity(choice),
-        "seed": sampling.pop("seed"),
-        **sampling,
-        "other_temperature": generation.others,
-        "max_tokens": generation.max_tokens,
-        "candidates": generation.candidates,
-        "stop": list(generation.stops),
-        "guard": platform.python_version() if generation.guard else "off",
-        "cgcli": __version__,
-        "processor": processor_name(),
-    }
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from cgcli.engine.kept_ngrams import DraftText
     from cgcli.hub.choose import Choice
     from cgcli.native.interrupt import Interrupt
-    from cgcli.program.program import Setup
+    from cgcli.program.generation import Generation
+    from cgcli.program.program import Setup, TurnFacts
 
 
 def choose_model(run: Run, settings: Settings) -> Choice:
@@ -161,10 +164,13 @@ def measure_model(run: Run, settings: Settings, *, quick: bool) -> tuple[Choice,
     return choice, measured
 
 
-def setup_of(settings: Settings, choice: Choice, engine: LlamaEngine) -> Setup:
-    """What draws the turns of a session, for their facts. A file outside the store is not hashed whole."""
+def setup_of(settings: Settings, choice: Choice, engine: LlamaEngine | None = None) -> Setup:
+    """What draws the turns of a session, for their facts. A file outside the store is not hashed whole.
+
+    engine: with the model; before it is loaded, what the settings ask for.
+    """
     from cgcli import __version__
-    from cgcli.core.machine import processor_name
+    from cgcli.core.machine import processor_name, thread_count
     from cgcli.program.program import Setup
 
     return Setup(
@@ -172,11 +178,31 @@ def setup_of(settings: Settings, choice: Choice, engine: LlamaEngine) -> Setup:
         file="" if choice.stored else str(choice.path.resolve()),
         cgcli=__version__,
         processor=processor_name(),
-        threads=engine.threads,
-        gpu_layers=engine.model.gpu_layers,
-        window=engine.window,
-        exact=engine.exact,
+        threads=engine.threads if engine else settings.threads or thread_count(),
+        gpu_layers=engine.model.gpu_layers if engine else settings.gpu_layers or 0,
+        window=engine.window if engine else settings.ctx or 0,
+        exact=settings.exact,
         draft=settings.draft,
+    )
+
+
+def planned_facts(settings: Settings, choice: Choice, how: Generation) -> TurnFacts:
+    """The facts of turns that are to be drawn, as far as they are known before the model is loaded."""
+    from cgcli.program.program import TurnFacts
+
+    return TurnFacts(
+        model=choice.name,
+        quant=choice.quant or "",
+        **asdict(how.sampling),
+        max_tokens=how.max_tokens,
+        context="",
+        prompt_tokens=0,
+        prompt_perplexity=None,
+        guard=platform.python_version() if how.guard else "",
+        stops=how.stops,
+        batch=how.candidates,
+        others=how.others,
+        setup=setup_of(settings, choice),
     )
 
 

@@ -6,10 +6,11 @@ import itertools
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.app.model import choose_model, loaded_engine, setup_of
-from cgcli.app.written import find_program
+from cgcli.app.written import find_program, find_run
 from cgcli.core.errors import CgcliError, Interrupted
 from cgcli.terminal.text import plural
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from cgcli.core.config import Settings
     from cgcli.engine.engine import LlamaEngine
     from cgcli.hub.choose import Choice
+    from cgcli.program.conditions import Difference
     from cgcli.program.program import Setup, Turn, TurnFacts
     from cgcli.program.recorded import Recorded
-    from cgcli.program.redraw import Difference
     from cgcli.program.session import Session
 
 Step = tuple["Recorded", int]
@@ -36,7 +37,8 @@ def replay(run: Run, name: str) -> None:
     from cgcli.program.redraw import why_not
 
     steps: list[Step] = []
-    for part in find_program(run, name):
+    path = Path(name)
+    for part in find_run(run, int(name)) if name.isdecimal() and not path.exists() else find_program(run, path):
         for index in range(len(part.program.turns)):
             if why := why_not(part.program, index):
                 run.output.note(f"{_name(part, index)} {why}; it is taken as it is")
@@ -118,7 +120,7 @@ class _Replay:
         from cgcli import __version__
         from cgcli.app.model import file_identity
         from cgcli.core.machine import processor_name
-        from cgcli.program.redraw import differences
+        from cgcli.program.conditions import differences
 
         then = self._first
         if then.setup and not setup:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 _CUT = {"interrupted", "length", "context"}
 
 
-def report_turns(output: Output, choice: Choice, session: Session, turns: list[Turn], ends: Sequence[str] = ()) -> None:
+def report_turns(
+    output: Output, choice: Choice, session: Session, turns: list[Turn], ends: Sequence[str] = (), *, known: int = 0
+) -> None:
     """On stderr: candidates chosen, completions cut, turns that do not parse, the seed and the speed.
 
-    ends: how the tries of each turn ended, with --until.
+    ends: how the tries of each turn ended, with --until. known: turns that were there before.
     """
     from cgcli.program.languages import broken_turn
     from cgcli.program.truncate import NONE
@@ -30,10 +32,13 @@ def report_turns(output: Output, choice: Choice, session: Session, turns: list[T
     kept = 0  # turns that are part of the program
     for number, turn in enumerate(turns, 1):
         name, facts = f"turn {number}", turn.facts
+        if number <= known:
+            kept += 1
+            continue
         if facts and facts.prompt_perplexity is not None:
             output.detail(f"{name}: prompt of {facts.prompt_tokens} tokens, perplexity {facts.prompt_perplexity:.2f}")
-        if number <= len(ends):
-            output.note(ends[number - 1])
+        if number - known <= len(ends):
+            output.note(ends[number - known - 1])
         if turn.accepted is None:
             continue
         chosen, line = turn.candidates[turn.accepted], session.program.code_line(kept)

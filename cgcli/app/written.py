@@ -46,45 +46,49 @@ class Finder:
         return found
 
 
-def find_program(run: Run, name: str) -> list[Recorded]:
-    """How the program of a file, or of a run with this number, was written; the first part of it first.
+def find_run(run: Run, number: int) -> list[Recorded]:
+    """How the program of a run was written, the first part of it first. Raises UsageError if there is no such run."""
+    from cgcli.app.log import run_log
+    from cgcli.program.run_log import recorded_run
+
+    log = run_log(run)
+    try:
+        one = log.run(number)
+        if not (one.end and one.end.turns):
+            raise CgcliError(f"run {number} drew nothing that is known", hint=f"cgcli log show {number}")
+        return [*Finder(run, log).chain(one.start.before), recorded_run(one)]
+    finally:
+        log.close()
+
+
+def find_program(run: Run, file: Path) -> list[Recorded]:
+    """How the program of a file was written, the first part of it first.
 
     Raises UsageError if there is no such file, CgcliError if nothing is known of it, or if it was changed since.
     """
     from cgcli.app.log import run_log
     from cgcli.app.stores import program_store
     from cgcli.core.reading import read_if_present
-    from cgcli.program.run_log import recorded_run
     from cgcli.program.source import from_file
     from cgcli.program.stamp import has_stamp, without_stamps
 
+    if not file.exists():
+        raise UsageError(f"no such file: {file}", hint="cgcli log")
+    data = from_file(read_if_present(file))
     log = run_log(run)
     try:
-        path = Path(name)
-        if name.isdigit() and not path.exists():
-            one = log.run(int(name))
-            if not (one.end and one.end.turns):
-                raise CgcliError(f"run {name} wrote nothing that is known", hint=f"cgcli log show {name}")
-            return [*Finder(run, log).chain(one.start.before), recorded_run(one)]
-        if not path.exists():
-            raise UsageError(f"no such file: {name}", hint="cgcli log")
-        data = from_file(read_if_present(path))
-        text = without_stamps(data)
-        if found := Finder(run, log, data).chain(text):
+        if found := Finder(run, log, data).chain(without_stamps(data)):
             return found
-        if (former := log.of_file(path)) is not None:
-            raise CgcliError(
-                f"{name} was changed since run {former.number} wrote it",
-                hint=f"its text then: cgcli log use {former.number}",
-            )
-        if session := program_store(run).saved_to(path):
-            raise CgcliError(
-                f"{name} was changed since session {session} saved it", hint=f"cgcli sessions show {session}"
-            )
-        if has_stamp(data):
-            raise CgcliError(
-                f"{name} was changed since it was stamped", hint="search for its prompts: cgcli log -q WORDS"
-            )
-        raise CgcliError(f"nothing is known of how {name} was written", hint="gen --stamp writes it into the file")
+        former = log.of_file(file)
     finally:
         log.close()
+    if former:
+        hint = f"its text then: cgcli log use {former.number}"
+        raise CgcliError(f"{file} was changed since run {former.number} wrote it", hint=hint)
+    if session := program_store(run).saved_to(file):
+        hint = f"cgcli sessions show {session}"
+        raise CgcliError(f"{file} was changed since session {session} saved it", hint=hint)
+    if has_stamp(data):
+        hint = "search for its prompts: cgcli log -q WORDS"
+        raise CgcliError(f"{file} was changed since it was stamped", hint=hint)
+    raise CgcliError(f"nothing is known of how {file} was written", hint="gen --stamp writes it into the file")

@@ -55,6 +55,10 @@ def gen(
     go_on: Annotated[
         bool, _program("-c", "--continue", help="Go on with the last program of this folder. Does not read stdin.")
     ] = False,
+    if_changed: Annotated[
+        bool,
+        _program("--if-changed", help="With -o, draw from the first prompt that changed on. Reads no stdin."),
+    ] = False,
     whole: Annotated[bool, _program("--whole", help="Also print the program so far.")] = False,
     raw: Annotated[bool, _program("--raw", help="Continue the bytes as they are: no comment, no truncation.")] = False,
     no_comment: Annotated[bool, _program("--no-comment", help="Do not print prompts as comments.")] = False,

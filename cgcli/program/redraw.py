@@ -1,70 +1,20 @@
 """Drawing a turn again as it was drawn: from its facts, and from the candidate that was chosen then.
 
-What was chosen by running programs or by the user is taken from the record. What differs now is told by name.
+What was chosen by running programs or by the user is taken from the record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
 from cgcli.program.languages import language
-from cgcli.program.program import RAW, Candidate, Picked, Program, Setup, Turn, TurnFacts
+from cgcli.program.program import RAW, Candidate, Picked, Program, Turn, TurnFacts
 from cgcli.program.session import Option, Plan, Reading, Session
 from cgcli.program.source import digest
 from cgcli.program.truncate import NONE
-
-_WORDS = {
-    "sha256": "the model's file",
-    "cgcli": "the version of cgcli",
-    "processor": "the processor",
-    "guard": "the Python of the guards",
-    "model": "the model",
-    "quant": "the quantization",
-    "stops": "stop",
-    "batch": "candidates",
-    "window": "ctx",
-    "others": "the temperature of the other candidates",
-}
-"""What differs, for the user, where it is not a setting."""
-
-_MEASURED = {"context", "prompt_tokens", "prompt_perplexity", "folded", "seconds", "setup", "file"}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A condition of a turn's text that is not what it was."""
-
-    name: str  # for the user
-    then: object
-    now: object
-
-    def __str__(self) -> str:
-        then, now = (str(one)[:60] if one != "" else "unknown" for one in (self.then, self.now))
-        return f"{self.name} differs: it was {then}, and is {now}"
-
-
-def differences(then: TurnFacts, now: TurnFacts) -> list[Difference]:
-    """What differs in how two turns were drawn. What is not known of the first does not count."""
-    was, is_ = _conditions(then), _conditions(now)
-    return [
-        Difference(words, was[name], is_.get(name, ""))
-        for name, words in ((name, _WORDS.get(name, name)) for name in _ORDER)
-        if was.get(name, "") != "" and was[name] != is_.get(name, "")
-    ]
-
-
-def _conditions(facts: TurnFacts) -> dict[str, object]:
-    setup = {field.name: getattr(facts.setup, field.name) for field in fields(Setup)} if facts.setup else {}
-    return {field.name: getattr(facts, field.name) for field in fields(TurnFacts)} | setup
-
-
-_ORDER = [
-    *_WORDS,
-    *(one.name for one in (*fields(TurnFacts), *fields(Setup)) if one.name not in _WORDS.keys() | _MEASURED),
-]
 
 
 def why_not(program: Program, index: int) -> str | None:
@@ -83,16 +33,9 @@ def generation_of(facts: TurnFacts, program: Program, language_name: str) -> Gen
     sampling = Sampling(facts.temperature, facts.top_p, facts.top_k, facts.min_p, facts.seed)
     raw = program.layout == RAW
     rules = NONE if raw else language(language_name).rules
-    return Generation(
-        sampling,
-        facts.max_tokens,
-        rules,
-        facts.stops,
-        facts.batch,
-        0 if raw else Generation.redraws,
-        bool(facts.guard),
-        facts.others,
-    )
+    redraws = 0 if raw else Generation.redraws
+    guard = bool(facts.guard)
+    return Generation(sampling, facts.max_tokens, rules, facts.stops, facts.batch, redraws, guard, facts.others)
 
 
 @dataclass(frozen=True)
@@ -117,7 +60,7 @@ class Redraw:
         if chosen.temperature is not None:
             sampling = replace(generation.sampling, temperature=chosen.temperature)
             generation = replace(generation, sampling=sampling)
-        session.generation = replace(generation, candidates=1, redraws=0)
+        session.generation = replace(generation, candidates=1, redraws=0, others=None)
         if keep != start:
             reading = session.read(session.plan(self.turn.prompt, keep))
         return (yield from session.draw(reading, chosen.draw))

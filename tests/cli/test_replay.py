@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from cgcli.program.conditions import differences
 from cgcli.program.program import Program, Setup, TurnFacts
 from cgcli.program.recorded import Recorded
-from cgcli.program.redraw import differences
 from cgcli.program.stamp import has_stamp, stamp, stamped, without_stamps
 from tests.program.steps import drawn
 from tests.support.cli import run
@@ -44,8 +44,10 @@ WAYS = {
     "one": ("sort words",),
     "three": ("sort words", "print them", "and count them"),
     "hot": ("sort words", "-t", "1.2", "--top-p", "0.8", "--top-k", "9", "--min-p", "0.01"),
-    "many": ("sort words", "print them", "-n", "4", "-t", "0.9"),
-    "exact": ("sort words", "print them", "-n", "4", "-t", "0.9", "--exact"),
+    "many": ("sort words", "print them", "-n", "4", "-t", "0.9", "--pick", "probable"),
+    "exact": ("sort words", "print them", "-n", "4", "-t", "0.9", "--pick", "probable", "--exact"),
+    "others": ("sort words", "print them", "-n", "4", "--pick", "probable"),
+    "others exact": ("sort words", "print them", "-n", "4", "--pick", "probable", "--exact"),
     "no comment": ("sort words", "print them", "--no-comment"),
     "raw": ("--raw", "x = 1\n"),
     "go": ("sort words", "--lang", "go"),
@@ -57,7 +59,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_gen_wrote_is_drawn_again(bundled_model: Path, file: Path, tmp_path: Path, way: str) -> None:
-    gen(bundled_model, *WAYS[way], "--seed", "3", "--max-tokens", "24", "--pick", "probable", "-o", str(file))
+    gen(bundled_model, *WAYS[way], "--seed", "3", "--max-tokens", "24", "-o", str(file))
     moved = file.rename(tmp_path / "elsewhere.txt")
     ran = run("replay", str(moved))
     assert (ran.status, ran.out) == (0, b"") and SAME in ran.err, ran.err
@@ -152,6 +154,7 @@ def test_a_stamp_is_one_line_whatever_the_model_is_called() -> None:
 
 FACTS = TurnFacts(
     *("m", "q8_0", 1, 0.2, 0.95, 0, 0.0, 256, "", 1, None),
+    others=0.6,
     guard="3.11.7",
     setup=Setup("ab", "", "0.1.0", "a processor", 2, 0, 2048, True, "ngram"),
 )
@@ -178,6 +181,7 @@ FACTS = TurnFacts(
         ("max_tokens", 9, "max_tokens"),
         ("stops", ("x",), "stop"),
         ("batch", 4, "candidates"),
+        ("others", 0.5, "the temperature of other candidates"),
         ("model", "n", "the model"),
     ],
 )

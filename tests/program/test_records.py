@@ -142,6 +142,7 @@ TURN = {
         "seconds": 0.5,
         "stops": [],
         "batch": 1,
+        "others": None,
         "setup": None,
     },
 }
