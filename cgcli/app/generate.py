@@ -179,6 +179,7 @@ def _without_unchanged(run: Run, settings: Settings, job: _Job) -> _Job:
         planned_facts(settings, job.choice, job.generation),
         any_seed=settings.seed is None,
         comments=not job.arguments.no_comment,
+        start=job.arguments.start,
     )
     if found.whole:
         os.utime(file)  # for make

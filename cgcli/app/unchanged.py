@@ -38,11 +38,13 @@ def unchanged(
     *,
     any_seed: bool,
     comments: bool,
+    start: str,
 ) -> Unchanged:
     """What a file keeps if `prompts` are drawn after `program` into it.
 
     now: how turns would be drawn. any_seed: no seed was given, so the file's will do. comments: prompts are written,
-    too. Raises CgcliError if the file was changed since it was written, or if nothing is known of it.
+    too. start: what the code begins with. Raises CgcliError if the file was changed since it was written, or if nothing
+    is known of it.
     """
     from cgcli.app.written import find_program
 
@@ -65,7 +67,7 @@ def unchanged(
         return Unchanged(seed=seed)
     kept = 0
     for prompt, turn in zip(prompts, old.turns, strict=False):
-        if turn.prompt != prompt or why_not(old, kept):
+        if turn.prompt != prompt or turn.start != start or why_not(old, kept):
             break
         kept += 1
     whole = kept == len(prompts) == len(old.turns)

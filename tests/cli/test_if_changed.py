@@ -56,6 +56,13 @@ def test_what_did_not_change_is_kept(
     assert f": {len(after.split())} turn" in run("replay", str(file)).err
 
 
+def test_another_start_of_the_code_is_a_change(tiny_model: Path, file: Path) -> None:
+    update(tiny_model, file, "one", "--start", "a = ")
+    assert "kept 0 turns of 1" in update(tiny_model, file, "one", "--start", "b = ").err
+    assert "up to date" in update(tiny_model, file, "one", "--start", "b = ").err
+    assert "the same, byte for byte" in run("replay", str(file)).err
+
+
 def test_nothing_is_loaded_where_nothing_changed(tiny_model: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     update(tiny_model, file, "one two", seed=None)
     os.utime(file, (0, 0))
