@@ -99,7 +99,7 @@ $(VENV)/.llama: $(VENV)/.python pyproject.toml kernels/llama/build_wheel.py kern
 	$(PIP) --no-deps --force-reinstall "$$wheel" && touch $@ # another build, same version
 
 # An editable install: edits and new files of cgcli/ and models/ need no second one, changes of the kernels do.
-KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] $(addprefix kernels/, include/* ref/* cpu/* cuda/*))
+KERNELS := kernels/CMakeLists.txt $(wildcard kernels/*.[ch] $(addprefix kernels/, include/* ref/* cpu/* ggml/* cuda/*))
 $(VENV)/.cgcli: $(VENV)/.llama pyproject.toml $(KERNELS)
 	$(call say,installing cgcli and its dependencies)
 	@$(PIP) --editable . $$(test ! -e $(VENV)/.cuda || echo $(CGK_CUDA)) && touch $@

@@ -47,6 +47,7 @@ def findings(environment: Environment, progress: Progress, *, online: bool) -> l
         "versions": _versions,
         "llama.cpp": _engine,
         "kernels": _kernels,
+        "products": _products,
         "machine": _machine,
         "sandbox": _sandbox,
         "configuration": lambda: _configuration(environment),
@@ -97,6 +98,14 @@ def _kernels() -> Iterator[Finding]:
         yield Finding("kernels", "libcgk, " + ("plain C" if running == "ref" else running))
     except CgcliError as error:
         yield _broken("kernels", error, "pip install --force-reinstall cgcli")
+
+
+def _products() -> Iterator[Finding]:
+    from cgcli.engine.binding import llama
+    from cgcli.native import products
+
+    without = llama().without_own_products
+    yield Finding("products", f"llama.cpp's, since {without}" if without else f"libcgk_ggml, {products.product_tier()}")
 
 
 def _machine() -> Iterator[Finding]:

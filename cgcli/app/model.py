@@ -90,6 +90,7 @@ def open_engine(
             draft=guesser,
             speculate=draws and settings.draft != "off",
             exact=settings.exact,
+            own_products=settings.kernels == "on",
             separate=many and not settings.exact and guesser is None,
             costs=_known_costs(run, settings, choice),
         ),

@@ -88,6 +88,7 @@ class Settings:
     draft: str = "ngram"  # guess tokens ahead: from the text, not at all, or with a smaller model
     draft_from: str = "auto"  # a file or folder to guess from as well; auto: the project of the program's file
     exact: bool = False  # the same text for the same seed, whatever else is in the batch
+    kernels: Switch = "on"  # multiply with cgcli's own kernels where they run, or with llama.cpp's alone
     guard: Switch = "on"  # cut what cannot run while it is drawn, and draw it again
     fold: Switch = "on"  # shorten a program that exceeds the context window, for the model only
     log: Switch = "on"  # remember what gen writes, for `cgcli log`
@@ -174,6 +175,7 @@ RULES = {
     "draft": Rule(str, "ngram, off, or a model's name or GGUF file", bool),
     "draft_from": Rule(str, "auto, off, or a file or folder", bool),
     "exact": Rule(bool, "true or false"),
+    "kernels": Rule(str, "on or off", {"on", "off"}.__contains__),
     "guard": Rule(str, "on or off", {"on", "off"}.__contains__),
     "fold": Rule(str, "on or off", {"on", "off"}.__contains__),
     "log": Rule(str, "on or off", {"on", "off"}.__contains__),

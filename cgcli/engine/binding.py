@@ -17,6 +17,8 @@ import types
 from typing import Any
 
 from cgcli.core.errors import CgcliError
+from cgcli.core.machine import thread_count
+from cgcli.native import products
 
 log = logging.getLogger("cgcli.llama")
 log.addHandler(logging.NullHandler())  # otherwise Python prints what no handler takes
@@ -38,6 +40,27 @@ class LlamaLibrary:
         self._log_callback = self.api.llama_log_callback(self._on_log)
         self.api.llama_log_set(self._log_callback, ctypes.c_void_p())
         self.api.llama_backend_init()
+        #: Why llama.cpp multiplies with its own kernels; None where ours do.
+        self.without_own_products = self._register_products()
+        log.info("products: %s", self.without_own_products or f"cgcli's own, {products.product_tier()}")
+
+    def _register_products(self) -> str | None:
+        """Put our products into ggml, before the first model is loaded; None, or why not."""
+        if self.api.llama_supports_gpu_offload():
+            return "llama.cpp was built for a GPU"
+        ggml = self.api._lib
+        ggml.ggml_backend_dev_by_type.restype = ctypes.c_void_p
+        ggml.ggml_backend_dev_backend_reg.argtypes = [ctypes.c_void_p]
+        ggml.ggml_backend_dev_backend_reg.restype = ctypes.c_void_p
+        ggml.ggml_backend_reg_get_proc_address.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+        ggml.ggml_backend_reg_get_proc_address.restype = ctypes.c_void_p
+        device = ggml.ggml_backend_dev_by_type(0)  # GGML_BACKEND_DEVICE_TYPE_CPU
+        back_end = ggml.ggml_backend_dev_backend_reg(device)
+        inside = ggml.ggml_backend_reg_get_proc_address(back_end, b"ggml_backend_dev_get_extra_bufts")
+        try:
+            return products.register(inside, device, thread_count())
+        except CgcliError as error:
+            return error.message
 
     def _on_log(self, level: int, text: bytes, _data: object) -> None:
         known = LOG_LEVELS.get(level, logging.DEBUG)

@@ -46,6 +46,7 @@ class EngineOptions:
     draft: Path | None = None  # a smaller model that guesses tokens
     speculate: bool = True  # guess tokens ahead, with `draft` or from the text itself
     exact: bool = False  # a text does not depend on what is drawn at the same time (CPU only)
+    own_products: bool = True  # multiply with our own kernels, where they run
     #: Each text has its own cache: faster for many long texts, but takes more memory. Not with `exact`, `draft` or a
     #: recurrent model.
     separate: bool = False
@@ -82,7 +83,7 @@ class LlamaEngine(Completing):
         self.sequences = options.sequences
         cancelled = cancelled or (lambda: interrupt.requested)
         with ExitStack() as opened:
-            self.model = Model.load(path, gpu_layers=gpu_layers, cancelled=cancelled)
+            self.model = Model.load(path, gpu_layers=gpu_layers, own_products=options.own_products, cancelled=cancelled)
             opened.callback(self.model.close)
             self.window = options.ctx or self.model.n_ctx_train
             self.token_table = TokenTable(self.model)

@@ -16,6 +16,9 @@ from cgcli.core.errors import Interrupted, ModelFileError, UsageError
 from cgcli.engine.binding import gpu_devices, llama
 from cgcli.engine.gguf import GGUFHeader
 from cgcli.engine.gguf_check import read_header
+from cgcli.native import products
+
+_READ = 0  # LLAMA_LOAD_MODE_NONE of llama.h: read the file instead of mapping it
 
 
 def readable(text: bytes) -> bytes:
@@ -47,11 +50,13 @@ class Model:
         *,
         gpu_layers: int | None = None,
         vocab_only: bool = False,
+        own_products: bool = True,
         cancelled: Callable[[], bool] | None = None,
     ) -> Model:
         """Load a GGUF file.
 
-        gpu_layers: layers on the GPU, None for all that fit; cancelled: polled while loading.
+        gpu_layers: layers on the GPU, None for all that fit; own_products: multiply with our kernels, where they run;
+        cancelled: polled while loading.
         Raises ModelFileError for a file that llama.cpp cannot run, UsageError for GPU layers without a GPU, and
         Interrupted once `cancelled` returns True.
         """
@@ -67,6 +72,11 @@ class Model:
         params = lib.api.llama_model_default_params()
         params.n_gpu_layers = layers
         params.vocab_only = vocab_only
+        if lib.without_own_products is None:
+            products.use(own_products)
+            # Our matrices are repacked: of a mapped file, memory would hold them twice.
+            if own_products and any(tensor.type in products.TYPES for tensor in header.tensors.values()):
+                params.load_mode = _READ
         if cancelled:
             params.progress_callback = lib.api.llama_progress_callback(lambda _share, _data: not cancelled())
         lib.errors.clear()

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError
 
-FILE_NAME = "libcgk.dylib" if sys.platform == "darwin" else "libcgk.so"
+SUFFIX = "dylib" if sys.platform == "darwin" else "so"
 
 CGK_OK = 0
 CGK_ERROR_PARAMETER = 1
@@ -44,14 +45,19 @@ class SampleResult(ctypes.Structure):
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The library installed with this package. Raises CgcliError if it cannot be loaded."""
+    """libcgk, as installed with this package. Raises CgcliError if it cannot be loaded."""
+    return load_installed("libcgk", load_library)
+
+
+def load_installed(name: str, load: Callable[[Path], ctypes.CDLL]) -> ctypes.CDLL:
+    """Load a library that is installed with this package. Raises CgcliError if it cannot be loaded."""
     # Not the folder of __file__: an editable install has the library elsewhere.
-    found = resources.files("cgcli.native") / FILE_NAME
+    found = resources.files("cgcli.native") / f"{name}.{SUFFIX}"
     try:
         with resources.as_file(found) as path:
-            return load_library(path)
+            return load(path)
     except OSError as error:
-        raise CgcliError(f"cannot load {FILE_NAME}: {error}", hint="reinstall cgcli, or run `make demo`") from error
+        raise CgcliError(f"cannot load {found.name}: {error}", hint="reinstall cgcli, or run `make demo`") from error
 
 
 def tier() -> str:

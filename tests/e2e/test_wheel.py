@@ -50,7 +50,8 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     assert sources <= names
     models = {str(file.relative_to(REPOSITORY)) for file in (REPOSITORY / "models").rglob("*") if file.is_file()}
     assert {f"cgcli/{name}" for name in models} <= names
-    assert {name for name in names if name.startswith("cgcli/native/libcgk.")}
+    for library in ("libcgk.", "libcgk_ggml."):
+        assert {name for name in names if name.startswith(f"cgcli/native/{library}")}
     assert {name.partition("/")[0] for name in names} == {"cgcli", f"cgcli-{__version__}.dist-info"}
 
 

@@ -1,0 +1,49 @@
+"""Our products of quantized matrices inside llama.cpp: the binding of libcgk_ggml (kernels/include/cgk_ggml.h)."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from pathlib import Path
+
+from cgcli.native.library import load_installed
+
+#: The types of matrices that they multiply, as a GGUF header names them.
+TYPES = frozenset({"q4_0", "q4_1", "q8_0", "q4_k", "q5_k", "q6_k"})
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    """libcgk_ggml, as installed with this package. Raises CgcliError if it cannot be loaded."""
+    return load_installed("libcgk_ggml", _load)
+
+
+def register(inside: int, device: int, threads: int) -> str | None:
+    """Register them in the ggml whose CPU back end has the address `inside`; None, or why ggml does the work alone.
+
+    device: the address of that back end's device; threads: how many repack a matrix while a model loads.
+    Raises CgcliError if the library cannot be loaded.
+    """
+    reason = _library().cgk_ggml_register(inside, device, threads)
+    return reason.decode() if reason else None
+
+
+def use(on: bool) -> None:
+    """Whether models that are loaded from now on keep their matrices for them, once registered."""
+    _library().cgk_ggml_use(on)
+
+
+def product_tier() -> str:
+    """The kernels that run on this processor."""
+    return str(_library().cgk_ggml_tier().decode())
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    lib = ctypes.CDLL(str(path))
+    lib.cgk_ggml_register.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+    lib.cgk_ggml_register.restype = ctypes.c_char_p
+    lib.cgk_ggml_use.argtypes = [ctypes.c_bool]
+    lib.cgk_ggml_use.restype = None
+    lib.cgk_ggml_tier.argtypes = []
+    lib.cgk_ggml_tier.restype = ctypes.c_char_p
+    return lib

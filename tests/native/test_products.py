@@ -1,0 +1,107 @@
+"""kernels/tests/product_checker.c passes under the sanitizers, and fails for products that are broken on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.native.compiling import assert_agrees, broken, check, compile_c
+
+# The tiers of kernels/ggml/: what the processor must have, and its flags for the compiler.
+FEATURES = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
+FLAGS = {"ref": [], "avx512": [f"-m{name.replace('_', '')}" for name in FEATURES]}
+
+# What is broken: file, what stands there, what takes its place.
+BREAKS = {
+    "the second half of a block comes first": ("pack.c", "4 * (i / 4) & 15 * EACH", "4 * (1 - i / 4) & 15 * EACH"),
+    "a byte's sign is lost": ("pack.c", "^ 0x80 * EACH", ""),
+    "minima lie where scales do": ("pack.c", "half + PANEL + column);", "half + column);"),
+    "upper bits of scales are lost": ("pack.c", "packed[b - 4] >> 6 << 4", "0"),
+    "fifth bits of another block": ("pack.c", ">> b & EACH", ">> (b ^ 1) & EACH"),
+    "pairs of another quarter": ("pack.c", ">> 2 * (in / 8) & 3", ">> 2 * (in / 16) & 3"),
+    "a denormal scale is 0": ("half.h", "(float)fraction * 0x1p-24f", "0 * (float)fraction"),
+    "quantized to 128": ("product_ref.c", "127.0f / greatest, times", "128.0f / greatest, times"),
+    "ties are rounded up": ("product_ref.c", "(int8_t)nearbyintf(scaled)", "(int8_t)floorf(scaled + 0.5f)"),
+    "a NaN is forgotten": ("product_ref.c", "top = bits > top", "top = x[i] > 0 && bits > top"),
+    "zero is zero": ("product_ref.c", "= -format->zero * first", "= 0 * first"),
+    "halves share a zero": ("product_ref.c", "? half[0] : half[0] + half[1]", "? half[1] : half[0] + half[1]"),
+    "a minimum is added": ("product_ref.c", "fmaf(-(m *", "fmaf((m *"),
+    "a product is rounded twice": ("product_ref.c", "sums->scale, y);\n        if", "sums->scale, 0) + y;\n        if"),
+    "a lane of pairs": ("product_avx512.c", "_mm512_srli_epi16(pairs, 2) :", "_mm512_srli_epi16(pairs, 4) :"),
+    "a fifth bit of the high halves": ("product_avx512.c", "_mm512_srli_epi16(two, 1)", "_mm512_srli_epi16(two, 2)"),
+    "the third row is the second": ("product_avx512.c", "q + (size_t)r *", "q + (size_t)(r - (r == 2)) *"),
+    "three rows are two": ("product_avx512.c", "case 3: TILE(3, true)", "case 3: TILE(2, true)"),
+    "it stores a whole panel": ("product_avx512.c", "columns[p] = left < PANEL ?", "columns[p] = left < 0 ?"),
+    "the greatest of one half": ("product_avx512.c", "castps_si512(high), magnitude)", "castps_si512(low), magnitude)"),
+    "half a block goes on": ("product_avx512.c", "sums[r]++", "sums[r] += 0"),
+}  # fmt: skip
+
+
+def build(
+    compiler: str,
+    kernels: Path,
+    target: Path,
+    tiers: Sequence[str],
+    *flags: str,
+    whole: Path | None = None,
+    edited: str = "",
+) -> Path:
+    """The checker of these tiers. whole: folder of an earlier build, whose objects serve again but for the edited."""
+    names = ", ".join(f"&product_{tier}" for tier in tiers)
+    own = ["-D_POSIX_C_SOURCE=200809L", f"-DTIERS={names}"]
+    objects = {kernels / "tests" / "product_checker.c": own, kernels / "ggml" / "pack.c": []}
+    objects |= {kernels / "ggml" / f"product_{tier}.c": FLAGS[tier] for tier in tiers}
+
+    def compile_one(source: Path) -> Path:
+        made = target.with_name(f"{source.stem}.o")
+        if whole and source.name != edited and not edited.endswith(".h"):
+            return whole / made.name
+        compile_c(compiler, *flags, *objects[source], "-c", source, "-o", made)
+        return made
+
+    with ThreadPoolExecutor(2) as pool:
+        compile_c(compiler, *flags, *pool.map(compile_one, objects), "-lm", "-o", target)
+    return target
+
+
+def tiers_here() -> list[str]:
+    file = Path("/proc/cpuinfo")
+    vnni = file.exists() and set(FEATURES) <= set(file.read_text().split())
+    return ["ref", "avx512"] if vnni else ["ref"]
+
+
+@pytest.fixture(scope="session")
+def whole(compiler: str, kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """For each tier, the folder of a checker that nothing is broken in."""
+    folders = {tier: tmp_path_factory.mktemp(f"products-{tier}") for tier in tiers_here()}
+    for tier, folder in folders.items():
+        build(compiler, kernels, folder / "checker", [tier])
+    return folders
+
+
+def test_every_tier_has_the_oracles_bits_under_sanitizers(
+    compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path
+) -> None:
+    assert_agrees(build(compiler, kernels, tmp_path / "checker", tiers_here(), "-O1", *sanitizers))
+
+
+def test_nothing_is_wrong_with_what_is_broken_below(whole: dict[str, Path]) -> None:
+    for folder in whole.values():
+        assert_agrees(folder / "checker")
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_a_broken_product_fails(
+    what: str, compiler: str, kernels: Path, tmp_path: Path, whole: dict[str, Path]
+) -> None:
+    name, before, after = BREAKS[what]
+    tier = "avx512" if "avx512" in name else "ref"
+    if tier not in whole:
+        pytest.skip("this processor has no AVX-512 with VNNI")
+    copy = broken(kernels, tmp_path, f"ggml/{name}", before, after)
+    made = build(compiler, copy, tmp_path / "checker", [tier], "-O0", whole=whole[tier], edited=name)
+    status, said = check(made)
+    assert status != 0, said
