@@ -20,6 +20,7 @@ LAYERS = (
     "hub",
     "program",
     "sandbox",
+    "serve",
     "train",
     "evals",
     "repl",

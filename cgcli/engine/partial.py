@@ -13,10 +13,15 @@ class PartialCompletion:
         self.completion: Completion | None = None  # once it has ended
         self.fresh = False  # whether tokens were drawn since the last `take`
         self.trace: list[DrawnToken] = []  # the tokens drawn so far
-        self._cutter = request.cutter()
+        self.cutter = request.cutter()
         self._seen = 0  # characters that the cutter has seen
         self._text: list[str] = []
         self._new: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """The text that is final so far."""
+        return "".join(self._text)
 
     @property
     def drawn(self) -> int:
@@ -31,20 +36,18 @@ class PartialCompletion:
         if text is None:
             self.end("stop")
             return
-        self._say(self._cutter.feed(text))
-        if self._cutter.finished:
+        self._say(self.cutter.feed(text))
+        if self.cutter.finished:
             self.end("stop")
 
     def end(self, reason: FinishReason) -> None:
         """End the completion. Bytes of an incomplete character are dropped."""
         if self.completion:
             return
-        if not self._cutter.finished:
-            self._say(self._cutter.finish())
+        if not self.cutter.finished:
+            self._say(self.cutter.finish())
         mean = sum(one.logprob for one in self.trace) / self.drawn if self.trace else None
-        self.completion = Completion(
-            "".join(self._text), self.drawn, mean, reason, self.request.candidate, tuple(self.trace)
-        )
+        self.completion = Completion(self.text, self.drawn, mean, reason, self.request.candidate, tuple(self.trace))
 
     def take(self) -> str:
         """The text that became final since the last call."""

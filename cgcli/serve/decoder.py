@@ -1,0 +1,197 @@
+"""The thread that owns the engine of a server: it draws the streams of all clients, and does other work between passes.
+
+Everything else talks to it through `submit`, `cancel` and `call`, from any thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+from cgcli.core.errors import CgcliError
+from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.protocol import Stream
+from cgcli.engine.request import Request, Timings
+from cgcli.engine.scheduler import ScheduledStream
+from cgcli.serve.wire import News
+
+Result = TypeVar("Result")
+
+_MOST_WAITING = 256  # streams
+
+
+@dataclass(eq=False)
+class ServedStream:
+    """A stream of a client."""
+
+    request: Request
+    client: Hashable
+    tell: Callable[[News], None]  # called on the decoder's thread
+    stream: ScheduledStream | None = None  # None until the decoder has seen it
+    told: int = 0  # tokens
+    place: int | None = None  # last told
+
+    @property
+    def begun(self) -> bool:
+        return self.told > 0
+
+
+class Decoder:
+    """Draws on a thread of its own. Close it to end its streams and its thread; the engine stays open."""
+
+    def __init__(self, engine: LlamaEngine) -> None:
+        self.engine = engine
+        self.requests = 0  # so far
+        self._going: list[ServedStream] = []
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
+        self._thread.start()
+
+    @property
+    def going(self) -> int:
+        """Streams that are drawn or wait."""
+        return len(self._going)
+
+    @property
+    def full(self) -> bool:
+        return len(self._going) >= self.engine.sequences + _MOST_WAITING
+
+    def submit(self, request: Request, client: Hashable, tell: Callable[[News], None], *, first: bool) -> ServedStream:
+        """Queue a request. An error ends the stream and is told."""
+        served = ServedStream(request, client, tell)
+        self.requests += 1
+
+        def begin() -> None:
+            try:
+                served.stream = self.engine.submit(request, first=first)
+            except CgcliError as error:
+                tell(News(error=error))
+            else:
+                self._going.insert(0 if first else len(self._going), served)
+
+        self._jobs.put(begin)
+        return served
+
+    def cancel(self, served: ServedStream) -> None:
+        """End a stream before the next pass. Nothing more is told of it."""
+
+        def end() -> None:
+            if served in self._going and served.stream:
+                self._going.remove(served)
+                self.engine.cancel([served.stream])
+
+        self._jobs.put(end)
+
+    def call(self, work: Callable[[LlamaEngine], Result]) -> Future[tuple[Result, Timings]]:
+        """Call a function with the engine between two passes; returns its result and what it spent."""
+        future: Future[tuple[Result, Timings]] = Future()
+
+        def job() -> None:
+            before = replace(self.engine.timings)
+            try:
+                result = work(self.engine)
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                future.set_result((result, _since(before, self.engine.timings)))
+
+        self._jobs.put(job)
+        return future
+
+    def close(self) -> None:
+        """End all streams as interrupted, and the thread."""
+
+        def end() -> None:
+            self._closed = True
+
+        self._jobs.put(end)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed:
+            if not self._going:
+                self._jobs.get()()
+            while not self._jobs.empty():
+                self._jobs.get()()
+            if self._going and not self._closed:
+                self._draw()
+        self.engine.cancel([served.stream for served in self._going if served.stream])
+        self._tell(Timings())
+
+    def _draw(self) -> None:
+        before = replace(self.engine.timings)
+        waited: list[Stream] = [served.stream for served in self._going if served.stream]
+        try:
+            self.engine.wait(waited)
+        except CgcliError as error:  # it has ended all streams
+            for served in self._going:
+                served.tell(News(error=error))
+            self._going.clear()
+            return
+        self._tell(_since(before, self.engine.timings))
+
+    def _tell(self, spent: Timings) -> None:
+        """Tell all clients what happened in a step that spent so much."""
+        drawn = [served for served in self._going if served.stream and len(served.stream.text.trace) > served.told]
+        shares = _shares(spent, drawn)
+        waiting = 0
+        for served in list(self._going):
+            news = _news(served)
+            if served in drawn:
+                news.spent = shares.pop(served.client, None)
+            elif not served.begun and not news.end:
+                waiting += 1
+                if any(other.begun and other.client != served.client for other in self._going):
+                    news.place = waiting
+            if news.end:
+                self._going.remove(served)
+            if news.tokens or news.end or news.place != served.place:
+                served.place = news.place
+                served.tell(news)
+
+
+def _news(served: ServedStream) -> News:
+    """What a stream has to tell; `place` and `spent` are not known here."""
+    stream = served.stream
+    if stream is None:
+        return News()
+    text = stream.take()
+    new = stream.text.trace[served.told :]
+    before = stream.text.trace[served.told - 1].end if served.told else 0
+    ends = [before, *(one.end for one in new)]
+    served.told += len(new)
+    sizes = (end - begin for begin, end in itertools.pairwise(ends))
+    tokens = [(one.token, one.logprob, size) for one, size in zip(new, sizes, strict=True)]
+    return News(tokens, text, stream.completion.finish_reason if stream.completion else None)
+
+
+def _since(before: Timings, now: Timings) -> Timings:
+    return Timings(**{one.name: getattr(now, one.name) - getattr(before, one.name) for one in fields(Timings)})
+
+
+def _shares(spent: Timings, drawn: list[ServedStream]) -> dict[Hashable, Timings]:
+    """What a step spent, for each client that has drawn in it.
+
+    A pass takes the same time for each client that it carries. Guesses are only counted where a client was alone.
+    """
+    clients = {served.client for served in drawn}
+    if len(clients) == 1:
+        return {drawn[0].client: spent}
+    shares: dict[Hashable, Timings] = {client: Timings() for client in clients}
+    reader = next((served.client for served in reversed(drawn) if not served.begun), None)
+    for served in drawn:
+        share = shares[served.client]
+        assert served.stream
+        share.decode_tokens += len(served.stream.text.trace) - served.told
+        share.streams += not served.begun
+        if served.begun:
+            share.decode_s, share.passes = spent.decode_s, spent.passes
+    if reader in shares:
+        shares[reader].prefill_s, shares[reader].prefill_tokens = spent.prefill_s, spent.prefill_tokens
+    return shares
