@@ -30,6 +30,7 @@ FOLDERS = {
     "cgcli/evals": "HumanEval and MTPB: drawing, judging, pass@k",
     "cgcli/evals/report": "reports on evaluation runs: tables, HTML, CSV",
     "cgcli/train": "training and fine-tuning, an optional extra (JAX)",
+    "cgcli/serve": "one model kept ready: a server, and the engine that its clients see",
     "cgcli/sandbox": "running generated code: isolation, limits, verdicts",
     "cgcli/program": "a program: turns, truncation, versions, journal, session",
     "cgcli/hub": "model catalog, download, local store",

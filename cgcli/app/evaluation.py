@@ -168,7 +168,8 @@ class Drawing(Generic[ItemT]):
                 f"{choice.path} on a machine of the cluster is a different model",
                 hint="pull the same model on every machine",
             )
-        settings = replace(self.settings, threads=self.settings.threads or min(cpus, thread_count()))
+        threads = self.settings.threads or min(cpus, thread_count())
+        settings = replace(self.settings, threads=threads, serve="off")
         engine = open_engine(run, settings, choice, Interrupt(), many=True)
         return lambda wanted: timed(self.draw(engine, wanted))
 

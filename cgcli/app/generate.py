@@ -111,6 +111,10 @@ def _generate(run: Run, settings: Settings, job: _Job, record: RunRecord) -> Non
             _print_json(run, job, session, turns, verdict)
     if written.failure:
         raise written.failure
+    if settings.warm != "off":
+        from cgcli.app.serve import warm_up
+
+        warm_up(run, settings, job.choice)
     require_turns(turns)
     if selection and session and verdict:
         selection.require_passed(verdict, session.program, arguments.candidates)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cgcli.engine.drafting import PassCosts
     from cgcli.engine.engine import LlamaEngine
     from cgcli.engine.kept_ngrams import DraftText
+    from cgcli.engine.protocol import Engine
     from cgcli.hub.choose import Choice
     from cgcli.native.interrupt import Interrupt
     from cgcli.program.generation import Generation
@@ -48,7 +50,7 @@ def loaded_engine(
     draws: bool = True,
     many: bool = False,
     texts: Sequence[DraftText] = (),
-) -> Iterator[LlamaEngine]:
+) -> Iterator[Engine]:
     """The engine with the chosen model; Ctrl-C interrupts it.
 
     draws: it will draw tokens, so guessing ahead helps. many: it will draw many texts at once. texts: to guess from,
@@ -58,7 +60,7 @@ def loaded_engine(
 
     with (
         interruptible() as interrupt,
-        open_engine(run, settings, choice, interrupt, draws=draws, many=many, texts=texts) as engine,
+        closing(open_engine(run, settings, choice, interrupt, draws=draws, many=many, texts=texts)) as engine,
     ):
         yield engine
 
@@ -73,14 +75,40 @@ def open_engine(
     draws: bool = True,
     many: bool = False,
     texts: Sequence[DraftText] = (),
+) -> Engine:
+    """The engine with the chosen model, for the caller to close: a server's, or one in this process.
+
+    cancelled, draws, many, texts: as in `load_engine`. Raises like it.
+    """
+    own = partial(
+        load_engine, run, settings, choice, interrupt, cancelled=cancelled, draws=draws, many=many, texts=texts
+    )
+    if settings.serve == "on":
+        from cgcli.app.serve import served_engine
+
+        if served := served_engine(run, settings, choice, interrupt, own):
+            return served
+    return own()
+
+
+def load_engine(
+    run: Run,
+    settings: Settings,
+    choice: Choice,
+    interrupt: Interrupt,
+    *,
+    cancelled: Callable[[], bool] | None = None,
+    draws: bool = True,
+    many: bool = False,
+    texts: Sequence[DraftText] = (),
 ) -> LlamaEngine:
-    """The engine with the chosen model, for the caller to close. draws, many, texts: as in `loaded_engine`.
+    """An engine in this process, for the caller to close. draws, many, texts: as in `loaded_engine`.
 
     cancelled: ends the loading, instead of `interrupt`. Raises like `choose_model`, and ModelFileError, CgcliError.
     """
     from cgcli.engine.engine import EngineOptions, LlamaEngine
 
-    guesser = _choose(run, settings.draft).path if draws and settings.draft not in ("ngram", "off") else None
+    guesser = draft_model(run, settings) if draws else None
     engine = LlamaEngine(
         choice.path,
         EngineOptions(
@@ -109,6 +137,11 @@ def open_engine(
         trained = engine.model.n_ctx_train
         run.output.note(f"context window of {engine.window} tokens; the model was trained on {trained}")
     return engine
+
+
+def draft_model(run: Run, settings: Settings) -> Path | None:
+    """The file of the model that guesses tokens, if the settings name one. Raises like `choose`."""
+    return None if settings.draft in ("ngram", "off") else _choose(run, settings.draft).path
 
 
 def _pass_costs_of(run: Run, settings: Settings, choice: Choice) -> tuple[Path, str] | None:
@@ -165,7 +198,7 @@ def measure_model(run: Run, settings: Settings, *, quick: bool) -> tuple[Choice,
     return choice, measured
 
 
-def setup_of(settings: Settings, choice: Choice, engine: LlamaEngine | None = None) -> Setup:
+def setup_of(settings: Settings, choice: Choice, engine: Engine | None = None) -> Setup:
     """What draws the turns of a session, for their facts. A file outside the store is not hashed whole.
 
     engine: with the model; before it is loaded, what the settings ask for.
@@ -180,7 +213,7 @@ def setup_of(settings: Settings, choice: Choice, engine: LlamaEngine | None = No
         cgcli=__version__,
         processor=processor_name(),
         threads=engine.threads if engine else settings.threads or thread_count(),
-        gpu_layers=engine.model.gpu_layers if engine else settings.gpu_layers or 0,
+        gpu_layers=engine.gpu_layers if engine else settings.gpu_layers or 0,
         window=engine.window if engine else settings.ctx or 0,
         exact=settings.exact,
         draft=settings.draft,

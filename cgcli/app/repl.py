@@ -16,7 +16,6 @@ from cgcli.app.run import Run
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
-    from cgcli.engine.engine import LlamaEngine
     from cgcli.engine.kept_ngrams import DraftText
     from cgcli.engine.protocol import Engine
     from cgcli.hub.choose import Choice
@@ -115,12 +114,13 @@ class SavedState:
         self._folder = folder
         self._resumed = resumed
 
-    def load(self, engine: LlamaEngine, choice: Choice) -> None:
+    def load(self, engine: Engine, choice: Choice) -> None:
         """Load the state of the resumed session into the cache, if it was saved by this model."""
         from cgcli.core.errors import CgcliError
+        from cgcli.engine.engine import LlamaEngine
 
         path = self._path(self._resumed)
-        if not self._resumed or not path.exists():
+        if not self._resumed or not path.exists() or not isinstance(engine, LlamaEngine):
             return
         try:
             engine.load_state(path, model=choice.sha256 or "")

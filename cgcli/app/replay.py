@@ -17,7 +17,7 @@ from cgcli.terminal.text import plural
 if TYPE_CHECKING:
     from cgcli.app.run import Run
     from cgcli.core.config import Settings
-    from cgcli.engine.engine import LlamaEngine
+    from cgcli.engine.protocol import Engine
     from cgcli.hub.choose import Choice
     from cgcli.program.conditions import Difference
     from cgcli.program.program import Setup, Turn, TurnFacts
@@ -103,7 +103,7 @@ class _Replay:
         facts, setup = self._first, self._first.setup
         stored = f"{facts.model}:{facts.quant}"
         if setup is None:
-            return self._run.settings({"model": stored})
+            return self._run.settings({"model": stored, "serve": "off"})
         return self._run.settings(
             {
                 "model": setup.file or stored,
@@ -112,6 +112,7 @@ class _Replay:
                 "gpu_layers": setup.gpu_layers,
                 "draft": setup.draft,
                 "exact": setup.exact,
+                "serve": "off",  # what a server has read before changes the last bits
             }
         )
 
@@ -138,7 +139,7 @@ class _Replay:
                 self._known.append(one)
                 self._run.output.note(str(one))
 
-    def _session(self, engine: LlamaEngine, choice: Choice, part: Recorded, setup: Setup) -> Session:
+    def _session(self, engine: Engine, choice: Choice, part: Recorded, setup: Setup) -> Session:
         from cgcli.program.redraw import generation_of
         from cgcli.program.session import Session
 

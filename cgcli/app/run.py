@@ -96,4 +96,6 @@ def given_settings(parameters: Mapping[str, object]) -> dict[str, object]:
     from cgcli.core.config import RULES
 
     named = {name: parameters.get("ctx_tokens" if name == "ctx" else name) for name in RULES}
+    if isinstance(named["serve"], bool):  # --serve, --no-serve
+        named["serve"] = "on" if named["serve"] else "off"
     return {name: value for name, value in named.items() if value is not None}

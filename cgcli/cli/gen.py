@@ -22,6 +22,7 @@ from cgcli.cli.options import (
     MinPOption,
     ModelOption,
     SeedOption,
+    ServeOption,
     TemperatureOption,
     ThreadsOption,
     TopKOption,
@@ -88,6 +89,7 @@ def gen(
     draft: DraftOption = None,
     draft_from: DraftFromOption = None,
     exact: ExactOption = None,
+    serve: ServeOption = None,
     fold: FoldOption = None,
     offline: Annotated[
         bool,

@@ -52,7 +52,7 @@ def _start(
 
 def build() -> typer.Typer:
     """The application with all its commands."""
-    from cgcli.cli import bench, doctor, eval, gen, log, models, pull, repl, replay, run, score, sessions, train
+    from cgcli.cli import bench, doctor, eval, gen, log, models, pull, repl, replay, run, score, serve, sessions, train
 
     app = typer.Typer(
         cls=Group,
@@ -67,6 +67,7 @@ def build() -> typer.Typer:
     app.command("repl", cls=Command, rich_help_panel=WRITE)(repl.repl)
     app.command("run", cls=Command, rich_help_panel=WRITE, context_settings={"allow_interspersed_args": False})(run.run)
     app.command("score", cls=Command, rich_help_panel=WRITE)(score.score)
+    app.command("serve", cls=Command, rich_help_panel=WRITE)(serve.serve)
     app.add_typer(sessions.build(), name="sessions", rich_help_panel=WRITE)
     app.add_typer(log.build(), name="log", rich_help_panel=WRITE)
     app.command("replay", cls=Command, rich_help_panel=WRITE)(replay.replay)

@@ -115,6 +115,10 @@ DraftFromOption = Annotated[
 ExactOption = Annotated[
     bool | None, _model("--exact", help="Same text for the same seed, whatever else is in the batch (slower).")
 ]
+ServeOption = Annotated[
+    bool | None,
+    _model("--serve/--no-serve", help="Use a server that has this model, if there is one: cgcli serve (default: yes)."),
+]
 FoldOption = Annotated[
     Literal["on", "off"] | None,
     _model(

@@ -21,6 +21,7 @@ from cgcli.cli.options import (
     MinPOption,
     ModelOption,
     SeedOption,
+    ServeOption,
     TemperatureOption,
     ThreadsOption,
     TopKOption,
@@ -44,6 +45,7 @@ def repl(
     draft: DraftOption = None,
     draft_from: DraftFromOption = None,
     exact: ExactOption = None,
+    serve: ServeOption = None,
     fold: FoldOption = None,
     candidates: Annotated[
         int | None,

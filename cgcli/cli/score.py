@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cgcli.cli.command import arguments_of, run_of, settings_of
-from cgcli.cli.options import GpuLayersOption, LanguageOption, ModelOption, ThreadsOption, WindowOption
+from cgcli.cli.options import GpuLayersOption, LanguageOption, ModelOption, ServeOption, ThreadsOption, WindowOption
 
 if TYPE_CHECKING:
     from cgcli.program.score import Measure, ProgramScore
@@ -39,6 +39,7 @@ def score(
     ctx_tokens: WindowOption = None,
     threads: ThreadsOption = None,
     gpu_layers: GpuLayersOption = None,
+    serve: ServeOption = None,
 ) -> None:
     """Show a program's perplexity, turn by turn.
 

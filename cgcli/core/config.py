@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from cgcli.core.durations import is_duration
 from cgcli.core.errors import UsageError
 from cgcli.core.machine import MAX_THREADS
 
@@ -56,6 +57,15 @@ class Environment:
     def config_file(self) -> Path:
         return self.config / "config.toml"
 
+    @property
+    def runtime(self) -> Path:
+        """The folder for sockets. It need not exist, and others might have made it."""
+        if home := self.variables.get("CGCLI_HOME"):
+            return Path(home).expanduser().absolute() / "run"
+        import platformdirs
+
+        return platformdirs.user_runtime_path("cgcli", appauthor=False)
+
     def flag(self, name: str) -> bool:
         """Whether a variable is set to a true value, as the Hub defines them."""
         return self.variables.get(name, "").strip().upper() in {"1", "ON", "YES", "TRUE"}
@@ -92,6 +102,8 @@ class Settings:
     guard: Switch = "on"  # cut what cannot run while it is drawn, and draw it again
     fold: Switch = "on"  # shorten a program that exceeds the context window, for the model only
     log: Switch = "on"  # remember what gen writes, for `cgcli log`
+    serve: Switch = "on"  # use a server that has the same model and settings, if there is one
+    warm: str = "off"  # how long a server stays that gen starts in the background; off starts none
     color: Color = "auto"  # colors on the terminal
 
     @classmethod
@@ -179,6 +191,8 @@ RULES = {
     "guard": Rule(str, "on or off", {"on", "off"}.__contains__),
     "fold": Rule(str, "on or off", {"on", "off"}.__contains__),
     "log": Rule(str, "on or off", {"on", "off"}.__contains__),
+    "serve": Rule(str, "on or off", {"on", "off"}.__contains__),
+    "warm": Rule(str, "off, or a time such as 90s, 10m or 2h", lambda time: time == "off" or is_duration(time)),
     "color": Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
 }
 

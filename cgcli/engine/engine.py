@@ -138,6 +138,10 @@ class LlamaEngine(Completing):
     def quant(self) -> str:
         return self.model.header.quant
 
+    @property
+    def gpu_layers(self) -> int:
+        return self.model.gpu_layers
+
     # Drawing
 
     def read_tokens(self, request: Request) -> list[int]:

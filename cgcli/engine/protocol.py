@@ -53,6 +53,19 @@ class Engine(Protocol):
         ...
 
     @property
+    def threads(self) -> int: ...
+
+    @property
+    def gpu_layers(self) -> int:
+        """Layers on the GPU."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether a text does not depend on what is drawn at the same time."""
+        ...
+
+    @property
     def timings(self) -> Timings: ...
 
     def submit(self, request: Request, *, first: bool = False) -> Stream:

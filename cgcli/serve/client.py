@@ -10,8 +10,9 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from cgcli.core.errors import CgcliError, Interrupted
@@ -33,9 +34,7 @@ _PATIENCE_S = 1.0  # for a greeting, and after Ctrl-C for an answer
 
 
 class NoServer(CgcliError):
-    """There is no server to use; `other_version` if there is one of another version."""
-
-    other_version = False
+    """There is no server that can be used."""
 
 
 class ServerGone(CgcliError):
@@ -45,8 +44,8 @@ class ServerGone(CgcliError):
 class Connection:
     """A connection to a server: messages out and in, from any thread."""
 
-    def __init__(self, place: Place) -> None:
-        """Connect. Raises NoServer."""
+    def __init__(self, place: Place, *, any_version: bool = False) -> None:
+        """Connect. any_version: only for calls that all versions know. Raises NoServer."""
         if not is_own(place.folder):
             raise NoServer(f"{place.folder} is not the user's own")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -60,7 +59,7 @@ class Connection:
             with address(place.socket) as where:
                 self._socket.settimeout(_PATIENCE_S)
                 self._socket.connect(where)
-            self.greeting = self._greeting()
+            self.greeting = self._greeting(any_version)
         except (OSError, ServerGone) as error:
             self._socket.close()
             raise NoServer(f"nothing answers at {place.socket}: {error}") from error
@@ -68,16 +67,16 @@ class Connection:
             self._socket.close()
             raise
 
-    def _greeting(self) -> Greeting:
+    def _greeting(self, any_version: bool) -> Greeting:
         if not peer_is_own(self._socket):
             raise NoServer("the server is another user's")
         until = time.monotonic() + _PATIENCE_S
         while time.monotonic() < until:
             for message in self._received():
-                if message.get("version") != wire.VERSION:
-                    wrong = NoServer(f"the server is cgcli {message.get('version')}, not {wire.VERSION}")
-                    wrong.other_version = True
-                    raise wrong
+                if message.get("version") != wire.VERSION and not any_version:
+                    raise NoServer(f"the server is cgcli {message.get('version')}, not {wire.VERSION}")
+                if any_version:
+                    return Greeting(*(message.get(one.name) for one in fields(Greeting)))  # type: ignore[arg-type]
                 try:
                     greeting: Greeting = typed(Greeting, message, "greeting")
                 except ValueError as error:
@@ -113,18 +112,18 @@ class Connection:
             raise wire.error_in(answer["error"])
         return answer
 
-    def pump(self) -> None:
-        """Wait a moment for messages, and hand them out. Raises ServerGone."""
+    def pump(self, wait_s: float = _TICK_S) -> None:
+        """Wait at most so long for messages, and hand them out. Raises ServerGone."""
         with self._receiving:
-            for message in self._received():
+            for message in self._received(wait_s):
                 if "stream" in message:
                     self.on_news(message)
                 else:
                     self._values[int(message["id"])] = message
 
-    def _received(self) -> list[Message]:
+    def _received(self, wait_s: float = _TICK_S) -> list[Message]:
         try:
-            if not select.select([self._socket], [], [], _TICK_S)[0]:
+            if not select.select([self._socket], [], [], wait_s)[0]:
                 return []
             data = self._socket.recv(1 << 16)
             if not data:
@@ -148,7 +147,7 @@ class RemoteEngine(Completing):
         open_own: Callable[[], protocol.Engine],
         note: Callable[[str], None],
     ) -> None:
-        """open_own: opens an engine in this process, if the server stops; note: tells the user about that and waits."""
+        """open_own: opens an engine in this process, if the server stops. note: tells the user about such things."""
         self._connection = connection
         self._interrupt = interrupt
         self._open_own = open_own
@@ -161,6 +160,9 @@ class RemoteEngine(Completing):
         self.window = connection.greeting.window
         self.sequences = connection.greeting.sequences
         self.quant = connection.greeting.quant
+        self.exact = connection.greeting.exact
+        self.threads = connection.greeting.threads
+        self.gpu_layers = connection.greeting.gpu_layers
         connection.on_news = self._take_news
 
     @property
@@ -201,12 +203,14 @@ class RemoteEngine(Completing):
         while True:
             if self._interrupt.requested:
                 self.cancel(list(self._streams.values()))
-            error = next((stream.error for stream in streams if stream.error), None)
-            if error:
+            if done := [stream for stream in streams if stream.completion]:
+                return done
+            if error := next((stream.error for stream in streams if stream.error), None):
                 raise error
-            if any(stream.fresh or stream.completion for stream in streams):
+            fresh = any(stream.fresh for stream in streams)
+            self._connection.pump(0.0 if fresh else _TICK_S)
+            if fresh or any(stream.fresh for stream in streams):
                 return [stream for stream in streams if stream.completion]
-            self._connection.pump()
 
     def cancel(self, streams: Iterable[protocol.Stream]) -> None:
         live = [one for one in streams if isinstance(one, RemoteStream) and one.completion is None]
@@ -256,6 +260,14 @@ class RemoteEngine(Completing):
             lambda: self._scores(text, start, stride, blanks=True),
             lambda engine: engine.surprise(text, start, stride=stride, progress=progress),
         )
+
+    def surprise_all(self, texts: Sequence[bytes], starts: Sequence[int]) -> list[list[TokenScore]]:
+        what = {"texts": [wire.as_text(text) for text in texts], "starts": list(starts)}
+
+        def remote() -> list[list[TokenScore]]:
+            return [wire.scores_in(rows) for rows in self._call("score_all", patience_s=0.0, **what)["value"]]
+
+        return self._on(remote, lambda engine: engine.surprise_all(texts, starts))
 
     def _scores(self, text: bytes, start: int, stride: int | None, *, blanks: bool) -> list[TokenScore]:
         what = {"text": wire.as_text(text), "start": start, "stride": stride, "blanks": blanks}
@@ -313,6 +325,6 @@ class RemoteEngine(Completing):
 def _wait_own(engine: protocol.Engine, streams: list[RemoteStream]) -> list[RemoteStream]:
     """As `wait`, for streams that have moved to an engine of this process."""
     moved = [stream.moved for stream in streams if stream.moved and stream.completion is None]
-    if moved and not any(stream.fresh for stream in streams):
+    if moved:
         engine.wait(moved)
     return [stream for stream in streams if stream.completion]

@@ -23,6 +23,7 @@ class RemoteStream:
         self._request = request
         self._partial = PartialCompletion(request)
         self._drawn = ""  # all characters, before any cut
+        self._redrawn = False  # whether `moved` begins at the beginning
 
     @property
     def completion(self) -> Completion | None:
@@ -60,26 +61,52 @@ class RemoteStream:
         return bool(end or self.error)
 
     def move(self, engine: protocol.Engine, *, first: bool = False) -> None:
-        """Let another engine draw the rest."""
+        """Let another engine draw the rest; an exact one draws all of it again, to the same bits."""
         of, drawn = self._request, self._partial.drawn
-        rest = replace(
-            of,
-            context=of.context + wire.as_bytes(self._drawn),
-            cutter=self._cutter if drawn else of.cutter,
-            max_tokens=of.max_tokens - drawn,
-            continues_code=of.continues_code or drawn > 0,
-            first_draw=of.first_draw + drawn,
-            first_line=None if drawn else of.first_line,
+        self._redrawn = engine.exact and drawn > 0
+        rest = (
+            replace(of, cutter=self._cutter)
+            if self._redrawn
+            else replace(
+                of,
+                context=of.context + wire.as_bytes(self._drawn),
+                cutter=self._cutter if drawn else of.cutter,
+                max_tokens=of.max_tokens - drawn,
+                continues_code=of.continues_code or drawn > 0,
+                first_draw=of.first_draw + drawn,
+                first_line=None if drawn else of.first_line,
+            )
         )
         self.moved = engine.submit(rest, first=first)
 
     def _cutter(self) -> Cutter:
-        return self._partial.cutter
+        return _Rest(self._partial.cutter, len(self._drawn) if self._redrawn else 0)
 
     def _joined(self, rest: Completion) -> Completion:
         """What both engines have drawn."""
         so_far = self._partial
+        if self._redrawn:
+            return replace(rest, text=so_far.text + rest.text)
         before = so_far.trace[-1].end if so_far.trace else 0
         trace = (*so_far.trace, *(replace(one, end=one.end + before) for one in rest.trace))
         mean = sum(one.logprob for one in trace) / len(trace) if trace else None
         return replace(rest, text=so_far.text + rest.text, tokens=len(trace), mean_logprob=mean, trace=trace)
+
+
+class _Rest:
+    """A cutter in use, for a text whose first characters it has seen already."""
+
+    def __init__(self, cutter: Cutter, seen: int) -> None:
+        self._cutter = cutter
+        self._seen = seen
+
+    @property
+    def finished(self) -> bool:
+        return self._cutter.finished
+
+    def feed(self, text: str) -> str:
+        new, self._seen = text[self._seen :], max(0, self._seen - len(text))
+        return self._cutter.feed(new)
+
+    def finish(self) -> str:
+        return self._cutter.finish()

@@ -34,6 +34,11 @@ class UnixDoor:
         """Accept clients from now on."""
         return await asyncio.start_unix_server(self._serve, sock=listening)
 
+    def close(self) -> None:
+        """End all connections."""
+        for client in list(self.clients):
+            client.abort()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = writer.get_extra_info("socket")
         client = _Client(self, writer)
@@ -55,8 +60,16 @@ class UnixDoor:
 
     def _greeting(self) -> wire.Greeting:
         engine = self.decoder.engine
-        full = self.decoder.full
-        return wire.Greeting(wire.VERSION, engine.window, engine.sequences, engine.quant, engine.exact, full)
+        return wire.Greeting(
+            version=wire.VERSION,
+            window=engine.window,
+            sequences=engine.sequences,
+            quant=engine.quant,
+            exact=engine.exact,
+            threads=engine.threads,
+            gpu_layers=engine.gpu_layers,
+            full=self.decoder.full,
+        )
 
 
 class _Client:
@@ -78,6 +91,9 @@ class _Client:
             transport.abort()
             return
         self._writer.write(wire.pack(message))
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
 
     def leave(self) -> None:
         """Cancel everything that the client has asked for."""
@@ -107,9 +123,12 @@ class _Client:
                     self._answer(number, await asyncio.to_thread(engine.check, wire.as_bytes(message["text"])))
                 case "score":
                     self._later(number, _score(message))
+                case "score_all":
+                    texts, starts = [wire.as_bytes(text) for text in message["texts"]], list(message["starts"])
+                    self._later(number, lambda engine: list(map(wire.scores_out, engine.surprise_all(texts, starts))))
                 case "reserve":
-                    cells, texts = int(message["cells"]), int(message["texts"])
-                    self._later(number, lambda engine: engine.reserve(cells, texts=texts))
+                    cells, count = int(message["cells"]), int(message["texts"])
+                    self._later(number, lambda engine: engine.reserve(cells, texts=count))
                 case "status":
                     self._answer(number, self._door.status())
                 case "stop":

@@ -102,6 +102,8 @@ class Greeting:
     sequences: int  # streams drawn together
     quant: str
     exact: bool
+    threads: int
+    gpu_layers: int
     full: bool  # takes no more requests
 
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "replay",
     "run",
     "score",
+    "serve",
     "sessions",
     "train",
 }

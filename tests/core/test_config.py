@@ -52,6 +52,8 @@ def test_every_setting_can_come_from_every_place(tmp_path: Path, name: str) -> N
         "fold": ("off", "off", '"off"'),
         "guard": ("off", "off", '"off"'),
         "log": ("off", "off", '"off"'),
+        "serve": ("off", "off", '"off"'),
+        "warm": ("10m", "10m", '"10m"'),
         "temperature": (1.0, "1", "1"),
         "top_p": (1.0, "1", "1"),
         "min_p": (1.0, "1", "1"),

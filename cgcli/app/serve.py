@@ -1,0 +1,183 @@
+"""What `cgcli serve` does: keep a model ready for other commands; and how these find it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cgcli.core.errors import CgcliError, UsageError
+
+if TYPE_CHECKING:
+    from cgcli.app.run import Run
+    from cgcli.core.config import Settings
+    from cgcli.engine.protocol import Engine
+    from cgcli.hub.choose import Choice
+    from cgcli.native.interrupt import Interrupt
+    from cgcli.serve.places import Place
+    from cgcli.serve.wire import Message
+
+
+@dataclass(frozen=True)
+class ServeArguments:
+    """The command line of `serve`, without the settings."""
+
+    idle: str | None = None
+    status: bool = False
+    stop: bool = False
+    json: bool = False
+
+    @property
+    def idle_s(self) -> float | None:
+        """Raises UsageError."""
+        from cgcli.core.durations import duration_s, is_duration
+
+        if self.idle is None:
+            return None
+        if not is_duration(self.idle):
+            raise UsageError(f"--idle is {self.idle!r:.80}, not a time such as 90s, 10m or 2h")
+        return duration_s(self.idle)
+
+
+def serve(run: Run, settings: Settings, arguments: ServeArguments) -> None:
+    """Serve the chosen model until Ctrl-C, `--stop`, or the end of the idle time.
+
+    Raises CgcliError if a server with this model and these settings runs already, and like `load_engine`.
+    """
+    from cgcli.app.model import choose_model, load_engine
+    from cgcli.core.files import take_lock
+    from cgcli.native.interrupt import interruptible
+    from cgcli.serve.places import make_private
+    from cgcli.serve.server import ServerOptions, serve_engine
+
+    choice, idle = choose_model(run, settings), arguments.idle_s
+    place = _place(run, settings, choice)
+    make_private(place.folder)
+    lock = take_lock(place.lock)
+    if lock is None:
+        raise CgcliError(f"a server with {choice.name} and these settings runs already", hint="cgcli serve --status")
+    try:
+        with interruptible() as interrupt:
+            engine = load_engine(run, settings, choice, interrupt)
+        with engine:
+            until = f", or after {arguments.idle} without a client" if arguments.idle else ""
+            ready = f"{choice.name} {engine.quant} is ready for gen, score, repl and eval; Ctrl-C ends it{until}"
+            options = ServerOptions(choice.name if choice.stored else str(choice.path), idle)
+            serve_engine(engine, options, place, lambda: run.output.note(ready))
+    finally:
+        lock.release()
+
+
+def _place(run: Run, settings: Settings, choice: Choice) -> Place:
+    """Where a server with this model and these settings is, if there is one."""
+    from cgcli.app.model import draft_model
+    from cgcli.core.machine import thread_count
+    from cgcli.serve.places import Place, server_key
+
+    shaping = {
+        "ctx": settings.ctx,
+        "threads": settings.threads or thread_count(),
+        "gpu_layers": settings.gpu_layers,
+        "draft": draft_model(run, settings) or settings.draft,
+        "exact": settings.exact,
+    }
+    return Place(run.environment.runtime, server_key(choice.path, shaping))
+
+
+def served_engine(
+    run: Run, settings: Settings, choice: Choice, interrupt: Interrupt, own: Callable[[], Engine]
+) -> Engine | None:
+    """The engine of a server with this model and these settings; None if there is none that can be used.
+
+    own: opens an engine in this process, if the server stops meanwhile.
+    """
+    if not any(run.environment.runtime.glob("*.sock")):
+        return None
+    from cgcli.serve.client import Connection, NoServer, RemoteEngine
+
+    try:
+        place = _place(run, settings, choice)
+        if not place.socket.exists():
+            return None
+        connection = Connection(place)
+    except (NoServer, OSError) as error:
+        run.output.detail(f"no server is used: {error}")
+        return None
+    if connection.greeting.full:
+        connection.close()
+        run.output.note("the server has too many requests; loading the model in this process")
+        return None
+    unlike = "" if settings.exact else "; without --exact, a text may differ from one that is drawn alone"
+    run.output.detail(f"drawn by a server, where the model is loaded (--no-serve loads it here){unlike}")
+    return RemoteEngine(connection, interrupt, own, run.output.note)
+
+
+def server_statuses(run: Run) -> list[Message]:
+    """What each server of the user's says of itself."""
+    return [status for _, status in _servers(run, "status") if status]
+
+
+def stop_servers(run: Run) -> int:
+    """Stop all servers of the user's; returns how many."""
+    return len(_servers(run, "stop"))
+
+
+def _servers(run: Run, call: str) -> list[tuple[Place, Message]]:
+    """Every server that answers a call, and what it answers."""
+    from cgcli.serve.client import Connection, NoServer, ServerGone
+    from cgcli.serve.places import places
+
+    found = []
+    for place in places(run.environment.runtime):
+        try:
+            connection = Connection(place, any_version=True)
+        except NoServer:
+            continue
+        try:
+            found.append((place, connection.call(call)["value"]))
+        except ServerGone:
+            continue
+        finally:
+            connection.close()
+    return found
+
+
+def warm_up(run: Run, settings: Settings, choice: Choice) -> None:
+    """Start a server in the background, as the `warm` setting asks for, unless there is one or this is CI."""
+    import os
+
+    from cgcli.core.files import take_lock
+    from cgcli.serve.places import make_private
+
+    if settings.warm == "off" or settings.serve == "off" or run.variables.get("CI"):
+        return
+    place = _place(run, settings, choice)
+    try:
+        make_private(place.folder)
+        lock = take_lock(place.lock)
+    except (CgcliError, OSError) as error:
+        run.output.detail(f"no server was started: {error}")
+        return
+    if lock is None:  # there is one, or one that still loads
+        return
+    lock.release()
+    command = [sys.executable, "-m", "cgcli", "serve", "--idle", settings.warm, "-m", _name(choice)]
+    for name in ("ctx", "threads", "gpu_layers"):
+        if (value := getattr(settings, name)) is not None:
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    command += ["--draft", settings.draft, *(["--exact"] if settings.exact else [])]
+    silent = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in range(3)]
+    try:
+        os.posix_spawn(command[0], command, dict(run.variables), file_actions=silent, setsid=True)
+    except (OSError, NotImplementedError) as error:
+        run.output.detail(f"no server was started: {error}")
+        return
+    run.output.detail(f"a server keeps the model ready for {settings.warm}")
+
+
+def _name(choice: Choice) -> str:
+    """The model as `-m` takes it."""
+    if choice.stored:
+        return f"{choice.name}:{choice.quant}" if choice.quant else choice.name
+    return str(choice.path.resolve())

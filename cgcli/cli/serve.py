@@ -1,0 +1,61 @@
+"""`cgcli serve`: keep a model ready, for other commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cgcli.cli.command import arguments_of, run_of, settings_of
+from cgcli.cli.options import DraftOption, ExactOption, GpuLayersOption, ModelOption, ThreadsOption, WindowOption
+
+
+def serve(
+    ctx: typer.Context,
+    idle: Annotated[
+        str | None, typer.Option("--idle", metavar="TIME", help="End after TIME without a client, such as 10m.")
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Show the servers that run.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop all servers.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --status, print JSON.")] = False,
+    model: ModelOption = None,
+    ctx_tokens: WindowOption = None,
+    threads: ThreadsOption = None,
+    gpu_layers: GpuLayersOption = None,
+    draft: DraftOption = None,
+    exact: ExactOption = None,
+) -> None:
+    """Keep a model loaded, so that other commands start at once.
+
+    gen, score, repl and eval use a server by themselves if it has their model and settings. It also remembers the
+    programs that it has read.
+
+    [dim]cgcli serve -m codegen-350m-mono --idle 1h &
+    cgcli serve --status[/dim]
+    """
+    from cgcli.app.serve import ServeArguments, server_statuses, stop_servers
+    from cgcli.app.serve import serve as run_server
+
+    run, arguments = run_of(ctx), arguments_of(ctx, ServeArguments)
+    if stop:
+        stopped = stop_servers(run)
+        run.output.note(f"stopped {stopped} server{'s' * (stopped != 1)}" if stopped else "no server runs")
+    elif status:
+        found = server_statuses(run)
+        if json:
+            run.output.json(found)
+            return
+        rows = [
+            (
+                one["model"],
+                one["quant"],
+                str(one["pid"]),
+                f"{one['up_s']:.0f} s",
+                str(one["clients"]),
+                str(one["requests"]),
+            )
+            for one in found
+        ]
+        run.output.table(("MODEL", "QUANT", "PID", "UP", "CLIENTS", "REQUESTS"), rows)
+    else:
+        run_server(run, settings_of(ctx), arguments)

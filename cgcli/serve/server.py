@@ -1,0 +1,111 @@
+"""The life of a server: it opens its doors, and ends by a signal, by `--stop`, or after having been idle for long."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from cgcli.engine.engine import LlamaEngine
+from cgcli.native.interrupt import Interrupt
+from cgcli.serve import wire
+from cgcli.serve.decoder import Decoder
+from cgcli.serve.places import Place, listen
+from cgcli.serve.unix import UnixDoor
+from cgcli.serve.wire import Message
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How a server runs."""
+
+    model: str  # its name
+    idle_s: float | None = None  # ends after so long without a client; None never
+
+
+class Server:
+    """A server of one engine. It does not close the engine."""
+
+    def __init__(self, engine: LlamaEngine, options: ServerOptions) -> None:
+        self.engine = engine
+        self.options = options
+        self.decoder = Decoder(engine)
+        self._loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        self._started = self._used = time.monotonic()
+        self.unix = UnixDoor(self.decoder, self.status, self.stop)
+
+    def stop(self) -> None:
+        """End the server, from any thread."""
+        self._loop.call_soon_threadsafe(self._stopped.set)
+
+    def status(self) -> Message:
+        """What `cgcli serve --status` shows."""
+        engine = self.engine
+        return {
+            "version": wire.VERSION,
+            "pid": os.getpid(),
+            "model": self.options.model,
+            "quant": engine.quant,
+            "window": engine.window,
+            "threads": engine.threads,
+            "exact": engine.exact,
+            "up_s": round(time.monotonic() - self._started, 1),
+            "idle_s": self.options.idle_s,
+            "clients": len(self.unix.clients),
+            "streams": self.decoder.going,
+            "requests": self.decoder.requests,
+            "tokens": engine.timings.decode_tokens,
+        }
+
+    async def run(self, place: Place, ready: Callable[[], None]) -> None:
+        """Serve until the end. ready: called when clients can connect. Raises OSError if the socket cannot be made."""
+        loop = asyncio.get_running_loop()
+        with ExitStack() as stack:
+            listening = listen(place.socket)
+            stack.callback(_remove, place, listening)
+            accepting = await self.unix.open(listening)
+            stack.callback(self.decoder.close)
+            stack.callback(Interrupt().set)  # a pass ends at once
+            stack.callback(self.unix.close)  # clients see it end, and go on by themselves
+            stack.callback(accepting.close)
+            if threading.current_thread() is threading.main_thread():
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    loop.add_signal_handler(number, self._stopped.set)
+            ready()
+            await self._end()
+        await asyncio.sleep(0)  # the connections close
+
+    async def _end(self) -> None:
+        """Wait for the end."""
+        idle = self.options.idle_s
+        while not self._stopped.is_set():
+            wait = min(1.0, idle / 4) if idle else None
+            with_time = asyncio.wait_for(self._stopped.wait(), wait)
+            try:
+                await with_time
+            except TimeoutError:
+                if self.unix.clients or self.decoder.going:
+                    self._used = time.monotonic()
+                elif idle and time.monotonic() - self._used >= idle:
+                    return
+
+
+def _remove(place: Place, listening: socket.socket) -> None:
+    listening.close()
+    place.socket.unlink(missing_ok=True)
+
+
+def serve_engine(engine: LlamaEngine, options: ServerOptions, place: Place, ready: Callable[[], None]) -> None:
+    """Serve an engine until the end; see `Server.run`."""
+
+    async def main() -> None:
+        await Server(engine, options).run(place, ready)
+
+    asyncio.run(main())

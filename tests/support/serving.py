@@ -1,0 +1,83 @@
+"""Servers for tests: one in a process of its own, and one in a thread of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cgcli.engine.engine import EngineOptions, LlamaEngine
+from cgcli.engine.protocol import Engine
+from cgcli.native.interrupt import Interrupt
+from cgcli.serve.client import Connection, RemoteEngine
+from cgcli.serve.places import Place, make_private
+from cgcli.serve.server import Server, ServerOptions
+from tests.support.patience import PATIENCE_S, eventually
+from tests.support.process import CGCLI
+
+
+@contextmanager
+def server_process(home: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`cgcli serve` with these arguments, ready."""
+    environment = {**os.environ, "CGCLI_HOME": str(home)}
+    process = subprocess.Popen([*CGCLI, "serve", *arguments], stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stderr
+        line = process.stderr.readline()
+        assert " is ready for " in line, line + process.stderr.read()
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+
+
+@dataclass
+class InThread:
+    """A server in a thread of the test, on the tiny model."""
+
+    server: Server
+    place: Place
+    opened: list[RemoteEngine] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def client(self, own: Callable[[], Engine] | None = None) -> RemoteEngine:
+        def no_engine() -> Engine:
+            raise AssertionError("the server was lost")
+
+        engine = RemoteEngine(Connection(self.place), Interrupt(), own or no_engine, self.notes.append)
+        self.opened.append(engine)
+        return engine
+
+
+@contextmanager
+def server_thread(model: Path, folder: Path, **options: Any) -> Iterator[InThread]:
+    place = Place(folder, "test")
+    make_private(folder)
+    ready = threading.Event()
+    made: list[Server] = []
+    engine = LlamaEngine(model, EngineOptions(**{"threads": 1, "exact": True} | options), interrupt=Interrupt())
+
+    async def main() -> None:
+        made.append(Server(engine, ServerOptions("tiny")))
+        await made[0].run(place, ready.set)
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    eventually(ready.is_set, "the server does not start")
+    there = InThread(made[0], place)
+    try:
+        yield there
+    finally:
+        for client in there.opened:
+            client.close()
+        made[0].stop()
+        thread.join()
+        Interrupt().clear()
+        engine.close()
