@@ -81,6 +81,11 @@ class _Written:
 
 def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
     """Add a turn for each prompt. Raises CgcliError of every kind; finished turns are kept and reported."""
+    from cgcli.core.templates import find_template
+
+    if arguments.template:
+        template = find_template(run.environment, arguments.template)
+        arguments = replace(arguments, checks=(*template.checks, *arguments.checks))
     job = _prepare(run, settings, arguments)
     if arguments.if_changed:
         job = _without_unchanged(run, settings, job)

@@ -84,11 +84,15 @@ class Run:
     def settings(self, parameters: Mapping[str, object] | None = None) -> Settings:
         """The settings of this run. Raises UsageError for a wrong one.
 
-        parameters: of a command; settings among them take precedence.
+        parameters: of a command; settings among them take precedence, then those of its template.
         """
         from cgcli.core.config import Settings
 
-        return Settings.load(self.environment, given_settings(parameters or {}))
+        parameters = parameters or {}
+        template = parameters.get("template")
+        return Settings.load(
+            self.environment, given_settings(parameters), template=template if isinstance(template, str) else None
+        )
 
 
 def given_settings(parameters: Mapping[str, object]) -> dict[str, object]:

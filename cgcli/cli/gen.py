@@ -29,6 +29,7 @@ from cgcli.cli.options import (
     TopPOption,
     WindowOption,
     languages,
+    templates,
 )
 
 _program = partial(typer.Option, rich_help_panel="Program")
@@ -71,6 +72,16 @@ def gen(
             metavar="NAME",
             help="Programming language (default: from the file suffix, else Python).",
             autocompletion=languages,
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        _program(
+            "-T",
+            "--template",
+            metavar="NAME",
+            help="Begin as a template of config.toml says: its prefix, settings and checks.",
+            autocompletion=templates,
         ),
     ] = None,
     prefix: Annotated[str | None, _program("--prefix", metavar="TEXT", help="Start a new program with TEXT.")] = None,

@@ -52,7 +52,23 @@ def _start(
 
 def build() -> typer.Typer:
     """The application with all its commands."""
-    from cgcli.cli import bench, doctor, eval, gen, log, models, pull, repl, replay, run, score, serve, sessions, train
+    from cgcli.cli import (
+        bench,
+        doctor,
+        eval,
+        gen,
+        log,
+        models,
+        pull,
+        repl,
+        replay,
+        run,
+        score,
+        serve,
+        sessions,
+        templates,
+        train,
+    )
 
     app = typer.Typer(
         cls=Group,
@@ -71,6 +87,7 @@ def build() -> typer.Typer:
     app.add_typer(sessions.build(), name="sessions", rich_help_panel=WRITE)
     app.add_typer(log.build(), name="log", rich_help_panel=WRITE)
     app.command("replay", cls=Command, rich_help_panel=WRITE)(replay.replay)
+    app.command("templates", cls=Command, rich_help_panel=WRITE)(templates.templates)
     app.command("pull", cls=Command, rich_help_panel=MODELS)(pull.pull)
     app.add_typer(models.build(), name="models", rich_help_panel=MODELS)
     app.command("convert", cls=Command, rich_help_panel=MODELS)(pull.convert)

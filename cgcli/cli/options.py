@@ -55,6 +55,18 @@ def programs(incomplete: str) -> list[str]:
     return _starting(list(ids), incomplete)
 
 
+def templates(incomplete: str) -> list[str]:
+    """Templates of programs."""
+    from cgcli.core.config import Environment
+    from cgcli.core.errors import CgcliError
+    from cgcli.core.templates import load_templates
+
+    try:
+        return _starting(list(load_templates(Environment.from_process())), incomplete)
+    except CgcliError:
+        return []
+
+
 def languages(incomplete: str) -> list[str]:
     """Programming languages."""
     from cgcli.program.languages import LANGUAGES

@@ -28,20 +28,22 @@ class Environment:
     data: Path  # programs and their journals
     config: Path  # config.toml
     variables: Mapping[str, str]
+    project: Path | None = None  # .cgcli.toml of the project that the current folder belongs to
 
     @classmethod
     def from_process(cls, variables: Mapping[str, str] | None = None) -> Environment:
         """The environment for these variables, by default those of the process."""
         variables = os.environ if variables is None else variables
+        project = _project_file(Path.cwd(), Path(variables.get("HOME", "/")))
         home = variables.get("CGCLI_HOME")
         if home:
             root = Path(home).expanduser().absolute()
-            return cls(root / "store", root / "data", root, variables)
+            return cls(root / "store", root / "data", root, variables, project)
         import platformdirs
 
         data = platformdirs.user_data_path("cgcli", appauthor=False)
         config = platformdirs.user_config_path("cgcli", appauthor=False)
-        return cls(data / "store", data, config, variables)
+        return cls(data / "store", data, config, variables, project)
 
     @property
     def cache(self) -> Path:
@@ -108,23 +110,39 @@ class Settings:
 
     @classmethod
     def load(
-        cls, environment: Environment, flags: Mapping[str, object] | None = None, *, only: str | None = None
+        cls,
+        environment: Environment,
+        flags: Mapping[str, object] | None = None,
+        *,
+        template: str | None = None,
+        only: str | None = None,
     ) -> Settings:
         """Load the settings. Raises UsageError, naming the source of a bad value.
 
-        flags: None stands for a flag that was not given. only: load just this setting.
+        flags: None stands for a flag that was not given. template: its name. only: load just this setting, which no
+        project and no template sets.
         """
         found: dict[str, object] = {}
         rules = {name: rule for name, rule in RULES.items() if only in (None, name)}
-        # 3. the file
-        for name, value in _read(environment).items():
+        # 5. the user's file
+        for name, value in read_settings(environment).items():
             if name in rules:
                 found[name] = rules[name].of_value(value, f"{environment.config_file}: {name}")
-        # 2. variables
+        # 4. the project's file
+        if environment.project and not only:
+            from cgcli.core.templates import project_settings
+
+            found |= project_settings(environment.project)
+        # 3. variables
         for name, rule in rules.items():
             text = environment.variables.get(variable(name))
             if text is not None and (text or name == "prefix"):
                 found[name] = rule.of_text(text, variable(name))
+        # 2. the template
+        if template:
+            from cgcli.core.templates import find_template
+
+            found |= find_template(environment, template).settings
         # 1. flags
         for name, value in (flags or {}).items():
             if value is not None:
@@ -204,7 +222,7 @@ def unknown_variables(environment: Environment) -> list[str]:
     return [f"{name} is not a setting{nearest(name, known)}" for name in given if name not in known]
 
 
-def _read(environment: Environment) -> dict[str, object]:
+def read_settings(environment: Environment) -> dict[str, object]:
     """The settings in config.toml, if it exists. Raises UsageError for unknown ones."""
     path = environment.config_file
     if not path.exists():
@@ -213,12 +231,32 @@ def _read(environment: Environment) -> dict[str, object]:
 
     values = read_toml(path, UsageError)
     for name in values:
-        if name not in RULES:
+        if name not in RULES and name != "templates":
             raise UsageError(
                 f"{path}: unknown setting {name!r:.80}{nearest(name, RULES)}",
                 hint=f"use one of {', '.join(RULES)}",
             )
     return values
+
+
+def _project_file(folder: Path, home: Path | None) -> Path | None:
+    """The file of the project that a folder belongs to; None if there is none, or if it is somebody else's.
+
+    The root of a project is the nearest folder that has the file, or that git knows; the search ends there, and at the
+    user's home.
+    """
+    for place in (folder, *folder.parents):
+        if place == home:
+            return None
+        path = place / ".cgcli.toml"
+        try:
+            if path.is_file():
+                return path if path.stat().st_uid in (os.geteuid(), 0) else None
+            if (place / ".git").exists():
+                return None
+        except OSError:
+            return None
+    return None
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

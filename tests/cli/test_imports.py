@@ -39,6 +39,7 @@ COMMANDS = {
     "score",
     "serve",
     "sessions",
+    "templates",
     "train",
 }
 HELP_OWN = {
