@@ -24,9 +24,16 @@ class ServeArguments:
     """The command line of `serve`, without the settings."""
 
     idle: str | None = None
+    cache_mb: int | None = None  # of memory for the texts that the model has read; None: 1024, or an eighth of it all
     status: bool = False
     stop: bool = False
     json: bool = False
+
+    @property
+    def cache_bytes(self) -> int:
+        from cgcli.core.machine import memory_bytes
+
+        return min(1 << 30, memory_bytes() // 8) if self.cache_mb is None else self.cache_mb << 20
 
     @property
     def idle_s(self) -> float | None:
@@ -61,6 +68,7 @@ def serve(run: Run, settings: Settings, arguments: ServeArguments) -> None:
         with interruptible() as interrupt:
             engine = load_engine(run, settings, choice, interrupt)
         with engine:
+            engine.remember(arguments.cache_bytes)
             until = f", or after {arguments.idle} without a client" if arguments.idle else ""
             ready = f"{choice.name} {engine.quant} is ready for gen, score, repl and eval; Ctrl-C ends it{until}"
             options = ServerOptions(choice.name if choice.stored else str(choice.path), idle)

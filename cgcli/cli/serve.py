@@ -15,6 +15,15 @@ def serve(
     idle: Annotated[
         str | None, typer.Option("--idle", metavar="TIME", help="End after TIME without a client, such as 10m.")
     ] = None,
+    cache_mb: Annotated[
+        int | None,
+        typer.Option(
+            "--cache-mb",
+            metavar="N",
+            min=0,
+            help="Memory for what was read of programs, besides the program read last (default: 1024).",
+        ),
+    ] = None,
     status: Annotated[bool, typer.Option("--status", help="Show the servers that run.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop all servers.")] = False,
     json: Annotated[bool, typer.Option("--json", help="With --status, print JSON.")] = False,

@@ -12,12 +12,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from cgcli.core.errors import ContextError
 from cgcli.core.machine import available_bytes
 from cgcli.engine.context import Context, Row
 from cgcli.engine.model import Model
+
+if TYPE_CHECKING:
+    from cgcli.engine.state_memory import StateMemory
 
 Logits = ctypes.Array[ctypes.c_float]
 
@@ -32,6 +35,7 @@ class Branch:
     logits: Logits | None = None  # after the last token, if kept: float32 [n_vocab]
     holders: int = 1  # users; it is idle without one
     last_used: int = 0
+    owner: str = ""  # see `KVCache.owner`
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class KVCache(ABC):
         self.model = model
         self.branches: list[Branch] = []
         self.reread = 0  # tokens read again so far to put cells in order
+        self.memory: StateMemory | None = None  # of what is evicted
+        #: Whose text is read next. Branches of others are not continued: the time that it takes would tell of them.
+        self.owner = ""
         self._make_context = make_context
         self._context: Context | None = None
         self._clock = 0
@@ -117,6 +124,8 @@ class KVCache(ABC):
         """Replace the context by a new one with so many cells."""
         if self.held:
             raise RuntimeError("a cache in use cannot grow")
+        for branch in self.branches:
+            self._remember(branch)
         self.close()
         self._context = self._make_context(cells)
         self._clear()
@@ -127,6 +136,8 @@ class KVCache(ABC):
         """The branch with the longest common prefix with `tokens`, and the length of that."""
         found, shared = None, 0
         for branch in self.branches:
+            if branch.owner != self.owner:
+                continue
             length = common_prefix(branch.tokens, tokens)
             if self.model.recurrent and length < len(branch.tokens):
                 continue
@@ -166,8 +177,14 @@ class KVCache(ABC):
     def _drop_oldest(self, branches: Sequence[Branch]) -> Branch:
         """Evict the least recently used branch and return it."""
         oldest = min(branches, key=lambda branch: branch.last_used)
+        self._remember(oldest)
         self.drop(oldest)
         return oldest
+
+    def _remember(self, branch: Branch) -> None:
+        """Keep the state of a branch that is evicted; one that is recurrent cannot be shortened, so it is not kept."""
+        if self.memory and not self.model.recurrent:
+            self.memory.keep(self, branch)
 
     def _use(self, branch: Branch) -> None:
         self._clock += 1

@@ -30,6 +30,7 @@ from cgcli.engine.request import Request, Timings, TokenScore
 from cgcli.engine.scheduler import MakeDrafter, ScheduledStream, Scheduler
 from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.shared_cache import SharedCache
+from cgcli.engine.state_memory import StateMemory
 from cgcli.engine.tokens import Detokenizer, TokenTable, split_blanks
 from cgcli.native.draft import KeptNgrams
 from cgcli.native.interrupt import Interrupt
@@ -268,6 +269,11 @@ class LlamaEngine(Completing):
         self.cache.make_room(tokens + self.cache.spare_cells)
         self.cache.release(self.cache.adopt(known.tokens, known.data))
         return tokens
+
+    def remember(self, size: int) -> None:
+        """From now on, keep what a shared cache evicts, in at most so many bytes, so that it need not be read again."""
+        if isinstance(self.cache, SharedCache):
+            self.cache.memory = StateMemory(size)
 
     def reserve(self, cells: int, *, texts: int = 1) -> None:
         # The cache starts small, since clearing 8,192 cells takes as long as loading a small model. Growing empties it.

@@ -35,13 +35,17 @@ class Prefill:
         score_from: int | None = None,
         gather: Gather | None = None,
         progress: Progress | None = None,
+        owner: str = "",
     ) -> Branch:
         """A branch of exactly these tokens, with the logits after them. It is held once more.
 
-        score_from: index (at least 1) of the first token whose prediction goes to `gather`.
+        score_from: index (at least 1) of the first token whose prediction goes to `gather`. owner: see `KVCache`.
         Raises ContextError if there is no room, and Interrupted; what was read stays cached.
         """
         cache = self._cache
+        cache.owner = owner
+        if cache.memory:
+            cache.memory.recall(cache, tokens)
         source, shared = cache.longest(tokens)
         if source and shared == len(tokens) == len(source.tokens) and source.logits and score_from is None:
             source.holders += 1

@@ -41,6 +41,7 @@ class Request:
     #: turn, candidate and index select the random number of a draw.
     first_draw: int = 0
     first_line: FirstLine | None = None  # None: drawn like the other lines
+    owner: str = ""  # whose text it is; what was read of texts of others is not used
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

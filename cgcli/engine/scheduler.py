@@ -151,6 +151,7 @@ class Scheduler:
         admitted = read = False
         while self._waiting and len(self._live) < self._sequences and not read and not self._full:
             stream = self._waiting[0]
+            self._cache.owner = stream.request.owner
             if not self._live:
                 wanted = [(one.tokens, self._room(one)) for one in self._waiting]
                 self._cache.ensure_capacity(wanted, self._sequences)
@@ -176,7 +177,7 @@ class Scheduler:
 
     def _read(self, stream: ScheduledStream) -> Logits:
         """Read a stream's context into a branch of its own; returns the logits of its first token."""
-        trunk = self._prefill.read(stream.tokens)
+        trunk = self._prefill.read(stream.tokens, owner=stream.request.owner)
         try:
             stream.branch = self._cache.place(trunk, len(stream.tokens))
         finally:

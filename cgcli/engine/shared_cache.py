@@ -93,7 +93,7 @@ class SharedCache(KVCache):
         self._make(size)
 
     def fork(self, source: Branch | None, length: int) -> Branch:
-        branch = Branch(self._sequence(source))
+        branch = Branch(self._sequence(source), owner=source.owner if source else self.owner)
         self._use(branch)
         self.branches.append(branch)
         if source and length:
@@ -147,6 +147,7 @@ class SharedCache(KVCache):
         self.restart()
         self.branches = [branch for branch, _, _ in held]
         for branch, tokens, logits in held:
+            self.owner = branch.owner
             source, shared = self.longest(tokens)
             if source:
                 self._share(source, branch, shared)

@@ -49,6 +49,18 @@ class State:
     data: ctypes.Array[ctypes.c_uint8]
 
 
+def state_bytes(cache: KVCache, branch: Branch) -> int:
+    """The size of a branch's state."""
+    return int(llama().api.llama_state_seq_get_size(cache.context.pointer, branch.sequence))
+
+
+def copy_state(cache: KVCache, branch: Branch) -> ctypes.Array[ctypes.c_uint8]:
+    """A copy of a branch's state, in llama.cpp's format."""
+    data = (ctypes.c_uint8 * state_bytes(cache, branch))()
+    written = llama().api.llama_state_seq_get_data(cache.context.pointer, data, len(data), branch.sequence)
+    return data if written == len(data) else (ctypes.c_uint8 * written).from_buffer(data)
+
+
 def save_state(cache: KVCache, branch: Branch, path: Path, model: str, *, seconds: float = math.inf) -> bool:
     """Save the state of a branch to a file that only the user can read. model: sha256 of the GGUF file.
 
@@ -57,15 +69,13 @@ def save_state(cache: KVCache, branch: Branch, path: Path, model: str, *, second
     writing fails.
     """
     until = time.monotonic() + seconds
-    api, pointer = llama().api, cache.context.pointer
-    size = api.llama_state_seq_get_size(pointer, branch.sequence)
+    size = state_bytes(cache, branch)
     if size > MAX_BYTES or size > seconds * _LEAST_BYTES_PER_S:
         return False
-    data = (ctypes.c_uint8 * size)()
-    written = api.llama_state_seq_get_data(pointer, data, size, branch.sequence)
+    data = copy_state(cache, branch)
     header = json.dumps(asdict(_Header(model, _llama(), cache.exact, len(branch.tokens)))).encode()
     begin = struct.pack("<I", len(header)) + header + array("i", branch.tokens).tobytes()
-    body = memoryview(data).cast("B")[:written]
+    body = memoryview(data).cast("B")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with temporary(path) as beside, beside.open("wb") as file:  # the mode of a temporary file is 0600

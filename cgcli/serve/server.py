@@ -62,6 +62,9 @@ class Server:
             "streams": self.decoder.going,
             "requests": self.decoder.requests,
             "tokens": engine.timings.decode_tokens,
+            "prefill_tokens": engine.timings.prefill_tokens,
+            "kept_texts": engine.cache.memory.texts if engine.cache.memory else 0,
+            "kept_mb": engine.cache.memory.size >> 20 if engine.cache.memory else 0,
         }
 
     async def run(self, place: Place, ready: Callable[[], None]) -> None:

@@ -71,6 +71,26 @@ def test_a_program_is_continued(home: Path, model: list[str]) -> None:
     assert served.out == alone.out
 
 
+def test_a_program_is_read_once(home: Path, model: list[str]) -> None:
+    """Even if another one was read meanwhile, and with room for one of them in the cache."""
+    programs = [f"def {name}(x):\n    return x * 2\n\n\n".encode() * 60 for name in ("alpha", "beta")]
+
+    def read(program: bytes) -> int:
+        before = status(home)["prefill_tokens"]
+        assert run(*GEN, *model, "--max-tokens", "5", CGCLI_HOME=str(home), stdin=program).status == 0
+        return int(status(home)["prefill_tokens"] - before)
+
+    first = [read(program) for program in programs]
+    again = [read(program) for program in programs]
+    assert min(first) > 600
+    assert max(again) < 40
+
+
+def status(home: Path) -> Any:
+    (found,) = json.loads(run("serve", "--status", "--json", CGCLI_HOME=str(home)).out)
+    return found
+
+
 def test_a_score_is_the_one_without_a_server(home: Path, model: list[str], tmp_path: Path) -> None:
     (tmp_path / "prog.py").write_text("# add\ndef add(a, b):\n    return a + b\n")
     arguments = ["score", str(tmp_path / "prog.py"), *model]
@@ -145,11 +165,7 @@ def test_ctrl_c_keeps_the_text_and_the_server(home: Path, model: list[str]) -> N
     assert process.returncode == 130
     assert len(begun + rest) > 1
 
-    def idle() -> bool:
-        (status,) = json.loads(run("serve", "--status", "--json", CGCLI_HOME=str(home)).out)
-        return bool(status["streams"] == 0)
-
-    eventually(idle, "the server draws on")
+    eventually(lambda: status(home)["streams"] == 0, "the server draws on")
 
 
 def test_a_killed_server_is_replaced_by_an_engine_of_ones_own(tmp_path: Path, model: list[str]) -> None:
@@ -211,8 +227,8 @@ def test_a_warm_gen_leaves_a_server(tmp_path: Path, model: list[str], monkeypatc
     assert "a server keeps the model ready for 10m" in run(*arguments, "-v", **warm).err
     try:
         eventually(lambda: "drawn by a server" in run(*arguments, "-v", **warm).err, "no server")
-        (status,) = json.loads(run("serve", "--status", "--json", **warm).out)
-        assert os.getsid(status["pid"]) == status["pid"]  # a session of its own
+        process = status(tmp_path)["pid"]
+        assert os.getsid(process) == process  # a session of its own
     finally:
         run("serve", "--stop", **warm)
 
