@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cgcli.app.streams import given_bytes
 from cgcli.core.errors import Interrupted, ProgramFailed, UsageError
+from cgcli.core.units import parse_bytes, parse_seconds
 from cgcli.sandbox.hint import sandbox_hint
 from cgcli.sandbox.opened import check_path, escaping_links
 from cgcli.sandbox.policy import Policy
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cgcli.sandbox.watch import Stream
     from cgcli.terminal.output import Output
 
+_LEAST_MEMORY = 64 * 10**6
 _WALL = 5  # wall-clock seconds allowed per second of processor time
 
 
@@ -33,25 +35,28 @@ class RunArguments:
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
     allow_net: bool = False
-    time: float | None = None  # processor seconds
-    memory: int | None = None  # MB
+    time: str | None = None  # of the processor, see `parse_seconds`
+    memory: str | None = None  # see `parse_bytes`
     unsafe: bool = False
 
     @property
     def policy(self) -> Policy:
-        """Raises UsageError for paths that cannot be opened, or a time that is not positive."""
+        """Raises UsageError for paths that cannot be opened, and for limits that are too low."""
         for path in (*self.read, *self.write):
             check_path(path)
             if not path.exists():
                 raise UsageError(f"no such file or folder: {path}", hint="give --read or --write an existing path")
-        cpu_s = Policy.cpu_s if self.time is None else self.time
+        cpu_s = Policy.cpu_s if self.time is None else parse_seconds(self.time, "--time")
         if not cpu_s > 0:
-            raise UsageError(f"--time must be positive, not {cpu_s:g}", hint="give seconds, such as --time 10")
+            raise UsageError(f"--time must be positive, not {self.time}", hint="give a time, such as --time 10s")
+        memory = Policy.memory_bytes if self.memory is None else parse_bytes(self.memory, "--memory")
+        if memory < _LEAST_MEMORY:
+            raise UsageError(f"--memory must be 64MB or more, not {self.memory}", hint="--memory 512MB")
         return Policy(
             unsafe=self.unsafe,
             cpu_s=cpu_s,
             wall_s=_WALL * cpu_s,
-            memory_bytes=Policy.memory_bytes if self.memory is None else self.memory * 10**6,
+            memory_bytes=memory,
             network=self.allow_net,
             read=self.read,
             write=self.write,

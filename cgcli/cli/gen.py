@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from cgcli.cli.command import arguments_of, run_of, settings_of
+from cgcli.cli.command import Command, arguments_of, run_of, settings_of
 from cgcli.cli.options import (
     MODEL_PANEL,
     SAMPLING_PANEL,
@@ -35,6 +35,21 @@ from cgcli.cli.options import (
 _program = partial(typer.Option, rich_help_panel="Program")
 _running = partial(typer.Option, rich_help_panel="Running it")
 _sampling = partial(typer.Option, rich_help_panel=SAMPLING_PANEL)
+
+
+_MOST_USED = ("files", "into", "output", "candidates", "run", "checks", "until", "model", "temperature", "seed")
+
+
+class GenCommand(Command):
+    """`gen`, whose help leads with the options that are used most."""
+
+    def __init__(self, name: str | None, **rest: Any) -> None:
+        super().__init__(name, **rest)
+        for param in self.params:
+            if param.name in _MOST_USED:
+                param.rich_help_panel = "Most used"  # type: ignore[attr-defined]
+        order = {name: place for place, name in enumerate(("prompts", *_MOST_USED))}
+        self.params.sort(key=lambda param: order.get(param.name or "", len(order)))
 
 
 def gen(

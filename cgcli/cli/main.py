@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,6 +54,7 @@ def build() -> typer.Typer:
     """The application with all its commands."""
     from cgcli.cli import (
         bench,
+        completion,
         doctor,
         eval,
         gen,
@@ -79,7 +80,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_start)
-    app.command("gen", cls=Command, rich_help_panel=WRITE)(gen.gen)
+    app.command("gen", cls=gen.GenCommand, rich_help_panel=WRITE)(gen.gen)
     app.command("repl", cls=Command, rich_help_panel=WRITE)(repl.repl)
     app.command("run", cls=Command, rich_help_panel=WRITE, context_settings={"allow_interspersed_args": False})(run.run)
     app.command("score", cls=Command, rich_help_panel=WRITE)(score.score)
@@ -94,6 +95,7 @@ def build() -> typer.Typer:
     app.command("train", cls=Command, rich_help_panel=MODELS)(train.train)
     app.command("bench", cls=Command, rich_help_panel=MODELS)(bench.bench)
     app.add_typer(eval.build(), name="eval", rich_help_panel=MODELS)
+    app.command("completion", cls=Command, rich_help_panel=HELP)(completion.completion)
     app.command("doctor", cls=Examination, rich_help_panel=HELP)(doctor.doctor)
     return app
 
@@ -119,6 +121,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _invoke(run: Run, arguments: Sequence[str]) -> int:
     try:
+        if arguments and arguments[0] == "help":
+            arguments = [*arguments[1:], "--help"]
         result = build()(args=list(arguments), prog_name="cgcli", standalone_mode=False, obj=run)
     except Terminated:
         raise
@@ -135,17 +139,17 @@ def _report(run: Run, error: BaseException) -> int:
     if run.debug:
         for line in "".join(traceback.format_exception(error)).splitlines():
             run.output.detail(line)
-    known = _known(error)
+    known = _known(error, run.arguments)
     run.output.error(known)
     return known.status
 
 
-def _known(error: BaseException) -> CgcliError:
+def _known(error: BaseException, arguments: Sequence[str]) -> CgcliError:
     match error:
         case CgcliError():
             return error
         case typer.TyperException():
-            return _usage(error)
+            return _usage(error, arguments)
         case typer.Abort():
             return CgcliError("aborted")
         case MemoryError():
@@ -159,21 +163,32 @@ def _known(error: BaseException) -> CgcliError:
             )
 
 
-def _usage(error: typer.TyperException) -> UsageError:
-    """Translate Typer's error: one line, with the nearest option and the command's help as hint."""
+def _usage(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:
+    """Translate Typer's error: one line, with the nearest option or what was meant, and the command's help as hint."""
+    import shlex
+
     from cgcli.core.config import nearest
 
     message = " ".join(error.format_message().split()).rstrip(".")
     message = message[:1].lower() + message[1:]
     ctx = getattr(error, "ctx", None)
-    option = getattr(error, "option_name", None)
+    option = str(getattr(error, "option_name", None))
+    at_top = ctx is not None and ctx.parent is None
     if ctx is not None and message.startswith("no such option"):
-        message = (
-            f"no such option {option}{nearest(str(option), (name for one in ctx.command.params for name in one.opts))}"
-        )
+        if at_top and option in _options(ctx.command.commands["gen"]):
+            return UsageError(f"{option} is an option of gen", hint=shlex.join(["cgcli", "gen", *arguments]))
+        message = f"no such option {option}{nearest(option, _options(ctx.command))}"
     elif ctx is not None and message.startswith("no such command"):
-        message += nearest(message.removeprefix("no such command ").strip("'\""), ctx.command.commands)
+        near = nearest(message.removeprefix("no such command ").strip("'\""), ctx.command.commands)
+        if at_top and not near:
+            meant = shlex.join(["cgcli", "gen", " ".join(arguments)])
+            return UsageError(message, hint=f"to write a program, type: {meant}")
+        message += near
     return UsageError(message, hint=help_of(ctx))
+
+
+def _options(command: Any) -> list[str]:
+    return [name for one in command.params for name in one.opts]
 
 
 def _flush(run: Run) -> None:

@@ -43,6 +43,11 @@ def pulled(incomplete: str) -> list[str]:
     return _starting(list(dict.fromkeys(one.name for one in stored)), incomplete)
 
 
+def guessers(incomplete: str) -> list[str]:
+    """What guesses tokens ahead."""
+    return [*_starting(["ngram", "off"], incomplete), *pulled(incomplete)]
+
+
 def programs(incomplete: str) -> list[str]:
     """IDs of saved programs, the latest first."""
     from cgcli.core.config import Environment
@@ -65,6 +70,11 @@ def templates(incomplete: str) -> list[str]:
         return _starting(list(load_templates(Environment.from_process())), incomplete)
     except CgcliError:
         return []
+
+
+def programs_to_resume(ctx: typer.Context, incomplete: str) -> list[str]:
+    """IDs of saved programs after --resume; else nothing, and the shell completes files."""
+    return programs(incomplete) if ctx.params.get("resume") else []
 
 
 def languages(incomplete: str) -> list[str]:
@@ -113,7 +123,7 @@ DraftOption = Annotated[
         "--draft",
         metavar="ngram|off|MODEL",
         help="Guess tokens ahead from the text, not at all, or with a smaller model.",
-        autocompletion=pulled,
+        autocompletion=guessers,
     ),
 ]
 DraftFromOption = Annotated[

@@ -27,6 +27,7 @@ from cgcli.cli.options import (
     TopKOption,
     TopPOption,
     WindowOption,
+    programs_to_resume,
 )
 
 
@@ -34,7 +35,11 @@ def repl(
     ctx: typer.Context,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE|ID", help="The program to open; with --resume, the ID of a session."),
+        typer.Argument(
+            metavar="FILE|ID",
+            help="The program to open; with --resume, the ID of a session.",
+            autocompletion=programs_to_resume,
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the session ID, or the last one.")] = False,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Run programs without a sandbox.")] = False,

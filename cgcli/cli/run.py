@@ -25,16 +25,17 @@ def run(
     ] = None,
     allow_net: Annotated[bool, typer.Option("--allow-net", help="Let it use the network.")] = False,
     time: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             "--time",
-            metavar="SECONDS",
-            show_default="20",
-            help="Processor time limit; elapsed time may be five times that.",
+            metavar="TIME",
+            show_default="20s",
+            help="Processor time limit, such as 20s or 2m; elapsed time may be five times that.",
         ),
     ] = None,
     memory: Annotated[
-        int | None, typer.Option("--memory", metavar="MB", min=64, show_default="2147", help="Memory limit.")
+        str | None,
+        typer.Option("--memory", metavar="SIZE", show_default="2147MB", help="Memory limit, such as 512MB or 2GB."),
     ] = None,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Run it without a sandbox.")] = False,
 ) -> None:

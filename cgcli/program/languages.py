@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
 from cgcli.program.program import Program
 from cgcli.program.source import encode
@@ -61,10 +61,7 @@ def language(name: str) -> Language:
         if wanted == known.name or f".{wanted.lstrip('.')}" in known.suffixes:
             return known
     names = [known.name for known in LANGUAGES]
-    near = difflib.get_close_matches(wanted, names, n=1)
-    raise UsageError(
-        f"unknown language {name!r}", hint=f"use --lang {near[0]}" if near else f"choose one of: {', '.join(names)}"
-    )
+    raise UsageError(f"unknown language {name!r}{nearest(wanted, names)}", hint=f"choose one of: {', '.join(names)}")
 
 
 def language_of(path: PurePath) -> Language:

@@ -41,9 +41,9 @@ def sandbox_hint(verdict: Verdict, policy: Policy, source: bytes, *, command: st
         return f"{verb}: {command.format(words)}" if command else f"{verb} with {words}"
 
     if verdict.outcome in {"cpu time", "wall time"}:
-        return option("--time SECONDS", "raise the limit")
+        return option("--time TIME", "raise the limit")
     if verdict.outcome == "memory":
-        return option("--memory MB", "raise the limit")
+        return option("--memory SIZE", "raise the limit")
     if not policy.unsafe and not policy.unix_sockets and _NO_UNIX_SOCKETS in verdict.stderr:
         return "--allow-net and folders in --read or --write disable Unix sockets; run it without these options"
     lacked = lack(verdict, source, policy)

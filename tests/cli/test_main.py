@@ -38,6 +38,18 @@ def test_version(words: list[str]) -> None:
     assert (ran.status, ran.out, ran.err) == (0, f"cgcli {__version__}\n".encode(), "")
 
 
+@pytest.mark.parametrize("words", [[], ["gen"], ["sessions", "show"]])
+def test_help_is_a_command_too(words: list[str]) -> None:
+    assert run("help", *words).out == run(*words, "--help").out != b""
+
+
+def test_help_of_gen_leads_with_what_is_used_most() -> None:
+    shown = run("gen", "--help").out.decode()
+    used = shown.partition("─ Most used ─")[2].partition("╰")[0]
+    assert all(option in used for option in ("--into", "--candidates", "--run", "--model", "--seed"))
+    assert "--top-k" not in used and shown.index("Most used") < shown.index("─ Program ─")
+
+
 def test_help_is_what_it_was() -> None:
     """After a wanted change: COLUMNS=100 cgcli --help > tests/cli/help.txt."""
     ran = run("--help", COLUMNS="100")
@@ -61,6 +73,12 @@ def test_every_command_has_help_and_the_common_options(command: list[str]) -> No
         (
             ["gen", "--temprature", "1"],
             "no such option --temprature, did you mean --temperature?; type: cgcli gen --help",
+        ),
+        (["-n", "3", "x y"], "-n is an option of gen; type: cgcli gen -n 3 'x y'"),
+        (["--zzz"], "no such option --zzz; type: cgcli --help"),
+        *(
+            (words, f"no such command '{words[0]}'; to write a program, type: cgcli gen 'write a loop'")
+            for words in (["write a loop"], ["write", "a", "loop"])
         ),
         (["gen", "--zzz"], "no such option --zzz; type: cgcli gen --help"),
         (["pull"], "missing argument 'MODEL'; type: cgcli pull --help"),

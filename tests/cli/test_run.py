@@ -47,8 +47,8 @@ def test_a_program_that_fails_ends_in_8_with_its_verdict_in_a_line(tmp_path: Pat
     ("source", "options", "line"),
     [
         ("import time; time.sleep(9)", ("--time", "0.3"), "wall time: more than 1.5 s; raise the limit with --time "
-         "SECONDS"),
-        ("x = bytes(10**9)", ("--memory", "200"), "memory: MemoryError, line 1; raise the limit with --memory MB"),
+         "TIME"),
+        ("x = bytes(10**9)", ("--memory", "200"), "memory: MemoryError, line 1; raise the limit with --memory SIZE"),
         ("import sys; sys.exit(4)", (), "exit: status 4"),
         ("open('/usr/x', 'w')", (), "denied: OSError: [Errno 30] Read-only file system: '/usr/x', line 1; open what it "
          "needs with --read PATH or --write PATH"),
@@ -73,7 +73,7 @@ def test_every_failure_names_its_cause_and_what_would_help(
 def test_a_program_without_end_is_ended_by_the_processor_or_by_the_clock_of_a_busy_machine(tmp_path: Path) -> None:
     done = ran(tmp_path, "while True: pass", options=("--time", "0.3"))
     limits = ("cpu time: more than 0.3 s of processor time", "wall time: more than 1.5 s")
-    lines = [f"cgcli: prog.py: {limit}; raise the limit with --time SECONDS" for limit in limits]
+    lines = [f"cgcli: prog.py: {limit}; raise the limit with --time TIME" for limit in limits]
     assert done.status == 8 and done.err.splitlines()[-1] in lines
 
 
@@ -151,8 +151,8 @@ def test_help_tells_the_limits() -> None:
         (["nothing.py"], "no such file: nothing.py"),
         (["--read", "/nothing", "-"], "no such file or folder: /nothing"),
         (["--time", "0", "-"], "--time must be positive, not 0"),
-        (["--time", "nan", "-"], "--time must be positive, not nan"),
-        (["--memory", "1", "-"], "invalid value for '--memory': '1' is less than 64"),
+        (["--time", "nan", "-"], "--time is 'nan', not a time; give seconds or a unit, such as --time 20s"),
+        (["--memory", "1", "-"], "--memory must be 64MB or more, not 1"),
     ],
 )
 def test_wrong_words(words: list[str], message: str) -> None:
