@@ -41,6 +41,7 @@ class GenArguments:
     no_log: bool = False
     stamp: bool = False
     if_changed: bool = False
+    copy: bool = False
     template: str | None = None
 
     @property

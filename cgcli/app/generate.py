@@ -17,6 +17,7 @@ from cgcli.app.draft_texts import draft_texts
 from cgcli.app.gen_arguments import GenArguments
 from cgcli.app.log import RunRecord, last_program, logged
 from cgcli.app.model import choose_model, loaded_engine, model_identity, planned_facts, setup_of
+from cgcli.app.program_so_far import as_read, program_so_far
 from cgcli.app.selection import Selection
 from cgcli.app.streams import (
     PROMPT_HINT,
@@ -24,15 +25,11 @@ from cgcli.app.streams import (
     FileSink,
     NullSink,
     Sink,
-    file_bytes,
     prompts_of,
-    stdin_bytes,
     stdout_sink,
 )
 from cgcli.app.turn_report import report_turns, require_turns
 from cgcli.core.errors import Interrupted, UsageError
-from cgcli.program.source import encode
-from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
     from cgcli.app.run import Run
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
     from cgcli.program.generation import Generation
     from cgcli.program.languages import Language
     from cgcli.program.program import Program, Turn
-    from cgcli.program.run_log import LoggedRun, RunStart
+    from cgcli.program.run_log import RunStart
     from cgcli.program.session import Plan, Session
     from cgcli.sandbox.until import Until
     from cgcli.sandbox.verdict import Verdict
@@ -87,12 +84,18 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
         template = find_template(run.environment, arguments.template)
         arguments = replace(arguments, checks=(*template.checks, *arguments.checks))
     job = _prepare(run, settings, arguments)
+    clipboard = run.output.clipboard() if arguments.copy else None
     if arguments.if_changed:
         job = _without_unchanged(run, settings, job)
     if job.done:
         return
     with logged(run, _start(run, settings, job) if settings.log == "on" and not arguments.no_log else None) as record:
-        _generate(run, settings, job, record)
+        try:
+            _generate(run, settings, job, record)
+        finally:
+            if clipboard and record.text:
+                clipboard.copy(job.text * arguments.whole + record.text)
+                run.output.note(f"copied to {clipboard.name}")
 
 
 def _generate(run: Run, settings: Settings, job: _Job, record: RunRecord) -> None:
@@ -137,8 +140,8 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
     code = language(wanted) if wanted else language_of(file or Path())
     prompts: list[str | None] = [*prompts_of(arguments.prompts, arguments.files, raw=arguments.raw)]
     choice = choose_model(run, settings)
-    before = _program_so_far(run.output, arguments, last)
-    text = _text(arguments, before)
+    before = program_so_far(run.output, arguments, last)
+    text = as_read(arguments, before)
     if not prompts and not (text or arguments.start):
         raise UsageError("no prompt", hint=PROMPT_HINT)
     if arguments.start and len(prompts) > 1:
@@ -333,39 +336,6 @@ class _FoldNotice:
                 f"the program exceeds the context window of {plan.window} tokens; the model reads it without "
                 f"{fold.summary}, which saves {fold.saved} tokens (--fold off stops instead)"
             )
-
-
-def _program_so_far(output: Output, arguments: GenArguments, last: LoggedRun | None) -> bytes:
-    """last: the run to go on with."""
-    if arguments.into:
-        from cgcli.core.reading import read_if_present
-
-        return read_if_present(arguments.into)  # a pipe or a device cannot be appended to
-    if last:
-        lines = plural(last.program.count("\n"), "line")
-        output.note(f"going on with the program of run {last.number}: {lines}{f', {last.title}' * bool(last.title)}")
-        return encode(last.program)
-    if arguments.no_stdin or arguments.if_changed or Path("-") in arguments.files:
-        return b""
-    before = stdin_bytes(waiting=lambda: output.note("waiting for the program so far on stdin (--no-stdin to skip)"))
-    if before and (arguments.prompts or arguments.files):  # in a loop over lines, stdin may be meant for the loop
-        count = before.count(b"\n") + (not before.endswith(b"\n"))
-        output.note(f"read the program so far from stdin: {plural(count, 'line')} (--no-stdin to skip)")
-    target = arguments.output
-    if before and not arguments.whole and target and target.is_file() and file_bytes(target) == before:
-        raise UsageError(
-            f"-o would replace the program so far in {target} with only the new text",
-            hint=f"--into {target}, or --whole",
-        )
-    return before
-
-
-def _text(arguments: GenArguments, before: bytes) -> str:
-    """The program so far as the model reads it."""
-    from cgcli.program.source import decode, from_file
-    from cgcli.program.stamp import without_stamps
-
-    return decode(before) if arguments.raw else without_stamps(from_file(before))
 
 
 def _program(arguments: GenArguments, settings: Settings, choice: Choice, code: Language, text: str) -> Program:

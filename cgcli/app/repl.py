@@ -70,7 +70,9 @@ def start_repl(
         models=_Models(run, settings, state, draft_texts(run, settings, file)),
         choice=choice,
         options=Options(settings, candidates, unsafe=unsafe),
-        ui=Ui(reader=reader, screen=screen, progress=run.output.progress(), script=script),
+        ui=Ui(
+            reader=reader, screen=screen, progress=run.output.progress(), clipboard=run.output.clipboard, script=script
+        ),
         folder=Path.cwd(),
         opened=opened,
         flags=flags,

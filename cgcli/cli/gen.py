@@ -103,6 +103,7 @@ def gen(
     stamp: Annotated[
         bool, _program("--stamp", help="End the text with a comment line from which `cgcli replay` can draw it again.")
     ] = False,
+    copy: Annotated[bool, _program("--copy", help="Copy the text to the clipboard, too.")] = False,
     no_log: Annotated[bool, _program("--no-log", help="Leave this run out of `cgcli log`.")] = False,
     start: Annotated[
         str | None, _program("--start", metavar="TEXT", help="Begin the code with TEXT, e.g. 'def fib(n):'.")

@@ -23,6 +23,7 @@ from cgcli.program.languages import Language, language, language_of
 from cgcli.program.program import Layout, Program, new_program
 from cgcli.program.source import digest, from_file
 from cgcli.repl.loader import Loader
+from cgcli.terminal.clipboard import Clipboard, find_clipboard
 
 if TYPE_CHECKING:
     from cgcli.engine.protocol import Engine
@@ -113,6 +114,7 @@ class Ui:
     reader: Reader
     screen: Screen
     progress: Progress = field(default_factory=Silent)
+    clipboard: Callable[[], Clipboard] = lambda: find_clipboard({}, None)  # raises CgcliError if there is none
     script: bool = False  # not interactive: nobody can be asked, and code is not streamed
     notes: deque[str] = field(default_factory=deque)  # shown before the next prompt; any thread may append
 

@@ -17,6 +17,7 @@ from cgcli.terminal.text import clipped, columns, json_text, one_line, visible
 
 if TYPE_CHECKING:
     from cgcli.core.config import Color
+    from cgcli.terminal.clipboard import Clipboard
     from cgcli.terminal.meters import ProgressBars
 
 
@@ -42,6 +43,7 @@ class Output:
         self.notes_to: Callable[[str], None] | None = None
         self.stdout_is_terminal = stdout.isatty()
         self.stderr_is_terminal = stderr.isatty()
+        self._variables = variables
         self._plain = bool(variables.get("NO_COLOR")) or variables.get("TERM") == "dumb"
         self._dumb = variables.get("TERM") == "dumb"
         self._bars: ProgressBars | None = None
@@ -68,6 +70,20 @@ class Output:
             raise CgcliError(f"cannot write to standard output: {error.strerror or error}") from error
         if data:
             self._column = self.stdout_is_terminal and not data.endswith(b"\n")
+
+    def clipboard(self) -> Clipboard:
+        """The clipboard of the terminal, or of a program. Raises CgcliError if there is none."""
+        from cgcli.terminal.clipboard import find_clipboard
+
+        write = self.write if self.stdout_is_terminal else None
+        if self.stderr_is_terminal:
+            write = self._write_stderr
+        return find_clipboard(self._variables, write)
+
+    def _write_stderr(self, data: bytes) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self.stderr.write(data.decode())
+            self.stderr.flush()
 
     def text(self, line: str = "") -> None:
         """Write a line to stdout with its control characters escaped, except for tabs."""

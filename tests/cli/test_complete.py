@@ -30,7 +30,7 @@ def complete(words: str) -> Ran:
         # As zsh and fish ask; bash itself takes the colon for the end of a word.
         ("pull codegen-2b-mono:q4", ["codegen-2b-mono:q4_k_m", "codegen-2b-mono:q4_0"]),
         ("models show smol", ["smollm2-135m"]),
-        ("gen --temp", ["--temperature"]),
+        ("gen --tempe", ["--temperature"]),
         ("gen -m any", []),
         ("gen --pick r", ["run", "reviewer"]),
         ("gen --draft ", ["ngram", "off", "codegen-nano"]),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import pty
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_gen import SHORT
+from tests.support.cli import run
 from tests.support.patience import PATIENCE_S, children_worked, eventually, until_it_worked
 from tests.support.process import CGCLI
 from tests.support.pseudo_terminal import pseudo_terminal
@@ -121,3 +124,15 @@ def test_ctrl_c_during_prefill_prints_nothing_and_exits_130(embedded_home: Path)
         assert process.wait(timeout=PATIENCE_S) == 130
         assert process.stdout.read() == b""
     assert children_worked() - before < 8  # all of it takes three times as long
+
+
+def test_the_text_is_copied_by_the_terminal(tiny_model: Path) -> None:
+    status, shown = on_terminal([*CGCLI, "gen", "x", "-m", str(tiny_model), *SHORT, "--copy"], TERM="xterm")
+    copied = re.search(rb"\x1b\]52;c;([A-Za-z0-9+/=]+)\x07", shown)
+    assert status == 0 and copied and b"copied to the terminal's clipboard" in shown
+    assert base64.b64decode(copied[1]).startswith(b"#!/usr/bin/env python3\n\n# x\n")
+
+
+def test_without_a_clipboard_nothing_is_drawn(tiny_model: Path) -> None:
+    ran = run("gen", "x", "-m", str(tiny_model), *SHORT, "--copy", PATH="", DISPLAY="", WAYLAND_DISPLAY="")
+    assert (ran.status, ran.out) == (1, b"") and "no clipboard" in ran.err

@@ -33,7 +33,7 @@ def test_help_is_one_screen() -> None:
 
 def test_commands_are_all_that_was_asked_for() -> None:
     wanted = """help show undo redo retry n pick start diff edit code drop move branch switch replay from run auto save
-        open export model set seed why compare stats clear quit"""
+        open export copy model set seed why compare stats clear quit"""
     assert sorted(COMMANDS) == sorted(wanted.split())
 
 
@@ -43,6 +43,19 @@ def test_ask_is_another_name_for_compare_and_not_listed(tmp_path: Path) -> None:
     assert "   2.7  print the largest\n" in shown
     assert "› /help ask\n/compare A | B\n" in shown
     assert "/ask" not in shown.rpartition("› /help\n")[2]
+
+
+def test_the_program_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, shown, status = play(tmp_path, "/copy")
+    assert status == 2
+    kept, program = tmp_path / "kept", tmp_path / "bin" / "pbcopy"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n/bin/cat > {kept}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    repl, shown, status = play(tmp_path, "print the largest", "/copy")
+    assert status == 0 and kept.read_text() == repl.program.source()
+    assert "copied 1 turn, 4 lines to pbcopy\n" in shown
 
 
 def test_a_turn_begins_with_what_was_started_also_when_it_is_drawn_again(tmp_path: Path) -> None:

@@ -84,6 +84,18 @@ def clear(repl: Repl) -> None:
     repl.ui.screen.note("new program" + (f"; to resume the old one: cgcli repl --resume {old}" if old else ""))
 
 
+@command()
+def copy(repl: Repl) -> None:
+    """copy the program
+
+    Copies the program to the clipboard: that of the terminal, or of wl-copy, xclip, xsel, pbcopy or clip.exe.
+    """
+    last_index(repl)
+    clipboard = repl.ui.clipboard()
+    clipboard.copy(repl.program.source())
+    repl.ui.screen.note(f"copied {program_size(repl.program)} to {clipboard.name}")
+
+
 def _write(repl: Repl, path: Path, data: bytes, command: str, over: str | None, known: Saved | None) -> None:
     """Write a file that is new or unchanged since `known`, or any file with `over`.
 
