@@ -2,12 +2,15 @@
 
 It does not know what a sequence is for; `cache` tracks what lies where.
 
-It overrides llama.cpp's choice of attention, for two measured reasons. On the CPU, flash attention decodes a token at
-1,536 tokens of context in 56 ms and plain attention in 32 ms (350M shape, AVX2), so it is off. With `exact`, a row must
-have the same bits whatever other rows its pass has. Flash attention has three code paths, chosen by the numbers of rows
-and cells; with keys in f16 and values in bf16 only the plain one remains, which walks over a row's own cells in order
-and skips all others. Then the other rows do not matter, as long as a sequence's cells lie in order (some quantizations
-also need a certain number of rows: see `padded`).
+It overrides llama.cpp's choice of attention. Our own (kernels/ggml/attention.h) takes the place of llama.cpp's flash
+attention, so with it that is on: it is the faster one for any number of rows and cells, and a row has the same bits
+whatever other rows its pass has, as long as a sequence's cells lie in order.
+
+Where ours does not run, flash attention is off on the CPU: a token at 1,536 tokens of context takes 56 ms with it and
+32 without (350M shape, AVX2), and on an AVX-512 processor passes of 4 to 16 rows take 1.6 to 4 times as long with it
+from 512 tokens on; only reading prompts is faster, by a fifth. With `exact` it is on: it has three code paths, chosen
+by the numbers of rows and cells, but with keys in f16 and values in bf16 only the plain one remains, which walks over a
+row's own cells in order and skips all others (some quantizations also need a number of rows: see `Model.padded`).
 """
 
 from __future__ import annotations
@@ -118,7 +121,9 @@ class Context:
         params.kv_unified = not self.separate
         params.n_threads = params.n_threads_batch = threads or thread_count()
         params.no_perf = True
-        if layout == "exact":
+        if model.own_attention:
+            params.flash_attn_type = _ON
+        elif layout == "exact":
             params.flash_attn_type, params.type_k, params.type_v = _ON, _F16, _BF16
         elif model.gpu_layers == 0:
             params.flash_attn_type = _OFF
@@ -228,15 +233,3 @@ class Context:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def padded(quant: str, rows: int) -> int:
-    """The number of rows that an exact pass of `rows` rows needs.
-
-    On the CPU some matrix kernels round differently for few rows: f16 for a single row, q4_k_m for the remainder of a
-    division by 4. The other quantizations that cgcli stores have the same bits for any number of rows (measured on
-    AVX2).
-    """
-    if quant in ("q8_0", "q4_0", "q5_k_m", "q6_k"):
-        return rows
-    return max(2, rows) if quant == "f16" else -(-rows // 4) * 4

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Protocol
 
-from cgcli.engine.context import padded
 from cgcli.engine.request import Request
 from cgcli.native.draft import MATCH_MAX, Draft, KeptNgrams, NgramIndex
 
@@ -43,9 +42,9 @@ class PassCosts:
         """Costs measured elsewhere; for an unknown quantization, the highest."""
         return cls(_COSTS.get(quant, _COSTS["q5_k_m"]))
 
-    def padded(self, quant: str) -> PassCosts:
-        """The same for exact passes, which may be padded to more rows."""
-        return PassCosts({rows: self.of(padded(quant, rows)) for rows in range(1, MAX_DRAFT + 2)})
+    def padded(self, padded: Callable[[int], int]) -> PassCosts:
+        """The same for exact passes, which may be padded to more rows (`Model.padded`)."""
+        return PassCosts({rows: self.of(padded(rows)) for rows in range(1, MAX_DRAFT + 2)})
 
     def of(self, rows: int) -> float:
         points = sorted(self.measured.items())

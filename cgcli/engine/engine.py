@@ -106,7 +106,7 @@ class LlamaEngine(Completing):
                 interrupt,
                 self.timings,
                 sequences=self.sequences,
-                costs=costs.padded(self.quant) if exact else costs,
+                costs=costs.padded(self.model.padded) if exact else costs,
                 make_drafter=self._drafting() if options.speculate and not self.model.recurrent else None,
             )
             self._opened = opened.pop_all()
@@ -259,7 +259,7 @@ class LlamaEngine(Completing):
 
         Raises CgcliError if the file is damaged, or was saved by another model, version or mode (`exact`).
         """
-        known = state.load_state(path, model, exact=self.exact)
+        known = state.load_state(path, model, exact=self.exact, own_attention=self.model.own_attention)
         tokens = len(known.tokens)
         if tokens >= self.window:
             return 0

@@ -29,12 +29,14 @@ def readable(text: bytes) -> bytes:
 class Model:
     """The weights and vocabulary of one GGUF file."""
 
-    def __init__(self, path: Path, header: GGUFHeader, pointer: Any, gpu_layers: int) -> None:
+    def __init__(self, path: Path, header: GGUFHeader, pointer: Any, gpu_layers: int, own_kernels: bool) -> None:
         api = llama().api
         self.path = path
         self.header = header
         self.pointer = pointer
         self.gpu_layers = gpu_layers
+        #: Whether our kernels (kernels/ggml/) compute what they can.
+        self.own_kernels = own_kernels
         self.vocab = api.llama_model_get_vocab(pointer)
         #: Entries of the vocabulary, padding included.
         self.n_vocab: int = api.llama_vocab_n_tokens(self.vocab)
@@ -72,6 +74,7 @@ class Model:
         params = lib.api.llama_model_default_params()
         params.n_gpu_layers = layers
         params.vocab_only = vocab_only
+        own_kernels = own_products and lib.without_own_products is None and layers == 0
         if lib.without_own_products is None:
             products.use(own_products)
             # Our matrices are repacked: of a mapped file, memory would hold them twice.
@@ -87,7 +90,7 @@ class Model:
             raise ModelFileError(
                 f"{path}: {lib.last_error('llama.cpp cannot load this file')}", hint="cgcli models verify"
             )
-        return cls(path, header, pointer, layers)
+        return cls(path, header, pointer, layers, own_kernels)
 
     def tokenize(self, text: bytes) -> list[int]:
         """The ids of `text`, which must be UTF-8: llama.cpp ends the process on some other bytes (see `readable`).
@@ -115,10 +118,47 @@ class Model:
     @property
     def cell_bytes(self) -> int:
         """Bytes of a cell of the KV cache: a key and a value per layer, 2 bytes per number."""
-        size = self.header.metadata.get(
-            f"{self.header.architecture}.attention.key_length", self.n_embd // max(1, self.n_head)
+        return 2 * self.n_layer * int(llama().api.llama_model_n_head_kv(self.pointer)) * sum(self._head_sizes)
+
+    @functools.cached_property
+    def _head_sizes(self) -> tuple[int, int]:
+        """Numbers of a head's key and of its value."""
+        usual = self.n_embd // max(1, self.n_head)
+        key, value = (
+            int(str(self.header.metadata.get(f"{self.header.architecture}.attention.{name}_length", usual)))
+            for name in ("key", "value")
         )
-        return 4 * self.n_layer * int(llama().api.llama_model_n_head_kv(self.pointer)) * int(str(size))
+        return key, value
+
+    @functools.cached_property
+    def own_attention(self) -> bool:
+        """Whether our attention takes this model: it has none for odd sizes, or beside a recurrent state."""
+        sizes = all(size % 16 == 0 and 0 < size <= 256 for size in self._head_sizes)
+        return self.own_kernels and sizes and not self.recurrent
+
+    @functools.cached_property
+    def _own_products(self) -> bool:
+        """Whether our products take every matrix; embeddings that serve as the output, too, stay with llama.cpp."""
+        names = {tensor.name: tensor.type for tensor in self.header.tensors.values()}
+        if "output.weight" not in names and names.get("token_embd.weight") not in ("q8_0", "q6_k"):
+            return False
+        matrices = [tensor for tensor in self.header.tensors.values() if len(tensor.shape) > 1]
+        return self.own_kernels and all(
+            len(tensor.shape) == 2 and tensor.shape[0] % 64 == 0 and tensor.type in products.TYPES
+            for tensor in matrices
+            if tensor.name != "token_embd.weight"
+        )
+
+    def padded(self, rows: int) -> int:
+        """The number of rows that an exact pass of `rows` rows needs.
+
+        On the CPU some of llama.cpp's matrix kernels round differently for few rows: f16 for a single row, q4_k_m for
+        the remainder of a division by 4. The other quantizations that cgcli stores have the same bits for any number of
+        rows (measured on AVX2), as have our kernels.
+        """
+        if self._own_products or self.header.quant in ("q8_0", "q4_0", "q5_k_m", "q6_k"):
+            return rows
+        return max(2, rows) if self.header.quant == "f16" else -(-rows // 4) * 4
 
     @functools.cached_property
     def n_head(self) -> int:

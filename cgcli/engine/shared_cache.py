@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from cgcli.core.errors import CgcliError, ContextError, Interrupted
 from cgcli.engine.cache import Branch, KVCache, Step, no_memory, usable_cells
-from cgcli.engine.context import MAX_SEQUENCES, Context, Layout, Row, padded
+from cgcli.engine.context import MAX_SEQUENCES, Context, Layout, Row
 from cgcli.engine.model import Model
 
 _STEP = 1024  # cells
@@ -177,12 +177,12 @@ class SharedCache(KVCache):
 
     def _pad(self, rows: list[Row]) -> int:
         """Pad the rows of an exact pass; returns how many were added, all to the last sequence."""
-        quant, size, last = self.model.header.quant, len(rows), rows[-1]
-        fill = padded(quant, size) - size
+        size, last = len(rows), rows[-1]
+        fill = self.model.padded(size) - size
         rows += [Row(last.token, last.position + 1 + index, last.sequence) for index in range(fill)]
         # The end of the last layer and the output only process the wanted rows, so their number must be padded too.
         wanted = sum(row.wanted for row in rows)
-        more = padded(quant, wanted) - wanted if wanted else 0
+        more = self.model.padded(wanted) - wanted if wanted else 0
         unwanted = (index for index in (*range(size, len(rows)), *range(size)) if not rows[index].wanted)
         for index in itertools.islice(unwanted, more):
             rows[index] = rows[index]._replace(wanted=True)

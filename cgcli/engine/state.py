@@ -13,7 +13,7 @@ import struct
 import time
 import zlib
 from array import array
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from cgcli.core.typed import typed
 from cgcli.engine.binding import llama
 from cgcli.engine.cache import Branch, KVCache
 
-_MAGIC = b"cgcli state 2\n"
+_MAGIC = b"cgcli state 3\n"
 MAX_BYTES = 1 << 29  # of the state itself
 _CHUNK = 1 << 23  # bytes
 _LEAST_BYTES_PER_S = 1 << 29  # that llama.cpp copies, at the very least; it cannot be stopped
@@ -38,6 +38,7 @@ class _Header:
     model: str  # sha256 of the GGUF file
     llama: str
     exact: bool
+    own_attention: bool  # its cells lie differently in memory
     tokens: int
 
 
@@ -73,7 +74,8 @@ def save_state(cache: KVCache, branch: Branch, path: Path, model: str, *, second
     if size > MAX_BYTES or size > seconds * _LEAST_BYTES_PER_S:
         return False
     data = copy_state(cache, branch)
-    header = json.dumps(asdict(_Header(model, _llama(), cache.exact, len(branch.tokens)))).encode()
+    facts = _Header(model, _llama(), cache.exact, cache.model.own_attention, len(branch.tokens))
+    header = json.dumps(asdict(facts)).encode()
     begin = struct.pack("<I", len(header)) + header + array("i", branch.tokens).tobytes()
     body = memoryview(data).cast("B")
     try:
@@ -91,7 +93,7 @@ def save_state(cache: KVCache, branch: Branch, path: Path, model: str, *, second
     return True
 
 
-def load_state(path: Path, model: str, *, exact: bool) -> State:
+def load_state(path: Path, model: str, *, exact: bool, own_attention: bool) -> State:
     """Load a state. Raises CgcliError if it is damaged, or made by another model, llama.cpp or mode."""
     try:
         content = memoryview(read_bytes(path, MAX_BYTES + (1 << 24)))
@@ -108,7 +110,7 @@ def load_state(path: Path, model: str, *, exact: bool) -> State:
         header: _Header = typed(_Header, parse_json(bytes(body[4:end])), "header")
     except ValueError as error:
         raise CgcliError(f"{path}: the saved state is damaged: {error}", hint=f"delete it: rm {path}") from error
-    if (header.model, header.llama, header.exact) != (model, _llama(), exact):
+    if replace(header, tokens=0) != _Header(model, _llama(), exact, own_attention, 0):
         raise CgcliError(f"{path}: the saved state is of another model or version", hint=f"delete it: rm {path}")
     data = end + 4 * header.tokens
     if not end <= data <= len(body):

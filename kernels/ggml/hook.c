@@ -105,6 +105,8 @@ static size_t get_alloc_size(struct ggml_backend_buffer_type *type, const struct
 static const struct operation *operation_of(const struct ggml_tensor *op) {
     switch (op->op) {
     case GGML_OP_MUL_MAT: return op->src[0]->buffer && op->src[0]->buffer->type == &own_type ? &product : NULL;
+    case GGML_OP_FLASH_ATTN_EXT: return &attention;
+    case GGML_OP_UNARY: return op->op_params[0] == GGML_UNARY_OP_GELU ? &gelu : NULL;
     default: return NULL;
     }
 }

@@ -15,7 +15,7 @@ struct operation {
     void (*compute)(const struct ggml_compute_params *params, struct ggml_tensor *op);
 };
 
-extern const struct operation product;
+extern const struct operation product, attention, gelu;
 
 /* Waits for all threads of the pass: ggml_barrier of the ggml that is loaded. */
 void cgk_barrier(const struct ggml_compute_params *params);

@@ -1,0 +1,87 @@
+/* GGML_OP_FLASH_ATTN_EXT over keys and values in float16: divides the work among the threads of a pass. */
+#include "attention.h"
+
+#include <string.h>
+
+#include "operation.h"
+
+enum { ALIGNMENT = 64 };
+
+static const struct attention_tier *attention_tier(void) {
+#if defined(CGK_X86)
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+        return &attention_avx512;
+    }
+#endif
+    return &attention_ref;
+}
+
+static float parameter(const struct ggml_tensor *op, int i) {
+    float value;
+    memcpy(&value, &op->op_params[i], sizeof value);
+    return value;
+}
+
+static bool fits(const struct ggml_tensor *cells, size_t element) {
+    return cells->type == GGML_TYPE_F16 && cells->nb[0] == element && cells->ne[0] > 0 &&
+           cells->ne[0] % ATTENTION_UNIT == 0 && cells->ne[0] <= ATTENTION_SIZE;
+}
+
+/* No bias by position (max_bias), no soft cap, no sinks. */
+static bool takes(const struct ggml_tensor *op) {
+    const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
+    return q->type == GGML_TYPE_F32 && q->nb[0] == sizeof(float) && fits(k, 2) && fits(v, 2) && !op->src[4] &&
+           k->ne[2] == v->ne[2] && k->ne[3] == v->ne[3] && q->ne[2] % k->ne[2] == 0 && q->ne[3] % k->ne[3] == 0 &&
+           (!mask || (mask->type == GGML_TYPE_F16 && mask->nb[0] == 2)) && parameter(op, 1) == 0 && parameter(op, 2) == 0;
+}
+
+static size_t scratch_bytes(const struct ggml_tensor *op) {
+    const size_t bytes = attention_scratch(op->src[1]->ne[1]) * sizeof(float);
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static size_t work_size(const struct ggml_tensor *op, int n_threads) {
+    return (size_t)n_threads * scratch_bytes(op) + ALIGNMENT;
+}
+
+/* Where a row of a tensor lies: of one head and one stream. */
+static char *row_at(const struct ggml_tensor *x, int64_t row, int64_t head, int64_t stream) {
+    return (char *)x->data + (size_t)row * x->nb[1] + (size_t)head * x->nb[2] + (size_t)stream * x->nb[3];
+}
+
+/* A chunk is a few rows of the heads that share a head of keys and values. */
+static void compute(const struct ggml_compute_params *params, struct ggml_tensor *op) {
+    const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
+    const struct attention_tier *tier = attention_tier();
+    const int64_t shared = q->ne[2] / k->ne[2], rows = q->ne[1] * shared, per_stream = q->ne[3] / k->ne[3];
+    const int64_t chunks = (rows + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
+    const uintptr_t work = (uintptr_t)params->wdata + (size_t)params->ith * scratch_bytes(op);
+    float *scratch = (float *)((work + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    for (int64_t chunk; (chunk = next_chunk(op, params, chunks * k->ne[2] * q->ne[3])) >= 0;) {
+        const int64_t first = chunk % chunks * ATTENTION_ROWS, kv_head = chunk / chunks % k->ne[2];
+        const int64_t stream = chunk / chunks / k->ne[2];
+        const struct cells cells = {
+            .k = row_at(k, 0, kv_head, stream / per_stream),
+            .v = row_at(v, 0, kv_head, stream / per_stream),
+            .k_stride = k->nb[1],
+            .v_stride = v->nb[1],
+            .k_size = k->ne[0],
+            .v_size = v->ne[0],
+            .count = k->ne[1],
+            .scale = parameter(op, 0),
+        };
+        struct attention_row part[ATTENTION_ROWS];
+        const int n = rows - first < ATTENTION_ROWS ? (int)(rows - first) : ATTENTION_ROWS;
+        for (int i = 0; i < n; i++) {
+            const int64_t row = (first + i) / shared, head = kv_head * shared + (first + i) % shared;
+            part[i] = (struct attention_row){
+                .q = (const float *)row_at(q, row, head, stream),
+                .mask = mask ? (const uint16_t *)row_at(mask, row, head % mask->ne[2], stream % mask->ne[3]) : NULL,
+                .out = (float *)row_at(op, head, row, stream),
+            };
+        }
+        tier->attend(&cells, part, n, scratch);
+    }
+}
+
+const struct operation attention = {takes, work_size, compute};

@@ -1,0 +1,107 @@
+"""kernels/tests/attention_checker.c passes under the sanitizers, and fails for kernels that are broken on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.native.compiling import assert_agrees, broken, check, compile_c
+from tests.native.test_checker import processor_has
+
+AVX512 = ["avx512f", "avx512bw", "avx512dq", "avx512vl"]
+TIERS = ["ref", "avx512"] if processor_has(AVX512) else ["ref"]
+
+# What is broken: file in kernels/ggml/, what stands there, what takes its place.
+BREAKS = {
+    "a hidden cell counts": ("attention_ref.c", "HIDDEN = 0xfc00", "HIDDEN = 0xfc01"),
+    "the mask is not added": ("attention_ref.c", "row->mask ? float_of((const uint8_t *)&row->mask[i]) : 0.0f", "0.0f"),
+    "no scale": ("attention_ref.c", "* cells->scale", "* 0.301f"),
+    "the sum is that of all cells": ("attention_ref.c", "1.0f / ((float)all", "1.0f / ((float)(all + (1 << 30))"),
+    "a coefficient in its fourth digit": ("exp2.h", "EXP2_4 0x1.3cea88p", "EXP2_4 0x1.3dea88p"),
+    "GELU without its cube": ("gelu.h", "(-0x1.a5a7dp-4f)", "(-0x1.a5b7dp-4f)"),
+    "GELU of minus infinity": ("gelu_ref.c", "x[i] <= GELU_ZERO ? 0.0f : ", ""),
+    "a cell beside the last": ("attention_avx512.c", "i + s < keys->count ? i + s : keys->count - 1", "i + s"),
+    "a group ends too late": ("attention_avx512.c", "left < GROUP ? (UINT32_C(1) << left) - 1", "left < 0 ? 0"),
+    "the other order of a sum": ("attention_avx512.c", "shuffle_f32x4(a, b, 0x44)", "shuffle_f32x4(a, b, 0x88)"),
+    "scores of hidden cells stay": ("attention_avx512.c", "scores[r] += __builtin_popcount(own)", "scores[r] += step"),
+    "finite masks are left out": ("attention_avx512.c", "set1_epi16(0x7fff)", "set1_epi16(0)"),
+    "a weight for each cell": ("attention_avx512.c", "weights[r] += __builtin_popcount(bits[r])", "weights[r] += 32"),
+    "columns behind the fourth vector": ("attention_avx512.c", "first < cells->v_size; first += LANES", "false;"),
+    "three rows are four": ("attention_avx512.c", "row, 3, copied", "row, 2, copied"),
+    "rounded weights": ("attention_avx512.c", "one = _mm512_set1_ps(0x1p40f)", "one = _mm512_set1_ps(0x1p39f)"),
+    "a product that is rounded twice": ("attention_avx512.c", "= _mm512_fmadd_ps(p, v[j], sums[r][j])", "+= p * v[j]"),
+    "GELU's end is lost": ("gelu_avx512.c", "(1u << (n - i)) - 1", "(1u << (n - i)) / 2"),
+}  # fmt: skip
+
+
+BESIDE = ("a cell beside the last", "a group ends too late")  # only AddressSanitizer sees these
+
+
+def build(
+    compiler: str,
+    kernels: Path,
+    target: Path,
+    tiers: list[str],
+    *flags: str,
+    sanitizers: Sequence[str] = (),
+    whole: Path | None = None,
+) -> Path:
+    """The checker of these tiers, of which the last is checked. whole: the folder of an earlier build, whose checker
+    and other tiers serve again."""
+    names = ",".join(f"TIER({tier})" for tier in tiers)
+    objects: dict[str, list[str | Path]] = {}
+    objects["attention_checker"] = [kernels / "tests/attention_checker.c", f"-DTIERS={names}"]
+    for tier in tiers:
+        special = [f"-m{feature}" for feature in AVX512] if tier == "avx512" else []
+        objects |= {f"{name}_{tier}": [kernels / f"ggml/{name}_{tier}.c", *special] for name in ("attention", "gelu")}
+
+    def compile_one(name: str) -> Path:
+        if whole and not name.endswith(tiers[-1]):
+            return whole / f"{name}.o"
+        made = target.with_name(f"{name}.o")
+        compile_c(compiler, *flags, *sanitizers, f"-I{kernels / 'ggml'}", *objects[name], "-c", "-o", made)
+        return made
+
+    with ThreadPoolExecutor(2) as pool:
+        compile_c(compiler, *sanitizers, *pool.map(compile_one, objects), "-lm", "-o", target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def whole(compiler: str, kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """For each last tier, the folder of a checker that nothing is broken in."""
+    folders = {tier: tmp_path_factory.mktemp(f"attention-{tier}") for tier in TIERS}
+    for tier, folder in folders.items():
+        build(compiler, kernels, folder / "checker", TIERS[: TIERS.index(tier) + 1], "-O1")
+    return folders
+
+
+def test_every_tier_agrees_with_doubles_under_sanitizers(
+    compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path
+) -> None:
+    assert_agrees(build(compiler, kernels, tmp_path / "checker", TIERS, "-O0", sanitizers=sanitizers))
+
+
+def test_nothing_is_wrong_but_what_is_broken(whole: dict[str, Path]) -> None:
+    for folder in whole.values():
+        assert_agrees(folder / "checker")
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_a_broken_kernel_fails(
+    what: str, compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path, whole: dict[str, Path]
+) -> None:
+    file, before, after = BREAKS[what]
+    tier = "avx512" if "avx512" in file else "ref"
+    if tier not in TIERS:
+        pytest.skip("needs a processor with AVX-512")
+    copy, tiers = broken(kernels, tmp_path, f"ggml/{file}", before, after), TIERS[: TIERS.index(tier) + 1]
+    if what in BESIDE:
+        target = build(compiler, copy, tmp_path / "checker", tiers, "-O0", sanitizers=sanitizers)
+    else:
+        target = build(compiler, copy, tmp_path / "checker", tiers, "-O0", whole=whole[tier])
+    status, said = check(target)
+    assert status != 0, said
