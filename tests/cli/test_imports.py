@@ -27,6 +27,7 @@ print("\\n" + json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
 
 COMMANDS = {
     "bench",
+    "completion",
     "doctor",
     "eval",
     "gen",
