@@ -53,11 +53,12 @@ def _place(settings: Settings, file: Path | None) -> Path | None:
 
 
 def _listed(folder: Path, suffix: str) -> list[Path]:
-    """The files with this suffix: those that git tracks, or all if git cannot say."""
+    """The files with this suffix: those that git tracks, or all if it tracks none."""
     command = ["git", "-C", str(folder), "ls-files", "-z", "--", f"*{suffix}"]
     with suppress(OSError, subprocess.SubprocessError):
         names = subprocess.run(command, capture_output=True, check=True, timeout=_GIT_S).stdout
-        return [folder / os.fsdecode(name) for name in names.split(b"\0") if name]
+        if names:
+            return [folder / os.fsdecode(name) for name in names.split(b"\0") if name]
     return list(_walked(folder, suffix))
 
 

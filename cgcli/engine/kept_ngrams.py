@@ -17,7 +17,7 @@ from pathlib import Path
 from cgcli.core.files import temporary
 from cgcli.native.draft import KeptNgrams, NgramIndex
 
-MAX_BYTES = 1 << 19  # of all texts
+MAX_BYTES = 1 << 20  # of all texts
 _SECONDS = 0.5  # to build an index
 _FILES = 20  # kept in the folder
 _MAGIC = b"cgcli n-grams 1\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,8 @@ def test_a_file_or_a_folder_may_be_named(project: Path, tmp_path: Path) -> None:
     for name in ("one.py", "two.txt", ".hidden/three.py"):
         (tmp_path / "plain" / name).write_text("x = 1\n")
     assert names(tmp_path, project / "top.py", str(tmp_path / "plain")) == ["plain/one.py"]
+    shutil.copytree(tmp_path / "plain", project / "built")  # not tracked
+    assert names(project, None, str(project / "built")) == ["built/one.py"]
     with pytest.raises(UsageError, match=r"--draft-from: .*nowhere does not exist"):
         names(project, None, str(tmp_path / "nowhere"))
 
