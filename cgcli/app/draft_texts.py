@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -54,6 +53,8 @@ def _place(settings: Settings, file: Path | None) -> Path | None:
 
 def _listed(folder: Path, suffix: str) -> list[Path]:
     """The files with this suffix: those that git tracks, or all if it tracks none."""
+    import subprocess
+
     command = ["git", "-C", str(folder), "ls-files", "-z", "--", f"*{suffix}"]
     with suppress(OSError, subprocess.SubprocessError):
         names = subprocess.run(command, capture_output=True, check=True, timeout=_GIT_S).stdout

@@ -7,13 +7,11 @@ engine is closed.
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgcli.app.draft_texts import draft_texts
 from cgcli.app.gen_arguments import GenArguments
 from cgcli.app.log import RunRecord, last_program, logged
 from cgcli.app.model import choose_model, loaded_engine, model_identity, planned_facts, setup_of
@@ -238,6 +236,8 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
             job.sink.write(beginning)
             _end(run, job, job.program, record)
             return written
+        from cgcli.app.draft_texts import draft_texts
+
         texts = draft_texts(run, settings, arguments.into)
         with loaded_engine(run, settings, choice, texts=texts) as engine:
             session = written.session = Session(
@@ -350,7 +350,7 @@ def _generation(arguments: GenArguments, settings: Settings, choice: Choice, cod
     from cgcli.program.generation import Generation
     from cgcli.program.truncate import NONE
 
-    settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
+    settings = replace(settings, seed=int.from_bytes(os.urandom(4)) if settings.seed is None else settings.seed)
     card, rules, redraws = (None, NONE, 0) if arguments.raw else (choice.card, code.rules, 3)
     return Generation.of(settings, card, rules, stops=arguments.stops, candidates=arguments.candidates, redraws=redraws)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -129,6 +128,8 @@ def load_engine(
     took = f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}"
     run.output.detail(f"{took}, context window of {engine.window} tokens")
     if texts:
+        import hashlib
+
         name = choice.sha256 or str(choice.path.resolve())
         key = hashlib.sha256("\n".join([name, *sorted({str(Path(text.name).parent) for text in texts})]).encode())
         engine.guess_from(texts, run.environment.cache / "ngrams" / f"{key.hexdigest()[:16]}.ngrams", model=name)
@@ -144,26 +145,32 @@ def draft_model(run: Run, settings: Settings) -> Path | None:
     return None if settings.draft in ("ngram", "off") else _choose(run, settings.draft).path
 
 
-def _pass_costs_of(run: Run, settings: Settings, choice: Choice) -> tuple[Path, str] | None:
-    """The file with this model's pass costs, and their name in it; None for a model that is not in the store."""
-    from cgcli.core.machine import processor_name, thread_count
-    from cgcli.engine.pass_costs import place
+def _pass_costs_of(run: Run, choice: Choice) -> Path | None:
+    """The file with this model's pass costs, which need not exist; None for a model that is not in the store."""
     from cgcli.hub.store import open_store
 
-    if not choice.stored:
-        return None
-    threads = settings.threads or thread_count()
-    return open_store(run.environment).passes(choice.stored), place(processor_name(), threads, settings.gpu_layers)
+    return open_store(run.environment).passes(choice.stored) if choice.stored else None
+
+
+def _place(settings: Settings) -> str:
+    """Names how a model runs here, in that file."""
+    from cgcli.core.machine import processor_name, thread_count
+    from cgcli.engine.pass_costs import place
+
+    return place(processor_name(), settings.threads or thread_count(), settings.gpu_layers)
 
 
 def _known_costs(run: Run, settings: Settings, choice: Choice) -> PassCosts | None:
-    """The pass costs that `cgcli bench` measured; None if the file is damaged."""
+    """The pass costs that `cgcli bench` measured; None if there are none or the file is damaged."""
     from cgcli.core.errors import CgcliError
+
+    kept = _pass_costs_of(run, choice)
+    if not (kept and kept.exists()):  # what follows takes 10 ms
+        return None
     from cgcli.engine import pass_costs
 
-    kept = _pass_costs_of(run, settings, choice)
     try:
-        known = pass_costs.load_costs(*kept) if kept else None
+        known = pass_costs.load_costs(kept, _place(settings))
     except CgcliError as error:
         run.output.detail(f"pass costs not used: {error.message}")
         return None
@@ -189,10 +196,10 @@ def measure_model(run: Run, settings: Settings, *, quick: bool) -> tuple[Choice,
             threads=settings.threads,
             gpu_layers=settings.gpu_layers,
         )
-    kept = _pass_costs_of(run, settings, choice)
+    kept = _pass_costs_of(run, choice)
     if kept and measured.pass_costs:
         try:
-            pass_costs.store_costs(*kept, measured.pass_costs)
+            pass_costs.store_costs(kept, _place(settings), measured.pass_costs)
         except CgcliError as error:
             run.output.note(f"pass costs not stored: {error}")
     return choice, measured

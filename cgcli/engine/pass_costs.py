@@ -5,7 +5,6 @@ The file is JSON: costs by number of rows, for each way of running the model her
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterator, Mapping
 from itertools import accumulate, pairwise
@@ -39,6 +38,8 @@ def measure(cache: KVCache, tokens: list[int], *, rounds: int) -> PassCosts:
     finally:
         cache.release(branch)
         cache.drop(branch)
+    import statistics
+
     ratios = [statistics.median(row[width] / row[1] for row in found[1:]) for width in ROWS]  # the first is warm-up
     # A wider pass is never really cheaper.
     return PassCosts(dict(zip(ROWS, accumulate(ratios, max), strict=True)))

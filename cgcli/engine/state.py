@@ -14,7 +14,6 @@ import time
 import zlib
 from array import array
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError
@@ -120,4 +119,6 @@ def load_state(path: Path, model: str, *, exact: bool, own_attention: bool) -> S
 
 
 def _llama() -> str:
+    from importlib.metadata import version  # 8 ms
+
     return version("llama-cpp-python")

@@ -16,7 +16,6 @@ folded. A part that parses still parses after folding.
 from __future__ import annotations
 
 import ast
-import difflib
 import io
 import re
 import tokenize
@@ -56,6 +55,8 @@ class Fold:
     def diff(self) -> list[str]:
         """Lines of a unified diff, without line ends, from the program to what the model reads."""
         before, after = self.whole.splitlines(), self.text.splitlines()
+        import difflib
+
         return list(difflib.unified_diff(before, after, "program", "as the model reads it", lineterm=""))
 
 
