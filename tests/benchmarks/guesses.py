@@ -112,8 +112,8 @@ def main() -> None:
         each = arguments.files // len(PACKAGES)
         files = [half for name in PACKAGES for half in halves(engine, site / name, each, arguments.tokens)]
         if arguments.costs:
-            pairs = (pair.split(":") for pair in arguments.costs.split(","))
-            costs = PassCosts({int(rows): float(cost) for rows, cost in pairs})
+            given = (pair.split(":") for pair in arguments.costs.split(","))
+            costs = PassCosts({int(width): float(cost) for width, cost in given})
         else:
             engine.reserve(2 * CONTEXT)
             costs = measure(engine.cache, files[0].context[-400:], rounds=9)
