@@ -51,6 +51,7 @@ def test_every_setting_can_come_from_every_place(tmp_path: Path, name: str) -> N
         "exact": (True, "on", "true"),
         "fold": ("off", "off", '"off"'),
         "guard": ("off", "off", '"off"'),
+        "kernels": ("off", "off", '"off"'),
         "log": ("off", "off", '"off"'),
         "serve": ("off", "off", '"off"'),
         "warm": ("10m", "10m", '"10m"'),
