@@ -37,6 +37,8 @@ DOORS = {
     "orbax": {"train"},
     "grain": {"train"},
     "ray": {"evals/ray_cluster.py"},
+    "starlette": {"serve/http.py"},
+    "uvicorn": {"serve/http.py"},
     "matplotlib": {"evals/report/plots.py"},
     "click": set(),
 }

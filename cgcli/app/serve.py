@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError, UsageError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from cgcli.engine.protocol import Engine
     from cgcli.hub.choose import Choice
     from cgcli.native.interrupt import Interrupt
+    from cgcli.serve.completions import HttpOptions
     from cgcli.serve.places import Place
     from cgcli.serve.wire import Message
 
@@ -24,6 +26,9 @@ class ServeArguments:
     """The command line of `serve`, without the settings."""
 
     idle: str | None = None
+    port: int | None = None
+    host: str = "127.0.0.1"
+    api_key_file: Path | None = None
     cache_mb: int | None = None  # of memory for the texts that the model has read; None: 1024, or an eighth of it all
     status: bool = False
     stop: bool = False
@@ -58,6 +63,7 @@ def serve(run: Run, settings: Settings, arguments: ServeArguments) -> None:
     from cgcli.serve.places import make_private
     from cgcli.serve.server import ServerOptions, serve_engine
 
+    http = _http_options(run, settings, arguments)
     choice, idle = choose_model(run, settings), arguments.idle_s
     place = _place(run, settings, choice)
     make_private(place.folder)
@@ -70,11 +76,48 @@ def serve(run: Run, settings: Settings, arguments: ServeArguments) -> None:
         with engine:
             engine.remember(arguments.cache_bytes)
             until = f", or after {arguments.idle} without a client" if arguments.idle else ""
-            ready = f"{choice.name} {engine.quant} is ready for gen, score, repl and eval; Ctrl-C ends it{until}"
-            options = ServerOptions(choice.name if choice.stored else str(choice.path), idle)
-            serve_engine(engine, options, place, lambda: run.output.note(ready))
+            name = f"{choice.name} {engine.quant}"
+
+            def ready(port: int | None) -> None:
+                also = f", and at http://{arguments.host}:{port}" if port else ""
+                run.output.note(f"{name} is ready for gen, score, repl and eval{also}; Ctrl-C ends it{until}")
+
+            options = ServerOptions(choice.name if choice.stored else str(choice.path), idle, http)
+            serve_engine(engine, options, place, ready)
     finally:
         lock.release()
+
+
+def _http_options(run: Run, settings: Settings, arguments: ServeArguments) -> HttpOptions | None:
+    """How to answer over HTTP; None without a port. Raises UsageError, CgcliError."""
+    if arguments.port is None:
+        return None
+    import importlib.util
+
+    from cgcli.program.generation import Generation
+    from cgcli.program.truncate import NONE
+    from cgcli.serve.completions import Defaults, HttpOptions
+
+    if not all(map(importlib.util.find_spec, ("starlette", "uvicorn"))):
+        raise CgcliError("--port needs Starlette and uvicorn", hint="pip install 'cgcli[serve]'")
+    keys = tuple(run.variables.get("CGCLI_API_KEY", "").split())
+    if arguments.api_key_file:
+        from cgcli.core.reading import read_bytes, unreadable
+
+        try:
+            keys = tuple(read_bytes(arguments.api_key_file, 1 << 16).decode("utf-8", "replace").split())
+        except OSError as error:
+            raise unreadable(arguments.api_key_file, error) from error
+        if not keys:
+            raise UsageError(f"{arguments.api_key_file} has no key", hint="put one key on each line")
+    how = Generation.of(settings, None, NONE)
+    options = HttpOptions(arguments.host, arguments.port, Defaults(how.sampling, how.max_tokens), keys)
+    if not options.loopback and not keys:
+        raise UsageError(
+            f"--host {arguments.host} lets other machines in, so it needs an API key",
+            hint="set CGCLI_API_KEY, or use --api-key-file FILE",
+        )
+    return options
 
 
 def _place(run: Run, settings: Settings, choice: Choice) -> Place:
@@ -89,6 +132,7 @@ def _place(run: Run, settings: Settings, choice: Choice) -> Place:
         "gpu_layers": settings.gpu_layers,
         "draft": draft_model(run, settings) or settings.draft,
         "exact": settings.exact,
+        "kernels": settings.kernels,
     }
     return Place(run.environment.runtime, server_key(choice.path, shaping))
 

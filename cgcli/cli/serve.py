@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,16 @@ def serve(
     ctx: typer.Context,
     idle: Annotated[
         str | None, typer.Option("--idle", metavar="TIME", help="End after TIME without a client, such as 10m.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="N", min=0, help="Answer HTTP on this port, too (0: any).")
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Address for --port; others than this machine need a key.")
+    ] = "127.0.0.1",
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option("--api-key-file", metavar="FILE", help="Keys that HTTP requests must have, one per line."),
     ] = None,
     cache_mb: Annotated[
         int | None,

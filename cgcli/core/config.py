@@ -217,7 +217,7 @@ RULES = {
 
 def unknown_variables(environment: Environment) -> list[str]:
     """A line for each CGCLI_* variable that has no effect, with the nearest name that has."""
-    known = [*map(variable, RULES), "CGCLI_HOME", "CGCLI_CPU_VARIANT"]
+    known = [*map(variable, RULES), "CGCLI_HOME", "CGCLI_CPU_VARIANT", "CGCLI_API_KEY"]
     given = sorted(name for name in environment.variables if name.startswith("CGCLI_"))
     return [f"{name} is not a setting{nearest(name, known)}" for name in given if name not in known]
 

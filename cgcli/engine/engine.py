@@ -181,6 +181,7 @@ class LlamaEngine(Completing):
         stride: int | None = None,
         progress: Progress | None = None,
         reading: Progress | None = None,
+        owner: str = "",
     ) -> list[TokenScore]:
         tokens = self._tokens(text, room=0) if stride is None else self.token_table.tokens(text)
         first = self._first_beyond(text[:start], tokens)
@@ -190,7 +191,7 @@ class LlamaEngine(Completing):
             for begin in begins:
                 part = tokens[begin : begin + self.window]
                 if begin + len(part) > first:
-                    scores += self._scored(part, first - begin, reading)
+                    scores += self._scored(part, first - begin, reading, owner)
                     first = begin + len(part)
                 task.advance(1)
         return scores
@@ -217,7 +218,7 @@ class LlamaEngine(Completing):
                 return max(index, 1)
         return len(tokens)
 
-    def _scored(self, tokens: list[int], first: int, reading: Progress | None) -> list[TokenScore]:
+    def _scored(self, tokens: list[int], first: int, reading: Progress | None, owner: str = "") -> list[TokenScore]:
         """Scores of the tokens from index `first` (at least 1), each given those before it."""
         scores: list[TokenScore] = []
 
@@ -225,7 +226,7 @@ class LlamaEngine(Completing):
             scores.extend(self._scores(address, [tokens[index] for index in predicted]))
 
         self.reserve(len(tokens))
-        self.cache.release(self._prefill.read(tokens, score_from=first, gather=gather, progress=reading))
+        self.cache.release(self._prefill.read(tokens, score_from=first, gather=gather, progress=reading, owner=owner))
         return scores
 
     def _scores(self, address: int, tokens: Sequence[int]) -> list[TokenScore]:

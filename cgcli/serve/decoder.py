@@ -18,6 +18,7 @@ from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.protocol import Stream
 from cgcli.engine.request import Request, Timings
 from cgcli.engine.scheduler import ScheduledStream
+from cgcli.engine.stops import Stops
 from cgcli.serve.wire import News
 
 Result = TypeVar("Result")
@@ -63,7 +64,8 @@ class Decoder:
         return len(self._going) >= self.engine.sequences + _MOST_WAITING
 
     def submit(self, request: Request, client: Hashable, tell: Callable[[News], None], *, first: bool) -> ServedStream:
-        """Queue a request. An error ends the stream and is told."""
+        """Queue a request. All that is drawn is told, whatever its cutter says. An error ends the stream."""
+        request = replace(request, cutter=Stops)
         served = ServedStream(request, client, tell)
         self.requests += 1
 

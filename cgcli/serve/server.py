@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from cgcli.engine.engine import LlamaEngine
 from cgcli.native.interrupt import Interrupt
 from cgcli.serve import wire
+from cgcli.serve.completions import HttpOptions
 from cgcli.serve.decoder import Decoder
 from cgcli.serve.places import Place, listen
 from cgcli.serve.unix import UnixDoor
@@ -27,6 +28,7 @@ class ServerOptions:
 
     model: str  # its name
     idle_s: float | None = None  # ends after so long without a client; None never
+    http: HttpOptions | None = None  # None opens no port
 
 
 class Server:
@@ -39,6 +41,8 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         self._started = self._used = time.monotonic()
+        self._serving: asyncio.Task[None] | None = None
+        self.port: int | None = None  # once it is open
         self.unix = UnixDoor(self.decoder, self.status, self.stop)
 
     def stop(self) -> None:
@@ -59,6 +63,7 @@ class Server:
             "up_s": round(time.monotonic() - self._started, 1),
             "idle_s": self.options.idle_s,
             "clients": len(self.unix.clients),
+            "port": self.port,
             "streams": self.decoder.going,
             "requests": self.decoder.requests,
             "tokens": engine.timings.decode_tokens,
@@ -67,8 +72,11 @@ class Server:
             "kept_mb": engine.cache.memory.size >> 20 if engine.cache.memory else 0,
         }
 
-    async def run(self, place: Place, ready: Callable[[], None]) -> None:
-        """Serve until the end. ready: called when clients can connect. Raises OSError if the socket cannot be made."""
+    async def run(self, place: Place, ready: Callable[[int | None], None]) -> None:
+        """Serve until the end. Raises OSError if the socket cannot be made.
+
+        ready: called with the port, if there is one, when clients can connect.
+        """
         loop = asyncio.get_running_loop()
         with ExitStack() as stack:
             listening = listen(place.socket)
@@ -78,12 +86,36 @@ class Server:
             stack.callback(Interrupt().set)  # a pass ends at once
             stack.callback(self.unix.close)  # clients see it end, and go on by themselves
             stack.callback(accepting.close)
+            if self.options.http:
+                await self._open_http(self.options.http, stack)
             if threading.current_thread() is threading.main_thread():
                 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     loop.add_signal_handler(number, self._stopped.set)
-            ready()
+            ready(self.port)
             await self._end()
+        if self._serving:
+            await self._serving
         await asyncio.sleep(0)  # the connections close
+
+    async def _open_http(self, options: HttpOptions, stack: ExitStack) -> None:
+        """Raises OSError if the port cannot be opened."""
+        from cgcli.serve.http import HttpDoor, listen_tcp
+
+        listening = listen_tcp(options.host, options.port)
+        stack.callback(listening.close)
+        self.port = listening.getsockname()[1]
+        server = HttpDoor(self.decoder, self.options.model, options, self._touch).server()
+        self._serving = asyncio.create_task(server.serve(sockets=[listening]))
+
+        def end() -> None:
+            server.should_exit = server.force_exit = True
+
+        stack.callback(end)
+        while not server.started and not self._serving.done():
+            await asyncio.sleep(0.01)
+
+    def _touch(self) -> None:
+        self._used = time.monotonic()
 
     async def _end(self) -> None:
         """Wait for the end."""
@@ -105,7 +137,9 @@ def _remove(place: Place, listening: socket.socket) -> None:
     place.socket.unlink(missing_ok=True)
 
 
-def serve_engine(engine: LlamaEngine, options: ServerOptions, place: Place, ready: Callable[[], None]) -> None:
+def serve_engine(
+    engine: LlamaEngine, options: ServerOptions, place: Place, ready: Callable[[int | None], None]
+) -> None:
     """Serve an engine until the end; see `Server.run`."""
 
     async def main() -> None:

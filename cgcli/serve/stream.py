@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cgcli.core.errors import CgcliError
 from cgcli.engine import protocol
 from cgcli.engine.partial import PartialCompletion
-from cgcli.engine.request import Completion, FinishReason, Request
+from cgcli.engine.request import Completion, DrawnToken, FinishReason, Request
 from cgcli.engine.stops import Cutter
 from cgcli.serve import wire
 from cgcli.serve.wire import Message
@@ -31,6 +32,11 @@ class RemoteStream:
             return self._partial.completion
         rest = self.moved.completion
         return rest and self._joined(rest)
+
+    @property
+    def trace(self) -> Sequence[DrawnToken]:
+        """The tokens drawn so far, before a move."""
+        return self._partial.trace
 
     @property
     def fresh(self) -> bool:

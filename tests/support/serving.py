@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -38,6 +39,22 @@ def server_process(home: Path, *arguments: str) -> Iterator[subprocess.Popen[str
         process.communicate(timeout=PATIENCE_S)
 
 
+@contextmanager
+def ready_server(home: Path, log: Path, *arguments: str) -> Iterator[int]:
+    """`cgcli serve` with a port, which is yielded. log: the file with everything that it writes."""
+    environment = {**os.environ, "CGCLI_HOME": str(home)}
+    with log.open("wb") as written:
+        process = subprocess.Popen([*CGCLI, "serve", *arguments], stdout=written, stderr=written, env=environment)
+    try:
+        eventually(lambda: process.poll() is not None or " is ready for " in log.read_text(), log.read_text)
+        found = re.search(r"http://[\d.]+:(\d+)", log.read_text())
+        assert found, log.read_text()
+        yield int(found[1])
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
 @dataclass
 class InThread:
     """A server in a thread of the test, on the tiny model."""
@@ -66,7 +83,7 @@ def server_thread(model: Path, folder: Path, **options: Any) -> Iterator[InThrea
 
     async def main() -> None:
         made.append(Server(engine, ServerOptions("tiny")))
-        await made[0].run(place, ready.set)
+        await made[0].run(place, lambda port: ready.set())
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()

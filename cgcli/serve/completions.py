@@ -1,0 +1,239 @@
+"""`/v1/completions` of OpenAI and `/infill` of llama.cpp's server, as values: what is asked for, and the answers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.request import Completion, DrawnToken, Request, Timings, TokenScore
+from cgcli.engine.stops import Stops
+from cgcli.native.sample import Sampling
+from cgcli.serve.fields import BadRequest, Fields
+
+MOST_PROMPTS, MOST_CHOICES, MOST_STOPS = 64, 128, 16
+MOST_SECONDS = 600.0
+_ANY_TOKENS = 1 << 30  # the window ends a text
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What holds where a request says nothing: the settings of the server."""
+
+    sampling: Sampling
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class HttpOptions:
+    """How a server answers over HTTP."""
+
+    host: str
+    port: int
+    defaults: Defaults
+    keys: tuple[str, ...] = ()  # one of these must come with a request; none: everybody on this machine may ask
+
+    @property
+    def loopback(self) -> bool:
+        return self.host in ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks for."""
+
+    requests: tuple[Request, ...]  # `best_of` for each prompt
+    prompts: tuple[bytes, ...]
+    n: int = 1
+    best_of: int = 1
+    stream: bool = False
+    usage: bool = False  # at the end of a stream
+    echo: bool = False
+    logprobs: bool = False
+    only_echo: bool = False  # nothing is drawn
+    seconds: float = MOST_SECONDS
+
+
+def completions_asked(data: object, engine: LlamaEngine, defaults: Defaults, owner: str) -> Asked:
+    """Parse a request for completions. Raises BadRequest."""
+    fields = Fields(data)
+    fields.none_of("presence_penalty", "frequency_penalty", "logit_bias")
+    prompts = _prompts(fields, engine)
+    n = fields.whole("n", 1, 1, MOST_CHOICES)
+    best_of = fields.whole("best_of", n, n, MOST_CHOICES)
+    if len(prompts) * best_of > MOST_CHOICES:
+        raise BadRequest(f"prompts times best_of may be {MOST_CHOICES} at most", "best_of")
+    echo, stream = fields.flag("echo"), fields.flag("stream")
+    if stream and (best_of > n or echo):
+        raise BadRequest("best_of and echo cannot be streamed", "stream")
+    max_tokens = fields.whole("max_tokens", defaults.max_tokens, 0 if echo else 1, _ANY_TOKENS)
+    request = _request(fields, defaults, max_tokens or 1, owner)
+    options = Fields(fields.data.get("stream_options") or {})
+    return Asked(
+        tuple(
+            replace(request, context=prompt, candidate=candidate) for prompt in prompts for candidate in range(best_of)
+        ),
+        prompts,
+        n,
+        best_of,
+        stream,
+        options.flag("include_usage"),
+        echo,
+        fields.data.get("logprobs") is not None and fields.whole("logprobs", 0, 0, 5) >= 0,
+        max_tokens == 0,
+    )
+
+
+def infill_asked(data: object, engine: LlamaEngine, defaults: Defaults, owner: str) -> Asked:
+    """Parse a request of llama.cpp's `/infill`. The model continues the prefix; it does not see the suffix.
+
+    Raises BadRequest.
+    """
+    fields = Fields(data)
+    prefix = (fields.text("input_prefix") + fields.text("prompt")).encode("utf-8", "replace")
+    fields.text("input_suffix")
+    count = fields.whole("n_predict", -1, -1, _ANY_TOKENS)
+    request = _request(fields, defaults, defaults.max_tokens if count < 0 else count or 1, owner)
+    clock = fields.whole("t_max_predict_ms", 0, 0, 1000 * int(MOST_SECONDS))
+    return Asked(
+        (replace(request, context=prefix),),
+        (prefix,),
+        stream=fields.flag("stream"),
+        only_echo=count == 0,
+        seconds=clock / 1000 if clock else MOST_SECONDS,
+    )
+
+
+def _request(fields: Fields, defaults: Defaults, max_tokens: int, owner: str) -> Request:
+    """What all requests of a body have in common."""
+    usual = defaults.sampling
+    sampling = Sampling(
+        fields.number("temperature", usual.temperature, 0, 100),
+        fields.number("top_p", usual.top_p, 0, 1),
+        fields.whole("top_k", usual.top_k, 0, (1 << 32) - 1),
+        fields.number("min_p", usual.min_p, 0, 1),
+        _seed(fields),
+    )
+    stops = fields.texts("stop", MOST_STOPS)
+    return Request(b"", sampling, lambda: Stops(stops), max_tokens, owner=owner)
+
+
+def _seed(fields: Fields) -> int:
+    seed = fields.whole("seed", -1, -1, (1 << 64) - 1)
+    return secrets.randbits(32) if seed < 0 else seed
+
+
+def _prompts(fields: Fields, engine: LlamaEngine) -> tuple[bytes, ...]:
+    """A text, tokens, or a list of these."""
+    given = fields.data.get("prompt", "")
+    alone = isinstance(given, str) or (isinstance(given, list) and given and isinstance(given[0], int))
+    listed = [given] if alone else given
+    if not isinstance(listed, list) or not listed:
+        raise BadRequest("prompt must be a text, a list of tokens, or a list of these", "prompt")
+    if len(listed) > MOST_PROMPTS:
+        raise BadRequest(f"prompt may have {MOST_PROMPTS} texts at most", "prompt")
+    return tuple(_prompt(one, engine) for one in listed)
+
+
+def _prompt(given: object, engine: LlamaEngine) -> bytes:
+    if isinstance(given, str):
+        return given.encode("utf-8", "replace")
+    if isinstance(given, list) and all(type(token) is int and 0 <= token < engine.model.n_vocab for token in given):
+        return b"".join(map(engine.model.piece, given))
+    raise BadRequest(f"prompt must have texts, or tokens below {engine.model.n_vocab}", "prompt")
+
+
+# --- answers
+
+
+def best(asked: Asked, drawn: Sequence[Completion]) -> list[Completion]:
+    """The `n` most probable of `best_of` completions for each prompt."""
+    kept: list[Completion] = []
+    for begin in range(0, len(drawn), asked.best_of):
+        group = list(drawn[begin : begin + asked.best_of])
+        if asked.best_of > asked.n:
+            group.sort(key=lambda one: -(one.mean_logprob if one.mean_logprob is not None else -math.inf))
+        kept += group[: asked.n]
+    return kept
+
+
+def head(kind: str, model: str) -> dict[str, Any]:
+    """What all parts of an answer begin with."""
+    return {
+        "id": f"cmpl-{secrets.token_hex(12)}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": model,
+    }
+
+
+def choice(index: int, text: str, reason: str | None, logprobs: object = None) -> dict[str, Any]:
+    """reason: as the engine says it; None before the end."""
+    said = reason and ("stop" if reason == "stop" else "length")
+    return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": said}
+
+
+def usage(prompt: int, drawn: int) -> dict[str, int]:
+    return {"prompt_tokens": prompt, "completion_tokens": drawn, "total_tokens": prompt + drawn}
+
+
+def whole_choice(
+    engine: LlamaEngine, asked: Asked, index: int, prompt: bytes, drawn: Completion, scores: Sequence[TokenScore]
+) -> dict[str, Any]:
+    """A choice of an answer in one piece. scores: of the prompt, if it is echoed with log-probabilities."""
+    before = prompt.decode("utf-8", "replace") if asked.echo else ""
+    if asked.only_echo:
+        drawn = Completion("", 0, None, "length")
+    logprobs = None
+    if asked.logprobs:
+        logprobs = logprobs_of(engine, drawn.trace, offset=len(before), before=scores)
+    return choice(index, before + drawn.text, drawn.finish_reason, logprobs)
+
+
+def logprobs_of(
+    engine: LlamaEngine,
+    trace: Sequence[DrawnToken],
+    *,
+    begin: int = 0,
+    offset: int = 0,
+    before: Sequence[TokenScore] = (),
+) -> dict[str, Any]:
+    """OpenAI's `logprobs` of the tokens from index `begin` on, without alternatives.
+
+    offset: characters before the first token of all; before: tokens before it, of an echoed prompt.
+    """
+    tokens = [one.piece.decode("utf-8", "replace") for one in before]
+    values = [one.logprob for one in before]
+    offsets = [0, *itertools.accumulate(map(len, tokens))][: len(tokens)]
+    ends = [0, *(one.end for one in trace)]
+    for index in range(begin, len(trace)):
+        tokens.append(engine.model.piece(trace[index].token).decode("utf-8", "replace"))
+        values.append(trace[index].logprob)
+        offsets.append(offset + ends[index])
+    return {"tokens": tokens, "token_logprobs": values, "top_logprobs": None, "text_offset": offsets}
+
+
+def infill_end(asked: Asked, done: Completion, spent: Timings, model: str) -> dict[str, Any]:
+    """The last part of an answer of `/infill`, without `content`."""
+    drawn = 0 if asked.only_echo else done.tokens
+    reason = {"stop": "word", "interrupted": "time"}.get(done.finish_reason, "limit")
+    return {
+        "stop": True,
+        "stop_type": reason,
+        "model": model,
+        "tokens_predicted": drawn,
+        "tokens_evaluated": spent.prefill_tokens,
+        "truncated": False,
+        "timings": {
+            "prompt_n": spent.prefill_tokens,
+            "prompt_ms": round(1000 * spent.prefill_s, 3),
+            "predicted_n": drawn,
+            "predicted_ms": round(1000 * spent.decode_s, 3),
+            "predicted_per_second": round(spent.tokens_per_s, 3),
+        },
+    }

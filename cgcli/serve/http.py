@@ -1,0 +1,314 @@
+"""The HTTP door of a server: routes for editors and OpenAI clients. Only this file imports Starlette and uvicorn.
+
+A web page can post to a port of its visitor's own machine. So every route refuses other hosts, origins and content
+types, and no answer allows another origin to read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from cgcli.core.errors import CgcliError
+from cgcli.engine.request import TokenScore
+from cgcli.serve import completions
+from cgcli.serve.completions import Asked, HttpOptions
+from cgcli.serve.decoder import Decoder
+from cgcli.serve.drawing import ClientLeft, Drawing
+from cgcli.serve.fields import BadRequest
+from cgcli.serve.metrics import metrics_text
+
+_MOST_BODY = 1 << 22  # bytes
+_HEADER_S, _BODY_S, _IDLE_S = 10.0, 30.0, 60.0  # for headers, for a body, and between two requests
+_MOST_HEADER = 1 << 14  # bytes
+_LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
+_NO_CHAT = (
+    "cgcli has no chat: its models continue code and were not trained to answer; POST a prompt to /v1/completions"
+)
+
+
+class HttpDoor:
+    """Serves a decoder over HTTP. Runs in an asyncio event loop."""
+
+    def __init__(self, decoder: Decoder, model: str, options: HttpOptions, used: Callable[[], None]) -> None:
+        """model: its name in answers; used: called for each request."""
+        self.decoder = decoder
+        self.model = model
+        self.options = options
+        self.answers: Counter[tuple[str, int]] = Counter()  # by route and status
+        self._used = used
+        post, get = ["POST"], ["GET"]
+        routes = [
+            Route("/v1/completions", self._completions, methods=post),
+            Route("/v1/engines/{any}/completions", self._completions, methods=post),
+            Route("/infill", self._infill, methods=post),
+            Route("/v1/chat/completions", self._chat, methods=post),
+            Route("/v1/models", self._models, methods=get),
+            Route("/v1/models/{name:path}", self._one_model, methods=get),
+            Route("/health", self._health, methods=get),
+            Route("/metrics", self._metrics, methods=get),
+        ]
+        self.app = Starlette(
+            routes=[Route(one.path, self._guarded(one), methods=list(one.methods or ())) for one in routes],
+            exception_handlers={404: _no_route, 405: _no_route},
+        )
+
+    # Before a route
+
+    def _guarded(self, route: Route) -> Callable[[HttpRequest], Awaitable[Response]]:
+        """The route behind all checks; its errors become answers."""
+
+        async def guarded(request: HttpRequest) -> Response:
+            self._used()
+            try:
+                self._check(request, route.path)
+                response: Response = await route.endpoint(request)
+            except BadRequest as error:
+                response = JSONResponse(error.body, error.status)
+            except ClientLeft:
+                response = Response(status_code=499)
+            except CgcliError as error:
+                response = JSONResponse(BadRequest(error.message, status=500).body, 500)
+            self.answers[route.path, response.status_code] += 1
+            return response
+
+        return guarded
+
+    def _check(self, request: HttpRequest, path: str) -> None:
+        """Refuse what a web page or somebody without a key sends. Raises BadRequest."""
+        headers = request.headers
+        host = headers.get("host", "")
+        if self.options.loopback and _without_port(host) not in _LOOPBACK:
+            raise BadRequest("the Host header must name this machine", status=403)
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            raise BadRequest("requests of web pages are refused", status=403)
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            raise BadRequest("requests of web pages are refused", status=403)
+        if request.method == "POST" and headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            raise BadRequest("the content type must be application/json", status=415)
+        if self.options.keys and path != "/health":
+            self._owner(request)
+
+    def _owner(self, request: HttpRequest) -> str:
+        """Whose texts the request has: those of one key share what was read of them. Raises BadRequest."""
+        if not self.options.keys:
+            return "http"
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        found = [hmac.compare_digest(given.encode(), key.encode()) for key in self.options.keys]
+        if kind.lower() != "bearer" or not any(found):
+            raise BadRequest("wrong API key", status=401, code="invalid_api_key")
+        return hashlib.sha256(given.encode()).hexdigest()
+
+    async def _body(self, request: HttpRequest) -> object:
+        """The JSON of a body. Raises BadRequest."""
+        length = request.headers.get("content-length", "0")
+        data = bytearray()
+        try:
+            if length.isdigit() and int(length) > _MOST_BODY:
+                raise BadRequest(f"a body may have {_MOST_BODY} bytes at most", status=413)
+            async with asyncio.timeout(_BODY_S):
+                async for chunk in request.stream():
+                    data += chunk
+                    if len(data) > _MOST_BODY:
+                        raise BadRequest(f"a body may have {_MOST_BODY} bytes at most", status=413)
+            return json.loads(data)
+        except TimeoutError as error:
+            raise BadRequest("the body did not arrive in time", status=408) from error
+        except (ValueError, RecursionError) as error:
+            raise BadRequest("the body is not JSON") from error
+
+    # Routes
+
+    async def _completions(self, request: HttpRequest) -> Response:
+        engine = self.decoder.engine
+        asked = completions.completions_asked(
+            await self._body(request), engine, self.options.defaults, self._owner(request)
+        )
+        drawing = Drawing(self.decoder, asked.requests)
+        await drawing.check()
+        if asked.stream:
+            return _events(self._completion_parts(request, asked, drawing))
+        await _draw(request, asked, drawing)
+        drawn = [stream.completion for stream in drawing.streams if stream.completion]
+        kept = completions.best(asked, drawn)
+        choices: list[dict[str, Any]] = []
+        for index, prompt in enumerate(asked.prompts):
+            scores = await self._scores(prompt, asked.requests[0].owner) if asked.echo and asked.logprobs else []
+            for one in kept[index * asked.n : (index + 1) * asked.n]:
+                choices.append(completions.whole_choice(engine, asked, len(choices), prompt, one, scores))
+        tokens = 0 if asked.only_echo else sum(one.tokens for one in drawn)
+        begun = completions.head("text_completion", self.model)
+        return JSONResponse(begun | {"choices": choices, "usage": completions.usage(self._read(asked), tokens)})
+
+    async def _scores(self, text: bytes, owner: str) -> list[TokenScore]:
+        scores, _ = await asyncio.wrap_future(self.decoder.call(lambda engine: engine.surprise(text, owner=owner)))
+        return scores
+
+    def _read(self, asked: Asked) -> int:
+        """Tokens of the prompts."""
+        return sum(len(self.decoder.engine.tokens(prompt)) for prompt in asked.prompts)
+
+    async def _completion_parts(self, request: HttpRequest, asked: Asked, drawing: Drawing) -> AsyncIterator[Any]:
+        engine, begun = self.decoder.engine, completions.head("text_completion", self.model)
+        told = [0] * len(drawing.streams)
+        more: dict[str, Any] = {"usage": None} if asked.usage else {}
+        async with drawing:
+            async for stream in drawing.events(_left(request), asked.seconds):
+                done, index = stream.completion, stream.number
+                text = stream.take()
+                if not text and not done:
+                    continue
+                logprobs = completions.logprobs_of(engine, stream.trace, begin=told[index]) if asked.logprobs else None
+                told[index] = len(stream.trace)
+                part = completions.choice(index, text, done.finish_reason if done else None, logprobs)
+                yield begun | {"choices": [part]} | more
+        if asked.usage:
+            drawn = sum(stream.completion.tokens for stream in drawing.streams if stream.completion)
+            yield begun | {"choices": [], "usage": completions.usage(self._read(asked), drawn)}
+        yield "[DONE]"
+
+    async def _infill(self, request: HttpRequest) -> Response:
+        asked = completions.infill_asked(
+            await self._body(request), self.decoder.engine, self.options.defaults, self._owner(request)
+        )
+        drawing = Drawing(self.decoder, asked.requests)
+        await drawing.check()
+        if asked.stream:
+            return _events(self._infill_parts(request, asked, drawing))
+        await _draw(request, asked, drawing)
+        done = drawing.streams[0].completion
+        assert done
+        text = "" if asked.only_echo else done.text
+        return JSONResponse({"content": text} | completions.infill_end(asked, done, drawing.spent, self.model))
+
+    async def _infill_parts(self, request: HttpRequest, asked: Asked, drawing: Drawing) -> AsyncIterator[Any]:
+        async with drawing:
+            async for stream in drawing.events(_left(request), asked.seconds):
+                text = "" if asked.only_echo else stream.take()
+                if done := stream.completion:
+                    yield {"content": text} | completions.infill_end(asked, done, drawing.spent, self.model)
+                elif text:
+                    yield {"content": text, "stop": False}
+
+    async def _chat(self, request: HttpRequest) -> Response:
+        raise BadRequest(_NO_CHAT, status=404, code="no_chat")
+
+    async def _models(self, request: HttpRequest) -> Response:
+        return JSONResponse({"object": "list", "data": [self._model()]})
+
+    async def _one_model(self, request: HttpRequest) -> Response:
+        if request.path_params["name"] != self.model:
+            raise BadRequest(f"this server has {self.model} alone", "model", status=404, code="model_not_found")
+        return JSONResponse(self._model())
+
+    def _model(self) -> dict[str, Any]:
+        return {"id": self.model, "object": "model", "created": 0, "owned_by": "cgcli"}
+
+    async def _health(self, request: HttpRequest) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def _metrics(self, request: HttpRequest) -> Response:
+        return PlainTextResponse(metrics_text(self.decoder, self.answers), media_type="text/plain; version=0.0.4")
+
+    # The server
+
+    def server(self) -> uvicorn.Server:
+        """What serves `app`; its `serve` takes the sockets."""
+        config = uvicorn.Config(
+            self.app,
+            http=_Hasty,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=int(_IDLE_S),
+            h11_max_incomplete_event_size=_MOST_HEADER,
+        )
+        return _Server(config)
+
+
+class _Hasty(H11Protocol):  # type: ignore[misc]
+    """Ends connections whose headers do not arrive in time."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self.loop.call_later(_HEADER_S, self._check_begun)
+
+    def _check_begun(self) -> None:
+        if getattr(self, "cycle", None) is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+class _Server(uvicorn.Server):  # type: ignore[misc]
+    """Leaves the signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen_tcp(host: str, port: int) -> socket.socket:
+    """A listening TCP socket; port 0 is any free one. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=512)
+
+
+def _without_port(host: str) -> str:
+    """The name or address of a Host header."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host
+
+
+async def _draw(request: HttpRequest, asked: Asked, drawing: Drawing) -> None:
+    """Draw everything, for an answer in one piece."""
+    async with drawing:
+        async for _ in drawing.events(_left(request), asked.seconds):
+            pass
+
+
+def _left(request: HttpRequest) -> Callable[[], Awaitable[object]]:
+    """Returns when the client has left. The body must have been read."""
+
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return left
+
+
+def _events(parts: AsyncIterator[Any]) -> Response:
+    """Server-sent events; an error becomes the last one."""
+
+    async def lines() -> AsyncIterator[str]:
+        try:
+            async for part in parts:
+                yield f"data: {part if isinstance(part, str) else json.dumps(part)}\n\n"
+        except ClientLeft:
+            return
+        except CgcliError as error:
+            yield f"data: {json.dumps(BadRequest(error.message, status=500).body)}\n\n"
+
+    return StreamingResponse(lines(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+async def _no_route(request: HttpRequest, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    what = "takes no such method" if status == 405 else "is not known"
+    return JSONResponse(BadRequest(f"{request.url.path} {what}", status=status).body, status)

@@ -1,0 +1,383 @@
+"""The HTTP door, with real clients against a real process that serves codegen-nano with --exact."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli import run
+from tests.support.patience import PATIENCE_S, eventually
+from tests.support.serving import ready_server
+
+openai = pytest.importorskip("openai")
+for _needed in ("starlette", "uvicorn"):
+    pytest.importorskip(_needed)
+
+PROMPT = "def add(a, b):\n    "
+KEYS = ("first-secret-key", "second-secret-key")
+
+
+@dataclass
+class Site:
+    """A server's port, and the file with everything that it has written."""
+
+    port: int
+    log: Path
+    home: Path
+
+    def ask(
+        self, method: str, path: str, body: object = None, *, raw: bytes | None = None, **headers: str
+    ) -> tuple[int, Any]:
+        """The status and the JSON, or text, of an answer. Underscores in names of headers become dashes."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        usual = {"content-type": "application/json"} if method == "POST" else {}
+        try:
+            connection.request(method, path, data, usual | {k.replace("_", "-"): v for k, v in headers.items()})
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        finally:
+            connection.close()
+        assert "access-control-allow-origin" not in {name.lower() for name, _ in answer.getheaders()}
+        return answer.status, json.loads(text) if text.startswith("{") else text
+
+    def client(self, key: str = "none") -> Any:
+        url = f"http://127.0.0.1:{self.port}/v1"
+        return openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=PATIENCE_S)
+
+    def status(self) -> Any:
+        (found,) = json.loads(run("serve", "--status", "--json", CGCLI_HOME=str(self.home)).out)
+        return found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, bundled_model: Path) -> Iterator[Site]:
+    home = tmp_path_factory.mktemp("home")
+    log = home / "log"
+    with ready_server(home, log, "-m", str(bundled_model), "--exact", "--port", "0") as port:
+        yield Site(port, log, home)
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, bundled_model: Path) -> Iterator[Site]:
+    """One that wants a key."""
+    home = tmp_path_factory.mktemp("home")
+    log, keys = home / "log", home / "keys"
+    keys.write_text("\n".join(KEYS) + "\n")
+    arguments = ["-m", str(bundled_model), "--exact", "--port", "0", "--api-key-file", str(keys), "--debug"]
+    with ready_server(home, log, *arguments) as port:
+        yield Site(port, log, home)
+
+
+def raw_gen(model: Path, prompt: str, *more: str) -> str:
+    """What `gen --raw` writes behind the prompt."""
+    arguments = ["gen", "--raw", prompt, "-m", str(model), "--exact", "--seed", "7", "--max-tokens", "40", "-q"]
+    return run(*arguments, "--no-comment", *more).out.decode().removeprefix(prompt)
+
+
+# --- what clients get
+
+
+def test_a_completion_is_the_text_of_gen(site: Site, bundled_model: Path) -> None:
+    done = site.client().completions.create(model="any", prompt=PROMPT, seed=7, max_tokens=40)
+    assert done.choices[0].text == raw_gen(bundled_model, PROMPT)
+    assert done.choices[0].finish_reason in ("length", "stop")
+    assert done.object == "text_completion"
+    assert done.usage and done.usage.total_tokens == done.usage.prompt_tokens + done.usage.completion_tokens
+
+
+def test_a_streamed_completion_is_the_same(site: Site, bundled_model: Path) -> None:
+    parts = list(
+        site.client().completions.create(
+            model="any", prompt=PROMPT, seed=7, max_tokens=40, stream=True, stream_options={"include_usage": True}
+        )
+    )
+    *texts, last = parts
+    assert "".join(part.choices[0].text for part in texts) == raw_gen(bundled_model, PROMPT)
+    assert [part.choices[0].finish_reason for part in texts[:-1]] == [None] * (len(texts) - 1)
+    assert texts[-1].choices[0].finish_reason in ("length", "stop")
+    assert last.choices == [] and last.usage and last.usage.completion_tokens > 0
+
+
+def test_samplers_and_stops_are_those_of_gen(site: Site, bundled_model: Path) -> None:
+    how = {"temperature": 0.9, "top_p": 0.8, "stop": ["\n\n", "return"]}
+    done = site.client().completions.create(model="any", prompt=PROMPT, seed=7, max_tokens=40, **how)
+    more = ["-t", "0.9", "--top-p", "0.8", "--stop", "\n\n", "--stop", "return"]
+    assert done.choices[0].text == raw_gen(bundled_model, PROMPT, *more)
+
+
+def test_several_prompts_and_choices(site: Site) -> None:
+    client = site.client()
+    same = {"model": "any", "seed": 7, "max_tokens": 12, "temperature": 0.8}
+    done = client.completions.create(prompt=[PROMPT, "x = "], n=3, **same)
+    assert [one.index for one in done.choices] == list(range(6))
+    alone = client.completions.create(prompt="x = ", n=3, **same)
+    assert [one.text for one in done.choices[3:]] == [one.text for one in alone.choices]
+    assert len({one.text for one in done.choices[:3]}) > 1
+    best = client.completions.create(prompt=PROMPT, n=1, best_of=3, logprobs=0, **same)
+    assert best.choices[0].text in {one.text for one in done.choices[:3]}
+
+
+def test_tokens_are_a_prompt_too(site: Site, bundled_model: Path) -> None:
+    from cgcli.engine.model import Model
+
+    with Model.load(bundled_model, vocab_only=True) as model:
+        tokens = model.tokenize(PROMPT.encode())
+    client, same = site.client(), {"model": "any", "seed": 7, "max_tokens": 12}
+    text = client.completions.create(prompt=PROMPT, **same).choices[0].text
+    assert client.completions.create(prompt=tokens, **same).choices[0].text == text
+    two = client.completions.create(prompt=[tokens, tokens], **same)
+    assert [one.text for one in two.choices] == [text, text]
+
+
+def test_log_probabilities_of_the_prompt_and_the_text(site: Site) -> None:
+    done = site.client().completions.create(
+        model="any", prompt="x = 1\ny = ", seed=7, max_tokens=5, logprobs=1, echo=True
+    )
+    (choice,) = done.choices
+    assert choice.text.startswith("x = 1\ny = ")
+    found = choice.logprobs
+    assert found and found.tokens and found.token_logprobs and found.text_offset
+    assert len(found.tokens) == len(found.token_logprobs) == len(found.text_offset)
+    assert all(value <= 0 for value in found.token_logprobs)
+    only = site.client().completions.create(model="any", prompt="x = 1\n", max_tokens=0, logprobs=1, echo=True)
+    assert only.choices[0].text == "x = 1\n"
+    assert only.usage and only.usage.completion_tokens == 0
+
+
+def test_curl_and_old_paths(site: Site) -> None:
+    curl = shutil.which("curl")
+    body = json.dumps({"prompt": PROMPT, "seed": 7, "max_tokens": 8})
+    status, found = site.ask("POST", "/v1/engines/codegen/completions", json.loads(body))
+    assert status == 200
+    if curl:
+        url = f"http://localhost:{site.port}/v1/engines/codegen/completions"
+        command = [curl, "-sS", url, "-H", "Content-Type: application/json", "-d", body]
+        done = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE_S)
+        assert json.loads(done.stdout)["choices"] == found["choices"]
+
+
+def test_server_sent_events_end_with_done(site: Site) -> None:
+    _, text = site.ask("POST", "/v1/completions", {"prompt": PROMPT, "max_tokens": 4, "stream": True})
+    lines = [line for line in text.split("\n\n") if line]
+    assert all(line.startswith("data: ") for line in lines)
+    assert lines[-1] == "data: [DONE]"
+    json.loads(lines[0].removeprefix("data: "))
+
+
+def test_infill_continues_the_prefix(site: Site, bundled_model: Path) -> None:
+    body = {
+        "input_prefix": PROMPT,
+        "input_suffix": "\n\nprint(add(1, 2))\n",
+        "input_extra": [{"filename": "a.py", "text": "x"}],
+        "n_predict": 40,
+        "seed": 7,
+        "samplers": ["top_k", "infill"],
+    }
+    status, found = site.ask("POST", "/infill", body)
+    assert status == 200
+    assert found["content"] == raw_gen(bundled_model, PROMPT)
+    assert found["stop"] and found["tokens_predicted"] <= 40
+    _, events = site.ask("POST", "/infill", body | {"stream": True})
+    parts = [json.loads(line.removeprefix("data: ")) for line in events.split("\n\n") if line]
+    assert "".join(part["content"] for part in parts) == found["content"]
+    assert [part["stop"] for part in parts] == [False] * (len(parts) - 1) + [True]
+
+
+def test_infill_answers_by_the_clock(site: Site) -> None:
+    """A time in which it cannot draw 1,500 tokens: there is an answer, with what there is until then."""
+    body = {"input_prefix": PROMPT, "n_predict": 1500, "seed": 7, "t_max_predict_ms": 150}
+    status, found = site.ask("POST", "/infill", body)
+    assert status == 200
+    assert found["stop_type"] in ("time", "word")
+    assert found["tokens_predicted"] < 1500
+    assert site.ask("POST", "/infill", {"input_prefix": PROMPT, "n_predict": 0})[1]["content"] == ""
+    eventually(lambda: site.status()["streams"] == 0, "it draws on")
+
+
+def test_models_health_and_metrics(site: Site, bundled_model: Path) -> None:
+    (model,) = site.client().models.list().data
+    assert model.id == str(bundled_model)
+    assert site.ask("GET", "/v1/models/other")[0] == 404
+    assert site.ask("GET", "/health") == (200, {"status": "ok"})
+    site.ask("POST", "/v1/completions", {"prompt": "x", "max_tokens": 3})
+    status, text = site.ask("GET", "/metrics")
+    assert status == 200
+    assert 'cgcli_http_requests_total{route="/health",status="200"}' in text
+    drawn = next(line for line in text.splitlines() if line.startswith("cgcli_drawn_tokens_total "))
+    assert int(drawn.split()[1]) >= 3
+
+
+# --- what is refused
+
+
+def test_there_is_no_chat(site: Site) -> None:
+    with pytest.raises(openai.NotFoundError, match="its models continue code and were not trained to answer"):
+        site.client().chat.completions.create(model="any", messages=[{"role": "user", "content": "hi"}])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"prompt": 7}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [10**9]}, "prompt"),
+        ({"prompt": ["a"] * 65}, "prompt"),
+        ({"max_tokens": "many"}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"temperature": -1}, "temperature"),
+        ({"top_p": 2}, "top_p"),
+        ({"n": 129}, "n"),
+        ({"n": 3, "best_of": 2}, "best_of"),
+        ({"stop": [""]}, "stop"),
+        ({"stop": ["a"] * 17}, "stop"),
+        ({"seed": 1.5}, "seed"),
+        ({"stream": "yes"}, "stream"),
+        ({"logprobs": 6}, "logprobs"),
+        ({"frequency_penalty": 0.5}, "frequency_penalty"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_its_name(site: Site, wrong: dict[str, object], param: str) -> None:
+    status, found = site.ask("POST", "/v1/completions", {"prompt": "x"} | wrong)
+    assert status == 400
+    assert found["error"]["param"] == param
+    assert param in found["error"]["message"]
+    assert found["error"]["type"] == "invalid_request_error"
+
+
+def test_unknown_fields_are_ignored(site: Site) -> None:
+    body = {"prompt": "x", "max_tokens": 2, "colour": "red", "frequency_penalty": 0, "user": "me", "suffix": None}
+    assert site.ask("POST", "/v1/completions", body)[0] == 200
+
+
+def test_a_prompt_longer_than_the_window_is_refused(site: Site) -> None:
+    for stream in (False, True):
+        status, found = site.ask("POST", "/v1/completions", {"prompt": "x = 1\n" * 3000, "stream": stream})
+        assert (status, found["error"]["code"]) == (400, "context_length_exceeded")
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"prompt": "x"', b"\xff\xfe", b"[" * 100_000])
+def test_a_body_that_is_no_object_is_refused(site: Site, raw: bytes) -> None:
+    status, found = site.ask("POST", "/v1/completions", raw=raw)
+    assert status == 400
+    assert "JSON" in found["error"]["message"]
+
+
+def test_a_large_body_is_refused_without_being_read(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.port), PATIENCE_S) as sent:
+        head = "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        sent.sendall(f"{head}Content-Length: 104857600\r\n\r\n".encode())
+        assert b" 413 " in sent.recv(4096)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 403),
+        ({"host": "127.0.0.1.evil.example:8012"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://localhost:3000"}, 403),
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"content_type": "text/plain"}, 415),
+        ({"content_type": "application/x-www-form-urlencoded"}, 415),
+        ({"host": "localhost"}, 200),
+        ({"host": "[::1]:8012"}, 200),
+        ({"content_type": "application/json; charset=utf-8"}, 200),
+    ],
+)
+def test_a_page_of_another_origin_cannot_use_the_port(site: Site, headers: dict[str, Any], status: int) -> None:
+    body = {"prompt": "x", "max_tokens": 1}
+    assert site.ask("POST", "/v1/completions", body, **headers)[0] == status
+    for path in ("/v1/models", "/health", "/metrics"):
+        if "content_type" not in headers:
+            assert site.ask("GET", path, **headers)[0] == status
+
+
+def test_a_preflight_of_a_browser_allows_nothing(site: Site) -> None:
+    asked: dict[str, Any] = {"origin": "https://evil.example", "access_control_request_method": "POST"}
+    assert site.ask("OPTIONS", "/v1/completions", **asked)[0] == 405
+
+
+def test_unknown_routes_and_methods(site: Site) -> None:
+    assert site.ask("GET", "/v1/nothing")[0] == 404
+    assert site.ask("GET", "/v1/completions")[0] == 405
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_away_ends_its_decoding(site: Site, stream: bool) -> None:
+    body = json.dumps({"prompt": PROMPT, "max_tokens": 5000, "temperature": 3, "n": 4, "stream": stream}).encode()
+    head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    before = site.status()["tokens"]
+    with socket.create_connection(("127.0.0.1", site.port), PATIENCE_S) as sent:
+        sent.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        eventually(lambda: site.status()["tokens"] > before, "nothing is drawn")
+    eventually(lambda: site.status()["streams"] == 0, "it draws on for nobody")
+    assert site.status()["tokens"] - before < 4 * 900
+
+
+# --- keys
+
+
+def test_a_key_is_needed(locked: Site) -> None:
+    with pytest.raises(openai.AuthenticationError, match="wrong API key"):
+        locked.client("first-secret-ke").completions.create(model="any", prompt="x", max_tokens=1)
+    for key in KEYS:
+        assert locked.client(key).completions.create(model="any", prompt="x", max_tokens=1).choices
+    body = {"prompt": "x", "max_tokens": 1}
+    assert locked.ask("POST", "/v1/completions", body)[0] == 401
+    assert locked.ask("POST", "/v1/completions", body, authorization=f"Basic {KEYS[0]}")[0] == 401
+    assert locked.ask("GET", "/metrics")[0] == 401
+    assert locked.ask("GET", "/health")[0] == 200
+    assert locked.ask("GET", "/v1/models", authorization=f"Bearer {KEYS[1]}")[0] == 200
+
+
+def test_a_key_is_in_no_log(locked: Site) -> None:
+    for key in (*KEYS, "wrong-secret-key"):
+        locked.ask("POST", "/v1/completions", {"prompt": 7}, authorization=f"Bearer {key}")
+        locked.ask("POST", "/nothing", raw=b"{", authorization=f"Bearer {key}")
+    written = locked.log.read_text() + json.dumps(locked.status())
+    written += str(locked.ask("GET", "/metrics", authorization=f"Bearer {KEYS[0]}"))
+    assert "is ready for" in written
+    assert "secret-key" not in written
+
+
+def test_what_one_key_has_had_read_helps_no_other(locked: Site) -> None:
+    """Counted in tokens that are read; the time until the first byte follows from that."""
+    prompt = "def f(x):\n    return x + 1\n\n\n" * 40
+
+    def read(key: str, text: str) -> int:
+        before = locked.status()["prefill_tokens"]
+        locked.client(key).completions.create(model="any", prompt=text, max_tokens=1)
+        return int(locked.status()["prefill_tokens"] - before)
+
+    first = read(KEYS[0], prompt)
+    assert first > 300
+    assert read(KEYS[0], prompt + "#") < 10
+    assert read(KEYS[1], prompt + "#") >= first
+    arguments = ["gen", "--raw", prompt, "--exact", "--max-tokens", "1", "-q"]
+    before = locked.status()["prefill_tokens"]
+    assert run(*arguments, "-m", locked.status()["model"], CGCLI_HOME=str(locked.home)).status == 0
+    assert locked.status()["prefill_tokens"] - before >= first  # the user's own texts are apart, too
+
+
+def test_other_machines_need_a_key(bundled_model: Path) -> None:
+    refused = run("serve", "-m", str(bundled_model), "--port", "0", "--host", "0.0.0.0")
+    assert refused.status == 2
+    assert "--host 0.0.0.0 lets other machines in, so it needs an API key" in refused.err
+
+
+def test_a_port_that_is_taken(site: Site, bundled_model: Path) -> None:
+    refused = run("serve", "-m", str(bundled_model), "--port", str(site.port))
+    assert refused.status == 1
+    assert "in use" in refused.err.lower()
