@@ -49,7 +49,7 @@ MAY_SKIP = {
     "needs debootstrap, and root to run it": "a system of its own",
     "on an ARM processor the test above runs NEON": "tested natively there",
     # CI runs as root or as a user; each skips what the other one can do.
-    "only root can become another user": "the tests of another user's rights",
+    "only root can become another user": "root alone",
     "only root's programs become another user": "root alone",
     "only root's programs run as another user": "root alone",
     "only root may give files away": "root alone",

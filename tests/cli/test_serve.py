@@ -61,7 +61,6 @@ def test_the_json_is_the_one_without_a_server_but_for_times(home: Path, model: l
     times, theirs = served.pop("timings"), alone.pop("timings")
     assert served == alone
     assert times.keys() == theirs.keys()
-    assert times["passes"] == theirs["passes"]
     assert times["decode_s"] > 0 and times["load_s"] < theirs["load_s"]
 
 
