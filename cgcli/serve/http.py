@@ -28,7 +28,7 @@ from cgcli.engine.request import TokenScore
 from cgcli.serve import completions
 from cgcli.serve.completions import Asked, HttpOptions
 from cgcli.serve.decoder import Decoder
-from cgcli.serve.drawing import ClientLeft, Drawing
+from cgcli.serve.pending import ClientLeft, PendingCompletions
 from cgcli.serve.fields import BadRequest
 from cgcli.serve.metrics import metrics_text
 
@@ -139,12 +139,12 @@ class HttpDoor:
         asked = completions.completions_asked(
             await self._body(request), engine, self.options.defaults, self._owner(request)
         )
-        drawing = Drawing(self.decoder, asked.requests)
-        await drawing.check()
+        pending = PendingCompletions(self.decoder, asked.requests)
+        await pending.check()
         if asked.stream:
-            return _events(self._completion_parts(request, asked, drawing))
-        await _draw(request, asked, drawing)
-        drawn = [stream.completion for stream in drawing.streams if stream.completion]
+            return _events(self._completion_parts(request, asked, pending))
+        await _draw(request, asked, pending)
+        drawn = [stream.completion for stream in pending.streams if stream.completion]
         kept = completions.best(asked, drawn)
         choices: list[dict[str, Any]] = []
         for index, prompt in enumerate(asked.prompts):
@@ -163,12 +163,14 @@ class HttpDoor:
         """Tokens of the prompts."""
         return sum(len(self.decoder.engine.tokens(prompt)) for prompt in asked.prompts)
 
-    async def _completion_parts(self, request: HttpRequest, asked: Asked, drawing: Drawing) -> AsyncIterator[Any]:
+    async def _completion_parts(
+        self, request: HttpRequest, asked: Asked, pending: PendingCompletions
+    ) -> AsyncIterator[Any]:
         engine, begun = self.decoder.engine, completions.head("text_completion", self.model)
-        told = [0] * len(drawing.streams)
+        told = [0] * len(pending.streams)
         more: dict[str, Any] = {"usage": None} if asked.usage else {}
-        async with drawing:
-            async for stream in drawing.events(_left(request), asked.seconds):
+        async with pending:
+            async for stream in pending.events(_left(request), asked.seconds):
                 done, index = stream.completion, stream.number
                 text = stream.take()
                 if not text and not done:
@@ -178,7 +180,7 @@ class HttpDoor:
                 part = completions.choice(index, text, done.finish_reason if done else None, logprobs)
                 yield begun | {"choices": [part]} | more
         if asked.usage:
-            drawn = sum(stream.completion.tokens for stream in drawing.streams if stream.completion)
+            drawn = sum(stream.completion.tokens for stream in pending.streams if stream.completion)
             yield begun | {"choices": [], "usage": completions.usage(self._read(asked), drawn)}
         yield "[DONE]"
 
@@ -186,22 +188,24 @@ class HttpDoor:
         asked = completions.infill_asked(
             await self._body(request), self.decoder.engine, self.options.defaults, self._owner(request)
         )
-        drawing = Drawing(self.decoder, asked.requests)
-        await drawing.check()
+        pending = PendingCompletions(self.decoder, asked.requests)
+        await pending.check()
         if asked.stream:
-            return _events(self._infill_parts(request, asked, drawing))
-        await _draw(request, asked, drawing)
-        done = drawing.streams[0].completion
+            return _events(self._infill_parts(request, asked, pending))
+        await _draw(request, asked, pending)
+        done = pending.streams[0].completion
         assert done
         text = "" if asked.only_echo else done.text
-        return JSONResponse({"content": text} | completions.infill_end(asked, done, drawing.spent, self.model))
+        return JSONResponse({"content": text} | completions.infill_end(asked, done, pending.spent, self.model))
 
-    async def _infill_parts(self, request: HttpRequest, asked: Asked, drawing: Drawing) -> AsyncIterator[Any]:
-        async with drawing:
-            async for stream in drawing.events(_left(request), asked.seconds):
+    async def _infill_parts(
+        self, request: HttpRequest, asked: Asked, pending: PendingCompletions
+    ) -> AsyncIterator[Any]:
+        async with pending:
+            async for stream in pending.events(_left(request), asked.seconds):
                 text = "" if asked.only_echo else stream.take()
                 if done := stream.completion:
-                    yield {"content": text} | completions.infill_end(asked, done, drawing.spent, self.model)
+                    yield {"content": text} | completions.infill_end(asked, done, pending.spent, self.model)
                 elif text:
                     yield {"content": text, "stop": False}
 
@@ -276,10 +280,10 @@ def _without_port(host: str) -> str:
     return name if colon and port.isdigit() else host
 
 
-async def _draw(request: HttpRequest, asked: Asked, drawing: Drawing) -> None:
+async def _draw(request: HttpRequest, asked: Asked, pending: PendingCompletions) -> None:
     """Draw everything, for an answer in one piece."""
-    async with drawing:
-        async for _ in drawing.events(_left(request), asked.seconds):
+    async with pending:
+        async for _ in pending.events(_left(request), asked.seconds):
             pass
 
 

@@ -19,7 +19,7 @@ class ClientLeft(Exception):
     """Nobody waits for the answer."""
 
 
-class Drawing:
+class PendingCompletions:
     """Requests of one client that are drawn together. Leaving it as a context manager cancels what is not done."""
 
     def __init__(self, decoder: Decoder, requests: Sequence[Request]) -> None:
@@ -40,7 +40,7 @@ class Drawing:
             except ContextError as error:
                 raise BadRequest(error.message, "prompt", code="context_length_exceeded") from error
 
-    async def __aenter__(self) -> Drawing:
+    async def __aenter__(self) -> PendingCompletions:
         """Submit the requests."""
         loop = asyncio.get_running_loop()
 
