@@ -28,9 +28,9 @@ from cgcli.engine.request import TokenScore
 from cgcli.serve import completions
 from cgcli.serve.completions import Asked, HttpOptions
 from cgcli.serve.decoder import Decoder
-from cgcli.serve.pending import ClientLeft, PendingCompletions
 from cgcli.serve.fields import BadRequest
 from cgcli.serve.metrics import metrics_text
+from cgcli.serve.pending import ClientLeft, PendingCompletions
 
 _MOST_BODY = 1 << 22  # bytes
 _HEADER_S, _BODY_S, _IDLE_S = 10.0, 30.0, 60.0  # for headers, for a body, and between two requests
