@@ -157,7 +157,8 @@ def _place(settings: Settings) -> str:
     from cgcli.core.machine import processor_name, thread_count
     from cgcli.engine.pass_costs import place
 
-    return place(processor_name(), settings.threads or thread_count(), settings.gpu_layers)
+    own = settings.kernels == "on"
+    return place(processor_name(), settings.threads or thread_count(), settings.gpu_layers, own_products=own)
 
 
 def _known_costs(run: Run, settings: Settings, choice: Choice) -> PassCosts | None:
@@ -195,6 +196,7 @@ def measure_model(run: Run, settings: Settings, *, quick: bool) -> tuple[Choice,
             progress=run.output.progress(),
             threads=settings.threads,
             gpu_layers=settings.gpu_layers,
+            own_products=settings.kernels == "on",
         )
     kept = _pass_costs_of(run, choice)
     if kept and measured.pass_costs:

@@ -109,11 +109,16 @@ def run_bench(
     progress: Progress,
     threads: int | None = None,
     gpu_layers: int | None = None,
+    own_products: bool = True,
 ) -> Bench:
-    """Measure the model in a file. Raises Interrupted after Ctrl-C, and errors of loading a model."""
+    """Measure the model in a file, with arguments as in `EngineOptions`.
+
+    Raises Interrupted after Ctrl-C, and errors of loading a model.
+    """
     # The first load brings the file into the system's cache.
-    LlamaEngine(path, EngineOptions(threads=threads, gpu_layers=gpu_layers), interrupt=interrupt).close()
-    with LlamaEngine(path, EngineOptions(threads=threads, gpu_layers=gpu_layers), interrupt=interrupt) as engine:
+    options = EngineOptions(threads=threads, gpu_layers=gpu_layers, own_products=own_products)
+    LlamaEngine(path, options, interrupt=interrupt).close()
+    with LlamaEngine(path, options, interrupt=interrupt) as engine:
         return _Measuring(engine, effort, interrupt, progress).everything()
 
 

@@ -98,7 +98,7 @@ class LlamaEngine(Completing):
                     draft, self.cache, interrupt=interrupt, cancelled=cancelled, threads=self.threads
                 )
                 opened.callback(self._guesser.close)
-            costs = options.costs or PassCosts.usual(self.quant)
+            costs = options.costs or PassCosts.usual(self.quant, own_products=self.model.own_products)
             self.scheduler = Scheduler(
                 self.cache,
                 self._prefill,

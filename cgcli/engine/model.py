@@ -137,16 +137,16 @@ class Model:
         return self.own_kernels and sizes and not self.recurrent
 
     @functools.cached_property
-    def _own_products(self) -> bool:
+    def own_products(self) -> bool:
         """Whether our products take every matrix; embeddings that serve as the output, too, stay with llama.cpp."""
-        names = {tensor.name: tensor.type for tensor in self.header.tensors.values()}
-        if "output.weight" not in names and names.get("token_embd.weight") not in ("q8_0", "q6_k"):
+        tensors = dict(self.header.tensors)
+        embeddings = tensors.pop("token_embd.weight", None)
+        if "output.weight" not in tensors and not (embeddings and embeddings.type in ("q8_0", "q6_k")):
             return False
-        matrices = [tensor for tensor in self.header.tensors.values() if len(tensor.shape) > 1]
         return self.own_kernels and all(
             len(tensor.shape) == 2 and tensor.shape[0] % 64 == 0 and tensor.type in products.TYPES
-            for tensor in matrices
-            if tensor.name != "token_embd.weight"
+            for tensor in tensors.values()
+            if len(tensor.shape) > 1
         )
 
     def padded(self, rows: int) -> int:
@@ -156,7 +156,7 @@ class Model:
         the remainder of a division by 4. The other quantizations that cgcli stores have the same bits for any number of
         rows (measured on AVX2), as have our kernels.
         """
-        if self._own_products or self.header.quant in ("q8_0", "q4_0", "q5_k_m", "q6_k"):
+        if self.own_products or self.header.quant in ("q8_0", "q4_0", "q5_k_m", "q6_k"):
             return rows
         return max(2, rows) if self.header.quant == "f16" else -(-rows // 4) * 4
 

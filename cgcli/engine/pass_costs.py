@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from cgcli.core.errors import CgcliError, Interrupted
-from cgcli.engine.binding import gpu_devices
+from cgcli.engine.binding import gpu_devices, llama
 from cgcli.engine.cache import KVCache, Step
 from cgcli.engine.drafting import PassCosts
 
@@ -54,11 +54,12 @@ def seconds(cache: KVCache, step: Step) -> float:
     return time.perf_counter() - started
 
 
-def place(processor: str, threads: int, gpu_layers: int | None) -> str:
-    """Names a way of running a model on a machine. gpu_layers: as the user set it."""
+def place(processor: str, threads: int, gpu_layers: int | None, *, own_products: bool) -> str:
+    """Names a way of running a model on a machine. gpu_layers, own_products: as the user set it."""
+    own = ["own kernels"] if own_products and llama().without_own_products is None else []
     gpus = [name for name, _, _ in gpu_devices()]
     layers = [] if gpu_layers is None else [f"{gpu_layers} layers on the GPU"]
-    return ", ".join([processor, *gpus, f"{threads} threads", *layers])
+    return ", ".join([processor, *gpus, f"{threads} threads", *layers, *own])
 
 
 def load_costs(file: Path, place: str) -> PassCosts | None:

@@ -22,16 +22,16 @@ static float parameter(const struct ggml_tensor *op, int i) {
     return value;
 }
 
-static bool fits(const struct ggml_tensor *cells, size_t element) {
-    return cells->type == GGML_TYPE_F16 && cells->nb[0] == element && cells->ne[0] > 0 &&
+static bool fits(const struct ggml_tensor *cells) {
+    return cells->type == GGML_TYPE_F16 && cells->nb[0] == 2 && cells->ne[0] > 0 &&
            cells->ne[0] % ATTENTION_UNIT == 0 && cells->ne[0] <= ATTENTION_SIZE;
 }
 
-/* No bias by position (max_bias), no soft cap, no sinks. */
+/* No bias by position (max_bias), no soft cap, no sinks; and plain C would be slower than ggml. */
 static bool takes(const struct ggml_tensor *op) {
     const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
-    return q->type == GGML_TYPE_F32 && q->nb[0] == sizeof(float) && fits(k, 2) && fits(v, 2) && !op->src[4] &&
-           k->ne[2] == v->ne[2] && k->ne[3] == v->ne[3] && q->ne[2] % k->ne[2] == 0 && q->ne[3] % k->ne[3] == 0 &&
+    return attention_tier() != &attention_ref && q->type == GGML_TYPE_F32 && q->nb[0] == sizeof(float) && fits(k) &&
+           fits(v) && !op->src[4] && k->ne[2] == v->ne[2] && k->ne[3] == v->ne[3] && q->ne[2] % k->ne[2] == 0 && q->ne[3] % k->ne[3] == 0 &&
            (!mask || (mask->type == GGML_TYPE_F16 && mask->nb[0] == 2)) && parameter(op, 1) == 0 && parameter(op, 2) == 0;
 }
 

@@ -22,7 +22,7 @@ static bool contiguous(const struct ggml_tensor *x) {
     return x->type == GGML_TYPE_F32;
 }
 
-static bool takes(const struct ggml_tensor *op) { return contiguous(op) && contiguous(op->src[0]); }
+static bool takes(const struct ggml_tensor *op) { return gelu_tier() != &gelu_ref && contiguous(op) && contiguous(op->src[0]); }
 
 static size_t work_size(const struct ggml_tensor *op, int n_threads) {
     (void)op, (void)n_threads;

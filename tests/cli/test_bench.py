@@ -46,7 +46,7 @@ def test_json_of_a_pulled_model_and_what_later_runs_make_of_it(pulled: Path) -> 
     assert found["decode_tokens_per_s"] == found["together"][0]["tokens_per_s"] > 0
     assert found["limit"]["bandwidth"] > 1e8 and 0 < found["limit"]["share"] < 2
     assert found["guessing"]["speedup"] > 0 and found["load_s"] > 0 and found["peak_bytes"] > 1e6
-    kept = pass_costs.load_costs(pulled, pass_costs.place(processor_name(), 1, None))
+    kept = pass_costs.load_costs(pulled, pass_costs.place(processor_name(), 1, None, own_products=True))
     assert kept and kept.measured == pytest.approx(
         {int(rows): cost for rows, cost in found["pass_costs"].items()}, abs=0.001
     )
@@ -62,7 +62,7 @@ def test_costs_that_cannot_be_saved_are_shown(pulled: Path) -> None:
 
 
 def test_how_much_is_guessed_follows_what_was_measured(pulled: Path) -> None:
-    place = pass_costs.place(processor_name(), 1, None)
+    place = pass_costs.place(processor_name(), 1, None, own_products=True)
     pass_costs.store_costs(pulled, place, PassCosts({1: 1.0, 2: 900.0, 16: 900.0}))
     none, said = drafted()
     assert none == 0 and "that `cgcli bench` measured" in said

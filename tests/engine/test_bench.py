@@ -13,6 +13,7 @@ from cgcli.core.progress import Silent
 from cgcli.engine import bench as bench_module
 from cgcli.engine import pass_costs
 from cgcli.engine.bench import QUICK, Bench, _Measuring, bytes_per_pass, run_bench
+from cgcli.engine.binding import llama
 from cgcli.engine.drafting import PassCosts
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.gguf import Tensor
@@ -105,12 +106,13 @@ def test_a_file_keeps_the_costs_of_every_place(tmp_path: Path) -> None:
 
 def test_a_place_is_a_processor_and_how_it_is_used() -> None:
     places = {
-        pass_costs.place(processor, threads, layers)
+        pass_costs.place(processor, threads, layers, own_products=own)
         for processor in ("A", "B")
         for threads in (1, 2)
         for layers in (None, 0)
+        for own in (True, False)
     }
-    assert len(places) == 8
+    assert len(places) == (16 if llama().without_own_products is None else 8)
 
 
 @pytest.mark.parametrize(
