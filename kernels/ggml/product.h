@@ -13,7 +13,7 @@
  *   Q4_0, Q8_0     y = fma(sum((u - zero) * q), d * scale, y)                    zero: 8, 128
  *   Q4_1           y = fma(sum(u * q), d * scale, y), then y = fma(m, scale * sum(q), y)
  *   Q4_K, Q5_K     the same with d = D * c and m = -(M * e): c and e the 6-bit scale and minimum of the block
- *   Q6_K           y = fma(fma(sum1, D * c1, sum0 * (D * c0)), scale, y)         halves of 16, zero: 32
+ *   Q6_K           y = fma(sum((u - zero) * q), D * c * scale, y)               for each half of 16; zero: 32
  *
  * So a row's bits do not depend on the other rows, on the number of threads, or on the tier. */
 #ifndef CGK_PRODUCT_H

@@ -207,43 +207,35 @@ INLINE void part_of_4_or_5(bool five, struct tile *tile, int panels, int rows, b
 }
 
 /* The same of Q6_K, which has a scale for each half of a block. */
-INLINE void part_of_6(struct tile *tile, int panels, int rows, bool prefetch, const __m512 D[], const uint8_t *const part[]) {
-    UNROLL for (int b = 0; b < 2; b++) {
-        __m512 t[TILE_PANELS][TILE_ROWS];
-        UNROLL for (int h = 0; h < 2; h++) {
-            __m512 d[TILE_PANELS];
-            __m512i sums[TILE_PANELS][TILE_ROWS], low[2][TILE_PANELS], high[2][TILE_PANELS];
-            UNROLL for (int p = 0; p < panels; p++) {
-                if (prefetch && b + h == 0) {
-                    _mm_prefetch((const char *)part[p] + AHEAD, _MM_HINT_T0);
-                }
-                d[p] = _mm512_mul_ps(D[p], signed_at(part[p] + PANEL * (2 * b + h)));
-                const uint8_t *nibbles = part[p] + 64 + 256 * b + 128 * h;
-                const __m512i pairs = load(part[p] + 64 + 512 + 128 * b + 64 * h, prefetch);
-                const __m512i mask = _mm512_set1_epi8(0x30);
-                UNROLL for (int i = 0; i < 2; i++) {
-                    const __m512i bytes = load(nibbles + 64 * i, prefetch);
-                    low[i][p] = choose(i ? pairs : _mm512_slli_epi16(pairs, 4), low_halves(bytes), mask);
-                    high[i][p] = choose(i ? _mm512_srli_epi16(pairs, 2) : _mm512_slli_epi16(pairs, 2), high_halves(bytes), mask);
-                }
+INLINE void part_of_6(struct tile *tile, int panels, int rows, bool prefetch, const __m512 D[],
+                      const uint8_t *const part[]) {
+    const __m512i mask = _mm512_set1_epi8(0x30);
+    UNROLL for (int h = 0; h < 4; h++) {
+        __m512 d[TILE_PANELS];
+        __m512i sums[TILE_PANELS][TILE_ROWS], pairs[TILE_PANELS];
+        UNROLL for (int p = 0; p < panels; p++) {
+            if (prefetch && h == 0) {
+                _mm_prefetch((const char *)part[p] + AHEAD, _MM_HINT_T0);
             }
-            start_from(tile, panels, rows, h, sums);
-            add8(tile, panels, rows, 16 * h, low[0], high[0], sums);
-            add8(tile, panels, rows, 16 * h + 8, low[1], high[1], sums);
-            UNROLL for (int r = 0; r < rows; r++) {
-                UNROLL for (int p = 0; p < panels; p++) {
-                    const __m512 sum = _mm512_cvtepi32_ps(sums[p][r]);
-                    t[p][r] = h ? _mm512_fmadd_ps(sum, d[p], t[p][r]) : _mm512_mul_ps(sum, d[p]);
-                }
-            }
+            d[p] = _mm512_mul_ps(D[p], signed_at(part[p] + PANEL * h));
+            pairs[p] = load(part[p] + 64 + 512 + 64 * h, prefetch);
         }
-        UNROLL for (int r = 0; r < rows; r++) {
-            const __m512 scale = _mm512_set1_ps(tile->sums[r]->scale);
+        start_from(tile, panels, rows, h % 2, sums);
+        UNROLL for (int i = 0; i < 2; i++) { /* pairs 2i and 2i + 1 of a byte to bits 4 and 5 */
+            __m512i low[TILE_PANELS], high[TILE_PANELS];
             UNROLL for (int p = 0; p < panels; p++) {
-                tile->y[p][r] = _mm512_fmadd_ps(t[p][r], scale, tile->y[p][r]);
+                const __m512i bytes = load(part[p] + 64 + 128 * h + 64 * i, prefetch);
+                const __m512i first = i ? pairs[p] : _mm512_slli_epi16(pairs[p], 4);
+                const __m512i second = i ? _mm512_srli_epi16(pairs[p], 2) : _mm512_slli_epi16(pairs[p], 2);
+                low[p] = choose(first, low_halves(bytes), mask);
+                high[p] = choose(second, high_halves(bytes), mask);
             }
+            add8(tile, panels, rows, 16 * (h % 2) + 8 * i, low, high, sums);
         }
-        next_block(tile, rows);
+        finish(tile, panels, rows, d, NULL, sums);
+        if (h % 2) {
+            next_block(tile, rows);
+        }
     }
 }
 

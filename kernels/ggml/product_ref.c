@@ -83,17 +83,15 @@ static float super_6(const uint8_t *group, int column, const int8_t *q, const st
     memcpy(&d, group + 4 * column, sizeof d);
     for (int b = 0; b < 8; b++, q += BLOCK, sums++) {
         const uint8_t *part = group + 64 + b / 2 * (64 + 512 + 256);
-        float halves[2], scales[2];
         for (int h = 0; h < 2; h++) {
             int32_t sum = sums->less[h];
             for (int i = 16 * h; i < 16 * h + 16; i++) {
                 sum += q[i] * (nibble(part + 64 + 256 * (b % 2), column, i) +
                                16 * pair(part + 64 + 512 + 128 * (b % 2), column, i));
             }
-            halves[h] = (float)sum;
-            scales[h] = d * (float)(int8_t)part[PANEL * (2 * (b % 2) + h) + column];
+            const float scale = (float)(int8_t)part[PANEL * (2 * (b % 2) + h) + column];
+            y = fmaf((float)sum, d * scale * sums->scale, y);
         }
-        y = fmaf(fmaf(halves[1], scales[1], halves[0] * scales[0]), sums->scale, y);
     }
     return y;
 }

@@ -85,8 +85,8 @@ static float oracle_product(int type, const uint8_t *column, const float *x, int
         default: {
             const float d = oracle_half(super + 208);
             const int8_t *scales = (const int8_t *)(super + 192) + 2 * (b % 8);
-            const float first = (float)half[0] * (d * (float)scales[0]);
-            y = fmaf(fmaf((float)half[1], d * (float)scales[1], first), scale, y);
+            y = fmaf((float)half[0], d * (float)scales[0] * scale, y);
+            y = fmaf((float)half[1], d * (float)scales[1] * scale, y);
         }
         }
     }

@@ -17,7 +17,7 @@ from tests.benchmarks.cases.common import in_own_process
 from tests.benchmarks.checkpoint import FOLDER
 from tests.benchmarks.report import command_line, machine, print_facts, table
 
-CASES = ("candidates", "queue", "single", "turn", "flips", "exact", "sampler", "draft_model")
+CASES = ("products", "candidates", "queue", "single", "turn", "flips", "exact", "sampler", "draft_model")
 NEEDED = {"draft_model": FOLDER / "codegen-2b-random.q4_0.gguf"}
 
 

@@ -18,13 +18,13 @@ from tests.benchmarks.report import command_line
 QUANT = "q4_0"
 
 
-def model(shape: Shape) -> Path:
+def model(shape: Shape, quant: str = QUANT) -> Path:
     """The path of the GGUF, made on first use."""
-    target = FOLDER / f"{shape.folder.name}.{QUANT}.gguf"
+    target = FOLDER / f"{shape.folder.name}.{quant}.gguf"
     if not target.exists():
         print(f"making {target.name} ...", file=sys.stderr)
         command = [sys.executable, "-m", "cgcli", "convert", str(checkpoint(shape)), "-o", str(target), "-q"]
-        subprocess.run([*command, "--quant", QUANT], check=True)
+        subprocess.run([*command, "--quant", quant], check=True)
     return target
 
 
