@@ -18,7 +18,7 @@ from cgcli.engine.gguf import GGUFHeader
 from cgcli.engine.gguf_check import read_header
 from cgcli.native import products
 
-_READ = 0  # LLAMA_LOAD_MODE_NONE of llama.h: read the file instead of mapping it
+_MAP = 1  # LLAMA_LOAD_MODE_MMAP of llama.h
 
 
 def readable(text: bytes) -> bytes:
@@ -77,9 +77,7 @@ class Model:
         own_kernels = own_products and lib.without_own_products is None and layers == 0
         if lib.without_own_products is None:
             products.use(own_products)
-            # Our matrices are repacked: of a mapped file, memory would hold them twice.
-            if own_products and any(tensor.type in products.TYPES for tensor in header.tensors.values()):
-                params.load_mode = _READ
+            params.load_mode = _MAP
         if cancelled:
             params.progress_callback = lib.api.llama_progress_callback(lambda _share, _data: not cancelled())
         lib.errors.clear()

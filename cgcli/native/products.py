@@ -8,9 +8,6 @@ from pathlib import Path
 
 from cgcli.native.library import load_installed
 
-#: The types of matrices that they multiply, as a GGUF header names them.
-TYPES = frozenset({"q4_0", "q4_1", "q8_0", "q4_k", "q5_k", "q6_k"})
-
 
 @functools.cache
 def _library() -> ctypes.CDLL:
@@ -29,7 +26,7 @@ def register(inside: int, device: int, threads: int) -> str | None:
 
 
 def use(on: bool) -> None:
-    """Whether models that are loaded from now on keep their matrices for them, once registered."""
+    """Whether models that are loaded from now on, from mapped files, keep their matrices for our products."""
     _library().cgk_ggml_use(on)
 
 

@@ -1,7 +1,7 @@
 /* What the hook needs of ggml's internal interfaces, stated again: the structures of ggml 0.25.3 with their layouts.
  *
  * So this library needs none of ggml's sources to be built, and links to no particular build of it. The hook checks the
- * version of the ggml that is loaded; tests/native/test_ggml_abi.py compares every size and offset with its headers.
+ * version of the ggml that is loaded; tests/native/test_ggml_abi.py compares sizes, offsets and numbers with its headers.
  *
  * ggml asks "extra buffer types" through C++ objects. Such an object begins with a pointer to a table of its virtual
  * functions: two destructors, then the functions in their order (the Itanium C++ ABI, which GCC and Clang follow). */
@@ -33,7 +33,7 @@ struct ggml_tensor {
     void *data;
     char name[64];
     void *extra;
-    _Alignas(8) char padding[8]; /* zero in a new tensor, and used by nobody */
+    char padding[8]; /* zero in a new tensor, and used by nobody */
 };
 
 /* One thread's share of an operation: every thread of the pass calls compute_forward with its own. */
@@ -81,22 +81,24 @@ struct ggml_backend_buffer {
 
 /* ggml::cpu::tensor_traits: computes an operation. */
 struct tensor_traits {
-    const struct tensor_traits_functions {
-        void (*destroy)(struct tensor_traits *self);
-        void (*destroy_and_free)(struct tensor_traits *self);
-        bool (*work_size)(struct tensor_traits *self, int n_threads, const struct ggml_tensor *op, size_t *size);
-        bool (*compute_forward)(struct tensor_traits *self, struct ggml_compute_params *params, struct ggml_tensor *op);
-    } *functions;
+    const struct tensor_traits_functions *functions;
+};
+struct tensor_traits_functions {
+    void (*destroy)(struct tensor_traits *self);
+    void (*destroy_and_free)(struct tensor_traits *self);
+    bool (*work_size)(struct tensor_traits *self, int n_threads, const struct ggml_tensor *op, size_t *size);
+    bool (*compute_forward)(struct tensor_traits *self, struct ggml_compute_params *params, struct ggml_tensor *op);
 };
 
 /* ggml::cpu::extra_buffer_type: asked for every operation of a graph. */
 struct extra_buffer_type {
-    const struct extra_buffer_type_functions {
-        void (*destroy)(struct extra_buffer_type *self);
-        void (*destroy_and_free)(struct extra_buffer_type *self);
-        bool (*supports_op)(struct extra_buffer_type *self, void *device, const struct ggml_tensor *op);
-        struct tensor_traits *(*get_tensor_traits)(struct extra_buffer_type *self, const struct ggml_tensor *op);
-    } *functions;
+    const struct extra_buffer_type_functions *functions;
+};
+struct extra_buffer_type_functions {
+    void (*destroy)(struct extra_buffer_type *self);
+    void (*destroy_and_free)(struct extra_buffer_type *self);
+    bool (*supports_op)(struct extra_buffer_type *self, void *device, const struct ggml_tensor *op);
+    struct tensor_traits *(*get_tensor_traits)(struct extra_buffer_type *self, const struct ggml_tensor *op);
 };
 
 /* std::vector<ggml_backend_buffer_type *>, as libstdc++ and libc++ have it. */

@@ -1,7 +1,7 @@
 /* A buffer type of our own in ggml's CPU back end: it keeps matrices in panels, and computes what `operations` lists.
  *
- * ggml has a list of extra buffer types. Loading a model, it takes the first one that supports a matrix; running a pass,
- * it asks each of them for every node. Ours goes to the front of that list, before ggml copies it at the first load.
+ * ggml has a list of extra buffer types. Loading a model, it takes the first that supports a matrix; running a pass, it
+ * asks each of them for every node. Ours goes to the front of that list, before ggml copies it at the first load.
  * Products then run in ggml's own threads, in the one split of the CPU. Nothing here is linked to ggml: everything is
  * found in the library that is loaded. */
 #define _GNU_SOURCE
@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "cgk_ggml.h"
 #include "operation.h"
@@ -41,10 +43,22 @@ struct packing {
     int64_t first, end; /* panels */
 };
 
+/* Take the whole pages of a range of a mapped file out of this process's memory; they stay in the system's cache. */
+static void forget(const char *start, const char *end) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const char *first = start + (page - (uintptr_t)start % page) % page, *last = end - (uintptr_t)end % page;
+    if (first < last) {
+        madvise((void *)(uintptr_t)first, (size_t)(last - first), MADV_DONTNEED);
+    }
+}
+
 static void *pack(void *argument) {
     const struct packing *share = argument;
-    const struct ggml_tensor *tensor = share->tensor;
-    pack_panels(format_of(tensor->type), share->data, tensor->ne[0], tensor->ne[1], share->first, share->end, tensor->data);
+    const struct ggml_tensor *matrix = share->tensor;
+    const int64_t end = share->end * PANEL < matrix->ne[1] ? share->end * PANEL : matrix->ne[1];
+    const char *data = share->data;
+    pack_panels(format_of(matrix->type), data, matrix->ne[0], matrix->ne[1], share->first, share->end, matrix->data);
+    forget(data + (size_t)(share->first * PANEL) * matrix->nb[1], data + (size_t)end * matrix->nb[1]);
     return NULL;
 }
 
@@ -60,7 +74,8 @@ static void set_tensor(struct ggml_backend_buffer *buffer, struct ggml_tensor *t
     int started = 0;
     const int threads = packing_threads < panels ? packing_threads : (int)panels;
     for (int i = 0; i < threads; i++) {
-        shares[i] = (struct packing){.tensor = tensor, .data = data, .first = panels * i / threads, .end = panels * (i + 1) / threads};
+        const int64_t first = panels * i / threads, end = panels * (i + 1) / threads;
+        shares[i] = (struct packing){.tensor = tensor, .data = data, .first = first, .end = end};
     }
     while (started < threads - 1 && pthread_create(&shares[started].thread, NULL, pack, &shares[started]) == 0) {
         started++;
@@ -133,7 +148,7 @@ static struct tensor_traits *get_tensor_traits(struct extra_buffer_type *self, c
     return found && found->takes(op) ? &traits : NULL;
 }
 
-/* Asked for nodes with a source in our memory, and before that for each matrix of a model that is about to be loaded. */
+/* Asked for nodes with a source in our memory, and before for each matrix of a model that is about to be loaded. */
 static bool supports_op(struct extra_buffer_type *self, void *device, const struct ggml_tensor *op) {
     (void)device;
     const bool loading = op->src[0] && !op->src[0]->data;
@@ -166,7 +181,8 @@ static const char *find_all(const void *inside) {
         {"ggml_barrier", &ggml.barrier},
         {"ggml_backend_cpu_buffer_type", &ggml.plain_type},
         {"ggml_backend_buft_alloc_buffer", &ggml.allocate},
-        {"_Z39ggml_backend_cpu_get_extra_buffer_typesv", &ggml.extra_types}, /* ggml_backend_cpu_get_extra_buffer_types() */
+        /* in C++: ggml_backend_cpu_get_extra_buffer_types() */
+        {"_Z39ggml_backend_cpu_get_extra_buffer_typesv", &ggml.extra_types},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         if (find(library, wanted[i].name, wanted[i].place)) {
@@ -181,7 +197,8 @@ void cgk_ggml_use(bool on) { atomic_store(&in_use, on); }
 const char *cgk_ggml_tier(void) { return product_tier()->name; }
 
 const char *cgk_ggml_register(const void *inside, void *device, int threads) {
-    static const struct extra_buffer_type_functions functions = {do_nothing, do_nothing, supports_op, get_tensor_traits};
+    static const struct extra_buffer_type_functions functions = {do_nothing, do_nothing, supports_op,
+                                                                 get_tensor_traits};
     static struct extra_buffer_type extra = {&functions};
     enum { OBJECT_BYTES = 32 }; /* struct ggml_object, which ggml_tensor_overhead counts, too */
     packing_threads = threads < 1 ? 1 : threads > THREADS_MAX ? THREADS_MAX : threads;
@@ -197,7 +214,8 @@ const char *cgk_ggml_register(const void *inside, void *device, int threads) {
         strncat(missing, name, sizeof missing - strlen(missing) - 1);
         return missing;
     }
-    if (strcmp(ggml.version(), CGK_GGML_VERSION) != 0 || ggml.tensor_overhead() != sizeof(struct ggml_tensor) + OBJECT_BYTES) {
+    if (strcmp(ggml.version(), CGK_GGML_VERSION) != 0 ||
+        ggml.tensor_overhead() != sizeof(struct ggml_tensor) + OBJECT_BYTES) {
         return "ggml is not version " CGK_GGML_VERSION;
     }
     /* A vector frees its memory with `delete`, which is free() in every C++ library that there is. */

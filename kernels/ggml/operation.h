@@ -7,7 +7,7 @@
 #include "abi.h"
 
 struct operation {
-    /* Whether it computes this node. It is asked often, also before there are data: types, shapes and strides decide. */
+    /* Whether it computes this node. It is asked often, also before there are data: types and shapes decide. */
     bool (*takes)(const struct ggml_tensor *op);
     /* Bytes of params->wdata, whose alignment is not promised. */
     size_t (*work_size)(const struct ggml_tensor *op, int n_threads);

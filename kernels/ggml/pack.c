@@ -41,7 +41,9 @@ static uint32_t word(const uint8_t *bytes) {
 static void put(uint8_t *part, int column, uint32_t value) { memcpy(part + 4 * column, &value, sizeof value); }
 
 /* Four values from k = 4i of a block of 32 with its first half in low and its second in high nibbles (Q4_0, Q4_1). */
-static uint32_t four_of_32(const uint8_t *nibbles, int i) { return word(nibbles + 4 * (i % 4)) >> 4 * (i / 4) & 15 * EACH; }
+static uint32_t four_of_32(const uint8_t *nibbles, int i) {
+    return word(nibbles + 4 * (i % 4)) >> 4 * (i / 4) & 15 * EACH;
+}
 
 /* The same of the k-quants' nibbles, where that holds for 64 values. */
 static uint32_t four_of_64(const uint8_t *nibbles, int i) {
@@ -60,7 +62,8 @@ static void scale_and_minimum(const uint8_t *packed, int b, uint8_t *c, uint8_t 
 }
 
 /* One group of one column, from ggml's blocks of it. */
-static void pack_blocks_of_32(enum layout layout, const uint8_t *source, size_t source_bytes, int column, uint8_t *group) {
+static void pack_blocks_of_32(enum layout layout, const uint8_t *source, size_t source_bytes, int column,
+                              uint8_t *group) {
     const int heads = layout == NIBBLES_MIN ? 2 : 1; /* d, m */
     for (int b = 0; b < 2; b++, source += source_bytes) {
         for (int head = 0; head < heads; head++) {
@@ -85,8 +88,8 @@ static void pack_q4_q5(enum layout layout, const uint8_t *source, int column, ui
         uint8_t *half = group + 32 * (b % 2);
         scale_and_minimum(source + 4, b, half + column, half + PANEL + column);
         for (int i = 0; i < 4; i++) {
-            const int four = 8 * b + 2 * i;
-            put(group + 64 + 256 * (b % 2) + 64 * i, column, four_of_64(nibbles, four) | four_of_64(nibbles, four + 1) << 4);
+            const uint32_t low = four_of_64(nibbles, 8 * b + 2 * i), high = four_of_64(nibbles, 8 * b + 2 * i + 1);
+            put(group + 64 + 256 * (b % 2) + 64 * i, column, low | high << 4);
         }
         if (layout == SUPER_5) {
             uint32_t bits = 0;

@@ -6,8 +6,8 @@ enum { GROUP_ROWS = 128, FEW_ROWS = 2, CHUNKS_PER_THREAD = 8 };
 
 const struct product_tier *product_tier(void) {
 #if defined(CGK_X86)
-    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl")) {
+    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
         return &product_avx512;
     }
 #endif

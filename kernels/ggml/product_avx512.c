@@ -20,12 +20,13 @@ static void quantize(const struct format *format, const float *x, int64_t k, int
         const __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
         const __m512i tops = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(low), magnitude),
                                               _mm512_and_si512(_mm512_castps_si512(high), magnitude));
-        const float greatest = _mm512_cvtss_f32(_mm512_castsi512_ps(_mm512_set1_epi32((int)_mm512_reduce_max_epu32(tops))));
+        const __m512i top = _mm512_set1_epi32((int)_mm512_reduce_max_epu32(tops));
+        const float greatest = _mm512_cvtss_f32(_mm512_castsi512_ps(top));
         const float s = 127.0f / greatest;
         const __m512 times = _mm512_set1_ps(isfinite(s) ? s : 0.0f);
         /* what is not finite becomes INT_MIN, of which the lowest byte is 0 */
-        const __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(low, times)), q1 = _mm512_cvtps_epi32(_mm512_mul_ps(high, times));
-        const __m128i bytes0 = _mm512_cvtepi32_epi8(q0), bytes1 = _mm512_cvtepi32_epi8(q1);
+        const __m128i bytes0 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(low, times)));
+        const __m128i bytes1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(high, times)));
         _mm_storeu_si128((__m128i *)row, bytes0);
         _mm_storeu_si128((__m128i *)(row + 16), bytes1);
         const int32_t half0 = _mm512_reduce_add_epi32(_mm512_cvtepi8_epi32(bytes0));
@@ -250,7 +251,7 @@ INLINE void group_of_256(enum layout layout, struct tile *tile, int panels, int 
         }
         D[p] = layout == SUPER_6 ? _mm512_load_ps(group) : halves_at(group);
         if (layout != SUPER_6) { /* -(M * e) has the bits of -M * e */
-            M[p] = _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(halves_at(group + 32)), _mm512_set1_epi32(INT32_MIN)));
+            M[p] = _mm512_xor_ps(halves_at(group + 32), _mm512_set1_ps(-0.0f));
         }
         part[p] = group + 64;
     }

@@ -70,7 +70,8 @@ static float super_4_or_5(const struct format *format, const uint8_t *group, int
         const uint8_t *scales = part + 32 * (b % 2), *fifth = part + 64 + 512 + 64 * (b % 2);
         int32_t sum = 0;
         for (int i = 0; i < BLOCK; i++) {
-            sum += q[i] * (nibble(part + 64 + 256 * (b % 2), column, i) + (five ? 16 * fifth_bit(fifth, column, i) : 0));
+            const int high = five ? 16 * fifth_bit(fifth, column, i) : 0;
+            sum += q[i] * (nibble(part + 64 + 256 * (b % 2), column, i) + high);
         }
         y = fmaf((float)sum, d * (float)scales[column] * sums->scale, y);
         y = fmaf(-(m * (float)scales[PANEL + column]), sums->sum, y);

@@ -16,7 +16,8 @@ extern "C" {
  * A second call changes nothing but the threads. */
 __attribute__((visibility("default"))) const char *cgk_ggml_register(const void *inside, void *device, int threads);
 
-/* Whether models that are loaded from now on keep their matrices here; at first they do. */
+/* Whether models that are loaded from now on keep their matrices here; at first they do. Their files must be mapped: what
+ * has been repacked is taken out of this process's memory. */
 __attribute__((visibility("default"))) void cgk_ggml_use(bool on);
 
 /* The tier of the products on this processor: "avx512", or "ref", which does not register. */

@@ -20,11 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from cgcli.engine.binding import llama
 from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.model import Model
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
 from cgcli.engine.tokens import split_blanks
+from cgcli.native import products
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from tests.benchmarks.checkpoint import SHAPES, prompt
@@ -74,9 +76,11 @@ def engine(path: Path, **options: Any) -> LlamaEngine:
 
 
 def peer(path: Path, threads: int) -> Any:
-    """llama-cpp-python's `Llama` on the same build of llama.cpp."""
+    """llama-cpp-python's `Llama` on the same build of llama.cpp, with its own products."""
     from llama_cpp import Llama
 
+    if llama().without_own_products is None:
+        products.use(False)
     return Llama(str(path), n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False)
 
 
