@@ -1,7 +1,7 @@
 /* What the hook needs of ggml's internal interfaces, stated again: the structures of ggml 0.25.3 with their layouts.
  *
  * So this library needs none of ggml's sources to be built, and links to no particular build of it. The hook checks the
- * version of the ggml that is loaded; tests/native/test_ggml_abi.py compares sizes, offsets and numbers with its headers.
+ * version of the ggml that is loaded; tests/native/test_ggml_abi.py compares sizes, offsets and numbers with the headers.
  *
  * ggml asks "extra buffer types" through C++ objects. Such an object begins with a pointer to a table of its virtual
  * functions: two destructors, then the functions in their order (the Itanium C++ ABI, which GCC and Clang follow). */

@@ -1,4 +1,4 @@
-/* Operations of our own inside the ggml that a process has loaded: a C ABI, to be called before the first model loads. */
+/* Operations of our own inside the ggml that a process has loaded. A plain C ABI. */
 #ifndef CGK_GGML_H
 #define CGK_GGML_H
 
@@ -8,16 +8,16 @@
 extern "C" {
 #endif
 
-/* Put our buffer type in front of the extra ones of ggml's CPU back end: from then on models that are loaded keep
- * matrices in it, repacked, and ggml asks it for every operation.
+/* Put our buffer type in front of the extra ones of ggml's CPU back end, before the first model is loaded: from then on
+ * models that are loaded keep matrices in it, repacked, and ggml asks it for every operation.
  *
  * inside: any address in the library of the CPU back end; device: its device; threads: how many repack a matrix.
  * Returns NULL, or why ggml does the work alone: another version, a symbol that is missing, a processor without a tier.
  * A second call changes nothing but the threads. */
 __attribute__((visibility("default"))) const char *cgk_ggml_register(const void *inside, void *device, int threads);
 
-/* Whether models that are loaded from now on keep their matrices here; at first they do. Their files must be mapped: what
- * has been repacked is taken out of this process's memory. */
+/* Whether models that are loaded from now on keep their matrices here; at first they do. Their files must be mapped:
+ * what has been repacked is taken out of this process's memory. */
 __attribute__((visibility("default"))) void cgk_ggml_use(bool on);
 
 /* The tier of the products on this processor: "avx512", or "ref", which does not register. */

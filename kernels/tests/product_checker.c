@@ -1,8 +1,8 @@
 /* The checker of the products: compares every tier with the oracle, bit for bit. Exit status 0 if all agree.
  *
  *   cd kernels
- *   cc -std=c11 -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=off tests/product_checker.c \
- *      ggml/pack.c ggml/product_ref.c -lm -o checker && ./checker
+ *   cc -std=c11 -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=off \
+ *      -D_POSIX_C_SOURCE=200809L tests/product_checker.c ggml/pack.c ggml/product_ref.c -lm -o checker && ./checker
  *
  * -DTIERS='&product_ref, &product_avx512', with their objects, checks more of them. Panels, rows and results lie in
  * blocks of their exact size, so that AddressSanitizer sees any access outside them. */
@@ -107,7 +107,8 @@ static void check(const struct product_tier *tier, const struct format *format, 
         const float want = oracle_product(format->type, matrix + (size_t)column * column_bytes, x + row * k, k);
         if (!same(y[i], want)) {
             printf("%s, type %d, %s, k %d: row %d of %d, column %d of %d: got %.9g, want %.9g\n", tier->name,
-                   format->type, kind_names[kind], (int)k, (int)row, (int)n_rows, (int)column, (int)n_columns, y[i], want);
+                   format->type, kind_names[kind], (int)k, (int)row, (int)n_rows, (int)column, (int)n_columns, y[i],
+                   want);
             if (++faults == 10) {
                 exit(1);
             }

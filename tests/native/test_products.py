@@ -30,7 +30,7 @@ BREAKS = {
     "halves share a zero": ("product_ref.c", "? half[0] : half[0] + half[1]", "? half[1] : half[0] + half[1]"),
     "a minimum is added": ("product_ref.c", "fmaf(-(m *", "fmaf((m *"),
     "a product is rounded twice": ("product_ref.c", "sums->scale, y);\n        if", "sums->scale, 0) + y;\n        if"),
-    "a lane of pairs": ("product_avx512.c", "_mm512_srli_epi16(pairs, 2) :", "_mm512_srli_epi16(pairs, 4) :"),
+    "a lane of pairs": ("product_avx512.c", "_mm512_srli_epi16(pairs[p], 2) :", "_mm512_srli_epi16(pairs[p], 4) :"),
     "a fifth bit of the high halves": ("product_avx512.c", "_mm512_srli_epi16(two, 1)", "_mm512_srli_epi16(two, 2)"),
     "the third row is the second": ("product_avx512.c", "q + (size_t)r *", "q + (size_t)(r - (r == 2)) *"),
     "three rows are two": ("product_avx512.c", "case 3: TILE(3, true)", "case 3: TILE(2, true)"),
