@@ -12,7 +12,7 @@ from cgcli.app.streams import given_bytes
 from cgcli.core.errors import Interrupted, ProgramFailed, UsageError
 from cgcli.core.units import parse_bytes, parse_seconds
 from cgcli.sandbox.hint import sandbox_hint
-from cgcli.sandbox.opened import check_path, escaping_links
+from cgcli.sandbox.opened import check_paths, escaping_links
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.risks import risks
 from cgcli.sandbox.run import run
@@ -42,10 +42,7 @@ class RunArguments:
     @property
     def policy(self) -> Policy:
         """Raises UsageError for paths that cannot be opened, and for limits that are too low."""
-        for path in (*self.read, *self.write):
-            check_path(path)
-            if not path.exists():
-                raise UsageError(f"no such file or folder: {path}", hint="give --read or --write an existing path")
+        check_paths((*self.read, *self.write))
         cpu_s = Policy.cpu_s if self.time is None else parse_seconds(self.time, "--time")
         if not cpu_s > 0:
             raise UsageError(f"--time must be positive, not {self.time}", hint="give a time, such as --time 10s")

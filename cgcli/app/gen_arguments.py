@@ -11,6 +11,7 @@ from cgcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from cgcli.sandbox.pick import PickRule
+    from cgcli.sandbox.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class GenArguments:
     tries: int | None = None  # of a turn; None: the default
     try_time: float | None = None  # seconds for all tries; None: the default
     unsafe: bool = False
+    read: tuple[Path, ...] = ()  # opened to programs that run
+    write: tuple[Path, ...] = ()  # likewise, and they may change these
     go_on: bool = False  # with the last program of this folder
     no_log: bool = False
     stamp: bool = False
@@ -56,6 +59,12 @@ class GenArguments:
     @property
     def rule(self) -> PickRule:
         return self.pick or "auto"
+
+    @property
+    def policy(self) -> Policy:
+        from cgcli.sandbox.policy import Policy
+
+        return Policy(unsafe=self.unsafe, read=self.read, write=self.write)
 
     def check(self) -> None:
         """Raises UsageError for options that contradict each other or have no effect."""
@@ -77,6 +86,12 @@ class GenArguments:
         CANDIDATES.of_value(self.candidates, "-n")
         if self.pick and self.candidates == 1:
             raise UsageError("--pick has no effect without -n", hint="add -n 8")
+        if self.read or self.write:
+            from cgcli.sandbox.opened import check_paths
+
+            if not (self.needs_to_run or self.picks):
+                raise UsageError("--read and --write have no effect unless the program is run", hint="add --run")
+            check_paths((*self.read, *self.write))
         if self.until == "checks" and not self.checks:
             raise UsageError("--until checks needs a check", hint="add --check 'f(2) == 4'")
         for option, value in {"--tries": self.tries, "--try-time": self.try_time}.items():

@@ -154,7 +154,7 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
             run.output,
             code.name,
             arguments.checks,
-            unsafe=arguments.unsafe,
+            policy=arguments.policy,
             needed=arguments.needs_to_run,
             file=file or Path("FILE.py"),
         )

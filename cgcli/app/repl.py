@@ -6,11 +6,11 @@ import hashlib
 import io
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cgcli.app.run import Run
 
@@ -34,26 +34,25 @@ def start_repl(
     *,
     file: Path | None = None,
     resume: str | None = None,
-    unsafe: bool = False,
-    candidates: int = 1,
+    own: Mapping[str, Any] | None = None,
     flags: frozenset[str] = frozenset(),
 ) -> int:
     """Run a REPL to its end; returns the exit status.
 
-    resume: the id of a session, empty for the last one. flags: names of the options that were given on the command
-    line, which a resumed session does not change.
+    own: values of the REPL's own options. resume: the id of a session, empty for the last one. flags: names of the
+    options that were given on the command line, which a resumed session does not change.
 
     Raises ModelNotFound, CgcliError if the program cannot be opened.
     """
     from cgcli.app.draft_texts import draft_texts
     from cgcli.app.model import choose_model
-    from cgcli.core.config import CANDIDATES
     from cgcli.program.program_store import ProgramStore
     from cgcli.program.source import for_file
     from cgcli.repl.loop import loop
     from cgcli.repl.state import Options, Repl, Ui
 
-    CANDIDATES.of_value(candidates, "-n")
+    options = Options(settings, **own or {})
+    options.check()
     choice = choose_model(run, settings)
     programs = ProgramStore(run.environment.data / "programs")
     journal, opened = _program(programs, settings, choice, file, resume)
@@ -69,7 +68,7 @@ def start_repl(
         journal=journal,
         models=_Models(run, settings, state, draft_texts(run, settings, file)),
         choice=choice,
-        options=Options(settings, candidates, unsafe=unsafe),
+        options=replace(options, settings=settings),
         ui=Ui(
             reader=reader, screen=screen, progress=run.output.progress(), clipboard=run.output.clipboard, script=script
         ),

@@ -38,24 +38,22 @@ class Selection:
 
     @classmethod
     def of(
-        cls, output: Output, language: str, checks: Sequence[str], *, unsafe: bool, needed: bool, file: Path
+        cls, output: Output, language: str, checks: Sequence[str], *, policy: Policy, needed: bool, file: Path
     ) -> Selection:
         """needed: the user asked for programs to be run. Only then may it raise.
 
         Raises UsageError for a language other than Python or a malformed check, SandboxError if nothing can run.
         """
         from cgcli.sandbox.pick import check_expressions
-        from cgcli.sandbox.policy import Policy
         from cgcli.sandbox.run import run
 
         if not needed:
-            return cls(Policy(unsafe=unsafe), (), output, file)
+            return cls(policy, (), output, file)
         if language != "python":
             raise UsageError(
                 f"cannot run a {language} program, only Python", hint="leave out --run, --pick, --check, --until"
             )
         check_expressions(checks)
-        policy = Policy(unsafe=unsafe)
         run(b"", policy=policy)
         return cls(policy, tuple(checks), output, file)
 

@@ -168,6 +168,12 @@ def gen(
         float | None,
         _running("--try-time", metavar="SECONDS", help="With --until, begin no new try after SECONDS (default: 20)."),
     ] = None,
+    read: Annotated[
+        list[Path] | None, _running("--read", metavar="PATH", help="Let programs read a file or folder; repeatable.")
+    ] = None,
+    write: Annotated[
+        list[Path] | None, _running("--write", metavar="PATH", help="Let programs change a file or folder; repeatable.")
+    ] = None,
     unsafe: Annotated[bool, _running("--unsafe", help="Run programs without a sandbox.")] = False,
     temperature: TemperatureOption = None,
     top_p: TopPOption = None,

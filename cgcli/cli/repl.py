@@ -42,6 +42,14 @@ def repl(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the session ID, or the last one.")] = False,
+    read: Annotated[
+        list[Path] | None,
+        typer.Option("--read", metavar="PATH", help="Let programs read a file or folder; repeatable."),
+    ] = None,
+    write: Annotated[
+        list[Path] | None,
+        typer.Option("--write", metavar="PATH", help="Let programs change a file or folder; repeatable."),
+    ] = None,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Run programs without a sandbox.")] = False,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,
@@ -81,14 +89,14 @@ def repl(
     """
     from cgcli.app.repl import start_repl
 
-    own = {"candidates": candidates, "unsafe": unsafe or None}
-    flags = given_settings(ctx.params).keys() | {name for name, value in own.items() if value is not None}
+    given = {"candidates": candidates, "unsafe": unsafe, "read": tuple(read or ()), "write": tuple(write or ())}
+    own = {name: value for name, value in given.items() if value}
+    flags = given_settings(ctx.params).keys() | own.keys()
     return start_repl(
         run_of(ctx),
         settings_of(ctx),
         flags=frozenset(flags),
         file=None if resume else file,
         resume=(str(file) if file else "") if resume else None,
-        unsafe=unsafe,
-        candidates=candidates or 1,
+        own=own,
     )

@@ -164,13 +164,16 @@ def _turns(repl: Repl, _typed: str) -> Iterator[Offer]:
 
 
 def _candidate(repl: Repl, word: str) -> int:
-    turn = _drawn(repl)
-    number = positive_integer(word, "candidate")
+    return candidate_index(repl, _drawn(repl), positive_integer(word, "candidate") - 1)
+
+
+def candidate_index(repl: Repl, turn: int | None, index: int) -> int:
+    """The index of a candidate, if the turn has it. Raises UsageError."""
     count = 0 if turn is None else len(repl.program.turns[turn].candidates)
-    if turn is None or number > count:
+    if turn is None or index >= count:
         found = "the program has no turns yet" if turn is None else f"turn {turn + 1} has {count}"
-        raise UsageError(f"no candidate {number}: {found}", hint="/show" if turn is None else f"/show {turn + 1}")
-    return number - 1
+        raise UsageError(f"no candidate {index + 1}: {found}", hint="/show" if turn is None else f"/show {turn + 1}")
+    return index
 
 
 def _candidates(repl: Repl, _typed: str) -> Iterator[Offer]:
@@ -256,7 +259,7 @@ TURN_OR_ALL = Argument(
     "N", lambda repl, word: word if word == "all" else turn_index(repl, word),
     lambda repl, typed: [*_turns(repl, typed), ("all", "the whole program")],
 )  # fmt: skip
-CANDIDATE = Argument("I", _candidate, _candidates)
+CANDIDATE = Argument("I", lambda _, word: positive_integer(word, "candidate") - 1, _candidates)
 CANDIDATE_OR_FOLD = Argument(
     "I", lambda repl, word: word if word == "fold" else _candidate(repl, word),
     lambda repl, typed: [*_candidates(repl, typed), ("fold", "what the model skips of a long program")],

@@ -174,13 +174,12 @@ def _until(repl: Repl, session: Session) -> Until | None:
     options = repl.options
     if options.until == "off":
         return None
-    from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.until import Patience, Until
 
     return Until(
         session,
         lambda program, policy, _: running.execute(repl, program, (), policy=policy),
-        Policy(unsafe=options.unsafe),
+        options.policy,
         Patience(options.tries, options.try_time),
         say=repl.ui.screen.note,
     )
@@ -207,11 +206,10 @@ def _picker(repl: Repl) -> Picker | None:
         return None
     from cgcli.native.interrupt import Interrupt
     from cgcli.sandbox.pick import Picker
-    from cgcli.sandbox.policy import Policy
 
     return Picker(
         rule=repl.options.pick,
-        policy=Policy(unsafe=repl.options.unsafe),
+        policy=repl.options.policy,
         run=lambda program, policy, _: running.execute_unseen(repl, program, policy),
         note=repl.ui.screen.note,
         progress=repl.ui.progress,

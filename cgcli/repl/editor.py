@@ -1,4 +1,4 @@
-"""Edits text in the user's editor: VISUAL or EDITOR, else the first usual one that is installed."""
+"""Leaves the terminal to the user's editor (VISUAL or EDITOR, else a usual one that is installed) or shell."""
 
 from __future__ import annotations
 
@@ -39,9 +39,23 @@ def edit_text(text: str, suffix: str, variables: Mapping[str, str]) -> str:
     return edited if text.endswith("\n") else edited.removesuffix("\n")
 
 
+def run_in_shell(command: str, output: int, variables: Mapping[str, str]) -> int:
+    """Run a command in the user's shell, SHELL or sh; returns its status, 128 + N after signal N.
+
+    The caller must leave the terminal to it. output: the descriptor for what it prints. Raises CgcliError if the shell
+    cannot be started.
+    """
+    shell = variables.get("SHELL") or "/bin/sh"
+    try:
+        status = subprocess.call([shell, "-c", command], stdout=output, env=dict(variables))
+    except OSError as error:
+        raise CgcliError(f"cannot start the shell {shell!r}: {error.strerror}", hint="set SHELL") from error
+    return status if status >= 0 else 128 - status
+
+
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ignore Ctrl-C in the block: it is meant for the editor."""
+    """Ignore Ctrl-C in the block: it is meant for the program that has the terminal."""
     from cgcli.native.interrupt import interruptible
 
     with interruptible(patient=True) as interrupt:

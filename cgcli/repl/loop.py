@@ -72,10 +72,20 @@ def handle(repl: Repl, line: str) -> None:
         name, *rest = line[1:].split(maxsplit=1) or [""]
         command = find(name)
         command.run(repl, *command.values(repl, "".join(rest)))
+    elif line.startswith("!"):
+        _run_in_shell(repl, line[1:].strip())
     elif meant := _MEANT.get(line.strip()):
         raise UsageError(f"{line.strip()} is not a command", hint=f"did you mean {meant}?")
     else:
         draw_turn(repl, line.removeprefix("/"))
+
+
+def _run_in_shell(repl: Repl, command: str) -> None:
+    if not command:
+        raise UsageError("no command given after !", hint="!ls lists the files of this folder")
+    status = repl.ui.reader.shell(command, repl.ui.screen.descriptor)
+    if status:
+        repl.ui.screen.note(f"status {status}")
 
 
 def _next(repl: Repl, view: View, *, debug: bool) -> CgcliError | None:

@@ -144,5 +144,8 @@ class Script:
     def choose(self, cards: Sequence[CandidateCard]) -> int | None:
         return None
 
+    def shell(self, command: str, output: int) -> int:
+        raise CgcliError("a script cannot run shell commands", hint="run them before or after it")
+
     def edit(self, text: str, suffix: str) -> str:
         raise CgcliError("a script cannot open an editor", hint="/edit N WORDS changes a prompt")

@@ -121,6 +121,13 @@ class Reader(Protocol):
         """Return the index of the card that the user takes; None if they take none, or nobody can be asked."""
         ...
 
+    def shell(self, command: str, output: int) -> int:
+        """Run a command in the user's shell, on the terminal; returns its status.
+
+        output: the descriptor for what it prints. Raises CgcliError if it cannot be started; scripts always get that.
+        """
+        ...
+
     def edit(self, text: str, suffix: str) -> str:
         """Return `text` after the user edited it in their editor, in a file with this suffix.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import math
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -72,11 +73,10 @@ def execute(
     if repl.language.name != "python":
         raise UsageError(f"only Python programs can be run, not {repl.language.name}", hint="/save writes it to a file")
     from cgcli.native.interrupt import Interrupt
-    from cgcli.sandbox.policy import Policy
     from cgcli.sandbox.run import run as run_sandboxed
 
     text = program.source()
-    policy = policy or Policy(unsafe=repl.options.unsafe)
+    policy = policy or repl.options.policy
     try:
         verdict = run_sandboxed(
             encode(text),
@@ -148,14 +148,19 @@ def _next_step(repl: Repl, verdict: Verdict) -> str:
     program no longer parses, whatever line Python names.
     """
     from cgcli.sandbox.hint import sandbox_hint
-    from cgcli.sandbox.policy import Policy
+    from cgcli.sandbox.lack import hidden, lack
 
     broken = repl.broken_turn
     if broken is not None:
         return f"try /retry {broken + 1} or /code {broken + 1}"
     text = repl.program.source()
+    if lack(verdict, encode(text), repl.options.policy) == "file" and (
+        found := hidden(verdict.detail, repl.options.policy)
+    ):
+        path, flag = found
+        return f"{path} exists, but the sandbox hides it; open it: /set {flag.removeprefix('--')} {shlex.quote(path)}"
     file = repl.known_file.path if repl.known_file else "FILE.py"
-    policy = Policy(unsafe=repl.options.unsafe)
+    policy = repl.options.policy
     if hint := sandbox_hint(verdict, policy, encode(text), command=f"/save {file}, then cgcli run {{}} {file}"):
         return hint
     number = len(repl.program.turns)

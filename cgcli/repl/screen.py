@@ -66,6 +66,13 @@ class Screen:
         """Columns of the terminal."""
         return self._width()
 
+    @property
+    def descriptor(self) -> int:
+        """Of the stream that it prints on, for another program."""
+        self._fresh_line()
+        self._out.flush()
+        return self._out.fileno()
+
     def say(self, text: str = "", style: Style = "") -> None:
         """Print lines, starting on a new line. Lines wider than the terminal break between words."""
         self._lines(self.styled(part, style) for line in text.split("\n") for part in self._wrapped(line))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import shlex
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from cgcli.repl.reader import Reader
     from cgcli.repl.screen import Screen
     from cgcli.sandbox.pick import PickRule
+    from cgcli.sandbox.policy import Policy
 
 _PICKS = ("auto", "tests", "run", "reviewer", "probable")
 _OWN: dict[str, Rule] = {
@@ -49,8 +51,9 @@ _OWN: dict[str, Rule] = {
     "try_time": Rule(float, "a positive number of seconds", lambda s: 0 < s < math.inf),
     "vi": SWITCH,
 }
+_PATHS = ("read", "write")
 KEYS = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "candidates", "pick", "guard", "fold", "unsafe",
-        "auto", "until", "tries", "try_time", "vi", "color")  # fmt: skip
+        "read", "write", "auto", "until", "tries", "try_time", "vi", "color")  # fmt: skip
 """The options of `/set`: settings of the command line, and the REPL's own."""
 
 
@@ -62,26 +65,57 @@ class Options:
     candidates: int = 1  # drawn for each prompt
     pick: PickRule = "auto"  # how one of several candidates is picked
     unsafe: bool = False  # run programs without a sandbox
+    read: tuple[Path, ...] = ()  # files and folders that programs may read
+    write: tuple[Path, ...] = ()  # likewise, and they may change these
     auto: bool = False  # run the program after each turn
     until: str = "off"  # runs: draw each turn again until the program runs with it
     tries: int = 4  # of a turn with `until`
     try_time: float = 20.0  # seconds for them
     vi: bool = False  # vi key bindings
 
+    @property
+    def policy(self) -> Policy:
+        """The permissions of programs that run."""
+        from cgcli.sandbox.policy import Policy
+
+        return Policy(unsafe=self.unsafe, read=self.read, write=self.write)
+
+    def check(self) -> None:
+        """Raises UsageError for values that no option may have."""
+        CANDIDATES.of_value(self.candidates, "-n")
+        if self.read or self.write:
+            from cgcli.sandbox.opened import check_paths
+
+            check_paths((*self.read, *self.write))
+
     def with_text(self, key: str, text: str) -> Options:
         """A copy with one of KEYS parsed from text. Raises UsageError."""
         if key not in KEYS:
             raise UsageError(f"unknown setting {key}{nearest(key, KEYS)}", hint="/set lists the settings")
+        if key in _PATHS:
+            found = replace(self, **{key: () if text == "off" else tuple(Path(word) for word in _words(text))})  # type: ignore[arg-type]
+            found.check()
+            return found
         if key in _OWN:
             return replace(self, **{key: _OWN[key].of_text(text, key)})  # type: ignore[arg-type]
         return replace(self, settings=self.settings.with_text(key, text))
 
     def as_text(self, key: str) -> str:
         """The value of one of KEYS, as `with_text` parses it."""
+        if key in _PATHS:
+            return shlex.join(map(str, getattr(self, key))) or "off"
         value = getattr(self if key in _OWN else self.settings, key)
         if key == "temperature" and value is None:
             value = TEMPERATURE
         return ("off", "on")[value] if isinstance(value, bool) else str(value)
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return [str(Path(word).expanduser()) for word in shlex.split(text)]
+    except (ValueError, RuntimeError) as error:
+        message = f"cannot read the paths {text}: {str(error).lower()}"
+        raise UsageError(message, hint="quote them as in a shell") from None
 
 
 class Models(Protocol):
@@ -276,6 +310,9 @@ class Repl:
             elif key == "unsafe":
                 if value == "on" and not self.options.unsafe:
                     self.ui.notes.append("the sandbox is on again: /set unsafe on turns it off")
+            elif key in _PATHS:
+                if value not in ("off", self.options.as_text(key)):
+                    self.ui.notes.append(f"programs cannot {key} {value} again: /set {key} {value} opens it")
             elif key in KEYS and self.options.as_text(key) != value:
                 try:
                     self.set(key, value)

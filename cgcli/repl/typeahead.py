@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from cgcli.program.source import decode, encode
-from cgcli.repl.editor import edit_text, undisturbed
+from cgcli.repl.editor import edit_text, run_in_shell, undisturbed
 from cgcli.repl.reader import Lent, is_command
 
 _PASTE, _PASTE_END = b"\x1b[200~", b"\x1b[201~"
@@ -101,7 +101,7 @@ class Typeahead:
         queued: called with each queued line, on any thread. unused_keys: keys that the line editor read but did not
         use. interrupt: called for Ctrl-C.
         """
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._set_bracketed_paste = set_bracketed_paste
         self._on_queued = queued
         self._unused_keys = unused_keys
@@ -140,7 +140,7 @@ class Typeahead:
     @contextlib.contextmanager
     def lent(self) -> Iterator[Lent]:
         """Lend the terminal to a program in the block; what it leaves unread is typed ahead."""
-        lent = Lent(self._descriptor)
+        lent = Lent(self.descriptor)
         with self.paused():
             try:
                 yield lent
@@ -205,7 +205,7 @@ class Typeahead:
 
     def _start(self) -> None:
         self._watch = contextlib.ExitStack()
-        self._watch.enter_context(_quiet(self._descriptor))
+        self._watch.enter_context(_quiet(self.descriptor))
         self._watch.callback(self._set_bracketed_paste, False)
         self._set_bracketed_paste(True)
         self.feed(self._unused_keys())
@@ -235,12 +235,12 @@ class Typeahead:
     def _collect(self, wake: int) -> None:
         """Read keys until `wake` is closed, no keys are left, and no paste is incomplete."""
         while True:
-            ready, _, _ = select.select([self._descriptor, wake], [], [])
-            if self._descriptor in ready or (
-                self._in_paste() and select.select([self._descriptor], [], [], _PASTE_SECONDS)[0]
+            ready, _, _ = select.select([self.descriptor, wake], [], [])
+            if self.descriptor in ready or (
+                self._in_paste() and select.select([self.descriptor], [], [], _PASTE_SECONDS)[0]
             ):
                 try:
-                    data = os.read(self._descriptor, 4096)
+                    data = os.read(self.descriptor, 4096)
                 except OSError:  # the terminal is gone
                     return
                 if not data:
@@ -269,9 +269,28 @@ class TypeaheadReader:
     def drop(self) -> Sequence[str]:
         return self._typeahead.drop()
 
+    def shell(self, command: str, output: int) -> int:
+        with self._typeahead.paused(), undisturbed(), _modes_kept(self._typeahead.descriptor):
+            return run_in_shell(command, output, self._variables)
+
     def edit(self, text: str, suffix: str) -> str:
         with self._typeahead.paused(), undisturbed():
             return edit_text(text, suffix, self._variables)
+
+
+@contextlib.contextmanager
+def _modes_kept(descriptor: int) -> Iterator[None]:
+    """Restore the terminal's modes after the block: a program may end without doing so."""
+    try:
+        before = termios.tcgetattr(descriptor)
+    except termios.error:  # not a terminal
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 
 @contextlib.contextmanager

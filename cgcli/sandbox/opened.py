@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,6 +34,14 @@ def check_path(path: Path) -> None:
             raise _refusal(path, f"it is in {place}")
         if place.is_relative_to(real):
             raise _refusal(path, f"it contains {place}")
+
+
+def check_paths(paths: Iterable[Path]) -> None:
+    """Raises UsageError for paths that are missing, and for those that `check_path` refuses."""
+    for path in paths:
+        check_path(path)
+        if not path.exists():
+            raise UsageError(f"no such file or folder: {path}", hint="give --read or --write an existing path")
 
 
 def _refusal(path: Path, why: str) -> UsageError:

@@ -201,3 +201,26 @@ def test_what_is_said_of_a_turn_stands_together(tiny_model: Path) -> None:
     done = cgcli("gen", "x", "y", "-n", "2", "--until", "runs", "--tries", "1", *QUICK, "-m", str(tiny_model))
     told = re.findall(r"^turn (\d).*(kept draft|kept candidate)", done.err, re.MULTILINE)
     assert told == [("1", "kept draft"), ("1", "kept candidate"), ("2", "kept draft"), ("2", "kept candidate")]
+
+
+def test_files_are_opened_to_the_program(tmp_path: Path, bundled_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.csv").write_text("1,2\n")
+    before = b"print(open('data.csv').read())\n"
+    wanted = ("gen", 'Set text to "hello world".', "--run", "--seed", "1", "-t", "0", "-m", str(bundled_model))
+    closed, opened = (cgcli(*wanted, *more, stdin=before) for more in ((), ("--read", "data.csv")))
+    assert closed.status == 8 and "data.csv exists, but the sandbox hides it; open it: cgcli run --read" in closed.err
+    assert opened.status == 0 and opened.err.count("1,2\n") == 1, opened.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--read", "a.csv"), "--read and --write have no effect unless the program is run; add --run"),
+        (("--run", "--read", "no such file"), "no such file or folder: no such file"),
+        (("--run", "--write", "/"), "it is the whole file system"),
+    ],
+)
+def test_what_cannot_be_opened(options: tuple[str, ...], said: str, tiny_model: Path) -> None:
+    done = cgcli("gen", "x", *options, "-m", str(tiny_model))
+    assert done.status == 2 and said in done.err and not done.out

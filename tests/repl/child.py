@@ -85,6 +85,8 @@ def main() -> None:
                         screen.painted(f"answered {reader.reword(view, 1, 'old')!r}, interrupted {interrupt.requested}")
                 elif line == "/choose":
                     screen.painted(f"took {reader.choose(CARDS)!r}")
+                elif line.startswith("!"):
+                    screen.painted(f"status {reader.shell(line[1:], screen.descriptor)}")
                 elif line == "/edit":
                     screen.painted(f"edited {reader.edit('old', '.py')!r}")
                 else:

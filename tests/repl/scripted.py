@@ -151,6 +151,9 @@ class ScriptedReader:
             self._say(f"[{card.title}: {card.facts}]")
         return self.choices.pop(0) % len(cards) if self.choices else None
 
+    def shell(self, command: str, output: int) -> int:
+        raise CgcliError("there is no shell here")
+
     def edit(self, text: str, suffix: str) -> str:
         if not self.edits:
             raise CgcliError("the editor failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -16,7 +17,9 @@ from cgcli.program.history import Event
 from cgcli.program.program_store import ProgramStore
 from cgcli.repl.command import COMMANDS
 from cgcli.repl.loop import attempt, loop
+from cgcli.repl.plain_terminal import Script
 from cgcli.repl.state import Repl
+from cgcli.sandbox.policy import Policy
 from tests.repl.scripted import ANSWERS, ScriptedReader, make_repl, play
 
 
@@ -118,6 +121,31 @@ class TestRunning:
         assert shown.count("the program does not read its arguments: x.csv\n") == 1
         run = repl.history.run_of(repl.program)
         assert run is not None and run.output == "al\n"
+
+    def test_files_are_opened_to_the_program(self, tmp_path: Path) -> None:
+        data = tmp_path / "two words.csv"
+        data.write_text("1,2\n")
+        lines = f"/set read '{data}'", "/set read", "/set write nothing.csv", "/set read '"
+        repl, shown, status = play(tmp_path, *lines, "/set read off", "/set read", width=200)
+        assert shown.count(f"read         '{data}'\n") == 2 and shown.count("read         off\n") == 2
+        assert "no such file or folder: nothing.csv" in shown and "cannot read the paths '" in shown and status == 2
+        repl.set("read", f"'{data}'")
+        assert repl.options.policy == Policy(read=(data,))
+
+
+def test_a_candidate_of_any_turn_is_picked(tmp_path: Path) -> None:
+    lines = "/n 3", "a list with ten numbers", "a function f", "/n 1", "print the largest", "/pick 2 1", "/pick 3 1"
+    repl, shown, _ = play(tmp_path, *lines, "/pick 4 1", "/pick 1 9", choices=[0, 0])
+    assert [turn.completion for turn in repl.program.turns][:2] == ["numbers = [", "def f(x):\n    return x"]
+    assert "turn 1 now uses candidate 3 of 3" in shown
+    assert "no candidate 4: turn 1 has 3; /show 1" in shown and "no turn 9: the last is 3" in shown
+
+
+def test_a_script_runs_no_shell_command(tmp_path: Path) -> None:
+    with pytest.raises(CgcliError, match="a script cannot run shell commands"):
+        Script(io.BytesIO()).shell("ls", 1)
+    _, shown, status = play(tmp_path, "!", script=True)
+    assert status == 2 and "no command given after !; !ls lists the files of this folder" in shown
 
 
 class TestScripts:

@@ -217,6 +217,22 @@ def test_the_chooser_leaves_nothing_behind(columns: int) -> None:
             terminal.wait(lambda: "took" not in terminal.text)
 
 
+def test_a_shell_command_has_the_terminal_and_leaves_it_as_it_was(tmp_path: Path) -> None:
+    with start(SHELL="/bin/sh", WORD="home") as terminal:
+        terminal.wait_for("1 ›")
+        terminal.send("!echo ready at $WORD; read answer; echo read $answer; stty raw -echo; exit 3\r")
+        terminal.wait_for("ready at home")
+        terminal.send("words\n")  # the terminal is the command's: echo, line editing
+        terminal.wait_for("read words")
+        terminal.wait_for("status 3")
+        terminal.send("!stty -a | grep -q ' echo ' && echo cooked\r")
+        terminal.wait_for("cooked")
+    with start(SHELL=str(tmp_path)) as terminal:
+        terminal.wait_for("1 ›")
+        terminal.send("!ls\r")
+        terminal.wait_for("cgcli: cannot start the shell")
+
+
 def test_an_editor_edits_the_line_and_a_failing_one_is_one_line(tmp_path: Path) -> None:
     editor = tmp_path / "editor"
     editor.write_text(

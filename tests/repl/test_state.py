@@ -156,8 +156,18 @@ CHANGED = {"temperature": "0.8", "top_p": "0.5", "top_k": "7", "min_p": "0.1", "
            "tries": "2", "try_time": "7.5", "vi": "on", "color": "never"}  # fmt: skip
 
 
+def test_opened_files_are_closed_in_a_resumed_session(tmp_path: Path) -> None:
+    data = tmp_path / "a.csv"
+    data.write_text("1,2\n")
+    repl, out = resumed(begun(tmp_path, f"/set read {data}", "count"))
+    repl.ui.show_notes()
+    assert not repl.options.read
+    shown = " ".join(out.getvalue().split())
+    assert f"programs cannot read {data} again: /set read {data} opens it" in shown
+
+
 def test_what_was_set_comes_back_with_the_session(tmp_path: Path) -> None:
-    assert {*CHANGED, "unsafe"} == set(KEYS)
+    assert {*CHANGED, "unsafe", "read", "write"} == set(KEYS)
     repl = begun(tmp_path, "/set temperature 0.3", "/set temperature 0.8", "/seed 12345", "/n 3", "count")
     for key, value in CHANGED.items():
         assert attempt(repl, f"/set {key} {value}") is None

@@ -33,7 +33,7 @@ def help_(repl: Repl, wanted: ReplCommand | None) -> None:
     half = -(-len(cells) // 2)
     for left, right in zip(cells[:half], [*cells[half:], ""], strict=False):
         screen.say(f"{left:<{_CELL}}{right}".rstrip())
-    screen.note("Anything else is a prompt; //x is the prompt /x. Ctrl-C stops, Ctrl-D quits.")
+    screen.note("!ls runs ls; anything else is a prompt (//x is /x). Ctrl-C stops, Ctrl-D quits.")
 
 
 @command(TURN_OR_ALL.optional)

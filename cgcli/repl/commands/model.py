@@ -37,9 +37,10 @@ def set_(repl: Repl, key: str | None, value: str | None) -> None:
     Sets KEY to VALUE from the next prompt on. Without VALUE, shows KEY; without KEY, lists all settings. Sampling:
     temperature, top_p, top_k, min_p, max_tokens, seed. Others: candidates (per prompt), pick (how one of them is found:
     auto, tests, run, reviewer or probable), guard (redraw lines that cannot run), fold (shorten programs that exceed
-    the context window), unsafe (run without a sandbox), auto (run after each turn), until (`/set until runs` draws a
-    turn again until the program runs; tries and try_time limit that), vi (key bindings), color. `--resume` restores all
-    but unsafe.
+    the context window), unsafe (run without a sandbox), read and write (`/set read data.csv` lets programs
+    read a file or folder, `off` closes it), auto (run after each turn), until (`/set until runs` draws a
+    turn again until the program runs; tries and try_time limit that), vi (key bindings), color. `--resume`
+    restores all but unsafe, read and write.
     """
     if key is not None and value is not None:
         repl.set(key, value)

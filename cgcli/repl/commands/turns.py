@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cgcli.core.errors import UsageError
 from cgcli.program.history import Drop, Move, Put
-from cgcli.repl.command import CANDIDATE, COUNT, LINE, PLACE, TEXT, TURN, WORDS, command
+from cgcli.repl.command import CANDIDATE, COUNT, LINE, PLACE, TEXT, TURN, WORDS, candidate_index, command
 from cgcli.repl.commands.inspect import name_turn
 from cgcli.repl.draw import as_line, pick_candidate, redraw_turn, report_stale, run_if_auto, with_candidate
 from cgcli.repl.reader import is_command
@@ -49,13 +49,15 @@ def n(repl: Repl, count: int | None) -> None:
     repl.ui.screen.say(f"candidates per prompt: {repl.options.candidates}{hotter}")
 
 
-@command(CANDIDATE.optional)
-def pick(repl: Repl, choice: int | None) -> None:
+@command(CANDIDATE.optional, TURN.optional)
+def pick(repl: Repl, choice: int | None, turn: int | None) -> None:
     """pick a candidate
 
-    Takes candidate I of the turn that was drawn last. Without I, shows the candidates to pick from.
+    Takes candidate I of turn N, or of the turn that was drawn last. Without I, shows the candidates to pick from.
     """
-    index = drawn_index(repl)
+    index = drawn_index(repl) if turn is None else turn
+    if choice is not None:
+        candidate_index(repl, index, choice)
     if choice is None and repl.program.turns[index].candidates:
         name_turn(repl, index)
     accept_candidate(repl, index, choice)
