@@ -8,6 +8,9 @@ from pathlib import Path
 
 from cgcli.native.library import load_installed
 
+#: The types of matrices that they multiply, as a GGUF header names them.
+TYPES = frozenset({"q4_0", "q4_1", "q8_0", "q4_k", "q5_k", "q6_k"})
+
 
 @functools.cache
 def _library() -> ctypes.CDLL:
