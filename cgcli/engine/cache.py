@@ -18,6 +18,7 @@ from cgcli.core.errors import ContextError
 from cgcli.core.machine import available_bytes
 from cgcli.engine.context import Context, Row
 from cgcli.engine.model import Model
+from cgcli.engine.prefix import common_prefix
 
 if TYPE_CHECKING:
     from cgcli.engine.state_memory import StateMemory
@@ -268,15 +269,3 @@ def no_memory(what: str, size: int, hint: str) -> ContextError:
     """The error for a cache that does not fit into memory. size: in bytes."""
     free = available_bytes() >> 20
     return ContextError(f"{what} needs {size >> 20} MiB of memory, but only {free} MiB are free", hint=hint)
-
-
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the common prefix of two sequences, by bisection, since slices compare fast."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

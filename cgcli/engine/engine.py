@@ -319,13 +319,3 @@ class LlamaEngine(Completing):
             f"the program and prompt take {size}, but the window has {self.window} tokens",
             hint=f"use a larger --ctx, up to {self.model.n_ctx_train}" if smaller else "use a shorter program",
         )
-
-
-def perplexity(logprobs: Sequence[float]) -> float | None:
-    """exp of the negative mean log-probability, infinity if that is too large; None without log-probabilities."""
-    if not logprobs:
-        return None
-    try:
-        return math.exp(-sum(logprobs) / len(logprobs))
-    except OverflowError:
-        return math.inf

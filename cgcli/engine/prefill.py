@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from cgcli.core.errors import Interrupted
 from cgcli.core.progress import Progress, Silent
-from cgcli.engine.cache import Branch, KVCache, Logits, Step, common_prefix
+from cgcli.engine.cache import Branch, KVCache, Logits, Step
+from cgcli.engine.prefix import common_prefix
 from cgcli.engine.request import Timings
 from cgcli.native.interrupt import Interrupt
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -127,3 +128,13 @@ class Timings:
         if not (self.plain_passes and self.single_s):
             return None
         return self.single_tokens / self.single_s * self.plain_s / self.plain_passes
+
+
+def perplexity(logprobs: Sequence[float]) -> float | None:
+    """exp of the negative mean log-probability, infinity if that is too large; None without log-probabilities."""
+    if not logprobs:
+        return None
+    try:
+        return math.exp(-sum(logprobs) / len(logprobs))
+    except OverflowError:
+        return math.inf

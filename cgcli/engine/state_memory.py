@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cgcli.engine.cache import Branch, KVCache, common_prefix
+from cgcli.engine.cache import Branch, KVCache
+from cgcli.engine.prefix import common_prefix
 from cgcli.engine.state import WORTH, State, copy_state, state_bytes
 
 _NEW_SHARE = 4  # a state is kept if at least a fourth of its tokens is in no other

@@ -334,7 +334,7 @@ class _SampleInProgress:
         return not self.full
 
     def sample(self) -> Sample:
-        from cgcli.engine.engine import perplexity
+        from cgcli.engine.request import perplexity
 
         scored = [one for one in self.completions if one.mean_logprob is not None]
         tokens = sum(one.tokens for one in scored)

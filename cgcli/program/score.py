@@ -32,7 +32,7 @@ class Measure:
 
     @classmethod
     def of(cls, scores: Sequence[TokenScore]) -> Measure:
-        from cgcli.engine.engine import perplexity  # imports much, and the REPL starts with this file
+        from cgcli.engine.request import perplexity
 
         return cls(len(scores), perplexity([score.logprob for score in scores]))
 

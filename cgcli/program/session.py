@@ -16,10 +16,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cgcli.core.progress import Progress, Silent
-from cgcli.engine.cache import common_prefix
-from cgcli.engine.engine import perplexity
+from cgcli.engine.prefix import common_prefix
 from cgcli.engine.protocol import Engine
-from cgcli.engine.request import Completion, Request, TokenScore
+from cgcli.engine.request import Completion, Request, TokenScore, perplexity
 from cgcli.program.generation import Generation, TrailingSpace
 from cgcli.program.guard import Guard
 from cgcli.program.program import Candidate, End, Picked, Program, Setup, Turn, TurnFacts

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cgcli.serve.places import places
+from tests.cli.test_imports import imported
 from tests.support.cli import run
 from tests.support.patience import PATIENCE_S, eventually
 from tests.support.process import CGCLI, Ran
@@ -165,6 +166,15 @@ def test_ctrl_c_keeps_the_text_and_the_server(home: Path, model: list[str]) -> N
     assert len(begun + rest) > 1
 
     eventually(lambda: status(home)["streams"] == 0, "the server draws on")
+
+
+def test_a_served_command_does_not_import_the_engine(
+    home: Path, model: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CGCLI_HOME", str(home))
+    modules = imported("gen", "x", *model, "--exact", "--max-tokens", "2", "--seed", "1", "-q")
+    assert "cgcli.serve.client" in modules
+    assert not modules & {"cgcli.engine.engine", "cgcli.engine.binding", "asyncio", "numpy"}
 
 
 def test_a_killed_server_is_replaced_by_an_engine_of_ones_own(tmp_path: Path, model: list[str]) -> None:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from cgcli.core.errors import CgcliError, ContextError, Interrupted
 from cgcli.engine import cache as cache_module
 from cgcli.engine.binding import llama, without_tiles
-from cgcli.engine.cache import Branch, Step, common_prefix
+from cgcli.engine.cache import Branch, Step
 from cgcli.engine.context import Context
 from cgcli.engine.model import Model
+from cgcli.engine.prefix import common_prefix
 from cgcli.engine.shared_cache import SharedCache
 from cgcli.native.interrupt import interruptible
 

@@ -13,9 +13,9 @@ from cgcli.core.errors import ContextError, Interrupted, ModelFileError, UsageEr
 from cgcli.engine import engine as engine_module
 from cgcli.engine.binding import gpu_devices
 from cgcli.engine.context import Context
-from cgcli.engine.engine import LlamaEngine, perplexity
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.model import Model
-from cgcli.engine.request import Request, TokenScore
+from cgcli.engine.request import Request, TokenScore, perplexity
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling

@@ -11,6 +11,7 @@ import pytest
 from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine import cache as cache_module
 from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.prefix import common_prefix
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.scheduler import ScheduledStream
 from cgcli.engine.stops import Stops
@@ -260,7 +261,7 @@ def test_no_token_of_a_program_is_decoded_again(make: Make) -> None:
             pass
         context = program.source() + program.opening(f"prompt number {turn}")
         tokens = engine.token_table.tokens(context.encode())
-        known = max((cache_module.common_prefix(tokens, other) for other in had), default=0)
+        known = max((common_prefix(tokens, other) for other in had), default=0)
         first = len(engine.token_table.tokens(program.source().encode()))
         assert engine.timings.prefill_tokens - before == len(tokens) - min(known, first - 1)
         # All of the program but the last token of its last completion and the line ends after it.

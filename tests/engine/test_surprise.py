@@ -13,8 +13,8 @@ from cgcli.convert.writer import Provenance
 from cgcli.core.errors import ContextError
 from cgcli.core.progress import Silent
 from cgcli.engine.cache import Step
-from cgcli.engine.engine import LlamaEngine, perplexity
-from cgcli.engine.request import TokenScore
+from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.request import TokenScore, perplexity
 from tests.support.engines import MakeEngine
 
 NLL_TOLERANCE = 0.01

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from cgcli.engine.engine import LlamaEngine, perplexity
+from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.request import perplexity
 from cgcli.hub.catalog import load_catalog
 from cgcli.program.score import Measure, clarity, score_program
 

@@ -14,8 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cgcli.engine.cache import common_prefix
 from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.prefix import common_prefix
 from cgcli.engine.request import Request
 from tests.benchmarks.cases.common import Figure, Texts, engine, forget, in_own_process, request, say
 from tests.benchmarks.report import EMBEDDED
