@@ -143,7 +143,7 @@ ONLINE: dict[str, Rule] = {
     "`probable`: the sum of log-probabilities": probable,
     "most frequent text": frequent,
     "vote on results": vote,
-    "`tests`, and so `auto`: the vote, then `probable`": lambda pool: probable(vote(pool)),
+    "`tests`": lambda pool: probable(vote(pool)),
     "the vote, then the reviewer": lambda pool: reviewer(vote(pool)),
     "the group that is most probable, then `probable`": mass,
     "CodeT": codet,
