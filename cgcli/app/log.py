@@ -12,15 +12,14 @@ from cgcli.core.errors import CgcliError, ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from cgcli.app.run import Run
+    from cgcli.program.log_reader import LoggedRun, LogReader, Match
     from cgcli.program.program import Turn
-    from cgcli.program.run_log import LoggedRun, Match, RunLog, RunStart
+    from cgcli.program.run_log import RunStart
 
 
-def run_log(run: Run) -> RunLog:
-    """The log of this user."""
-    from cgcli.program.run_log import RunLog
-
-    return RunLog(run.environment.data / "log.sqlite")
+def log_path(run: Run) -> Path:
+    """The file of this user's log."""
+    return run.environment.data / "log.sqlite"
 
 
 @dataclass
@@ -38,8 +37,10 @@ def logged(run: Run, start: RunStart | None) -> Iterator[RunRecord]:
 
     A log that cannot be written is said once, and changes nothing else.
     """
+    from cgcli.program.run_log import RunEnd, RunLog
+
     record, status = RunRecord(), int(ExitStatus.OK)
-    log, number = run_log(run) if start else None, None
+    log, number = RunLog(log_path(run)) if start else None, None
     try:
         if log and start:
             number = log.begin(start)
@@ -52,8 +53,6 @@ def logged(run: Run, start: RunStart | None) -> Iterator[RunRecord]:
         raise
     finally:
         if log and start and number is not None:
-            from cgcli.program.run_log import RunEnd
-
             try:
                 log.finish(number, start, RunEnd(record.text, record.turns, record.verdict, status))
             except CgcliError as error:
@@ -77,8 +76,11 @@ def _status(error: BaseException) -> int:
 
 
 @contextmanager
-def _opened(run: Run) -> Iterator[RunLog]:
-    log = run_log(run)
+def opened_log(run: Run) -> Iterator[LogReader]:
+    """The log, for reading."""
+    from cgcli.program.log_reader import LogReader
+
+    log = LogReader(log_path(run))
     try:
         yield log
     finally:
@@ -87,7 +89,7 @@ def _opened(run: Run) -> Iterator[RunLog]:
 
 def last_runs(run: Run, count: int) -> list[LoggedRun]:
     """The last runs, the latest first."""
-    with _opened(run) as log:
+    with opened_log(run) as log:
         return log.last(count)
 
 
@@ -95,19 +97,19 @@ def found_runs(run: Run, words: str, count: int) -> list[Match]:
     """The runs and sessions with these words, the latest first."""
     from cgcli.app.stores import program_store
 
-    with _opened(run) as log:
+    with opened_log(run) as log:
         return log.search(words, count, program_store(run))
 
 
 def logged_run(run: Run, number: int) -> LoggedRun:
     """One run. Raises UsageError if there is no such run."""
-    with _opened(run) as log:
+    with opened_log(run) as log:
         return log.run(number)
 
 
 def last_program(run: Run) -> LoggedRun:
     """The last run in this folder that wrote something. Raises UsageError if there is none."""
-    with _opened(run) as log:
+    with opened_log(run) as log:
         found = log.last_text(str(Path.cwd()))
     if found is None:
         raise UsageError("no program to go on with in this folder", hint="cgcli log lists the runs of all folders")
@@ -116,8 +118,7 @@ def last_program(run: Run) -> LoggedRun:
 
 def prune_log(run: Run, days: int) -> int:
     """Remove the runs that began more than `days` days ago. Returns how many they were."""
-    log = run_log(run)
-    if not log.path.exists():
+    if not log_path(run).exists():
         return 0
-    with _opened(run) as log:
+    with opened_log(run) as log:
         return log.prune(days)

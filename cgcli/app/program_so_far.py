@@ -12,7 +12,7 @@ from cgcli.program.source import encode
 from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
-    from cgcli.program.run_log import LoggedRun
+    from cgcli.program.log_reader import LoggedRun
     from cgcli.terminal.output import Output
 
 

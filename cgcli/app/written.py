@@ -10,8 +10,8 @@ from cgcli.core.errors import CgcliError, UsageError
 
 if TYPE_CHECKING:
     from cgcli.app.run import Run
+    from cgcli.program.log_reader import LogReader
     from cgcli.program.recorded import Recorded
-    from cgcli.program.run_log import RunLog
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Finder:
     """Finds how texts were written: in the log, in sessions, and in the stamps of a file."""
 
     run: Run
-    log: RunLog
+    log: LogReader
     stamps: str = ""  # a text with stamps
 
     def of_text(self, text: str) -> Recorded | None:
         """How a text was written last; None if nothing knows it. Raises CgcliError if a stamp is damaged."""
         from cgcli.app.stores import program_store
-        from cgcli.program.run_log import recorded_run
+        from cgcli.program.log_reader import recorded_run
         from cgcli.program.stamp import stamped
 
         try:
@@ -48,17 +48,14 @@ class Finder:
 
 def find_run(run: Run, number: int) -> list[Recorded]:
     """How the program of a run was written, the first part of it first. Raises UsageError if there is no such run."""
-    from cgcli.app.log import run_log
-    from cgcli.program.run_log import recorded_run
+    from cgcli.app.log import opened_log
+    from cgcli.program.log_reader import recorded_run
 
-    log = run_log(run)
-    try:
+    with opened_log(run) as log:
         one = log.run(number)
         if not (one.end and one.end.turns):
             raise CgcliError(f"run {number} drew nothing that is known", hint=f"cgcli log show {number}")
         return [*Finder(run, log).chain(one.start.before), recorded_run(one)]
-    finally:
-        log.close()
 
 
 def find_program(run: Run, file: Path) -> list[Recorded]:
@@ -66,7 +63,7 @@ def find_program(run: Run, file: Path) -> list[Recorded]:
 
     Raises UsageError if there is no such file, CgcliError if nothing is known of it, or if it was changed since.
     """
-    from cgcli.app.log import run_log
+    from cgcli.app.log import opened_log
     from cgcli.app.stores import program_store
     from cgcli.core.reading import read_if_present
     from cgcli.program.source import from_file
@@ -75,13 +72,10 @@ def find_program(run: Run, file: Path) -> list[Recorded]:
     if not file.exists():
         raise UsageError(f"no such file: {file}", hint="cgcli log")
     data = from_file(read_if_present(file))
-    log = run_log(run)
-    try:
+    with opened_log(run) as log:
         if found := Finder(run, log, data).chain(without_stamps(data)):
             return found
         former = log.of_file(file)
-    finally:
-        log.close()
     if former:
         hint = f"its text then: cgcli log use {former.number}"
         raise CgcliError(f"{file} was changed since run {former.number} wrote it", hint=hint)

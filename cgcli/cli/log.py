@@ -13,7 +13,7 @@ from cgcli.cli.options import JsonOption
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from cgcli.program.run_log import LoggedRun, Match
+    from cgcli.program.log_reader import LoggedRun, Match
 
 _TITLE = 50  # columns
 

@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.program.history import Add
+from cgcli.program.log_reader import LogReader, recorded_run
 from cgcli.program.program import Layout, Program, Setup, Turn
 from cgcli.program.program_store import ProgramStore
-from cgcli.program.run_log import RunEnd, RunLog, RunStart, recorded_run
+from cgcli.program.run_log import RunEnd, RunStart
 from cgcli.program.source import decode, encode
 from tests.program.steps import drawn, texts
 
@@ -25,8 +26,8 @@ SETUP = Setup("ab" * 32, "", "0.1.0", "a processor", 2, 0, 2048, False, "ngram")
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[RunLog]:
-    one = RunLog(tmp_path / "data" / "log.sqlite")
+def log(tmp_path: Path) -> Iterator[LogReader]:
+    one = LogReader(tmp_path / "data" / "log.sqlite")
     yield one
     one.close()
 
@@ -38,7 +39,7 @@ def start(
     return RunStart(folder, ("gen", *prompts), prompts, before, prefix, "python", Layout(), True, file, {"seed": 1})
 
 
-def wrote(log: RunLog, first: RunStart, text: str, status: int = 0) -> int:
+def wrote(log: LogReader, first: RunStart, text: str, status: int = 0) -> int:
     turn = drawn(Program(first.prefix), first.prompts[0] if first.prompts else None, text)
     number = log.begin(first)
     log.finish(number, first, RunEnd(text, (turn,), "ran", status))
@@ -47,7 +48,7 @@ def wrote(log: RunLog, first: RunStart, text: str, status: int = 0) -> int:
 
 @given(texts, texts, texts)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_run_comes_back_whatever_its_bytes(log: RunLog, prompt: str, before: str, text: str) -> None:
+def test_a_run_comes_back_whatever_its_bytes(log: LogReader, prompt: str, before: str, text: str) -> None:
     prompt, before, text = (decode(encode(one)) for one in (prompt, before, text))  # as read from a file
     first = start(prompt, before=before, prefix=before or "#!\n", file="/tmp/\udcff.py", folder=f"/{prompt}")
     end = RunEnd(text, (drawn(Program(before), prompt, text),), prompt, 8)
@@ -59,7 +60,7 @@ def test_a_run_comes_back_whatever_its_bytes(log: RunLog, prompt: str, before: s
     assert recorded_run(found).program == Program(first.prefix, end.turns, first.layout)
 
 
-def test_what_drew_a_turn_comes_back(log: RunLog) -> None:
+def test_what_drew_a_turn_comes_back(log: LogReader) -> None:
     first, turn = start("a"), drawn(Program(), "a", "x")
     assert turn.facts
     turn = replace(turn, facts=replace(turn.facts, setup=SETUP, stops=("\n",), batch=4))
@@ -69,31 +70,31 @@ def test_what_drew_a_turn_comes_back(log: RunLog) -> None:
     assert found and found.turns == (turn,)
 
 
-def test_only_the_owner_may_read_it(log: RunLog) -> None:
+def test_only_the_owner_may_read_it(log: LogReader) -> None:
     log.begin(start("a"))
     files = list(log.path.parent.iterdir())
     assert log.path in files and {stat.S_IMODE(one.stat().st_mode) for one in files} == {0o600}
 
 
-def test_the_program_so_far_is_kept_once(log: RunLog) -> None:
+def test_the_program_so_far_is_kept_once(log: LogReader) -> None:
     for _ in range(3):
         wrote(log, start("a", before="x = 1\n" * 1000), "y")
     with sqlite3.connect(log.path) as connection:
         assert connection.execute("SELECT count(*) FROM programs").fetchone() == (1,)
 
 
-def test_a_run_without_an_end_is_running_or_was_killed(log: RunLog) -> None:
+def test_a_run_without_an_end_is_running_or_was_killed(log: LogReader) -> None:
     assert log.run(log.begin(start("a"))).state == "running"
     begin = (
-        "import sys; from pathlib import Path; from cgcli.program.run_log import RunLog; "
+        "import sys; from pathlib import Path; from cgcli.program.log_reader import LogReader; "
         "from tests.program.test_run_log import start; "
-        "print(RunLog(Path(sys.argv[1])).begin(start('b')), flush=True); import os; os.kill(os.getpid(), 9)"
+        "print(LogReader(Path(sys.argv[1])).begin(start('b')), flush=True); import os; os.kill(os.getpid(), 9)"
     )
     child = subprocess.run([sys.executable, "-c", begin, log.path], capture_output=True, check=False)
     assert log.run(int(child.stdout)).state == "killed"
 
 
-def test_a_search_finds_prompts_and_text_by_their_beginnings(log: RunLog, tmp_path: Path) -> None:
+def test_a_search_finds_prompts_and_text_by_their_beginnings(log: LogReader, tmp_path: Path) -> None:
     programs = ProgramStore(tmp_path / "programs")
     mean = wrote(log, start("the mean of a column"), "import csv\nprint(row_mean)\n")
     other = wrote(log, start("sort words"), "words.sort()\n")
@@ -107,7 +108,7 @@ def test_a_search_finds_prompts_and_text_by_their_beginnings(log: RunLog, tmp_pa
         found('"')
 
 
-def test_a_search_finds_sessions_as_they_are_now(log: RunLog, tmp_path: Path) -> None:
+def test_a_search_finds_sessions_as_they_are_now(log: LogReader, tmp_path: Path) -> None:
     programs = ProgramStore(tmp_path / "programs")
     wrote(log, start("sort words"), "words.sort()\n")
     with programs.new(Program("import os\n"), "python") as journal:
@@ -120,7 +121,7 @@ def test_a_search_finds_sessions_as_they_are_now(log: RunLog, tmp_path: Path) ->
     assert log.search("zebra", 9, programs) == []
 
 
-def test_a_program_is_found_by_its_text_its_file_and_its_folder(log: RunLog, tmp_path: Path) -> None:
+def test_a_program_is_found_by_its_text_its_file_and_its_folder(log: LogReader, tmp_path: Path) -> None:
     file = tmp_path / "prog.py"
     first = wrote(log, start("a", file=str(file)), "x = 1\n")
     second = wrote(log, start("b", before="x = 1\n", folder="/elsewhere"), "\ny = 2\n")
@@ -136,7 +137,7 @@ def test_a_program_is_found_by_its_text_its_file_and_its_folder(log: RunLog, tmp
     assert log.last_text("/nowhere") is None
 
 
-def test_a_pruned_log_has_no_programs_left_over(log: RunLog) -> None:
+def test_a_pruned_log_has_no_programs_left_over(log: LogReader) -> None:
     wrote(log, start("a", before="x = 1\n"), "y")
     assert log.prune(1) == 0 and log.prune(0) == 1
     with sqlite3.connect(log.path) as connection:
@@ -144,7 +145,7 @@ def test_a_pruned_log_has_no_programs_left_over(log: RunLog) -> None:
     assert log.last(9) == []
 
 
-def test_a_log_that_another_process_has_locked_is_an_error_at_once(log: RunLog) -> None:
+def test_a_log_that_another_process_has_locked_is_an_error_at_once(log: LogReader) -> None:
     log.begin(start("a"))
     holder = sqlite3.connect(log.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -156,7 +157,7 @@ def test_a_log_that_another_process_has_locked_is_an_error_at_once(log: RunLog) 
 
 
 @pytest.mark.parametrize("data", [b"not a database, but a long text " * 99, b"SQLite format 3\0" + bytes(4080)])
-def test_a_damaged_file_is_an_error(log: RunLog, data: bytes) -> None:
+def test_a_damaged_file_is_an_error(log: LogReader, data: bytes) -> None:
     log.path.parent.mkdir()
     log.path.write_bytes(data)
     with pytest.raises(CgcliError, match=r"the log .* is damaged"):
@@ -164,7 +165,7 @@ def test_a_damaged_file_is_an_error(log: RunLog, data: bytes) -> None:
     assert log.path.read_bytes() == data
 
 
-def test_a_page_that_is_overwritten_is_an_error(log: RunLog) -> None:
+def test_a_page_that_is_overwritten_is_an_error(log: LogReader) -> None:
     for _ in range(30):
         wrote(log, start("a"), "some words " * 99)
     log.close()
@@ -174,7 +175,7 @@ def test_a_page_that_is_overwritten_is_an_error(log: RunLog) -> None:
         log.last(9)
 
 
-def test_a_log_of_a_newer_cgcli_is_left_alone(log: RunLog) -> None:
+def test_a_log_of_a_newer_cgcli_is_left_alone(log: LogReader) -> None:
     log.begin(start("a"))
     with sqlite3.connect(log.path) as connection:
         connection.execute("PRAGMA user_version = 9")
