@@ -127,10 +127,10 @@ def main() -> None:
                 drafter = NgramDrafter(half.context, CONTEXT + len(tokens), kept)
                 found[mode, name].append(worth(drafter, tokens, costs))
     rows = []
-    for (mode, name), pairs in found.items():
-        times, passes = zip(*pairs, strict=True)
+    for (mode, name), measured in found.items():
+        times, passes = zip(*measured, strict=True)
         numbers = statistics.median(times), min(times), max(times), statistics.median(passes)
-        rows.append((mode, name, str(len(pairs)), *(f"{number:.2f}" for number in numbers)))
+        rows.append((mode, name, str(len(measured)), *(f"{number:.2f}" for number in numbers)))
     print("costs:", ", ".join(f"{rows} rows {cost:.2f}" for rows, cost in costs.measured.items()))
     print(table(("", "guesses from", "files", "times faster", "least", "most", "tokens a pass"), rows))
     print_facts("guesses", costs=dict(costs.measured), rows=rows)
