@@ -171,8 +171,10 @@ class Model:
 
     @functools.cached_property
     def pieces(self) -> list[bytes]:
-        """`piece` of every id: [n_vocab]. Takes about 30 ms for 51,200 entries, so it is computed on demand."""
-        return [self.piece(token) for token in range(self.n_vocab)]
+        """`piece` of every id: [n_vocab]. Takes about 20 ms for 51,200 entries, so it is computed on demand."""
+        take, vocab, buffer = llama().api.llama_token_to_piece, self.vocab, ctypes.create_string_buffer(256)
+        counts = (take(vocab, token, buffer, 256, 0, False) for token in range(self.n_vocab))
+        return [buffer.raw[:count] if count >= 0 else self.piece(token) for token, count in enumerate(counts)]
 
     @functools.cached_property
     def end_of_text(self) -> int | None:
