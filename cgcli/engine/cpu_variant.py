@@ -57,8 +57,8 @@ def load_cpu_library(ggml: ctypes.CDLL, folder: Path, wanted: str | None) -> Cpu
         if linked is None or not loaded:
             raise CgcliError(f"cannot load llama.cpp: {folder} has no libggml-cpu", hint="reinstall llama-cpp-python")
         return CpuLibrary(linked, None)
-    scores = {name: _score(path) for name, path in variants.items()}
-    name = wanted or max(scores, key=scores.__getitem__)
+    scores = {name: _score(variants[name]) for name in ([wanted] if wanted else variants)}
+    name = max(scores, key=scores.__getitem__)
     if scores[name] == 0:
         raise UsageError(f"this processor cannot run llama.cpp's variant {name}", hint=f"unset {VARIABLE}")
     load = ggml.ggml_backend_load
