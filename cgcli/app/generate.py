@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from cgcli.app.gen_arguments import GenArguments
 from cgcli.app.log import RunRecord, last_program, logged
-from cgcli.app.model import choose_model, loaded_engine, model_identity, planned_facts, setup_of
+from cgcli.app.model import loaded_engine, model_identity, planned_facts, setup_of
+from cgcli.app.offer import choose_or_pull
 from cgcli.app.program_so_far import as_read, program_so_far
 from cgcli.app.selection import Selection
 from cgcli.app.streams import (
@@ -137,7 +138,7 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
     wanted = arguments.lang or (last.start.language if last and not file else None)
     code = language(wanted) if wanted else language_of(file or Path())
     prompts: list[str | None] = [*prompts_of(arguments.prompts, arguments.files, raw=arguments.raw)]
-    choice = choose_model(run, settings)
+    choice = choose_or_pull(run, settings)
     before = program_so_far(run.output, arguments, last)
     text = as_read(arguments, before)
     if not prompts and not (text or arguments.start):

@@ -45,7 +45,7 @@ def start_repl(
     Raises ModelNotFound, CgcliError if the program cannot be opened.
     """
     from cgcli.app.draft_texts import draft_texts
-    from cgcli.app.model import choose_model
+    from cgcli.app.offer import choose_or_pull
     from cgcli.program.program_store import ProgramStore
     from cgcli.program.source import for_file
     from cgcli.repl.loop import loop
@@ -53,7 +53,7 @@ def start_repl(
 
     options = Options(settings, **own or {})
     options.check()
-    choice = choose_model(run, settings)
+    choice = choose_or_pull(run, settings)
     programs = ProgramStore(run.environment.data / "programs")
     journal, opened = _program(programs, settings, choice, file, resume)
     new = not journal.id

@@ -13,6 +13,14 @@ from cgcli.hub.sizes import QUANTS
 from cgcli.hub.store import Store, Stored
 
 
+class NothingPulled(ModelNotFound):
+    """There is no model but the bundled one. `card`: the default one, which can be pulled."""
+
+    def __init__(self, card: Card, *, hint: str) -> None:
+        super().__init__("no model is pulled yet", hint=hint)
+        self.card = card
+
+
 @dataclass(frozen=True)
 class Choice:
     """A model to load. Of a file outside the store, only name and path are known."""
@@ -50,7 +58,7 @@ def choose(model: str | None, store: Store, catalog: Catalog, memory_bytes: int)
     for error in store.broken():
         raise error
     here = "".join(f"; or try the tiny bundled model: -m {stored.name}" for stored in bundled[:1])
-    raise ModelNotFound("no model is pulled yet", hint=f"cgcli pull {catalog.default}{here}")
+    raise NothingPulled(catalog.require(catalog.default), hint=f"cgcli pull {catalog.default}{here}")
 
 
 def _named(model: str, store: Store, catalog: Catalog) -> Choice:
