@@ -3,7 +3,7 @@
     python -m tests.benchmarks.temperatures HumanEval.jsonl.gz MODEL.gguf
 
 Draws with the guards, as `gen` does, for the tasks with the shortest solutions. Counts the different candidates, those
-that pass, the tasks that any of them solves, and those that the one solves that `--pick tests` takes. Everything drawn
+that pass, the tasks that any of them solves, and those that a vote on results solves. Everything drawn
 is kept in build/; a run that was stopped goes on. Intervals are of a bootstrap over tasks, of differences paired by
 task. The last line is JSON.
 """
@@ -23,9 +23,7 @@ from cgcli.evals.judging import worker_count
 from cgcli.evals.passk import bootstrap_mean
 from cgcli.evals.samples import read_rows
 from cgcli.program.assertions import draw_assertions, function_under_test
-from cgcli.program.faults import visible_fault
-from cgcli.program.reviewer import review
-from tests.benchmarks.picks import ONLINE, Candidate, candidates_of
+from tests.benchmarks.picks import Candidate, candidates_of, vote
 from tests.benchmarks.report import machine, table
 from tests.benchmarks.verdicts import Verdicts
 
@@ -57,15 +55,14 @@ def main() -> None:
     pools = {}
     for name in names:
         row = drawn[name]
-        facts = [{"review": one["review"]} for one in row["candidates"]]
         texts = [one["text"] for one in row["candidates"]]
-        pools[name] = candidates_of(tasks[name], texts, row["assertions"], verdicts, facts)
+        pools[name] = candidates_of(tasks[name], texts, row["assertions"], verdicts)
     print(f"{options.model.stem}, {CANDIDATES} candidates, {len(pools)} tasks, {machine()}\n")
     print(json.dumps(_report(pools)))
 
 
 def _draw(tasks: Sequence[HumanEvalTask], model: Path) -> Iterator[dict[str, Any]]:
-    """For each task CANDIDATES at each temperature, in order, with their reviews; and the texts of assertions."""
+    """For each task CANDIDATES at each temperature, in order; and the texts of assertions."""
     from cgcli.engine.engine import LlamaEngine
     from cgcli.native.interrupt import interruptible
     from cgcli.native.sample import Sampling
@@ -89,10 +86,7 @@ def _draw(tasks: Sequence[HumanEvalTask], model: Path) -> Iterator[dict[str, Any
                 texts += [one.text for one in turn.candidates]
             function = function_under_test(task.prompt, texts)
             asked = draw_assertions(session, plan, function) if function else []
-            distinct = [text for text in dict.fromkeys(texts) if visible_fault(task.prompt, text) is None]
-            reviews = (review(session, plan, distinct) if distinct else None) or [0.0] * len(distinct)
-            reviewed = dict(zip(distinct, reviews, strict=True))
-            found = [{"text": text, "review": reviewed.get(text, 0.0)} for text in texts]
+            found = [{"text": text} for text in texts]
             yield {"task_id": task.id, "candidates": found, "assertions": asked}
 
 
@@ -106,7 +100,7 @@ def _report(pools: Mapping[str, Sequence[Candidate]]) -> dict[str, Any]:
         mixed = [[pool[0], *pool[others]] for pool in pools.values()]
         distinct = [len({one.text for one in pool}) for pool in mixed]
         passing = [sum(one.passes for one in pool) for pool in mixed]
-        picked = [ONLINE["`tests`"](pool) for pool in mixed]
+        picked = [vote(pool) for pool in mixed]
         solved[temperature] = [sum(one.passes for one in best) / len(best) for best in picked]
         gain = bootstrap_mean([(a - b, 1) for a, b in zip(solved[temperature], solved[TEMPERATURES[0]], strict=True)])
         row: dict[str, Any] = {
@@ -123,7 +117,7 @@ def _report(pools: Mapping[str, Sequence[Candidate]]) -> dict[str, Any]:
                       f"{row['picked']:.1f}", told if number else ""))  # fmt: skip
     alone = sum(pool[0].passes for pool in pools.values())
     print(f"The first candidate alone solves {alone} of {len(pools)} tasks.\n")
-    print(table(("others at", "different", "pass", "any passes, tasks", "picked passes", "against 0.2"), lines))
+    print(table(("others at", "different", "pass", "any passes, tasks", "vote passes", "against 0.2"), lines))
     return found | {"alone": alone}
 
 
