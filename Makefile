@@ -29,7 +29,7 @@ say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
-.PHONY: help demo install uninstall dist test test-long lint format docs tour bench soak bench-model bench-peers nano cuda clean
+.PHONY: help demo install uninstall dist test test-long lint format docs tour bench soak soak-serve bench-model bench-peers nano cuda clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -87,6 +87,9 @@ bench: $(VENV)/.dev $(TEST_MODEL) ## run all benchmarks, half an hour (BENCH=eng
 
 soak: $(VENV)/.dev $(TEST_MODEL) ## run a mixed load for SECONDS=1800: compare each text with one drawn alone, watch the memory
 	@$(BIN)/python -m tests.benchmarks.soak --seconds $(SECONDS) $(ARGS)
+
+soak-serve: $(VENV)/.dev ## load a server with 20 clients for SECONDS=1800: compare each text with one drawn alone
+	@$(BIN)/python -m tests.benchmarks.soak_serve --seconds $(SECONDS) $(ARGS)
 
 bench-model: $(VENV)/.cgcli ## make the random model of the benchmarks, in the 350M shape (SHAPE=2b for 2B)
 	@$(BIN)/python -m tests.benchmarks.model --shape $(SHAPE)

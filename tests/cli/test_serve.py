@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.cli.test_imports import imported
 from tests.support.cli import run
 from tests.support.patience import PATIENCE_S, eventually
 from tests.support.process import CGCLI, Ran
-from tests.support.serving import server_process
+from tests.support.serving import server_process, server_thread
 
 GEN = ["gen", "a function that adds two numbers", "--seed", "3", "--exact", "--max-tokens", "60"]
 
@@ -166,6 +167,31 @@ def test_ctrl_c_keeps_the_text_and_the_server(home: Path, model: list[str]) -> N
     assert len(begun + rest) > 1
 
     eventually(lambda: status(home)["streams"] == 0, "the server draws on")
+
+
+def test_a_server_with_too_many_requests_is_not_waited_for(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server_thread(tiny_model, tmp_path / "run") as there:
+        monkeypatch.setattr("cgcli.app.serve._place", lambda *_: there.place)
+        arguments = ["gen", "x", "-m", str(tiny_model), "--max-tokens", "3", "--guard", "off", "-v"]
+        assert "drawn by a server" in run(*arguments, CGCLI_HOME=str(tmp_path)).err
+        monkeypatch.setattr("cgcli.serve.decoder._MOST_WAITING", -16)
+        own = run(*arguments, CGCLI_HOME=str(tmp_path))
+    assert "the server has too many requests; loading the model in this process" in own.err
+    assert "loaded in" in own.err
+
+
+def test_a_server_of_another_version_is_named_with_v(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server_thread(tiny_model, tmp_path / "run") as there:
+        monkeypatch.setattr("cgcli.app.serve._place", lambda *_: there.place)
+        greeting = there.server.unix._greeting()
+        monkeypatch.setattr(there.server.unix, "_greeting", lambda: replace(greeting, version="9.9/9"))
+        arguments = ["gen", "x", "-m", str(tiny_model), "--max-tokens", "3", "--guard", "off"]
+        assert run(*arguments, "-v", CGCLI_HOME=str(tmp_path)).err.count("the server is cgcli 9.9/9, not") == 1
+        assert "9.9/9" not in run(*arguments, CGCLI_HOME=str(tmp_path)).err
 
 
 def test_a_served_command_does_not_import_the_engine(

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from cgcli.native.sample import Sampling
+from cgcli.serve.completions import Defaults, HttpOptions
 from tests.support.cli import run
 from tests.support.patience import PATIENCE_S, eventually
-from tests.support.serving import ready_server
+from tests.support.serving import ready_server, server_thread
 
 openai = pytest.importorskip("openai")
 for _needed in ("starlette", "uvicorn"):
@@ -381,3 +383,21 @@ def test_a_port_that_is_taken(site: Site, bundled_model: Path) -> None:
     refused = run("serve", "-m", str(bundled_model), "--port", str(site.port))
     assert refused.status == 1
     assert "in use" in refused.err.lower()
+
+
+def test_slow_headers_end_the_connection(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cgcli.serve.http._HEADER_S", 0.1)
+    options = HttpOptions("127.0.0.1", 0, Defaults(Sampling(), 16))
+    with server_thread(tiny_model, tmp_path / "run", http=options) as there:
+        assert there.server.port
+        with socket.create_connection(("127.0.0.1", there.server.port), PATIENCE_S) as slow:
+            slow.sendall(b"GET /health HTTP/1.1\r\nHost: loc")
+            assert slow.recv(64) == b""
+
+
+def test_a_full_queue_is_a_429(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cgcli.serve.decoder._MOST_WAITING", -16)
+    options = HttpOptions("127.0.0.1", 0, Defaults(Sampling(), 16))
+    with server_thread(tiny_model, tmp_path / "run", http=options) as there:
+        status, found = Site(there.server.port or 0, tmp_path, tmp_path).ask("POST", "/v1/completions", {"prompt": "x"})
+    assert (status, found["error"]["type"]) == (429, "rate_limit_error")

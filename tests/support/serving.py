@@ -17,6 +17,7 @@ from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.protocol import Engine
 from cgcli.native.interrupt import Interrupt
 from cgcli.serve.client import Connection, RemoteEngine
+from cgcli.serve.completions import HttpOptions
 from cgcli.serve.places import Place, make_private
 from cgcli.serve.server import Server, ServerOptions
 from tests.support.patience import PATIENCE_S, eventually
@@ -74,7 +75,7 @@ class InThread:
 
 
 @contextmanager
-def server_thread(model: Path, folder: Path, **options: Any) -> Iterator[InThread]:
+def server_thread(model: Path, folder: Path, http: HttpOptions | None = None, **options: Any) -> Iterator[InThread]:
     place = Place(folder, "test")
     make_private(folder)
     ready = threading.Event()
@@ -82,7 +83,7 @@ def server_thread(model: Path, folder: Path, **options: Any) -> Iterator[InThrea
     engine = LlamaEngine(model, EngineOptions(**{"threads": 1, "exact": True} | options), interrupt=Interrupt())
 
     async def main() -> None:
-        made.append(Server(engine, ServerOptions("tiny")))
+        made.append(Server(engine, ServerOptions("tiny", http=http)))
         await made[0].run(place, lambda port: ready.set())
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
