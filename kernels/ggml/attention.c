@@ -12,6 +12,9 @@ static const struct attention_tier *attention_tier(void) {
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
         return &attention_avx512;
     }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
+        return &attention_avx2;
+    }
 #endif
     return &attention_ref;
 }

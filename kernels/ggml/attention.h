@@ -48,6 +48,6 @@ struct attention_tier {
     void (*attend)(const struct cells *cells, const struct attention_row *rows, int n_rows, float *scratch);
 };
 
-extern const struct attention_tier attention_ref, attention_avx512;
+extern const struct attention_tier attention_ref, attention_avx2, attention_avx512;
 
 #endif

@@ -8,6 +8,9 @@ static const struct gelu_tier *gelu_tier(void) {
     if (__builtin_cpu_supports("avx512f")) {
         return &gelu_avx512;
     }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        return &gelu_avx2;
+    }
 #endif
     return &gelu_ref;
 }

@@ -19,6 +19,6 @@ struct gelu_tier {
     void (*apply)(const float *x, float *y, int64_t n); /* y may be x */
 };
 
-extern const struct gelu_tier gelu_ref, gelu_avx512;
+extern const struct gelu_tier gelu_ref, gelu_avx2, gelu_avx512;
 
 #endif

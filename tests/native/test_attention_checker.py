@@ -11,8 +11,9 @@ import pytest
 from tests.native.compiling import assert_agrees, broken, check, compile_c
 from tests.native.test_checker import processor_has
 
-AVX512 = ["avx512f", "avx512bw", "avx512dq", "avx512vl"]
-TIERS = ["ref", "avx512"] if processor_has(AVX512) else ["ref"]
+# The tiers of kernels/ggml/: what the processor must have, and what the compiler calls it.
+FEATURES = {"ref": [], "avx2": ["avx2", "fma", "f16c"], "avx512": ["avx512f", "avx512bw", "avx512dq", "avx512vl"]}
+HERE = [tier for tier, features in FEATURES.items() if not features or processor_has(features)]
 
 # What is broken: file in kernels/ggml/, what stands there, what takes its place.
 BREAKS = {
@@ -33,11 +34,22 @@ BREAKS = {
     "three rows are four": ("attention_avx512.c", "row, 3, copied", "row, 2, copied"),
     "rounded weights": ("attention_avx512.c", "one = _mm512_set1_ps(0x1p40f)", "one = _mm512_set1_ps(0x1p39f)"),
     "a product that is rounded twice": ("attention_avx512.c", "= _mm512_fmadd_ps(p, v[j], sums[r][j])", "+= p * v[j]"),
+    "one cell too many": ("attention_avx2.c", "n += bits != 0", "n++"),
+    "the mask of a whole group": ("attention_avx2.c", "cells->count - at < GROUP ?", "cells->count < 0 ?"),
+    "magic that is too small": ("attention_avx2.c", "0x1.8p52", "0x1.8p53"),
+    "half of the values": ("attention_avx2.c", "first + LANES * j), sums[j])", "first), sums[j])"),
+    "no finite masks": ("attention_avx2.c", "0x7fff, 0)", "0, 0)"),
+    "an exponent": ("exp2_avx2.h", "set1_epi32(127)", "set1_epi32(126)"),
+    "GELU's last is lost": ("gelu_avx2.c", "set1_epi32(left), place", "set1_epi32(left - 1), place"),
     "GELU's end is lost": ("gelu_avx512.c", "(1u << (n - i)) - 1", "(1u << (n - i)) / 2"),
 }  # fmt: skip
 
 
-BESIDE = ("a cell beside the last", "a group ends too late")  # only AddressSanitizer sees these
+BESIDE = (
+    "a cell beside the last",
+    "a group ends too late",
+    "the mask of a whole group",
+)  # only AddressSanitizer sees these
 
 
 def build(
@@ -55,7 +67,7 @@ def build(
     objects: dict[str, list[str | Path]] = {}
     objects["attention_checker"] = [kernels / "tests/attention_checker.c", f"-DTIERS={names}"]
     for tier in tiers:
-        special = [f"-m{feature}" for feature in AVX512] if tier == "avx512" else []
+        special = [f"-m{feature}" for feature in FEATURES[tier]]
         objects |= {f"{name}_{tier}": [kernels / f"ggml/{name}_{tier}.c", *special] for name in ("attention", "gelu")}
 
     def compile_one(name: str) -> Path:
@@ -70,19 +82,23 @@ def build(
     return target
 
 
+def beside_ref(tier: str) -> list[str]:
+    return ["ref"] if tier == "ref" else ["ref", tier]
+
+
 @pytest.fixture(scope="session")
 def whole(compiler: str, kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """For each last tier, the folder of a checker that nothing is broken in."""
-    folders = {tier: tmp_path_factory.mktemp(f"attention-{tier}") for tier in TIERS}
+    """For each tier, the folder of a checker that nothing is broken in."""
+    folders = {tier: tmp_path_factory.mktemp(f"attention-{tier}") for tier in HERE}
     for tier, folder in folders.items():
-        build(compiler, kernels, folder / "checker", TIERS[: TIERS.index(tier) + 1], "-O1")
+        build(compiler, kernels, folder / "checker", beside_ref(tier), "-O1")
     return folders
 
 
 def test_every_tier_agrees_with_doubles_under_sanitizers(
     compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path
 ) -> None:
-    assert_agrees(build(compiler, kernels, tmp_path / "checker", TIERS, "-O0", sanitizers=sanitizers))
+    assert_agrees(build(compiler, kernels, tmp_path / "checker", HERE, "-O0", sanitizers=sanitizers))
 
 
 def test_nothing_is_wrong_but_what_is_broken(whole: dict[str, Path]) -> None:
@@ -90,18 +106,20 @@ def test_nothing_is_wrong_but_what_is_broken(whole: dict[str, Path]) -> None:
         assert_agrees(folder / "checker")
 
 
-@pytest.mark.parametrize("what", BREAKS)
+def tier_of(what: str) -> str:
+    return next((tier for tier in ("avx2", "avx512") if tier in BREAKS[what][0]), "ref")
+
+
+@pytest.mark.parametrize("what", [what for what in BREAKS if tier_of(what) in HERE])
 def test_a_broken_kernel_fails(
     what: str, compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path, whole: dict[str, Path]
 ) -> None:
     file, before, after = BREAKS[what]
-    tier = "avx512" if "avx512" in file else "ref"
-    if tier not in TIERS:
-        pytest.skip("needs a processor with AVX-512")
-    copy, tiers = broken(kernels, tmp_path, f"ggml/{file}", before, after), TIERS[: TIERS.index(tier) + 1]
+    tier = tier_of(what)
+    copy, target = broken(kernels, tmp_path, f"ggml/{file}", before, after), tmp_path / "checker"
     if what in BESIDE:
-        target = build(compiler, copy, tmp_path / "checker", tiers, "-O0", sanitizers=sanitizers)
+        build(compiler, copy, target, beside_ref(tier), "-O0", sanitizers=sanitizers)
     else:
-        target = build(compiler, copy, tmp_path / "checker", tiers, "-O0", whole=whole[tier])
+        build(compiler, copy, target, beside_ref(tier), "-O0", whole=whole[tier])
     status, said = check(target)
     assert status != 0, said

@@ -1,0 +1,227 @@
+/* Attention in AVX2, with the bits of attention_ref.c.
+ *
+ * The rows go over a group of cells one after the other; where there are several, the group is converted to float32 once.
+ * Sums of sixteen are two vectors. Scores and weights of a row lie one after the other, hidden cells left out. */
+#include <stdbool.h>
+#include <string.h>
+
+#include "attention.h"
+#include "exp2_avx2.h"
+#include "half.h"
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+
+enum { LANES = 8, GROUP = 32, HIDDEN = 0xfc00 }; /* cells that are handled together */
+
+struct group {
+    const char *first;
+    size_t stride;
+};
+
+/* Of up to 32 masks from `mask` on, those that are `value` in the bits of `which`. */
+static uint32_t equal(const uint16_t *mask, int count, uint16_t which, uint16_t value) {
+    uint32_t found = 0;
+    if (count < GROUP) { /* beside the last one there may be no memory */
+        for (int i = 0; i < count; i++) {
+            found |= (uint32_t)((mask[i] & which) == value) << i;
+        }
+        return found;
+    }
+    const __m256i bits = _mm256_set1_epi16((int16_t)which), wanted = _mm256_set1_epi16((int16_t)value);
+    const __m256i low = _mm256_loadu_si256((const __m256i *)mask), high = _mm256_loadu_si256((const __m256i *)mask + 1);
+    const __m256i both = _mm256_packs_epi16(_mm256_cmpeq_epi16(_mm256_and_si256(low, bits), wanted),
+                                            _mm256_cmpeq_epi16(_mm256_and_si256(high, bits), wanted));
+    return (uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(both, 0xd8));
+}
+
+static int count_at(const struct cells *cells, int64_t at) {
+    return cells->count - at < GROUP ? (int)(cells->count - at) : GROUP;
+}
+
+/* Which of the cells from `at` on each row sees, as bits; and which some row sees. */
+static uint32_t seen_by_rows(const struct cells *cells, const struct attention_row *rows, int n_rows, int64_t at,
+                             uint32_t *bits) {
+    const int count = count_at(cells, at);
+    const uint32_t all = count < GROUP ? (UINT32_C(1) << count) - 1 : ~UINT32_C(0);
+    uint32_t any = 0;
+    for (int r = 0; r < n_rows; r++) {
+        any |= bits[r] = all & ~(rows[r].mask ? equal(rows[r].mask + at, count, 0xffff, HIDDEN) : 0);
+    }
+    return any;
+}
+
+INLINE __m256 halves(const char *half) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)half)); }
+
+INLINE __m256 elements(const char *from, bool copied, int64_t at) {
+    return copied ? _mm256_loadu_ps((const float *)from + at) : halves(from + 2 * at);
+}
+
+/* The group of cells from `at` on, of which some row sees those of `any`. The next one is fetched from memory. */
+static struct group group_of(const struct cells *cells, const char *from, size_t stride, int64_t size, int64_t at,
+                             uint32_t any, float *copy) {
+    struct group group = {from + (size_t)at * stride, stride};
+    for (int i = 0; i < GROUP && at + GROUP + i < cells->count; i++) {
+        for (int64_t j = 0; j < size; j += 32) {
+            _mm_prefetch(group.first + (size_t)(i + GROUP) * stride + 2 * j, _MM_HINT_T0);
+        }
+    }
+    if (copy) {
+        for (; any; any &= any - 1) {
+            const int i = __builtin_ctz(any);
+            for (int64_t j = 0; j < size; j += LANES) {
+                _mm256_storeu_ps(copy + i * size + j, halves(group.first + (size_t)i * stride + 2 * j));
+            }
+        }
+        group = (struct group){(const char *)copy, (size_t)size * sizeof *copy};
+    }
+    return group;
+}
+
+/* The products of a query and four keys. */
+INLINE __m128 products(const float *q, const char *const *keys, bool copied, int64_t size) {
+    __m256 low[4], high[4];
+    __m128 four[4];
+    UNROLL for (int i = 0; i < 4; i++) { low[i] = high[i] = _mm256_setzero_ps(); }
+    for (int64_t j = 0; j < size; j += 2 * LANES) {
+        const __m256 q_low = _mm256_loadu_ps(q + j), q_high = _mm256_loadu_ps(q + j + LANES);
+        UNROLL for (int i = 0; i < 4; i++) {
+            low[i] = _mm256_fmadd_ps(q_low, elements(keys[i], copied, j), low[i]);
+            high[i] = _mm256_fmadd_ps(q_high, elements(keys[i], copied, j + LANES), high[i]);
+        }
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        const __m256 eight = _mm256_add_ps(low[i], high[i]);
+        four[i] = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    }
+    const __m128 two0 = _mm_add_ps(_mm_movelh_ps(four[0], four[1]), _mm_movehl_ps(four[1], four[0]));
+    const __m128 two1 = _mm_add_ps(_mm_movelh_ps(four[2], four[3]), _mm_movehl_ps(four[3], four[2]));
+    return _mm_add_ps(_mm_shuffle_ps(two0, two1, 0x88), _mm_shuffle_ps(two0, two1, 0xdd));
+}
+
+/* The scores of the cells of `bits`; returns where the next ones go. */
+INLINE float *score(const struct group *keys, const struct cells *cells, const float *q, bool copied, uint32_t bits,
+                    float *scores) {
+    while (bits) {
+        const char *four[4];
+        int n = 0;
+        for (int i = 0; i < 4; i++) { /* if there are fewer, the last one again */
+            four[i] = bits ? keys->first + (size_t)__builtin_ctz(bits) * keys->stride : four[i - 1];
+            n += bits != 0;
+            bits &= bits - 1;
+        }
+        _mm_storeu_ps(scores, _mm_mul_ps(products(q, four, copied, cells->k_size), _mm_set1_ps(cells->scale)));
+        scores += n;
+    }
+    return scores;
+}
+
+/* Makes weights of n scores; returns 1 / their sum, 0 if there are none. */
+static float weigh(float *scores, int64_t n) {
+    const __m256 nothing = _mm256_set1_ps(-INFINITY);
+    const __m256d magic = _mm256_set1_pd(0x1.8p52); /* to a number with that added, its integer is in the low bits */
+    _mm256_storeu_ps(scores + n, nothing);
+    __m256 greatest = nothing;
+    for (int64_t i = 0; i < n; i += LANES) {
+        greatest = _mm256_max_ps(_mm256_loadu_ps(scores + i), greatest); /* of a NaN and a number, the second */
+    }
+    float lanes[LANES], max = -INFINITY;
+    _mm256_storeu_ps(lanes, greatest);
+    for (int i = 0; i < LANES; i++) {
+        max = lanes[i] > max ? lanes[i] : max;
+    }
+    __m256i all = _mm256_setzero_si256();
+    for (int64_t i = 0; i < n; i += LANES) {
+        const __m256 less = _mm256_sub_ps(_mm256_loadu_ps(scores + i), _mm256_set1_ps(max));
+        const __m256 t = _mm256_mul_ps(less, _mm256_set1_ps(LOG2_E));
+        const __m256 counts = _mm256_cmp_ps(t, _mm256_set1_ps(EXP2_LEAST), _CMP_NLT_UQ);
+        const __m256 p = _mm256_and_ps(powers_of_two(_mm256_and_ps(t, counts)), counts);
+        const __m256 whole = _mm256_mul_ps(p, _mm256_set1_ps(0x1p40f));
+        _mm256_storeu_ps(scores + i, p);
+        const __m256d low = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(whole)), magic);
+        const __m256d high = _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(whole, 1)), magic);
+        all = _mm256_add_epi64(all, _mm256_sub_epi64(_mm256_castpd_si256(low), _mm256_castpd_si256(magic)));
+        all = _mm256_add_epi64(all, _mm256_sub_epi64(_mm256_castpd_si256(high), _mm256_castpd_si256(magic)));
+    }
+    int64_t sums[4];
+    _mm256_storeu_si256((__m256i *)sums, all);
+    const int64_t sum = sums[0] + sums[1] + sums[2] + sums[3];
+    return sum == 0 ? 0.0f : 1.0f / ((float)sum * 0x1p-40f);
+}
+
+/* Adds a group's values times their weights to the columns from `first` on, 8 * vectors of them. */
+INLINE void add_values(const struct group *values, float *out, bool copied, uint32_t bits, const float *weight,
+                       int64_t first, int vectors) {
+    __m256 sums[8];
+    UNROLL for (int j = 0; j < vectors; j++) { sums[j] = _mm256_loadu_ps(out + first + LANES * j); }
+    for (; bits; bits &= bits - 1) {
+        const char *value = values->first + (size_t)__builtin_ctz(bits) * values->stride;
+        const __m256 p = _mm256_set1_ps(*weight++);
+        UNROLL for (int j = 0; j < vectors; j++) {
+            sums[j] = _mm256_fmadd_ps(p, elements(value, copied, first + LANES * j), sums[j]);
+        }
+    }
+    UNROLL for (int j = 0; j < vectors; j++) { _mm256_storeu_ps(out + first + LANES * j, sums[j]); }
+}
+
+INLINE float *add_all_values(const struct group *values, const struct cells *cells, float *out, bool copied, uint32_t bits,
+                             float *weight) {
+    int64_t first = 0;
+    for (; first + 8 * LANES <= cells->v_size; first += 8 * LANES) {
+        add_values(values, out, copied, bits, weight, first, 8);
+    }
+    for (; first < cells->v_size; first += 2 * LANES) {
+        add_values(values, out, copied, bits, weight, first, 2);
+    }
+    return weight + __builtin_popcount(bits);
+}
+
+static void attend(const struct cells *cells, const struct attention_row *rows, int n_rows, float *scratch) {
+    const int64_t size = cells->k_size > cells->v_size ? cells->k_size : cells->v_size;
+    const size_t stride = (size_t)cells->count + ATTENTION_UNIT;
+    float *const copy = n_rows > 1 ? scratch : NULL, *const first = scratch + GROUP * size;
+    float *place[ATTENTION_ROWS], inverse[ATTENTION_ROWS];
+    uint32_t bits[ATTENTION_ROWS], any;
+    for (int r = 0; r < n_rows; r++) {
+        place[r] = first + r * stride;
+    }
+    for (int64_t at = 0; at < cells->count; at += GROUP) {
+        if (!(any = seen_by_rows(cells, rows, n_rows, at, bits))) {
+            continue;
+        }
+        const struct group keys = group_of(cells, cells->k, cells->k_stride, cells->k_size, at, any, copy);
+        for (int r = 0; r < n_rows; r++) {
+            float *scores = place[r];
+            place[r] = copy ? score(&keys, cells, rows[r].q, true, bits[r], scores)
+                            : score(&keys, cells, rows[r].q, false, bits[r], scores);
+            uint32_t left = bits[r];
+            if (rows[r].mask && left & ~equal(rows[r].mask + at, count_at(cells, at), 0x7fff, 0)) { /* which is rare */
+                for (; left; left &= left - 1) {
+                    *scores++ += float_of((const uint8_t *)(rows[r].mask + at + __builtin_ctz(left)));
+                }
+            }
+        }
+    }
+    for (int r = 0; r < n_rows; r++) {
+        inverse[r] = weigh(first + r * stride, place[r] - (first + r * stride));
+        place[r] = first + r * stride;
+        memset(rows[r].out, 0, (size_t)cells->v_size * sizeof *rows[r].out);
+    }
+    for (int64_t at = 0; at < cells->count; at += GROUP) {
+        if (!(any = seen_by_rows(cells, rows, n_rows, at, bits))) {
+            continue;
+        }
+        const struct group values = group_of(cells, cells->v, cells->v_stride, cells->v_size, at, any, copy);
+        for (int r = 0; r < n_rows; r++) {
+            place[r] = copy ? add_all_values(&values, cells, rows[r].out, true, bits[r], place[r])
+                            : add_all_values(&values, cells, rows[r].out, false, bits[r], place[r]);
+        }
+    }
+    for (int r = 0; r < n_rows; r++) {
+        for (int64_t j = 0; j < cells->v_size; j++) {
+            rows[r].out[j] *= inverse[r];
+        }
+    }
+}
+
+const struct attention_tier attention_avx2 = {attend};
