@@ -49,7 +49,7 @@ def run(events: list[str], monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def engine(error: BaseException, events: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def loaded(*_: object) -> Iterator[ScriptedEngine]:
+    def loaded(*_: object, **__: object) -> Iterator[ScriptedEngine]:
         try:
             yield Ending(error)
         finally:

@@ -143,7 +143,7 @@ def test_a_longer_text_is_refused_then_read_in_windows(tiny_model: Path) -> None
     [
         (("-",), b"", "stdin is empty"),
         (("/no/such/file",), b"", "no such file: /no/such/file"),
-        (("-", "--lang", "pythn"), b"x", "--lang python"),
+        (("-", "--lang", "pythn"), b"x", "did you mean python?"),
         (("-", "--stride", "0"), b"x", "'0' is less than 1"),
         (("-", "--stride", "2048"), b"x", "the context window of 2048 tokens"),
         ((), b"x", "FILE"),

@@ -143,6 +143,7 @@ TURN = {
         "stops": [],
         "batch": 1,
         "others": None,
+        "start": None,
         "setup": None,
     },
 }

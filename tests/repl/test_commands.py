@@ -102,10 +102,10 @@ class TestRunning:
         assert json.loads((tmp_path / "work" / "x.json").read_text())["outputs"] == [42]
 
     def test_the_output_of_a_candidate_is_shown_in_one_line(self, tmp_path: Path) -> None:
-        _, shown, _ = play(tmp_path, "/set unsafe on", "/n 2", "shout", "/run all", "/show 1", width=160)
+        _, shown, _ = play(tmp_path, "/set unsafe on", "/n 2", "shout", "/run all", "/show 1", width=180)
         told = [line for line in shown.splitlines() if ", parses" in line and "zzz" in line]
         assert len(told) == 6  # of both: after the runs, in the chooser, by /show
-        assert all(len(line) < 160 for line in told)
+        assert all(len(line) < 180 for line in told)
         assert any(": prints zzzz" in line and "z…z" in line for line in told)
         assert any(": run: ValueError: zzzz" in line and "z…, line 4, log" in line for line in told)
 

@@ -128,7 +128,7 @@ FILES = (
            "    try:\n        make()\n    except PermissionError:\n        os.close(os.open(name, how, 0o777))\n"
            "    if os.stat(name).st_mode & 0o6000:\n        print('ESCAPED')\nos.unlink(name)",
            weaker=no_filter, policy={"write": ["@WRITABLE@"]}),
-    Attack("read the host's variables", "import os; print('ESCAPED' if 'CGCLI_TEST_SECRET' in os.environ else '')",
+    Attack("read the host's variables", "import os; print('ESCAPED' if 'TEST_SECRET' in os.environ else '')",
            weaker=host_environment),
     Attack("use descriptors that were left open",
            "import os\nfor fd in range(3, 99):\n    try:\n        print('ESCAPED', os.listdir(fd))\n"

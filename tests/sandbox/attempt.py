@@ -29,7 +29,7 @@ def attempt(attack: Attack, outside: dict[str, str], *, weak: bool) -> tuple[boo
     """
     own = {**outside, "PID": str(os.getpid())}
     policy = attack.allowed(own, weak=weak)
-    os.environ["CGCLI_TEST_SECRET"] = "secret"
+    os.environ["TEST_SECRET"] = "secret"
     with left_open() as folder, in_sandbox(attack.program(own), "program.py", (), policy) as launch:
         handed = replace(launch, descriptors=(*launch.descriptors, folder))
         execution = watch(attack.weakened(handed, own) if weak else handed, policy, interrupted=never)

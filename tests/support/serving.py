@@ -32,7 +32,7 @@ def server_process(home: Path, *arguments: str) -> Iterator[subprocess.Popen[str
     try:
         assert process.stderr
         line = process.stderr.readline()
-        assert " is ready for " in line, line + process.stderr.read()
+        assert " is ready for " in line, line
         yield process
     finally:
         with suppress(ProcessLookupError):
