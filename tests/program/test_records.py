@@ -124,6 +124,7 @@ TURN = {
         }
     ],
     "accepted": 0,
+    "start": "",
     "picked": None,
     "facts": {
         "model": "tiny",
@@ -143,7 +144,6 @@ TURN = {
         "stops": [],
         "batch": 1,
         "others": None,
-        "start": None,
         "setup": None,
     },
 }
