@@ -16,7 +16,7 @@ from cgcli.core.machine import process_mark
 from cgcli.core.typed import typed
 from cgcli.program.program import Layout, Program, Turn
 from cgcli.program.recorded import Recorded, file_digest
-from cgcli.program.run_log import RunEnd, RunLog, RunStart, as_bytes, as_text
+from cgcli.program.run_log import RunEnd, RunLog, RunStart, text_places, text_values
 from cgcli.program.source import encode
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ class LogReader(RunLog):
                     prompts = "\n".join(turn.prompt for turn in program.turns if turn.prompt)
                     at = files[name]
                     connection.execute(
-                        f"INSERT INTO sessions (id, prompts, text, changed, size) VALUES ({as_text(3)}, ?, ?)",
-                        (*as_bytes(name, prompts, program.source()), at.st_mtime_ns, at.st_size),
+                        f"INSERT INTO sessions (id, prompts, text, changed, size) VALUES ({text_places(3)}, ?, ?)",
+                        (*text_values(name, prompts, program.source()), at.st_mtime_ns, at.st_size),
                     )
 
     def _first(self, where: str, *values: object) -> LoggedRun | None:
@@ -146,7 +146,7 @@ class LogReader(RunLog):
             return []
         bound = [encode(value) if isinstance(value, str) else value for value in values]
         for value in values:
-            where = where.replace("?", as_text(1).replace("?", "$") if isinstance(value, str) else "$", 1)
+            where = where.replace("?", text_places(1).replace("?", "$") if isinstance(value, str) else "$", 1)
         where = where.replace("$", "?")
         with self.reading() as connection:
             rows = connection.execute(

@@ -128,7 +128,7 @@ class RunLog:
             before = digest(start.before) if start.before else ""
             if before:
                 connection.execute(
-                    f"INSERT OR IGNORE INTO programs VALUES ({as_text(2)})", as_bytes(before, start.before)
+                    f"INSERT OR IGNORE INTO programs VALUES ({text_places(2)})", text_values(before, start.before)
                 )
             kept = {
                 "command": start.command,
@@ -150,8 +150,8 @@ class RunLog:
             file = encode(start.file) if start.file else None
             row = connection.execute(
                 f"INSERT INTO runs (begun, process, folder, start, prompts, before, file) "
-                f"VALUES ({as_text(7)}) RETURNING number",
-                (*as_bytes(*values), file),
+                f"VALUES ({text_places(7)}) RETURNING number",
+                (*text_values(*values), file),
             )
             return int(row.fetchone()[0])
 
@@ -160,10 +160,10 @@ class RunLog:
         turns = _json([records.plain(turn) for turn in end.turns])
         with self.writing() as connection:
             connection.execute(
-                f"UPDATE runs SET (ended, text, piece, whole, turns, verdict, status) = ({as_text(6)}, ?) "
+                f"UPDATE runs SET (ended, text, piece, whole, turns, verdict, status) = ({text_places(6)}, ?) "
                 "WHERE number = ?",
                 (
-                    *as_bytes(
+                    *text_values(
                         *(_now(), end.text, file_digest(end.text), file_digest(start.before + end.text)),
                         *(turns, end.verdict),
                     ),
@@ -268,12 +268,12 @@ class RunLog:
                 raise
 
 
-def as_text(count: int) -> str:
+def text_places(count: int) -> str:
     """Places for texts of any bytes in a statement; SQLite's own conversion refuses those that are not UTF-8."""
     return ", ".join(["CAST(? AS TEXT)"] * count)
 
 
-def as_bytes(*values: str) -> tuple[bytes, ...]:
+def text_values(*values: str) -> tuple[bytes, ...]:
     return tuple(map(encode, values))
 
 

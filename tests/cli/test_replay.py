@@ -13,6 +13,7 @@ import pytest
 
 from cgcli.program.conditions import differences
 from cgcli.program.program import Program, Setup, TurnFacts
+from cgcli.program.program_store import ProgramStore
 from cgcli.program.recorded import Recorded
 from cgcli.program.stamp import has_stamp, stamp, stamped, without_stamps
 from tests.program.steps import drawn
@@ -99,6 +100,17 @@ def test_what_the_repl_saved_is_drawn_again(bundled_model: Path, file: Path) -> 
         "repl", "-m", str(bundled_model), "--seed", "1", "--max-tokens", "24", stdin=script.encode(), EDITOR="true"
     )
     assert file.exists(), ran.err
+    again = run("replay", str(file))
+    assert again.status == 0 and SAME in again.err, again.err
+
+
+def test_code_that_was_kept_is_not_drawn_again(bundled_model: Path, file: Path, tmp_path: Path) -> None:
+    script = f"sort words and print them\n/from 5\n/save {file}\n"
+    limits = ("--seed", "2", "--max-tokens", "48", "-t", "0.8", "--guard", "off")
+    ran = run("repl", "-m", str(bundled_model), *limits, stdin=script.encode())
+    programs = ProgramStore(tmp_path / "home" / "data" / "programs")
+    turn = programs.read(programs.ids()[0]).history.program.turns[0]
+    assert turn.accepted is not None and turn.candidates[turn.accepted].kept, ran.err
     again = run("replay", str(file))
     assert again.status == 0 and SAME in again.err, again.err
 

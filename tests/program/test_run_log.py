@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import subprocess
@@ -92,6 +93,14 @@ def test_a_run_without_an_end_is_running_or_was_killed(log: LogReader) -> None:
     )
     child = subprocess.run([sys.executable, "-c", begin, log.path], capture_output=True, check=False)
     assert log.run(int(child.stdout)).state == "killed"
+
+
+def test_a_later_process_of_the_same_number_is_another_one(log: LogReader) -> None:
+    number = log.begin(start("a"))
+    log.close()
+    with sqlite3.connect(log.path) as connection:
+        connection.execute("UPDATE runs SET process = ?", (f"{os.getpid()} 1",))
+    assert log.run(number).state == "killed"
 
 
 def test_a_search_finds_prompts_and_text_by_their_beginnings(log: LogReader, tmp_path: Path) -> None:
