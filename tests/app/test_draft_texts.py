@@ -88,3 +88,8 @@ def test_gen_guesses_from_the_project_and_writes_the_same(project: Path, tiny_mo
         texts.append(program.read_bytes())
     assert len(set(texts)) == 1
     assert len(list((project.parent / "home" / "cache" / "ngrams").iterdir())) == 1
+
+
+def test_a_repl_of_a_file_guesses_from_its_project(project: Path, tiny_model: Path) -> None:
+    ran = cgcli("-v", "repl", str(project / "top.py"), "-m", str(tiny_model), "--max-tokens", "4", stdin=b"go on\n")
+    assert "guessing also from 4 other texts" in ran.err

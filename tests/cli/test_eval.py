@@ -227,6 +227,14 @@ def test_samples_of_another_model_or_other_settings_are_not_mixed(here: Path, ti
     assert done.status == 2 and "s.jsonl has samples with top_p 0.95, not 0.5; choose another file" in done.err
 
 
+def test_completions_end_at_bars_unless_drawn_to_the_letter(here: Path, tiny_model: Path) -> None:
+    usual, letter = (totals(drawn(tiny_model, *words, "--json")) for words in ((), ("--to-the-letter",)))
+    assert (usual["end_bars"], letter["end_bars"]) == (True, False)
+    assert Path(letter["samples"]).name == "humaneval-to-the-letter-tiny-f16.jsonl"
+    done = drawn(tiny_model, "--to-the-letter", "-o", usual["samples"])
+    assert done.status == 2 and "has samples with end_bars True, not False; choose another file" in done.err
+
+
 def test_without_a_sandbox_nothing_is_drawn_and_nothing_is_run(here: Path, tiny_model: Path) -> None:
     program = "import sys; from cgcli.sandbox import bubblewrap; bubblewrap._WHERE = '/none'\n"
     program += "from cgcli.cli.main import main; sys.exit(main(sys.argv[1:]))"

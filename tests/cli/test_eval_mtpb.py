@@ -86,6 +86,8 @@ def test_drawing_and_judging_apart_is_the_same(tmp_path: Path, data: Path, tiny_
     file = tmp_path / "samples.jsonl"
     words = ("eval", "mtpb", "--data", str(data), "--json")
     drawn = told(cgcli(*words, "-m", str(tiny_model), "--generate", str(file)))
+    letter = told(cgcli(*words, "-m", str(tiny_model), "--generate", str(tmp_path / "letter.jsonl"), "--to-the-letter"))
+    assert (drawn["end_bars"], letter["end_bars"]) == (True, False)
     assert drawn["n_samples"] == 8 and "pass@1" not in drawn and all("passed" not in row for row in rows(file))
     assert told(cgcli(*words, "--judge", str(file)))["n_samples"] == 8
 

@@ -215,3 +215,13 @@ def test_no_colour_where_there_is_no_terminal() -> None:
     for words in (["--help"], ["models"], ["models", "shw"]):
         ran = run(*words, NO_COLOR="")
         assert b"\x1b" not in ran.out and "\x1b" not in ran.err
+
+
+def test_only_the_command_that_runs_is_made() -> None:
+    def commands(*words: str) -> set[str]:
+        app = command_line._build_for(words)
+        return {str(one.name) for one in [*app.registered_commands, *app.registered_groups]}
+
+    assert (commands("gen", "x"), commands("models", "show")) == ({"gen"}, {"models"})
+    everything = commands()
+    assert len(everything) > 12 and everything == commands("-v", "gen") == commands("gne")
