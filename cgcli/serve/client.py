@@ -262,7 +262,7 @@ class RemoteEngine(Completing):
         )
 
     def surprise_all(self, texts: Sequence[bytes], starts: Sequence[int]) -> list[list[TokenScore]]:
-        what = {"texts": [wire.as_text(text) for text in texts], "starts": list(starts)}
+        what = {"texts": [wire.bytes_out(text) for text in texts], "starts": list(starts)}
 
         def remote() -> list[list[TokenScore]]:
             return [wire.scores_in(rows) for rows in self._call("score_all", patience_s=0.0, **what)["value"]]
@@ -270,7 +270,7 @@ class RemoteEngine(Completing):
         return self._on(remote, lambda engine: engine.surprise_all(texts, starts))
 
     def _scores(self, text: bytes, start: int, stride: int | None, *, blanks: bool) -> list[TokenScore]:
-        what = {"text": wire.as_text(text), "start": start, "stride": stride, "blanks": blanks}
+        what = {"text": wire.bytes_out(text), "start": start, "stride": stride, "blanks": blanks}
         answer = self._call("score", patience_s=0.0, **what)
         return wire.scores_in(answer["value"])
 
@@ -287,16 +287,16 @@ class RemoteEngine(Completing):
 
     def tokens(self, text: bytes) -> list[int]:
         return self._on(
-            lambda: list(self._call("tokens", text=wire.as_text(text))["value"]), lambda engine: engine.tokens(text)
+            lambda: list(self._call("tokens", text=wire.bytes_out(text))["value"]), lambda engine: engine.tokens(text)
         )
 
     def count(self, text: bytes) -> int:
         return self._on(
-            lambda: int(self._call("count", text=wire.as_text(text))["value"]), lambda engine: engine.count(text)
+            lambda: int(self._call("count", text=wire.bytes_out(text))["value"]), lambda engine: engine.count(text)
         )
 
     def check(self, context: bytes) -> None:
-        self._on(lambda: self._call("check", text=wire.as_text(context)), lambda engine: engine.check(context))
+        self._on(lambda: self._call("check", text=wire.bytes_out(context)), lambda engine: engine.check(context))
 
     def close(self) -> None:
         self._connection.close()

@@ -102,7 +102,6 @@ class Server:
         from cgcli.serve.http import HttpDoor, listen_tcp
 
         listening = listen_tcp(options.host, options.port)
-        stack.callback(listening.close)
         self.port = listening.getsockname()[1]
         server = HttpDoor(self.decoder, self.options.model, options, self._touch).server()
         self._serving = asyncio.create_task(server.serve(sockets=[listening]))

@@ -75,7 +75,7 @@ class RemoteStream:
             if self._redrawn
             else replace(
                 of,
-                context=of.context + wire.as_bytes(self._drawn),
+                context=of.context + wire.bytes_in(self._drawn),
                 cutter=self._cutter if drawn else of.cutter,
                 max_tokens=of.max_tokens - drawn,
                 continues_code=of.continues_code or drawn > 0,

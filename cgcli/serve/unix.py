@@ -116,15 +116,15 @@ class _Client:
                         if served := self._streams.pop(stream, None):
                             self._decoder.cancel(served)
                 case "count":
-                    self._answer(number, await asyncio.to_thread(engine.count, wire.as_bytes(message["text"])))
+                    self._answer(number, await asyncio.to_thread(engine.count, wire.bytes_in(message["text"])))
                 case "tokens":
-                    self._answer(number, await asyncio.to_thread(engine.tokens, wire.as_bytes(message["text"])))
+                    self._answer(number, await asyncio.to_thread(engine.tokens, wire.bytes_in(message["text"])))
                 case "check":
-                    self._answer(number, await asyncio.to_thread(engine.check, wire.as_bytes(message["text"])))
+                    self._answer(number, await asyncio.to_thread(engine.check, wire.bytes_in(message["text"])))
                 case "score":
                     self._later(number, _score(message))
                 case "score_all":
-                    texts, starts = [wire.as_bytes(text) for text in message["texts"]], list(message["starts"])
+                    texts, starts = [wire.bytes_in(text) for text in message["texts"]], list(message["starts"])
                     self._later(number, lambda engine: list(map(wire.scores_out, engine.surprise_all(texts, starts))))
                 case "reserve":
                     cells, count = int(message["cells"]), int(message["texts"])
@@ -181,7 +181,7 @@ class _Client:
 
 
 def _score(message: Message) -> Callable[[LlamaEngine], object]:
-    text, start, stride, blanks = wire.as_bytes(message["text"]), message["start"], message["stride"], message["blanks"]
+    text, start, stride, blanks = wire.bytes_in(message["text"]), message["start"], message["stride"], message["blanks"]
 
     def work(engine: LlamaEngine) -> object:
         scores = engine.surprise(text, start, stride=stride) if blanks else engine.score(text, start)

@@ -85,11 +85,11 @@ class Unpacker:
 # --- values
 
 
-def as_text(data: bytes) -> str:
+def bytes_out(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def as_bytes(text: str) -> bytes:
+def bytes_in(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -111,7 +111,7 @@ def request_out(request: Request) -> Message:
     """A request without its cutter."""
     first = request.first_line
     return {
-        "context": as_text(request.context),
+        "context": bytes_out(request.context),
         "sampling": asdict(request.sampling),
         "max_tokens": request.max_tokens,
         "turn": request.turn,
@@ -125,7 +125,7 @@ def request_out(request: Request) -> Message:
 def request_in(message: Message) -> Request:
     """The request, with a cutter that lets everything pass. Raises KeyError, TypeError, UsageError."""
     rest = dict(message)
-    context, first = as_bytes(rest.pop("context")), rest.pop("first_line")
+    context, first = bytes_in(rest.pop("context")), rest.pop("first_line")
     return Request(
         context,
         Sampling(**rest.pop("sampling")),

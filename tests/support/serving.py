@@ -53,7 +53,7 @@ def ready_server(home: Path, log: Path, *arguments: str) -> Iterator[int]:
         yield int(found[1])
     finally:
         process.terminate()
-        process.wait(PATIENCE_S)
+        assert process.wait(PATIENCE_S) == 0, log.read_text()
 
 
 @dataclass
