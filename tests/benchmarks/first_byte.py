@@ -41,7 +41,7 @@ def steps(model: str) -> list[tuple[str, float]]:
 
     step("import gen")
     run, settings = Run.from_process(), Settings(model=model)
-    choice = generate.choose_model(run, settings)
+    choice = generate.choose_or_pull(run, settings)
     step("choose the model: catalog and store")
 
     for name in ("languages", "generation"):

@@ -8,6 +8,7 @@ from typing import Any, Self, cast
 
 import pytest
 
+from cgcli.core.config import Settings
 from cgcli.core.errors import ContextError, Interrupted
 from cgcli.core.progress import Progress, Silent, Unit
 from cgcli.engine.engine import LlamaEngine
@@ -307,3 +308,15 @@ def test_the_other_candidates_are_hotter_and_the_first_is_the_one_drawn_alone(ma
     assert first == alone and first.temperature is None
     assert [one.temperature for one in others] == [0.9] * 3
     assert others != list(drawn(candidates=4)[1:])
+
+
+def test_what_is_drawn_again_hotter_leaves_hotter_candidates_as_they_are() -> None:
+    how = Generation.of(Settings(), None, CODEGEN, candidates=3)
+    assert (how.sampling.temperature, how.others) == (0.2, 0.6)
+    assert [(at.sampling.temperature, at.others) for at in map(how.at, (0.4, 0.6, 0.8))] == [
+        (0.4, 0.6),
+        (0.6, None),
+        (0.8, None),
+    ]
+    assert Generation.of(Settings(), None, CODEGEN).others is None, "as an evaluation draws"
+    assert Generation.of(Settings(temperature=0.2), None, CODEGEN, candidates=3).others is None
