@@ -57,7 +57,7 @@ def engine(error: BaseException, events: list[str], monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("cgcli.app.generate.loaded_engine", loaded)
     monkeypatch.setattr("cgcli.app.generate.setup_of", lambda *_: None)
-    monkeypatch.setattr("cgcli.app.generate.choose_model", lambda *_: Choice("fake", Path("fake.gguf")))
+    monkeypatch.setattr("cgcli.app.generate.choose_or_pull", lambda *_: Choice("fake", Path("fake.gguf")))
 
 
 def test_turns_before_an_error_are_reported_when_the_engine_is_closed(
