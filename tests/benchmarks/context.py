@@ -92,7 +92,7 @@ def main() -> None:
     ]
     print(table(head, lines), end="")
     if arguments.plot:
-        plot(found, f"{arguments.shape} shape, Q4_0, {machine()}", arguments.plot)
+        plot(found, f"{arguments.shape.upper()} shape, Q4_0, {machine()}", arguments.plot)
     print_facts("context", contexts=CONTEXTS, tokens_per_s=found)
 
 
