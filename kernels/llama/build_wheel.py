@@ -68,8 +68,8 @@ PORTABLE = Kind(
     portable=True,
 )
 COMMON = ("-DLLAVA_BUILD=OFF",)
-# What CMake installs for C programs.
-UNNEEDED = ("include", "llama_cpp/lib/cmake", "llama_cpp/lib/pkgconfig")
+# What CMake installs for other CMake projects.
+UNNEEDED = ("llama_cpp/lib/cmake", "llama_cpp/lib/pkgconfig")
 
 
 def processor() -> str:
@@ -216,7 +216,7 @@ def place(kind: Kind) -> Path:
     """The folder of the cache that has the wheel, or will have it."""
     required = requirement(PYPROJECT)
     machine = [platform.machine(), *([] if kind.portable else [processor()])]
-    name = key(required, *arguments(kind), LLAMA_CMAKE.read_text(), *machine, compiler(kind is CUDA))
+    name = key(required, *arguments(kind), *UNNEEDED, LLAMA_CMAKE.read_text(), *machine, compiler(kind is CUDA))
     return cache_folder() / f"{required.replace('==', '-')}-{name}"
 
 

@@ -4,7 +4,8 @@
 # normal variable hides the cached one. This cuts the build to a third of the time.
 set(LLAMA_BUILD_COMMON OFF)
 
-# Every library goes where the Python package looks for it, and finds the others there.
+# Every library goes where the Python package looks for it, and finds the others there. The headers are for a test.
+set(CMAKE_INSTALL_INCLUDEDIR llama_cpp/include)
 set(CMAKE_INSTALL_LIBDIR llama_cpp/lib)
 set(CMAKE_INSTALL_BINDIR llama_cpp/lib)
 set(CMAKE_INSTALL_RPATH "$ORIGIN")
