@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
@@ -33,7 +34,8 @@ class ServedStream:
     request: Request
     client: Hashable
     tell: Callable[[News], None]  # called on the decoder's thread
-    stream: ScheduledStream | None = None  # None until the decoder has seen it
+    first: bool = False  # before all that wait
+    stream: ScheduledStream | None = None  # None while it waits for its turn
     told: int = 0  # tokens
     place: int | None = None  # last told
 
@@ -48,7 +50,8 @@ class Decoder:
     def __init__(self, engine: LlamaEngine) -> None:
         self.engine = engine
         self.requests = 0  # so far
-        self._going: list[ServedStream] = []
+        self._going: list[ServedStream] = []  # in the engine
+        self._waiting: list[ServedStream] = []  # for a place there
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
@@ -57,34 +60,27 @@ class Decoder:
     @property
     def going(self) -> int:
         """Streams that are drawn or wait."""
-        return len(self._going)
+        return len(self._going) + len(self._waiting)
 
     @property
     def full(self) -> bool:
-        return len(self._going) >= self.engine.sequences + _MOST_WAITING
+        return self.going >= self.engine.sequences + _MOST_WAITING
 
     def submit(self, request: Request, client: Hashable, tell: Callable[[News], None], *, first: bool) -> ServedStream:
         """Queue a request. All that is drawn is told, whatever its cutter says. An error ends the stream."""
         request = replace(request, cutter=Stops)
-        served = ServedStream(request, client, tell)
+        served = ServedStream(request, client, tell, first)
         self.requests += 1
-
-        def begin() -> None:
-            try:
-                served.stream = self.engine.submit(request, first=first)
-            except CgcliError as error:
-                tell(News(error=error))
-            else:
-                self._going.insert(0 if first else len(self._going), served)
-
-        self._jobs.put(begin)
+        self._jobs.put(lambda: self._waiting.append(served))
         return served
 
     def cancel(self, served: ServedStream) -> None:
         """End a stream before the next pass. Nothing more is told of it."""
 
         def end() -> None:
-            if served in self._going and served.stream:
+            if served in self._waiting:
+                self._waiting.remove(served)
+            elif served in self._going and served.stream:
                 self._going.remove(served)
                 self.engine.cancel([served.stream])
 
@@ -117,23 +113,39 @@ class Decoder:
 
     def _run(self) -> None:
         while not self._closed:
-            if not self._going:
+            if not self.going:
                 self._jobs.get()()
             while not self._jobs.empty():
                 self._jobs.get()()
+            if not self._closed:
+                self._admit()
             if self._going and not self._closed:
                 self._draw()
         self.engine.cancel([served.stream for served in self._going if served.stream])
         self._tell(Timings())
+
+    def _admit(self) -> None:
+        """Hand streams to the engine while it has places, those of the client with the fewest there before others."""
+        while self._waiting and len(self._going) < self.engine.sequences:
+            there = Counter(served.client for served in self._going)
+            served = min(self._waiting, key=lambda one: (not one.first, there[one.client]))
+            self._waiting.remove(served)
+            try:
+                served.stream = self.engine.submit(served.request, first=served.first)
+            except Exception as error:
+                served.tell(News(error=as_known(error)))
+            else:
+                self._going.append(served)
 
     def _draw(self) -> None:
         before = replace(self.engine.timings)
         waited: list[Stream] = [served.stream for served in self._going if served.stream]
         try:
             self.engine.wait(waited)
-        except CgcliError as error:  # it has ended all streams
+        except Exception as error:
+            self.engine.cancel(waited)
             for served in self._going:
-                served.tell(News(error=error))
+                served.tell(News(error=as_known(error)))
             self._going.clear()
             return
         self._tell(_since(before, self.engine.timings))
@@ -142,20 +154,26 @@ class Decoder:
         """Tell all clients what happened in a step that spent so much."""
         drawn = [served for served in self._going if served.stream and len(served.stream.text.trace) > served.told]
         shares = _shares(spent, drawn)
-        waiting = 0
         for served in list(self._going):
             news = _news(served)
             if served in drawn:
                 news.spent = shares.pop(served.client, None)
-            elif not served.begun and not news.end:
-                waiting += 1
-                if any(other.begun and other.client != served.client for other in self._going):
-                    news.place = waiting
             if news.end:
                 self._going.remove(served)
-            if news.tokens or news.end or news.place != served.place:
-                served.place = news.place
+            if news.tokens or news.end:
                 served.tell(news)
+        for place, served in enumerate(self._waiting, 1):
+            others = any(one.client != served.client for one in (*self._going, *self._waiting))
+            if others and place != served.place:
+                served.place = place
+                served.tell(News(place=place))
+
+
+def as_known(error: Exception) -> CgcliError:
+    """An error as a client can be told it."""
+    return (
+        error if isinstance(error, CgcliError) else CgcliError(f"error in the server: {type(error).__name__}: {error}")
+    )
 
 
 def _news(served: ServedStream) -> News:

@@ -62,7 +62,7 @@ class Server:
             "exact": engine.exact,
             "up_s": round(time.monotonic() - self._started, 1),
             "idle_s": self.options.idle_s,
-            "clients": len(self.unix.clients),
+            "clients": len(self.unix.clients) - 1,  # without the one that asks
             "port": self.port,
             "streams": self.decoder.going,
             "requests": self.decoder.requests,

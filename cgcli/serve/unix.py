@@ -13,7 +13,7 @@ from typing import Any
 from cgcli.core.errors import CgcliError
 from cgcli.engine.engine import LlamaEngine
 from cgcli.serve import wire
-from cgcli.serve.decoder import Decoder, ServedStream
+from cgcli.serve.decoder import Decoder, ServedStream, as_known
 from cgcli.serve.places import peer_is_own
 from cgcli.serve.wire import Malformed, Message, News
 
@@ -168,8 +168,8 @@ class _Client:
     async def _called(self, number: object, future: Future[Any]) -> None:
         try:
             value, spent = await asyncio.wrap_future(future)
-        except CgcliError as error:
-            self._refuse(number, error)
+        except Exception as error:
+            self._refuse(number, as_known(error))
         else:
             self.send({"id": number, "value": value, "spent": wire.timings_out(spent)})
 

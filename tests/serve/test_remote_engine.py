@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cgcli.core.errors import ContextError, UsageError
+from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Completion, FirstLine, Request
 from cgcli.engine.stops import Stops
@@ -178,7 +178,7 @@ class Pressed(Interrupt):
 
 
 def test_a_client_learns_its_place_once(served: InThread, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served.server.engine.scheduler, "_sequences", 1)
+    monkeypatch.setattr(served.server.engine, "sequences", 1)
     busy, waits = served.client(), served.client()
     one = busy.submit(request(CONTEXT, max_tokens=1500))
     busy.wait([one])
@@ -231,3 +231,32 @@ def test_nonsense_ends_the_connection_and_nothing_else(served: InThread, sent: b
         while raw.recv(1 << 16):
             pass
     assert served.client().count(b"abc") == 3
+
+
+def test_a_client_with_many_requests_does_not_hold_up_one_with_few(
+    served: InThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served.server.engine, "sequences", 2)
+    many, few = served.client(), served.client()
+    streams = [many.submit(request(CONTEXT, candidate=index, max_tokens=300)) for index in range(12)]
+    many.wait(streams)
+    (done,) = few.complete([request(b"x", max_tokens=3)])
+    assert done[1].tokens == 3
+    many._connection.call("status")  # news of before have arrived
+    assert sum(stream.completion is not None for stream in streams) < 6
+
+
+def test_a_fault_in_the_engine_is_an_error_and_the_server_goes_on(
+    served: InThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("broken")
+
+    remote = served.client()
+    with monkeypatch.context() as patch:
+        patch.setattr(served.server.engine.scheduler, "step", broken)
+        with pytest.raises(CgcliError, match="error in the server: RuntimeError: broken"):
+            list(remote.complete([request(CONTEXT)]))
+        patch.setattr(served.server.engine, "surprise", broken)
+        with pytest.raises(CgcliError, match="error in the server: RuntimeError: broken"):
+            remote.surprise(CONTEXT)
