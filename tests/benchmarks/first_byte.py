@@ -34,14 +34,15 @@ def steps(model: str) -> list[tuple[str, float]]:
 
     typer.main.get_command(_build_for(["gen"]))
     step("make the command")
-    from cgcli.app import generate
+    import_module("cgcli.app.generate")
     from cgcli.app.model import open_engine
+    from cgcli.app.offer import choose_or_pull
     from cgcli.app.run import Run
     from cgcli.core.config import Settings
 
     step("import gen")
     run, settings = Run.from_process(), Settings(model=model)
-    choice = generate.choose_or_pull(run, settings)
+    choice = choose_or_pull(run, settings)
     step("choose the model: catalog and store")
 
     for name in ("languages", "generation"):
