@@ -130,9 +130,12 @@ class Model:
 
     @functools.cached_property
     def own_attention(self) -> bool:
-        """Whether our attention takes this model: it has none for odd sizes, or beside a recurrent state."""
+        """Whether our attention takes this model: no odd sizes, soft caps, biases by position, sinks, recurrence."""
         sizes = all(size % 16 == 0 and 0 < size <= 256 for size in self._head_sizes)
-        return self.own_kernels and sizes and not self.recurrent
+        names = (*self.header.metadata, *self.header.tensors)
+        special = (".attn_logit_softcapping", ".max_alibi_bias", ".attn_sinks.weight")
+        other = any(name.endswith(special) for name in names)
+        return self.own_kernels and sizes and not other and not self.recurrent
 
     @functools.cached_property
     def own_products(self) -> bool:

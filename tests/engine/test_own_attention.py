@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,16 @@ def test_a_row_has_the_same_bits_in_every_pass(context: Context) -> None:
     read(context, TEXTS, 50)
     for width in (1, 3):
         assert np.array_equal(draw(context, TEXTS, width), alone), width
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("attention.key_length", 72), ("attention.value_length", 512), ("attn_logit_softcapping", 50.0)],
+)
+def test_what_it_does_not_compute_stays_with_llama_cpp(path: Path, key: str, value: float) -> None:
+    with Model.load(path) as model:
+        model.header = replace(model.header, metadata={**model.header.metadata, f"phi2.{key}": value})
+        assert model.own_kernels and not model.own_attention
 
 
 def test_it_agrees_with_llama_cpps_own(path: Path, context: Context) -> None:
