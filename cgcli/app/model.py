@@ -86,6 +86,8 @@ def open_engine(
         from cgcli.app.serve import served_engine
 
         if served := served_engine(run, settings, choice, interrupt, own):
+            if texts:
+                run.output.detail("the server guesses from what it draws, not from other texts")
             return served
     return own()
 
