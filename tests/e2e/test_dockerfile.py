@@ -27,13 +27,13 @@ def test_its_commands_install_cgcli(tmp_path: Path) -> None:
     assert variant == "slim"
     root, here = tmp_path / "root", dict(os.environ)
     run("debootstrap", "--variant=minbase", release, root, "http://deb.debian.org/debian", variables=here)
-    # The container's network, as this machine has it.
-    for file in ("/etc/resolv.conf", here.get("PIP_CERT", "")):
-        if file:
-            (root / file.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, root / file.lstrip("/"))
     inside = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin", "LANG": "C.UTF-8"}
-    inside |= {name: here[name] for name in ("PIP_CERT", "PIP_INDEX_URL", "PIP_PROXY") if name in here}
+    # The container's network, as this machine has it.
+    shutil.copy("/etc/resolv.conf", root / "etc" / "resolv.conf")
+    inside |= {name: here[name] for name in ("PIP_INDEX_URL", "PIP_PROXY") if name in here}
+    if "PIP_CERT" in here:
+        shutil.copy(here["PIP_CERT"], root / "certificates.pem")
+        inside["PIP_CERT"] = "/certificates.pem"
     for step, words in steps:
         if step == "RUN":
             run("chroot", root, "sh", "-c", words, variables=inside)
