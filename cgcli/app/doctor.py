@@ -114,7 +114,10 @@ def _products() -> Iterator[Finding]:
     from cgcli.engine.binding import llama
     from cgcli.native import products
 
-    without = llama().without_own_products
+    try:
+        without = llama().without_own_products
+    except CgcliError:
+        return  # the finding on llama.cpp says it
     yield Finding("products", f"llama.cpp's, since {without}" if without else f"libcgk_ggml, {products.product_tier()}")
 
 

@@ -206,7 +206,7 @@ const char *cgk_ggml_register(const void *inside, void *device, int threads) {
         return NULL;
     }
     if (product_tier() == &product_ref) {
-        return "this processor has no AVX-512 with VNNI";
+        return "this processor has no AVX2";
     }
     static char missing[128] = "ggml has no ";
     const char *name = find_all(inside);

@@ -1,14 +1,33 @@
 /* GGML_OP_MUL_MAT with a matrix in panels: divides the work among the threads of a pass. */
+#if defined(CGK_AVXVNNI)
+#include <cpuid.h>
+#endif
+
 #include "operation.h"
 #include "product.h"
 
 enum { GROUP_ROWS = 128, FEW_ROWS = 2, CHUNKS_PER_THREAD = 8 };
+
+#if defined(CGK_AVXVNNI)
+static bool has_avxvnni(void) { /* older compilers have no name for it */
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+#endif
 
 const struct product_tier *product_tier(void) {
 #if defined(CGK_X86)
     if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
         return &product_avx512;
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
+#if defined(CGK_AVXVNNI)
+        if (has_avxvnni()) {
+            return &product_avxvnni;
+        }
+#endif
+        return &product_avx2;
     }
 #endif
     return &product_ref;

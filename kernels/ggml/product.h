@@ -83,7 +83,7 @@ struct product_tier {
                      int64_t end, const int8_t *rows, int64_t n_rows, float *y, size_t stride);
 };
 
-extern const struct product_tier product_ref, product_avx2, product_avx512;
+extern const struct product_tier product_ref, product_avx2, product_avxvnni, product_avx512;
 
 /* The best one of this processor. */
 const struct product_tier *product_tier(void);

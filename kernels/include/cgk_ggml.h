@@ -20,7 +20,7 @@ __attribute__((visibility("default"))) const char *cgk_ggml_register(const void 
  * what has been repacked is taken out of this process's memory. */
 __attribute__((visibility("default"))) void cgk_ggml_use(bool on);
 
-/* The tier of the products on this processor: "avx512", or "ref", which does not register. */
+/* The tier of the products on this processor: "avx512", "avxvnni", "avx2", or "ref", which does not register. */
 __attribute__((visibility("default"))) const char *cgk_ggml_tier(void);
 
 #if defined(__cplusplus)

@@ -10,9 +10,11 @@ import pytest
 
 from tests.native.compiling import assert_agrees, broken, check, compile_c
 
-# The tiers of kernels/ggml/: what the processor must have, and its flags for the compiler.
-FEATURES = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
-FLAGS = {"ref": [], "avx512": [f"-m{name.replace('_', '')}" for name in FEATURES]}
+# The tiers of kernels/ggml/: their file, and what the processor must have; then flags for the compiler.
+AVX2, AVX512 = ("avx2", "fma", "f16c"), ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
+TIERS = {"ref": ("product_ref.c", ()), "avx2": ("product_avx2.c", AVX2),
+         "avxvnni": ("product_avx2.c", (*AVX2, "avx_vnni")), "avx512": ("product_avx512.c", AVX512)}  # fmt: skip
+FLAGS = {tier: [f"-m{name.replace('_', '')}" for name in needed] for tier, (_, needed) in TIERS.items()}
 
 # What is broken: file, what stands there, what takes its place.
 BREAKS = {
@@ -37,6 +39,13 @@ BREAKS = {
     "it stores a whole panel": ("product_avx512.c", "columns[p] = left < PANEL ?", "columns[p] = left < 0 ?"),
     "the greatest of one half": ("product_avx512.c", "castps_si512(high), magnitude)", "castps_si512(low), magnitude)"),
     "half a block goes on": ("product_avx512.c", "sums[r]++", "sums[r] += 0"),
+    "nibbles of 16 k overflow": ("product_avx2.c", "layout == SUPER_5 || layout == SUPER_6 ?", "layout == SUPER_6 ?"),
+    "bytes saturate": ("product_avx2.c", "layout == BYTES ? SIGNS :", ""),
+    "the second half is the first": ("product_avx2.c", "(int)(column % PANEL) / LANES", "0 * (int)column"),
+    "bytes in the order of lanes": ("product_avx2.c", "_mm256_permute4x64_epi64(words, 0xD8)", "words"),
+    "what is infinite is quantized": ("product_avx2.c", "if (isfinite(s) && s != 0)", "if (isfinite(s))"),
+    "a half's zero is the block's": ("product_avx2.c", "(tile, WHOLE, rows, at % 2,", "(tile, WHOLE, rows, 0,"),
+    "a mask of one lane more": ("product_avx2.c", "left < LANES ? (int)left", "left < LANES ? (int)left + 1"),
 }  # fmt: skip
 
 
@@ -51,15 +60,16 @@ def build(
 ) -> Path:
     """The checker of these tiers. whole: folder of an earlier build, whose objects serve again but for the edited."""
     names = ", ".join(f"&product_{tier}" for tier in tiers)
-    own = ["-D_POSIX_C_SOURCE=200809L", f"-DTIERS={names}"]
-    objects = {kernels / "tests" / "product_checker.c": own, kernels / "ggml" / "pack.c": []}
-    objects |= {kernels / "ggml" / f"product_{tier}.c": FLAGS[tier] for tier in tiers}
+    objects = {"checker": ("tests/product_checker.c", ["-D_POSIX_C_SOURCE=200809L", f"-DTIERS={names}"])}
+    objects["pack"] = ("ggml/pack.c", [])
+    objects |= {tier: (f"ggml/{TIERS[tier][0]}", FLAGS[tier]) for tier in tiers}
 
-    def compile_one(source: Path) -> Path:
-        made = target.with_name(f"{source.stem}.o")
-        if whole and source.name != edited and not edited.endswith(".h"):
-            return whole / made.name
-        compile_c(compiler, *flags, *objects[source], "-c", source, "-o", made)
+    def compile_one(name: str) -> Path:
+        source, own = objects[name]
+        if whole and not source.endswith(f"/{edited}") and not edited.endswith(".h"):
+            return whole / f"{name}.o"
+        made = target.with_name(f"{name}.o")
+        compile_c(compiler, *flags, *own, "-c", kernels / source, "-o", made)
         return made
 
     with ThreadPoolExecutor(2) as pool:
@@ -69,8 +79,8 @@ def build(
 
 def tiers_here() -> list[str]:
     file = Path("/proc/cpuinfo")
-    vnni = file.exists() and set(FEATURES) <= set(file.read_text().split())
-    return ["ref", "avx512"] if vnni else ["ref"]
+    features = set(file.read_text().split()) if file.exists() else set()
+    return [tier for tier, (_, needed) in TIERS.items() if features >= set(needed)]
 
 
 @pytest.fixture(scope="session")
@@ -98,9 +108,9 @@ def test_a_broken_product_fails(
     what: str, compiler: str, kernels: Path, tmp_path: Path, whole: dict[str, Path]
 ) -> None:
     name, before, after = BREAKS[what]
-    tier = "avx512" if "avx512" in name else "ref"
+    tier = next((tier for tier, (file, _) in TIERS.items() if file == name), "ref")
     if tier not in whole:
-        pytest.skip("this processor has no AVX-512 with VNNI")
+        pytest.skip(f"our products have no tier for this processor: no {tier}")
     copy = broken(kernels, tmp_path, f"ggml/{name}", before, after)
     made = build(compiler, copy, tmp_path / "checker", [tier], "-O0", whole=whole[tier], edited=name)
     status, said = check(made)
