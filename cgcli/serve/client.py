@@ -49,6 +49,8 @@ class Connection:
         if not is_own(place.folder):
             raise NoServer(f"{place.folder} is not the user's own")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._poll = select.poll()  # unlike `select`, it takes any number
+        self._poll.register(self._socket, select.POLLIN)
         self._unpacker = Unpacker()
         self._receiving = threading.RLock()
         self._sending = threading.Lock()
@@ -123,7 +125,7 @@ class Connection:
 
     def _received(self, wait_s: float = _TICK_S) -> list[Message]:
         try:
-            if not select.select([self._socket], [], [], wait_s)[0]:
+            if not self._poll.poll(1000 * wait_s):
                 return []
             data = self._socket.recv(1 << 16)
             if not data:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -260,3 +264,13 @@ def test_a_fault_in_the_engine_is_an_error_and_the_server_goes_on(
         patch.setattr(served.server.engine, "surprise", broken)
         with pytest.raises(CgcliError, match="error in the server: RuntimeError: broken"):
             remote.surprise(CONTEXT)
+
+
+def test_a_client_may_have_many_files_open(served: InThread) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as opened:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2048)), hard))
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        while opened.enter_context(Path(os.devnull).open()).fileno() < 1100:
+            pass
+        assert served.client().count(b"abc") == 3
