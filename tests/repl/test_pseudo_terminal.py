@@ -225,8 +225,8 @@ def test_a_shell_command_has_the_terminal_and_leaves_it_as_it_was(tmp_path: Path
         terminal.send("words\n")  # the terminal is the command's: echo, line editing
         terminal.wait_for("read words")
         terminal.wait_for("status 3")
-        terminal.send("!stty -a | grep -q ' echo ' && echo cooked\r")
-        terminal.wait_for("cooked")
+        terminal.send("!stty -a | grep -q ' echo ' && printf 'still %s' cooked\r")
+        terminal.wait_for("still cooked")
     with start(SHELL=str(tmp_path)) as terminal:
         terminal.wait_for("1 ›")
         terminal.send("!ls\r")
