@@ -135,8 +135,7 @@ class Model:
         names = (*self.header.metadata, *self.header.tensors)
         special = (".attn_logit_softcapping", ".max_alibi_bias", ".attn_sinks.weight")
         other = any(name.endswith(special) for name in names)
-        # It has one tier only; with another one of the products llama.cpp's own attention serves.
-        return self.own_kernels and products.product_tier() == "avx512" and sizes and not other and not self.recurrent
+        return self.own_kernels and sizes and not other and not self.recurrent
 
     @functools.cached_property
     def own_products(self) -> bool:
