@@ -64,9 +64,13 @@ class Environment:
         """The folder for sockets. It need not exist, and others might have made it."""
         if home := self.variables.get("CGCLI_HOME"):
             return Path(home).expanduser().absolute() / "run"
+        import warnings
+
         import platformdirs
 
-        return platformdirs.user_runtime_path("cgcli", appauthor=False)
+        with warnings.catch_warnings():  # a container or a cron job has no such folder, and /tmp serves there
+            warnings.simplefilter("ignore")
+            return platformdirs.user_runtime_path("cgcli", appauthor=False)
 
     def flag(self, name: str) -> bool:
         """Whether a variable is set to a true value, as the Hub defines them."""

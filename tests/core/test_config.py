@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,10 @@ def test_a_switch_is_a_word(tmp_path: Path) -> None:
 
 def test_each_setting_has_a_rule() -> None:
     assert list(RULES) == [field.name for field in fields(Settings)]
+
+
+def test_a_user_without_a_runtime_folder_sees_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Environment.from_process({}).runtime.name == "cgcli"
