@@ -74,7 +74,7 @@ def gen(
     ] = False,
     if_changed: Annotated[
         bool,
-        _program("--if-changed", help="With -o, draw from the first prompt that changed on. Reads no stdin."),
+        _program("--if-changed", help="With -o, redraw only from the first changed prompt on. Does not read stdin."),
     ] = False,
     whole: Annotated[bool, _program("--whole", help="Also print the program so far.")] = False,
     raw: Annotated[bool, _program("--raw", help="Continue the bytes as they are: no comment, no truncation.")] = False,
@@ -95,13 +95,13 @@ def gen(
             "-T",
             "--template",
             metavar="NAME",
-            help="Begin as a template of config.toml says: its prefix, settings and checks.",
+            help="Start from a template in config.toml: its prefix, settings and checks.",
             autocompletion=templates,
         ),
     ] = None,
     prefix: Annotated[str | None, _program("--prefix", metavar="TEXT", help="Start a new program with TEXT.")] = None,
     stamp: Annotated[
-        bool, _program("--stamp", help="End the text with a comment line from which `cgcli replay` can draw it again.")
+        bool, _program("--stamp", help="End with a comment line that lets `cgcli replay` draw the text again.")
     ] = False,
     copy: Annotated[bool, _program("--copy", help="Copy the text to the clipboard, too.")] = False,
     no_log: Annotated[bool, _program("--no-log", help="Leave this run out of `cgcli log`.")] = False,
