@@ -39,7 +39,7 @@ FOLDERS = {
     "cgcli/native": "ctypes bindings of kernels/",
     "cgcli/terminal": "output, progress bars, color, text that is safe to print",
     "cgcli/core": "configuration, errors, files, the machine",
-    "kernels": "C and CUDA: everything after the logits",
+    "kernels": "C and CUDA: products and attention inside llama.cpp, sampling, guesses",
     "models": "the catalog, training recipes",
     "models/codegen-nano": "the model that comes with cgcli",
     "models/recipes": "recipes that come with cgcli, for `cgcli train NAME`",
