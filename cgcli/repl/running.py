@@ -144,8 +144,8 @@ class _LiveOutput:
 def _next_step(repl: Repl, verdict: Verdict) -> str:
     """A hint for a failure: how to open the sandbox if it was in the way, else which turn to draw again.
 
-    That is the turn whose line failed, or the last one. After a syntax error it is the first turn with which the
-    program no longer parses, whatever line Python names.
+    That is the turn whose line failed; no turn where no line is known, as of a program that was killed. After a syntax
+    error it is the first turn with which the program no longer parses, whatever line Python names.
     """
     from cgcli.sandbox.hint import sandbox_hint
     from cgcli.sandbox.lack import hidden, lack
@@ -164,7 +164,8 @@ def _next_step(repl: Repl, verdict: Verdict) -> str:
     if hint := sandbox_hint(verdict, policy, encode(text), command=f"/save {file}, then cgcli run {{}} {file}"):
         return hint
     number = len(repl.program.turns)
-    if verdict.line:
-        spans = enumerate(repl.program.spans(), 1)
-        number = next((turn for turn, span in spans if text.count("\n", 0, span.end) >= verdict.line), number)
-    return f"try /retry {number} or /code {number}" if number else "/show all"
+    if not (verdict.line and number):
+        return "/show all shows the program"
+    spans = enumerate(repl.program.spans(), 1)
+    number = next((turn for turn, span in spans if text.count("\n", 0, span.end) >= verdict.line), number)
+    return f"try /retry {number} or /code {number}"

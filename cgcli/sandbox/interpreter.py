@@ -17,6 +17,7 @@ PACKAGES = ("numpy", "numpy.libs", "pandas", "pandas.libs", "dateutil", "pytz", 
 _FILE_BYTES = 256 * 1024**2
 _OPEN_FILES = 256
 #: Margin of the kernel's own limit on processor time, which counts each process alone and in whole seconds: a backstop.
+#: The kernel estimates the time by its ticks, so that on a busy machine it can be reached before the measured limit.
 _LATE_S = 2
 
 

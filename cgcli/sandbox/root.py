@@ -93,7 +93,7 @@ class ControlGroup:
         joins = [f'echo 0 >"${number}"' for number in range(1, len(self.folders) + 1)]
         script = " && ".join([*joins, f"shift {len(joins)}", 'exec "$@"'])
         # Moving a single thread ("tasks") is fast; moving a process waits for all processors.
-        entries = (next(filter(Path.exists, (folder / "tasks", folder / "cgroup.procs"))) for folder in self.folders)
+        entries = [folder / ("tasks" if (folder / "tasks").exists() else "cgroup.procs") for folder in self.folders]
         return ["sh", "-c", script, "join", *map(str, entries)]
 
     @property
@@ -194,12 +194,7 @@ def _own_groups() -> dict[str, str]:
 
 def _made(parent: Path, version: int, sizes: dict[str, int], stack: ExitStack) -> Path:
     """Make a group and set its limits. It stays locked while this process uses it."""
-    folder = parent / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
-    folder.mkdir()
-    stack.callback(_remove, folder)
-    lock = os.open(folder, os.O_RDONLY)
-    stack.callback(os.close, lock)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = _locked(parent, stack)
     for controller, (needed, *others) in _LIMITS[version].items():
         if version == 1 and not (folder / needed).exists():
             continue  # in another tree
@@ -212,6 +207,20 @@ def _made(parent: Path, version: int, sizes: dict[str, int], stack: ExitStack) -
             with suppress(OSError):
                 (folder / name).write_text(value)
     return folder
+
+
+def _locked(parent: Path, stack: ExitStack) -> Path:
+    """Make a folder and lock it. Before it is locked, another process may take it for one left behind and remove it."""
+    while True:
+        folder = parent / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        folder.mkdir()
+        stack.callback(_remove, folder)
+        with suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder
 
 
 def _remove(folder: Path) -> None:

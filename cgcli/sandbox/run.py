@@ -150,7 +150,7 @@ def judge(execution: Execution, policy: Policy, checks: Sequence[str] = ()) -> V
 def _judged(execution: Execution, report: _StarterReport, policy: Policy, checks: Sequence[str]) -> tuple[Outcome, str]:
     limits: dict[Outcome, str] = {
         "cpu time": f"more than {policy.cpu_s:g} s of processor time",
-        "wall time": f"more than {policy.wall_s:g} s",
+        "wall time": f"took more than {policy.wall_s:g} s",
         "memory": f"more than {policy.memory_bytes / 1e6:.0f} MB",
         "output limit": f"more than {policy.output_bytes / 1e6:g} MB written",
     }
@@ -166,6 +166,8 @@ def _judged(execution: Execution, report: _StarterReport, policy: Policy, checks
     number = -execution.status if execution.status < 0 else execution.status - _SHELL_SIGNAL
     if number == signal.SIGSYS and not policy.unsafe:
         return "denied", "system call of another architecture"
+    if number == signal.SIGXCPU:  # the kernel's own limit, see interpreter.py
+        return "cpu time", limits["cpu time"]
     if number in set(signal.Signals):
         return "crash", signal.Signals(number).name + early
     if execution.status == 0 and not early:

@@ -124,7 +124,7 @@ def _stand_in_for_site() -> None:
 def _limit(given: dict[str, int], memory: int) -> None:
     limits = {
         resource.RLIMIT_AS: (memory, memory + _SPARE_BYTES),
-        resource.RLIMIT_CPU: (given["cpu"],) * 2,
+        resource.RLIMIT_CPU: (given["cpu"], given["cpu"] + 1),  # SIGXCPU, which only says this, before SIGKILL
         resource.RLIMIT_FSIZE: (given["file"],) * 2,
         resource.RLIMIT_CORE: (0, 0),
     }

@@ -59,4 +59,5 @@ class Verdict:
             return "ran"
         if self.outcome in ("exception", "check"):
             return self.detail
-        return f"{self.outcome}: {self.detail}" if self.detail else self.outcome
+        words = "stopped" if self.outcome in ("cpu time", "wall time") else self.outcome
+        return f"{words}: {self.detail}" if self.detail else words

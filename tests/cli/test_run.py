@@ -46,7 +46,7 @@ def test_a_program_that_fails_ends_in_8_with_its_verdict_in_a_line(tmp_path: Pat
 @pytest.mark.parametrize(
     ("source", "options", "line"),
     [
-        ("import time; time.sleep(9)", ("--time", "0.3"), "wall time: more than 1.5 s; raise the limit with --time "
+        ("import time; time.sleep(9)", ("--time", "0.3"), "stopped: took more than 1.5 s; raise the limit with --time "
          "TIME"),
         ("x = bytes(10**9)", ("--memory", "200"), "memory: MemoryError, line 1; raise the limit with --memory SIZE"),
         ("import sys; sys.exit(4)", (), "exit: status 4"),
@@ -72,7 +72,7 @@ def test_every_failure_names_its_cause_and_what_would_help(
 
 def test_a_program_without_end_is_ended_by_the_processor_or_by_the_clock_of_a_busy_machine(tmp_path: Path) -> None:
     done = ran(tmp_path, "while True: pass", options=("--time", "0.3"))
-    limits = ("cpu time: more than 0.3 s of processor time", "wall time: more than 1.5 s")
+    limits = ("stopped: more than 0.3 s of processor time", "stopped: took more than 1.5 s")
     lines = [f"cgcli: prog.py: {limit}; raise the limit with --time TIME" for limit in limits]
     assert done.status == 8 and done.err.splitlines()[-1] in lines
 

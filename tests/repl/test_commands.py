@@ -15,11 +15,13 @@ from cgcli.core.errors import CgcliError
 from cgcli.native.interrupt import Interrupt
 from cgcli.program.history import Event
 from cgcli.program.program_store import ProgramStore
+from cgcli.repl import running
 from cgcli.repl.command import COMMANDS
 from cgcli.repl.loop import attempt, loop
 from cgcli.repl.plain_terminal import Script
 from cgcli.repl.state import Repl
 from cgcli.sandbox.policy import Policy
+from cgcli.sandbox.verdict import Verdict
 from tests.repl.scripted import ANSWERS, ScriptedReader, make_repl, play
 
 
@@ -183,6 +185,12 @@ def test_a_failure_names_the_turn_whose_line_failed(tmp_path: Path) -> None:
     assert "NameError: name 'numbers' is not defined, line 4, after" in shown
     assert "s; try /retry 1 or /code 1\n" in shown
     assert status == 8
+
+
+def test_a_failure_without_a_line_names_no_turn(tmp_path: Path) -> None:
+    repl, _, _ = play(tmp_path, "a list with ten numbers", "two lines")
+    killed = Verdict("crash", "SIGKILL", b"", b"", 1.0, 1.0)
+    assert running._next_step(repl, killed) == "/show all shows the program"
 
 
 class TestLoop:

@@ -366,7 +366,7 @@ class TestPicking:
     def test_a_candidate_without_end_is_stopped_soon(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("cgcli.sandbox.pick._CPU_S", 0.1)
         repl, shown, _ = play(tmp_path, "/set unsafe on", "/n 2", "forever", pick="auto")
-        assert "run: cpu time: more than 0.1 s of processor time" in shown
+        assert "run: stopped: more than 0.1 s of processor time" in shown
         assert repl.program.turns[0].accepted == 1
 
     def test_another_language_is_not_run(self, tmp_path: Path) -> None:

@@ -78,6 +78,24 @@ def test_groups_of_killed_processes_are_removed_and_groups_in_use_are_not(place:
         assert used.exists() and not left.exists()
 
 
+def test_a_group_that_another_process_removes_before_it_is_locked_is_made_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, raced = fcntl.flock, []
+
+    def late(descriptor: int, operation: int) -> None:
+        if operation == fcntl.LOCK_EX and not raced:  # meanwhile another process starts
+            raced.extend(_left(place))
+            root._remove_if_left(raced[0])
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(root.fcntl, "flock", late)
+    with root.control_group(2**30, 8) as group:
+        assert raced and not raced[0].exists()
+        assert group and all(folder.exists() for folder in group.folders)
+    assert not _left(place)
+
+
 @pytest.mark.usefixtures("sandbox", "no_groups")
 @pytest.mark.parametrize("attack", [one for one in ATTACKS if one.name.startswith("keep memory in ") and one.lax],
                          ids=lambda attack: attack.name.replace(" ", "-"))  # fmt: skip

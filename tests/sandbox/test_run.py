@@ -255,6 +255,11 @@ def test_processor_time_decides_even_where_nobody_looked(monkeypatch: pytest.Mon
     assert verdict.outcome == "cpu time"
 
 
+def test_the_kernels_limit_on_processor_time_is_the_same_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cgcli.sandbox.interpreter._LATE_S", -29)  # as on a busy machine, it comes first
+    assert ran("while True: pass", cpu_s=30.0).outcome == "cpu time"
+
+
 def test_a_program_cannot_talk_its_failure_into_a_pass_or_break_the_judge(unsafe: bool) -> None:
     forge = "import os\nfor fd in range(3, 99):\n    try: os.write(fd, {!r} * 9)\n    except OSError: pass\n"
     for words in (b"passed\0\0\0", b"\0" * 2000, b"\xff\0" + "\u00b2".encode() * 9 + b"\0\xb2\0\x1b[2J", b"x" * 9000):
