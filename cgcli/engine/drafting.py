@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 from typing import Protocol
 
 from cgcli.engine.request import Request
-from cgcli.native.draft import MATCH_MAX, Draft, KeptNgrams, NgramIndex
+from cgcli.native.draft import CAPACITY_MAX, MATCH_MAX, Draft, KeptNgrams, NgramIndex
 
 MAX_DRAFT = 15
 
@@ -170,9 +170,14 @@ class NgramDrafter:
             source.look()
 
 
-def by_ngrams(tokens: Sequence[int], request: Request, kept: KeptNgrams | None = None) -> Drafter:
-    """A drafter for a request. tokens: its context and first draws; kept: the n-grams of other texts."""
-    return NgramDrafter(tokens, len(tokens) + request.max_tokens, kept)
+def by_ngrams(
+    tokens: Sequence[int], request: Request, kept: KeptNgrams | None = None, *, window: int = CAPACITY_MAX
+) -> Drafter:
+    """A drafter for a request. tokens: its context and first draws; kept: the n-grams of other texts.
+
+    window: tokens that the text can have, whatever the request asks for.
+    """
+    return NgramDrafter(tokens, min(len(tokens) + request.max_tokens, window), kept)
 
 
 def allot(prospects: Sequence[Prospect], costs: PassCosts, most: int) -> list[int]:

@@ -126,7 +126,7 @@ class LlamaEngine(Completing):
     def _drafting(self) -> MakeDrafter:
         if self._guesser:
             return functools.partial(ModelDrafter, self._guesser)
-        return lambda tokens, request: by_ngrams(tokens, request, self._kept)
+        return lambda tokens, request: by_ngrams(tokens, request, self._kept, window=self.window)
 
     def guess_from(self, texts: Sequence[DraftText], file: Path, *, model: str) -> None:
         """Guess also from other texts in all requests from now on; their n-grams are kept in `file`.

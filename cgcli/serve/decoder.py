@@ -47,8 +47,11 @@ class ServedStream:
 class Decoder:
     """Draws on a thread of its own. Close it to end its streams and its thread; the engine stays open."""
 
-    def __init__(self, engine: LlamaEngine) -> None:
+    def __init__(self, engine: LlamaEngine, failed: Callable[[], None]) -> None:
+        """failed: called on the thread if an unexpected error ends it, after which nobody gets an answer."""
         self.engine = engine
+        self.fault: BaseException | None = None  # what ended the thread
+        self._failed = failed
         self.requests = 0  # so far
         self._going: list[ServedStream] = []  # in the engine
         self._waiting: list[ServedStream] = []  # for a place there
@@ -91,6 +94,8 @@ class Decoder:
         future: Future[tuple[Result, Timings]] = Future()
 
         def job() -> None:
+            if not future.set_running_or_notify_cancel():  # the client has left
+                return
             before = replace(self.engine.timings)
             try:
                 result = work(self.engine)
@@ -112,6 +117,13 @@ class Decoder:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:
+            self.fault = error
+            self._failed()
+
+    def _serve(self) -> None:
         while not self._closed:
             if not self.going:
                 self._jobs.get()()

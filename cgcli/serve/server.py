@@ -37,9 +37,9 @@ class Server:
     def __init__(self, engine: LlamaEngine, options: ServerOptions) -> None:
         self.engine = engine
         self.options = options
-        self.decoder = Decoder(engine)
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
+        self.decoder = Decoder(engine, self.stop)
         self._started = self._used = time.monotonic()
         self._serving: asyncio.Task[None] | None = None
         self.port: int | None = None  # once it is open
@@ -73,7 +73,7 @@ class Server:
         }
 
     async def run(self, place: Place, ready: Callable[[int | None], None]) -> None:
-        """Serve until the end. Raises OSError if the socket cannot be made.
+        """Serve until the end. Raises OSError if the socket cannot be made, and what ended the decoder, if it failed.
 
         ready: called with the port, if there is one, when clients can connect.
         """
@@ -96,6 +96,8 @@ class Server:
         if self._serving:
             await self._serving
         await asyncio.sleep(0)  # the connections close
+        if self.decoder.fault:
+            raise self.decoder.fault
 
     async def _open_http(self, options: HttpOptions, stack: ExitStack) -> None:
         """Raises OSError if the port cannot be opened."""

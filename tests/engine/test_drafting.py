@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.core.errors import CgcliError, Interrupted, UsageError
-from cgcli.engine.drafting import MAX_DRAFT, NgramDrafter, PassCosts, Prospect, Rate, allot
+from cgcli.engine.drafting import MAX_DRAFT, Drafter, NgramDrafter, PassCosts, Prospect, Rate, allot
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.quantize import QUANTS
 from cgcli.engine.request import Request
@@ -118,6 +118,27 @@ def test_ngrams_guess_what_followed_before() -> None:
     assert 0.4 < prospect.chances[0] < 0.6 and list(prospect.chances) == sorted(prospect.chances, reverse=True)
     drafter.extend([4, 5, 9])
     assert drafter.prospect() == Prospect() and drafter.draft(3) == []  # nothing ever followed 9
+
+
+def test_ngrams_take_memory_for_the_window_at_most(make_engine: Make) -> None:
+    """However many tokens a request asks for."""
+    made: list[Drafter] = []
+    engine = make_engine(speculate=True)
+    make = engine.scheduler._make_drafter
+    assert make
+
+    def seen(tokens: list[int], request: Request) -> Drafter:
+        made.append(make(tokens, request))
+        return made[-1]
+
+    engine.scheduler._make_drafter = seen
+    stream = engine.submit(Request(b"abc", Sampling(), Stops, max_tokens=1 << 30))
+    while not made:
+        engine.scheduler.step()
+    engine.cancel([stream])
+    (drafter,) = made
+    assert isinstance(drafter, NgramDrafter)
+    assert drafter._index._capacity == engine.window
 
 
 def test_ngrams_that_come_true_are_trusted_more_and_those_that_do_not_less() -> None:

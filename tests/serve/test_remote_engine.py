@@ -6,15 +6,17 @@ import os
 import resource
 import socket
 import struct
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine.engine import LlamaEngine
-from cgcli.engine.request import Completion, FirstLine, Request
+from cgcli.engine.request import Completion, FirstLine, Request, TokenScore
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
@@ -22,7 +24,7 @@ from cgcli.serve import decoder, wire
 from cgcli.serve.client import Connection, NoServer
 from tests.engine.drawing import HOT, finish, mixed, request
 from tests.support.engines import MakeEngine
-from tests.support.patience import eventually
+from tests.support.patience import PATIENCE_S, eventually
 from tests.support.serving import InThread
 
 CONTEXT = b"def f(a):\n    "
@@ -141,6 +143,51 @@ def test_a_client_that_goes_away_ends_its_decoding(served: InThread) -> None:
         kept.take()
     eventually(lambda: served.server.decoder.going == 0, "the stream of the client that went is still drawn")
     assert engine.timings.decode_tokens < 1000
+
+
+def test_a_client_that_goes_away_while_it_is_scored_harms_no_other(
+    served: InThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one call under way and one that waits for it."""
+    begun, go_on, score = threading.Event(), threading.Event(), served.server.engine.surprise
+
+    def held(*arguments: Any, **more: Any) -> list[TokenScore]:
+        begun.set()
+        go_on.wait()
+        return score(*arguments, **more)
+
+    gone, clients = served.client(), served.server.unix.clients
+    with monkeypatch.context() as patch:
+        patch.setattr(served.server.engine, "surprise", held)
+        for number in (1, 2):
+            gone._connection.send("score", id=number, text="x = 1", start=0, stride=None, blanks=True)
+        try:
+            eventually(lambda: begun.is_set() and any(len(one._tasks) == 2 for one in clients), "nothing is scored")
+            gone.close()
+            eventually(lambda: not clients, "the server does not see that the client went")
+        finally:
+            go_on.set()
+    assert served.server.decoder.call(lambda engine: engine.count(b"abc")).result(PATIENCE_S)[0] == 3
+
+
+def test_a_decoder_that_fails_ends_the_server(served: InThread) -> None:
+    """So that clients go on by themselves, rather than wait for ever."""
+
+    class TookOver(Exception):
+        pass
+
+    def own() -> LlamaEngine:
+        raise TookOver
+
+    def broken() -> None:
+        raise RuntimeError("broken")
+
+    remote = served.client(own)
+    served.server.decoder._jobs.put(broken)
+    eventually(lambda: served.faults, "the server goes on")
+    assert str(served.faults.pop()) == "broken"
+    with pytest.raises(TookOver):
+        remote.score(CONTEXT, 0)
 
 
 def test_a_cancelled_stream_ends_within_two_tokens(served: InThread) -> None:

@@ -64,6 +64,7 @@ class InThread:
     place: Place
     opened: list[RemoteEngine] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)  # what ended it; a test that expects one takes it out
 
     def client(self, own: Callable[[], Engine] | None = None) -> RemoteEngine:
         def no_engine() -> Engine:
@@ -80,22 +81,31 @@ def server_thread(model: Path, folder: Path, http: HttpOptions | None = None, **
     make_private(folder)
     ready = threading.Event()
     made: list[Server] = []
+    faults: list[Exception] = []
     engine = LlamaEngine(model, EngineOptions(**{"threads": 1, "exact": True} | options), interrupt=Interrupt())
 
     async def main() -> None:
         made.append(Server(engine, ServerOptions("tiny", http=http)))
         await made[0].run(place, lambda port: ready.set())
 
-    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    def run() -> None:
+        try:
+            asyncio.run(main())
+        except Exception as error:
+            faults.append(error)
+
+    thread = threading.Thread(target=run)
     thread.start()
-    eventually(ready.is_set, "the server does not start")
-    there = InThread(made[0], place)
+    eventually(lambda: ready.is_set() or faults, "the server does not start")
+    there = InThread(made[0], place, faults=faults)
     try:
         yield there
     finally:
         for client in there.opened:
             client.close()
-        made[0].stop()
+        with suppress(RuntimeError):  # it has ended
+            made[0].stop()
         thread.join()
         Interrupt().clear()
         engine.close()
+    assert faults == []
