@@ -81,7 +81,7 @@ def test_groups_of_killed_processes_are_removed_and_groups_in_use_are_not(place:
 def test_a_group_that_another_process_removes_before_it_is_locked_is_made_again(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, raced = fcntl.flock, []
+    lock, raced = fcntl.flock, list[Path]()
 
     def late(descriptor: int, operation: int) -> None:
         if operation == fcntl.LOCK_EX and not raced:  # meanwhile another process starts
@@ -89,7 +89,7 @@ def test_a_group_that_another_process_removes_before_it_is_locked_is_made_again(
             root._remove_if_left(raced[0])
         lock(descriptor, operation)
 
-    monkeypatch.setattr(root.fcntl, "flock", late)
+    monkeypatch.setattr("cgcli.sandbox.root.fcntl.flock", late)
     with root.control_group(2**30, 8) as group:
         assert raced and not raced[0].exists()
         assert group and all(folder.exists() for folder in group.folders)
