@@ -16,7 +16,7 @@ from cgcli.app.gen_arguments import GenArguments
 from cgcli.app.log import RunRecord, last_program, logged
 from cgcli.app.model import loaded_engine, model_identity, planned_facts, setup_of
 from cgcli.app.offer import choose_or_pull
-from cgcli.app.program_so_far import as_read, program_so_far
+from cgcli.app.program_so_far import as_read, program_so_far, require_program
 from cgcli.app.selection import Selection
 from cgcli.app.streams import (
     PROMPT_HINT,
@@ -133,6 +133,7 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
     from cgcli.program.languages import language, language_of, looks_like_code
 
     arguments.check()
+    require_program(arguments)
     file = arguments.into or arguments.output
     last = last_program(run) if arguments.go_on else None
     wanted = arguments.lang or (last.start.language if last and not file else None)
@@ -255,7 +256,7 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
             session.reserve(job.prompts)
             if others := session.generation.others:
                 count = session.generation.candidates
-                which = f"candidates 2 to {count} are" if count > 2 else "candidate 2 is"
+                which = {2: "candidate 2 is", 3: "candidates 2 and 3 are"}.get(count, f"candidates 2 to {count} are")
                 run.output.note(f"{which} drawn at temperature {others:g}; -t sets one temperature for all")
             session.start = arguments.start
             until = written.until = _until(run.output, job, session)

@@ -101,10 +101,15 @@ def found_runs(run: Run, words: str, count: int) -> list[Match]:
         return log.search(words, count, program_store(run))
 
 
-def logged_run(run: Run, number: int) -> LoggedRun:
-    """One run. Raises UsageError if there is no such run."""
+def logged_run(run: Run, number: int | None) -> LoggedRun:
+    """A run; None: the last one. Raises UsageError if there is no such run."""
     with opened_log(run) as log:
-        return log.run(number)
+        if number is not None:
+            return log.run(number)
+        found = log.last(1)
+    if not found:
+        raise UsageError("nothing is logged yet")
+    return found[0]
 
 
 def last_program(run: Run) -> LoggedRun:
@@ -112,7 +117,9 @@ def last_program(run: Run) -> LoggedRun:
     with opened_log(run) as log:
         found = log.last_text(str(Path.cwd()))
     if found is None:
-        raise UsageError("no program to go on with in this folder", hint="cgcli log lists the runs of all folders")
+        raise UsageError(
+            "no program to go on with in this folder", hint="to see those of other folders, type: cgcli log"
+        )
     return found
 
 

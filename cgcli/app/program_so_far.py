@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from cgcli.terminal.output import Output
 
 
+def require_program(arguments: GenArguments) -> None:
+    """Raise UsageError if --into would add to a file whose suffix says that it is no program."""
+    from cgcli.program.languages import is_known
+
+    file = arguments.into
+    if file is None or arguments.lang or not file.suffix or is_known(file):
+        return
+    if file.is_file() and file.stat().st_size:
+        raise UsageError(
+            f"{file} does not look like a program",
+            hint=f"to let the program read it: --run --read {file}; to add to it all the same: --lang python",
+        )
+
+
 def program_so_far(output: Output, arguments: GenArguments, last: LoggedRun | None) -> bytes:
     """The bytes of the program so far. last: the run to go on with. Raises CgcliError if it cannot be read."""
     if arguments.into:

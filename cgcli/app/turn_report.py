@@ -44,9 +44,7 @@ def report_turns(
         chosen, line = turn.candidates[turn.accepted], session.program.code_line(kept)
         kept += 1
         if how.candidates > 1:
-            which = f"{turn.accepted + 1} of {turn.drawn}"
-            why = turn.picked.why if turn.picked else ""
-            output.note(f"{name}: kept candidate {which}, {why or f'log-probability {chosen.logprob or 0.0:.2f}'}")
+            output.note(f"{name}: {kept_candidate(turn, turn.accepted)}")
         if chosen.guard:
             for note in chosen.guard.notes(line):
                 output.note(f"{name}: {note}")
@@ -69,6 +67,13 @@ def report_turns(
         f"{choice.name} {session.engine.quant}, seed {how.sampling.seed}, "
         f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} tokens/s"
     )
+
+
+def kept_candidate(turn: Turn, index: int) -> str:
+    """Which candidate of a turn was kept and why, in words. index: of that candidate."""
+    why = turn.picked.why if turn.picked else ""
+    logprob = turn.candidates[index].logprob or 0.0
+    return f"kept candidate {index + 1} of {turn.drawn}, {why or f'log-probability {logprob:.2f}'}"
 
 
 def _ended(turn: Turn) -> bool:

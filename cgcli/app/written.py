@@ -85,4 +85,6 @@ def find_program(run: Run, file: Path) -> list[Recorded]:
     if has_stamp(data):
         hint = "search for its prompts: cgcli log -q WORDS"
         raise CgcliError(f"{file} was changed since it was stamped", hint=hint)
-    raise CgcliError(f"nothing is known of how {file} was written", hint="gen --stamp writes it into the file")
+    raise CgcliError(
+        f"cgcli did not write {file}, or its log entry is gone", hint="gen --stamp keeps what replay needs in the file"
+    )

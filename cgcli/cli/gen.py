@@ -70,7 +70,8 @@ def gen(
         _program("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout."),
     ] = None,
     go_on: Annotated[
-        bool, _program("-c", "--continue", help="Go on with the last program of this folder. Does not read stdin.")
+        bool,
+        _program("-c", "--continue", help="Continue the last program written in this folder. Does not read stdin."),
     ] = False,
     if_changed: Annotated[
         bool,

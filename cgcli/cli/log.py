@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 _TITLE = 50  # columns
 
-Number = Annotated[int, typer.Argument(metavar="N", help="Number of a run, as `cgcli log` lists it.")]
+Number = Annotated[
+    int | None,
+    typer.Argument(
+        metavar="N", show_default=False, help="Number of a run, as `cgcli log` lists it (default: the last)."
+    ),
+]
 
 
 def build() -> typer.Typer:
@@ -32,7 +37,7 @@ def build() -> typer.Typer:
 def log(
     ctx: typer.Context,
     query: Annotated[
-        str, typer.Option("-q", "--query", metavar="WORDS", help="Only runs and sessions with these words.")
+        str, typer.Option("-q", "--query", metavar="WORDS", help="Find runs and sessions by words in them.")
     ] = "",
     count: Annotated[
         int,
@@ -63,7 +68,7 @@ def log(
 
 def show(
     ctx: typer.Context,
-    number: Number,
+    number: Number = None,
     raw: Annotated[bool, typer.Option("-r", "--raw", help="Print only the text that the run wrote.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -82,7 +87,7 @@ def show(
     _print(ctx, found, found.end.text if found.end else "")
 
 
-def use(ctx: typer.Context, number: Number) -> None:
+def use(ctx: typer.Context, number: Number = None) -> None:
     """Print the whole program of a run: what it began with, and what it wrote."""
     from cgcli.app.log import logged_run
 
@@ -159,6 +164,9 @@ def _match(one: Match) -> dict[str, object]:
 
 
 def _facts(one: LoggedRun) -> list[tuple[str, str]]:
+    from cgcli.app.turn_report import kept_candidate
+    from cgcli.program.conditions import label
+
     took = f", {(one.ended - one.begun).total_seconds():.0f} s" if one.ended else ""
     facts = [
         ("run", f"{one.number}{f', {one.state}' if one.state else ''}"),
@@ -168,5 +176,15 @@ def _facts(one: LoggedRun) -> list[tuple[str, str]]:
         ("file", one.start.file or ""),
         ("verdict", one.end.verdict if one.end else ""),
     ]
-    how = [(name, ", ".join(value) if isinstance(value, list) else str(value)) for name, value in one.start.how.items()]
+    for number, turn in enumerate(one.end.turns if one.end else (), 1):
+        if turn.accepted is not None and len(turn.candidates) > 1:
+            facts.append((f"turn {number}", kept_candidate(turn, turn.accepted)))
+    how = [(label(name), _shown(value)) for name, value in one.start.how.items()]
     return [(name, value) for name, value in (*facts, *how) if value]
+
+
+def _shown(value: object) -> str:
+    """A condition's value, for the user."""
+    if isinstance(value, list):
+        return ", ".join(map(repr, value))
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

@@ -6,6 +6,7 @@ Command modules import nothing heavy at their top, since `--help` reads all of t
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import typer
 
 from cgcli.app.run import Run
 from cgcli.cli.command import Command, Examination, Group, help_of, run_of
+from cgcli.core.config import nearest
 from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
 from cgcli.core.signals import Terminated, handled_signals
 
@@ -48,6 +50,23 @@ def _start(
             start_repl(run, run.settings())
         else:
             typer.echo(ctx.get_help())
+
+
+def _help(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND", help="A command, such as gen or log show.")
+    ] = None,
+) -> None:
+    """Show the help of a command."""
+    app: Any = typer.main.get_command(build())
+    place, path = app, "cgcli"
+    for word in words or ():
+        commands = getattr(place, "commands", {})
+        if word not in commands:
+            raise UsageError(f"{path} has no command {word!r}{nearest(word, commands)}", hint=f"{path} --help")
+        place, path = commands[word], f"{path} {word}"
+    app(args=[*(words or ()), "--help"], prog_name="cgcli", standalone_mode=False, obj=run_of(ctx))
 
 
 def build() -> typer.Typer:
@@ -96,6 +115,7 @@ def build() -> typer.Typer:
     app.command("bench", cls=Command, rich_help_panel=MODELS)(bench.bench)
     app.add_typer(eval.build(), name="eval", rich_help_panel=MODELS)
     app.command("completion", cls=Command, rich_help_panel=HELP)(completion.completion)
+    app.command("help", cls=Examination, rich_help_panel=HELP)(_help)
     app.command("doctor", cls=Examination, rich_help_panel=HELP)(doctor.doctor)
     return app
 
@@ -131,8 +151,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _invoke(run: Run, arguments: Sequence[str]) -> int:
     try:
-        if arguments and arguments[0] == "help":
-            arguments = [*arguments[1:], "--help"]
         result = _build_for(arguments)(args=list(arguments), prog_name="cgcli", standalone_mode=False, obj=run)
     except Terminated:
         raise
@@ -175,10 +193,6 @@ def _known(error: BaseException, arguments: Sequence[str]) -> CgcliError:
 
 def _usage(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:
     """Translate Typer's error: one line, with the nearest option or what was meant, and the command's help as hint."""
-    import shlex
-
-    from cgcli.core.config import nearest
-
     message = " ".join(error.format_message().split()).rstrip(".")
     message = message[:1].lower() + message[1:]
     ctx = getattr(error, "ctx", None)
@@ -189,12 +203,23 @@ def _usage(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:
             return UsageError(f"{option} is an option of gen", hint=shlex.join(["cgcli", "gen", *arguments]))
         message = f"no such option {option}{nearest(option, _options(ctx.command))}"
     elif ctx is not None and message.startswith("no such command"):
-        near = nearest(message.removeprefix("no such command ").strip("'\""), ctx.command.commands)
+        word = message.removeprefix("no such command ").strip("'\"")
+        near = _meant(word, ctx)
         if at_top and not near:
             meant = shlex.join(["cgcli", "gen", " ".join(arguments)])
             return UsageError(message, hint=f"to write a program, type: {meant}")
         message += near
     return UsageError(message, hint=help_of(ctx))
+
+
+def _meant(word: str, ctx: typer.Context) -> str:
+    """', did you mean ...?' for a word that is no command of a group; "" if it is like none."""
+    command: Any = ctx.command
+    if f"--{word}" in _options(command):
+        return f", did you mean {ctx.command_path} --{word}?"
+    if word.isdecimal() and ctx.info_name == "log":
+        return f", did you mean {ctx.command_path} show {word}?"
+    return nearest(word, command.commands)
 
 
 def _options(command: Any) -> list[str]:

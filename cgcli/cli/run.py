@@ -35,7 +35,7 @@ def run(
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option("--memory", metavar="SIZE", show_default="2147MB", help="Memory limit, such as 512MB or 2GB."),
+        typer.Option("--memory", metavar="SIZE", show_default="2GiB", help="Memory limit, such as 512MB or 2GB."),
     ] = None,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Run it without a sandbox.")] = False,
 ) -> None:

@@ -10,6 +10,8 @@ import typer
 from cgcli.cli.command import arguments_of, run_of, settings_of
 from cgcli.cli.options import DraftOption, ExactOption, GpuLayersOption, ModelOption, ThreadsOption, WindowOption
 
+_NONE = "no server runs"
+
 
 def serve(
     ctx: typer.Context,
@@ -32,7 +34,7 @@ def serve(
             "--cache-mb",
             metavar="N",
             min=0,
-            help="Memory for what was read of programs, besides the program read last (default: 1024).",
+            help="Memory in MB for programs it has read (default: 1024).",
         ),
     ] = None,
     status: Annotated[bool, typer.Option("--status", help="Show the servers that run.")] = False,
@@ -59,11 +61,14 @@ def serve(
     run, arguments = run_of(ctx), arguments_of(ctx, ServeArguments)
     if stop:
         stopped = stop_servers(run)
-        run.output.note(f"stopped {stopped} server{'s' * (stopped != 1)}" if stopped else "no server runs")
+        run.output.note(f"stopped {stopped} server{'s' * (stopped != 1)}" if stopped else _NONE)
     elif status:
         found = server_statuses(run)
         if json:
             run.output.json(found)
+            return
+        if not found:
+            run.output.note(_NONE)
             return
         rows = [
             (

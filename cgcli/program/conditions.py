@@ -37,6 +37,11 @@ class Difference:
         return f"{self.name} differs: it was {then}, and is {now}"
 
 
+def label(name: str) -> str:
+    """A condition for the user, by the name of its field."""
+    return _WORDS.get(name, name).removeprefix("the ")
+
+
 def conditions(facts: TurnFacts) -> dict[str, object]:
     """What is known of the conditions, by the names of their fields; a guard that was off is `off`."""
     setup = {field.name: getattr(facts.setup, field.name) for field in fields(Setup)} if facts.setup else {}

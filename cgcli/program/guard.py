@@ -238,7 +238,7 @@ class Guard:
                 return request
             fault = _undefined(missing[0]) if missing else None
         if fault is None and self.empty:
-            fault = Fault("empty", len(self._keep), "nothing that runs")
+            fault = Fault("empty", len(self._keep), "only a comment or empty")
         if fault is None:
             return None
         self._raw, self.text = self.text, self.text[: self._place(fault)]

@@ -69,6 +69,11 @@ def language_of(path: PurePath) -> Language:
     return next((known for known in LANGUAGES if path.suffix in known.suffixes), PYTHON)
 
 
+def is_known(path: PurePath) -> bool:
+    """Whether the suffix of a file is that of a language."""
+    return any(path.suffix.lower() in known.suffixes for known in LANGUAGES)
+
+
 def parse_python(text: str) -> ast.Module | None:
     """The syntax tree of a text, read as the bytes of a file; None if it is not Python."""
     try:

@@ -48,7 +48,7 @@ def find_clipboard(variables: Mapping[str, str], write: Callable[[bytes], object
     if write is not None and variables.get("TERM", "") not in _WITHOUT:
         return Clipboard("the terminal's clipboard", lambda text: _send(text, write, program))
     if program is None:
-        raise CgcliError("no clipboard: this is no terminal that has one", hint="install wl-clipboard, xclip or xsel")
+        raise CgcliError("there is no clipboard here", hint="install wl-clipboard, xclip or xsel")
     return Clipboard(program[0], lambda text: _run(text, program))
 
 

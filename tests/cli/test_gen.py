@@ -154,6 +154,19 @@ def test_into_adds_the_turn_to_the_file_and_prints_nothing(tiny_model: Path, tmp
     assert fresh.read_text().startswith("// one\n")
 
 
+def test_into_adds_to_no_data(tiny_model: Path, tmp_path: Path) -> None:
+    data, empty, plain = tmp_path / "data.csv", tmp_path / "new.csv", tmp_path / "plain"
+    data.write_text("1,2\n")
+    plain.write_text("x = 1\n")
+    empty.touch()
+    ran = gen("--into", str(data), "one", *SHORT, model=tiny_model)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, b"", 1) and data.read_text() == "1,2\n"
+    assert f"--read {data}" in ran.err and "--lang python" in ran.err
+    for words in ((data, "--lang", "python"), (empty,), (plain,)):
+        assert gen("--into", *map(str, words), "one", *SHORT, model=tiny_model).status == 0
+        assert "# one\n" in words[0].read_text()
+
+
 def test_output_goes_to_the_file_alone(tiny_model: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.py"
     ran = gen("-o", str(target), "one", *SHORT, model=tiny_model)

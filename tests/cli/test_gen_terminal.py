@@ -135,4 +135,4 @@ def test_the_text_is_copied_by_the_terminal(tiny_model: Path) -> None:
 
 def test_without_a_clipboard_nothing_is_drawn(tiny_model: Path) -> None:
     ran = run("gen", "x", "-m", str(tiny_model), *SHORT, "--copy", PATH="", DISPLAY="", WAYLAND_DISPLAY="")
-    assert (ran.status, ran.out) == (1, b"") and "no clipboard" in ran.err
+    assert (ran.status, ran.out) == (1, b"") and "there is no clipboard here" in ran.err

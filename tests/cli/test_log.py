@@ -63,8 +63,19 @@ def test_a_run_is_shown_and_used_again(tiny_model: Path) -> None:
     assert whole.out == run("log", "use", "2").out == b"x = 1\n" + run("log", "show", "2", "-r").out
     facts = run("log", "show", "1").out
     assert facts.startswith(b"run: 1\n") and b"\nseed: 3\n" in facts and facts.endswith(b"\n\n" + new.out)
+    assert run("log", "show", "-r").out == run("log", "show", "2", "-r").out
+    assert run("log", "use").out == whole.out
     gone = run("log", "show", "9")
     assert gone.status == 2 and gone.err == "cgcli: no run 9 in the log; type: cgcli log\n"
+
+
+def test_a_run_shows_what_was_kept_and_why(tiny_model: Path) -> None:
+    assert run("log", "show").err == "cgcli: nothing is logged yet\n"
+    ran = gen(tiny_model, "a", "-n", "3", "--pick", "probable")
+    kept = next(line for line in ran.err.splitlines() if line.startswith("turn 1: kept candidate "))
+    facts = run("log", "show").out.decode().partition("\n\n")[0].splitlines()
+    assert kept in facts and "candidates: 3" in facts and "exact: off" in facts
+    assert not any(line.startswith(("batch:", "others:", "guard:", "sha256:")) for line in facts)
 
 
 def test_words_are_searched_in_runs_and_sessions(tiny_model: Path) -> None:

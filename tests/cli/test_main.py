@@ -69,6 +69,12 @@ def test_every_command_has_help_and_the_common_options(command: list[str]) -> No
     ("words", "line"),
     [
         (["pul", "x"], "no such command 'pul', did you mean pull?; type: cgcli --help"),
+        (["hlep"], "no such command 'hlep', did you mean help?; type: cgcli --help"),
+        (["version"], "no such command 'version', did you mean cgcli --version?; type: cgcli --help"),
+        (["help", "pul"], "cgcli has no command 'pul', did you mean pull?; type: cgcli --help"),
+        (["help", "nonsense"], "cgcli has no command 'nonsense'; type: cgcli --help"),
+        (["help", "gen", "run"], "cgcli gen has no command 'run'; type: cgcli gen --help"),
+        (["log", "5"], "no such command '5', did you mean cgcli log show 5?; type: cgcli log --help"),
         (["models", "shw"], "no such command 'shw', did you mean show?; type: cgcli models --help"),
         (
             ["gen", "--temprature", "1"],

@@ -264,5 +264,5 @@ def test_another_model_in_the_same_file_draws_nothing(tmp_path: Path, file: Path
 def test_a_file_that_nobody_wrote(file: Path) -> None:
     file.write_text("x = 1\n")
     ran = run("replay", str(file))
-    assert ran.status == 1 and "nothing is known of how" in ran.err
+    assert ran.status == 1 and "cgcli did not write " in ran.err
     assert run("replay", str(file.with_name("none"))).status == 2 and run("replay", "7").status == 2

@@ -237,7 +237,9 @@ def test_stop_ends_it(tmp_path: Path, model: list[str]) -> None:
     with server_process(tmp_path, *model) as server:
         assert "stopped 1 server" in run("serve", "--stop", CGCLI_HOME=str(tmp_path)).err
         assert server.wait(PATIENCE_S) == 0
-    assert "no server runs" in run("serve", "--stop", CGCLI_HOME=str(tmp_path)).err
+    for option in ("--stop", "--status"):
+        none = run("serve", option, CGCLI_HOME=str(tmp_path))
+        assert (none.status, none.out, none.err) == (0, b"", "no server runs\n")
 
 
 def test_an_idle_server_ends(tmp_path: Path, model: list[str]) -> None:

@@ -143,6 +143,12 @@ def test_a_candidate_of_any_turn_is_picked(tmp_path: Path) -> None:
     assert "no candidate 4: turn 1 has 3; /show 1" in shown and "no turn 9: the last is 3" in shown
 
 
+def test_an_only_candidate_is_not_picked_again(tmp_path: Path) -> None:
+    repl, shown, status = play(tmp_path, "a list with ten numbers", "/pick", "/pick 1", "/undo")
+    assert shown.count("turn 1 has only this candidate; /retry 1 draws another") == 2 and status == 2
+    assert not repl.program.turns  # that is what was undone
+
+
 def test_a_script_runs_no_shell_command(tmp_path: Path) -> None:
     with pytest.raises(CgcliError, match="a script cannot run shell commands"):
         Script(io.BytesIO()).shell("ls", 1)

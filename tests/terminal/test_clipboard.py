@@ -89,7 +89,7 @@ def test_windows_reads_utf_16(programs: Path) -> None:
 
 def test_a_program_without_its_display_is_not_asked(programs: Path) -> None:
     install(programs, "xclip")
-    with pytest.raises(CgcliError, match="no clipboard"):
+    with pytest.raises(CgcliError, match="there is no clipboard here"):
         find_clipboard({"TERM": "xterm"}, None)
 
 

@@ -69,6 +69,8 @@ def accept_candidate(repl: Repl, index: int, choice: int | None) -> None:
     number, count = index + 1, len(turn.candidates)
     if not count:
         raise UsageError(f"turn {number} has no candidates", hint=f"/retry {number} draws one")
+    if count == 1 and turn.accepted == 0:
+        raise UsageError(f"turn {number} has only this candidate", hint=f"/retry {number} draws another")
     picked = pick_candidate(repl, repl.program.until(index), turn) if choice is None else with_candidate(turn, choice)
     if picked is None or picked.accepted is None:
         raise UsageError("no candidate picked", hint=f"/pick I takes candidate I, from 1 to {count}")
