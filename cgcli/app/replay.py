@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cgcli.app.model import choose_model, loaded_engine, setup_of
 from cgcli.app.written import find_program, find_run
-from cgcli.core.errors import CgcliError, Interrupted
+from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from cgcli.program.recorded import Recorded
     from cgcli.program.session import Session
 
+_DIGITS = 40  # of a run's number; no log has that many
+
 Step = tuple["Recorded", int]
 """A turn: a program, and the index of the turn in it."""
 
@@ -34,16 +37,20 @@ def replay(run: Run, name: str) -> None:
     Raises CgcliError at the first that differs, with the name of the first condition that differs, if one does; before
     anything is drawn, if another model's file would draw.
     """
-    from cgcli.program.redraw import why_not
+    from cgcli.program.redraw import check_record, why_not
 
     steps: list[Step] = []
-    path = Path(name)
-    for part in find_run(run, int(name)) if name.isdecimal() and not path.exists() else find_program(run, path):
+    is_number = name.isdecimal() and not os.path.exists(name)  # noqa: PTH110 - also of names that are too long
+    for part in find_run(run, int(name[:_DIGITS])) if is_number else find_program(run, Path(name)):
         for index in range(len(part.program.turns)):
             if why := why_not(part.program, index):
                 run.output.note(f"{_name(part, index)} {why}; it is taken as it is")
-            else:
-                steps.append((part, index))
+                continue
+            try:
+                check_record(part.program.turns[index])
+            except UsageError as error:
+                raise CgcliError(f"the record of {_name(part, index)} is damaged: {error.message}") from error
+            steps.append((part, index))
     if not steps:
         raise CgcliError(f"no turn of {name} can be drawn again")
     for _, group in itertools.groupby(steps, key=_drawn_by):

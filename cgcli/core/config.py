@@ -188,6 +188,13 @@ class Rule:
 
 
 _SWITCH = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
+
+
+def _named(value: str) -> bool:
+    """Whether it can be a name or a path."""
+    return bool(value) and "\0" not in value
+
+
 SWITCH = Rule(bool, "on or off")
 NATURAL = Rule(int, "a positive integer", lambda n: n >= 1)
 CANDIDATES = Rule(int, "an integer from 1 to 1000", lambda n: 1 <= n <= 1000)
@@ -195,19 +202,19 @@ CANDIDATES = Rule(int, "an integer from 1 to 1000", lambda n: 1 <= n <= 1000)
 _COUNT = Rule(int, "a non-negative integer", lambda n: n >= 0)
 _SHARE = Rule(float, "a number from 0 to 1", lambda p: 0 <= p <= 1)
 RULES = {
-    "model": Rule(str, "a model's name or a GGUF file", bool),
+    "model": Rule(str, "a model's name or a GGUF file", _named),
     "temperature": Rule(float, "a non-negative number", lambda t: 0 <= t < math.inf),
     "top_p": _SHARE,
     "top_k": Rule(int, "an integer from 0 to 2^32 - 1", lambda n: 0 <= n < 1 << 32),
     "min_p": _SHARE,
-    "max_tokens": NATURAL,
+    "max_tokens": Rule(int, "an integer from 1 to 2^30", lambda n: 1 <= n <= MAX_CONTEXT),
     "seed": Rule(int, "an integer from 0 to 2^64 - 1", lambda n: 0 <= n < SEED_LIMIT),
     "prefix": Rule(str, "text"),
     "ctx": Rule(int, "an integer from 1 to 2^30", lambda n: 1 <= n <= MAX_CONTEXT),
     "threads": Rule(int, f"an integer from 1 to {MAX_THREADS}", lambda n: 1 <= n <= MAX_THREADS),
     "gpu_layers": _COUNT,
-    "draft": Rule(str, "ngram, off, or a model's name or GGUF file", bool),
-    "draft_from": Rule(str, "auto, off, or a file or folder", bool),
+    "draft": Rule(str, "ngram, off, or a model's name or GGUF file", _named),
+    "draft_from": Rule(str, "auto, off, or a file or folder", _named),
     "exact": Rule(bool, "true or false"),
     "kernels": Rule(str, "on or off", {"on", "off"}.__contains__),
     "guard": Rule(str, "on or off", {"on", "off"}.__contains__),

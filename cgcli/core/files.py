@@ -91,7 +91,7 @@ def locked(path: Path) -> Iterator[None]:
     effect on file systems without locks. Raises CgcliError if another process holds the lock for too long.
     """
     with ExitStack() as stack:
-        if not _special(path):
+        if not _special(path) and not path.is_dir():  # a folder is not written
             with suppress(OSError):
                 target = _target(path)
                 for one in (target.absolute().parent, target):  # a file may have names in several folders

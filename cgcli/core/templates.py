@@ -113,9 +113,14 @@ def _require(key: str, allowed: set[str], where: str, root: Path | None) -> None
 
 def _file(value: object, where: str, path: Path, root: Path | None) -> Path:
     """The file that a value of `path` names. Raises UsageError."""
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "\0" in value:
         raise UsageError(f"{where} is {value!r:.80}, not a file")
-    return _below(root, value, where) if root else path.parent / Path(value).expanduser()
+    if root:
+        return _below(root, value, where)
+    try:
+        return path.parent / Path(value).expanduser()
+    except RuntimeError as error:  # ~name of no user
+        raise UsageError(f"{where} is {value!r:.80}: {error}") from error
 
 
 def _text(file: Path, where: str) -> str:
@@ -127,7 +132,10 @@ def _text(file: Path, where: str) -> str:
 
 def _below(root: Path, value: str, where: str) -> Path:
     """A path in a project. Raises UsageError if it leads out of it, also through a link."""
-    path = (root / value).resolve()
+    try:
+        path = (root / value).resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise UsageError(f"{where} is {value!r:.80}, which cannot be found") from error
     if not path.is_relative_to(root.resolve()):
         raise UsageError(f"{where} is {value!r:.80}, which is outside of {root}", hint="name a file below it")
     return path

@@ -39,7 +39,7 @@ class DraftModel:
         if self.model.n_vocab != target.n_vocab or self.model.pieces != target.pieces:
             self.model.close()
             raise UsageError(
-                f"{path.name} cannot draft for {target.path.name}: their vocabularies differ",
+                f"{path} cannot draft for {target.path}: their vocabularies differ",
                 hint="use --draft ngram, or a smaller model of the same family",
             )
         self.guessed = guessed

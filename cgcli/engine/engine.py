@@ -278,7 +278,7 @@ class LlamaEngine(Completing):
 
     def reserve(self, cells: int, *, texts: int = 1) -> None:
         # The cache starts small, since clearing 8,192 cells takes as long as loading a small model. Growing empties it.
-        cells = self.cache.cells_for(cells, texts)
+        cells = self.cache.cells_for(min(cells, self.cache.sequences * self.window), texts)
         least = min(cells, self.window) + self.cache.spare_cells
         if not self.cache.held:
             self.cache.reserve(max(cells + self.cache.spare_cells, least), least=least)

@@ -22,6 +22,9 @@ from cgcli.program.source import encode
 if TYPE_CHECKING:
     from cgcli.program.program_store import ProgramStore
 
+_MOST = 2**63 - 1
+"""SQLite's largest integer."""
+
 
 @dataclass(frozen=True)
 class LoggedRun:
@@ -67,14 +70,14 @@ class LogReader(RunLog):
 
     def run(self, number: int) -> LoggedRun:
         """Raises UsageError if there is no such run."""
-        found = self._rows("WHERE number = ?", number)
+        found = self._rows("WHERE number = ?", number) if abs(number) <= _MOST else []
         if not found:
             raise UsageError(f"no run {number} in the log", hint="cgcli log")
         return found[0]
 
     def last(self, count: int) -> list[LoggedRun]:
         """The last runs, the latest first."""
-        return self._rows("ORDER BY number DESC LIMIT ?", count)
+        return self._rows("ORDER BY number DESC LIMIT ?", min(count, _MOST))
 
     def last_text(self, folder: str) -> LoggedRun | None:
         """The last run in a folder that wrote something."""
@@ -98,6 +101,7 @@ class LogReader(RunLog):
         if not query:
             raise UsageError("nothing to search for", hint='cgcli log -q "csv mean"')
         self._read_sessions(programs)
+        count = min(count, _MOST)
         found = [
             Match(run, "", run.begun, "\n".join(one for one in run.start.prompts if one))
             for run in self._rows(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
+from cgcli.core.config import CANDIDATES, RULES, Rule
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
 from cgcli.program.languages import language
@@ -15,6 +16,8 @@ from cgcli.program.program import RAW, Candidate, Picked, Program, Turn, TurnFac
 from cgcli.program.session import Option, Plan, Reading, Session
 from cgcli.program.source import digest
 from cgcli.program.truncate import NONE
+
+_DRAW = Rule(int, "an integer from 0 to 2^32 - 1", lambda n: 0 <= n < 1 << 32)
 
 
 def why_not(program: Program, index: int) -> str | None:
@@ -26,6 +29,27 @@ def why_not(program: Program, index: int) -> str | None:
         return "was interrupted"
     text = program.source()[: list(program.spans())[index].code]
     return None if turn.facts.context == digest(text) else "was drawn for another text before it"
+
+
+def check_record(turn: Turn) -> None:
+    """Raise UsageError if what the record says of a turn is nothing that the options allow."""
+    facts = turn.facts
+    assert facts
+    for name in ("model", "temperature", "top_p", "top_k", "min_p", "max_tokens", "seed"):
+        RULES[name].of_value(getattr(facts, name), name)
+    CANDIDATES.of_value(facts.batch, "batch")
+    if facts.others is not None:
+        RULES["temperature"].of_value(facts.others, "others")
+    for one in turn.candidates:
+        _DRAW.of_value(one.draw, "draw")
+        if one.temperature is not None:
+            RULES["temperature"].of_value(one.temperature, "temperature")
+    if setup := facts.setup:
+        RULES["ctx"].of_value(setup.window, "window")
+        for name in ("threads", "gpu_layers", "draft"):
+            RULES[name].of_value(getattr(setup, name), name)
+        if setup.file:
+            RULES["model"].of_value(setup.file, "file")
 
 
 def generation_of(facts: TurnFacts, program: Program, language_name: str) -> Generation:

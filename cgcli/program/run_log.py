@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -119,6 +121,7 @@ class RunLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._copy: tempfile.TemporaryDirectory[str] | None = None  # of a log that cannot be written
 
     # --- writing
 
@@ -174,7 +177,10 @@ class RunLog:
 
     def prune(self, days: int) -> int:
         """Remove the runs that began more than `days` days ago. Returns how many they were."""
-        oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        try:
+            oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        except OverflowError:  # before the year 1: nothing is that old
+            return 0
         with self.writing(wait_s=10) as connection:
             removed = connection.execute("DELETE FROM runs WHERE begun < ?", (oldest,)).rowcount
             connection.execute("DELETE FROM programs WHERE digest NOT IN (SELECT before FROM runs)")
@@ -189,6 +195,9 @@ class RunLog:
             connection, self._connection = self._connection, None
             with suppress(sqlite3.Error):
                 connection.close()
+        if self._copy:
+            self._copy.cleanup()
+            self._copy = None
 
     @property
     def there(self) -> bool:
@@ -200,7 +209,8 @@ class RunLog:
 
     @property
     def writable(self) -> bool:
-        return os.access(self.path if self.there else self.path.parent, os.W_OK)
+        """SQLite creates files beside it, too."""
+        return os.access(self.path.parent, os.W_OK) and (not self.there or os.access(self.path, os.W_OK))
 
     @contextmanager
     def writing(self, wait_s: float = _WAIT_S) -> Iterator[sqlite3.Connection]:
@@ -228,7 +238,9 @@ class RunLog:
             if damaged:
                 raise self.damaged(str(error)) from error
             words = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
-            raise CgcliError(f"cannot use the log {self.path}: {words}") from error
+            full = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+            hint = "free some space if the disk is full" if full else None
+            raise CgcliError(f"cannot use the log {self.path}: {words}", hint=hint) from error
 
     def damaged(self, words: str) -> CgcliError:
         return CgcliError(
@@ -241,8 +253,7 @@ class RunLog:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(self.path, timeout=wait_s, isolation_level=None)
         else:
-            uri = f"{self.path.resolve().as_uri()}?immutable=1"
-            connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+            connection = self._connect_read_only()
         try:
             connection.text_factory = decode
             connection.execute("PRAGMA synchronous = OFF")
@@ -257,6 +268,17 @@ class RunLog:
             connection.close()
             raise
         return connection
+
+    def _connect_read_only(self) -> sqlite3.Connection:
+        """SQLite must write to read a write-ahead log, as a killed run may leave it: it then reads a copy."""
+        path, how = self.path.resolve(), "immutable=1"
+        ahead = path.with_name(path.name + "-wal")
+        if ahead.exists():
+            self._copy = tempfile.TemporaryDirectory(prefix="cgcli-")
+            for file in (path, ahead):
+                shutil.copyfile(file, Path(self._copy.name) / file.name)
+            path, how = Path(self._copy.name) / path.name, "mode=ro"
+        return sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, isolation_level=None)
 
     def _create(self, connection: sqlite3.Connection) -> None:
         try:

@@ -141,7 +141,7 @@ class Session:
     def _room(self, turns: int) -> int:
         """Tokens that the completions of `turns` turns may take."""
         at_once = min(self.generation.candidates, self.engine.sequences)
-        return (turns - 1 + at_once) * (self.generation.max_tokens + _MORE)
+        return (turns - 1 + at_once) * (min(self.generation.max_tokens, self.engine.window) + _MORE)
 
     def draws_like(self, facts: TurnFacts) -> bool:
         """Whether the session now draws as for these facts: with the same model, seed, sampler and guards."""

@@ -194,6 +194,8 @@ def test_a_log_on_a_full_disk(tiny_model: Path, mount: Callable[..., Path]) -> N
             filler.write(bytes(4096))
     ran = gen(tiny_model, "a", CGCLI_HOME=home)
     assert ran.status == 0 and ran.out and "logged" in ran.err
+    pruned = run("log", "prune", "--days", "0", CGCLI_HOME=home)
+    assert pruned.status == 1 and "; free some space" in pruned.err
     (disk / "filler").unlink()
     assert gen(tiny_model, "b", CGCLI_HOME=home).status == 0
     assert json.loads(run("log", "--json", CGCLI_HOME=home).out)[0]["prompts"] == ["b"]
@@ -220,3 +222,13 @@ def test_no_text_is_without_its_row_when_runs_are_killed(bundled_model: Path, da
         assert set(begun) <= rows.keys()
         assert rows[prompt]["state"] == ("done" if rows[prompt]["ended"] else "killed")
     assert begun and any(one["state"] == "killed" for one in listed())
+
+
+def test_numbers_that_no_log_has(tiny_model: Path) -> None:
+    gen(tiny_model, "a")
+    most = "9" * 30
+    for command in ("show", "use"):
+        ran = run("log", command, most)
+        assert ran.status == 2 and f"no run {most} in the log" in ran.err
+    assert len(listed("-n", most)) == len(listed("-n", most, "-q", "a")) == 1
+    assert "removed 0 runs" in run("log", "prune", "--days", most).err

@@ -15,6 +15,7 @@ from cgcli.program.conditions import differences
 from cgcli.program.program import Program, Setup, TurnFacts
 from cgcli.program.program_store import ProgramStore
 from cgcli.program.recorded import Recorded
+from cgcli.program.source import digest
 from cgcli.program.stamp import has_stamp, stamp, stamped, without_stamps
 from tests.program.steps import drawn
 from tests.support.cli import run
@@ -266,3 +267,46 @@ def test_a_file_that_nobody_wrote(file: Path) -> None:
     ran = run("replay", str(file))
     assert ran.status == 1 and "cgcli did not write " in ran.err
     assert run("replay", str(file.with_name("none"))).status == 2 and run("replay", "7").status == 2
+
+
+HOSTILE: dict[str, Any] = {
+    "batch": 10**9,
+    "max_tokens": 10**18,
+    "temperature": -1.0,
+    "others": -1.0,
+    "top_p": 2.0,
+    "top_k": -1,
+    "min_p": 9.0,
+    "seed": -1,
+    "window": 0,
+    "threads": 10**6,
+    "draft": "",
+    "draw": 2**32,
+}
+
+
+@pytest.mark.parametrize("field", HOSTILE)
+def test_a_record_that_no_options_allow_is_damaged(file: Path, field: str) -> None:
+    program = Program("#!\n")
+    turn = drawn(program, "go on", "x = 1")
+    assert turn.facts and turn.accepted is not None
+    facts = replace(turn.facts, setup=FACTS.setup, context=digest(program.source() + program.opening("go on")))
+    chosen, changed = turn.candidates[turn.accepted], {field: HOSTILE[field]}
+    if field in vars(facts):
+        facts = replace(facts, **changed)
+    elif field == "draw":
+        chosen = replace(chosen, **changed)
+    else:
+        assert facts.setup
+        facts = replace(facts, setup=replace(facts.setup, **changed))
+    turn = replace(turn, facts=facts, candidates=(chosen,), accepted=0)
+    one = Recorded(program.add(turn), "python", "", True, "")
+    file.write_text(one.text + stamp(one))
+    ran = run("replay", str(file))
+    assert ran.status == 1 and "the record of turn 1" in ran.err and f" is damaged: {field} is " in ran.err
+
+
+@pytest.mark.parametrize("digits", [23, 300, 5000])
+def test_a_number_of_no_run(digits: int) -> None:
+    ran = run("replay", "9" * digits)
+    assert ran.status == 2 and "no run 9999" in ran.err

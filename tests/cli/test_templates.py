@@ -155,6 +155,22 @@ def test_a_project_reads_nothing_outside_of_it(project: Path, place: str) -> Non
     assert "which is outside of" in refused(project, f'draft_from = "{place}"\n')
 
 
+@pytest.mark.parametrize("place", [r"a\u0000", "loop/x"])
+def test_a_path_that_cannot_be_is_refused(project: Path, home: Path, place: str) -> None:
+    (project / "loop").symlink_to("loop")
+    assert "prefix_file is " in refused(project, f'prefix_file = "{place}"\n')
+    assert "draft_from is " in refused(project, f'draft_from = "{place}"\n')
+    (project / ".cgcli.toml").write_text(f'[templates.a]\nprefix_file = "{place}"\n')
+    ran = run("gen", "x", "-T", "a", "--no-stdin", "-m", "none")
+    assert ran.status == 2 and "templates.a.prefix_file is " in ran.err
+
+
+def test_a_template_of_nobodys_file_is_refused(home: Path) -> None:
+    for place in (r"a\u0000", "~nobody-here/x"):
+        (home / "config.toml").write_text(f'[templates.a]\nprefix_file = "{place}"\n')
+        assert "prefix_file is " in run("gen", "x", "-T", "a", "--no-stdin", "-m", "none").err
+
+
 def test_a_project_ends_where_git_says(project: Path, tmp_path: Path) -> None:
     (tmp_path / ".cgcli.toml").write_text('prefix = "outer\\n"\n')
     assert settings().prefix == "outer\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 import subprocess
@@ -302,3 +303,11 @@ def test_a_lock_has_one_holder(tmp_path: Path) -> None:
     again = take_lock(tmp_path / "lock")
     assert again is not None
     again.release()
+
+
+@pytest.mark.parametrize("folder", ["/", "/..", "."])
+def test_a_folder_is_not_locked(folder: str) -> None:
+    with locked(Path(folder)):
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(descriptor)

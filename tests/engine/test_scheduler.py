@@ -313,3 +313,12 @@ def test_exact_on_a_machine_with_a_gpu_is_the_cpus(make: Make) -> None:
     with pytest.raises(UsageError, match="--exact"):
         make(gpu_layers=1)
     assert make().model.gpu_layers == 0
+
+
+def test_the_cache_never_has_room_for_more_than_a_window_a_text(make: Make) -> None:
+    engine = make(exact=False, sequences=2)
+    session = Session(engine, Program("#!/usr/bin/env python3\n\n"), Generation(HOT, max_tokens=10**6, candidates=2))
+    session.reserve(["a prompt"])
+    assert engine.cache.size <= 3 * engine.window + engine.cache.spare_cells + 256
+    engine.reserve(10**9)
+    assert engine.cache.size <= (engine.cache.sequences + 1) * engine.window

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,3 +192,21 @@ def test_a_log_of_a_newer_cgcli_is_left_alone(log: LogReader) -> None:
     log.close()
     with pytest.raises(CgcliError, match="newer cgcli"):
         log.begin(start("b"))
+
+
+def test_a_log_that_a_killed_run_left_is_read_where_nothing_can_be_written(
+    log: LogReader, mount: Callable[..., Path]
+) -> None:
+    """Its last rows are in the write-ahead log alone, which SQLite cannot read there."""
+    wrote(log, start("a"), "x = 1")
+    disk = mount("size=4m")
+    for file in log.path.parent.glob("log.sqlite*"):
+        if not file.name.endswith("-shm"):
+            shutil.copy(file, disk)
+    assert (disk / "log.sqlite-wal").stat().st_size
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    there = LogReader(disk / log.path.name)
+    assert [one.end.text for one in there.last(9) if one.end] == ["x = 1"]
+    with pytest.raises(CgcliError, match="readonly"):
+        there.begin(start("b"))
+    there.close()

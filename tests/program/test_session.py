@@ -320,3 +320,17 @@ def test_what_is_drawn_again_hotter_leaves_hotter_candidates_as_they_are() -> No
     ]
     assert Generation.of(Settings(), None, CODEGEN).others is None, "as an evaluation draws"
     assert Generation.of(Settings(temperature=0.2), None, CODEGEN, candidates=3).others is None
+
+
+def test_no_room_is_made_for_tokens_that_the_window_has_not() -> None:
+    wanted: list[int] = []
+
+    class Reserving(ScriptedEngine):
+        def reserve(self, cells: int) -> None:
+            wanted.append(cells)
+
+    engine = Reserving(["x = 1"], window=200)
+    one = session(engine, how=replace(HOW, max_tokens=10**9))
+    one.reserve(["a", "b"])
+    one.read(one.plan("a"))
+    assert wanted and max(wanted) < 3 * engine.window

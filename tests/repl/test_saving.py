@@ -32,6 +32,12 @@ class TestSave:
         repl, _, status = play(tmp_path, "a list with ten numbers", "/save x.py over")
         assert (file.read_text(), status) == (repl.program.source(), 0)
 
+    def test_a_folder_is_refused_at_once(self, tmp_path: Path) -> None:
+        repl, _ = make_repl(tmp_path, ScriptedReader([]))
+        assert attempt(repl, "a list with ten numbers") is None
+        error = attempt(repl, "/save /")
+        assert error is not None and error.line == "cannot write /: it is a folder"
+
     def test_a_file_that_was_changed_meanwhile_is_left_alone(self, tmp_path: Path) -> None:
         repl, _ = make_repl(tmp_path, ScriptedReader([]))
         file = tmp_path / "work" / "x.py"
