@@ -16,7 +16,6 @@ import typer
 
 from cgcli.app.run import Run
 from cgcli.cli.command import Command, Examination, Group, help_of, run_of
-from cgcli.core.config import nearest
 from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
 from cgcli.core.signals import Terminated, handled_signals
 
@@ -59,6 +58,8 @@ def _help(
     ] = None,
 ) -> None:
     """Show the help of a command."""
+    from cgcli.core.config import nearest
+
     app: Any = typer.main.get_command(build())
     place, path = app, "cgcli"
     for word in words or ():
@@ -193,6 +194,8 @@ def _known(error: BaseException, arguments: Sequence[str]) -> CgcliError:
 
 def _usage(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:
     """Translate Typer's error: one line, with the nearest option or what was meant, and the command's help as hint."""
+    from cgcli.core.config import nearest
+
     message = " ".join(error.format_message().split()).rstrip(".")
     message = message[:1].lower() + message[1:]
     ctx = getattr(error, "ctx", None)
@@ -214,6 +217,8 @@ def _usage(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:
 
 def _meant(word: str, ctx: typer.Context) -> str:
     """', did you mean ...?' for a word that is no command of a group; "" if it is like none."""
+    from cgcli.core.config import nearest
+
     command: Any = ctx.command
     if f"--{word}" in _options(command):
         return f", did you mean {ctx.command_path} --{word}?"
