@@ -124,7 +124,7 @@ def _generate(run: Run, settings: Settings, job: _Job, record: RunRecord) -> Non
         warm_up(run, settings, job.choice)
     require_turns(turns)
     if selection and session and verdict:
-        selection.require_passed(verdict, session.program, arguments.candidates)
+        selection.require_passed(verdict, session.program, arguments, known=len(job.program.turns))
 
 
 def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:

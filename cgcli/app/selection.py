@@ -13,6 +13,7 @@ from cgcli.core.errors import ProgramFailed, UsageError
 from cgcli.program.source import encode
 
 if TYPE_CHECKING:
+    from cgcli.app.gen_arguments import GenArguments
     from cgcli.program.program import Picked, Program
     from cgcli.program.session import Option, Plan, Session
     from cgcli.sandbox.pick import PickRule
@@ -126,17 +127,31 @@ class Selection:
         self.report_uncalled(program, verdict)
         return verdict
 
-    def require_passed(self, verdict: Verdict, program: Program, candidates: int) -> None:
-        """Raise ProgramFailed for a program that failed. candidates: how many were run to choose it."""
+    def require_passed(self, verdict: Verdict, program: Program, arguments: GenArguments, *, known: int) -> None:
+        """Raise ProgramFailed for a program that failed. known: how many turns were there before."""
         if verdict.passed:
             return
         hint = self._hint(verdict, encode(program.source()))
+        if hint is None and _failed_before(verdict, program, known):
+            hint = f"the fault is in line {verdict.line}, which was there before: mend it first"
         if hint is None:
-            more = f"more than {candidates} candidates (-n)" if candidates > 1 else "-n 8"
-            hint = f"try another --seed, {more}, or another prompt"
+            more = f"more than {arguments.candidates} candidates (-n)" if arguments.candidates > 1 else "-n 8"
+            until = "" if arguments.until or arguments.raw else f"--until {'checks' if self.checks else 'runs'}, "
+            hint = f"try {until}another --seed, {more}, or another prompt"
         raise ProgramFailed(f"the program failed: {verdict}", hint=hint)
 
     def _hint(self, verdict: Verdict, source: bytes) -> str | None:
         from cgcli.sandbox.hint import sandbox_hint
 
         return sandbox_hint(verdict, self.policy, source, command=f"cgcli run {{}} {self.file}")
+
+
+def _failed_before(verdict: Verdict, program: Program, known: int) -> bool:
+    """Whether a program failed before its new turns, which follow `known` others.
+
+    A turn without a prompt continues the text where it ends, and the fault may be what it made of that.
+    """
+    if not verdict.statement or program.turns[known].prompt is None:
+        return False
+    new = list(program.spans())[known]
+    return verdict.statement <= program.source().count("\n", 0, new.code)

@@ -58,7 +58,8 @@ def test_a_check_picks_the_candidate_that_holds(model: tuple[str, ...]) -> None:
 def test_without_a_right_candidate_gen_says_why_and_what_else_to_try(tiny_model: Path) -> None:
     done = cgcli("gen", "x", "-n", "3", "--check", "1 == 2", *QUICK, "-t", "0.9", "-m", str(tiny_model))
     assert done.status == 8 and "0 of 3 candidates passed the checks\n" in done.err
-    assert done.err.splitlines()[-1].endswith("; try another --seed, more than 3 candidates (-n), or another prompt")
+    hint = "; try --until checks, another --seed, more than 3 candidates (-n), or another prompt"
+    assert done.err.splitlines()[-1].endswith(hint)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,21 @@ def test_a_file_that_the_sandbox_hides_is_named_with_what_opens_it(
     ran = run("run", "prog.py")
     assert ran.status == 8 and ran.err.endswith("but the sandbox hides it; open it with --read 'my data.csv'\n")
     ran = gen("--run", before="open('nowhere.csv')\n")
-    assert "sandbox" not in ran.err and "another --seed" in ran.err, "there is no sandbox to blame"
+    assert "sandbox" not in ran.err, "there is no sandbox to blame"
+
+
+@pytest.mark.parametrize("options", [("--run",), ("--until", "runs")])
+@pytest.mark.parametrize(("before", "line"), [("x = 1\nprint x\n", 2), ("x = 1\n\nx[0]\n", 3)])
+def test_a_fault_that_was_there_before_is_to_be_mended_first(options: tuple[str, ...], before: str, line: int) -> None:
+    ran = gen(*options, before=before)
+    assert ran.status == 8
+    assert ran.err.endswith(f"; the fault is in line {line}, which was there before: mend it first\n")
+
+
+def test_a_fault_of_the_turn_may_be_drawn_again() -> None:
+    ran = gen("--run", "--start", "x[0]", before="x = 1\n")
+    assert ran.status == 8
+    assert ran.err.endswith("; try --until runs, another --seed, -n 8, or another prompt\n")
 
 
 def test_a_program_read_from_stdin_beside_a_prompt_is_noted(tmp_path: Path) -> None:
