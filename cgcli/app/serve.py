@@ -165,34 +165,40 @@ def served_engine(
     return RemoteEngine(connection, interrupt, own, run.output.note)
 
 
-def server_statuses(run: Run) -> list[Message]:
-    """What each server of the user's says of itself."""
-    return [status for _, status in _servers(run, "status") if status]
+def server_statuses(run: Run) -> tuple[list[Message], list[CgcliError]]:
+    """What each server of the user's says of itself, and an error for each that does not answer."""
+    answers, silent = _ask_all(run, "status")
+    return [status for status in answers if status], silent
 
 
-def stop_servers(run: Run) -> int:
-    """Stop all servers of the user's; returns how many."""
-    return len(_servers(run, "stop"))
+def stop_servers(run: Run) -> tuple[int, list[CgcliError]]:
+    """Stop all servers of the user's; returns how many, and an error for each that does not answer."""
+    answers, silent = _ask_all(run, "stop")
+    return len(answers), silent
 
 
-def _servers(run: Run, call: str) -> list[tuple[Place, Message]]:
-    """Every server that answers a call, and what it answers."""
-    from cgcli.serve.client import Connection, NoServer, ServerGone
+def _ask_all(run: Run, call: str) -> tuple[list[Message], list[CgcliError]]:
+    """What each server answers to a call, and an error for each that does not answer."""
+    from cgcli.serve.client import Connection, NoServer, ServerGone, SilentServer
     from cgcli.serve.places import places
 
-    found = []
+    answers: list[Message] = []
+    silent: list[CgcliError] = []
     for place in places(run.environment.runtime):
         try:
             connection = Connection(place, any_version=True)
+        except SilentServer as error:
+            silent.append(error)
+            continue
         except NoServer:
             continue
         try:
-            found.append((place, connection.call(call)["value"]))
+            answers.append(connection.call(call)["value"])
         except ServerGone:
             continue
         finally:
             connection.close()
-    return found
+    return answers, silent
 
 
 def warm_up(run: Run, settings: Settings, choice: Choice) -> None:

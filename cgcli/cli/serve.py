@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from cgcli.app.run import Run
 from cgcli.cli.command import arguments_of, run_of, settings_of
 from cgcli.cli.options import DraftOption, ExactOption, GpuLayersOption, ModelOption, ThreadsOption, WindowOption
+from cgcli.core.errors import CgcliError, ExitStatus
 
 _NONE = "no server runs"
 
@@ -60,16 +62,12 @@ def serve(
 
     run, arguments = run_of(ctx), arguments_of(ctx, ServeArguments)
     if stop:
-        stopped = stop_servers(run)
-        run.output.note(f"stopped {stopped} server{'s' * (stopped != 1)}" if stopped else _NONE)
+        stopped, silent = stop_servers(run)
+        if stopped or not silent:
+            run.output.note(f"stopped {stopped} server{'s' * (stopped != 1)}" if stopped else _NONE)
+        _tell(run, silent)
     elif status:
-        found = server_statuses(run)
-        if json:
-            run.output.json(found)
-            return
-        if not found:
-            run.output.note(_NONE)
-            return
+        found, silent = server_statuses(run)
         rows = [
             (
                 one["model"],
@@ -81,6 +79,20 @@ def serve(
             )
             for one in found
         ]
-        run.output.table(("MODEL", "QUANT", "PID", "UP", "CLIENTS", "REQUESTS"), rows)
+        if json:
+            run.output.json(found)
+        elif found:
+            run.output.table(("MODEL", "QUANT", "PID", "UP", "CLIENTS", "REQUESTS"), rows)
+        elif not silent:
+            run.output.note(_NONE)
+        _tell(run, silent)
     else:
         run_server(run, settings_of(ctx), arguments)
+
+
+def _tell(run: Run, errors: list[CgcliError]) -> None:
+    """Print the errors; if there are any, the command has failed."""
+    for error in errors:
+        run.output.error(error)
+    if errors:
+        raise typer.Exit(ExitStatus.FAILED)

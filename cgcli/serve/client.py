@@ -23,7 +23,7 @@ from cgcli.engine.completing import Completing
 from cgcli.engine.request import Request, Timings, TokenScore
 from cgcli.native.interrupt import Interrupt
 from cgcli.serve import wire
-from cgcli.serve.places import Place, address, is_own, peer_is_own
+from cgcli.serve.places import Place, address, is_own, peer_is_own, peer_pid
 from cgcli.serve.stream import RemoteStream
 from cgcli.serve.wire import Greeting, Malformed, Message, Unpacker
 
@@ -35,6 +35,16 @@ _PATIENCE_S = 1.0  # for a greeting, and after Ctrl-C for an answer
 
 class NoServer(CgcliError):
     """There is no server that can be used."""
+
+
+class SilentServer(NoServer):
+    """A server is there, but does not answer."""
+
+    def __init__(self, pid: int | None = None) -> None:
+        super().__init__(
+            f"the server with PID {pid} does not answer" if pid else "a server does not answer",
+            hint=f"if it is suspended, resume it with kill -CONT {pid}; kill -KILL {pid} ends it" if pid else None,
+        )
 
 
 class ServerGone(CgcliError):
@@ -62,6 +72,9 @@ class Connection:
                 self._socket.settimeout(_PATIENCE_S)
                 self._socket.connect(where)
             self.greeting = self._greeting(any_version)
+        except (BlockingIOError, TimeoutError) as error:  # too many wait for it already
+            self._socket.close()
+            raise SilentServer from error
         except (OSError, ServerGone) as error:
             self._socket.close()
             raise NoServer(f"nothing answers at {place.socket}: {error}") from error
@@ -84,7 +97,7 @@ class Connection:
                 except ValueError as error:
                     raise ServerGone(str(error)) from error
                 return greeting
-        raise NoServer("the server does not greet")
+        raise SilentServer(peer_pid(self._socket))
 
     def send(self, call: str, **rest: Any) -> None:
         """Send a call without an answer. Raises ServerGone."""

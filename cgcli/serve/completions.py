@@ -73,7 +73,7 @@ def completions_asked(data: object, engine: LlamaEngine, defaults: Defaults, own
         raise BadRequest("best_of and echo cannot be streamed", "stream")
     max_tokens = fields.whole("max_tokens", defaults.max_tokens, 0 if echo else 1, _ANY_TOKENS)
     request = _request(fields, defaults, max_tokens or 1, owner)
-    options = Fields(fields.data.get("stream_options") or {})
+    options = fields.part("stream_options")
     return Asked(
         tuple(
             replace(request, context=prompt, candidate=candidate) for prompt in prompts for candidate in range(best_of)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,10 +31,14 @@ class Fields:
             raise BadRequest("the body is not a JSON object")
         self.data: Mapping[str, Any] = data
 
+    def part(self, name: str) -> Fields:
+        """The fields of an object in the request."""
+        return Fields(self._of(name, dict, "a JSON object") or {})
+
     def number(self, name: str, default: float, low: float, high: float) -> float:
         value = self._of(name, (int, float), "a number")
         value = default if value is None else value
-        if not (math.isfinite(value) and low <= value <= high):
+        if not low <= value <= high:  # nor is NaN
             raise BadRequest(f"{name} must be from {low:g} to {high:g}", name)
         return float(value)
 

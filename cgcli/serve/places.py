@@ -98,8 +98,18 @@ def listen(path: Path) -> socket.socket:
 
 def peer_is_own(connection: socket.socket) -> bool:
     """Whether the process at the other end is the user's own. Where that is not known, the folder alone protects."""
+    return _peer(connection)[1] in (os.getuid(), None)
+
+
+def peer_pid(connection: socket.socket) -> int | None:
+    """The process at the other end; None where that is not known."""
+    return _peer(connection)[0]
+
+
+def _peer(connection: socket.socket) -> tuple[int | None, int | None]:
+    """The process at the other end, and its user."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return True
+        return None, None
     form = struct.Struct("3i")  # pid, uid, gid
-    _, uid, _ = form.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, form.size))
-    return bool(uid == os.getuid())
+    pid, uid, _ = form.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, form.size))
+    return pid, uid

@@ -127,7 +127,7 @@ class _Client:
                     texts, starts = [wire.bytes_in(text) for text in message["texts"]], list(message["starts"])
                     self._later(number, lambda engine: list(map(wire.scores_out, engine.surprise_all(texts, starts))))
                 case "reserve":
-                    cells, count = int(message["cells"]), int(message["texts"])
+                    cells, count = _whole(message, "cells"), _whole(message, "texts")
                     self._later(number, lambda engine: engine.reserve(cells, texts=count))
                 case "status":
                     self._answer(number, self._door.status())
@@ -140,7 +140,7 @@ class _Client:
             raise
         except CgcliError as error:
             self._refuse(number, error)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise Malformed(f"a call has no or a wrong {error}") from error
 
     async def _submit(self, message: Message) -> None:
@@ -180,8 +180,17 @@ class _Client:
         self.send({"id": number, "error": wire.error_out(error)})
 
 
+def _whole(message: Message, name: str, *, least: int = 0) -> int:
+    """A whole number of a call. Raises KeyError, TypeError, ValueError, OverflowError."""
+    value = int(message[name])
+    if value < least:
+        raise ValueError(name)
+    return value
+
+
 def _score(message: Message) -> Callable[[LlamaEngine], object]:
-    text, start, stride, blanks = wire.bytes_in(message["text"]), message["start"], message["stride"], message["blanks"]
+    text, start, blanks = wire.bytes_in(message["text"]), _whole(message, "start"), message["blanks"]
+    stride = None if message["stride"] is None else _whole(message, "stride", least=1)
 
     def work(engine: LlamaEngine) -> object:
         scores = engine.surprise(text, start, stride=stride) if blanks else engine.score(text, start)

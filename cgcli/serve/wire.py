@@ -57,7 +57,7 @@ def parse(data: bytes) -> Message:
     """The message in these bytes, without the length. Raises Malformed."""
     try:
         message = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed("a message is not JSON") from error
     if not isinstance(message, dict):
         raise Malformed("a message is not an object")

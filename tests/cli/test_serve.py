@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cgcli.serve.places import places
+from cgcli.serve.places import Place, listen, make_private, places
 from tests.cli.test_imports import imported
 from tests.support.cli import run
 from tests.support.patience import PATIENCE_S, eventually
@@ -240,6 +241,27 @@ def test_stop_ends_it(tmp_path: Path, model: list[str]) -> None:
     for option in ("--stop", "--status"):
         none = run("serve", option, CGCLI_HOME=str(tmp_path))
         assert (none.status, none.out, none.err) == (0, b"", "no server runs\n")
+
+
+@pytest.mark.parametrize("waiting", [0, 1], ids=["as the first", "behind others"])
+@pytest.mark.parametrize("what", ["--status", "--stop"])
+def test_a_server_that_does_not_answer_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, waiting: int
+) -> None:
+    """As when it is suspended. The socket of this test stands for it: nobody accepts its connections."""
+    monkeypatch.setattr("cgcli.serve.client._PATIENCE_S", 0.05)
+    make_private(tmp_path / "run")
+    place = Place(tmp_path / "run", "suspended")
+    with ExitStack() as opened:
+        opened.enter_context(listen(place.socket)).listen(0)
+        for _ in range(waiting):
+            other = opened.enter_context(socket.socket(socket.AF_UNIX))
+            other.connect(str(place.socket))
+        told = run("serve", what, CGCLI_HOME=str(tmp_path))
+    who = "a server" if waiting else f"the server with PID {os.getpid()}"
+    assert (told.status, told.out) == (1, b"")
+    assert f"{who} does not answer" in told.err
+    assert "no server runs" not in told.err
 
 
 def test_an_idle_server_ends(tmp_path: Path, model: list[str]) -> None:

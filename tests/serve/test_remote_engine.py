@@ -21,7 +21,7 @@ from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.serve import decoder, wire
-from cgcli.serve.client import Connection, NoServer
+from cgcli.serve.client import Connection, NoServer, ServerGone
 from tests.engine.drawing import HOT, finish, mixed, request
 from tests.support.engines import MakeEngine
 from tests.support.patience import PATIENCE_S, eventually
@@ -272,9 +272,14 @@ def test_a_server_of_another_version_is_not_used(served: InThread, monkeypatch: 
         wire.pack({"call": "submit", "id": 1}),
         wire.pack({"call": "count", "id": 1, "text": 7}),
         wire.pack({"call": "submit", "id": 1, "stream": 1, "first": False, "request": {"context": "a"}}),
+        struct.pack(">I", 200_000) + b"[" * 200_000,
+        wire.pack({"call": "reserve", "id": 1, "cells": float("inf"), "texts": 1}),
     ],
+    ids=["http", "no json", "no object", "no call", "an empty call", "no text", "no sampling", "deep", "infinite"],
 )
-def test_nonsense_ends_the_connection_and_nothing_else(served: InThread, sent: bytes) -> None:
+def test_nonsense_ends_the_connection_and_nothing_else(
+    served: InThread, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.socket(socket.AF_UNIX) as raw:
         raw.connect(str(served.place.socket))
         raw.sendall(sent)
@@ -282,6 +287,20 @@ def test_nonsense_ends_the_connection_and_nothing_else(served: InThread, sent: b
         while raw.recv(1 << 16):
             pass
     assert served.client().count(b"abc") == 3
+    assert not caplog.records  # no traceback
+
+
+@pytest.mark.parametrize(
+    ("call", "more"),
+    [
+        ("score", {"text": "x = 1", "start": 0, "stride": 0, "blanks": True}),
+        ("score", {"text": "x = 1", "start": -1, "stride": None, "blanks": True}),
+        ("reserve", {"cells": -1, "texts": 1}),
+    ],
+)
+def test_numbers_out_of_range_end_the_connection(served: InThread, call: str, more: dict[str, Any]) -> None:
+    with pytest.raises(ServerGone):
+        served.client()._connection.call(call, **more)
 
 
 def test_a_client_with_many_requests_does_not_hold_up_one_with_few(
