@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from cgcli.core.errors import CgcliError
+from cgcli.core.errors import CgcliError, Interrupted
+from cgcli.core.progress import Silent
 from cgcli.engine.engine import LlamaEngine
 from cgcli.serve import wire
 from cgcli.serve.decoder import Decoder, ServedStream, as_known
@@ -52,9 +53,9 @@ class UnixDoor:
                     size = wire.length(await reader.readexactly(4))
                     await client.handle(wire.parse(await reader.readexactly(size)))
         finally:
-            self.clients.discard(client)
             client.leave()
             writer.close()
+            self.clients.discard(client)
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
@@ -122,7 +123,7 @@ class _Client:
                 case "check":
                     self._answer(number, await asyncio.to_thread(engine.check, wire.bytes_in(message["text"])))
                 case "score":
-                    self._later(number, _score(message))
+                    self._later(number, _score(message, self._writer.transport.is_closing))
                 case "score_all":
                     texts, starts = [wire.bytes_in(text) for text in message["texts"]], list(message["starts"])
                     self._later(number, lambda engine: list(map(wire.scores_out, engine.surprise_all(texts, starts))))
@@ -188,12 +189,25 @@ def _whole(message: Message, name: str, *, least: int = 0) -> int:
     return value
 
 
-def _score(message: Message) -> Callable[[LlamaEngine], object]:
+class _WhileWanted(Silent):
+    """Progress that ends the work between two steps, with Interrupted, once nobody waits for its result."""
+
+    def __init__(self, gone: Callable[[], bool]) -> None:
+        self._gone = gone
+
+    def advance(self, amount: int) -> None:
+        if self._gone():
+            raise Interrupted
+
+
+def _score(message: Message, gone: Callable[[], bool]) -> Callable[[LlamaEngine], object]:
+    """gone: whether the client has left."""
     text, start, blanks = wire.bytes_in(message["text"]), _whole(message, "start"), message["blanks"]
     stride = None if message["stride"] is None else _whole(message, "stride", least=1)
 
     def work(engine: LlamaEngine) -> object:
-        scores = engine.surprise(text, start, stride=stride) if blanks else engine.score(text, start)
-        return wire.scores_out(scores)
+        if not blanks:
+            return wire.scores_out(engine.score(text, start))
+        return wire.scores_out(engine.surprise(text, start, stride=stride, progress=_WhileWanted(gone)))
 
     return work

@@ -170,6 +170,33 @@ def test_a_client_that_goes_away_while_it_is_scored_harms_no_other(
     assert served.server.decoder.call(lambda engine: engine.count(b"abc")).result(PATIENCE_S)[0] == 3
 
 
+def test_the_score_of_a_long_text_ends_when_its_client_goes_away(
+    served: InThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of a window."""
+    begun, go_on, windows = threading.Event(), threading.Event(), []
+
+    def held(tokens: list[int], *_: object) -> list[TokenScore]:
+        windows.append(tokens)
+        begun.set()
+        go_on.wait()
+        return []
+
+    gone, engine = served.client(), served.server.engine
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_scored", held)
+        text = "a b " * engine.window
+        gone._connection.send("score", id=1, text=text, start=0, stride=1, blanks=True)
+        try:
+            eventually(begun.is_set, "nothing is scored")
+            gone.close()
+            eventually(lambda: not served.server.unix.clients, "the server does not see that the client went")
+        finally:
+            go_on.set()
+        served.server.decoder.call(lambda engine: engine.count(b"abc")).result(PATIENCE_S)
+    assert len(windows) == 1
+
+
 def test_a_decoder_that_fails_ends_the_server(served: InThread) -> None:
     """So that clients go on by themselves, rather than wait for ever."""
 
