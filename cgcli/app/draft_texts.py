@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError, UsageError
+from cgcli.core.paths import expanded
 
 if TYPE_CHECKING:
     from cgcli.app.run import Run
@@ -43,7 +44,7 @@ def _place(settings: Settings, file: Path | None) -> Path | None:
     if settings.draft != "ngram" or settings.draft_from == "off":
         return None
     if settings.draft_from != "auto":
-        place = Path(settings.draft_from).expanduser()
+        place = expanded(settings.draft_from)
         if not place.exists():
             raise UsageError(f"--draft-from: {place} does not exist", hint="name a file or a folder, auto or off")
         return place

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import ModelNotFound, UsageError
+from cgcli.core.paths import expanded
 
 if TYPE_CHECKING:
     from cgcli.core.config import Environment
@@ -158,7 +159,7 @@ def _init(text: str, environment: Environment) -> Path:
     from cgcli.hub.catalog import load_catalog, parse_spec
     from cgcli.hub.store import open_store
 
-    folder = Path(text).expanduser()
+    folder = expanded(text)
     if folder.is_dir():
         return folder.absolute()
     if "/" in text or text.startswith("."):
@@ -182,7 +183,7 @@ def _init(text: str, environment: Environment) -> Path:
 
 def _file(text: str) -> Path:
     """The file of a recipe: a path, or the name of a recipe that comes with cgcli."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_file():
         return path.absolute()
     if text in _names():

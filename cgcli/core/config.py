@@ -18,6 +18,7 @@ from typing import Any, Literal
 from cgcli.core.durations import is_duration
 from cgcli.core.errors import UsageError
 from cgcli.core.machine import MAX_THREADS
+from cgcli.core.paths import expanded
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Environment:
         project = _project_file(Path.cwd(), Path(variables.get("HOME", "/")))
         home = variables.get("CGCLI_HOME")
         if home:
-            root = Path(home).expanduser().absolute()
+            root = expanded(home).absolute()
             return cls(root / "store", root / "data", root, variables, project)
         import platformdirs
 
@@ -50,7 +51,7 @@ class Environment:
         """Files that can be made again."""
         home = self.variables.get("CGCLI_HOME")
         if home:
-            return Path(home).expanduser().absolute() / "cache"
+            return expanded(home).absolute() / "cache"
         import platformdirs
 
         return platformdirs.user_cache_path("cgcli", appauthor=False)
@@ -63,7 +64,7 @@ class Environment:
     def runtime(self) -> Path:
         """The folder for sockets. It need not exist, and others might have made it."""
         if home := self.variables.get("CGCLI_HOME"):
-            return Path(home).expanduser().absolute() / "run"
+            return expanded(home).absolute() / "run"
         import warnings
 
         import platformdirs

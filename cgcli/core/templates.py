@@ -18,6 +18,7 @@ from typing import Any
 
 from cgcli.core.config import RULES, Environment, nearest, read_settings
 from cgcli.core.errors import UsageError
+from cgcli.core.paths import expanded
 from cgcli.core.reading import read_text, read_toml, unreadable
 
 _SAFE = {"temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "prefix", "exact", "guard", "fold"}
@@ -115,12 +116,7 @@ def _file(value: object, where: str, path: Path, root: Path | None) -> Path:
     """The file that a value of `path` names. Raises UsageError."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise UsageError(f"{where} is {value!r:.80}, not a file")
-    if root:
-        return _below(root, value, where)
-    try:
-        return path.parent / Path(value).expanduser()
-    except RuntimeError as error:  # ~name of no user
-        raise UsageError(f"{where} is {value!r:.80}: {error}") from error
+    return _below(root, value, where) if root else path.parent / expanded(value)
 
 
 def _text(file: Path, where: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
+from cgcli.core.paths import expanded
 from cgcli.hub.catalog import Card, Catalog, check_quant, parse_spec, suggest
 from cgcli.hub.sizes import QUANTS
 from cgcli.hub.store import Store, Stored
@@ -62,7 +63,7 @@ def choose(model: str | None, store: Store, catalog: Catalog, memory_bytes: int)
 
 
 def _named(model: str, store: Store, catalog: Catalog) -> Choice:
-    file = Path(model).expanduser()
+    file = expanded(model)
     if _is_path(model, file):
         return _file(model, file)
     try:

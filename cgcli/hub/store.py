@@ -28,6 +28,7 @@ from cgcli import __version__
 from cgcli.core.config import Environment
 from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
 from cgcli.core.files import disk_error, take_lock, write_atomic
+from cgcli.core.paths import expanded
 from cgcli.core.progress import Progress
 from cgcli.core.reading import parse_json, read_bytes, sha256_file, shown
 from cgcli.core.typed import typed
@@ -189,7 +190,7 @@ class Store:
         """
         from cgcli.engine.gguf_check import read_header
 
-        path = file.expanduser().absolute()
+        path = expanded(file).absolute()
         quant = read_header(path).quant
         with self.locked(check_name(name), progress):
             if self._own(name):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
+from cgcli.core.paths import expanded
 from cgcli.repl.state import KEYS, Repl
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def _each(words: Callable[[Repl], Iterable[str]]) -> Callable[[Repl, str], Itera
 def _file(repl: Repl, word: str) -> Path:
     """Parse a path, relative to the REPL's folder. Raises UsageError for an invalid name."""
     try:
-        path = repl.folder / Path(word).expanduser()
+        path = repl.folder / expanded(word)
         os.fsencode(path)
     except (RuntimeError, ValueError) as error:
         raise UsageError(f"invalid file name: {word}: {error}") from None
@@ -221,7 +222,7 @@ def _files(repl: Repl, typed: str) -> Iterator[Offer]:
     name = typed.rpartition("/")[2]
     folder = typed.removesuffix(name)
     try:
-        found = sorted((repl.folder / Path(folder).expanduser()).iterdir())
+        found = sorted((repl.folder / expanded(folder)).iterdir())
     except (OSError, RuntimeError, ValueError):
         return
     for path in found:

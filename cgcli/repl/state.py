@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cgcli.core.config import CANDIDATES, NATURAL, SWITCH, TEMPERATURE, Rule, Settings, nearest
 from cgcli.core.errors import UsageError
+from cgcli.core.paths import expanded
 from cgcli.core.progress import Progress, Silent
 from cgcli.core.reading import read_if_possible, read_if_present
 from cgcli.program import languages
@@ -112,7 +113,7 @@ class Options:
 
 def _words(text: str) -> list[str]:
     try:
-        return [str(Path(word).expanduser()) for word in shlex.split(text)]
+        return [str(expanded(word)) for word in shlex.split(text)]
     except (ValueError, RuntimeError) as error:
         message = f"cannot read the paths {text}: {str(error).lower()}"
         raise UsageError(message, hint="quote them as in a shell") from None

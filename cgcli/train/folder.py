@@ -23,6 +23,7 @@ from typing import Any
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import disk_error, take_lock, write_atomic
+from cgcli.core.paths import expanded
 from cgcli.train.recipe import Recipe, as_table, read_recipe
 
 
@@ -111,7 +112,7 @@ def resolved(recipe: Recipe, base: Path) -> Recipe:
     """The recipe with absolute paths. base: folder that its paths are relative to."""
 
     def absolute(path: str) -> str:
-        return str((base / Path(path).expanduser()).absolute()) if path else path
+        return str((base / expanded(path)).absolute()) if path else path
 
     data = replace(
         recipe.data,

@@ -27,6 +27,7 @@ from typing import Any
 
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import disk_error, write_atomic
+from cgcli.core.paths import expanded
 from cgcli.core.progress import Progress, Silent
 from cgcli.core.reading import parse_json, read_bytes, sha256_file
 from cgcli.core.typed import typed
@@ -246,7 +247,7 @@ def _tokenizer_folder(recipe: Recipe, base: Path, tokenizer: Path | None) -> Pat
     if recipe.data.tokenizer == "train":
         return None
     if recipe.data.tokenizer != "codegen":
-        return base / Path(recipe.data.tokenizer).expanduser()
+        return base / expanded(recipe.data.tokenizer)
     if tokenizer is None:
         raise UsageError(
             'the recipe needs CodeGen\'s tokenizer ([data] tokenizer = "codegen")',

@@ -26,6 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
 from cgcli.core.errors import CgcliError, UsageError
+from cgcli.core.paths import expanded
 
 MAX_BYTES = 1_000_000  # of one text: anything longer is data or generated code
 _MAX_LINE = 8 * MAX_BYTES  # of JSON lines: JSON escapes can make a text six times as long
@@ -79,7 +80,7 @@ def read_sources(base: Path, paths: Sequence[str], extensions: Sequence[str], sk
     paths: relative to `base`. Raises CgcliError for a path that does not exist, UsageError for a JSON array.
     """
     for name in paths:
-        lines = (*_LINES, ".json") if (base / Path(name).expanduser()).is_file() else _LINES
+        lines = (*_LINES, ".json") if (base / expanded(name)).is_file() else _LINES
         for path, shown in walk(base, [name], extensions, skipped):
             if _is_archive(path):
                 texts = archive_members(path, extensions, skipped)
@@ -96,7 +97,7 @@ def walk(
     """Yield every file that `read` opens, with a name that does not change when the folder is moved. Raises CgcliError
     as `read` does."""
     for name in paths:
-        top = base / Path(name).expanduser()
+        top = base / expanded(name)
         if top.is_dir():
             for path in _files(top, skipped):
                 if path.suffix in extensions:

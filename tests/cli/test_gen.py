@@ -409,3 +409,11 @@ class TestGuards:
     def test_v_says_what_is_not_judged(self) -> None:
         err = run("gen", *self.WORDS, "-v", "--lang", "go").err
         assert "go is only kept from loops: the other guards know Python" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), [("-m", "no file"), ("--draft", "no file"), ("--draft-from", "does not exist")]
+)
+def test_nobodys_home_is_a_folder_that_does_not_exist(tiny_model: Path, option: str, words: str) -> None:
+    ran = run("gen", "x", "--no-stdin", "-m", str(tiny_model), option, "~nobody-here/x.gguf")
+    assert ran.status in {2, 3} and "~nobody-here/x.gguf" in ran.err and words in ran.err

@@ -307,6 +307,7 @@ def test_a_record_that_no_options_allow_is_damaged(file: Path, field: str) -> No
 
 
 @pytest.mark.parametrize("digits", [23, 300, 5000])
-def test_a_number_of_no_run(digits: int) -> None:
+def test_a_number_of_no_run(tiny_model: Path, digits: int) -> None:
+    assert gen(tiny_model, "a", "--max-tokens", "2").status == 0  # there is a log
     ran = run("replay", "9" * digits)
     assert ran.status == 2 and "no run 9999" in ran.err

@@ -166,9 +166,9 @@ def test_a_path_that_cannot_be_is_refused(project: Path, home: Path, place: str)
 
 
 def test_a_template_of_nobodys_file_is_refused(home: Path) -> None:
-    for place in (r"a\u0000", "~nobody-here/x"):
+    for place, words in ((r"a\u0000", "prefix_file is "), ("~nobody-here/x", "prefix_file: cannot read")):
         (home / "config.toml").write_text(f'[templates.a]\nprefix_file = "{place}"\n')
-        assert "prefix_file is " in run("gen", "x", "-T", "a", "--no-stdin", "-m", "none").err
+        assert words in run("gen", "x", "-T", "a", "--no-stdin", "-m", "none").err
 
 
 def test_a_project_ends_where_git_says(project: Path, tmp_path: Path) -> None:
