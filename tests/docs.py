@@ -289,7 +289,8 @@ def _error_classes() -> dict[str, int]:
     from cgcli.core import errors
 
     kinds: list[type[errors.CgcliError]] = [errors.CgcliError, *errors.CgcliError.__subclasses__()]
-    return {kind.__name__: int(kind.status) for kind in kinds}
+    own = errors.CgcliError.__module__  # others, of layers above, are there once something has imported them
+    return {kind.__name__: int(kind.status) for kind in kinds if kind.__module__ == own}
 
 
 ERRORS = _error_classes()

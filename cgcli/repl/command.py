@@ -208,7 +208,7 @@ def _each(words: Callable[[Repl], Iterable[str]]) -> Callable[[Repl, str], Itera
 def _file(repl: Repl, word: str) -> Path:
     """Parse a path, relative to the REPL's folder. Raises UsageError for an invalid name."""
     try:
-        path = repl.folder / expanded(word)
+        path = repl.folder / Path(word).expanduser()  # a name that is nobody's is a slip, and no file to write
         os.fsencode(path)
     except (RuntimeError, ValueError) as error:
         raise UsageError(f"invalid file name: {word}: {error}") from None

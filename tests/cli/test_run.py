@@ -140,8 +140,8 @@ def test_unsafe_is_this_machine(tmp_path: Path) -> None:
 
 def test_help_tells_the_limits() -> None:
     help_ = run("run", "--help", COLUMNS="100").out.decode()
-    limits = (f"{Policy.cpu_s:g}", f"{Policy.memory_bytes // 10**6}")
-    assert re.findall(r"\[default: \(?(\d+)", help_) == list(limits)
+    limits = [f"{Policy.cpu_s:g}s", f"{Policy.memory_bytes // 1024**3}GiB"]
+    assert re.findall(r"\[default: \(?(\w+)", help_) == limits
     assert f"Output is limited to {Policy.output_bytes // 1024**2} MB." in " ".join(help_.split())
 
 
