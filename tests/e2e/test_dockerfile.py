@@ -15,7 +15,7 @@ from tests.support.installing import DIST, REPOSITORY, run
 
 pytestmark = pytest.mark.long
 
-DOCKERFILE = REPOSITORY / "Dockerfile"
+DOCKERFILE = REPOSITORY / "docs" / "Dockerfile"
 
 
 def test_its_commands_install_cgcli(tmp_path: Path) -> None:
