@@ -46,7 +46,7 @@ def _place(settings: Settings, file: Path | None) -> Path | None:
     if settings.draft_from != "auto":
         place = expanded(settings.draft_from)
         if not place.exists():
-            raise UsageError(f"--draft-from: {place} does not exist", hint="name a file or a folder, auto or off")
+            raise UsageError(f"--draft-from: {place} does not exist", hint="give a file or a folder, or auto or off")
         return place
     folders = file.absolute().parents if file else ()
     return next((folder for folder in folders if (folder / ".git").exists()), None)
