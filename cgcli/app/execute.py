@@ -48,7 +48,9 @@ class RunArguments:
             raise UsageError(f"--time must be positive, not {self.time}", hint="give a time, such as --time 10s")
         memory = Policy.memory_bytes if self.memory is None else parse_bytes(self.memory, "--memory")
         if memory < _LEAST_MEMORY:
-            raise UsageError(f"--memory must be 64MB or more, not {self.memory}", hint="give a size, such as --memory 512MB")
+            raise UsageError(
+                f"--memory must be 64MB or more, not {self.memory}", hint="give more, such as --memory 512MB"
+            )
         return Policy(
             unsafe=self.unsafe,
             cpu_s=cpu_s,
