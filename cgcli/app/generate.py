@@ -136,7 +136,7 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
     require_program(arguments)
     file = arguments.into or arguments.output
     last = last_program(run) if arguments.go_on else None
-    wanted = arguments.lang or (last.start.language if last and not file else None)
+    wanted = arguments.lang or (last.language if last and not file else None)
     code = language(wanted) if wanted else language_of(file or Path())
     prompts: list[str | None] = [*prompts_of(arguments.prompts, arguments.files, raw=arguments.raw)]
     choice = choose_or_pull(run, settings)

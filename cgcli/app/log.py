@@ -22,6 +22,16 @@ def log_path(run: Run) -> Path:
     return run.environment.data / "log.sqlite"
 
 
+@dataclass(frozen=True)
+class LastProgram:
+    """The program to go on with."""
+
+    text: str
+    language: str
+    title: str  # the first line of its first prompt
+    where: str  # it was found, for the user
+
+
 @dataclass
 class RunRecord:
     """What the log will say of this run; filled while it runs."""
@@ -112,15 +122,22 @@ def logged_run(run: Run, number: int | None) -> LoggedRun:
     return found[0]
 
 
-def last_program(run: Run) -> LoggedRun:
-    """The last run in this folder that wrote something. Raises UsageError if there is none."""
+def last_program(run: Run) -> LastProgram:
+    """The last program of this folder: what a run of `gen` left, or a session saved. Raises UsageError for none."""
+    from cgcli.app.stores import program_store
+
     with opened_log(run) as log:
         found = log.last_text(str(Path.cwd()))
+    saved = program_store(run).last_saved_in(Path.cwd())
+    if saved and not (found and found.ended and found.ended > saved[0]):
+        one = saved[1]
+        title = next((turn.prompt for turn in one.program.turns if turn.prompt), "").partition("\n")[0]
+        return LastProgram(one.text, one.language, title, one.where)
     if found is None:
         raise UsageError(
             "no program to go on with in this folder", hint="to see those of other folders, type: cgcli log"
         )
-    return found
+    return LastProgram(found.program, found.start.language, found.title, f"run {found.number}")
 
 
 def prune_log(run: Run, days: int) -> int:

@@ -12,7 +12,7 @@ from cgcli.program.source import encode
 from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
-    from cgcli.program.log_reader import LoggedRun
+    from cgcli.app.log import LastProgram
     from cgcli.terminal.output import Output
 
 
@@ -30,19 +30,19 @@ def require_program(arguments: GenArguments) -> None:
         )
 
 
-def program_so_far(output: Output, arguments: GenArguments, last: LoggedRun | None) -> bytes:
-    """The bytes of the program so far. last: the run to go on with. Raises CgcliError if it cannot be read."""
+def program_so_far(output: Output, arguments: GenArguments, last: LastProgram | None) -> bytes:
+    """The bytes of the program so far. last: the one to go on with. Raises CgcliError if it cannot be read."""
     if arguments.into:
         from cgcli.core.reading import read_if_present
 
         return read_if_present(arguments.into)  # a pipe or a device cannot be appended to
     if last:
-        lines = plural(last.program.count("\n"), "line")
-        output.note(f"going on with the program of run {last.number}: {lines}{f', {last.title}' * bool(last.title)}")
+        lines = plural(last.text.count("\n"), "line")
+        output.note(f"going on with the program of {last.where}: {lines}{f', {last.title}' * bool(last.title)}")
     elif arguments.no_stdin or arguments.if_changed or Path("-") in arguments.files:
         return b""
     waiting = "waiting for the program so far on stdin (--no-stdin to skip)"
-    before = encode(last.program) if last else stdin_bytes(waiting=lambda: output.note(waiting))
+    before = encode(last.text) if last else stdin_bytes(waiting=lambda: output.note(waiting))
     if (
         before and not last and (arguments.prompts or arguments.files)
     ):  # in a loop over lines, stdin may be meant for the loop

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cgcli.core.errors import ProgramFailed, UsageError
 from cgcli.program.source import encode
+from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
     from cgcli.app.gen_arguments import GenArguments
@@ -122,7 +123,9 @@ class Selection:
             raise Interrupted
         for line in (verdict.stdout + verdict.stderr).decode("utf-8", "replace").splitlines():
             self.output.note(line)
-        if verdict.passed and verdict.silent and not self.checks:
+        if verdict.passed and self.checks:
+            self.output.note(f"passed {plural(len(self.checks), 'check')}")
+        elif verdict.passed and verdict.silent:
             self.output.note("the program ran and printed nothing")
         self.report_uncalled(program, verdict)
         return verdict

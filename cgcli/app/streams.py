@@ -146,8 +146,10 @@ class FileSink:
         new = b"".join(self._new)
         if not new:
             return
+        from cgcli.native.interrupt import Interrupt
+
         try:
-            with locked(self._path):
+            with locked(self._path, lambda: Interrupt().requested):
                 if read_if_possible(self._path) != self._found:
                     hint = f"the new text is {'in the JSON' if self._json else 'on stdout'}"
                     raise CgcliError(f"{self._path} changed in the meantime; it was not overwritten", hint=hint)

@@ -10,7 +10,6 @@ import typer
 
 from cgcli.cli.command import Command, arguments_of, run_of, settings_of
 from cgcli.cli.options import (
-    MODEL_PANEL,
     SAMPLING_PANEL,
     DraftFromOption,
     DraftOption,
@@ -121,7 +120,7 @@ def gen(
     fold: FoldOption = None,
     offline: Annotated[
         bool,
-        typer.Option("--offline", help="Has no effect: gen never uses the network.", rich_help_panel=MODEL_PANEL),
+        typer.Option("--offline", hidden=True, help="Has no effect: gen never uses the network."),
     ] = False,
     candidates: Annotated[
         int,

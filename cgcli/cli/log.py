@@ -78,7 +78,11 @@ def show(
     run = run_of(ctx)
     found = logged_run(run, number)
     if json:
-        run.output.json(_listed(found) | {"how": found.start.how, "text": found.end.text if found.end else None})
+        from cgcli.program.report import turn_values
+
+        turns = [turn_values(turn) for turn in found.end.turns] if found.end else []
+        text = found.end.text if found.end else None
+        run.output.json(_listed(found) | {"how": found.start.how, "turns": turns, "text": text})
         return
     if not raw:
         for name, value in _facts(found):

@@ -171,6 +171,7 @@ class Rule:
     kind: type
     legal: str  # in words, for errors
     admits: Callable[[Any], bool] = lambda _: True  # whether a value of that type is legal
+    words: tuple[str, ...] = ()  # to choose from
 
     def of_text(self, text: str, where: str) -> object:
         if self.kind is bool:
@@ -191,12 +192,17 @@ class Rule:
 _SWITCH = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
 
 
+def choice(*words: str) -> Rule:
+    """One of these words."""
+    return Rule(str, f"{', '.join(words[:-1])} or {words[-1]}", words.__contains__, words)
+
+
 def _named(value: str) -> bool:
     """Whether it can be a name or a path."""
     return bool(value) and "\0" not in value
 
 
-SWITCH = Rule(bool, "on or off")
+SWITCH = Rule(bool, "on or off", words=("on", "off"))
 NATURAL = Rule(int, "a positive integer", lambda n: n >= 1)
 CANDIDATES = Rule(int, "an integer from 1 to 1000", lambda n: 1 <= n <= 1000)
 """Of a turn."""
@@ -217,13 +223,13 @@ RULES = {
     "draft": Rule(str, "ngram, off, or a model's name or GGUF file", _named),
     "draft_from": Rule(str, "auto, off, or a file or folder", _named),
     "exact": Rule(bool, "true or false"),
-    "kernels": Rule(str, "on or off", {"on", "off"}.__contains__),
-    "guard": Rule(str, "on or off", {"on", "off"}.__contains__),
-    "fold": Rule(str, "on or off", {"on", "off"}.__contains__),
-    "log": Rule(str, "on or off", {"on", "off"}.__contains__),
-    "serve": Rule(str, "on or off", {"on", "off"}.__contains__),
+    "kernels": choice("on", "off"),
+    "guard": choice("on", "off"),
+    "fold": choice("on", "off"),
+    "log": choice("on", "off"),
+    "serve": choice("on", "off"),
     "warm": Rule(str, "off, or a time such as 90s, 10m or 2h", lambda time: time == "off" or is_duration(time)),
-    "color": Rule(str, "auto, always or never", {"auto", "always", "never"}.__contains__),
+    "color": choice("auto", "always", "never"),
 }
 
 

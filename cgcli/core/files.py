@@ -9,7 +9,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -84,11 +84,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, interrupted: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Keep other cgcli processes from writing `path` in a block like this, to compare a file and then replace it.
 
     Locks the folder and the file themselves (flock), which leaves no files behind and works for different users. Has no
-    effect on file systems without locks. Raises CgcliError if another process holds the lock for too long.
+    effect on file systems without locks. Raises CgcliError if another process holds the lock for too long, or when
+    `interrupted` returns true meanwhile.
     """
     with ExitStack() as stack:
         if not _special(path) and not path.is_dir():  # a folder is not written
@@ -98,7 +99,7 @@ def locked(path: Path) -> Iterator[None]:
                     with suppress(OSError):
                         descriptor = os.open(one, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                         stack.callback(os.close, descriptor)
-                        _wait_for(descriptor, path)
+                        _wait_for(descriptor, path, interrupted)
         yield
 
 
@@ -294,11 +295,11 @@ def _remove_unlocked(path: Path) -> None:
             os.close(descriptor)
 
 
-def _wait_for(descriptor: int, path: Path) -> None:
+def _wait_for(descriptor: int, path: Path, interrupted: Callable[[], bool]) -> None:
     """Lock a folder or file until it is closed. Raises CgcliError if another process does not release it."""
     late = time.monotonic() + _WAIT_S
     while not _lock(descriptor):
-        if time.monotonic() > late:
+        if time.monotonic() > late or interrupted():
             raise CgcliError(f"cannot write {path}: another program has locked it", hint="try again")
         time.sleep(0.01)
 

@@ -23,7 +23,7 @@ from cgcli.core.errors import CgcliError
 from cgcli.core.files import disk_error, take_lock, write_atomic
 from cgcli.core.reading import read_bytes, unreadable
 from cgcli.program import records
-from cgcli.program.history import Event, History
+from cgcli.program.history import Event, History, Saved
 from cgcli.program.program import Program
 from cgcli.program.records import FORMAT, Entry, JournalHeader
 
@@ -45,6 +45,7 @@ class Recording:
     history: History
     whole: int  # bytes of complete lines
     torn: int = 0  # bytes after them, of a line whose writing was cut off
+    saved_at: str = ""  # time of the last save
 
 
 class Journal:
@@ -178,14 +179,16 @@ def read_journal(path: Path) -> Recording:
     except ValueError as error:
         hint = f"another version of cgcli may read it; to remove it: cgcli sessions rm {path.stem}"
         raise CgcliError(f"damaged: {path}, line 1: {error}", hint=hint) from error
-    history = History.of(header.program)
+    history, saved_at = History.of(header.program), ""
     for number, line in enumerate(rest, 2):
         try:
-            history.apply(records.entry(line).event)
+            entry = records.entry(line)
+            history.apply(entry.event)
+            saved_at = entry.time if isinstance(entry.event, Saved) else saved_at
         except (ValueError, IndexError) as error:
             hint = f"the lines before it are intact: head -n {number - 1} {path}"
             raise CgcliError(f"damaged: {path}, line {number}: {error}", hint=hint) from error
-    return Recording(header, history, len(data) - torn, torn)
+    return Recording(header, history, len(data) - torn, torn, saved_at)
 
 
 def hold(path: Path) -> BaseFileLock:
@@ -263,4 +266,4 @@ def _from(path: Path, begin: int) -> bytes:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

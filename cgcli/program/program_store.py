@@ -80,38 +80,40 @@ class ProgramStore:
         Raises CgcliError if it is open elsewhere.
         """
         wanted = Saved(str(path.resolve()), digest(text))
-        for one, saved in self._saved(wanted.path, wanted.text):
-            if saved == wanted:
-                return self.open(one)
-        return None
+        found = self._saved(wanted.path, wanted.text)
+        one = next((one for one, saved, _ in found if saved == wanted), None)
+        return self.open(one) if one else None
 
     def with_text(self, text: str) -> Recorded | None:
         """The last changed program that was saved with this text, whatever became of the file; as it was then."""
         name = file_digest(text)
-        for one, _ in self._saved(name):
-            found = read_journal(self._path(one))
-            for version in reversed(found.history.versions):
-                if file_digest(version.program.source()) == name:
-                    prefix = version.program.prefix
-                    return Recorded(version.program, found.header.language, prefix, True, f"session {one}")
-        return None
+        versions = (_version(recording, name, one) for one, _, recording in self._saved(name))
+        return next((found for found in versions if found), None)
+
+    def last_saved_in(self, folder: Path) -> tuple[datetime, Recorded] | None:
+        """The program that was last saved to a file in this folder, as it was then, and when; None if there is none."""
+        here = (one for one in self._saved() if Path(one[1].path).parent == folder)
+        one, saved, recording = max(here, key=lambda one: one[2].saved_at, default=("", None, None))
+        if saved is None or recording is None or (found := _version(recording, saved.text, one)) is None:
+            return None
+        return datetime.fromisoformat(recording.saved_at), found
 
     def saved_to(self, path: Path) -> str | None:
         """The id of the program that was last saved to this file, whatever its text; None if there is none."""
         name = str(path.resolve())
-        return next((one for one, saved in self._saved(name) if saved.path == name), None)
+        return next((one for one, saved, _ in self._saved(name) if saved.path == name), None)
 
-    def _saved(self, *words: str) -> Iterator[tuple[str, Saved]]:
-        """Ids and last saves of the programs whose file contains these words; other files are not parsed."""
+    def _saved(self, *words: str) -> Iterator[tuple[str, Saved, Recording]]:
+        """Ids, last saves and contents of the programs whose file contains these words; other files are not parsed."""
         marks = [quoted(word) for word in words]
         for one in self.ids():
             try:
                 data = read_bytes(self._path(one), MAX_BYTES)
-                saved = read_journal(self._path(one)).history.saved if all(mark in data for mark in marks) else None
+                found = read_journal(self._path(one)) if all(mark in data for mark in marks) else None
             except (OSError, CgcliError):
                 continue
-            if saved:
-                yield one, saved
+            if found and found.history.saved:
+                yield one, found.history.saved, found
 
     def list(self) -> tuple[Summary, ...]:
         """All programs, the last changed first; damaged ones with the error."""
@@ -144,3 +146,12 @@ class ProgramStore:
         file = history.saved.path if history.saved else None
         empty = not any(version.program.turns for version in history.versions)
         return Summary(path.stem, at, size, opened, len(program.turns), title.partition("\n")[0], file, empty)
+
+
+def _version(recording: Recording, name: str, session: str) -> Recorded | None:
+    """The last version whose text in a file has this digest; None if there is none."""
+    for version in reversed(recording.history.versions):
+        if file_digest(version.program.source()) == name:
+            prefix = version.program.prefix
+            return Recorded(version.program, recording.header.language, prefix, True, f"session {session}")
+    return None

@@ -19,7 +19,7 @@ def report(engine: Engine, generation: Generation, turns: Iterable[Turn]) -> dic
     return {
         "seed": sampling.pop("seed"),
         "sampler": {**sampling, "max_tokens": generation.max_tokens, "stop": list(generation.stops)},
-        "turns": [_turn(turn) for turn in turns],
+        "turns": [turn_values(turn) for turn in turns],
         "timings": {
             "load_s": round(timings.load_s, 4),
             "prefill_s": round(timings.prefill_s, 4),
@@ -34,16 +34,16 @@ def report(engine: Engine, generation: Generation, turns: Iterable[Turn]) -> dic
     }
 
 
-def _turn(turn: Turn) -> dict[str, Any]:
+def turn_values(turn: Turn) -> dict[str, Any]:
+    """A turn as plain JSON values; null for the facts of one that was written by hand."""
     facts = turn.facts
-    assert facts  # it was drawn
     return {
         "prompt": turn.prompt,
         "completion": turn.completion,
         "start": turn.start,
-        "prompt_tokens": facts.prompt_tokens,
-        "prompt_perplexity": json_safe(facts.prompt_perplexity),
-        "folded_tokens": facts.folded,
+        "prompt_tokens": facts and facts.prompt_tokens,
+        "prompt_perplexity": json_safe(facts and facts.prompt_perplexity),
+        "folded_tokens": facts and facts.folded,
         "accepted": turn.accepted,
         "picked": _picked(turn.picked) if turn.picked else None,
         "candidates": [_candidate(candidate) for candidate in turn.candidates],

@@ -2,8 +2,8 @@
 
     # drawn by cgcli 0.1.0 with smollm2-135m q8_0, seed 1; cgcli replay: eJyNUk1v3DAM…
 
-The last word is the record as JSON, compressed, in base64. Stamps are no part of a program's text: the model does not
-read them, and a text is compared without them.
+The last word is the record as JSON, compressed (zlib, with a preset dictionary), in base64. Stamps are no part of a
+program's text: the model does not read them, and a text is compared without them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,17 @@ from cgcli.terminal.text import one_line, visible
 
 _STAMP = re.compile(r"^\S{1,4} drawn by cgcli [^\n]{1,200}; cgcli replay: (\S+)\r?(?:\n|\Z)", re.MULTILINE)
 _MAX_BYTES = 1 << 24  # of a record
+_DICTIONARY = (  # what records have in common; another dictionary cannot read the stamps that this one wrote
+    b'{"digest": "", "before": 0, "prefix": 24, "ends": [], "turns": [{"prompt": "print the ", "completion": "", '
+    b'"candidates": [{"text": "", "tokens": 0, "mean_logprob": null, "finish_reason": "stop", "draw": 0, "kept": 0, '
+    b'"temperature": null, "ran": "", "guard": null}], "accepted": 0, "facts": {"model": "smollm2-135m", "quant": '
+    b'"q8_0", "seed": , "temperature": 0.2, "top_p": 0.95, "top_k": 0, "min_p": 0.0, "max_tokens": 256, "context": "", '
+    b'"prompt_tokens": 0, "prompt_perplexity": null, "folded": 0, "seconds": 0.0, "guard": "3.11.", "stops": ["```"], '
+    b'"batch": 1, "others": null, "setup": {"sha256": "", "file": "", "cgcli": "0.1.0", "processor": "Intel(R) Xeon(R) '
+    b'Processor", "threads": 2, "gpu_layers": 0, "window": 8192, "exact": false, "draft": "ngram"}}, "picked": null, '
+    b'"start": ""}], "language": "python", "layout": {"mark": "#", "whole_prompt": true, "after": null}, '
+    b'"comments": true}'
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,9 @@ def stamp(one: Recorded) -> str:
         one.program.layout,
         one.comments,
     )
-    packed = base64.b64encode(zlib.compress(json.dumps(records.plain(record)).encode(), 9)).decode()
+    compress = zlib.compressobj(9, zdict=_DICTIONARY)
+    data = compress.compress(json.dumps(records.plain(record)).encode()) + compress.flush()
+    packed = base64.b64encode(data).decode()
     facts = turns[-1].facts
     assert facts
     drew = f"cgcli {facts.setup.cgcli if facts.setup else ''} with {facts.model} {facts.quant}, seed {facts.seed}"
@@ -89,7 +102,7 @@ def has_stamp(text: str) -> bool:
 
 def _unpacked(packed: str) -> _Record:
     try:
-        data = zlib.decompressobj()
+        data = zlib.decompressobj(zdict=_DICTIONARY)
         plain = data.decompress(base64.b64decode(packed, validate=True), _MAX_BYTES)
         found: _Record = typed(_Record, parse_json(plain), "record")
     except (ValueError, zlib.error) as error:

@@ -114,7 +114,8 @@ class Chooser:
         page = self.cards[first : first + per_row]
         facts = _joined([_facts(card, share) for card in page], share)
         code = _joined([_code(card, share) for card in page], share)
-        room = max(1, height - 3 - len(facts))  # besides titles and keys, one row stays free
+        left, right = first, len(self.cards) - first - per_row
+        room = max(1, height - 3 - len(facts) - bool(left or right))  # besides titles and keys, one row stays free
         seen = code[self._top : self._top + room]
         self._hidden = len(code) - self._top - len(seen)
         out: StyleAndTextTuples = []
@@ -122,8 +123,11 @@ class Chooser:
             out += [("", _BETWEEN)] * (number > first)
             out.append(("class:chosen" if number == self.at else "bold", _filled(visible(card.title), share)))
         out += [("class:facts", "".join("\n" + line for line in facts)), ("", "".join("\n" + line for line in seen))]
-        more = f"{self._hidden} more lines · " * (self._hidden > 0)
-        out.append(("class:facts", "\n" + clipped(more + _KEYS, width)))
+        if left or right:
+            more = " · ".join([f"← {left} more"] * bool(left) + [f"{right} more →"] * bool(right))
+            out.append(("class:facts", "\n" + clipped(more, width)))
+        below = f"{self._hidden} more lines · " * (self._hidden > 0)
+        out.append(("class:facts", "\n" + clipped(below + _KEYS, width)))
         return out
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
 from cgcli.core.paths import expanded
-from cgcli.repl.state import KEYS, Repl
+from cgcli.repl.state import KEYS, PATHS, Repl, words_of
 
 if TYPE_CHECKING:
     from cgcli.program.export import Format
@@ -35,7 +35,8 @@ class Argument:
 
     name: str  # as shown in the usage
     read: Callable[[Repl, str], Any] = lambda _, word: word  # parses a word; raises UsageError
-    offer: Callable[[Repl, str], Iterable[Offer]] = lambda _repl, _typed: ()  # completions; may include others
+    #: Completions, given the words typed so far, of which the last is to be completed; may include others.
+    offer: Callable[[Repl, Sequence[str]], Iterable[Offer]] = lambda _repl, _typed: ()
     is_optional: bool = False
     hidden: bool = False  # not shown in the usage
     rest: bool = False  # takes the rest of the line, unparsed
@@ -159,7 +160,7 @@ def turn_index(repl: Repl, word: str) -> int:
     return number - 1
 
 
-def _turns(repl: Repl, _typed: str) -> Iterator[Offer]:
+def _turns(repl: Repl, _typed: Sequence[str]) -> Iterator[Offer]:
     for number, turn in enumerate(repl.program.turns, 1):
         yield str(number), turn.prompt or ""
 
@@ -177,7 +178,7 @@ def candidate_index(repl: Repl, turn: int | None, index: int) -> int:
     return index
 
 
-def _candidates(repl: Repl, _typed: str) -> Iterator[Offer]:
+def _candidates(repl: Repl, _typed: Sequence[str]) -> Iterator[Offer]:
     turn = _drawn(repl)
     for number, one in enumerate(() if turn is None else repl.program.turns[turn].candidates, 1):
         yield str(number), one.text.partition("\n")[0]
@@ -201,7 +202,7 @@ def _one_of(words: Iterable[str]) -> Callable[[Repl, str], str]:
     return read
 
 
-def _each(words: Callable[[Repl], Iterable[str]]) -> Callable[[Repl, str], Iterator[Offer]]:
+def _each(words: Callable[[Repl], Iterable[str]]) -> Callable[[Repl, Sequence[str]], Iterator[Offer]]:
     return lambda repl, _typed: ((word, "") for word in words(repl))
 
 
@@ -217,10 +218,10 @@ def _file(repl: Repl, word: str) -> Path:
     return path
 
 
-def _files(repl: Repl, typed: str) -> Iterator[Offer]:
+def _files(repl: Repl, typed: Sequence[str]) -> Iterator[Offer]:
     """The files and folders in the folder that was typed; hidden ones only after a dot."""
-    name = typed.rpartition("/")[2]
-    folder = typed.removesuffix(name)
+    name = typed[-1].rpartition("/")[2]
+    folder = typed[-1].removesuffix(name)
     try:
         found = sorted((repl.folder / expanded(folder)).iterdir())
     except (OSError, RuntimeError, ValueError):
@@ -236,17 +237,25 @@ def _form(_repl: Repl, word: str) -> Format:
     return find_format(word)
 
 
-def _forms(_repl: Repl, _typed: str) -> Iterator[Offer]:
+def _forms(_repl: Repl, _typed: Sequence[str]) -> Iterator[Offer]:
     from cgcli.program.export import FORMATS
 
     yield from ((name, form.about) for name, form in FORMATS.items())
 
 
-def _settings(repl: Repl, _typed: str) -> Iterator[Offer]:
+def _settings(repl: Repl, _typed: Sequence[str]) -> Iterator[Offer]:
     yield from ((key, repl.options.as_text(key)) for key in KEYS)
 
 
-def _commands(_repl: Repl, _typed: str) -> Iterator[Offer]:
+def _values(repl: Repl, typed: Sequence[str]) -> Iterator[Offer]:
+    key, *values = typed
+    if key in PATHS:
+        yield from (("off", "close it"), *_files(repl, typed))
+    elif len(values) == 1:
+        yield from ((word, "") for word in words_of(key))
+
+
+def _commands(_repl: Repl, _typed: Sequence[str]) -> Iterator[Offer]:
     yield from ((name, one.summary) for name, one in COMMANDS.items())
 
 
@@ -275,7 +284,7 @@ BRANCH = Argument("NAME", offer=_each(lambda repl: repl.history.branches))
 NEW_NAME = Argument("NAME")
 MODEL = Argument("NAME", offer=_each(lambda repl: repl.models.names()))
 KEY = Argument("KEY", offer=_settings)
-VALUE = Argument("VALUE", rest=True)
+VALUE = Argument("VALUE", offer=_values, rest=True)
 ON_OFF = Argument("on|off", _one_of(["on", "off"]), _each(lambda _: ["on", "off"]))
 NAME = Argument("NAME", _command, _commands)
 WORDS = Argument("WORDS", rest=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cgcli.core.config import CANDIDATES, NATURAL, SWITCH, TEMPERATURE, Rule, Settings, nearest
+from cgcli.core.config import CANDIDATES, NATURAL, RULES, SWITCH, TEMPERATURE, Rule, Settings, choice, nearest
 from cgcli.core.errors import UsageError
 from cgcli.core.paths import expanded
 from cgcli.core.progress import Progress, Silent
@@ -41,21 +41,27 @@ if TYPE_CHECKING:
     from cgcli.sandbox.pick import PickRule
     from cgcli.sandbox.policy import Policy
 
-_PICKS = ("auto", "tests", "run", "reviewer", "probable")
 _OWN: dict[str, Rule] = {
     "candidates": CANDIDATES,
-    "pick": Rule(str, f"{', '.join(_PICKS[:-1])} or {_PICKS[-1]}", _PICKS.__contains__),
+    "pick": choice("auto", "tests", "run", "reviewer", "probable"),
     "unsafe": SWITCH,
     "auto": SWITCH,
-    "until": Rule(str, "runs or off", {"runs", "off"}.__contains__),
+    "until": choice("runs", "off"),
     "tries": NATURAL,
     "try_time": Rule(float, "a positive number of seconds", lambda s: 0 < s < math.inf),
     "vi": SWITCH,
 }
-_PATHS = ("read", "write")
+PATHS = ("read", "write")
+"""Options that are lists of paths."""
 KEYS = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", "candidates", "pick", "guard", "fold", "unsafe",
         "read", "write", "auto", "until", "tries", "try_time", "vi", "color")  # fmt: skip
 """The options of `/set`: settings of the command line, and the REPL's own."""
+
+
+def words_of(key: str) -> tuple[str, ...]:
+    """The words to choose from for one of KEYS; none for one that is a number, a path or unknown."""
+    rule = (RULES | _OWN).get(key)
+    return rule.words if rule and key in KEYS else ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class Options:
         """A copy with one of KEYS parsed from text. Raises UsageError."""
         if key not in KEYS:
             raise UsageError(f"unknown setting {key}{nearest(key, KEYS)}", hint="/set lists the settings")
-        if key in _PATHS:
+        if key in PATHS:
             found = replace(self, **{key: () if text == "off" else tuple(Path(word) for word in _words(text))})  # type: ignore[arg-type]
             found.check()
             return found
@@ -103,7 +109,7 @@ class Options:
 
     def as_text(self, key: str) -> str:
         """The value of one of KEYS, as `with_text` parses it."""
-        if key in _PATHS:
+        if key in PATHS:
             return shlex.join(map(str, getattr(self, key))) or "off"
         value = getattr(self if key in _OWN else self.settings, key)
         if key == "temperature" and value is None:
@@ -311,7 +317,7 @@ class Repl:
             elif key == "unsafe":
                 if value == "on" and not self.options.unsafe:
                     self.ui.notes.append("the sandbox is on again: /set unsafe on turns it off")
-            elif key in _PATHS:
+            elif key in PATHS:
                 if value not in ("off", self.options.as_text(key)):
                     self.ui.notes.append(f"programs cannot {key} {value} again: /set {key} {value} opens it")
             elif key in KEYS and self.options.as_text(key) != value:

@@ -70,8 +70,11 @@ class StatusBar:
             return
         arguments = COMMANDS[name].arguments
         before, start, word = last_word(rest)
-        if before < len(arguments):
-            for text, about in arguments[before].offer(self._repl, word):
+        at = len(before)
+        if arguments and arguments[-1].rest:  # it takes all other words
+            at = min(at, len(arguments) - 1)
+        if at < len(arguments):
+            for text, about in arguments[at].offer(self._repl, (*before, word)):
                 if text.startswith(word) and text != word:
                     yield Suggestion(shell_quoted(text), len(typed) - len(rest) + start, " ".join(about.split()))
 
@@ -134,7 +137,7 @@ def _definitions(tree: ast.Module) -> Iterator[str]:
 class LastWord(NamedTuple):
     """The last word of an unfinished line."""
 
-    before: int  # number of words before it
+    before: list[str]  # the words before it
     start: int  # its position in the line
     word: str  # without quotes; may be empty
 
@@ -143,10 +146,10 @@ def last_word(line: str) -> LastWord:
     """Split off the last word of a line, whose quotes may still be open. After a blank it is empty."""
     for at in (at for at in range(len(line), 0, -1) if line[at - 1].isspace()):
         try:
-            return LastWord(len(shlex.split(line[: at - 1])), at, _unquoted(line[at:]))
+            return LastWord(shlex.split(line[: at - 1]), at, _unquoted(line[at:]))
         except ValueError:  # this blank is inside quotes
             continue
-    return LastWord(0, 0, _unquoted(line))
+    return LastWord([], 0, _unquoted(line))
 
 
 def _unquoted(word: str) -> str:

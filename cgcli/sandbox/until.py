@@ -210,7 +210,8 @@ class Until:
         """The end of the line that says which draft stands, and why."""
         at, last = drafts.index(best), drafts[-1]
         if best.grade == _Grade.RAN:
-            return f" {best.words}" + f" at try {at}" * bool(at)
+            silent = best.verdict is not None and best.verdict.silent and not best.verdict.checks_passed
+            return f" {best.words}" + f" at try {at}" * bool(at) + ", printed nothing" * silent
         why = ""
         if last.keep is None and not self.failure:
             why = "; another try would not help"

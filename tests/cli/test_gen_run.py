@@ -29,6 +29,12 @@ def test_the_program_is_on_stdout_and_what_it_prints_on_stderr(bundled_model: Pa
     assert done.status == 0, done.err
     assert b"# Print text in upper case.\nprint(" in done.out
     assert done.err.splitlines()[-1] == "HELLO WORLD"
+    checked = cgcli("gen", *prompts, "--check", "text", "--check", "True", *QUICK, "-m", str(bundled_model))
+    assert (checked.status, checked.out, checked.err.splitlines()[-2:]) == (
+        0,
+        done.out,
+        ["HELLO WORLD", "passed 2 checks"],
+    )
 
 
 def test_a_program_that_fails_ends_in_8_and_is_printed_all_the_same(tiny_model: Path) -> None:

@@ -74,6 +74,8 @@ def test_a_run_shows_what_was_kept_and_why(tiny_model: Path) -> None:
     ran = gen(tiny_model, "a", "-n", "3", "--pick", "probable")
     kept = next(line for line in ran.err.splitlines() if line.startswith("turn 1: kept candidate "))
     facts = run("log", "show").out.decode().partition("\n\n")[0].splitlines()
+    values = shown(1)["turns"][0]
+    assert kept.startswith(f"turn 1: kept candidate {values['accepted'] + 1} of {len(values['candidates'])}, ")
     assert kept in facts and "candidates: 3" in facts and "exact: off" in facts
     assert not any(line.startswith(("batch:", "others:", "guard:", "sha256:")) for line in facts)
 
@@ -102,6 +104,19 @@ def test_c_goes_on_with_the_last_program_of_this_folder(
     monkeypatch.chdir(tmp_path)
     none = gen(tiny_model, "-c", "b")
     assert none.status == 2 and "no program to go on with in this folder" in none.err
+
+
+def test_c_goes_on_with_what_the_repl_saved_in_this_folder(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = b"a list\n/save saved.py\n/undo\n"
+    assert run("repl", "-m", str(tiny_model), *SHORT[:-2], stdin=script).status == 0
+    saved = Path("saved.py").read_bytes()
+    new = gen(tiny_model, "-c", "b")
+    assert new.err.startswith("going on with the program of session ") and ", a list\n" in new.err
+    assert new.out == gen(tiny_model, "b", "--no-log", stdin=saved).out
+    assert gen(tiny_model, "-c", "--whole", "c").out.startswith(saved + new.out)  # which is later
 
 
 def test_a_run_is_not_logged_where_nobody_wants_it(tiny_model: Path, tmp_path: Path, database: Path) -> None:

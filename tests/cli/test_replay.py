@@ -157,6 +157,7 @@ def test_a_stamp_is_one_line_whatever_the_model_is_called() -> None:
     line = stamp(one)
     assert line.startswith("# drawn by") and line.count("\n") == 1 and line.isprintable() is False
     assert "\x1b" not in line and has_stamp(line)
+    assert len(line) < 320
     text = one.text + line
     assert without_stamps(text) == one.text
     found = stamped(text, one.text)

@@ -63,6 +63,17 @@ def test_the_last_page_is_as_full_as_the_others() -> None:
     assert "candidate 2" in shown and "candidate 3" in shown
 
 
+def test_it_says_how_many_candidates_are_on_either_side() -> None:
+    def rows(at: int, count: int = 5) -> list[str]:
+        chooser = Chooser(CARDS[:count])
+        chooser.move(at)
+        return "".join(text for _, text, *_ in chooser.fragments(80, 24)).split("\n")
+
+    assert [rows(at)[-2] for at in (0, 2, 4)] == ["3 more →", "← 2 more · 1 more →", "← 3 more"]
+    assert not any("more" in row for row in rows(0, 2))
+    assert len(rows(0)) <= 24
+
+
 @pytest.mark.parametrize(
     ("keys", "taken"),
     [

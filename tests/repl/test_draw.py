@@ -32,7 +32,7 @@ class TestUntil:
         assert [one.text for one in turn.candidates[:2]] == ["first = 1\nsecond = first / 0", "first = 1\nrest = 0"]
         assert [one.ran for one in turn.candidates[:2]] == [failed, "ran"]
         assert [request.candidate for request in engine.requests] == [0, 1, 2], "a retry makes the next draws"
-        assert f"candidate 1: run: {failed}" in shown and shown.count("turn 1 ran\n") == 1
+        assert f"candidate 1: run: {failed}" in shown and shown.count("turn 1 ran, printed nothing\n") == 1
 
     def test_what_was_tried_is_in_the_journal(self, tmp_path: Path) -> None:
         repl, _, _ = play(tmp_path, "/set unsafe on", "/set until runs", "two lines")

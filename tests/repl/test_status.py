@@ -132,6 +132,34 @@ class TestCompletion:
         assert offered(bar, "/help und") == ["/help undo"]
         assert offered(bar, "/save x.py o") == ["/save x.py over"]
 
+    @pytest.mark.parametrize(
+        ("typed", "values"),
+        [
+            ("guard ", ["on", "off"]),
+            ("unsafe o", ["on", "off"]),
+            ("until r", ["runs"]),
+            ("pick t", ["tests"]),
+            ("color ", ["auto", "always", "never"]),
+            ("read ", ["off", "a.csv", "b.csv"]),
+            ("read a.csv b", ["b.csv"]),
+            ("guard on o", []),
+            ("temperature ", []),
+            ("model ", []),
+            ("nothing ", []),
+        ],
+    )
+    def test_values_of_settings(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, values: list[str]
+    ) -> None:
+        bar, repl = look(tmp_path)
+        monkeypatch.chdir(repl.folder)
+        for name in ("a.csv", "b.csv"):
+            (repl.folder / name).touch()
+        begun = f"/set {typed}".rpartition(" ")[0]
+        assert offered(bar, f"/set {typed}") == [f"{begun} {value}" for value in values]
+        for value in values:
+            assert attempt(repl, f"{begun} {value}") is None
+
     def test_files(self, tmp_path: Path) -> None:
         bar, repl = look(tmp_path)
         for name in ("one.py", "two words.py", ".hidden"):
@@ -197,12 +225,12 @@ words = st.text(alphabet="ab '\"\\~/\t\n", max_size=8)
 def test_a_word_in_quotes_is_that_word(before: list[str], word: str) -> None:
     begun = "".join(f"{shell_quoted(one)} " for one in before)
     assert shlex.split(shell_quoted(word)) == [word]
-    assert last_word(begun + shell_quoted(word)) == (len(before), len(begun), word)
-    assert last_word(begun) == (len(before), len(begun), "")
+    assert last_word(begun + shell_quoted(word)) == (before, len(begun), word)
+    assert last_word(begun) == (before, len(begun), "")
 
 
 @given(words)
 def test_what_is_typed_next_goes_behind_the_beginning_of_the_last_word(line: str) -> None:
-    count, begin, _ = last_word(line)
-    assert len(shlex.split(line[:begin])) == count
+    before, begin, _ = last_word(line)
+    assert shlex.split(line[:begin]) == before
     assert not begin or line[begin - 1].isspace()

@@ -81,7 +81,7 @@ def test_a_turn_with_which_the_program_runs_is_drawn_once() -> None:
     trial = Trial("x = 1")
     turn = trial.draw()
     assert (turn.completion, turn.accepted, [one.ran for one in turn.candidates]) == ("x = 1", 0, ["ran"])
-    assert trial.lines == ["turn 1 ran"]
+    assert trial.lines == ["turn 1 ran, printed nothing"]
     assert trial.until.verdict and trial.until.verdict.passed
 
 
@@ -94,7 +94,8 @@ def test_a_turn_is_kept_up_to_the_statement_that_failed() -> None:
     assert [one.kept for one in turn.candidates] == [0, len("x = 1\n\n")]
     words = "NameError: name 'none' is not defined, line 5"
     assert [one.ran for one in turn.candidates] == [words, "ran"]
-    assert trial.lines == [f"turn 1: {words}; drawing it again from line 4, try 1 of 4", "turn 1 ran at try 1"]
+    again = f"turn 1: {words}; drawing it again from line 4, try 1 of 4"
+    assert trial.lines == [again, "turn 1 ran at try 1, printed nothing"]
 
 
 def test_where_that_was_tried_the_turn_is_drawn_whole() -> None:
@@ -299,7 +300,7 @@ def test_checks_must_pass_after_the_last_turn() -> None:
     trial.draw()
     assert trial.draw().completion == texts[2]
     assert trial.said == ["turn 2: 1 of 2 checks passed; check g(1) == 2 failed; drawing it again, try 1 of 4"]
-    assert trial.until.ends == ["turn 1 ran", "turn 2 passed the checks at try 1"]
+    assert trial.until.ends == ["turn 1 ran, printed nothing", "turn 2 passed the checks at try 1"]
 
 
 def test_the_draft_that_passes_most_checks_stands() -> None:

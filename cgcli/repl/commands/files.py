@@ -104,7 +104,9 @@ def _write(repl: Repl, path: Path, data: bytes, command: str, over: str | None, 
     name = displayed_path(repl, path)
     if path.is_fifo():
         raise CgcliError(f"cannot write {name}: it is a pipe")
-    with locked(path):
+    from cgcli.native.interrupt import Interrupt
+
+    with locked(path, lambda: Interrupt().requested):
         if path.is_file() and not over:
             is_known = known is not None and known.path == str(path.resolve())
             held = digest(from_file(read_if_present(path)))
