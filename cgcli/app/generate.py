@@ -28,7 +28,11 @@ from cgcli.app.streams import (
     stdout_sink,
 )
 from cgcli.app.turn_report import report_turns, require_turns
+from cgcli.app.written import foreign_text
 from cgcli.core.errors import Interrupted, UsageError
+from cgcli.core.reading import read_if_possible
+from cgcli.program.source import encode, lines_of
+from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
     from cgcli.app.run import Run
@@ -88,10 +92,17 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
         job = _without_unchanged(run, settings, job)
     if job.done:
         return
-    with logged(run, _start(run, settings, job) if settings.log == "on" and not arguments.no_log else None) as record:
+    file = arguments.output
+    replaced = foreign_text(run, file) if file else ""
+    start = _start(run, settings, job, replaced) if settings.log == "on" and not arguments.no_log else None
+    with logged(run, start) as record:
         try:
             _generate(run, settings, job, record)
         finally:
+            if file and replaced and read_if_possible(file) != encode(replaced):
+                lines = plural(len(lines_of(replaced)), "line")
+                back = f"; to get them back: cgcli log use {record.number} --replaced" * bool(record.number)
+                run.output.note(f"replaced {file}: {lines} that cgcli did not write{back}")
             if clipboard and record.text:
                 clipboard.copy(job.text * arguments.whole + record.text)
                 run.output.note(f"copied to {clipboard.name}")
@@ -202,8 +213,8 @@ def _without_unchanged(run: Run, settings: Settings, job: _Job) -> _Job:
     return replace(job, program=program, prompts=prompts, generation=how, done=found.whole)
 
 
-def _start(run: Run, settings: Settings, job: _Job) -> RunStart:
-    """The beginning of the run's row in the log."""
+def _start(run: Run, settings: Settings, job: _Job, replaced: str) -> RunStart:
+    """The beginning of the run's row in the log. replaced: what is in the file, if cgcli did not write it."""
     from cgcli.program.conditions import conditions
     from cgcli.program.run_log import RunStart
 
@@ -220,6 +231,7 @@ def _start(run: Run, settings: Settings, job: _Job) -> RunStart:
         comments=not job.arguments.no_comment,
         file=str(file.resolve()) if file else None,
         how={name: value for name, value in known.items() if name != "window" or value},
+        replaced=replaced,
     )
 
 

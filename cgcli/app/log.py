@@ -36,6 +36,7 @@ class LastProgram:
 class RunRecord:
     """What the log will say of this run; filled while it runs."""
 
+    number: int | None = None  # in the log
     text: str = ""  # that was written, without the program so far
     turns: tuple[Turn, ...] = ()
     verdict: str = ""
@@ -50,10 +51,10 @@ def logged(run: Run, start: RunStart | None) -> Iterator[RunRecord]:
     from cgcli.program.run_log import RunEnd, RunLog
 
     record, status = RunRecord(), int(ExitStatus.OK)
-    log, number = RunLog(log_path(run)) if start else None, None
+    log = RunLog(log_path(run)) if start else None
     try:
         if log and start:
-            number = log.begin(start)
+            record.number = log.begin(start)
     except CgcliError as error:
         run.output.note(f"not logged: {error.line}")
     try:
@@ -62,9 +63,9 @@ def logged(run: Run, start: RunStart | None) -> Iterator[RunRecord]:
         status = _status(error)
         raise
     finally:
-        if log and start and number is not None:
+        if log and start and record.number is not None:
             try:
-                log.finish(number, start, RunEnd(record.text, record.turns, record.verdict, status))
+                log.finish(record.number, start, RunEnd(record.text, record.turns, record.verdict, status))
             except CgcliError as error:
                 run.output.note(f"logged without its text: {error.line}")
         if log:

@@ -46,6 +46,24 @@ class Finder:
         return found
 
 
+def foreign_text(run: Run, file: Path) -> str:
+    """The text of a file that cgcli did not write, byte for byte; "" for any other file."""
+    from cgcli.app.log import opened_log
+    from cgcli.core.reading import read_if_possible
+    from cgcli.program.source import decode, from_file
+    from cgcli.program.stamp import without_stamps
+
+    if not file.is_file() or not (data := read_if_possible(file)):
+        return ""
+    text = from_file(data)
+    with opened_log(run) as log:
+        try:
+            known = Finder(run, log, text).of_text(without_stamps(text))
+        except CgcliError:  # a damaged stamp
+            known = None
+    return "" if known else decode(data)
+
+
 def find_run(run: Run, number: int) -> list[Recorded]:
     """How the program of a run was written, the first part of it first. Raises UsageError if there is no such run."""
     from cgcli.app.log import opened_log

@@ -91,12 +91,25 @@ def show(
     _print(ctx, found, found.end.text if found.end else "")
 
 
-def use(ctx: typer.Context, number: Number = None) -> None:
+def use(
+    ctx: typer.Context,
+    number: Number = None,
+    replaced: Annotated[
+        bool, typer.Option("--replaced", help="Print instead what `gen -o` replaced, if cgcli had not written it.")
+    ] = False,
+) -> None:
     """Print the whole program of a run: what it began with, and what it wrote."""
     from cgcli.app.log import logged_run
+    from cgcli.core.errors import CgcliError
+    from cgcli.program.source import encode
 
     found = logged_run(run_of(ctx), number)
-    _print(ctx, found, found.program)
+    if replaced and not found.start.replaced:
+        raise CgcliError(f"run {found.number} replaced nothing that cgcli did not write")
+    if replaced:
+        run_of(ctx).output.write(encode(found.start.replaced))
+    else:
+        _print(ctx, found, found.program)
 
 
 def prune(
@@ -170,6 +183,8 @@ def _match(one: Match) -> dict[str, object]:
 def _facts(one: LoggedRun) -> list[tuple[str, str]]:
     from cgcli.app.turn_report import kept_candidate
     from cgcli.program.conditions import label
+    from cgcli.program.source import lines_of
+    from cgcli.terminal.text import plural
 
     took = f", {(one.ended - one.begun).total_seconds():.0f} s" if one.ended else ""
     facts = [
@@ -178,6 +193,7 @@ def _facts(one: LoggedRun) -> list[tuple[str, str]]:
         ("folder", one.start.folder),
         ("command", shlex.join(("cgcli", *one.start.command))),
         ("file", one.start.file or ""),
+        ("replaced", plural(len(lines_of(one.start.replaced)), "line") if one.start.replaced else ""),
         ("verdict", one.end.verdict if one.end else ""),
     ]
     for number, turn in enumerate(one.end.turns if one.end else (), 1):

@@ -182,6 +182,7 @@ class _Start:
     layout: Layout
     comments: bool
     how: dict[str, Any]
+    replaced: str = ""
 
 
 def _logged(row: Sequence[Any]) -> LoggedRun:
@@ -190,7 +191,8 @@ def _logged(row: Sequence[Any]) -> LoggedRun:
     before = before or ""
     prefix = before if kept.prefix is None else kept.prefix
     first = RunStart(
-        folder, kept.command, kept.prompts, before, prefix, kept.language, kept.layout, kept.comments, file, kept.how
+        *(folder, kept.command, kept.prompts, before, prefix, kept.language, kept.layout, kept.comments),
+        *(file, kept.how, kept.replaced),
     )
     end = None
     if ended is not None:

@@ -103,6 +103,7 @@ class RunStart:
     comments: bool  # whether prompts were written, too
     file: str | None  # that is written: absolute, links followed
     how: dict[str, Any] = field(default_factory=dict)  # model, sampler, versions: for people
+    replaced: str = ""  # what was in that file, if cgcli did not write it
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ class RunLog:
                 "layout": records.plain(start.layout),
                 "comments": start.comments,
                 "how": start.how,
+                "replaced": start.replaced,
             }
             values = (
                 _now(),

@@ -80,6 +80,22 @@ def test_a_run_shows_what_was_kept_and_why(tiny_model: Path) -> None:
     assert not any(line.startswith(("batch:", "others:", "guard:", "sha256:")) for line in facts)
 
 
+def test_a_file_that_cgcli_did_not_write_can_be_had_back(tiny_model: Path, tmp_path: Path) -> None:
+    file, own = tmp_path / "own.py", b"x = 1\r\ny = '\xe9'\r\n"
+    file.write_bytes(own)
+    ran = gen(tiny_model, "a", "-o", str(file))
+    said = f"replaced {file}: 2 lines that cgcli did not write; to get them back: cgcli log use 1 --replaced\n"
+    assert ran.status == 0 and said in ran.err and file.read_bytes() != own
+    assert run("log", "use", "1", "--replaced").out == own and b"\nreplaced: 2 lines\n" in run("log", "show").out
+    again = gen(tiny_model, "b", "-o", str(file))
+    assert again.status == 0 and "replaced" not in again.err  # the log has that text
+    none = run("log", "use", "2", "--replaced")
+    assert (none.status, none.out) == (1, b"") and "run 2 replaced nothing that cgcli did not write" in none.err
+    file.write_bytes(own)
+    ran = gen(tiny_model, "a", "-o", str(file), "--no-log")
+    assert f"replaced {file}: 2 lines that cgcli did not write\n" in ran.err
+
+
 def test_words_are_searched_in_runs_and_sessions(tiny_model: Path) -> None:
     gen(tiny_model, "the mean of a column")
     gen(tiny_model, "sort words")
