@@ -192,7 +192,7 @@ class Rule:
 _SWITCH = {"1": True, "true": True, "on": True, "yes": True, "0": False, "false": False, "off": False, "no": False}
 
 
-def choice(*words: str) -> Rule:
+def one_of(*words: str) -> Rule:
     """One of these words."""
     return Rule(str, f"{', '.join(words[:-1])} or {words[-1]}", words.__contains__, words)
 
@@ -223,13 +223,13 @@ RULES = {
     "draft": Rule(str, "ngram, off, or a model's name or GGUF file", _named),
     "draft_from": Rule(str, "auto, off, or a file or folder", _named),
     "exact": Rule(bool, "true or false"),
-    "kernels": choice("on", "off"),
-    "guard": choice("on", "off"),
-    "fold": choice("on", "off"),
-    "log": choice("on", "off"),
-    "serve": choice("on", "off"),
+    "kernels": one_of("on", "off"),
+    "guard": one_of("on", "off"),
+    "fold": one_of("on", "off"),
+    "log": one_of("on", "off"),
+    "serve": one_of("on", "off"),
     "warm": Rule(str, "off, or a time such as 90s, 10m or 2h", lambda time: time == "off" or is_duration(time)),
-    "color": choice("auto", "always", "never"),
+    "color": one_of("auto", "always", "never"),
 }
 
 

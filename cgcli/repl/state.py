@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cgcli.core.config import CANDIDATES, NATURAL, RULES, SWITCH, TEMPERATURE, Rule, Settings, choice, nearest
+from cgcli.core.config import CANDIDATES, NATURAL, RULES, SWITCH, TEMPERATURE, Rule, Settings, nearest, one_of
 from cgcli.core.errors import UsageError
 from cgcli.core.paths import expanded
 from cgcli.core.progress import Progress, Silent
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
 _OWN: dict[str, Rule] = {
     "candidates": CANDIDATES,
-    "pick": choice("auto", "tests", "run", "reviewer", "probable"),
+    "pick": one_of("auto", "tests", "run", "reviewer", "probable"),
     "unsafe": SWITCH,
     "auto": SWITCH,
-    "until": choice("runs", "off"),
+    "until": one_of("runs", "off"),
     "tries": NATURAL,
     "try_time": Rule(float, "a positive number of seconds", lambda s: 0 < s < math.inf),
     "vi": SWITCH,
