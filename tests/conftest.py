@@ -68,6 +68,7 @@ MAY_SKIP = {
     "this file system has no access lists": "overlay and network file systems",
     # Large, and no test of the text needs it.
     "there is no Chromium here": "a browser",
+    "llm is not installed": "a client of others, with many dependencies; its request is recorded",
 }
 """What a test's reason to skip may contain in CI, and why that is absent there. Any other skip fails: what CI should
 have is missing, such as the sandbox, the embedded model or a package."""

@@ -34,7 +34,7 @@ from cgcli.engine.state_memory import StateMemory
 from cgcli.engine.tokens import Detokenizer, TokenTable, split_blanks
 from cgcli.native.draft import KeptNgrams
 from cgcli.native.interrupt import Interrupt
-from cgcli.native.sample import Sampler, score_tokens
+from cgcli.native.sample import Sampler, score_tokens, top_tokens
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,7 @@ class LlamaEngine(Completing):
         progress: Progress | None = None,
         reading: Progress | None = None,
         owner: str = "",
+        alternatives: int = 0,
     ) -> list[TokenScore]:
         tokens = self._tokens(text, room=0) if stride is None else self.token_table.tokens(text)
         first = self._first_beyond(text[:start], tokens)
@@ -191,7 +192,7 @@ class LlamaEngine(Completing):
             for begin in begins:
                 part = tokens[begin : begin + self.window]
                 if begin + len(part) > first:
-                    scores += self._scored(part, first - begin, reading, owner)
+                    scores += self._scored(part, first - begin, reading, owner, alternatives)
                     first = begin + len(part)
                 task.advance(1)
         return scores
@@ -218,23 +219,27 @@ class LlamaEngine(Completing):
                 return max(index, 1)
         return len(tokens)
 
-    def _scored(self, tokens: list[int], first: int, reading: Progress | None, owner: str = "") -> list[TokenScore]:
+    def _scored(
+        self, tokens: list[int], first: int, reading: Progress | None, owner: str, alternatives: int
+    ) -> list[TokenScore]:
         """Scores of the tokens from index `first` (at least 1), each given those before it."""
         scores: list[TokenScore] = []
 
         def gather(address: int, predicted: Sequence[int]) -> None:
-            scores.extend(self._scores(address, [tokens[index] for index in predicted]))
+            scores.extend(self._scores(address, [tokens[index] for index in predicted], alternatives))
 
         self.reserve(len(tokens))
         self.cache.release(self._prefill.read(tokens, score_from=first, gather=gather, progress=reading, owner=owner))
         return scores
 
-    def _scores(self, address: int, tokens: Sequence[int]) -> list[TokenScore]:
+    def _scores(self, address: int, tokens: Sequence[int], alternatives: int = 0) -> list[TokenScore]:
         """Scores of tokens, each by a row of logits: float32 [len(tokens), n_vocab] at `address`."""
-        found = score_tokens(address, self.model.n_vocab, tokens)
+        n_vocab = self.model.n_vocab
+        found = score_tokens(address, n_vocab, tokens)
+        tops = [top_tokens(address + 4 * n_vocab * row, n_vocab, alternatives) for row in range(len(tokens))]
         return [
-            TokenScore(token, self.model.piece(token), one.logprob, one.rank, one.entropy)
-            for token, one in zip(tokens, found, strict=True)
+            TokenScore(token, self.model.piece(token), one.logprob, one.rank, one.entropy, top)
+            for token, one, top in zip(tokens, found, tops, strict=True)
         ]
 
     def scratch(self, begun: bytes) -> AbstractContextManager[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cgcli.engine.request import Completion, DrawnToken, FinishReason, Request
+from cgcli.native.sample import Alternatives
 
 
 class PartialCompletion:
@@ -28,11 +29,11 @@ class PartialCompletion:
         """Tokens drawn so far."""
         return len(self.trace)
 
-    def add(self, token: int, logprob: float, text: str | None) -> None:
+    def add(self, token: int, logprob: float, text: str | None, alternatives: Alternatives = ()) -> None:
         """Take the next token, and the characters that are complete with it; None for a token that ends a text."""
         self.fresh = True
         self._seen += len(text or "")
-        self.trace.append(DrawnToken(token, self._seen, logprob))
+        self.trace.append(DrawnToken(token, self._seen, logprob, alternatives))
         if text is None:
             self.end("stop")
             return

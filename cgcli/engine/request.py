@@ -9,7 +9,7 @@ from typing import Literal
 
 from cgcli.core.errors import UsageError
 from cgcli.engine.stops import Cutter
-from cgcli.native.sample import Sampling
+from cgcli.native.sample import Alternatives, Sampling
 
 FinishReason = Literal["stop", "length", "context", "interrupted"]
 """stop: end of text, a stop string or the truncation rules · length: max_tokens · context: the window is full ·
@@ -42,6 +42,7 @@ class Request:
     #: turn, candidate and index select the random number of a draw.
     first_draw: int = 0
     first_line: FirstLine | None = None  # None: drawn like the other lines
+    alternatives: int = 0  # how many of the most probable tokens each `DrawnToken` tells, at most the vocabulary
     owner: str = ""  # whose text it is; what was read of texts of others is not used
 
     def __post_init__(self) -> None:
@@ -58,6 +59,7 @@ class DrawnToken:
     #: repeats nor those of an incomplete character count.
     end: int
     logprob: float  # in nats, at temperature 1 over the whole vocabulary
+    alternatives: Alternatives = ()  # as many as the request asked for
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class TokenScore:
     logprob: float  # in nats, at temperature 1 over the whole vocabulary
     rank: int  # how many tokens were more likely; 0 is the first choice
     entropy: float  # of the distribution, in nats
+    alternatives: Alternatives = ()  # if they were asked for
 
 
 @dataclass

@@ -63,7 +63,7 @@ class ScheduledStream:
         """The draw of the next token, or of the one `ahead` tokens later."""
         request, text = self.request, self.text
         index = request.first_draw + text.drawn + ahead
-        return Draw(logits, text.sampling, request.turn, request.candidate, index, text.mask)
+        return Draw(logits, text.sampling, request.turn, request.candidate, index, text.mask, request.alternatives)
 
 
 class Scheduler:

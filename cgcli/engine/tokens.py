@@ -153,7 +153,8 @@ class Detokenizer(PartialCompletion):
     def accept(self, sampled: Sampled) -> bool:
         """Take the next token; returns whether another one is needed."""
         ended = sampled.token in self._table.ends
-        self.add(sampled.token, sampled.logprob, None if ended else self._read(self._table.piece(sampled.token)))
+        text = None if ended else self._read(self._table.piece(sampled.token))
+        self.add(sampled.token, sampled.logprob, text, sampled.alternatives)
         if not self.left:
             self.end("length" if self._room == self.request.max_tokens else "context")
         return self.completion is None

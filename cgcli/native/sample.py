@@ -36,6 +36,10 @@ class Sampling:
         _require(0 <= self.seed < 1 << 64, "seed", self.seed, "0 to 18446744073709551615")
 
 
+Alternatives = tuple[tuple[int, float], ...]
+"""The most probable tokens of a row and their log-probabilities, in order: greater logit, lower id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampled:
     """A sampled token."""
@@ -43,6 +47,7 @@ class Sampled:
     token: int
     logprob: float  # natural log of its probability at temperature 1 over the whole vocabulary, for any sampling
     kept: int  # how many tokens could have been drawn
+    alternatives: Alternatives = ()  # as many as its `Draw` asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Draw:
     candidate: int = 0
     index: int = 0  # of the token in its completion
     banned: Mask | None = None
+    alternatives: int = 0  # of the most probable tokens to tell, whatever is banned
 
 
 class Sampler:
@@ -118,7 +124,10 @@ class Sampler:
         status = self._sample_rows(logits, banned, n_rows, self.n_vocab, first_params, scratch, results)
         if status != CGK_OK:
             raise _error(status)
-        return [Sampled(found.token, found.logprob, found.kept) for found in self._results[:n_rows]]
+        return [
+            Sampled(found.token, found.logprob, found.kept, top_tokens(draw.logits, self.n_vocab, draw.alternatives))
+            for draw, found in zip(draws, self._results[:n_rows], strict=True)
+        ]
 
 
 def _error(status: int) -> CgcliError:
@@ -156,3 +165,13 @@ def score_tokens(logits: int, n_vocab: int, tokens: Sequence[int]) -> list[Score
         tokens_named = f"token {tokens[0]}" if len(tokens) == 1 else f"one of {len(tokens)} tokens"
         raise CgcliError(f"cannot score {tokens_named}: the model's logits are invalid", hint="cgcli models verify")
     return list(map(Scored, found, ranks, entropies))
+
+
+def top_tokens(logits: int, n_vocab: int, k: int) -> Alternatives:
+    """The k most probable tokens of a row. logits: address of float32 [n_vocab]. Raises like `score_tokens`."""
+    if not k:
+        return ()
+    ids, found = (ctypes.c_int32 * k)(), (ctypes.c_float * k)()
+    if (status := library().cgk_top(logits, n_vocab, k, ids, found)) != CGK_OK:
+        raise _error(status)
+    return tuple(zip(ids, found, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import secrets
 import time
@@ -11,13 +10,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cgcli.engine.engine import LlamaEngine
-from cgcli.engine.request import Completion, DrawnToken, Request, Timings, TokenScore
+from cgcli.engine.request import Completion, Request, Timings, TokenScore
 from cgcli.engine.stops import Stops
 from cgcli.native.sample import Sampling
 from cgcli.serve.fields import BadRequest, Fields
+from cgcli.serve.logprobs import Logprobs
 
 MOST_PROMPTS, MOST_CHOICES, MOST_STOPS = 64, 128, 16
 MOST_SECONDS = 600.0
+_MOST_ALTERNATIVES = 5
+_MOST_FIELDS = 64
 _ANY_TOKENS = 1 << 30  # the window ends a text
 
 
@@ -54,8 +56,9 @@ class Asked:
     stream: bool = False
     usage: bool = False  # at the end of a stream
     echo: bool = False
-    logprobs: bool = False
+    logprobs: int | None = None  # how many alternatives to each token; None tells nothing of the tokens
     only_echo: bool = False  # nothing is drawn
+    wanted: tuple[str, ...] = ()  # the fields of an answer of `/infill`, parts as in `timings/prompt_n`; none: all
     seconds: float = MOST_SECONDS
 
 
@@ -72,7 +75,8 @@ def completions_asked(data: object, engine: LlamaEngine, defaults: Defaults, own
     if stream and (best_of > n or echo):
         raise BadRequest("best_of and echo cannot be streamed", "stream")
     max_tokens = fields.whole("max_tokens", defaults.max_tokens, 0 if echo else 1, _ANY_TOKENS)
-    request = _request(fields, defaults, max_tokens or 1, owner)
+    logprobs = None if fields.data.get("logprobs") is None else fields.whole("logprobs", 0, 0, _MOST_ALTERNATIVES)
+    request = replace(_request(fields, defaults, max_tokens or 1, owner), alternatives=logprobs or 0)
     options = fields.part("stream_options")
     return Asked(
         tuple(
@@ -84,7 +88,7 @@ def completions_asked(data: object, engine: LlamaEngine, defaults: Defaults, own
         stream,
         options.flag("include_usage"),
         echo,
-        fields.data.get("logprobs") is not None and fields.whole("logprobs", 0, 0, 5) >= 0,
+        logprobs,
         max_tokens == 0,
     )
 
@@ -99,13 +103,16 @@ def infill_asked(data: object, engine: LlamaEngine, defaults: Defaults, owner: s
     fields.text("input_suffix")
     count = fields.whole("n_predict", -1, -1, _ANY_TOKENS)
     request = _request(fields, defaults, defaults.max_tokens if count < 0 else count or 1, owner)
-    clock = fields.whole("t_max_predict_ms", 0, 0, 1000 * int(MOST_SECONDS))
+    most = 1000 * int(MOST_SECONDS)
+    clock = fields.whole("t_max_predict_ms", 0, 0, most)
+    seconds = (fields.whole("t_max_prompt_ms", 0, 0, most) + clock) / 1000 if clock else MOST_SECONDS
     return Asked(
         (replace(request, context=prefix),),
         (prefix,),
         stream=fields.flag("stream"),
         only_echo=count == 0,
-        seconds=clock / 1000 if clock else MOST_SECONDS,
+        wanted=fields.texts("response_fields", _MOST_FIELDS, empty=True),
+        seconds=min(seconds, MOST_SECONDS),
     )
 
 
@@ -190,50 +197,50 @@ def whole_choice(
     if asked.only_echo:
         drawn = Completion("", 0, None, "length")
     logprobs = None
-    if asked.logprobs:
-        logprobs = logprobs_of(engine, drawn.trace, offset=len(before), before=scores)
+    if asked.logprobs is not None:
+        found = Logprobs(engine.model, asked.logprobs)
+        if asked.echo:
+            found.add_prompt(engine.tokens(prompt), scores)
+        found.add_drawn(drawn.trace, offset=len(before))
+        logprobs = found.body
     return choice(index, before + drawn.text, drawn.finish_reason, logprobs)
 
 
-def logprobs_of(
-    engine: LlamaEngine,
-    trace: Sequence[DrawnToken],
-    *,
-    begin: int = 0,
-    offset: int = 0,
-    before: Sequence[TokenScore] = (),
-) -> dict[str, Any]:
-    """OpenAI's `logprobs` of the tokens from index `begin` on, without alternatives.
-
-    offset: characters before the first token of all; before: tokens before it, of an echoed prompt.
-    """
-    tokens = [one.piece.decode("utf-8", "replace") for one in before]
-    values = [one.logprob for one in before]
-    offsets = [0, *itertools.accumulate(map(len, tokens))][: len(tokens)]
-    ends = [0, *(one.end for one in trace)]
-    for index in range(begin, len(trace)):
-        tokens.append(engine.model.piece(trace[index].token).decode("utf-8", "replace"))
-        values.append(trace[index].logprob)
-        offsets.append(offset + ends[index])
-    return {"tokens": tokens, "token_logprobs": values, "top_logprobs": None, "text_offset": offsets}
-
-
-def infill_end(asked: Asked, done: Completion, spent: Timings, model: str) -> dict[str, Any]:
-    """The last part of an answer of `/infill`, without `content`."""
+def infill_end(asked: Asked, text: str, done: Completion, read: int, spent: Timings, model: str) -> dict[str, Any]:
+    """The last part of an answer of `/infill`. text: what it adds; read: tokens of the prompt."""
     drawn = 0 if asked.only_echo else done.tokens
     reason = {"stop": "word", "interrupted": "time"}.get(done.finish_reason, "limit")
-    return {
+    whole = {
+        "content": text,
         "stop": True,
         "stop_type": reason,
         "model": model,
         "tokens_predicted": drawn,
-        "tokens_evaluated": spent.prefill_tokens,
+        "tokens_evaluated": read,
+        "tokens_cached": read + drawn,
         "truncated": False,
         "timings": {
             "prompt_n": spent.prefill_tokens,
             "prompt_ms": round(1000 * spent.prefill_s, 3),
+            **_rates("prompt", spent.prefill_tokens, spent.prefill_s),
             "predicted_n": drawn,
             "predicted_ms": round(1000 * spent.decode_s, 3),
-            "predicted_per_second": round(spent.tokens_per_s, 3),
+            **_rates("predicted", drawn, spent.decode_s),
         },
     }
+    return {name: value for name in asked.wanted if (value := _at(whole, name)) is not None} if asked.wanted else whole
+
+
+def _rates(what: str, tokens: int, seconds: float) -> dict[str, float]:
+    return {
+        f"{what}_per_token_ms": round(1000 * seconds / tokens, 3) if tokens else 0.0,
+        f"{what}_per_second": round(tokens / seconds, 3) if seconds else 0.0,
+    }
+
+
+def _at(whole: dict[str, Any], path: str) -> Any:
+    """The value at a path like `timings/prompt_n`, None without one."""
+    found: Any = whole
+    for name in path.split("/"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found

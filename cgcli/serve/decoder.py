@@ -200,7 +200,8 @@ def _news(served: ServedStream) -> News:
     served.told += len(new)
     sizes = (end - begin for begin, end in itertools.pairwise(ends))
     tokens = [(one.token, one.logprob, size) for one, size in zip(new, sizes, strict=True)]
-    return News(tokens, text, stream.completion.finish_reason if stream.completion else None)
+    alternatives = [one.alternatives for one in new] if served.request.alternatives else []
+    return News(tokens, text, alternatives, stream.completion.finish_reason if stream.completion else None)
 
 
 def _since(before: Timings, now: Timings) -> Timings:

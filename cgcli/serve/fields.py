@@ -55,11 +55,11 @@ class Fields:
     def text(self, name: str) -> str:
         return str(self._of(name, str, "a text") or "")
 
-    def texts(self, name: str, most: int) -> tuple[str, ...]:
-        """A text, or a list of at most `most`."""
+    def texts(self, name: str, most: int, *, empty: bool = False) -> tuple[str, ...]:
+        """A text, or a list of at most `most`. empty: whether a text may be."""
         value = self._of(name, (str, list), "a text or a list of texts")
         listed = [value] if isinstance(value, str) else value or []
-        if not all(isinstance(one, str) and one for one in listed):
+        if not all(isinstance(one, str) and (one or empty) for one in listed):
             raise BadRequest(f"{name} must have texts that are not empty", name)
         if len(listed) > most:
             raise BadRequest(f"{name} may have {most} texts at most", name)

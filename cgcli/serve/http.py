@@ -24,11 +24,13 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cgcli.core.errors import CgcliError
+from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import TokenScore
 from cgcli.serve import completions
 from cgcli.serve.completions import Asked, HttpOptions
 from cgcli.serve.decoder import Decoder
 from cgcli.serve.fields import BadRequest
+from cgcli.serve.logprobs import Logprobs
 from cgcli.serve.metrics import metrics_text
 from cgcli.serve.pending import ClientLeft, PendingCompletions
 
@@ -148,15 +150,20 @@ class HttpDoor:
         kept = completions.best(asked, drawn)
         choices: list[dict[str, Any]] = []
         for index, prompt in enumerate(asked.prompts):
-            scores = await self._scores(prompt, asked.requests[0].owner) if asked.echo and asked.logprobs else []
+            scores = await self._scores(prompt, asked) if asked.echo and asked.logprobs is not None else []
             for one in kept[index * asked.n : (index + 1) * asked.n]:
                 choices.append(completions.whole_choice(engine, asked, len(choices), prompt, one, scores))
         tokens = 0 if asked.only_echo else sum(one.tokens for one in drawn)
         begun = completions.head("text_completion", self.model)
         return JSONResponse(begun | {"choices": choices, "usage": completions.usage(self._read(asked), tokens)})
 
-    async def _scores(self, text: bytes, owner: str) -> list[TokenScore]:
-        scores, _ = await asyncio.wrap_future(self.decoder.call(lambda engine: engine.surprise(text, owner=owner)))
+    async def _scores(self, prompt: bytes, asked: Asked) -> list[TokenScore]:
+        owner, alternatives = asked.requests[0].owner, asked.logprobs or 0
+
+        def score(engine: LlamaEngine) -> list[TokenScore]:
+            return engine.surprise(prompt, owner=owner, alternatives=alternatives)
+
+        scores, _ = await asyncio.wrap_future(self.decoder.call(score))
         return scores
 
     def _read(self, asked: Asked) -> int:
@@ -175,7 +182,11 @@ class HttpDoor:
                 text = stream.take()
                 if not text and not done:
                     continue
-                logprobs = completions.logprobs_of(engine, stream.trace, begin=told[index]) if asked.logprobs else None
+                logprobs = None
+                if asked.logprobs is not None:
+                    found = Logprobs(engine.model, asked.logprobs)
+                    found.add_drawn(stream.trace, begin=told[index])
+                    logprobs = found.body
                 told[index] = len(stream.trace)
                 part = completions.choice(index, text, done.finish_reason if done else None, logprobs)
                 yield begun | {"choices": [part]} | more
@@ -196,7 +207,7 @@ class HttpDoor:
         done = pending.streams[0].completion
         assert done
         text = "" if asked.only_echo else done.text
-        return JSONResponse({"content": text} | completions.infill_end(asked, done, pending.spent, self.model))
+        return JSONResponse(completions.infill_end(asked, text, done, self._read(asked), pending.spent, self.model))
 
     async def _infill_parts(
         self, request: HttpRequest, asked: Asked, pending: PendingCompletions
@@ -205,7 +216,7 @@ class HttpDoor:
             async for stream in pending.events(_left(request), asked.seconds):
                 text = "" if asked.only_echo else stream.take()
                 if done := stream.completion:
-                    yield {"content": text} | completions.infill_end(asked, done, pending.spent, self.model)
+                    yield completions.infill_end(asked, text, done, self._read(asked), pending.spent, self.model)
                 elif text:
                     yield {"content": text, "stop": False}
 

@@ -53,11 +53,13 @@ class RemoteStream:
     def take_news(self, message: Message) -> bool:
         """Take what the server tells; returns whether it has ended the stream there."""
         tokens, text, end = message.get("tokens", ()), message.get("text", ""), message.get("end")
+        alternatives = message.get("alternatives") or [()] * len(tokens)
         for index, (token, logprob, size) in enumerate(tokens, 1):
             said, text = text[:size], text[size:]
             self._drawn += said
             # The server cuts nothing, so only a token that ends a text stops it.
-            self._partial.add(token, logprob, None if end == "stop" and index == len(tokens) else said)
+            last = end == "stop" and index == len(tokens)
+            self._partial.add(token, logprob, None if last else said, alternatives[index - 1])
             if self._partial.completion:
                 break
         if end:

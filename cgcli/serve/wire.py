@@ -22,7 +22,7 @@ from cgcli.core import errors
 from cgcli.core.errors import CgcliError
 from cgcli.engine.request import FinishReason, FirstLine, Request, Timings, TokenScore
 from cgcli.engine.stops import Stops
-from cgcli.native.sample import Sampling
+from cgcli.native.sample import Alternatives, Sampling
 
 VERSION = f"{__version__}/1"
 """Of cgcli and of these messages. Client and server must have the same."""
@@ -172,6 +172,7 @@ class News:
 
     tokens: list[tuple[int, float, int]] = field(default_factory=list)  # id, log-probability, characters of `text`
     text: str = ""  # as drawn
+    alternatives: list[Alternatives] = field(default_factory=list)  # of each token, if they were asked for
     end: FinishReason | None = None
     place: int | None = None  # in the queue, 1 being next, while others are drawn
     spent: Timings | None = None  # by the client since its last news, by all its streams
@@ -181,6 +182,8 @@ class News:
         message: Message = {"stream": stream}
         if self.tokens:
             message |= {"tokens": self.tokens, "text": self.text}
+        if self.alternatives:
+            message["alternatives"] = self.alternatives
         if self.spent:
             message["spent"] = timings_out(self.spent)
         if self.error:

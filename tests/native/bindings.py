@@ -24,15 +24,3 @@ def logprobs(logits: int, n_vocab: int, tokens: Sequence[int]) -> list[float]:
     if library().cgk_logprob(logits, len(tokens), n_vocab, wanted, found, None, None) != CGK_OK:
         raise CgcliError("invalid logits")
     return list(found)
-
-
-def top(logits: int, n_vocab: int, k: int) -> list[tuple[int, float]]:
-    """The k most probable ids of a row with their log-probabilities, in the order (greater logit, lower id).
-
-    logits: address of float32 [n_vocab]; k: 1 to n_vocab, meant to be small. Raises CgcliError like `logprob`.
-    """
-    ids = (ctypes.c_int32 * k)()
-    found = (ctypes.c_float * k)()
-    if library().cgk_top(logits, n_vocab, k, ids, found) != CGK_OK:
-        raise CgcliError("invalid logits")
-    return list(zip(ids, found, strict=True))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cgcli.engine.engine import EngineOptions, LlamaEngine
+from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from cgcli.serve.completions import Defaults, HttpOptions
+from tests.serve.site import Site, raw_gen
 from tests.support.cli import run
 from tests.support.patience import PATIENCE_S, eventually
 from tests.support.serving import ready_server, server_thread
@@ -28,47 +29,6 @@ PROMPT = "def add(a, b):\n    "
 KEYS = ("first-secret-key", "second-secret-key")
 
 
-@dataclass
-class Site:
-    """A server's port, and the file with everything that it has written."""
-
-    port: int
-    log: Path
-    home: Path
-
-    def ask(
-        self, method: str, path: str, body: object = None, *, raw: bytes | None = None, **headers: str
-    ) -> tuple[int, Any]:
-        """The status and the JSON, or text, of an answer. Underscores in names of headers become dashes."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
-        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
-        usual = {"content-type": "application/json"} if method == "POST" else {}
-        try:
-            connection.request(method, path, data, usual | {k.replace("_", "-"): v for k, v in headers.items()})
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        finally:
-            connection.close()
-        assert "access-control-allow-origin" not in {name.lower() for name, _ in answer.getheaders()}
-        return answer.status, json.loads(text) if text.startswith("{") else text
-
-    def client(self, key: str = "none") -> Any:
-        url = f"http://127.0.0.1:{self.port}/v1"
-        return openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=PATIENCE_S)
-
-    def status(self) -> Any:
-        (found,) = json.loads(run("serve", "--status", "--json", CGCLI_HOME=str(self.home)).out)
-        return found
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, bundled_model: Path) -> Iterator[Site]:
-    home = tmp_path_factory.mktemp("home")
-    log = home / "log"
-    with ready_server(home, log, "-m", str(bundled_model), "--exact", "--port", "0") as port:
-        yield Site(port, log, home)
-
-
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory, bundled_model: Path) -> Iterator[Site]:
     """One that wants a key."""
@@ -78,12 +38,6 @@ def locked(tmp_path_factory: pytest.TempPathFactory, bundled_model: Path) -> Ite
     arguments = ["-m", str(bundled_model), "--exact", "--port", "0", "--api-key-file", str(keys), "--debug"]
     with ready_server(home, log, *arguments) as port:
         yield Site(port, log, home)
-
-
-def raw_gen(model: Path, prompt: str, *more: str) -> str:
-    """What `gen --raw` writes behind the prompt."""
-    arguments = ["gen", "--raw", prompt, "-m", str(model), "--exact", "--seed", "7", "--max-tokens", "40", "-q"]
-    return run(*arguments, "--no-comment", *more).out.decode().removeprefix(prompt)
 
 
 # --- what clients get
@@ -141,19 +95,39 @@ def test_tokens_are_a_prompt_too(site: Site, bundled_model: Path) -> None:
     assert [one.text for one in two.choices] == [text, text]
 
 
-def test_log_probabilities_of_the_prompt_and_the_text(site: Site) -> None:
-    done = site.client().completions.create(
-        model="any", prompt="x = 1\ny = ", seed=7, max_tokens=5, logprobs=1, echo=True
-    )
+def test_log_probabilities_of_the_prompt_and_the_text(site: Site, bundled_model: Path) -> None:
+    prompt = "é = 1\ny = "
+    done = site.client().completions.create(model="any", prompt=prompt, seed=7, max_tokens=5, logprobs=3, echo=True)
     (choice,) = done.choices
-    assert choice.text.startswith("x = 1\ny = ")
+    assert choice.text.startswith(prompt)
     found = choice.logprobs
-    assert found and found.tokens and found.token_logprobs and found.text_offset
-    assert len(found.tokens) == len(found.token_logprobs) == len(found.text_offset)
-    assert all(value <= 0 for value in found.token_logprobs)
+    assert found and found.tokens and found.token_logprobs and found.text_offset and found.top_logprobs
+    first, *rest = zip(found.tokens, found.token_logprobs, found.text_offset, found.top_logprobs, strict=True)
+    assert first[1:] == (None, 0, None)
+    for token, logprob, offset, top in rest:
+        assert logprob <= 0
+        assert 3 <= len(top) <= 4 and top[token] == pytest.approx(logprob)
+        assert choice.text[offset:].startswith((token, token.lstrip(" "))) or token.startswith("bytes:\\x")  # healed
+    with LlamaEngine(bundled_model, EngineOptions(exact=True), interrupt=Interrupt()) as engine:
+        prompt_scores = engine.surprise(prompt.encode())
+        tokens = len(engine.tokens(prompt.encode()))
+    assert found.token_logprobs[1:tokens] == pytest.approx([one.logprob for one in prompt_scores])
+    none = site.client().completions.create(model="any", prompt=prompt, seed=7, max_tokens=5, logprobs=0)
+    plain = none.choices[0].logprobs
+    assert plain and plain.top_logprobs is None
+    assert plain.token_logprobs == found.token_logprobs[tokens:]
     only = site.client().completions.create(model="any", prompt="x = 1\n", max_tokens=0, logprobs=1, echo=True)
     assert only.choices[0].text == "x = 1\n"
+    assert only.choices[0].logprobs and len(only.choices[0].logprobs.tokens or ()) == only.usage.prompt_tokens
     assert only.usage and only.usage.completion_tokens == 0
+
+
+def test_streamed_log_probabilities_are_the_same(site: Site) -> None:
+    same = {"model": "any", "prompt": PROMPT, "seed": 7, "max_tokens": 9, "logprobs": 2}
+    whole = site.client().completions.create(**same).choices[0].logprobs
+    parts = [part.choices[0].logprobs for part in site.client().completions.create(**same, stream=True)]
+    for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
+        assert [one for part in parts for one in getattr(part, name)] == getattr(whole, name)
 
 
 def test_curl_and_old_paths(site: Site) -> None:
