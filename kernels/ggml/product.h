@@ -53,7 +53,7 @@ struct format {
 /* NULL for a type that is not computed here. */
 const struct format *format_of(int type);
 
-/* Bytes of a panel; of a whole matrix, its last panel filled up with zeros. */
+/* Bytes of a panel; of a whole matrix, its last panel filled up with copies of the last column. */
 size_t panel_bytes(const struct format *format, int64_t k);
 size_t matrix_bytes(const struct format *format, int64_t k, int64_t n_columns);
 

@@ -18,12 +18,13 @@ FLAGS = {tier: [f"-m{name.replace('_', '')}" for name in needed] for tier, (_, n
 
 # What is broken: file, what stands there, what takes its place.
 BREAKS = {
-    "the second half of a block comes first": ("pack.c", "4 * (i / 4) & 15 * EACH", "4 * (1 - i / 4) & 15 * EACH"),
+    "the second half of a block comes first": ("pack.c", "(i % 2), i / 2)", "(i % 2), 1 - i / 2)"),
     "a byte's sign is lost": ("pack.c", "^ 0x80 * EACH", ""),
-    "minima lie where scales do": ("pack.c", "half + PANEL + column);", "half + column);"),
-    "upper bits of scales are lost": ("pack.c", "packed[b - 4] >> 6 << 4", "0"),
+    "minima lie where scales do": ("pack.c", "32 * h + PANEL, column", "32 * h, column"),
+    "upper bits of scales are lost": ("pack.c", "(head[1] >> 6 & 3 * EACH)", "(head[1] & 0)"),
     "fifth bits of another block": ("pack.c", ">> b & EACH", ">> (b ^ 1) & EACH"),
-    "pairs of another quarter": ("pack.c", ">> 2 * (in / 8) & 3", ">> 2 * (in / 16) & 3"),
+    "pairs of another quarter": ("pack.c", ">> 2 * b & 3", ">> 2 * (b ^ 1) & 3"),
+    "two columns are mixed up": ("pack.c", "word(from.column[2] + at),", "word(from.column[1] + at),"),
     "a denormal scale is 0": ("half.h", "(float)fraction * 0x1p-24f", "0 * (float)fraction"),
     "quantized to 128": ("product_ref.c", "127.0f / greatest, times", "128.0f / greatest, times"),
     "ties are rounded up": ("product_ref.c", "(int8_t)nearbyintf(scaled)", "(int8_t)floorf(scaled + 0.5f)"),
