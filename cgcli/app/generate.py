@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from cgcli.terminal.output import Output
 
 
+_MOST_KEPT = 1 << 22  # characters of a file that is replaced
+
+
 @dataclass(frozen=True)
 class _Job:
     """A command line that passed all checks, with its input."""
@@ -101,7 +104,8 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
         finally:
             if file and replaced and read_if_possible(file) != encode(replaced):
                 lines = plural(len(lines_of(replaced)), "line")
-                back = f"; to get them back: cgcli log use {record.number} --replaced" * bool(record.number)
+                kept = record.number and start and start.replaced
+                back = f"; to get them back: cgcli log use {record.number} --replaced" if kept else ""
                 run.output.note(f"replaced {file}: {lines} that cgcli did not write{back}")
             if clipboard and record.text:
                 clipboard.copy(job.text * arguments.whole + record.text)
@@ -231,7 +235,7 @@ def _start(run: Run, settings: Settings, job: _Job, replaced: str) -> RunStart:
         comments=not job.arguments.no_comment,
         file=str(file.resolve()) if file else None,
         how={name: value for name, value in known.items() if name != "window" or value},
-        replaced=replaced,
+        replaced=replaced if len(replaced) <= _MOST_KEPT else "",
     )
 
 

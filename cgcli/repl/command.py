@@ -265,9 +265,9 @@ def _command(_repl: Repl, word: str) -> ReplCommand:
 
 TURN = Argument("N", turn_index, _turns)
 PLACE = Argument("M", turn_index, _turns)
-TURN_OR_ALL = Argument(
-    "N", lambda repl, word: word if word == "all" else turn_index(repl, word),
-    lambda repl, typed: [*_turns(repl, typed), ("all", "the whole program")],
+SHOWN = Argument(
+    "N", lambda repl, word: word if word in ("all", "vars") else turn_index(repl, word),
+    lambda repl, typed: [*_turns(repl, typed), ("all", "the whole program"), ("vars", "what the last run left")],
 )  # fmt: skip
 CANDIDATE = Argument("I", lambda _, word: positive_integer(word, "candidate") - 1, _candidates)
 CANDIDATE_OR_FOLD = Argument(

@@ -6,7 +6,9 @@ import codecs
 import math
 import re
 import shlex
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from cgcli.sandbox.verdict import Verdict
     from cgcli.sandbox.watch import Listener, Stream
 
+_LONG_S = 1.0
 _SHOWN_LINES = 30
 _SHOWN_ERROR_LINES = 10
 _SHOWN_RISKS = 5
@@ -36,9 +39,11 @@ def run_program(repl: Repl, arguments: Sequence[str]) -> None:
         _report_risks(repl, encode(repl.program.source()))
         repl.unseen.discard(digest(repl.program.source()))
     output = _LiveOutput(repl)
-    with repl.ui.reader.lent() as lent:
-        verdict = execute(repl, repl.program, arguments, output, lent)
+    policy = replace(repl.options.policy, names=True)
+    with repl.ui.reader.lent() as lent, output.waited_for() if lent else nullcontext():
+        verdict = execute(repl, repl.program, arguments, output, lent, policy)
     output.finish(verdict)
+    repl.variables = digest(repl.program.source()), verdict.variables
     if verdict.outcome == "interrupted":
         if lent:
             screen.typed("^C")
@@ -116,8 +121,25 @@ class _LiveOutput:
         self._room = _SHOWN_LINES
         self._hidden = 0  # lines that were not shown
         self._in_line = False
+        self._seen = False  # whether it has written something
+
+    @contextmanager
+    def waited_for(self) -> Iterator[None]:
+        """Say once that the program runs, if it takes long and has not written anything."""
+        timer = threading.Timer(_LONG_S, self._say_that_it_runs)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _say_that_it_runs(self) -> None:
+        if not self._seen:
+            self._screen.note("still running; what you type is its input, Ctrl-C stops it")
 
     def __call__(self, stream: Stream | Literal["stdin"], chunk: bytes) -> None:
+        self._seen = True
         if stream == "stdin":
             self._screen.typed(chunk.decode("utf-8", "replace"))
             self._room = _SHOWN_LINES

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from cgcli.repl.screen import Screen
     from cgcli.sandbox.pick import PickRule
     from cgcli.sandbox.policy import Policy
+    from cgcli.sandbox.verdict import Variable
 
 _OWN: dict[str, Rule] = {
     "candidates": CANDIDATES,
@@ -181,8 +182,8 @@ class Repl:
     """A REPL.
 
     Commands may read everything. They change the program with `do`, `open` or `clear`, an option with `set` and the
-    model with `use`; `last`, `next_line`, `start`, `ended`, `tokens_given` and `unseen`
-    are theirs to set.
+    model with `use`; `last`, `next_line`, `start`, `ended`, `tokens_given`, `variables` and
+    `unseen` are theirs to set.
     """
 
     programs: ProgramStore
@@ -199,6 +200,9 @@ class Repl:
     start: str = ""  # what the code of the next turn starts with
     ended: bool = False  # leave after this command
     tokens_given: int = 0  # tokens of all contexts, cached or not
+    variables: tuple[str, tuple[Variable, ...]] | None = (
+        None  # digest of what /run ran last, and what it had at its end
+    )
     unseen: set[str] = field(default_factory=set)  # digests of programs that only ran as candidates
     loader: Loader = field(init=False)
     _session: Session | None = None
@@ -344,7 +348,7 @@ class Repl:
         self.journal.close()
         self.journal, self.opened = journal, opened
         self.ui.screen.language = journal.language
-        self.last = LastTurn()
+        self.last, self.variables = LastTurn(), None
 
     def _new_loader(self) -> Loader:
         return Loader(functools.partial(self.models.open, self.choice), self.ui.reader.refresh)

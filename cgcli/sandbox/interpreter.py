@@ -77,6 +77,7 @@ def starter_command(
         "report": report,
         "checks": len(checks),
         "lingers": int(policy.lingers),
+        "names": int(policy.names),
         "sandbox": int(sandbox),
         "cpu": math.ceil(policy.cpu_s) + _LATE_S,
         "memory": policy.memory_bytes,

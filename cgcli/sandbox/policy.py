@@ -20,6 +20,7 @@ class Policy:
     #: The user's files and folders that it sees: absolute paths as they are, relative ones below its working folder.
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()  # likewise, and it may change these
+    names: bool = False  # report the variables that it has at its end
     lingers: bool = True  # whether threads and exit handlers go on after the program reached its end
 
     @property

@@ -24,7 +24,7 @@ from cgcli.core.errors import SandboxError
 from cgcli.sandbox.bubblewrap import in_sandbox
 from cgcli.sandbox.interpreter import starter_command
 from cgcli.sandbox.policy import Policy
-from cgcli.sandbox.verdict import Outcome, Verdict
+from cgcli.sandbox.verdict import Outcome, Variable, Verdict
 from cgcli.sandbox.watch import Execution, Launch, Listener, watch
 from cgcli.terminal.text import visible
 
@@ -106,6 +106,7 @@ class _StarterReport:
     place: tuple[int, int] = (0, 0)  # its innermost and its outermost line in the program's text; 0 if unknown
     end: str = ""  # how it reached its end, "end" or "exit"; "" if it did not
     checks: dict[int, str] = field(default_factory=dict)  # by index: why the check failed, "" if it passed
+    variables: list[Variable] = field(default_factory=list)
 
     @classmethod
     def parse(cls, report: bytes) -> _StarterReport:
@@ -120,6 +121,8 @@ class _StarterReport:
                     parsed.end = how
                 case ["check", number, why] if number[:9].isdecimal() and number.isascii():
                     parsed.checks[int(number[:9])] = why
+                case ["name", name, kind, value]:
+                    parsed.variables.append(Variable(visible(name), visible(kind), visible(value)))
         return parsed
 
 
@@ -144,6 +147,7 @@ def judge(execution: Execution, policy: Policy, checks: Sequence[str] = ()) -> V
         report.end == "exit",
         sum(report.checks.get(number) == "" for number in range(len(checks))),
         *report.place,
+        tuple(report.variables),
     )
 
 

@@ -14,6 +14,7 @@ import resource
 import sys
 from types import CodeType, ModuleType, TracebackType
 
+_MOST_NAMES, _NAMES_S, _SHOWN = 40, 1.0, 100
 #: Address space above the limit, to report a MemoryError while the objects that filled the memory are still alive.
 _SPARE_BYTES = 32 * 1024**2
 
@@ -58,6 +59,8 @@ def main() -> None:
         if os.getpid() == own:  # forked children of the program get here, too
             _report(report, "error", *_described(error))
             _report_place(report, error, name)
+            if given["names"]:
+                _report_names(report, module)
         sys.excepthook(type(error), error.with_traceback(traceback), traceback)
         raise SystemExit(1) from None
     if os.getpid() == own:
@@ -66,6 +69,8 @@ def main() -> None:
             why = _failure(check, module)
             if os.getpid() == own:
                 _report(report, "check", str(number), why)
+        if given["names"]:
+            _report_names(report, module)
     if not given["lingers"]:
         os._exit(0)
 
@@ -170,6 +175,41 @@ def _report_place(report: int, error: BaseException, name: str) -> None:
             first = first or last
         traceback = traceback.tb_next
     _report(report, "at", str(last), str(first))
+
+
+def _report_names(report: int, module: ModuleType) -> None:
+    """Report the program's variables, each with its type and a short value. What the program says of its own objects
+    counts against a time of its own, so that a program that ran stays one that ran."""
+    import reprlib
+    import signal
+
+    class Late(BaseException):
+        """Not an Exception, which a program might catch."""
+
+    def stop(*_: object) -> None:
+        raise Late
+
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 50
+    no_variables = ModuleType, type(main), type(len), type
+    named = [
+        (name, one) for name, one in vars(module).items() if name[:1] != "_" and not issubclass(type(one), no_variables)
+    ]
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, _NAMES_S, 0.05)
+    in_time = True
+    for name, one in named[-_MOST_NAMES:]:
+        value = "…"
+        try:
+            if in_time:
+                value = short.repr(one)
+        except Late:
+            in_time = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except Exception as error:
+            value = f"<{type(error).__name__}>"
+        _report(report, "name", name, type(one).__name__, str(value)[:_SHOWN])
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _described(error: BaseException) -> tuple[str, str, str]:

@@ -22,6 +22,15 @@ Outcome = Literal[
 
 
 @dataclass(frozen=True)
+class Variable:
+    """A name at the top level of a program, as it was at its end."""
+
+    name: str
+    kind: str  # its type
+    value: str  # short
+
+
+@dataclass(frozen=True)
 class Verdict:
     """How a program ended, what it wrote and what it used."""
 
@@ -37,6 +46,7 @@ class Verdict:
     checks_passed: int = 0  # how many of the checks passed
     line: int = 0  # of the program's own text where it was left: by an exception or `sys.exit(1)`; 0 if unknown
     statement: int = 0  # a line of the top-level statement that was running then; 0 if unknown
+    variables: tuple[Variable, ...] = ()  # if the policy asks for them
 
     @property
     def passed(self) -> bool:

@@ -47,6 +47,15 @@ def test_a_running_program_gets_what_is_typed(start: Start, term: str) -> None:
         terminal.wait(lambda: not terminal.process.isalive())
 
 
+def test_a_program_that_is_silent_for_long_is_said_to_run(start: Start) -> None:
+    with start("input()\n") as terminal:
+        terminal.send("/run\r")
+        terminal.wait_for("still running; what you type is its input, Ctrl-C stops it")
+        terminal.send("\r")
+        terminal.wait_for("ran in")
+        assert terminal.text.count("still running") == 1
+
+
 def test_ctrl_d_ends_the_programs_input_and_not_the_session(start: Start) -> None:
     with start("import sys\nprint('reading', flush=True)\nprint(sys.stdin.read().split())\n") as terminal:
         terminal.send("/run\r")

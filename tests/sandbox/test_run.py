@@ -80,6 +80,37 @@ def test_the_verdict_and_its_words(source: str, outcome: Outcome, detail: str, u
     assert verdict.passed == (outcome == "passed")
 
 
+NAMES = """
+import math
+def f(): ...
+class Odd:
+    def __repr__(self): raise ValueError
+_own, many, text, odd = 1, list(range(10**5)), "\\x1b[2J" * 99, Odd()
+"""
+NO_END = """
+class Hangs:
+    def __repr__(self):
+        while True:
+            pass
+before, hangs, after = 1, Hangs(), 2
+"""
+
+
+@pytest.mark.parametrize("end", ["", "raise SystemExit", "1 / 0"])
+def test_the_variables_at_the_end(end: str, unsafe: bool) -> None:
+    many, text, odd = ran(NAMES + end, names=True, unsafe=unsafe).variables
+    assert (many.name, many.kind, many.value) == ("many", "list", "[0, 1, 2, 3, 4, 5, ...]")
+    assert text.name == "text" and len(text.value) <= 100 and text.value.isprintable()
+    assert (odd.kind, odd.value) == ("Odd", "<ValueError>") or odd.value.startswith("<Odd instance at ")
+    assert not ran(NAMES, unsafe=unsafe).variables
+
+
+def test_a_value_without_an_end_is_not_shown_and_fails_no_program(unsafe: bool) -> None:
+    verdict = ran(NO_END, names=True, unsafe=unsafe)
+    assert verdict.passed
+    assert [(one.name, one.value) for one in verdict.variables] == [("before", "1"), ("hangs", "…"), ("after", "…")]
+
+
 def test_source_that_fills_the_memory_is_not_said_to_nest(unsafe: bool) -> None:
     verdict = ran("x = [" + "1, 2.0, a, " * 200_000 + "]", memory_bytes=64 * 10**6, unsafe=unsafe)
     assert (verdict.outcome, verdict.detail) == ("memory", "MemoryError")

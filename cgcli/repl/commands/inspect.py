@@ -6,8 +6,10 @@ import textwrap
 from pathlib import Path
 from typing import Literal
 
+from cgcli.core.errors import UsageError
 from cgcli.program.program import Program, Turn
-from cgcli.repl.command import COMMANDS, NAME, TURN_OR_ALL, ReplCommand, command
+from cgcli.program.source import digest
+from cgcli.repl.command import COMMANDS, NAME, SHOWN, ReplCommand, command
 from cgcli.repl.draw import candidate_facts, same_as
 from cgcli.repl.state import Repl
 from cgcli.terminal.text import clipped, columns, plural
@@ -36,15 +38,17 @@ def help_(repl: Repl, wanted: ReplCommand | None) -> None:
     screen.note("!ls runs ls; anything else is a prompt (//x is /x). Ctrl-C stops, Ctrl-D quits.")
 
 
-@command(TURN_OR_ALL.optional)
-def show(repl: Repl, what: int | Literal["all"] | None) -> None:
+@command(SHOWN.optional, forms={"vars": "show variables"})
+def show(repl: Repl, what: int | Literal["all", "vars"] | None) -> None:
     """list turns
 
     Lists the turns. With N, shows turn N, its candidates and how it was drawn. `/show all` shows the program with line
-    numbers.
+    numbers, `/show vars` the variables that the program had at the end of the last /run.
     """
     if what == "all":
         repl.ui.screen.code(repl.program.source(), first=1)
+    elif what == "vars":
+        show_variables(repl)
     elif what is None:
         show_turns(repl)
     else:
@@ -122,6 +126,21 @@ def show_turn(repl: Repl, index: int) -> None:
             f"{how.model} {how.quant}, seed {how.seed}, temperature {how.temperature:g}, top_p {how.top_p:g}, "
             f"{how.seconds:.1f} s"
         )
+
+
+def show_variables(repl: Repl) -> None:
+    """A line for each variable of the last run. Raises UsageError if nothing has run."""
+    screen = repl.ui.screen
+    if repl.variables is None:
+        raise UsageError("no variables: the program has not run in this session", hint="/run")
+    ran, found = repl.variables
+    if not found:
+        screen.note("the program had no variables")
+    wide, wider = (max((len(getattr(one, field)) for one in found), default=0) for field in ("name", "kind"))
+    for one in found:
+        screen.say(clipped(f"{one.name:<{wide}}  {one.kind:<{wider}}  {one.value}", screen.width))
+    if ran != digest(repl.program.source()):
+        screen.note("the program has changed since")
 
 
 def name_turn(repl: Repl, index: int) -> None:
