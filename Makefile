@@ -23,13 +23,13 @@ INSTALLED := $(PREFIX)/lib/cgcli
 COMPLETIONS := bash:bash-completion/completions/cgcli zsh:zsh/site-functions/_cgcli fish:fish/vendor_completions.d/cgcli.fish
 # A build that is installed elsewhere leaves the one of the editable install alone.
 BUILD := --config-settings=build-dir=build/$@
-# Compiles libcgk_cuda too, which cgcli does not load yet.
+# Compiles libcgk_cuda, too, which samples on the GPU.
 CGK_CUDA := -C cmake.define.CGK_CUDA=ON
 say = @echo "make: $(1)" >&2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .NOTPARALLEL:
-.PHONY: help demo install uninstall dist test test-long lint format docs tour bench soak soak-serve bench-model bench-peers nano cuda clean
+.PHONY: help demo install uninstall dist test test-long lint format docs tour bench soak soak-serve bench-model bench-peers bench-gpu nano cuda clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -96,6 +96,9 @@ bench-model: $(VENV)/.cgcli ## make the random model of the benchmarks, in the 3
 
 bench-peers: $(VENV)/.dev ## compare cgcli with llama-cpp-python, transformers and CTranslate2 (ARGS=--write updates the docs)
 	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
+
+bench-gpu: $(VENV)/.dev ## check the kernels on a GPU and compare cgcli with llama.cpp there, ten minutes (after make cuda)
+	@$(BIN)/python -m tests.benchmarks.gpu $(ARGS)
 
 nano: $(VENV)/.dev ## train codegen-nano again, for hours, and put it into models/ (resumes an interrupted run)
 	@$(BIN)/cgcli train nano -o build/nano && $(BIN)/python -m tests.bundle build/nano

@@ -75,13 +75,12 @@ def _versions() -> Iterator[Finding]:
 
 
 def _engine(environment: Environment) -> Iterator[Finding]:
-    from cgcli.engine.binding import gpu_devices, llama, system_info
+    from cgcli.engine.binding import llama, system_info
     from cgcli.engine.cpu_variant import VARIABLE, unused_instructions
 
     try:
         info = system_info().strip().rstrip("|").strip()
         yield Finding("llama.cpp", info)
-        gpus = gpu_devices()
     except CgcliError as error:
         yield _broken("llama.cpp", error, "make clean && make test, or pip install --force-reinstall llama-cpp-python")
         return
@@ -92,12 +91,34 @@ def _engine(environment: Environment) -> Iterator[Finding]:
         variant += f"; does not use this processor's {', '.join(unused)}"
         hint = f"unset {VARIABLE}" if chosen else "for more speed, in a checkout of cgcli: make install NATIVE=1"
     yield Finding("CPU variant", variant, hint)
+    yield from _gpu()
+
+
+def _gpu() -> Iterator[Finding]:
+    from cgcli.engine.binding import back_ends, gpu_devices
+
+    gpus, with_cuda = gpu_devices(), "CUDA" in back_ends()
     for name, free, total in gpus:
         yield Finding("GPU", f"{name}, {size(free)} of {size(total)} free")
-    if not gpus and Path("/dev/nvidiactl").exists():
+    if gpus and with_cuda:
+        yield _gpu_sampling()
+    elif not gpus and with_cuda:
+        yield Finding("GPU", "none found, although llama.cpp was built with CUDA", "see what nvidia-smi says")
+    elif not gpus and Path("/dev/nvidiactl").exists():
         yield Finding("GPU", "NVIDIA GPU found, but llama.cpp was built without CUDA", "make cuda")
     elif not gpus:
         yield Finding("GPU", "none; the CPU does all the work")
+
+
+def _gpu_sampling() -> Finding:
+    from cgcli.native import cuda
+
+    try:
+        if cuda.library():
+            return Finding("GPU kernels", "libcgk_cuda")
+        return Finding("GPU kernels", "none; the CPU samples", "make cuda")
+    except CgcliError as error:
+        return _broken("GPU kernels", error, "make cuda")
 
 
 def _kernels() -> Iterator[Finding]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cgcli.engine.drafting import PassCosts
     from cgcli.engine.engine import LlamaEngine
     from cgcli.engine.kept_ngrams import DraftText
-    from cgcli.engine.protocol import Engine
+    from cgcli.engine.protocol import Engine, Placement
     from cgcli.hub.choose import Choice
     from cgcli.native.interrupt import Interrupt
     from cgcli.program.generation import Generation
@@ -126,9 +126,8 @@ def load_engine(
         interrupt=interrupt,
         cancelled=cancelled,
     )
-    on_gpu = f"{engine.model.gpu_layers} of {engine.model.n_layer + 1} layers on the GPU"
-    took = f"loaded in {engine.timings.load_s:.2f} s, {engine.threads} threads, {on_gpu}"
-    run.output.detail(f"{took}, context window of {engine.window} tokens")
+    run.output.detail(f"loaded in {engine.timings.load_s:.2f} s, context window of {engine.window} tokens")
+    run.output.detail(where(engine.placement))
     if texts:
         import hashlib
 
@@ -140,6 +139,14 @@ def load_engine(
         trained = engine.model.n_ctx_train
         run.output.note(f"context window of {engine.window} tokens; the model was trained on {trained}")
     return engine
+
+
+def where(placement: Placement) -> str:
+    """What runs where, for people."""
+    on_gpu = f"{placement.gpu_layers} of {placement.layers} layers on {placement.gpu}"
+    on = on_gpu if placement.gpu_layers else "all layers on the CPU"
+    by = f"products: {placement.products}, sampling: {placement.sampler}"
+    return f"{on}, {plural(placement.threads, 'thread')}; {by}"
 
 
 def draft_model(run: Run, settings: Settings) -> Path | None:
@@ -223,8 +230,8 @@ def setup_of(settings: Settings, choice: Choice, engine: Engine | None = None) -
         file="" if choice.stored else str(choice.path.resolve()),
         cgcli=__version__,
         processor=processor_name(),
-        threads=engine.threads if engine else settings.threads or thread_count(),
-        gpu_layers=engine.gpu_layers if engine else settings.gpu_layers or 0,
+        threads=engine.placement.threads if engine else settings.threads or thread_count(),
+        gpu_layers=engine.placement.gpu_layers if engine else settings.gpu_layers or 0,
         window=engine.window if engine else settings.ctx or 0,
         exact=settings.exact,
         draft=settings.draft,

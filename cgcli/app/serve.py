@@ -146,6 +146,7 @@ def served_engine(
     """
     if not any(run.environment.runtime.glob("*.sock")):
         return None
+    from cgcli.app.model import where
     from cgcli.serve.client import Connection, NoServer, RemoteEngine
 
     try:
@@ -162,6 +163,7 @@ def served_engine(
         return None
     unlike = "" if settings.exact else "; without --exact, a text may differ from one that is drawn alone"
     run.output.detail(f"drawn by a server, where the model is loaded (--no-serve loads it here){unlike}")
+    run.output.detail(where(connection.greeting.placement))
     return RemoteEngine(connection, interrupt, own, run.output.note)
 
 

@@ -28,7 +28,7 @@ def bench(
     [dim]cgcli bench
     cgcli bench -m codegen-350m-mono --quick[/dim]
     """
-    from cgcli.app.model import measure_model, model_identity
+    from cgcli.app.model import measure_model, model_identity, where
 
     run = run_of(ctx)
     choice, measured = measure_model(run, settings_of(ctx), quick=quick)
@@ -36,8 +36,7 @@ def bench(
         run.output.json({**model_identity(run, choice, measured.quant), **as_numbers(measured)})
     else:
         run.output.table(("WHAT", "RESULT"), rows(measured))
-    where = f"{measured.gpu_layers} layers on the GPU" if measured.gpu_layers else f"{measured.threads} threads"
-    run.output.note(f"{choice.name} {measured.quant}, {where}")
+    run.output.note(f"{choice.name} {measured.quant}, {where(measured.ran_on)}")
 
 
 def as_numbers(measured: Bench) -> dict[str, object]:

@@ -21,6 +21,7 @@ from cgcli.engine.drafting import PassCosts, by_ngrams
 from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.gguf import Tensor
 from cgcli.engine.prefill import Prefill
+from cgcli.engine.protocol import Placement
 from cgcli.engine.request import Request, Timings
 from cgcli.engine.scheduler import Scheduler
 from cgcli.engine.stops import Stops
@@ -84,8 +85,7 @@ class Bench:
     """The results."""
 
     quant: str
-    threads: int
-    gpu_layers: int
+    ran_on: Placement
     load_s: float  # with the file in the system's cache
     prefill_tokens: int
     prefill_tokens_per_s: float
@@ -127,9 +127,9 @@ class _TimedSampler(Sampler):
 
     seconds = 0.0
 
-    def sample_rows(self, draws: Sequence[Draw]) -> list[Sampled]:
+    def sample_rows(self, draws: Sequence[Draw], *, on_gpu: bool = False) -> list[Sampled]:
         started = time.perf_counter()
-        sampled = super().sample_rows(draws)
+        sampled = super().sample_rows(draws, on_gpu=on_gpu)
         self.seconds += time.perf_counter() - started
         return sampled
 
@@ -189,8 +189,7 @@ class _Measuring:
             task.advance(1)
         return Bench(
             quant=model.header.quant,
-            threads=self.engine.threads,
-            gpu_layers=model.gpu_layers,
+            ran_on=self.engine.placement,
             load_s=self.engine.timings.load_s,
             prefill_tokens=self.longest,
             prefill_tokens_per_s=statistics.median(rates),

@@ -50,8 +50,6 @@ class LlamaLibrary:
 
     def _register_products(self) -> str | None:
         """Put our products into ggml, before the first model is loaded; None, or why not."""
-        if self.api.llama_supports_gpu_offload():
-            return "llama.cpp was built for a GPU"
         ggml = self.api._lib
         ggml.ggml_backend_dev_by_type.restype = ctypes.c_void_p
         ggml.ggml_backend_dev_backend_reg.argtypes = [ctypes.c_void_p]
@@ -132,6 +130,18 @@ def gpu_devices() -> list[tuple[str, int, int]]:
             api.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
             found.append((api.ggml_backend_dev_description(device).decode(), free.value, total.value))
     return found
+
+
+def back_ends() -> list[str]:
+    """The parts of llama.cpp that compute, such as `CPU` and `CUDA`; one for GPUs is there without a GPU, too."""
+    api = ggml()
+    api.ggml_backend_reg_count.restype = ctypes.c_size_t
+    api.ggml_backend_reg_get.argtypes = [ctypes.c_size_t]
+    api.ggml_backend_reg_get.restype = ctypes.c_void_p
+    api.ggml_backend_reg_name.argtypes = [ctypes.c_void_p]
+    api.ggml_backend_reg_name.restype = ctypes.c_char_p
+    found = map(api.ggml_backend_reg_get, range(api.ggml_backend_reg_count()))
+    return [api.ggml_backend_reg_name(one).decode() for one in found]
 
 
 @functools.cache

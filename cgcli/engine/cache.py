@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cgcli.core.errors import ContextError
 from cgcli.core.machine import available_bytes
+from cgcli.engine.binding import gpu_devices
 from cgcli.engine.context import Context, Row
 from cgcli.engine.model import Model
 from cgcli.engine.prefix import common_prefix
@@ -260,12 +261,20 @@ class KVCache(ABC):
             self._clear()
 
 
-def usable_cells(cell_bytes: int) -> int:
-    """How many cells fit into 7/8 of the free memory; the rest is for passes, and for other processes."""
-    return max(0, available_bytes()) * 7 // 8 // max(1, cell_bytes)
+def usable_cells(model: Model, texts: int = 1) -> int:
+    """How many cells for each of so many texts fit into 7/8 of the free memory.
+
+    The rest is for passes, and for other processes.
+    """
+    return max(0, _free_bytes(model)) * 7 // 8 // max(1, model.cell_bytes * texts)
 
 
-def no_memory(what: str, size: int, hint: str) -> ContextError:
-    """The error for a cache that does not fit into memory. size: in bytes."""
-    free = available_bytes() >> 20
-    return ContextError(f"{what} needs {size >> 20} MiB of memory, but only {free} MiB are free", hint=hint)
+def no_memory(what: str, model: Model, cells: int, hint: str) -> ContextError:
+    """The error for a cache of so many cells that does not fit into memory."""
+    needed, free = cells * model.cell_bytes >> 20, _free_bytes(model) >> 20
+    return ContextError(f"{what} needs {needed} MiB of memory, but only {free} MiB are free", hint=hint)
+
+
+def _free_bytes(model: Model) -> int:
+    """Free memory where the cache is."""
+    return sum(free for _, free, _ in gpu_devices()) if model.wholly_on_gpu else available_bytes()

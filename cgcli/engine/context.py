@@ -24,6 +24,7 @@ from cgcli.core.errors import CgcliError
 from cgcli.core.machine import thread_count
 from cgcli.engine.binding import ggml, llama
 from cgcli.engine.model import Model
+from cgcli.native import cuda
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,11 +130,16 @@ class Context:
             params.flash_attn_type = _OFF
             attended = n_ctx // sequences if self.separate else n_ctx
             params.n_ubatch = max(64, min(n_batch, _SCORES // (4 * attended * max(1, model.n_head))))
-        # llama.cpp keeps the addresses of both callbacks, so they live as long as the context.
+        # llama.cpp keeps the addresses of what follows, so it lives as long as the context.
         self._capture = lib.api.ggml_backend_sched_eval_callback(capture.callback()) if capture else None
         self._abort = lib.api.ggml_abort_callback(abort) if abort else None
+        self._output = cuda.Output.of(ggml()) if model.gpu_sampling and not capture else None
+        self._wanted = 0  # rows of the last pass
         if self._capture:
             params.cb_eval = self._capture
+        if self._output:
+            params.cb_eval = lib.api.ggml_backend_sched_eval_callback(self._output.callback_address)
+            params.cb_eval_user_data = ctypes.addressof(self._output)
         if self._abort:
             params.abort_callback = self._abort
         lib.errors.clear()
@@ -161,6 +167,9 @@ class Context:
             batch.seq_id[i][0] = sequence
             batch.logits[i] = wanted
         batch.n_tokens = len(rows)
+        self._wanted = sum(row.wanted for row in rows)
+        if self._output:
+            self._output.n_tensors = 0
         lib = llama()
         status = lib.api.llama_decode(self.pointer, batch)
         if status == 2:
@@ -194,6 +203,13 @@ class Context:
         if address is None:
             raise IndexError(f"no logits at {index}: the last pass did not compute them")
         return address
+
+    def gpu_logits_address(self) -> int | None:
+        """The address of the last pass's logits in a GPU's memory, its wanted rows one after the other.
+
+        None if they are not there, or libcgk_cuda is not: then they are only where `logits_address` says.
+        """
+        return self._output.address(self._wanted) if self._output else None
 
     def copy(self, source: int, target: int, start: int, end: int) -> None:
         """Add the cells of positions start to end - 1 of one sequence to another.

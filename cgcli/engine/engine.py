@@ -18,7 +18,7 @@ from cgcli.core.errors import ContextError, UsageError
 from cgcli.core.machine import thread_count
 from cgcli.core.progress import Progress, Silent
 from cgcli.engine import protocol, state
-from cgcli.engine.binding import without_tiles
+from cgcli.engine.binding import gpu_devices, without_tiles
 from cgcli.engine.cache import KVCache
 from cgcli.engine.completing import Completing
 from cgcli.engine.draft_model import DraftModel, ModelDrafter
@@ -34,7 +34,11 @@ from cgcli.engine.state_memory import StateMemory
 from cgcli.engine.tokens import Detokenizer, TokenTable, split_blanks
 from cgcli.native.draft import KeptNgrams
 from cgcli.native.interrupt import Interrupt
+from cgcli.native.library import tier
+from cgcli.native.products import product_tier
 from cgcli.native.sample import Sampler, score_tokens, top_tokens
+
+_SEQUENCES, _SEQUENCES_ON_GPU = 16, 64
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class EngineOptions:
     #: Each text has its own cache: faster for many long texts, but takes more memory. Not with `exact`, `draft` or a
     #: recurrent model.
     separate: bool = False
-    sequences: int = 16  # streams that are drawn together
+    sequences: int | None = None  # streams that are drawn together; None for 16, or 64 with all layers on a GPU
     costs: PassCosts | None = None  # of wider passes on this machine; None for the usual ones
 
 
@@ -81,11 +85,11 @@ class LlamaEngine(Completing):
             gpu_layers = 0
             without_tiles()
         self.exact = exact
-        self.sequences = options.sequences
         cancelled = cancelled or (lambda: interrupt.requested)
         with ExitStack() as opened:
             self.model = Model.load(path, gpu_layers=gpu_layers, own_products=options.own_products, cancelled=cancelled)
             opened.callback(self.model.close)
+            self.sequences = options.sequences or (_SEQUENCES_ON_GPU if self.model.wholly_on_gpu else _SEQUENCES)
             self.window = options.ctx or self.model.n_ctx_train
             self.token_table = TokenTable(self.model)
             self.cache = self._make_cache(interrupt, separate=options.separate, drafted=draft is not None)
@@ -139,9 +143,17 @@ class LlamaEngine(Completing):
     def quant(self) -> str:
         return self.model.header.quant
 
-    @property
-    def gpu_layers(self) -> int:
-        return self.model.gpu_layers
+    @functools.cached_property
+    def placement(self) -> protocol.Placement:
+        model = self.model
+        return protocol.Placement(
+            threads=self.threads,
+            layers=model.n_layer + 1,
+            gpu_layers=model.gpu_layers,
+            gpu=", ".join(name for name, _, _ in gpu_devices()) if model.gpu_layers else "",
+            products=f"libcgk_ggml ({product_tier()})" if model.own_kernels else "llama.cpp",
+            sampler="libcgk_cuda" if model.gpu_sampling else f"libcgk ({tier()})",
+        )
 
     # Drawing
 

@@ -16,7 +16,7 @@ from cgcli.core.errors import Interrupted, ModelFileError, UsageError
 from cgcli.engine.binding import gpu_devices, llama
 from cgcli.engine.gguf import GGUFHeader
 from cgcli.engine.gguf_check import read_header
-from cgcli.native import products
+from cgcli.native import cuda, products
 
 _MAP = 1  # LLAMA_LOAD_MODE_MMAP of llama.h
 
@@ -57,8 +57,8 @@ class Model:
     ) -> Model:
         """Load a GGUF file.
 
-        gpu_layers: layers on the GPU, None for all that fit; own_products: multiply with our kernels, where they run;
-        cancelled: polled while loading.
+        gpu_layers: layers on the GPU, None for all that fit; with 0 no GPU does anything.
+        own_products: multiply with our kernels, unless a layer is on a GPU; cancelled: polled while loading.
         Raises ModelFileError for a file that llama.cpp cannot run, UsageError for GPU layers without a GPU, and
         Interrupted once `cancelled` returns True.
         """
@@ -67,16 +67,19 @@ class Model:
         devices = gpu_devices()
         if gpu_layers and not devices:
             raise UsageError(
-                f"--gpu-layers {gpu_layers} needs a GPU, but this llama.cpp was built without GPU support",
-                hint="run `make cuda`, or drop --gpu-layers",
+                f"--gpu-layers {gpu_layers} needs a GPU, but llama.cpp finds none",
+                hint="cgcli doctor says why; or drop --gpu-layers",
             )
         layers = _layers_that_fit(header, path, devices) if gpu_layers is None else gpu_layers
         params = lib.api.llama_model_default_params()
         params.n_gpu_layers = layers
         params.vocab_only = vocab_only
         own_kernels = own_products and lib.without_own_products is None and layers == 0
+        no_device = ctypes.c_void_p()
+        if layers == 0:  # otherwise a GPU multiplies many rows at once, whose bits are others
+            params.devices = ctypes.addressof(no_device)
         if lib.without_own_products is None:
-            products.use(own_products)
+            products.use(own_kernels)
             params.load_mode = _MAP
         if cancelled:
             params.progress_callback = lib.api.llama_progress_callback(lambda _share, _data: not cancelled())
@@ -89,6 +92,16 @@ class Model:
                 f"{path}: {lib.last_error('llama.cpp cannot load this file')}", hint="cgcli models verify"
             )
         return cls(path, header, pointer, layers, own_kernels)
+
+    @property
+    def wholly_on_gpu(self) -> bool:
+        """Whether all layers are on a GPU, and so is the cache."""
+        return self.gpu_layers > self.n_layer
+
+    @property
+    def gpu_sampling(self) -> bool:
+        """Whether tokens are drawn on a GPU, where the logits are: llama.cpp puts the output there before any layer."""
+        return self.gpu_layers > 0 and cuda.library() is not None
 
     def tokenize(self, text: bytes) -> list[int]:
         """The ids of `text`, which must be UTF-8: llama.cpp ends the process on some other bytes (see `readable`).

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from cgcli.core.progress import Progress
@@ -14,6 +15,18 @@ from cgcli.engine.request import Completion, Request, Timings, TokenScore
 
 Follow = Callable[[int, Completion], Request | None]
 """Called with a completion and the index of its request; returns the request to draw in its place, or None."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What runs where."""
+
+    threads: int  # of the processor
+    layers: int  # of the model, counting the output as one
+    gpu_layers: int  # of these, on a GPU
+    gpu: str  # its name, or several names; "" where it has no layer
+    products: str  # the library that multiplies on the processor
+    sampler: str  # the library that draws tokens; the first one of a text is always libcgk's
 
 
 class Stream(Protocol):
@@ -53,12 +66,7 @@ class Engine(Protocol):
         ...
 
     @property
-    def threads(self) -> int: ...
-
-    @property
-    def gpu_layers(self) -> int:
-        """Layers on the GPU."""
-        ...
+    def placement(self) -> Placement: ...
 
     @property
     def exact(self) -> bool:

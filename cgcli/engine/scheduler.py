@@ -200,13 +200,14 @@ class Scheduler:
         ]
         if not self._cache.run(steps):
             raise Interrupted
-        address, size = self._cache.context.logits_address(0), 4 * self._sampler.n_vocab
+        on_gpu = self._cache.context.gpu_logits_address()
+        address, size = on_gpu or self._cache.context.logits_address(0), 4 * self._sampler.n_vocab
         draws = []
         for stream in live:
             for ahead in range(1 + len(stream.draft)):
                 draws.append(stream.draw(address, ahead))
                 address += size
-        sampled = iter(self._sampler.sample_rows(draws))
+        sampled = iter(self._sampler.sample_rows(draws, on_gpu=on_gpu is not None))
         drawn = 0
         for stream, step in zip(live, steps, strict=True):
             drawn += self._accept(stream, [next(sampled) for _ in step.tokens], stream.draft, step.branch)

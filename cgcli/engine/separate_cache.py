@@ -71,11 +71,11 @@ class SeparateCache(KVCache):
             return
         least = cells if least is None else least
         sequences = len(self._places) + _SPARE
-        cell_bytes = self.model.cell_bytes * sequences
-        fitting = (self.size + usable_cells(cell_bytes)) // _STEP * _STEP
+        fitting = (self.size + usable_cells(self.model, sequences)) // _STEP * _STEP
         if fitting < least:
             hint = f"use --ctx {fitting}" if fitting else "use a smaller model"
-            raise no_memory(f"a cache of {least} tokens for each of {sequences} texts", least * cell_bytes, hint)
+            what = f"a cache of {least} tokens for each of {sequences} texts"
+            raise no_memory(what, self.model, least * sequences, hint)
         self._make(min(-(-cells // _STEP) * _STEP, fitting))
 
     def fork(self, source: Branch | None, length: int) -> Branch:

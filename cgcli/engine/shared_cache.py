@@ -83,10 +83,10 @@ class SharedCache(KVCache):
         if cells <= self.size:
             return
         least = cells if least is None else least
-        fitting = self.size + usable_cells(self.model.cell_bytes)
+        fitting = self.size + usable_cells(self.model)
         if fitting < least:
             hint = f"use --ctx {fitting // 256 * 256}" if fitting >= 256 else "use a smaller model"
-            raise no_memory(f"a cache of {least} tokens", least * self.model.cell_bytes, hint)
+            raise no_memory(f"a cache of {least} tokens", self.model, least, hint)
         size = min(-(-cells // _STEP) * _STEP, fitting)
         if least <= self.size and size < self.size + _STEP:  # memory is nearly full: not worth emptying the cache
             return

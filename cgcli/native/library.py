@@ -20,6 +20,7 @@ CGK_OK = 0
 CGK_ERROR_PARAMETER = 1
 CGK_ERROR_NAN = 2
 CGK_ERROR_NO_CANDIDATE = 3
+CGK_ERROR_DEVICE = 4
 
 
 class SampleParams(ctypes.Structure):

@@ -1,18 +1,29 @@
 """Samples tokens from rows of logits, and scores given ones: the bindings of cgk_sample_rows and cgk_logprob.
 
-kernels/include/cgk.h says exactly what they compute. Logits are read in place, by their address in llama.cpp's memory;
-models and text are not known here. All log-probabilities are natural logs at temperature 1 over the whole vocabulary.
+kernels/include/cgk.h says exactly what they compute. Logits are read in place, by their address in llama.cpp's memory,
+which may be a GPU's; models and text are not known here. All log-probabilities are natural logs at temperature 1 over
+the whole vocabulary.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.native.library import CGK_ERROR_NAN, CGK_ERROR_NO_CANDIDATE, CGK_OK, SampleParams, SampleResult, library
+from cgcli.native import cuda
+from cgcli.native.library import (
+    CGK_ERROR_DEVICE,
+    CGK_ERROR_NAN,
+    CGK_ERROR_NO_CANDIDATE,
+    CGK_OK,
+    SampleParams,
+    SampleResult,
+    library,
+)
 
 Mask = ctypes.Array[ctypes.c_uint8]
 """uint8 [n_vocab]: ids with a nonzero entry are never sampled."""
@@ -68,8 +79,8 @@ class Sampler:
 
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
-        self._sample_rows = library().cgk_sample_rows
         self._scratch = ctypes.create_string_buffer(library().cgk_sample_scratch(n_vocab))
+        self._gpu_scratch: int | None = None
         self._grow(1)
 
     def _grow(self, n_rows: int) -> None:
@@ -77,12 +88,26 @@ class Sampler:
         self._banned = (ctypes.c_void_p * n_rows)()
         params = (SampleParams * n_rows)()
         results = (SampleResult * n_rows)()
-        blocks = (self._logits, self._banned, params, self._scratch, results)
+        blocks = (self._logits, self._banned, params, results)
         self._addresses = tuple(ctypes.addressof(block) for block in blocks)
         # For each row: its two structures, and the settings that are in the first one.
         self._params = list(params)
         self._results = list(results)
         self._settings: list[Sampling | None] = [None] * n_rows
+
+    def _run(self, n_rows: int, on_gpu: bool) -> int:
+        """Sample the rows that are set up; returns the status."""
+        logits, banned, params, results = self._addresses
+        run, scratch = library().cgk_sample_rows, ctypes.addressof(self._scratch)
+        if on_gpu:
+            gpu = cuda.library()
+            if gpu is None:
+                raise RuntimeError("there is no GPU to sample on")
+            if self._gpu_scratch is None:
+                self._gpu_scratch = gpu.cgk_cuda_scratch_new()
+                weakref.finalize(self, gpu.cgk_cuda_scratch_free, self._gpu_scratch)
+            run, scratch = gpu.cgk_cuda_host_sample_rows, self._gpu_scratch
+        return int(run(logits, banned, n_rows, self.n_vocab, params, scratch, results))
 
     def sample(
         self,
@@ -97,9 +122,11 @@ class Sampler:
         """Sample one token. Arguments as in `Draw`, errors as in `sample_rows`."""
         return self.sample_rows((Draw(logits, sampling, turn, candidate, index, banned),))[0]
 
-    def sample_rows(self, draws: Sequence[Draw]) -> list[Sampled]:
+    def sample_rows(self, draws: Sequence[Draw], *, on_gpu: bool = False) -> list[Sampled]:
         """Sample a token for each draw, in order. Several draws may read the same logits.
 
+        on_gpu: the logits are in a GPU's memory, and it draws (`cuda.library`). Tokens are the same; a log-probability
+        may be off by one unit in its last place.
         Raises CgcliError if logits contain NaN, or if no token can be sampled.
         """
         n_rows = len(draws)
@@ -120,8 +147,7 @@ class Sampler:
             params.turn = draw.turn
             params.candidate = draw.candidate
             params.index = draw.index
-        logits, banned, first_params, scratch, results = self._addresses
-        status = self._sample_rows(logits, banned, n_rows, self.n_vocab, first_params, scratch, results)
+        status = self._run(n_rows, on_gpu)
         if status != CGK_OK:
             raise _error(status)
         return [
@@ -135,6 +161,8 @@ def _error(status: int) -> CgcliError:
         return CgcliError("the model produced a logit that is not a number", hint="cgcli models verify")
     if status == CGK_ERROR_NO_CANDIDATE:
         return CgcliError("no token left to sample: all are banned or impossible", hint="cgcli models verify")
+    if status == CGK_ERROR_DEVICE:
+        return CgcliError("the GPU failed while sampling", hint="use --gpu-layers 0")
     return CgcliError(f"cgk_sample rejected its parameters with status {status}")
 
 

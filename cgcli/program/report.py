@@ -19,6 +19,7 @@ def report(engine: Engine, generation: Generation, turns: Iterable[Turn]) -> dic
     return {
         "seed": sampling.pop("seed"),
         "sampler": {**sampling, "max_tokens": generation.max_tokens, "stop": list(generation.stops)},
+        "ran_on": asdict(engine.placement),
         "turns": [turn_values(turn) for turn in turns],
         "timings": {
             "load_s": round(timings.load_s, 4),

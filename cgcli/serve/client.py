@@ -176,8 +176,7 @@ class RemoteEngine(Completing):
         self.sequences = connection.greeting.sequences
         self.quant = connection.greeting.quant
         self.exact = connection.greeting.exact
-        self.threads = connection.greeting.threads
-        self.gpu_layers = connection.greeting.gpu_layers
+        self.placement = connection.greeting.placement
         connection.on_news = self._take_news
 
     @property

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from cgcli.engine.engine import LlamaEngine
 from cgcli.native.interrupt import Interrupt
@@ -58,7 +58,7 @@ class Server:
             "model": self.options.model,
             "quant": engine.quant,
             "window": engine.window,
-            "threads": engine.threads,
+            **asdict(engine.placement),
             "exact": engine.exact,
             "up_s": round(time.monotonic() - self._started, 1),
             "idle_s": self.options.idle_s,

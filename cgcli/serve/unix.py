@@ -67,8 +67,7 @@ class UnixDoor:
             sequences=engine.sequences,
             quant=engine.quant,
             exact=engine.exact,
-            threads=engine.threads,
-            gpu_layers=engine.gpu_layers,
+            placement=engine.placement,
             full=self.decoder.full,
         )
 

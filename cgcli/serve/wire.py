@@ -20,6 +20,7 @@ from typing import Any
 from cgcli import __version__
 from cgcli.core import errors
 from cgcli.core.errors import CgcliError
+from cgcli.engine.protocol import Placement
 from cgcli.engine.request import FinishReason, FirstLine, Request, Timings, TokenScore
 from cgcli.engine.stops import Stops
 from cgcli.native.sample import Alternatives, Sampling
@@ -102,8 +103,7 @@ class Greeting:
     sequences: int  # streams drawn together
     quant: str
     exact: bool
-    threads: int
-    gpu_layers: int
+    placement: Placement
     full: bool  # takes no more requests
 
 

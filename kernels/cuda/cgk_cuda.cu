@@ -3,6 +3,9 @@
 #include "sample.h"
 #include "score.h"
 
+#include <cstdlib>
+#include <cstring>
+
 #define KERNEL static __global__ void __launch_bounds__(THREADS)
 
 KERNEL sample_kernel(const float *logits, const uint8_t *banned, uint32_t n_vocab, const cgk_sample_params *params,
@@ -76,3 +79,5 @@ CGK_API cgk_status cgk_cuda_top(const float *logits, uint32_t n_vocab, uint32_t 
     return launch(top_kernel, 1, stream, status, logits, n_vocab, k, ids, logprob);
 }
 }
+
+#include "host.h"

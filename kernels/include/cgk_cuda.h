@@ -8,7 +8,7 @@
  * the work is queued; when it is done, `status` holds a cgk_status for each row. Rows are independent: one that fails
  * leaves only its own outputs unspecified. A call returns CGK_OK, or CGK_ERROR_PARAMETER if status is NULL, or
  * CGK_ERROR_DEVICE if CUDA refuses the launch; then nothing is written. No scratch memory is needed: weights are not
- * stored. */
+ * stored. The functions at the end are for a caller that has nothing on the device but the logits. */
 #ifndef CGK_CUDA_H
 #define CGK_CUDA_H
 
@@ -38,6 +38,39 @@ CGK_API cgk_status cgk_cuda_logprob(const float *logits, uint32_t n_rows, uint32
 /* cgk_top. status: one. */
 CGK_API cgk_status cgk_cuda_top(const float *logits, uint32_t n_vocab, uint32_t k, int32_t *ids, float *logprob,
                                 cgk_status *status, void *stream);
+
+/* ---- for a caller whose memory is the host's ---------------------------------------------------------------- */
+
+/* The name of the first device; NULL if none answers, or if it is older than what this was compiled for. */
+CGK_API const char *cgk_cuda_device(void);
+
+/* Memory of a device that calls of cgk_cuda_host_sample_rows reuse, one call at a time. It grows as they need it. */
+typedef struct cgk_cuda_scratch cgk_cuda_scratch;
+
+/* NULL if there is no memory. */
+CGK_API cgk_cuda_scratch *cgk_cuda_scratch_new(void);
+CGK_API void cgk_cuda_scratch_free(cgk_cuda_scratch *scratch);
+
+/* cgk_sample_rows, with its errors: rows of logits in a device's memory, all other pointers to the host's. It runs on
+ * the device that has the logits, which must be final, and returns when the results are there. Masks are copied to the
+ * device, one for each address. CGK_ERROR_PARAMETER if the logits are not a device's, CGK_ERROR_DEVICE if CUDA fails. */
+CGK_API cgk_status cgk_cuda_host_sample_rows(const float *const *logits, const uint8_t *const *banned, uint32_t n_rows,
+                                             uint32_t n_vocab, const cgk_sample_params *params,
+                                             cgk_cuda_scratch *scratch, cgk_sample_result *results);
+
+/* Where a pass of llama.cpp left its logits. The functions are ggml's, found in the ggml that is loaded. */
+typedef struct cgk_cuda_output {
+    const char *(*ggml_get_name)(const void *tensor);
+    void *(*ggml_get_data)(const void *tensor);
+    int64_t (*ggml_nrows)(const void *tensor);
+    uint32_t n_tensors; /* so many since it was last set to 0 */
+    const float *logits; /* of the last one, float32 [n_rows, n_vocab] in a device's memory; NULL if they are elsewhere */
+    int64_t n_rows;
+} cgk_cuda_output;
+
+/* A ggml_backend_sched_eval_callback, to be set in a context's cb_eval, with a cgk_cuda_output as its data. It waits for
+ * the tensor `result_output` of each pass. Those logits stay there until the next pass. */
+CGK_API bool cgk_cuda_note_output(void *tensor, bool ask, void *output);
 
 #ifdef __cplusplus
 }

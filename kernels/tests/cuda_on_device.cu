@@ -80,18 +80,20 @@ extern "C" {
 
 size_t cuda_sample_scratch(uint32_t n_vocab) { return n_vocab * sizeof(uint64_t); }
 
-/* Samples the row alone and as the second of two rows: the results must be equal. */
+/* Samples the row alone, as the second of two rows, and so from the host's memory: the results must be equal. */
 cgk_status cuda_sample(const float *logits, const uint8_t *banned, uint32_t n_vocab, const cgk_sample_params *params,
                        void *scratch, cgk_sample_result *result) {
     if (!scratch || !params || !result) { /* no scratch is needed, but cgk.h refuses NULL */
         return CGK_ERROR_PARAMETER;
     }
+    static cgk_cuda_scratch *const kept = cgk_cuda_scratch_new();
     Copies copies;
     const cgk_status none[3] = {};
     const cgk_sample_params params_of[2] = {*params, *params};
-    cgk_sample_result results[3] = {};
+    cgk_sample_result results[3] = {}, from_host[2] = {};
     const float *row = copies.of(logits, readable(n_vocab)), *rows[2] = {row, row};
     const uint8_t *mask = copies.of(banned, readable(n_vocab)), *masks[2] = {mask, mask};
+    const uint8_t *masks_on_host[2] = {banned, banned};
     const cgk_sample_params *device_params = copies.of(params_of, 2);
     cgk_sample_result *found = copies.of(results, 3);
     cgk_status *status = copies.of(none, 3);
@@ -99,9 +101,13 @@ cgk_status cuda_sample(const float *logits, const uint8_t *banned, uint32_t n_vo
     check_launch(cgk_cuda_sample_rows(copies.of(rows, 2), copies.of(masks, 2), 2, n_vocab, device_params, found + 1,
                                       status + 1, NULL));
     copies.back(results, found, 3);
+    const cgk_status ended =
+        cgk_cuda_host_sample_rows(rows, masks_on_host, 2, n_vocab, params_of, kept, from_host);
     *result = results[0];
-    const bool same = memcmp(&results[0], &results[2], sizeof *result) == 0;
-    return same ? outcome(status, 3) : CGK_ERROR_DEVICE;
+    if (outcome(status, 3) != ended || memcmp(&results[0], &results[2], sizeof *result) != 0) {
+        return CGK_ERROR_DEVICE;
+    }
+    return ended != CGK_OK || memcmp(from_host, results + 1, sizeof from_host) == 0 ? ended : CGK_ERROR_DEVICE;
 }
 
 cgk_status cuda_logprob(const float *logits, uint32_t n_rows, uint32_t n_vocab, const int32_t *tokens, float *logprob,

@@ -40,7 +40,8 @@ def test_json_of_a_pulled_model_and_what_later_runs_make_of_it(pulled: Path) -> 
     ran = cgcli("bench", "-m", "mine", "--quick", "--json", "--threads", "1")
     assert ran.status == 0, ran.err
     found = json.loads(ran.out)
-    assert (found["model"], found["quant"], found["threads"], found["gpu_layers"]) == ("mine", "f16", 1, 0)
+    assert (found["model"], found["quant"]) == ("mine", "f16")
+    assert (found["ran_on"]["threads"], found["ran_on"]["gpu_layers"], found["ran_on"]["gpu"]) == (1, 0, "")
     assert len(found["sha256"]) == 64 and found["prefill_tokens"] == 512
     assert [one["streams"] for one in found["together"]] == [1, 4, 16]
     assert found["decode_tokens_per_s"] == found["together"][0]["tokens_per_s"] > 0
@@ -50,7 +51,7 @@ def test_json_of_a_pulled_model_and_what_later_runs_make_of_it(pulled: Path) -> 
     assert kept and kept.measured == pytest.approx(
         {int(rows): cost for rows, cost in found["pass_costs"].items()}, abs=0.001
     )
-    assert "tiny" not in ran.err and ran.err.endswith("mine f16, 1 threads\n")
+    assert "tiny" not in ran.err and "\nmine f16, all layers on the CPU, 1 thread; products: " in ran.err
     assert "that `cgcli bench` measured" in drafted()[1]
 
 

@@ -32,7 +32,7 @@ def measured(tiny_model: Path, interrupt: Interrupt, monkeypatch: pytest.MonkeyP
 
 
 def test_the_numbers_fit_together(measured: Bench, tiny_model: Path) -> None:
-    assert (measured.quant, measured.threads, measured.gpu_layers) == ("f16", 1, 0)
+    assert (measured.quant, measured.ran_on.threads, measured.ran_on.gpu_layers) == ("f16", 1, 0)
     assert measured.prefill_tokens == 512 and measured.prefill_tokens_per_s > 0 and measured.load_s > 0
     assert [one.streams for one in measured.together] == [1, 3]
     assert all(one.tokens_per_s > 0 and 0 < one.sampler_share < 1 for one in measured.together)

@@ -22,6 +22,14 @@ def compiler() -> str:
 
 
 @pytest.fixture(scope="session")
+def cxx() -> str:
+    found = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if found is None:
+        pytest.skip("no C++ compiler")
+    return found
+
+
+@pytest.fixture(scope="session")
 def sanitizers(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Flags that make a program end where it reads or writes beside its memory, or overflows."""
     command = [compiler, *SANITIZERS, "-x", "c", "-", "-o", str(tmp_path_factory.mktemp("sanitizers") / "empty")]

@@ -17,6 +17,7 @@ import pytest
 from tests.native.compiling import FEW_SIZES, assert_agrees, broken, check, compile_c
 
 NVCC_FLAGS = ["-O2", "-fmad=false", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra"]
+CXX_FLAGS = ["-std=c++17", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
 ARCHITECTURES = ["80", "90"]
 
 # What is broken: file of kernels/cuda, what stands there, what takes its place.
@@ -78,6 +79,42 @@ def test_broken_source_fails(what: str, compiler: str, kernels: Path, checker: l
     name, before, after = BREAKS[what]
     copy = broken(kernels, tmp_path, f"cuda/{name}", before, after)
     status, said = check(on_host(compiler, copy, checker, tmp_path / "checker"))
+    assert status != 0, said
+
+
+# The same in cuda/host.h, where the host's memory is copied.
+HOST_BREAKS = {
+    "masks lie where logits do": ("at.banned = at.logits + n_rows * sizeof(float *)", "at.banned = at.logits"),
+    "results come back from elsewhere": ("host + at->results, device + at->results", "host + at->results, device"),
+    "no status is read": ("if (status[row] != CGK_OK)", "if (false)"),
+}
+
+
+def library_on_host(cxx: str, kernels: Path, checker: list[str], target: Path, *flags: str) -> Path:
+    """The checker of the whole library and of what runs it on a GPU, with CUDA's runtime on this CPU."""
+    sources = [kernels / "tests" / "cuda_on_device.cu", kernels / "cuda" / "cgk_cuda.cu"]
+    runtime = ["-include", str(kernels / "tests" / "cuda_runtime_on_host.h"), f"-I{kernels / 'include'}"]
+    command = [cxx, *CXX_FLAGS, *flags, *runtime, "-x", "c++", *map(str, sources), "-x", "none", *checker]
+    done = subprocess.run([*command, "-lm", "-o", str(target)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.fixture(scope="session")
+def small_checker(compiler: str, kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return objects(compiler, kernels, tmp_path_factory.mktemp("small"), "TIER(cuda)", "-DSIZES=257")
+
+
+def test_the_library_agrees_with_the_oracle_under_sanitizers(
+    cxx: str, kernels: Path, small_checker: list[str], sanitizers: list[str], tmp_path: Path
+) -> None:
+    assert_agrees(library_on_host(cxx, kernels, small_checker, tmp_path / "checker", *sanitizers))
+
+
+@pytest.mark.parametrize("what", HOST_BREAKS)
+def test_a_broken_library_fails(what: str, cxx: str, kernels: Path, small_checker: list[str], tmp_path: Path) -> None:
+    copy = broken(kernels, tmp_path, "cuda/host.h", *HOST_BREAKS[what])
+    status, said = check(library_on_host(cxx, copy, small_checker, tmp_path / "checker"))
     assert status != 0, said
 
 

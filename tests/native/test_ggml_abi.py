@@ -22,14 +22,6 @@ INSTALLED = Path(sysconfig.get_path("purelib")) / "include"
 SOURCE = REPOSITORY / "build" / "llama.cpp" / "ggml"
 
 
-@pytest.fixture
-def cxx() -> str:
-    found = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    if found is None:
-        pytest.skip("no C++ compiler")
-    return found
-
-
 def compiled(cxx: str, kernels: Path, target: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     command = [cxx, "-std=c++17", "-O1", *flags, str(kernels / "tests" / "abi_check.cpp"), "-o", str(target)]
     return subprocess.run(command, capture_output=True, text=True, check=False)

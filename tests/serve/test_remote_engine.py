@@ -16,6 +16,7 @@ import pytest
 
 from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.protocol import Placement
 from cgcli.engine.request import Completion, FirstLine, Request, TokenScore
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt
@@ -284,7 +285,9 @@ def test_a_server_of_another_version_is_not_used(served: InThread, monkeypatch: 
     greeting = Connection(served.place)  # both have it
     greeting.close()
 
-    monkeypatch.setattr(served.server.unix, "_greeting", lambda: wire.Greeting(theirs, 1, 1, "q", True, 1, 0, False))
+    nowhere = Placement(threads=1, layers=1, gpu_layers=0, gpu="", products="", sampler="")
+    other = wire.Greeting(theirs, 1, 1, "q", True, nowhere, False)
+    monkeypatch.setattr(served.server.unix, "_greeting", lambda: other)
     with pytest.raises(NoServer, match=f"the server is cgcli {theirs}, not 0.0.9/1"):
         Connection(served.place)
 
