@@ -114,7 +114,7 @@ def _gpu_sampling() -> Finding:
     from cgcli.native import cuda
 
     try:
-        if cuda.library():
+        if cuda.cuda_library():
             return Finding("GPU kernels", "libcgk_cuda")
         return Finding("GPU kernels", "none; the CPU samples", "make cuda")
     except CgcliError as error:

@@ -133,7 +133,7 @@ class Context:
         # llama.cpp keeps the addresses of what follows, so it lives as long as the context.
         self._capture = lib.api.ggml_backend_sched_eval_callback(capture.callback()) if capture else None
         self._abort = lib.api.ggml_abort_callback(abort) if abort else None
-        self._output = cuda.Output.of(ggml()) if model.gpu_sampling and not capture else None
+        self._output = cuda.NotedOutput.of(ggml()) if model.gpu_sampling and not capture else None
         self._wanted = 0  # rows of the last pass
         if self._capture:
             params.cb_eval = self._capture

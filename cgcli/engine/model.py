@@ -101,7 +101,7 @@ class Model:
     @property
     def gpu_sampling(self) -> bool:
         """Whether tokens are drawn on a GPU, where the logits are: llama.cpp puts the output there before any layer."""
-        return self.gpu_layers > 0 and cuda.library() is not None
+        return self.gpu_layers > 0 and cuda.cuda_library() is not None
 
     def tokenize(self, text: bytes) -> list[int]:
         """The ids of `text`, which must be UTF-8: llama.cpp ends the process on some other bytes (see `readable`).

@@ -1,6 +1,6 @@
 """Sampling on an NVIDIA GPU: the binding of libcgk_cuda (kernels/include/cgk_cuda.h), which `make cuda` builds.
 
-llama.cpp leaves a pass's logits in the GPU's memory before it copies them to the host's. `Output` notes where, and
+llama.cpp leaves a pass's logits in the GPU's memory before it copies them to the host's. `NotedOutput` notes where, and
 `native.sample` draws from them there, so only tokens come back.
 """
 
@@ -15,18 +15,18 @@ from cgcli.native.library import SUFFIX, load_installed
 
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
+def cuda_library() -> ctypes.CDLL | None:
     """libcgk_cuda, as installed with this package; None if it was not built, or if no GPU answers.
 
     Raises CgcliError if it cannot be loaded.
     """
     if not (resources.files("cgcli.native") / f"libcgk_cuda.{SUFFIX}").is_file():
         return None
-    found = load_installed("libcgk_cuda", load_library)
+    found = load_installed("libcgk_cuda", load_cuda_library)
     return found if found.cgk_cuda_device() else None
 
 
-def load_library(path: Path) -> ctypes.CDLL:
+def load_cuda_library(path: Path) -> ctypes.CDLL:
     """Load the libcgk_cuda at `path` and declare the functions that are used here. Raises OSError."""
     lib = ctypes.CDLL(str(path))
     address, uint32 = ctypes.c_void_p, ctypes.c_uint32
@@ -41,7 +41,7 @@ def load_library(path: Path) -> ctypes.CDLL:
     return lib
 
 
-class Output(ctypes.Structure):
+class NotedOutput(ctypes.Structure):
     """struct cgk_cuda_output: where a context's last pass left its logits."""
 
     _fields_ = (
@@ -56,11 +56,11 @@ class Output(ctypes.Structure):
     @property
     def callback_address(self) -> int:
         """Address of an eval callback of llama.cpp, to which this structure is the data."""
-        gpu = library()
+        gpu = cuda_library()
         return (ctypes.cast(gpu.cgk_cuda_note_output, ctypes.c_void_p).value or 0) if gpu else 0
 
     @classmethod
-    def of(cls, ggml: ctypes.CDLL) -> Output:
+    def of(cls, ggml: ctypes.CDLL) -> NotedOutput:
         """For a context of the llama.cpp that is linked to this ggml."""
         functions = (getattr(ggml, name) for name, _ in cls._fields_[:3])
         return cls(*(ctypes.cast(function, ctypes.c_void_p) for function in functions))

@@ -100,7 +100,7 @@ class Sampler:
         logits, banned, params, results = self._addresses
         run, scratch = library().cgk_sample_rows, ctypes.addressof(self._scratch)
         if on_gpu:
-            gpu = cuda.library()
+            gpu = cuda.cuda_library()
             if gpu is None:
                 raise RuntimeError("there is no GPU to sample on")
             if self._gpu_scratch is None:
@@ -125,8 +125,8 @@ class Sampler:
     def sample_rows(self, draws: Sequence[Draw], *, on_gpu: bool = False) -> list[Sampled]:
         """Sample a token for each draw, in order. Several draws may read the same logits.
 
-        on_gpu: the logits are in a GPU's memory, and it draws (`cuda.library`). Tokens are the same; a log-probability
-        may be off by one unit in its last place.
+        on_gpu: the logits are in a GPU's memory, and it draws (`cuda.cuda_library`): the same tokens, but a
+        log-probability may be off by one unit in its last place.
         Raises CgcliError if logits contain NaN, or if no token can be sampled.
         """
         n_rows = len(draws)

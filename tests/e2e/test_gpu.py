@@ -56,14 +56,14 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (binding, cache, engine, model, pass_costs):
         monkeypatch.setattr(module, "gpu_devices", lambda: [(NAME, 1 << 33, 1 << 34)])
     monkeypatch.setattr(binding, "back_ends", lambda: ["CUDA", "CPU"])
-    monkeypatch.setattr(cuda, "library", lambda: None)
+    monkeypatch.setattr(cuda, "cuda_library", lambda: None)
 
 
 @pytest.fixture
 def library(gpu: None, library_file: Path, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
     """The same with libcgk_cuda."""
-    found = cuda.load_library(library_file)
-    monkeypatch.setattr(cuda, "library", lambda: found)
+    found = cuda.load_cuda_library(library_file)
+    monkeypatch.setattr(cuda, "cuda_library", lambda: found)
     return found
 
 
@@ -111,7 +111,7 @@ def test_its_sampler_draws_what_the_processors_draws(
     assert max(wide) == 64  # are drawn together
     assert {n_rows for n_rows, there in passes if not there} == {1}  # the first token of each text, from its prefill
     passes.clear()
-    monkeypatch.setattr(cuda, "library", lambda: None)
+    monkeypatch.setattr(cuda, "cuda_library", lambda: None)
     on_cpu = make_engine(separate=separate)
     assert on_cpu.placement.sampler.startswith("libcgk (") and texts(on_cpu) == drawn
     assert not any(there for _, there in passes)
@@ -126,7 +126,7 @@ def test_guesses_are_checked_there_too(
     request = Request(b"ab" * 60, Sampling(temperature=0.0), Stops, max_tokens=60)
     drawn = list(make_engine().complete([request]))
     assert any(there and n_rows > 1 for n_rows, there in passes)
-    monkeypatch.setattr(cuda, "library", lambda: None)
+    monkeypatch.setattr(cuda, "cuda_library", lambda: None)
     assert list(make_engine().complete([request])) == drawn
 
 
@@ -143,7 +143,7 @@ def test_logits_that_are_elsewhere_are_sampled_by_the_processor(
     monkeypatch.setenv("CGK_CUDA_ON_HOST", what)
     assert library.cgk_cuda_device() == (None if what == "none" else NAME.encode())
     if what == "none":
-        monkeypatch.setattr(cuda, "library", lambda: None)
+        monkeypatch.setattr(cuda, "cuda_library", lambda: None)
     assert texts(make_engine(), 3) == drawn and not any(there for _, there in passes)
 
 
@@ -195,7 +195,7 @@ def test_doctor_names_the_gpu_and_its_kernels(library: ctypes.CDLL, monkeypatch:
 
     found = doctor()
     assert found["GPU"] == (f"{NAME}, 8.6 GB of 17.2 GB free", None) and found["GPU kernels"] == ("libcgk_cuda", None)
-    monkeypatch.setattr(cuda, "library", lambda: None)
+    monkeypatch.setattr(cuda, "cuda_library", lambda: None)
     assert doctor()["GPU kernels"] == ("none; the CPU samples", "make cuda")
     monkeypatch.setattr(binding, "gpu_devices", list)
     assert doctor()["GPU"] == ("none found, although llama.cpp was built with CUDA", "see what nvidia-smi says")
@@ -240,5 +240,5 @@ def test_rows_that_cannot_be_sampled(library: ctypes.CDLL, monkeypatch: pytest.M
 
 
 def test_no_gpu_in_words(make_engine: MakeEngine) -> None:
-    assert cuda.library() is None
+    assert cuda.cuda_library() is None
     assert where(make_engine(gpu_layers=0).placement).startswith("all layers on the CPU, 1 thread; products: ")
