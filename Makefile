@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 SHAPE ?= 350m
-BENCH ?= first_token repl_start sampler draft engine speculation conversion sandbox
+# Those with tables in docs/measurements.md: ARGS=--write writes them.
+BENCH ?= passes context divergence engine evaluation speculation guesses saved_state repl_start sandbox conversion
 SECONDS ?= 1800
 # The embedded model, in a store of its own for the tests.
 TEST_HOME := build/test-home
@@ -82,7 +83,7 @@ docs: $(VENV)/.dev ## update the generated parts of README.md, CONTRIBUTING.md a
 tour: $(VENV)/.dev $(TEST_MODEL) ## record the REPL's tour in docs/repl.md and the README's picture
 	@$(BIN)/python -m tests.e2e.tour --write
 
-bench: $(VENV)/.dev $(TEST_MODEL) ## run all benchmarks, half an hour (BENCH=engine ARGS="--only single" selects some)
+bench: $(VENV)/.dev $(TEST_MODEL) ## measure for half an hour; ARGS=--write updates the docs (BENCH=passes selects one)
 	@for name in $(BENCH); do $(BIN)/python -m tests.benchmarks.$$name $(ARGS) || exit 1; done
 
 soak: $(VENV)/.dev $(TEST_MODEL) ## run a mixed load for SECONDS=1800: compare each text with one drawn alone, watch the memory

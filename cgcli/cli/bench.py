@@ -12,6 +12,8 @@ from cgcli.cli.options import GpuLayersOption, JsonOption, ModelOption, ThreadsO
 if TYPE_CHECKING:
     from cgcli.engine.bench import Bench
 
+BAR = 24  # characters of the longest bar
+
 
 def bench(
     ctx: typer.Context,
@@ -68,6 +70,10 @@ def rows(measured: Bench) -> list[tuple[str, str]]:
     for one in others:
         rate = f"{one.tokens_per_s:.1f} tokens/s, {one.tokens_per_s / single.tokens_per_s:.2f} times a single one"
         found.append((f"decode, batch of {one.streams}", f"{rate}, {one.sampler_share:.1%} in sampling"))
+    fastest = max((at.tokens_per_s for at in measured.over_context), default=0.0)
+    for at in measured.over_context:
+        bar = "█" * round(BAR * at.tokens_per_s / fastest)
+        found.append((f"decode after {at.context} tokens", f"{at.tokens_per_s:5.1f} tokens/s  {bar}"))
     if costs := measured.pass_costs:
         listed = ", ".join(f"{cost:.2f} for {rows} rows" for rows, cost in costs.measured.items() if rows > 1)
         found.append(("relative cost of a pass", listed))

@@ -17,6 +17,7 @@ from cgcli.core.errors import Interrupted
 from cgcli.core.machine import peak_bytes
 from cgcli.core.progress import Progress
 from cgcli.engine import pass_costs
+from cgcli.engine.cache import Step
 from cgcli.engine.drafting import PassCosts, by_ngrams
 from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.gguf import Tensor
@@ -47,10 +48,21 @@ class Effort:
     pass_rounds: int
     texts: int  # to measure guesses on
     guessed_tokens: int  # of each completion with guesses
+    contexts: tuple[int, ...]  # lengths, in tokens, behind which a token is timed
 
 
-FULL = Effort(rounds=3, tokens=24, streams=(1, 2, 4, 8, 16, 32), pass_rounds=11, texts=6, guessed_tokens=96)
-QUICK = Effort(rounds=2, tokens=16, streams=(1, 4, 16), pass_rounds=5, texts=2, guessed_tokens=48)
+FULL = Effort(
+    rounds=3,
+    tokens=24,
+    streams=(1, 2, 4, 8, 16, 32),
+    pass_rounds=11,
+    texts=6,
+    guessed_tokens=96,
+    contexts=(0, 256, 512, 1024, 1536, 2032),
+)
+QUICK = Effort(
+    rounds=2, tokens=16, streams=(1, 4, 16), pass_rounds=5, texts=2, guessed_tokens=48, contexts=(0, 256, 512)
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,14 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class AtContext:
+    """A single stream behind a context, without sampling."""
+
+    context: int  # tokens
+    tokens_per_s: float
+
+
+@dataclass(frozen=True)
 class Bench:
     """The results."""
 
@@ -94,6 +114,7 @@ class Bench:
     guessing: Guessing | None  # None for a recurrent model
     peak_bytes: int | None  # None if the system does not report it
     limit: Limit | None  # None if layers are on a GPU
+    over_context: tuple[AtContext, ...]  # as far as the context window goes; none for a recurrent model
 
     @property
     def decode_tokens_per_s(self) -> float:
@@ -160,7 +181,9 @@ class _Measuring:
     def everything(self) -> Bench:
         effort, model = self.effort, self.engine.model
         own_guesses = not model.recurrent
-        steps = effort.rounds * (1 + len(effort.streams)) + own_guesses * (1 + effort.texts) + 1
+        longest = self.engine.window - self.cache.spare_cells
+        contexts = [tokens for tokens in effort.contexts if own_guesses and tokens < longest]
+        steps = effort.rounds * (1 + len(effort.streams)) + own_guesses * (1 + effort.texts) + 1 + len(contexts)
         with self.progress.task("measuring", steps, unit="steps") as task:
             rates = []
             for text in self.texts(self.longest, effort.rounds):
@@ -187,6 +210,10 @@ class _Measuring:
             peak = peak_bytes()  # before the bandwidth measurement allocates its buffer
             limit = None if model.gpu_layers else self.limit(together[0].tokens_per_s)
             task.advance(1)
+            over_context = []
+            for one in self.over_context(contexts):
+                over_context.append(one)
+                task.advance(1)
         return Bench(
             quant=model.header.quant,
             ran_on=self.engine.placement,
@@ -198,6 +225,7 @@ class _Measuring:
             guessing=guessing,
             peak_bytes=peak,
             limit=limit,
+            over_context=tuple(over_context),
         )
 
     def texts(self, tokens: int, count: int) -> Iterator[bytes]:
@@ -248,6 +276,26 @@ class _Measuring:
             raise Interrupted
         share = sampler.seconds / timings.decode_s if timings.decode_s else 0.0
         return _Drawn(timings, timings.tokens_per_s, share)
+
+    def over_context(self, contexts: Sequence[int]) -> Iterator[AtContext]:
+        """The speed behind contexts of these lengths, shortest first."""
+        self.forget()
+        tokens = self.table.tokens(TEXT.read_bytes())
+        self.cache.make_room(max(contexts, default=0) + 1 + self.cache.spare_cells)
+        branch = self.cache.fork(None, 0)
+        try:
+            for length in contexts:
+                while (known := len(branch.tokens)) < length:
+                    piece = tokens[known : min(known + PREFILL, length)]
+                    pass_costs.seconds(self.cache, Step(branch, piece, [len(piece) - 1]))
+                took = []
+                for _ in range(self.effort.pass_rounds + 1):
+                    took.append(pass_costs.seconds(self.cache, Step(branch, tokens[length : length + 1], [0])))
+                    self.cache.trim(branch, length)
+                yield AtContext(length, 1 / statistics.median(took[1:]))  # the first is warm-up
+        finally:
+            self.cache.release(branch)
+            self.cache.drop(branch)
 
     def forget(self, *, longer_than: int = 0) -> None:
         """Evict longer branches: passes take longer if more cells are in use."""

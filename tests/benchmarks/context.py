@@ -1,9 +1,10 @@
 """Tokens/s over the context: passes with cgcli's own kernels beside those that llama-cpp-python makes, on one model.
 
-    python -m tests.benchmarks.context [--shape 350m|2b] [--rounds N] [--plot FILE.svg]
+    python -m tests.benchmarks.context [--shape 350m|2b] [--rounds N] [--write]
 
 A pass carries a token, or sixteen, behind a context of so many tokens. Each number is the fastest of its rounds, in
-which the sides take turns: what disturbs a pass only ever slows it down. The last line is JSON.
+which the sides take turns: what disturbs a pass only ever slows it down. --write
+also draws docs/context.svg. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from cgcli.engine.context import Context, Row
 from cgcli.engine.model import Model
 from tests.benchmarks.checkpoint import SHAPES
 from tests.benchmarks.model import model
-from tests.benchmarks.report import command_line, machine, measured, print_facts, seconds, table
+from tests.benchmarks.report import MEASUREMENTS, command_line, machine, measured, print_facts, publish, seconds, table
 
+COMMAND = "make bench BENCH=context"
 CONTEXTS = (0, 128, 256, 512, 768, 1024, 1536, 2032)  # tokens; CodeGen's window has 2,048
 WIDTHS = (1, 16)
 OURS, THEIRS = "cgcli", "llama-cpp-python"
@@ -77,10 +79,9 @@ def plot(found: Rates, title: str, target: Path) -> None:
 
 
 def main() -> None:
-    parser = command_line(__doc__)
+    parser = command_line(__doc__, writes=True)
     parser.add_argument("--shape", choices=SHAPES, default="350m")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     arguments = parser.parse_args()
     path = model(SHAPES[arguments.shape])
     found = rates(path, arguments.rounds)
@@ -90,9 +91,10 @@ def main() -> None:
         for width, sides in found.items()
         for name, values in sides.items()
     ]
-    print(table(head, lines), end="")
-    if arguments.plot:
-        plot(found, f"{arguments.shape.upper()} shape, Q4_0, {machine()}", arguments.plot)
+    conditions = f"{arguments.shape.upper()} shape, Q4_0, tokens/s, the fastest of {arguments.rounds} passes"
+    publish(COMMAND, table(head, lines), conditions, write=arguments.write)
+    if arguments.write:
+        plot(found, f"{arguments.shape.upper()} shape, Q4_0, {machine()}", MEASUREMENTS.with_name("context.svg"))
     print_facts("context", contexts=CONTEXTS, tokens_per_s=found)
 
 

@@ -1,6 +1,6 @@
 """Seconds and peak memory of `cgcli convert` on a random checkpoint of a published shape.
 
-    python -m tests.benchmarks.conversion [--shape 350m|2b]
+    python -m tests.benchmarks.conversion [--shape 350m|2b] [--write]
 
 A published one of the 350M shape is 797 MB, this one 713: it has no mask buffers. Each conversion is a process of
 its own; its memory is the largest resident size, which counts the parts of the f16 file that llama.cpp has mapped while
@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.checkpoint import SHAPES, checkpoint
-from tests.benchmarks.report import command_line, print_facts
+from tests.benchmarks.report import command_line, print_facts, publish, table
 
+COMMAND = "make bench BENCH=conversion"
 RUNS = {
     "f16, not verified": ["--quant", "f16", "--no-verify"],
     "f16, verified": ["--quant", "f16"],
@@ -40,9 +41,10 @@ def measure(folder: Path, options: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = command_line(__doc__)
+    parser = command_line(__doc__, writes=True)
     parser.add_argument("--shape", choices=SHAPES, default="350m")
-    shape = SHAPES[parser.parse_args().shape]
+    arguments = parser.parse_args()
+    shape = SHAPES[arguments.shape]
     # In a process of its own: a child's peak counts what its parent had in memory when it was made.
     subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.checkpoint", shape.name], check=True, stdout=subprocess.DEVNULL
@@ -51,8 +53,10 @@ def main() -> None:
     result = {}
     for name, options in RUNS.items():
         seconds, megabytes = measure(folder, options)
-        print(f"{name:18} {seconds:6.1f} s  {megabytes:6.0f} MB")
         result[name] = {"seconds": round(seconds, 1), "peak_rss_mb": round(megabytes)}
+    rows = [(name, f"{one['seconds']} s", f"{one['peak_rss_mb']} MB") for name, one in result.items()]
+    text = table(("", "time", "peak memory"), rows)
+    publish(COMMAND, text, f"random weights of the {shape.name.upper()} shape, once each", write=arguments.write)
     print_facts("conversion", shape=shape.name, runs=result)
 
 

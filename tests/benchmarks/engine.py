@@ -1,10 +1,10 @@
 """Every figure of the engine beside llama-cpp-python's `Llama`, or beside itself: tests/benchmarks/cases has each.
 
-    python -m tests.benchmarks.engine [--only CASE ...] [--rounds N] [--all]
+    python -m tests.benchmarks.engine [--only CASE ...] [--rounds N] [--write]
 
 A case runs in a process of its own, its sides in turn, all with OpenMP's short spin; a value is the median of ratios,
-of two numbers of one round each. `draft_model` needs the random model of the 2B shape; it runs where that is there, or
-is asked for. --all: a queue of 200 requests. The last line is JSON.
+of two numbers of one round each. `flips`, `exact` and `draft_model`, which makes the random model of the 2B shape, run
+where they are asked for. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ import time
 from typing import Any
 
 from tests.benchmarks.cases.common import in_own_process
-from tests.benchmarks.checkpoint import FOLDER
-from tests.benchmarks.report import command_line, machine, print_facts, table
+from tests.benchmarks.report import command_line, print_facts, publish, table
 
-CASES = ("products", "candidates", "queue", "single", "turn", "flips", "exact", "sampler", "draft_model")
-NEEDED = {"draft_model": FOLDER / "codegen-2b-random.q4_0.gguf"}
+CASES = ("single", "candidates", "queue", "turn", "sampler")
+SLOW = ("flips", "exact", "draft_model")
+HEAD = ("", "value", "goal", "cgcli", "beside it", "unit")
+
+
+def command(case: str) -> str:
+    return f'make bench BENCH=engine ARGS="--only {case}"'
 
 
 def row(figure: dict[str, Any]) -> list[str]:
@@ -28,20 +32,18 @@ def row(figure: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    parser = command_line(__doc__)
-    parser.add_argument("--only", nargs="+", choices=CASES, default=[])
+    parser = command_line(__doc__, writes=True)
+    parser.add_argument("--only", nargs="+", choices=(*CASES, *SLOW), default=CASES)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--all", action="store_true")
     arguments = parser.parse_args()
     figures: dict[str, list[dict[str, Any]]] = {}
-    for case in arguments.only or [case for case in CASES if case not in NEEDED or NEEDED[case].exists()]:
+    for case in arguments.only:
         started = time.perf_counter()
-        extra = [True] if case == "queue" and arguments.all else []
-        figures[case] = in_own_process(case, "measure", arguments.rounds, *extra)
+        figures[case] = in_own_process(case, "measure", arguments.rounds)
         print(f"{case}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    about = f"{machine()}; {arguments.rounds} rounds"
-    head = ["", "value", "goal", "ours", "theirs", "unit"]
-    print(table(head, [row(figure) for case in figures.values() for figure in case]) + about)
+        publish(
+            command(case), table(HEAD, map(row, figures[case])), f"{arguments.rounds} rounds", write=arguments.write
+        )
     print_facts("engine", cases=figures, rounds=arguments.rounds)
 
 

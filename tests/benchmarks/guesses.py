@@ -1,6 +1,7 @@
 """What guesses from the files beside a program are worth: tokens a pass, and times faster by the costs of wider passes.
 
     python -m tests.benchmarks.guesses [--model FILE.gguf] [--files N] [--tokens N] [--drawn N] [--costs ROWS:COST,...]
+    [--write]
 
 The second halves of files of ten installed packages are continued: guesses come from the text itself (700 tokens of the
 first half), and also from the other files of the package, the nearest first. They are held against what the file really
@@ -33,8 +34,9 @@ from cgcli.engine.stops import Stops
 from cgcli.native.draft import KeptNgrams
 from cgcli.native.interrupt import interruptible
 from cgcli.native.sample import Sampling
-from tests.benchmarks.report import EMBEDDED, command_line, print_facts, table
+from tests.benchmarks.report import EMBEDDED, command_line, print_facts, publish, table
 
+COMMAND = "make bench BENCH=guesses"
 CONTEXT = 700  # tokens
 MOST = 64  # rows of a pass
 PACKAGES = (
@@ -97,7 +99,7 @@ def drawn(engine: LlamaEngine, halves: Sequence[Half], tokens: int) -> list[list
 
 
 def main() -> None:
-    parser = command_line(__doc__)
+    parser = command_line(__doc__, writes=True)
     parser.add_argument("--model", type=Path, default=EMBEDDED)
     parser.add_argument("--files", type=int, default=50)
     parser.add_argument("--tokens", type=int, default=128)
@@ -131,8 +133,12 @@ def main() -> None:
         times, passes = zip(*measured, strict=True)
         numbers = statistics.median(times), min(times), max(times), statistics.median(passes)
         rows.append((mode, name, str(len(measured)), *(f"{number:.2f}" for number in numbers)))
-    print("costs:", ", ".join(f"{rows} rows {cost:.2f}" for rows, cost in costs.measured.items()))
-    print(table(("", "guesses from", "files", "times faster", "least", "most", "tokens a pass"), rows))
+    text = table(("held against", "guesses from", "files", "times faster", "least", "most", "tokens a pass"), rows)
+    listed = ", ".join(f"{rows} {cost:.2f}" for rows, cost in costs.measured.items())
+    conditions = (
+        f"{arguments.model.name}, costs of passes by rows {'as given' if arguments.costs else 'measured'}: {listed}"
+    )
+    publish(COMMAND, text, conditions, write=arguments.write)
     print_facts("guesses", costs=dict(costs.measured), rows=rows)
 
 

@@ -21,10 +21,14 @@ QUANT = "q4_0"
 def model(shape: Shape, quant: str = QUANT) -> Path:
     """The path of the GGUF, made on first use."""
     target = FOLDER / f"{shape.folder.name}.{quant}.gguf"
-    if not target.exists():
-        print(f"making {target.name} ...", file=sys.stderr)
-        command = [sys.executable, "-m", "cgcli", "convert", str(checkpoint(shape)), "-o", str(target), "-q"]
-        subprocess.run([*command, "--quant", quant], check=True)
+    return target if target.exists() else converted(checkpoint(shape), target, quant)
+
+
+def converted(source: Path, target: Path, quant: str) -> Path:
+    """The target, which is written anew."""
+    print(f"making {target.name} ...", file=sys.stderr)
+    command = [sys.executable, "-m", "cgcli", "convert", str(source), "-o", str(target), "-q", "--quant", quant]
+    subprocess.run(command, check=True)
     return target
 
 

@@ -28,10 +28,8 @@ import numpy as np
 from cgcli.core.machine import thread_count
 from tests.benchmarks.checkpoint import FOLDER, SHAPES, checkpoint, prompt
 from tests.benchmarks.model import model
-from tests.benchmarks.report import ROOT, command_line, machine, print_facts, ratio, table
-from tests.support.markdown import write_block
+from tests.benchmarks.report import ROOT, command_line, print_facts, publish, ratio, table
 
-MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements.md"
 COMMAND = "make bench-peers"
 SHAPE = SHAPES["350m"]
 CTRANSLATE2 = "ctranslate2==4.8.5"
@@ -133,9 +131,10 @@ def ctranslate2_model(source: Path, converter: Path) -> Path:
     target = source.with_name(f"{source.name}.ct2-int8")
     if not target.exists():
         print(f"making {target.name} ...", file=sys.stderr)
-        script = converter.with_name("ct2-transformers-converter")
+        # Not its script: that holds the path that the environment had when it was made.
+        program = "from ctranslate2.converters.transformers import main; main()"
         words = ["--model", str(source), "--quantization", "int8", "--output_dir", str(target)]
-        subprocess.run([script, *words], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([converter, "-c", program, *words], check=True, stderr=subprocess.DEVNULL)
     return target
 
 
@@ -199,10 +198,9 @@ def rows(found: dict[str, dict[str, list[float]]]) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = command_line(__doc__)
+    parser = command_line(__doc__, writes=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=thread_count())
-    parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     columns = sides()
     draw = np.random.default_rng(0)
@@ -212,17 +210,12 @@ def main() -> None:
         rounds.append(run_round(columns, arguments.threads, draw))
         print(f"round {number} of {arguments.rounds}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
     found = result(rounds[1:])
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    about = f"{machine()}; {arguments.threads} threads, {arguments.rounds} rounds, cgcli {commit.stdout.strip()}"
     head = ["", *(side.title for side in columns)]
     text = table(head, [["weights", *(side.weights for side in columns)], *rows(found)])
-    print(f"{text}\n{about}")
-    if arguments.write:
-        write_block(MEASUREMENTS, COMMAND, f"`{COMMAND}`, {about}:\n\n{text}")
+    conditions = f"{arguments.threads} threads, {arguments.rounds} rounds"
+    publish(COMMAND, text, conditions, write=arguments.write)
     names = [side.title for side in columns]
-    print_facts("peers", sides=names, measures=found, about=about)
+    print_facts("peers", sides=names, measures=found, conditions=conditions)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,12 @@ import time
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks.report import command_line, machine, measured, medians, print_facts, seconds, table
+from tests.benchmarks.report import command_line, measured, medians, print_facts, publish, seconds, table
 from tests.conftest import TEST_HOME
 from tests.support.process import CGCLI
 from tests.support.pseudo_terminal import pseudo_terminal
+
+COMMAND = "make bench BENCH=repl_start"
 
 
 def started(folder: Path) -> tuple[float, float]:
@@ -34,9 +36,10 @@ def started(folder: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = command_line(__doc__)
+    parser = command_line(__doc__, writes=True)
     parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     python = [sys.executable, "-c", "import typer, prompt_toolkit"]
     prompts: list[float] = []
 
@@ -53,8 +56,8 @@ def main() -> None:
             "python, importing typer and prompt_toolkit": partial(seconds, partial(subprocess.run, python, check=True)),
         }
         found = medians({**measured(sides, rounds), "to the prompt (at most 0.6)": prompts[1:]})
-    about = f"{machine()}; medians of {rounds}"
-    print(table(["", "s"], [[what, f"{took:.2f}"] for what, took in found.items()]) + about)
+    text = table(["", "s"], [[what, f"{took:.2f}"] for what, took in found.items()])
+    publish(COMMAND, text, f"medians of {rounds}", write=arguments.write)
     print_facts("repl_start", seconds=found, rounds=rounds)
 
 

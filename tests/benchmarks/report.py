@@ -1,26 +1,34 @@
-"""What benchmarks have in common: their command line, sides measured in turn, medians and ratios, the last line."""
+"""What benchmarks have in common: their command line, sides measured in turn, medians and ratios, what they print."""
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import platform
 import re
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cgcli.core.machine import processor_name
+from tests.support.markdown import write_block
 
 ROOT = Path(__file__).parents[2]
+MEASUREMENTS = ROOT / "docs" / "measurements.md"
+SHARED = ROOT.parent / "shared" / "data"  # published benchmarks, which are not part of the repository
 EMBEDDED = ROOT / "build/test-home/store/smollm2-135m/q8_0.gguf"
 
 
-def command_line(doc: str | None) -> argparse.ArgumentParser:
-    """A parser whose help is the benchmark's docstring."""
-    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+def command_line(doc: str | None, *, writes: bool = False) -> argparse.ArgumentParser:
+    """A parser whose help is the benchmark's docstring. writes: it has --write, for `publish`."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if writes:
+        parser.add_argument("--write", action="store_true", help="put the table into docs/measurements.md")
+    return parser
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -68,6 +76,24 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |\n"
         for line in lines
     )
+
+
+def publish(command: str, text: str, conditions: str, *, write: bool) -> None:
+    """Print tables, and where, when and under which conditions they were measured.
+
+    write: also put both into the block of docs/measurements.md that has the command's name.
+    """
+    about = f"{machine()}; {conditions}; {datetime.date.today()}, cgcli {_commit()}"
+    print(f"{text}\n{about}")
+    if write:
+        write_block(MEASUREMENTS, command, f"`{command}`, {about}:\n\n{text}")
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+    return git("rev-parse", "--short", "HEAD") + " with changes" * bool(git("status", "-s", "cgcli", "kernels"))
 
 
 def print_facts(benchmark: str, **facts: object) -> None:

@@ -17,15 +17,17 @@ from functools import partial
 from cgcli.sandbox.interpreter import Interpreter
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
-from tests.benchmarks.report import command_line, machine, measured, medians, print_facts, seconds, table
+from tests.benchmarks.report import command_line, measured, medians, print_facts, publish, seconds, table
 
+COMMAND = "make bench BENCH=sandbox"
 AIM_MS = 40
 
 
 def main() -> None:
-    parser = command_line(__doc__)
+    parser = command_line(__doc__, writes=True)
     parser.add_argument("--runs", type=int, default=60)
-    runs = parser.parse_args().runs
+    arguments = parser.parse_args()
+    runs = arguments.runs
     executable = str(Interpreter.own().executable)
 
     def bare() -> None:
@@ -50,10 +52,10 @@ def main() -> None:
     times = measured({name: partial(milliseconds, once) for name, once in sides.items()}, runs)
     more = statistics.median(a - b for a, b in zip(times["sandbox"], times["bare interpreter"], strict=True))
     found = medians(times)
-    print(f"{machine()}; {runs} runs of each, in turn\n")
     rows = [(name, f"{min(times[name]):.1f}", f"{ms:.1f}", f"{1000 / ms:.0f}") for name, ms in found.items()]
-    print(table(("", "least ms", "median ms", "a second"), rows))
-    print(f"the sandbox adds {more:.1f} ms (median of the pairs); {AIM_MS} are aimed at\n")
+    rows.append((f"the sandbox adds, median of the pairs; {AIM_MS} are aimed at", "", f"{more:.1f}", ""))
+    text = table(("", "least ms", "median ms", "a second"), rows)
+    publish(COMMAND, text, f"{runs} runs of each", write=arguments.write)
     print_facts("sandbox", medians_ms=found, added_ms=more, aim_ms=AIM_MS, runs=runs)
 
 

@@ -1,6 +1,6 @@
 """Reading a text again, beside saving and loading the state of the one that was read before.
 
-    python -m tests.benchmarks.saved_state [--model FILE.gguf] [--rounds N]
+    python -m tests.benchmarks.saved_state [--model FILE.gguf] [--rounds N] [--write]
 
 For texts of 500 and 2,000 tokens of the standard library: seconds of processor time, in all threads, to read one, to
 save its state to a file and to load it, in turn in each round, minima of the rounds; the file is in the page cache. The
@@ -21,8 +21,9 @@ from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Sampling
-from tests.benchmarks.report import EMBEDDED, command_line, print_facts, table
+from tests.benchmarks.report import EMBEDDED, command_line, print_facts, publish, table
 
+COMMAND = "make bench BENCH=saved_state"
 TOKENS = (500, 2000)
 
 
@@ -58,7 +59,7 @@ def measure(model: Path, tokens: int, file: Path, interrupt: Interrupt) -> tuple
 
 
 def main() -> None:
-    parser = command_line(__doc__)
+    parser = command_line(__doc__, writes=True)
     parser.add_argument("--model", type=Path, default=EMBEDDED)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
@@ -70,7 +71,9 @@ def main() -> None:
             read, save, load = map(min, zip(*rounds, strict=True))
             size = file.stat().st_size / 1e6
             rows.append((str(tokens), *(f"{s:.3f}" for s in (read, save, load)), f"{size:.0f}", f"{read / load:.1f}"))
-    print(table(("tokens", "read, s", "save, s", "load, s", "MB", "read / load"), rows))
+    text = table(("tokens", "read, s", "save, s", "load, s", "MB", "read / load"), rows)
+    conditions = f"{arguments.model.name}, processor time, minima of {arguments.rounds}"
+    publish(COMMAND, text, conditions, write=arguments.write)
     print_facts("saved_state", model=arguments.model.name, rows=rows)
 
 

@@ -1,6 +1,6 @@
 """What guessing ahead from the text itself is worth: tokens a second with it and without, on real source files.
 
-    python -m tests.benchmarks.speculation [--model FILE.gguf] [--files N] [--tokens N]
+    python -m tests.benchmarks.speculation [--model FILE.gguf] [--files N] [--tokens N] [--write]
 
 The second halves of files of the standard library are continued, greedily and at temperature 0.2, with guesses and
 without, in turn, from the same cached context. A small model repeats itself, which flatters guesses; so beside it the
@@ -26,8 +26,9 @@ from cgcli.engine.scheduler import MakeDrafter
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import interruptible
 from cgcli.native.sample import Draw, Sampled, Sampler, Sampling
-from tests.benchmarks.report import EMBEDDED, command_line, print_facts, seconds, table
+from tests.benchmarks.report import EMBEDDED, command_line, print_facts, publish, seconds, table
 
+COMMAND = "make bench BENCH=speculation"
 CONTEXT = 700  # tokens at most, of the first half
 
 
@@ -69,7 +70,7 @@ def run(engine: LlamaEngine, request: Request, guess: MakeDrafter | None, truth:
 
 
 def main() -> None:
-    parser = command_line(__doc__)
+    parser = command_line(__doc__, writes=True)
     parser.add_argument("--model", type=Path, default=EMBEDDED)
     parser.add_argument("--files", type=int, default=50)
     parser.add_argument("--tokens", type=int, default=128)
@@ -112,7 +113,9 @@ def main() -> None:
         for mode, values in ratios.items()
     }
     rows = [(mode, *(f"{number:.2f}" for number in row.values())) for mode, row in result.items()]
-    print(table(("", "times faster", "least", "most", "tokens a pass"), rows))
+    text = table(("", "times faster", "least", "most", "tokens a pass"), rows)
+    conditions = f"{arguments.model.name}, medians of {arguments.files} files, {arguments.tokens} tokens each"
+    publish(COMMAND, text, conditions, write=arguments.write)
     print_facts("speculation", files=arguments.files, rows=result)
 
 

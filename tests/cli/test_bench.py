@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cgcli.cli.bench import BAR
 from cgcli.core.machine import processor_name
 from cgcli.engine import pass_costs
 from cgcli.engine.drafting import PassCosts
@@ -46,6 +47,7 @@ def test_json_of_a_pulled_model_and_what_later_runs_make_of_it(pulled: Path) -> 
     assert [one["streams"] for one in found["together"]] == [1, 4, 16]
     assert found["decode_tokens_per_s"] == found["together"][0]["tokens_per_s"] > 0
     assert found["limit"]["bandwidth"] > 1e8 and 0 < found["limit"]["share"] < 2
+    assert [one["context"] for one in found["over_context"]] == [0, 256, 512]
     assert found["guessing"]["speedup"] > 0 and found["load_s"] > 0 and found["peak_bytes"] > 1e6
     kept = pass_costs.load_costs(pulled, pass_costs.place(processor_name(), 1, None, own_products=True))
     assert kept and kept.measured == pytest.approx(
@@ -88,8 +90,12 @@ def test_a_table_of_a_file_that_is_not_pulled(tiny_model: Path, tmp_path: Path) 
     assert (ran.status, ran.err) == (0, "")
     lines = ran.out.decode().splitlines()
     names = ["WHAT", "load", "prefill of 512 tokens", "decode", "of memory bandwidth", "time in sampling"]
-    names += ["decode, batch of 4", "decode, batch of 16", "relative cost of a pass", "guessing ahead", "peak memory"]
+    names += ["decode, batch of 4", "decode, batch of 16"]
+    names += [f"decode after {tokens} tokens" for tokens in (0, 256, 512)]
+    names += ["relative cost of a pass", "guessing ahead", "peak memory"]
     assert [line.strip().split("  ")[0] for line in lines] == names
+    bars = [line.count("█") for line in lines if "decode after" in line]
+    assert max(bars) == BAR and min(bars) > 0
     assert not list(tmp_path.rglob("*.passes")) and not list(tiny_model.parent.glob("*.passes"))
 
 

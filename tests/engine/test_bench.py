@@ -22,7 +22,9 @@ from cgcli.native.interrupt import Interrupt
 from tests.support.engines import MakeEngine
 from tests.support.tiny_model import write_tiny_model
 
-BRIEF = replace(QUICK, rounds=1, tokens=8, streams=(1, 3), pass_rounds=3, texts=1, guessed_tokens=16)
+BRIEF = replace(
+    QUICK, rounds=1, tokens=8, streams=(1, 3), pass_rounds=3, texts=1, guessed_tokens=16, contexts=(0, 100, 700)
+)
 
 
 @pytest.fixture
@@ -40,6 +42,8 @@ def test_the_numbers_fit_together(measured: Bench, tiny_model: Path) -> None:
     assert measured.pass_costs and tuple(measured.pass_costs.measured) == pass_costs.ROWS
     assert measured.guessing and measured.guessing.speedup > 0 and measured.guessing.tokens_per_pass >= 1
     assert measured.peak_bytes is None or measured.peak_bytes > tiny_model.stat().st_size
+    assert [one.context for one in measured.over_context] == [0, 100, 700]
+    assert all(one.tokens_per_s > 0 for one in measured.over_context)
     limit = measured.limit
     assert limit and limit.bandwidth == 1e9
     assert limit.share == pytest.approx(limit.bytes_per_token * measured.decode_tokens_per_s / 1e9)

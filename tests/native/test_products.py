@@ -1,4 +1,7 @@
-"""kernels/tests/product_checker.c passes under the sanitizers, and fails for products that are broken on purpose."""
+"""kernels/tests/product_checker.c passes under the sanitizers, and fails for products that are broken on purpose.
+
+What is in plain C is compiled again in a blink; a tier in vectors, for seconds: what breaks one is a long test.
+"""
 
 from __future__ import annotations
 
@@ -89,14 +92,17 @@ def whole(compiler: str, kernels: Path, tmp_path_factory: pytest.TempPathFactory
     """For each tier, the folder of a checker that nothing is broken in."""
     folders = {tier: tmp_path_factory.mktemp(f"products-{tier}") for tier in tiers_here()}
     for tier, folder in folders.items():
-        build(compiler, kernels, folder / "checker", [tier])
+        build(compiler, kernels, folder / "checker", [tier], "-O1")
     return folders
 
 
+@pytest.mark.parametrize(
+    "tiers", [pytest.param(["ref"], id="ref"), pytest.param(tiers_here(), id="all", marks=pytest.mark.long)]
+)
 def test_every_tier_has_the_oracles_bits_under_sanitizers(
-    compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path
+    tiers: list[str], compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path
 ) -> None:
-    assert_agrees(build(compiler, kernels, tmp_path / "checker", tiers_here(), "-O1", *sanitizers))
+    assert_agrees(build(compiler, kernels, tmp_path / "checker", tiers, "-O1", *sanitizers))
 
 
 def test_nothing_is_wrong_with_what_is_broken_below(whole: dict[str, Path]) -> None:
@@ -104,13 +110,19 @@ def test_nothing_is_wrong_with_what_is_broken_below(whole: dict[str, Path]) -> N
         assert_agrees(folder / "checker")
 
 
-@pytest.mark.parametrize("what", BREAKS)
+def tier_of(what: str) -> str:
+    """The tier that runs what is broken: the file's own, else plain C."""
+    return next((tier for tier, (file, _) in TIERS.items() if file == BREAKS[what][0]), "ref")
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=[pytest.mark.long] * (tier_of(what) != "ref")) for what in BREAKS]
+)
 def test_a_broken_product_fails(
     what: str, compiler: str, kernels: Path, tmp_path: Path, whole: dict[str, Path]
 ) -> None:
     name, before, after = BREAKS[what]
-    tier = next((tier for tier, (file, _) in TIERS.items() if file == name), "ref")
-    if tier not in whole:
+    if (tier := tier_of(what)) not in whole:
         pytest.skip(f"our products have no tier for this processor: no {tier}")
     copy = broken(kernels, tmp_path, f"ggml/{name}", before, after)
     made = build(compiler, copy, tmp_path / "checker", [tier], "-O0", whole=whole[tier], edited=name)

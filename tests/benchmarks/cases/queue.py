@@ -1,7 +1,7 @@
-"""A queue of mixed prompts, five samples of each as evaluation has: drawn together with caches apart as it draws them,
-one by one, by create_completion.
+"""A queue of 200 requests, five samples of a prompt as evaluation has: drawn together, with caches apart as it draws
+them, and one by one.
 
-Prompts of 16 to 512 tokens, 8 to 96 drawn; how many there are is REQUESTS, or 200.
+Prompts have 16 to 512 tokens, and 8 to 96 are drawn. A round takes minutes: there is a third of them.
 """
 
 from __future__ import annotations
@@ -24,16 +24,13 @@ from tests.benchmarks.cases.common import (
     engine,
     forget,
     models,
-    peer,
-    peer_settings,
     request,
     say,
     timed,
 )
 from tests.benchmarks.report import in_turn, ratio
 
-REQUESTS, ALL = 40, 200
-SAMPLES = 5
+REQUESTS, SAMPLES = 200, 5
 
 
 def together(one: LlamaEngine, requests: Sequence[Request]) -> int:
@@ -42,16 +39,6 @@ def together(one: LlamaEngine, requests: Sequence[Request]) -> int:
 
 def one_by_one(one: LlamaEngine, requests: Sequence[Request]) -> int:
     return sum(drain(one, wanted).tokens for wanted in requests)
-
-
-def theirs(llama: Any, one: LlamaEngine, requests: Sequence[Request]) -> int:
-    drawn = 0
-    for wanted in requests:
-        ids = one.token_table.tokens(wanted.context)
-        settings = peer_settings(wanted.sampling.temperature)
-        found = llama.create_completion(ids, max_tokens=wanted.max_tokens, seed=wanted.candidate, **settings)
-        drawn += found["usage"]["completion_tokens"]
-    return drawn
 
 
 def from_nothing(one: LlamaEngine, call: Callable[[], int]) -> float:
@@ -68,36 +55,23 @@ def mixed(texts: Texts, draw: np.random.Generator, count: int) -> list[Request]:
     return found
 
 
-def of_model(name: str, path: Path, rounds: int, count: int) -> list[Figure]:
+def of_model(name: str, path: Path, rounds: int) -> Figure:
     with engine(path, speculate=False, separate=True) as many, engine(path, speculate=False) as one:
-        llama, texts, draw = peer(path, one.threads), Texts(one.model, path), np.random.default_rng(1)
+        texts, draw, rows = Texts(one.model, path), np.random.default_rng(1), []
         for either in (many, one):
             together(either, [request(texts.next(16), 8)])  # warm-up
-        rows = []
         for number in range(rounds):
-            requests = mixed(texts, draw, count)
-            sides = (
-                (many, partial(together, many)),
-                (one, partial(one_by_one, one)),
-                (one, partial(theirs, llama, one)),
+            requests = mixed(texts, draw, REQUESTS)
+            calls = (
+                partial(from_nothing, many, partial(together, many, requests)),
+                partial(from_nothing, one, partial(one_by_one, one, requests)),
             )
-            rows.append(in_turn(number, [partial(from_nothing, own, partial(call, requests)) for own, call in sides]))
+            rows.append(in_turn(number, calls))
             say(f"{name}: {', '.join(f'{value:.1f}' for value in rows[-1])} tokens/s")
-        llama.close()
-    mine, *others = zip(*rows, strict=True)
-    names = ("one by one", "create_completion")
-    return [
-        Figure(
-            f"{count} mixed requests / {other_name}, {name}",
-            ratio(mine, other),
-            2.5 if other_name == "one by one" else None,
-            statistics.median(mine),
-            statistics.median(other),
-        )
-        for other_name, other in zip(names, others, strict=True)
-    ]
+    mine, other = zip(*rows, strict=True)
+    title = f"{REQUESTS} mixed requests / one by one, {name}"
+    return Figure(title, ratio(mine, other), 3.0, statistics.median(mine), statistics.median(other))
 
 
-def measure(rounds: int, everything: bool = False) -> list[dict[str, Any]]:
-    count = ALL if everything else REQUESTS
-    return [asdict(figure) for name, path in models().items() for figure in of_model(name, path, rounds, count)]
+def measure(rounds: int) -> list[dict[str, Any]]:
+    return [asdict(of_model(name, path, max(1, rounds // 3))) for name, path in models().items()]

@@ -13,7 +13,7 @@ from tests.benchmarks.cases.common import Figure, models
 
 def measure(rounds: int) -> list[dict[str, Any]]:
     figures = []
-    effort = replace(QUICK, rounds=rounds, streams=(1, 16), pass_rounds=1, texts=1)
+    effort = replace(QUICK, rounds=rounds, streams=(1, 16), pass_rounds=1, texts=1, contexts=())
     for name, path in models().items():
         found = run_bench(path, effort, interrupt=Interrupt(), progress=Silent())
         for one in found.together:
@@ -25,7 +25,7 @@ def measure(rounds: int) -> list[dict[str, Any]]:
                 Figure(
                     f"a single stream / what memory allows, {name}",
                     limit.share,
-                    None,
+                    0.85,
                     found.decode_tokens_per_s,
                     speeds,
                 )
