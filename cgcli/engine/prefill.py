@@ -37,11 +37,13 @@ class Prefill:
         gather: Gather | None = None,
         progress: Progress | None = None,
         owner: str = "",
+        cancelled: Callable[[], bool] | None = None,
     ) -> Branch:
         """A branch of exactly these tokens, with the logits after them. It is held once more.
 
         score_from: index (at least 1) of the first token whose prediction goes to `gather`. owner: see `KVCache`.
-        Raises ContextError if there is no room, and Interrupted; what was read stays cached.
+        cancelled: ends the reading between two passes, as Ctrl-C does. Raises ContextError if there is no room, and
+        Interrupted; what was read stays cached.
         """
         cache = self._cache
         cache.owner = owner
@@ -56,7 +58,7 @@ class Prefill:
             source, keep = None, 0
         branch = cache.fork(source, keep)
         try:
-            self._read(branch, tokens, score_from, gather, progress)
+            self._read(branch, tokens, score_from, gather, progress, cancelled)
         except BaseException:
             cache.release(branch)
             raise
@@ -142,6 +144,7 @@ class Prefill:
         score_from: int | None,
         gather: Gather | None,
         progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> None:
         started = time.perf_counter()
         cache = self._cache
@@ -157,7 +160,8 @@ class Prefill:
                         rows = range(max(score_from - 1 - at, 0), min(len(piece), len(tokens) - 1 - at))
                     last = len(piece) - 1
                     cache.make_room(len(piece) + cache.spare_cells)
-                    if self._interrupt.requested or not cache.run([Step(branch, piece, {*rows, last})]):
+                    stopped = self._interrupt.requested or (cancelled is not None and cancelled())
+                    if stopped or not cache.run([Step(branch, piece, {*rows, last})]):
                         raise Interrupted
                     if gather and rows:
                         gather(cache.context.logits_address(rows[0]), range(at + rows[0] + 1, at + rows[-1] + 2))

@@ -56,7 +56,7 @@ class ScheduledStream:
         return self.text.take()
 
     def cancel(self) -> None:
-        """End it before the next pass, as interrupted, with the text drawn so far."""
+        """End it before the next pass, as interrupted, with the text drawn so far. Any thread may."""
         self.cancelled = True
 
     def draw(self, logits: int, ahead: int = 0) -> Draw:
@@ -147,7 +147,10 @@ class Scheduler:
     # Admission
 
     def _admit(self) -> bool:
-        """Admit requests; returns whether any was. Reads at most one context, to keep live streams responsive."""
+        """Admit requests, or end one that was cancelled while it was read; returns whether that happened to any.
+
+        Reads at most one context, to keep live streams responsive.
+        """
         admitted = read = False
         while self._waiting and len(self._live) < self._sequences and not read and not self._full:
             stream = self._waiting[0]
@@ -159,7 +162,13 @@ class Scheduler:
                 self._full = True
                 break
             before = self._timings.prefill_tokens
-            logits = self._read(stream)
+            try:
+                logits = self._read(stream)
+            except Interrupted:
+                if self._interrupt.requested or not stream.cancelled:
+                    raise
+                self._end(stream)
+                return True
             self._waiting.remove(stream)
             if not any(one.follows for one in self._waiting):
                 self._cache.forget(_IDLE)
@@ -177,7 +186,8 @@ class Scheduler:
 
     def _read(self, stream: ScheduledStream) -> Logits:
         """Read a stream's context into a branch of its own; returns the logits of its first token."""
-        trunk = self._prefill.read(stream.tokens, owner=stream.request.owner)
+        owner = stream.request.owner
+        trunk = self._prefill.read(stream.tokens, owner=owner, cancelled=lambda: stream.cancelled)
         try:
             stream.branch = self._cache.place(trunk, len(stream.tokens))
         finally:

@@ -38,6 +38,7 @@ class ServedStream:
     stream: ScheduledStream | None = None  # None while it waits for its turn
     told: int = 0  # tokens
     place: int | None = None  # last told
+    cancelled: bool = False
 
     @property
     def begun(self) -> bool:
@@ -78,7 +79,10 @@ class Decoder:
         return served
 
     def cancel(self, served: ServedStream) -> None:
-        """End a stream before the next pass. Nothing more is told of it."""
+        """End a stream before the next pass, also while its context is read. Nothing more is told of it."""
+        served.cancelled = True
+        if served.stream:
+            served.stream.cancel()
 
         def end() -> None:
             if served in self._waiting:
@@ -144,6 +148,8 @@ class Decoder:
             self._waiting.remove(served)
             try:
                 served.stream = self.engine.submit(served.request, first=served.first)
+                if served.cancelled:  # meanwhile, by another thread
+                    served.stream.cancel()
             except Exception as error:
                 served.tell(News(error=as_known(error)))
             else:
@@ -172,7 +178,7 @@ class Decoder:
                 news.spent = shares.pop(served.client, None)
             if news.end:
                 self._going.remove(served)
-            if news.tokens or news.end:
+            if (news.tokens or news.end) and not served.cancelled:
                 served.tell(news)
         for place, served in enumerate(self._waiting, 1):
             others = any(one.client != served.client for one in (*self._going, *self._waiting))

@@ -10,6 +10,7 @@ import pytest
 
 from cgcli.core.errors import CgcliError, ContextError, UsageError
 from cgcli.engine import cache as cache_module
+from cgcli.engine.cache import Step
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.prefix import common_prefix
 from cgcli.engine.request import Completion, Request
@@ -121,6 +122,39 @@ def test_an_interrupt_ends_all_and_the_next_starts_afresh(make: Make) -> None:
         assert whole.text.startswith(stream.completion.text)
     assert [bool(stream.completion and stream.completion.tokens) for stream in streams] == [True] * 3 + [False] * 3
     assert sound(engine) and finish(engine, requests) == expected
+
+
+def test_a_stream_that_is_cancelled_while_its_context_is_read_ends_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends after the pass that reads, what was read stays cached, and the other stream goes on."""
+    engine = make(speculate=False, ctx=2048)
+    engine.reserve(2048, texts=2)
+    piece = engine.cache.context.n_batch
+    other = engine.submit(request(b"xyz", max_tokens=60))
+    engine.scheduler.step()
+    long = engine.submit(request(b"a" * (3 * piece)))
+    run_pass = engine.cache.run
+
+    def run_and_cancel(steps: list[Step]) -> bool:
+        done = run_pass(steps)
+        if len(steps[0].tokens) == piece:
+            long.cancel()
+        return done
+
+    before = engine.timings.prefill_tokens
+    monkeypatch.setattr(engine.cache, "run", run_and_cancel)
+    run(engine, long)
+    assert long.completion and long.completion.finish_reason == "interrupted"
+    assert engine.timings.prefill_tokens - before == piece
+    assert other.completion is None
+    run(engine, other)
+    assert other.completion and other.completion.finish_reason == "length"
+    monkeypatch.undo()
+    before = engine.timings.prefill_tokens
+    finish(engine, [request(b"a" * (3 * piece))])
+    assert engine.timings.prefill_tokens - before == 2 * piece
+    assert sound(engine)
 
 
 @pytest.mark.parametrize("done", [False, True])
