@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cgcli.engine.engine import LlamaEngine
-from cgcli.engine.request import Completion, Request, Timings, TokenScore
+from cgcli.engine.request import Completion, Request, Timings
 from cgcli.engine.stops import Stops
 from cgcli.native.sample import Sampling
 from cgcli.serve.fields import BadRequest, Fields
@@ -18,6 +18,7 @@ from cgcli.serve.logprobs import Logprobs
 
 MOST_PROMPTS, MOST_CHOICES, MOST_STOPS = 64, 128, 16
 MOST_SECONDS = 600.0
+_LONGEST_STOP = 1000  # characters
 _MOST_ALTERNATIVES = 5
 _MOST_FIELDS = 64
 _ANY_TOKENS = 1 << 30  # the window ends a text
@@ -127,6 +128,8 @@ def _request(fields: Fields, defaults: Defaults, max_tokens: int, owner: str) ->
         _seed(fields),
     )
     stops = fields.texts("stop", MOST_STOPS)
+    if any(len(stop) > _LONGEST_STOP for stop in stops):
+        raise BadRequest(f"a stop may have {_LONGEST_STOP} characters at most", "stop")
     return Request(b"", sampling, lambda: Stops(stops), max_tokens, owner=owner)
 
 
@@ -137,7 +140,8 @@ def _seed(fields: Fields) -> int:
 
 def _prompts(fields: Fields, engine: LlamaEngine) -> tuple[bytes, ...]:
     """A text, tokens, or a list of these."""
-    given = fields.data.get("prompt", "")
+    given = fields.data.get("prompt")
+    given = "" if given is None else given
     alone = isinstance(given, str) or (isinstance(given, list) and given and isinstance(given[0], int))
     listed = [given] if alone else given
     if not isinstance(listed, list) or not listed:
@@ -150,6 +154,9 @@ def _prompts(fields: Fields, engine: LlamaEngine) -> tuple[bytes, ...]:
 def _prompt(given: object, engine: LlamaEngine) -> bytes:
     if isinstance(given, str):
         return given.encode("utf-8", "replace")
+    if isinstance(given, list) and len(given) >= engine.window:
+        message = f"{len(given)} tokens do not fit the window of {engine.window}"
+        raise BadRequest(message, "prompt", code="context_length_exceeded")
     if isinstance(given, list) and all(type(token) is int and 0 <= token < engine.model.n_vocab for token in given):
         return b"".join(map(engine.model.piece, given))
     raise BadRequest(f"prompt must have texts, or tokens below {engine.model.n_vocab}", "prompt")
@@ -190,20 +197,16 @@ def usage(prompt: int, drawn: int) -> dict[str, int]:
 
 
 def whole_choice(
-    engine: LlamaEngine, asked: Asked, index: int, prompt: bytes, drawn: Completion, scores: Sequence[TokenScore]
+    asked: Asked, index: int, prompt: bytes, drawn: Completion, logprobs: Logprobs | None
 ) -> dict[str, Any]:
-    """A choice of an answer in one piece. scores: of the prompt, if it is echoed with log-probabilities."""
+    """A choice of an answer in one piece. logprobs: of the prompt if it is echoed; None tells none."""
     before = prompt.decode("utf-8", "replace") if asked.echo else ""
     if asked.only_echo:
         drawn = Completion("", 0, None, "length")
-    logprobs = None
-    if asked.logprobs is not None:
-        found = Logprobs(engine.model, asked.logprobs)
-        if asked.echo:
-            found.add_prompt(engine.tokens(prompt), scores)
-        found.add_drawn(drawn.trace, offset=len(before))
-        logprobs = found.body
-    return choice(index, before + drawn.text, drawn.finish_reason, logprobs)
+    if logprobs:
+        logprobs = logprobs.copy()
+        logprobs.add_drawn(drawn.trace, offset=len(before))
+    return choice(index, before + drawn.text, drawn.finish_reason, logprobs and logprobs.body)
 
 
 def infill_end(asked: Asked, text: str, done: Completion, read: int, spent: Timings, model: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import logging
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -18,24 +19,26 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from cgcli.core.errors import CgcliError
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import TokenScore
 from cgcli.serve import completions
 from cgcli.serve.completions import Asked, HttpOptions
-from cgcli.serve.decoder import Decoder
+from cgcli.serve.decoder import Decoder, as_known
 from cgcli.serve.fields import BadRequest
 from cgcli.serve.logprobs import Logprobs
 from cgcli.serve.metrics import metrics_text
 from cgcli.serve.pending import ClientLeft, PendingCompletions
 
-_MOST_BODY = 1 << 22  # bytes
+_MOST_BODY = 1 << 20  # bytes; to parse more would take long, and nobody is answered meanwhile
+_MOST_BODIES = 1 << 26  # bytes of all that arrive at the same time
 _HEADER_S, _BODY_S, _IDLE_S = 10.0, 30.0, 60.0  # for headers, for a body, and between two requests
+_UNREAD_S = 60.0  # in which a client must read some of an answer
 _MOST_HEADER = 1 << 14  # bytes
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 _NO_CHAT = (
@@ -53,6 +56,7 @@ class HttpDoor:
         self.options = options
         self.answers: Counter[tuple[str, int]] = Counter()  # by route and status
         self._used = used
+        self._arriving = 0  # bytes of bodies
         post, get = ["POST"], ["GET"]
         routes = [
             Route("/v1/completions", self._completions, methods=post),
@@ -68,6 +72,7 @@ class HttpDoor:
             routes=[Route(one.path, self._guarded(one), methods=list(one.methods or ())) for one in routes],
             exception_handlers={404: _no_route, 405: _no_route},
         )
+        self.app.router.redirect_slashes = False  # it would name the host that the request names
 
     # Before a route
 
@@ -81,10 +86,10 @@ class HttpDoor:
                 response: Response = await route.endpoint(request)
             except BadRequest as error:
                 response = JSONResponse(error.body, error.status)
-            except ClientLeft:
+            except (ClientLeft, ClientDisconnect):
                 response = Response(status_code=499)
-            except CgcliError as error:
-                response = JSONResponse(BadRequest(error.message, status=500).body, 500)
+            except Exception as error:
+                response = JSONResponse(_fault(error), 500)
             self.answers[route.path, response.status_code] += 1
             return response
 
@@ -93,15 +98,16 @@ class HttpDoor:
     def _check(self, request: HttpRequest, path: str) -> None:
         """Refuse what a web page or somebody without a key sends. Raises BadRequest."""
         headers = request.headers
-        host = headers.get("host", "")
+        host = headers.get("host", "").lower()
         if self.options.loopback and _without_port(host) not in _LOOPBACK:
             raise BadRequest("the Host header must name this machine", status=403)
         origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != host:
+        if origin is not None and origin.lower().partition("://")[2] != host:
             raise BadRequest("requests of web pages are refused", status=403)
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise BadRequest("requests of web pages are refused", status=403)
-        if request.method == "POST" and headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if request.method == "POST" and kind != "application/json":
             raise BadRequest("the content type must be application/json", status=415)
         if self.options.keys and path != "/health":
             self._owner(request)
@@ -126,13 +132,18 @@ class HttpDoor:
             async with asyncio.timeout(_BODY_S):
                 async for chunk in request.stream():
                     data += chunk
+                    self._arriving += len(chunk)
                     if len(data) > _MOST_BODY:
                         raise BadRequest(f"a body may have {_MOST_BODY} bytes at most", status=413)
+                    if self._arriving > _MOST_BODIES:
+                        raise BadRequest("too many requests arrive; try again later", status=429, code="busy")
             return json.loads(data)
         except TimeoutError as error:
             raise BadRequest("the body did not arrive in time", status=408) from error
         except (ValueError, RecursionError) as error:
             raise BadRequest("the body is not JSON") from error
+        finally:
+            self._arriving -= len(data)
 
     # Routes
 
@@ -148,23 +159,32 @@ class HttpDoor:
         await _draw(request, asked, pending)
         drawn = [stream.completion for stream in pending.streams if stream.completion]
         kept = completions.best(asked, drawn)
-        choices: list[dict[str, Any]] = []
+        choices: list[str] = []
         for index, prompt in enumerate(asked.prompts):
-            scores = await self._scores(prompt, asked) if asked.echo and asked.logprobs is not None else []
+            logprobs = await self._logprobs(prompt, asked)
             for one in kept[index * asked.n : (index + 1) * asked.n]:
-                choices.append(completions.whole_choice(engine, asked, len(choices), prompt, one, scores))
+                choices.append(json.dumps(completions.whole_choice(asked, len(choices), prompt, one, logprobs)))
+                await asyncio.sleep(0)  # many of them take long: others are answered meanwhile
         tokens = 0 if asked.only_echo else sum(one.tokens for one in drawn)
-        begun = completions.head("text_completion", self.model)
-        return JSONResponse(begun | {"choices": choices, "usage": completions.usage(self._read(asked), tokens)})
+        begun = json.dumps(completions.head("text_completion", self.model)).removesuffix("}")
+        usage = json.dumps(completions.usage(await asyncio.to_thread(self._read, asked), tokens))
+        answer = f'{begun}, "choices": [{", ".join(choices)}], "usage": {usage}}}'
+        return Response(answer, media_type="application/json")
 
-    async def _scores(self, prompt: bytes, asked: Asked) -> list[TokenScore]:
-        owner, alternatives = asked.requests[0].owner, asked.logprobs or 0
+    async def _logprobs(self, prompt: bytes, asked: Asked) -> Logprobs | None:
+        """Those that a choice begins with: of the prompt if it is echoed. None if none are told."""
+        if asked.logprobs is None:
+            return None
+        owner, most = asked.requests[0].owner, asked.logprobs
+        found = Logprobs(self.decoder.engine.model, most)
+        if asked.echo:
 
-        def score(engine: LlamaEngine) -> list[TokenScore]:
-            return engine.surprise(prompt, owner=owner, alternatives=alternatives)
+            def score(engine: LlamaEngine) -> list[TokenScore]:
+                return engine.surprise(prompt, owner=owner, alternatives=most)
 
-        scores, _ = await asyncio.wrap_future(self.decoder.call(score))
-        return scores
+            scores, _ = await asyncio.wrap_future(self.decoder.call(score))
+            found.add_prompt(self.decoder.engine.tokens(prompt), scores)
+        return found
 
     def _read(self, asked: Asked) -> int:
         """Tokens of the prompts."""
@@ -250,6 +270,7 @@ class HttpDoor:
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level=logging.CRITICAL,  # what clients do wrong
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -260,7 +281,9 @@ class HttpDoor:
 
 
 class _Hasty(H11Protocol):  # type: ignore[misc]
-    """Ends connections whose headers do not arrive in time."""
+    """Ends connections whose headers do not arrive in time, or whose client does not read."""
+
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -269,6 +292,15 @@ class _Hasty(H11Protocol):  # type: ignore[misc]
     def _check_begun(self) -> None:
         if getattr(self, "cycle", None) is None and not self.transport.is_closing():
             self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(_UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread:
+            self._unread.cancel()
 
 
 class _Server(uvicorn.Server):  # type: ignore[misc]
@@ -317,10 +349,15 @@ def _events(parts: AsyncIterator[Any]) -> Response:
                 yield f"data: {part if isinstance(part, str) else json.dumps(part)}\n\n"
         except ClientLeft:
             return
-        except CgcliError as error:
-            yield f"data: {json.dumps(BadRequest(error.message, status=500).body)}\n\n"
+        except Exception as error:
+            yield f"data: {json.dumps(_fault(error))}\n\n"
 
     return StreamingResponse(lines(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+def _fault(error: Exception) -> dict[str, Any]:
+    """The body for an error that is not the request's."""
+    return BadRequest(as_known(error).message, status=500).body
 
 
 async def _no_route(request: HttpRequest, error: Exception) -> Response:

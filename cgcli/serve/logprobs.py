@@ -32,6 +32,12 @@ class Logprobs:
             "text_offset": self._offsets,
         }
 
+    def copy(self) -> Logprobs:
+        other = Logprobs(self._model, self._most)
+        other._tokens, other._values = [*self._tokens], [*self._values]
+        other._tops, other._offsets = [*self._tops], [*self._offsets]
+        return other
+
     def add_prompt(self, tokens: Sequence[int], scores: Sequence[TokenScore]) -> None:
         """Add all tokens of a prompt. scores: of all but the first one, which nothing predicts."""
         decoder, characters = codecs.getincrementaldecoder("utf-8")("replace"), 0

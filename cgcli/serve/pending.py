@@ -34,7 +34,7 @@ class PendingCompletions:
         """Raise BadRequest if a request does not fit, or if there is no place for them."""
         if self._decoder.full:
             raise BadRequest("the server has too many requests; try again later", status=429, code="busy")
-        for request in self._requests:
+        for request in {request.context: request for request in self._requests}.values():
             try:
                 await asyncio.to_thread(self._decoder.engine.read_tokens, request)
             except ContextError as error:
