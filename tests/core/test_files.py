@@ -287,6 +287,17 @@ def test_writers_under_the_lock_lose_nothing(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == sorted([file.parent, other.parent, file, other, link])
 
 
+def test_who_waits_for_a_lock_can_be_interrupted(tmp_path: Path) -> None:
+    file, asked = tmp_path / "f", iter([False, False, True])
+    with (
+        locked(file),
+        pytest.raises(CgcliError, match="another program has locked it"),
+        locked(file, lambda: next(asked)),
+    ):
+        pass
+    assert next(asked, None) is None
+
+
 def test_a_pipe_is_not_opened_to_be_locked(tmp_path: Path) -> None:
     """Who opened it would be its reader: what is written then is lost."""
     os.mkfifo(tmp_path / "pipe")
