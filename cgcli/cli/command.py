@@ -141,6 +141,9 @@ def _plain_params(params: list[Any]) -> list[Any]:
     for param in params:
         if getattr(param, "is_flag", False):
             param.metavar = ""
+        param._get_number_range_help_str = lambda: None  # `[x>=1]`, which an error says in words
+        if param.name == "help":
+            param.rich_help_panel = PANEL
         if param.param_type_name == "argument":
             param.display_type_rich = lambda ctx: None
         # Typer looks here before it builds a parser. Should it stop looking here, parsing only gets slower.
