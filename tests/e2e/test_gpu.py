@@ -107,6 +107,9 @@ def test_its_sampler_draws_what_the_processors_draws(
     on_gpu = make_engine(separate=separate)
     assert on_gpu.placement.sampler == "libcgk_cuda" and on_gpu.placement.gpu == NAME
     drawn = texts(on_gpu)
+    context = on_gpu.cache.context
+    assert context.gpu_logits_address() not in (None, context.logits_address(0))  # another copy
+    assert context.gpu_logits_address() == on_gpu.scheduler._sampler._logits[0]
     wide = [n_rows for n_rows, there in passes if there]
     assert max(wide) == 64  # are drawn together
     assert {n_rows for n_rows, there in passes if not there} == {1}  # the first token of each text, from its prefill
