@@ -118,9 +118,14 @@ def score_report(scored: ProgramScore, engine: Engine, *, stride: int | None, to
         "prompts": asdict(scored.prompts),
         "code": asdict(scored.code),
         "turns": [_turn(turn) for turn in scored.turns],
-        "pieces": [{**asdict(score), "piece": decode(score.piece)} for score in scored.tokens] if tokens else None,
+        "pieces": [_piece(score) for score in scored.tokens] if tokens else None,
     }
     return {name: json_safe(value) for name, value in found.items()}
+
+
+def _piece(score: TokenScore) -> dict[str, Any]:
+    names = ("token", "logprob", "rank", "entropy")
+    return {"piece": decode(score.piece), **{name: getattr(score, name) for name in names}}
 
 
 def _turn(turn: TurnScore) -> dict[str, Any]:
