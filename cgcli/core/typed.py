@@ -1,4 +1,4 @@
-"""Converts JSON and TOML values to dataclasses: every field must be present with its type, and no other."""
+"""Converts JSON and TOML values to dataclasses, and back: every field must be present with its type, and no other."""
 
 from __future__ import annotations
 
@@ -44,6 +44,17 @@ def typed(kind: Any, value: Any, name: str, tags: Mapping[type, str] = _NO_TAGS)
         kinds = [one for one in arguments if one is not NoneType]
         return typed(kinds[0] if len(kinds) == 1 else _member(kinds, value, name, tags), value, name, tags)
     return _expect(value, (kind,), name)
+
+
+def plain(value: Any, tags: Mapping[type, str] = _NO_TAGS) -> Any:
+    """A value as JSON data, which `typed` converts back. tags: as there."""
+    if isinstance(value, tuple):
+        return [plain(one, tags) for one in value]
+    if not is_dataclass(value):
+        return value
+    kind: Any = type(value)
+    own = {tags[kind]: tag(kind)} if kind in tags else {}
+    return own | {field.name: plain(getattr(value, field.name), tags) for field in fields(value)}
 
 
 def finite(value: float, name: str) -> float:

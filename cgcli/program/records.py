@@ -24,11 +24,11 @@ cgcli; an unknown key is an error. `format` changes when older versions could mi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from cgcli.core.reading import parse_json, shown
-from cgcli.core.typed import tag, typed
+from cgcli.core.typed import plain, typed
 from cgcli.program.history import Add, Commit, Drop, Event, Move, Point, Put, Run, Saved, Setting
 from cgcli.program.program import Layout, Program, Turn
 
@@ -69,7 +69,7 @@ class Entry:
 
 def line(value: JournalHeader | Entry) -> bytes:
     """A line of the file, including its end."""
-    record = plain(value)
+    record = plain(value, _TAGS)
     if isinstance(value, Entry):
         record = {"time": value.time, **record["event"]}
     # A number that JSON does not have (an infinite perplexity) is written as in JavaScript: better than a lost turn.
@@ -100,13 +100,3 @@ def entry(data: bytes) -> Entry:
 def _object(data: bytes) -> dict[str, Any]:
     found: dict[str, Any] = typed(dict[str, Any], parse_json(data), "line")
     return found
-
-
-def plain(value: Any) -> Any:
-    """A value of a journal as JSON data; `typed` converts it back."""
-    if isinstance(value, tuple):
-        return [plain(one) for one in value]
-    if not is_dataclass(value):
-        return value
-    tags = {_TAGS[type(value)]: tag(type(value))} if type(value) in _TAGS else {}
-    return tags | {field.name: plain(getattr(value, field.name)) for field in fields(value)}

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.machine import process_mark
-from cgcli.program import records
+from cgcli.core.typed import plain
 from cgcli.program.program import Layout, Turn
 from cgcli.program.recorded import file_digest
 from cgcli.program.source import decode, digest, encode
@@ -139,7 +139,7 @@ class RunLog:
                 "prompts": start.prompts,
                 "prefix": None if start.prefix == start.before else start.prefix,
                 "language": start.language,
-                "layout": records.plain(start.layout),
+                "layout": plain(start.layout),
                 "comments": start.comments,
                 "how": start.how,
                 "replaced": start.replaced,
@@ -162,7 +162,7 @@ class RunLog:
 
     def finish(self, number: int, start: RunStart, end: RunEnd) -> None:
         """End a row that this process has begun."""
-        turns = _json([records.plain(turn) for turn in end.turns])
+        turns = _json([plain(turn) for turn in end.turns])
         with self.writing() as connection:
             connection.execute(
                 f"UPDATE runs SET (ended, text, piece, whole, turns, verdict, status) = ({text_places(6)}, ?) "

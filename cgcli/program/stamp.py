@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 
 from cgcli.core.errors import CgcliError
 from cgcli.core.reading import parse_json
-from cgcli.core.typed import typed
-from cgcli.program import records
+from cgcli.core.typed import plain, typed
 from cgcli.program.program import Candidate, Layout, Program, Turn
 from cgcli.program.recorded import Recorded, file_digest
 from cgcli.terminal.text import one_line, visible
@@ -63,7 +62,7 @@ def stamp(one: Recorded) -> str:
         one.comments,
     )
     compress = zlib.compressobj(9, zdict=_DICTIONARY)
-    data = compress.compress(json.dumps(records.plain(record)).encode()) + compress.flush()
+    data = compress.compress(json.dumps(plain(record)).encode()) + compress.flush()
     packed = base64.b64encode(data).decode()
     facts = turns[-1].facts
     assert facts
