@@ -77,6 +77,7 @@ def build() -> typer.Typer:
         completion,
         doctor,
         eval,
+        fill,
         gen,
         log,
         models,
@@ -101,6 +102,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_start)
     app.command("gen", cls=gen.GenCommand, rich_help_panel=WRITE)(gen.gen)
+    app.command("fill", cls=Command, rich_help_panel=WRITE)(fill.fill)
     app.command("repl", cls=Command, rich_help_panel=WRITE)(repl.repl)
     app.command("run", cls=Command, rich_help_panel=WRITE, context_settings={"allow_interspersed_args": False})(run.run)
     app.command("score", cls=Command, rich_help_panel=WRITE)(score.score)

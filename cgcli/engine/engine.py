@@ -26,7 +26,7 @@ from cgcli.engine.drafting import PassCosts, by_ngrams
 from cgcli.engine.kept_ngrams import DraftText, kept_ngrams
 from cgcli.engine.model import Model, readable
 from cgcli.engine.prefill import Prefill
-from cgcli.engine.request import Request, Timings, TokenScore
+from cgcli.engine.request import InfillKind, Request, Timings, TokenScore
 from cgcli.engine.scheduler import MakeDrafter, ScheduledStream, Scheduler
 from cgcli.engine.separate_cache import SeparateCache
 from cgcli.engine.shared_cache import SharedCache
@@ -155,10 +155,16 @@ class LlamaEngine(Completing):
             sampler="libcgk_cuda" if model.gpu_sampling else f"libcgk ({tier()})",
         )
 
+    @property
+    def infill(self) -> InfillKind:
+        return self.token_table.infill.kind if self.token_table.infill else ""
+
     # Drawing
 
     def read_tokens(self, request: Request) -> list[int]:
         """The ids of a request's context, without what the completion repeats. Raises like `submit`; any thread may."""
+        if request.suffix is not None:
+            return self._fitting(self.token_table.around(request.context, request.suffix))
         return self._tokens(split_blanks(request.context, line_ends=request.continues_code)[0])
 
     def submit(self, request: Request, *, first: bool = False) -> ScheduledStream:
@@ -326,7 +332,11 @@ class LlamaEngine(Completing):
         if self.token_table.exceeds(text, self.window):
             raise self._too_long(f"{len(text)} bytes")
         tokens = self.token_table.tokens(text)
-        if room is not None and len(tokens) + room > self.window:
+        return tokens if room is None else self._fitting(tokens, room)
+
+    def _fitting(self, tokens: list[int], room: int = 1) -> list[int]:
+        """The ids. Raises ContextError if the window has no room for `room` more."""
+        if len(tokens) + room > self.window:
             raise self._too_long(f"{len(tokens)} tokens")
         return tokens
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cgcli.core.progress import Progress
-from cgcli.engine.request import Completion, Request, Timings, TokenScore
+from cgcli.engine.request import Completion, InfillKind, Request, Timings, TokenScore
 
 Follow = Callable[[int, Completion], Request | None]
 """Called with a completion and the index of its request; returns the request to draw in its place, or None."""
@@ -71,6 +71,11 @@ class Engine(Protocol):
     @property
     def exact(self) -> bool:
         """Whether a text does not depend on what is drawn at the same time."""
+        ...
+
+    @property
+    def infill(self) -> InfillKind:
+        """How the model reads the text behind a hole; "" if it cannot, and a request may have no `suffix`."""
         ...
 
     @property

@@ -15,6 +15,10 @@ FinishReason = Literal["stop", "length", "context", "interrupted"]
 """stop: end of text, a stop string or the truncation rules · length: max_tokens · context: the window is full ·
 interrupted: Ctrl-C."""
 
+InfillKind = Literal["codegen2", "fim", ""]
+"""How a model reads the text behind a hole. codegen2: with CodeGen2's mask tokens · fim: with FIM tokens · "": it does
+not, since it was not trained for it."""
+
 
 @dataclass(frozen=True)
 class FirstLine:
@@ -43,6 +47,9 @@ class Request:
     first_draw: int = 0
     first_line: FirstLine | None = None  # None: drawn like the other lines
     alternatives: int = 0  # how many of the most probable tokens each `DrawnToken` tells, at most the vocabulary
+    #: The text behind a hole, for an engine that knows infilling: the completion fills the hole behind `context`. None:
+    #: nothing follows.
+    suffix: bytes | None = None
     owner: str = ""  # whose text it is; what was read of texts of others is not used
 
     def __post_init__(self) -> None:

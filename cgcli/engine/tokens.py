@@ -14,6 +14,7 @@ import ctypes
 import functools
 from collections.abc import Iterable, Sequence
 
+from cgcli.engine.infill import infill_tokens, plain_tokenizer
 from cgcli.engine.model import Model, readable
 from cgcli.engine.partial import PartialCompletion
 from cgcli.engine.request import Request
@@ -80,7 +81,12 @@ class TokenTable:
         self.ends = {token for token, kind in enumerate(types) if kind == _CONTROL}
         if model.end_of_text is not None:
             self.ends.add(model.end_of_text)
-        self._tokenize = functools.lru_cache(_RECENT)(lambda text: model.tokenize(readable(text)))
+        #: None for a model that does not know infilling.
+        self.infill = infill_tokens(model)
+        if self.infill:
+            self.ends |= self.infill.closing
+        tokenize = plain_tokenizer(model)
+        self._tokenize = functools.lru_cache(_RECENT)(lambda text: tokenize(readable(text)))
         self._healing_masks = functools.lru_cache(_MASKS)(lambda owed: healing_mask(owed, self.pieces, self.banned))
         self._opening = [model.end_of_text or min(self.ends, default=0)]
 
@@ -107,6 +113,11 @@ class TokenTable:
         """The ids of a context. For an empty one, the end of another text: something must predict the first token."""
         return [*self.model.start, *self._tokenize(text)] or self._opening
 
+    def around(self, before: bytes, after: bytes) -> list[int]:
+        """The ids of a hole's context, for a model that knows infilling: the texts before and behind it."""
+        assert self.infill
+        return [*self.model.start, *self.infill.layout(self._tokenize(before), self._tokenize(after))]
+
     def exceeds(self, text: bytes, tokens: int) -> bool:
         """Whether a text is too long for so many tokens, without tokenizing it."""
         return len(text) > _USUAL_PIECE * tokens and len(text) > max(map(len, self.pieces)) * tokens
@@ -120,7 +131,7 @@ class Detokenizer(PartialCompletion):
         self._room = room
         self._table = table
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        _, owed = split_blanks(request.context, line_ends=request.continues_code)
+        _, owed = split_blanks(b"" if request.suffix is not None else request.context, line_ends=request.continues_code)
         self._healing = Healing(owed) if owed else None
         self._first_line = request.first_line  # None once it has ended
         self._begun = False  # whether that line has more than white space

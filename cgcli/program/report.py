@@ -1,37 +1,66 @@
-"""The output of `gen --json`: a contract that gen.schema.json beside this file specifies."""
+"""The output of `gen --json` and `fill --json`: contracts that gen.schema.json and fill.schema.json beside this file
+specify."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cgcli.engine.protocol import Engine
+from cgcli.engine.request import Timings
 from cgcli.program.generation import Generation
 from cgcli.program.program import Candidate, GuardFacts, Picked, Turn
 from cgcli.terminal.text import json_safe
 
+if TYPE_CHECKING:
+    from cgcli.program.hole import Hole
+    from cgcli.program.infill import Filling
+
 
 def report(engine: Engine, generation: Generation, turns: Iterable[Turn]) -> dict[str, Any]:
     """The run as plain JSON values, without the model's name; log-probabilities in nats, times in seconds."""
+    return _how(engine, generation) | {
+        "turns": [turn_values(turn) for turn in turns],
+        "timings": _timings(engine.timings),
+    }
+
+
+def fill_report(engine: Engine, generation: Generation, hole: Hole, filling: Filling) -> dict[str, Any]:
+    """A filled hole as plain JSON values, without the names of the model and the file; units as in `report`."""
+    return _how(engine, generation) | {
+        "infill": filling.kind,
+        "line": hole.before.count("\n") + 1,
+        "extent": hole.extent,
+        "indent": hole.indent,
+        "text": filling.text,
+        "accepted": filling.accepted,
+        "candidates": [{**asdict(one), "logprob": json_safe(one.logprob)} for one in filling.candidates],
+        "unread": filling.unread,
+        "timings": _timings(engine.timings),
+    }
+
+
+def _how(engine: Engine, generation: Generation) -> dict[str, Any]:
     sampling = asdict(generation.sampling)
-    timings = engine.timings
     return {
         "seed": sampling.pop("seed"),
         "sampler": {**sampling, "max_tokens": generation.max_tokens, "stop": list(generation.stops)},
         "ran_on": asdict(engine.placement),
-        "turns": [turn_values(turn) for turn in turns],
-        "timings": {
-            "load_s": round(timings.load_s, 4),
-            "prefill_s": round(timings.prefill_s, 4),
-            "decode_s": round(timings.decode_s, 4),
-            "tokens_per_s": round(timings.tokens_per_s, 2),
-            "passes": timings.passes,
-            "drafted": timings.drafted,
-            "kept": timings.kept,
-            "acceptance": timings.acceptance,
-            "speedup": timings.speedup,
-        },
+    }
+
+
+def _timings(timings: Timings) -> dict[str, Any]:
+    return {
+        "load_s": round(timings.load_s, 4),
+        "prefill_s": round(timings.prefill_s, 4),
+        "decode_s": round(timings.decode_s, 4),
+        "tokens_per_s": round(timings.tokens_per_s, 2),
+        "passes": timings.passes,
+        "drafted": timings.drafted,
+        "kept": timings.kept,
+        "acceptance": timings.acceptance,
+        "speedup": timings.speedup,
     }
 
 

@@ -177,6 +177,7 @@ class RemoteEngine(Completing):
         self.quant = connection.greeting.quant
         self.exact = connection.greeting.exact
         self.placement = connection.greeting.placement
+        self.infill = connection.greeting.infill
         connection.on_news = self._take_news
 
     @property

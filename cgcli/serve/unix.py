@@ -68,6 +68,7 @@ class UnixDoor:
             quant=engine.quant,
             exact=engine.exact,
             placement=engine.placement,
+            infill=engine.infill,
             full=self.decoder.full,
         )
 

@@ -21,11 +21,11 @@ from cgcli import __version__
 from cgcli.core import errors
 from cgcli.core.errors import CgcliError
 from cgcli.engine.protocol import Placement
-from cgcli.engine.request import FinishReason, FirstLine, Request, Timings, TokenScore
+from cgcli.engine.request import FinishReason, FirstLine, InfillKind, Request, Timings, TokenScore
 from cgcli.engine.stops import Stops
 from cgcli.native.sample import Alternatives, Sampling
 
-VERSION = f"{__version__}/1"
+VERSION = f"{__version__}/2"
 """Of cgcli and of these messages. Client and server must have the same."""
 
 MAX_MESSAGE = 1 << 26  # bytes
@@ -104,6 +104,7 @@ class Greeting:
     quant: str
     exact: bool
     placement: Placement
+    infill: InfillKind
     full: bool  # takes no more requests
 
 
@@ -118,6 +119,7 @@ def request_out(request: Request) -> Message:
         "candidate": request.candidate,
         "continues_code": request.continues_code,
         "first_draw": request.first_draw,
+        "suffix": None if request.suffix is None else bytes_out(request.suffix),
         "first_line": first and {"sampling": asdict(first.sampling), "avoid": sorted(first.avoid)},
     }
 
@@ -125,11 +127,12 @@ def request_out(request: Request) -> Message:
 def request_in(message: Message) -> Request:
     """The request, with a cutter that lets everything pass. Raises KeyError, TypeError, UsageError."""
     rest = dict(message)
-    context, first = bytes_in(rest.pop("context")), rest.pop("first_line")
+    context, suffix, first = bytes_in(rest.pop("context")), rest.pop("suffix"), rest.pop("first_line")
     return Request(
         context,
         Sampling(**rest.pop("sampling")),
         Stops,
+        suffix=None if suffix is None else bytes_in(suffix),
         first_line=FirstLine(Sampling(**first["sampling"]), frozenset(first["avoid"])) if first else None,
         **rest,
     )

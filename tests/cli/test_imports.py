@@ -30,6 +30,7 @@ COMMANDS = {
     "completion",
     "doctor",
     "eval",
+    "fill",
     "gen",
     "log",
     "models",

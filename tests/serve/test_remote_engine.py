@@ -309,7 +309,7 @@ def test_a_server_of_another_version_is_not_used(served: InThread, monkeypatch: 
     greeting.close()
 
     nowhere = Placement(threads=1, layers=1, gpu_layers=0, gpu="", products="", sampler="")
-    other = wire.Greeting(theirs, 1, 1, "q", True, nowhere, False)
+    other = wire.Greeting(theirs, 1, 1, "q", True, nowhere, "", False)
     monkeypatch.setattr(served.server.unix, "_greeting", lambda: other)
     with pytest.raises(NoServer, match=f"the server is cgcli {theirs}, not 0.0.9/1"):
         Connection(served.place)

@@ -3,7 +3,7 @@ mostly letters and line ends, and one with a recurrent state that writes nothing
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import gguf
@@ -22,8 +22,17 @@ def byte_characters() -> list[str]:
     return [table[byte] for byte in range(256)]
 
 
-def write_tiny_model(path: Path, seed: int = 0, width: int = 64) -> Path:
-    """width: numbers of a token's embedding; k-quants take multiples of 256 only."""
+def write_tiny_model(
+    path: Path,
+    seed: int = 0,
+    width: int = 64,
+    *,
+    special: Mapping[str, gguf.TokenType] | None = None,
+    named: Mapping[str, int] | None = None,
+) -> Path:
+    """width: numbers of a token's embedding; k-quants take multiples of 256 only. special: tokens from id 257 on, of
+    which the model writes the last; named: metadata `tokenizer.ggml.*_token_id`."""
+    special = special or {}
     draw = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(str(path), "phi2")
     writer.add_name("tiny")
@@ -36,7 +45,9 @@ def write_tiny_model(path: Path, seed: int = 0, width: int = 64) -> Path:
     writer.add_layer_norm_eps(1e-5)
     writer.add_rope_dimension_count(_ROTARY)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    _add_vocabulary(writer, written=range(257))
+    _add_vocabulary(writer, written=range(257), special=special)
+    for name, token in (named or {}).items():
+        writer.add_uint32(f"tokenizer.ggml.{name}_token_id", token)
 
     def matrix(name: str, rows: int, columns: int) -> None:
         writer.add_tensor(name, draw.normal(0, 0.3, (rows, columns)).astype(np.float16))
@@ -63,6 +74,9 @@ def write_tiny_model(path: Path, seed: int = 0, width: int = 64) -> Path:
     bias[list(b"abcdefghijklmnopqrstuvwxyz =()")] = 12
     bias[10] = 10
     bias[257:] = 30  # padding would always win if it were not banned
+    bias[257 : 257 + len(special)] = -30
+    if special:
+        bias[256 + len(special)] = 8
     writer.add_tensor("output.bias", bias)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -71,17 +85,22 @@ def write_tiny_model(path: Path, seed: int = 0, width: int = 64) -> Path:
     return path
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter, written: Collection[int]) -> None:
+def _add_vocabulary(
+    writer: gguf.GGUFWriter, written: Collection[int], special: Mapping[str, gguf.TokenType] | None = None
+) -> None:
     """written: ids that may be drawn."""
+    special = special or {}
+    padding = range(VOCABULARY - 257 - len(special))
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     characters = byte_characters()
-    writer.add_token_list([*characters, "<|endoftext|>", *(f"[PAD{n}]" for n in range(VOCABULARY - 257))])
+    writer.add_token_list([*characters, "<|endoftext|>", *special, *(f"[PAD{n}]" for n in padding)])
     normal, control, unused = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL, gguf.TokenType.UNUSED
     kinds = [normal if byte in written else unused for byte in range(256)]
     kinds.append(control if END_OF_TEXT in written else unused)
-    writer.add_token_types([*kinds, *[unused] * (VOCABULARY - 257)])
-    writer.add_token_merges([f"{characters[32]} {characters[32]}"])
+    writer.add_token_types([*kinds, *special.values(), *[unused] * len(padding)])
+    merged = characters[0 if special else 32]  # llama.cpp drops what merges into no token, so two spaces are lost
+    writer.add_token_merges([f"{merged} {merged}"])
     writer.add_eos_token_id(END_OF_TEXT)
     writer.add_bos_token_id(END_OF_TEXT)
     writer.add_add_bos_token(False)

@@ -1,0 +1,189 @@
+"""Fills a hole: draws candidates, and chooses one.
+
+A model that was trained to infill reads the text on both sides. Any other continues the text before the hole, and of
+the candidates, which are cut where they begin to repeat what follows, the one is chosen with which the text behind the
+hole becomes most probable: p(after | before + candidate).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Literal
+
+from cgcli.core.progress import Progress, Silent
+from cgcli.engine.protocol import Engine
+from cgcli.engine.request import Completion, FinishReason, InfillKind, Request
+from cgcli.engine.stops import Chain, Cutter
+from cgcli.program.generation import Generation
+from cgcli.program.hole import Hole, HoleEnd, tidied
+from cgcli.program.source import encode, lines_of
+
+FillKind = Literal["codegen2", "fim", "reranked"]
+"""codegen2, fim: the model read the text on both sides, see `engine.request.InfillKind` · reranked: it read the text
+before the hole, and the text behind chose among the candidates."""
+
+CANDIDATES = 8
+"""Drawn by default where they are reranked."""
+
+_SCORED = 64  # tokens of the text behind a hole that choose among candidates
+_MARKS = 8  # tokens around the texts, at most
+_LONGEST_TOKEN = 64  # bytes; a text that has more for each token of the window is cut before it is tokenized
+
+
+@dataclass(frozen=True)
+class FillCandidate:
+    """What may go into a hole."""
+
+    text: str  # indented as the hole; its first line without the indentation
+    tokens: int  # drawn, including those that were cut
+    finish_reason: FinishReason
+    draw: int  # selects its random numbers under the seed
+    logprob: float | None = None  # of its text, in nats
+    suffix_logprob: float | None = None  # of the text behind the hole after it, in nats; None if that was not scored
+
+    @property
+    def worth(self) -> float:
+        """The greatest is chosen."""
+        known = self.logprob if self.suffix_logprob is None else self.suffix_logprob
+        return -math.inf if known is None else known
+
+
+@dataclass(frozen=True)
+class Filling:
+    """The candidates for a hole."""
+
+    kind: FillKind
+    candidates: tuple[FillCandidate, ...]
+    accepted: int | None  # index; None if all candidates are empty
+    unread: int  # characters of the two texts that the model did not read, since the window has no room for them
+
+    @property
+    def text(self) -> str:
+        """What goes into the hole; "" if all candidates are empty."""
+        return "" if self.accepted is None else self.candidates[self.accepted].text
+
+    @property
+    def interrupted(self) -> bool:
+        return any(one.finish_reason == "interrupted" for one in self.candidates)
+
+
+class HolePlan:
+    """How a hole is filled: what the model reads, the requests to draw, and the choice among what they give."""
+
+    def __init__(
+        self, hole: Hole, how: Generation, kind: InfillKind, window: int, tokens: Callable[[bytes], list[int]]
+    ) -> None:
+        """how: with the number of candidates; kind: of the engine; tokens: tokenizes a text.
+
+        The text before the hole is kept from its end, and the text behind it from its start, as far as they fit.
+        """
+        self.hole = hole
+        self.kind: FillKind = kind or "reranked"
+        room = max(2, window - min(how.max_tokens, window // 2) - _MARKS)
+        least = min(room // 4, room if kind else _SCORED)  # for the text behind
+        before, after = hole.before[-room * _LONGEST_TOKEN :], hole.after[: room * _LONGEST_TOKEN]
+
+        def count(text: str) -> int:
+            return len(tokens(encode(text))) if text else 0
+
+        spare = room - count(before) if kind else 0
+        self.after = head(after, max(least, spare), count)
+        self.before = tail(before, room - count(self.after), count)
+        self.unread = len(hole.before) - len(self.before) + (len(hole.after) - len(self.after) if kind else 0)
+        self._how = how
+
+    @property
+    def requests(self) -> list[Request]:
+        """One for each candidate."""
+        how = self._how
+        request = Request(
+            encode(self.before),
+            how.sampling,
+            self._cutter,
+            how.max_tokens,
+            continues_code=True,
+            suffix=None if self.kind == "reranked" else encode(self.after),
+        )
+        other = replace(how.sampling, temperature=how.others) if how.others else how.sampling
+        return [
+            replace(request, candidate=index, sampling=other if index else how.sampling)
+            for index in range(how.candidates)
+        ]
+
+    def _cutter(self) -> Cutter:
+        return Chain(HoleEnd(self.hole), self._how.cutter(encode(self.before)))
+
+    def choose(self, engine: Engine, drawn: Sequence[Completion]) -> Filling:
+        """Score what was drawn, and choose. Raises Interrupted."""
+        texts = [tidied(self.hole, one.text) for one in drawn]
+        scores: dict[str, tuple[float, float]] = {}
+        distinct = [text for text in dict.fromkeys(texts) if text.strip()]
+        if self.kind == "reranked" and self.after.strip():
+            scores = dict(zip(distinct, self._scores(engine, distinct), strict=True))
+        candidates = []
+        for text, one in zip(texts, drawn, strict=True):
+            own = None if one.mean_logprob is None else one.mean_logprob * one.tokens
+            logprob, behind = scores.get(text, (own, None))
+            candidates.append(FillCandidate(text, one.tokens, one.finish_reason, one.candidate, logprob, behind))
+        usable = [index for index, one in enumerate(candidates) if one.text.strip()]
+        best = max(usable, key=lambda index: candidates[index].worth, default=None)
+        return Filling(self.kind, tuple(candidates), best, self.unread)
+
+    def _scores(self, engine: Engine, texts: Sequence[str]) -> list[tuple[float, float]]:
+        """Log-probabilities of each text, and of what follows it, in nats."""
+        before, after = encode(self.before), encode(self.after)
+        wholes = [before + encode(text) + after for text in texts]
+        with engine.scratch(before):
+            found = engine.surprise_all(wholes, [len(before)] * len(texts))
+        results = []
+        for scores in found:
+            left = sum(len(score.piece) for score in scores) - len(after)  # bytes before what follows
+            own = behind = 0.0
+            for score in scores:
+                left -= len(score.piece)
+                if left >= 0:
+                    own += score.logprob
+                else:
+                    behind += score.logprob
+            results.append((own, behind))
+        return results
+
+
+def fill(engine: Engine, hole: Hole, how: Generation, *, progress: Progress | None = None) -> Filling:
+    """Fill a hole. Ctrl-C ends the candidates as interrupted. Raises ContextError, and Interrupted while scoring."""
+    plan = HolePlan(hole, how, engine.infill, engine.window, engine.tokens)
+    requests = plan.requests
+    done: dict[int, Completion] = {}
+    with (progress or Silent()).task("candidates", len(requests), unit="steps") as task:
+        for index, one in engine.complete(requests):
+            done[index] = one
+            task.advance(one.finish_reason != "interrupted")
+    return plan.choose(engine, [done[index] for index in sorted(done)])
+
+
+def head(text: str, most: int, count: Callable[[str], int]) -> str:
+    """The beginning of a text, with at most `most` tokens: whole lines if one fits."""
+    return _longest(most, count, text, [*accumulate(map(len, lines_of(text)))], lambda at: text[:at])
+
+
+def tail(text: str, most: int, count: Callable[[str], int]) -> str:
+    """The end of a text, with at most `most` tokens: whole lines if one fits."""
+    lines = [*accumulate(map(len, reversed(lines_of(text))))]
+    return _longest(most, count, text, lines, lambda size: text[len(text) - size :])
+
+
+def _longest(
+    most: int, count: Callable[[str], int], text: str, sizes: Sequence[int], part: Callable[[int], str]
+) -> str:
+    """The longest part with at most `most` tokens, of one of the sizes, else of any."""
+    if count(text) <= most:
+        return text
+    for choices in (sizes, range(1, len(text))):
+        fitting = bisect_right(choices, most, key=lambda size: count(part(size)))
+        if fitting:
+            return part(choices[fitting - 1])
+    return ""
