@@ -91,8 +91,8 @@ class HolePlan:
             return len(tokens(encode(text))) if text else 0
 
         spare = room - count(before) if kind else 0
-        self.after = head(after, max(least, spare), count)
-        self.before = tail(before, room - count(self.after), count)
+        self.after = first_tokens(after, max(least, spare), count)
+        self.before = last_tokens(before, room - count(self.after), count)
         self.unread = len(hole.before) - len(self.before) + (len(hole.after) - len(self.after) if kind else 0)
         self._how = how
 
@@ -165,12 +165,12 @@ def fill(engine: Engine, hole: Hole, how: Generation, *, progress: Progress | No
     return plan.choose(engine, [done[index] for index in sorted(done)])
 
 
-def head(text: str, most: int, count: Callable[[str], int]) -> str:
+def first_tokens(text: str, most: int, count: Callable[[str], int]) -> str:
     """The beginning of a text, with at most `most` tokens: whole lines if one fits."""
     return _longest(most, count, text, [*accumulate(map(len, lines_of(text)))], lambda at: text[:at])
 
 
-def tail(text: str, most: int, count: Callable[[str], int]) -> str:
+def last_tokens(text: str, most: int, count: Callable[[str], int]) -> str:
     """The end of a text, with at most `most` tokens: whole lines if one fits."""
     lines = [*accumulate(map(len, reversed(lines_of(text))))]
     return _longest(most, count, text, lines, lambda size: text[len(text) - size :])

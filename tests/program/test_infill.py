@@ -8,7 +8,7 @@ from cgcli.engine.request import InfillKind
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
 from cgcli.program.hole import Hole
-from cgcli.program.infill import Filling, HolePlan, fill, head, tail
+from cgcli.program.infill import Filling, HolePlan, fill, first_tokens, last_tokens
 from tests.program.fake import ScriptedEngine
 
 HOLE = Hole("def f(x):\n    ", "\n    return y\n", "line")
@@ -92,11 +92,11 @@ def test_a_short_text_on_one_side_leaves_its_room_to_the_other() -> None:
 
 
 def test_parts_of_a_text_are_whole_lines_if_one_fits() -> None:
-    assert head("abc\ndef\nghi\n", 9, len) == "abc\ndef\n"
-    assert tail("abc\ndef\nghi\n", 9, len) == "def\nghi\n"
-    assert head("abcdef", 3, len) == "abc"
-    assert tail("abcdef", 3, len) == "def"
-    assert head("abc", 0, len) == tail("abc", 0, len) == ""
+    assert first_tokens("abc\ndef\nghi\n", 9, len) == "abc\ndef\n"
+    assert last_tokens("abc\ndef\nghi\n", 9, len) == "def\nghi\n"
+    assert first_tokens("abcdef", 3, len) == "abc"
+    assert last_tokens("abcdef", 3, len) == "def"
+    assert first_tokens("abc", 0, len) == last_tokens("abc", 0, len) == ""
 
 
 def test_ctrl_c_ends_it() -> None:
