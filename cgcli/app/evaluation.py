@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from cgcli.app.model import choose_model, loaded_engine, model_identity, open_engine
+from cgcli.app.model import Use, choose_model, loaded_engine, model_identity, open_engine
 from cgcli.app.run import Run
 from cgcli.core.errors import Interrupted, ModelFileError, UsageError
 from cgcli.core.machine import processor_name
@@ -136,7 +136,7 @@ class Drawing(Generic[ItemT]):
 
     @contextmanager
     def _here(self, run: Run, missing: Mapping[Key, ItemT]) -> Iterator[Iterator[Row]]:
-        with loaded_engine(run, self.settings, self.choice, many=True) as engine:
+        with loaded_engine(run, self.settings, self.choice, Use(many=True)) as engine:
             yield timed(self.draw(engine, missing.values()))
 
     @contextmanager
@@ -170,7 +170,7 @@ class Drawing(Generic[ItemT]):
             )
         threads = self.settings.threads or min(cpus, thread_count())
         settings = replace(self.settings, threads=threads, serve="off")
-        engine = open_engine(run, settings, choice, Interrupt(), many=True)
+        engine = open_engine(run, settings, choice, Interrupt(), Use(many=True))
         return lambda wanted: timed(self.draw(engine, wanted))
 
 

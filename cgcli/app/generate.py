@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cgcli.app.gen_arguments import GenArguments
 from cgcli.app.log import RunRecord, last_program, logged
-from cgcli.app.model import loaded_engine, model_identity, planned_facts, setup_of
+from cgcli.app.model import Use, loaded_engine, model_identity, planned_facts, setup_of
 from cgcli.app.offer import choose_or_pull
 from cgcli.app.program_so_far import as_read, program_so_far, require_program
 from cgcli.app.selection import Selection
@@ -257,7 +257,7 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
         from cgcli.app.draft_texts import draft_texts
 
         texts = draft_texts(run, settings, arguments.into)
-        with loaded_engine(run, settings, choice, texts=texts) as engine:
+        with loaded_engine(run, settings, choice, Use(texts=texts)) as engine:
             session = written.session = Session(
                 engine,
                 job.program,

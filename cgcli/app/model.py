@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,26 +40,23 @@ def _choose(run: Run, model: str | None) -> Choice:
     return choose(model, open_store(run.environment), load_catalog(), memory_bytes())
 
 
-@contextmanager
-def loaded_engine(
-    run: Run,
-    settings: Settings,
-    choice: Choice,
-    *,
-    draws: bool = True,
-    many: bool = False,
-    texts: Sequence[DraftText] = (),
-) -> Iterator[Engine]:
-    """The engine with the chosen model; Ctrl-C interrupts it.
+@dataclass(frozen=True)
+class Use:
+    """What an engine is for."""
 
-    draws: it will draw tokens, so guessing ahead helps. many: it will draw many texts at once. texts: to guess from,
-    besides what is drawn.
-    """
+    draws: bool = True  # it will draw tokens, so guessing ahead helps
+    many: bool = False  # it will draw many texts at once
+    texts: Sequence[DraftText] = ()  # to guess from, besides what is drawn
+
+
+@contextmanager
+def loaded_engine(run: Run, settings: Settings, choice: Choice, use: Use = Use()) -> Iterator[Engine]:
+    """The engine with the chosen model; Ctrl-C interrupts it."""
     from cgcli.native.interrupt import interruptible
 
     with (
         interruptible() as interrupt,
-        closing(open_engine(run, settings, choice, interrupt, draws=draws, many=many, texts=texts)) as engine,
+        closing(open_engine(run, settings, choice, interrupt, use)) as engine,
     ):
         yield engine
 
@@ -69,24 +66,19 @@ def open_engine(
     settings: Settings,
     choice: Choice,
     interrupt: Interrupt,
-    *,
+    use: Use = Use(),
     cancelled: Callable[[], bool] | None = None,
-    draws: bool = True,
-    many: bool = False,
-    texts: Sequence[DraftText] = (),
 ) -> Engine:
     """The engine with the chosen model, for the caller to close: a server's, or one in this process.
 
-    cancelled, draws, many, texts: as in `load_engine`. Raises like it.
+    cancelled: as in `load_engine`. Raises like it.
     """
-    own = partial(
-        load_engine, run, settings, choice, interrupt, cancelled=cancelled, draws=draws, many=many, texts=texts
-    )
+    own = partial(load_engine, run, settings, choice, interrupt, use, cancelled)
     if settings.serve == "on":
         from cgcli.app.serve import served_engine
 
         if served := served_engine(run, settings, choice, interrupt, own):
-            if texts:
+            if use.texts:
                 run.output.detail("the server guesses from what it draws, not from other texts")
             return served
     return own()
@@ -97,19 +89,16 @@ def load_engine(
     settings: Settings,
     choice: Choice,
     interrupt: Interrupt,
-    *,
+    use: Use = Use(),
     cancelled: Callable[[], bool] | None = None,
-    draws: bool = True,
-    many: bool = False,
-    texts: Sequence[DraftText] = (),
 ) -> LlamaEngine:
-    """An engine in this process, for the caller to close. draws, many, texts: as in `loaded_engine`.
+    """An engine in this process, for the caller to close.
 
     cancelled: ends the loading, instead of `interrupt`. Raises like `choose_model`, and ModelFileError, CgcliError.
     """
     from cgcli.engine.engine import EngineOptions, LlamaEngine
 
-    guesser = draft_model(run, settings) if draws else None
+    guesser = draft_model(run, settings) if use.draws else None
     engine = LlamaEngine(
         choice.path,
         EngineOptions(
@@ -117,10 +106,10 @@ def load_engine(
             threads=settings.threads,
             gpu_layers=settings.gpu_layers,
             draft=guesser,
-            speculate=draws and settings.draft != "off",
+            speculate=use.draws and settings.draft != "off",
             exact=settings.exact,
             own_products=settings.kernels == "on",
-            separate=many and not settings.exact and guesser is None,
+            separate=use.many and not settings.exact and guesser is None,
             costs=_known_costs(run, settings, choice),
         ),
         interrupt=interrupt,
@@ -128,13 +117,13 @@ def load_engine(
     )
     run.output.detail(f"loaded in {engine.timings.load_s:.2f} s, context window of {engine.window} tokens")
     run.output.detail(where(engine.placement))
-    if texts:
+    if use.texts:
         import hashlib
 
         name = choice.sha256 or str(choice.path.resolve())
-        key = hashlib.sha256("\n".join([name, *sorted({str(Path(text.name).parent) for text in texts})]).encode())
-        engine.guess_from(texts, run.environment.cache / "ngrams" / f"{key.hexdigest()[:16]}.ngrams", model=name)
-        run.output.detail(f"guessing also from {plural(len(texts), 'other text')}")
+        key = hashlib.sha256("\n".join([name, *sorted({str(Path(text.name).parent) for text in use.texts})]).encode())
+        engine.guess_from(use.texts, run.environment.cache / "ngrams" / f"{key.hexdigest()[:16]}.ngrams", model=name)
+        run.output.detail(f"guessing also from {plural(len(use.texts), 'other text')}")
     if engine.window > engine.model.n_ctx_train:
         trained = engine.model.n_ctx_train
         run.output.note(f"context window of {engine.window} tokens; the model was trained on {trained}")

@@ -167,10 +167,10 @@ class _Models:
         return choose_model(self._run, replace(self._settings, model=name))
 
     def open(self, choice: Choice, cancelled: Callable[[], bool]) -> Engine:
-        from cgcli.app.model import open_engine
+        from cgcli.app.model import Use, open_engine
         from cgcli.native.interrupt import Interrupt
 
-        engine = open_engine(self._run, self._settings, choice, Interrupt(), cancelled=cancelled, texts=self._texts)
+        engine = open_engine(self._run, self._settings, choice, Interrupt(), Use(texts=self._texts), cancelled)
         engine.reserve(engine.window)
         self._state.load(engine, choice)
         return engine

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgcli.app.model import choose_model, loaded_engine, model_identity
+from cgcli.app.model import Use, choose_model, loaded_engine, model_identity
 from cgcli.app.streams import given_bytes
 from cgcli.core.errors import ContextError, UsageError
 
@@ -73,7 +73,7 @@ def score_file(run: Run, settings: Settings, arguments: ScoreArguments) -> Score
         text = text.strip("\n") + "\n"
         program = new_program(code, settings, choice.card)
         before = program.source() + program.opening("").removesuffix(program.comment(""))
-    with loaded_engine(run, settings, choice, draws=False) as engine:
+    with loaded_engine(run, settings, choice, Use(draws=False)) as engine:
         if stride and stride >= engine.window:
             raise UsageError(
                 f"--stride {stride} is not smaller than the context window of {engine.window} tokens",
