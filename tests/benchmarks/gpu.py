@@ -28,6 +28,7 @@ from typing import Any
 from cgcli.engine.bench import bytes_per_pass
 from cgcli.engine.binding import gpu_devices, llama
 from cgcli.engine.engine import LlamaEngine
+from cgcli.engine.quantize import quantize_here
 from cgcli.native import products
 from cgcli.terminal.text import plural
 from tests.benchmarks.cases.common import TOP_P, Texts, engine, forget, request, say
@@ -180,7 +181,11 @@ def paths(arguments: argparse.Namespace) -> Iterator[Path]:
         return
     for shape in arguments.shapes:
         for quant in arguments.quants:
-            yield model(SHAPES[shape], quant)
+            original = model(SHAPES[shape], "f16")
+            target = original.with_name(f"{SHAPES[shape].folder.name}.{quant}.gguf")
+            if not target.exists():
+                quantize_here(original, target, quant, threads=os.cpu_count() or 1)
+            yield target
 
 
 def main() -> None:

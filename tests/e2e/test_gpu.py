@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from cgcli.native import cuda
 from cgcli.native.products import product_tier
 from cgcli.native.sample import Draw, Mask, Sampled, Sampler, Sampling
 from tests.conftest import REPOSITORY
+from tests.native.compiling import compile_cuda_on_host, find_cxx
 from tests.support.cli import run as cgcli
 from tests.support.engines import MakeEngine
 
@@ -37,14 +36,8 @@ TEXT = b"def f(x):\n    return x\n"
 
 @pytest.fixture(scope="session")
 def library_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        pytest.skip("no C++ compiler")
     kernels, target = REPOSITORY / "kernels", tmp_path_factory.mktemp("cuda") / "libcgk_cuda.so"
-    runtime = ["-include", str(kernels / "tests" / "cuda_runtime_on_host.h"), f"-I{kernels / 'include'}"]
-    source = ["-x", "c++", str(kernels / "cuda" / "cgk_cuda.cu"), "-o", str(target)]
-    done = subprocess.run([compiler, *FLAGS, *runtime, *source], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    compile_cuda_on_host(find_cxx(), kernels, [kernels / "cuda" / "cgk_cuda.cu"], "-shared", "-fPIC", "-o", target)
     return target
 
 

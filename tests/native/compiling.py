@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from tests.support.patience import PATIENCE_S
 
-FLAGS = ["-std=c11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-psabi"]
+_WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-psabi"]
+FLAGS = ["-std=c11", "-O2", "-ffp-contract=off", *_WARNINGS]
+CXX_FLAGS = ["-std=c++17", "-O2", "-ffp-contract=off", *_WARNINGS]
 SANITIZERS = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 FEW_SIZES = "-DSIZES=1,2,3,7,17,64,257,4097"
 """Lengths of rows for kernels/tests/checker.c: every path that a row can take, but for the largest sums."""
@@ -17,6 +22,21 @@ FEW_SIZES = "-DSIZES=1,2,3,7,17,64,257,4097"
 def compile_c(compiler: str, *words: str | Path) -> None:
     done = subprocess.run([compiler, *FLAGS, *map(str, words)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def compile_cuda_on_host(cxx: str, kernels: Path, sources: Sequence[Path], *words: str | Path) -> None:
+    """Compile CUDA sources with CUDA's runtime on this CPU. words: the flags, libraries and objects after them."""
+    runtime = ["-include", kernels / "tests" / "cuda_runtime_on_host.h", f"-I{kernels / 'include'}"]
+    command = [cxx, *CXX_FLAGS, *runtime, "-x", "c++", *sources, "-x", "none", *words]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def find_cxx() -> str:
+    found = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if found is None:
+        pytest.skip("no C++ compiler")
+    return found
 
 
 def check(*command: str | Path) -> tuple[int, str]:

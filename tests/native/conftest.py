@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.native.compiling import SANITIZERS
+from tests.native.compiling import SANITIZERS, find_cxx
 
 KERNELS = Path(__file__).parents[2] / "kernels"
 
@@ -23,10 +23,7 @@ def compiler() -> str:
 
 @pytest.fixture(scope="session")
 def cxx() -> str:
-    found = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    if found is None:
-        pytest.skip("no C++ compiler")
-    return found
+    return find_cxx()
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.native.compiling import FEW_SIZES, assert_agrees, broken, check, compile_c
+from tests.native.compiling import FEW_SIZES, assert_agrees, broken, check, compile_c, compile_cuda_on_host
 
 NVCC_FLAGS = ["-O2", "-fmad=false", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra"]
-CXX_FLAGS = ["-std=c++17", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
 ARCHITECTURES = ["80", "90"]
 
 # What is broken: file of kernels/cuda, what stands there, what takes its place.
@@ -90,31 +89,36 @@ HOST_BREAKS = {
 }
 
 
-def library_on_host(cxx: str, kernels: Path, checker: list[str], target: Path, *flags: str) -> Path:
-    """The checker of the whole library and of what runs it on a GPU, with CUDA's runtime on this CPU."""
-    sources = [kernels / "tests" / "cuda_on_device.cu", kernels / "cuda" / "cgk_cuda.cu"]
-    runtime = ["-include", str(kernels / "tests" / "cuda_runtime_on_host.h"), f"-I{kernels / 'include'}"]
-    command = [cxx, *CXX_FLAGS, *flags, *runtime, "-x", "c++", *map(str, sources), "-x", "none", *checker]
-    done = subprocess.run([*command, "-lm", "-o", str(target)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return target
+@pytest.fixture(scope="session")
+def library_checker(compiler: str, kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The checker of the whole library, without what runs it on a GPU."""
+    return objects(compiler, kernels, tmp_path_factory.mktemp("library"), "TIER(cuda)", "-DSIZES=257")
 
 
 @pytest.fixture(scope="session")
-def small_checker(compiler: str, kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return objects(compiler, kernels, tmp_path_factory.mktemp("small"), "TIER(cuda)", "-DSIZES=257")
+def on_device(cxx: str, kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What runs the library on a GPU, for this CPU."""
+    target = tmp_path_factory.mktemp("device") / "cuda_on_device.o"
+    compile_cuda_on_host(cxx, kernels, [kernels / "tests" / "cuda_on_device.cu"], "-c", "-o", target)
+    return target
 
 
 def test_the_library_agrees_with_the_oracle_under_sanitizers(
-    cxx: str, kernels: Path, small_checker: list[str], sanitizers: list[str], tmp_path: Path
+    cxx: str, kernels: Path, library_checker: list[str], on_device: Path, sanitizers: list[str], tmp_path: Path
 ) -> None:
-    assert_agrees(library_on_host(cxx, kernels, small_checker, tmp_path / "checker", *sanitizers))
+    sources, checker = [kernels / "cuda" / "cgk_cuda.cu"], tmp_path / "checker"
+    compile_cuda_on_host(cxx, kernels, sources, *sanitizers, on_device, *library_checker, "-lm", "-o", checker)
+    assert_agrees(checker)
 
 
 @pytest.mark.parametrize("what", HOST_BREAKS)
-def test_a_broken_library_fails(what: str, cxx: str, kernels: Path, small_checker: list[str], tmp_path: Path) -> None:
-    copy = broken(kernels, tmp_path, "cuda/host.h", *HOST_BREAKS[what])
-    status, said = check(library_on_host(cxx, copy, small_checker, tmp_path / "checker"))
+def test_a_broken_library_fails(
+    what: str, cxx: str, kernels: Path, library_checker: list[str], on_device: Path, tmp_path: Path
+) -> None:
+    copy, checker = broken(kernels, tmp_path, "cuda/host.h", *HOST_BREAKS[what]), tmp_path / "checker"
+    sources = [copy / "cuda" / "cgk_cuda.cu"]
+    compile_cuda_on_host(cxx, copy, sources, on_device, *library_checker, "-lm", "-o", checker)
+    status, said = check(checker)
     assert status != 0, said
 
 
