@@ -12,7 +12,6 @@ JSON.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from cgcli.engine.quantize import quantize_here
 from cgcli.native import products
 from cgcli.terminal.text import plural
 from tests.benchmarks.cases.common import TOP_P, Texts, engine, forget, request, say
-from tests.benchmarks.checkpoint import SHAPES
+from tests.benchmarks.checkpoint import SHAPES, Shape
 from tests.benchmarks.model import model
 from tests.benchmarks.report import ROOT, command_line, in_turn, print_facts, ratio, table
 
@@ -174,18 +173,13 @@ def kernels() -> dict[str, Any]:
     return facts
 
 
-def paths(arguments: argparse.Namespace) -> Iterator[Path]:
-    """The models, each made where it is not there yet."""
-    if arguments.model:
-        yield arguments.model
-        return
-    for shape in arguments.shapes:
-        for quant in arguments.quants:
-            original = model(SHAPES[shape], "f16")
-            target = original.with_name(f"{SHAPES[shape].folder.name}.{quant}.gguf")
-            if not target.exists():
-                quantize_here(original, target, quant, threads=os.cpu_count() or 1)
-            yield target
+def made(shape: Shape, quant: str) -> Path:
+    """The random model, made on first use, of its f16."""
+    original = model(shape, "f16")
+    target = original.with_name(f"{shape.folder.name}.{quant}.gguf")
+    if not target.exists():
+        quantize_here(original, target, quant, threads=os.cpu_count() or 1)
+    return target
 
 
 def main() -> None:
@@ -202,11 +196,14 @@ def main() -> None:
         parser.error("llama.cpp finds no GPU: `cgcli doctor`, or --cpu for a rehearsal")
     facts = {} if arguments.cpu else kernels()
     rows: list[dict[str, Any]] = []
-    for path in paths(arguments):
+    models: list[Callable[[], Path]] = [
+        partial(made, SHAPES[shape], quant) for shape in arguments.shapes for quant in arguments.quants
+    ]
+    for make in [lambda: arguments.model] if arguments.model else models:
         if time.perf_counter() - started > arguments.seconds:
-            say(f"{path.name}: no time left")
-            continue
-        rows += measured(path, 0 if arguments.cpu else None, arguments.rounds, facts.get("copy_gb_s"))
+            say("no time left for the other models")
+            break
+        rows += measured(make(), 0 if arguments.cpu else None, arguments.rounds, facts.get("copy_gb_s"))
     print(table(["model", "", "tokens/s", "llama.cpp", "ratio", "of bandwidth"], map(cells, rows)))
     print_facts("gpu", device=[name for name, _, _ in gpu_devices()], kernels=facts, rows=rows)
 
