@@ -104,7 +104,7 @@ bench-gpu: $(VENV)/.dev ## check the kernels on a GPU and compare cgcli with lla
 nano: $(VENV)/.dev ## train codegen-nano again, for hours, and put it into models/ (resumes an interrupted run)
 	@$(BIN)/cgcli train nano -o build/nano && $(BIN)/python -m tests.bundle build/nano
 
-cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp with CUDA (needs nvcc)
+cuda: $(VENV)/.cgcli ## use an NVIDIA GPU: rebuild llama.cpp with CUDA (needs nvcc and cuBLAS)
 	@wheel=$$($(BIN)/python kernels/llama/build_wheel.py --cuda) && \
 	$(PIP) --no-deps --force-reinstall "$$wheel" && \
 	$(PIP) --no-deps --editable . $(CGK_CUDA) && touch $(VENV)/.cuda
