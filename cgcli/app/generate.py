@@ -27,7 +27,7 @@ from cgcli.app.streams import (
     prompts_of,
     stdout_sink,
 )
-from cgcli.app.turn_report import report_turns, require_turns
+from cgcli.app.turn_report import FoldNotice, report_turns, require_turns
 from cgcli.app.written import foreign_text
 from cgcli.core.errors import Interrupted, UsageError
 from cgcli.core.reading import read_if_possible
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from cgcli.program.languages import Language
     from cgcli.program.program import Program, Turn
     from cgcli.program.run_log import RunStart
-    from cgcli.program.session import Plan, Session
+    from cgcli.program.session import Session
     from cgcli.sandbox.until import Until
     from cgcli.sandbox.verdict import Verdict
     from cgcli.terminal.output import Output
@@ -277,7 +277,7 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
             session.start = arguments.start
             until = written.until = _until(run.output, job, session)
             due = "" if job.text and not arguments.whole else beginning
-            notice = _FoldNotice(run.output)
+            notice = FoldNotice(run.output)
             pieces = grow(
                 session,
                 job.prompts,
@@ -337,23 +337,6 @@ def _until(output: Output, job: _Job, session: Session) -> Until | None:
         checked_turns=len(job.program.turns) + len(job.prompts),
         say=say,
     )
-
-
-class _FoldNotice:
-    """Reports the parts that a fold leaves out, whenever they change."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._parts: tuple[str, ...] = ()
-
-    def __call__(self, plan: Plan) -> None:
-        fold = plan.fold
-        if fold and fold.parts != self._parts:
-            self._parts = fold.parts
-            self._output.note(
-                f"the program exceeds the context window of {plan.window} tokens; the model reads it without "
-                f"{fold.summary}, which saves {fold.saved} tokens (--fold off stops instead)"
-            )
 
 
 def _program(arguments: GenArguments, settings: Settings, choice: Choice, code: Language, text: str) -> Program:

@@ -1,4 +1,4 @@
-"""What `cgcli gen` says about the turns that it drew: notes on stderr, and the errors that turns end with."""
+"""What `gen` and `watch` say about the turns that they drew: notes on stderr, and the errors that turns end with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cgcli.core.errors import CgcliError, Interrupted
 if TYPE_CHECKING:
     from cgcli.hub.choose import Choice
     from cgcli.program.program import Turn
-    from cgcli.program.session import Session
+    from cgcli.program.session import Plan, Session
     from cgcli.terminal.output import Output
 
 _CUT = {"interrupted", "length", "context"}
@@ -41,20 +41,11 @@ def report_turns(
             output.note(ends[number - known - 1])
         if turn.accepted is None:
             continue
-        chosen, line = turn.candidates[turn.accepted], session.program.code_line(kept)
+        line = session.program.code_line(kept)
         kept += 1
         if how.candidates > 1:
             output.note(f"{name}: {kept_candidate(turn, turn.accepted)}")
-        if chosen.guard:
-            for note in chosen.guard.notes(line):
-                output.note(f"{name}: {note}")
-            for cut in chosen.guard.cuts:
-                at = cut.line + line - 1
-                output.detail(f"{name}: {cut.guard} guard cut at line {at}, {cut.tokens} tokens: {cut.reason}")
-        if chosen.finish_reason == "length":
-            output.note(f"{name}: cut at {how.max_tokens} tokens (--max-tokens)")
-        if chosen.finish_reason == "context":
-            output.note(f"{name}: cut because the context window of {session.engine.window} tokens is full")
+        report_turn(output, session, turn, name, line)
     broken = broken_turn(session.program) if session.language == "python" and how.rules != NONE else None
     if broken is not None and _ended(turn := session.program.turns[broken]):
         others = f"another --seed or -n {2 * max(4, how.candidates)}" if how.sampling.temperature else "-t 0.6"
@@ -67,6 +58,40 @@ def report_turns(
         f"{choice.name} {session.engine.quant}, seed {how.sampling.seed}, "
         f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} tokens/s"
     )
+
+
+def report_turn(output: Output, session: Session, turn: Turn, name: str, line: int) -> None:
+    """On stderr: what the guards did to a turn, and why it was cut. line: the one on which its code begins."""
+    if turn.accepted is None:
+        return
+    chosen = turn.candidates[turn.accepted]
+    if chosen.guard:
+        for note in chosen.guard.notes(line):
+            output.note(f"{name}: {note}")
+        for cut in chosen.guard.cuts:
+            at = cut.line + line - 1
+            output.detail(f"{name}: {cut.guard} guard cut at line {at}, {cut.tokens} tokens: {cut.reason}")
+    if chosen.finish_reason == "length":
+        output.note(f"{name}: cut at {session.generation.max_tokens} tokens (--max-tokens)")
+    if chosen.finish_reason == "context":
+        output.note(f"{name}: cut because the context window of {session.engine.window} tokens is full")
+
+
+class FoldNotice:
+    """Reports the parts that a fold leaves out, whenever they change."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._parts: tuple[str, ...] = ()
+
+    def __call__(self, plan: Plan) -> None:
+        fold = plan.fold
+        if fold and fold.parts != self._parts:
+            self._parts = fold.parts
+            self._output.note(
+                f"the program exceeds the context window of {plan.window} tokens; the model reads it without "
+                f"{fold.summary}, which saves {fold.saved} tokens (--fold off stops instead)"
+            )
 
 
 def kept_candidate(turn: Turn, index: int) -> str:

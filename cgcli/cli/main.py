@@ -90,6 +90,7 @@ def build() -> typer.Typer:
         sessions,
         templates,
         train,
+        watch,
     )
 
     app = typer.Typer(
@@ -104,6 +105,7 @@ def build() -> typer.Typer:
     app.command("gen", cls=gen.GenCommand, rich_help_panel=WRITE)(gen.gen)
     app.command("fill", cls=Command, rich_help_panel=WRITE)(fill.fill)
     app.command("repl", cls=Command, rich_help_panel=WRITE)(repl.repl)
+    app.command("watch", cls=Command, rich_help_panel=WRITE)(watch.watch)
     app.command("run", cls=Command, rich_help_panel=WRITE, context_settings={"allow_interspersed_args": False})(run.run)
     app.command("score", cls=Command, rich_help_panel=WRITE)(score.score)
     app.command("serve", cls=Command, rich_help_panel=WRITE)(serve.serve)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError
+from cgcli.core.reading import read_if_possible
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -23,6 +24,7 @@ _TEMPORARY = ".cgcli"  # suffix of temporary files
 _WAIT_S = 30  # for another program's lock
 _POLL_S = 0.02
 _CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}  # from a folder in which no file can be created
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2, see linux/fs.h
 _ACCESS_LIST = "system.posix_acl_access"
 
 
@@ -163,6 +165,36 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise disk_error(path, error) from error
 
 
+def replace_if(path: Path, before: bytes, after: bytes) -> bool:
+    """Write `after` to a file that holds `before`; False if it holds something else, which then stays.
+
+    The new file takes the name of the old one, since a process that is killed then leaves one of the two, whole. Where
+    the system can swap two files in one step (Linux), what comes out is compared once more: what another program saved
+    at the last moment is put back. Raises CgcliError.
+    """
+    try:
+        target = _target(path)
+        with locked(path), temporary(target) as beside:
+            beside.write_bytes(after)
+            if read_if_possible(target) != before:
+                return False
+            if not _ready(beside, target):
+                _overwrite(target, beside)
+                return True
+            expected, put = before, after
+            while _swap(beside, target):
+                came_out = beside.read_bytes()
+                if came_out == expected:
+                    return put is after
+                expected, put = put, came_out  # somebody's save: it goes back, and our own must come out
+            _rename(beside, target)
+            return put is after
+    except FileNotFoundError:
+        return False  # an editor is just replacing it
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
 class LineFile:
     """A file to append lines to. A line that does not fit on the disk leaves nothing behind, so that the next one is
     never joined to it."""
@@ -207,6 +239,14 @@ def _take_place(beside: Path, target: Path) -> None:
     file that may not be written is replaced all the same if the folder allows it, as in a shared store;
     `check_writable` refuses it beforehand if the user chose it. Raises OSError; a full disk leaves `target` as it was.
     """
+    if _ready(beside, target) or not os.access(target, os.W_OK):
+        _rename(beside, target)
+    else:
+        _overwrite(target, beside)
+
+
+def _ready(beside: Path, target: Path) -> bool:
+    """Flush a file that is to replace `target`, like it in owner and mode. Returns whether it may take its name."""
     with beside.open("rb") as written:
         descriptor = written.fileno()
         if target.exists():
@@ -215,14 +255,30 @@ def _take_place(beside: Path, target: Path) -> None:
             os.fchmod(descriptor, 0o666 & ~_umask())
             alike = True
         os.fsync(descriptor)
-    if alike or not os.access(target, os.W_OK):
-        try:
-            beside.replace(target)
-            return
-        except OSError as error:
-            if error.errno not in {*_CLOSED, errno.EBUSY, errno.EXDEV} or not target.exists():
-                raise
-    _overwrite(target, beside)
+    return alike
+
+
+def _rename(beside: Path, target: Path) -> None:
+    try:
+        beside.replace(target)
+    except OSError as error:
+        if error.errno not in {*_CLOSED, errno.EBUSY, errno.EXDEV} or not target.exists():
+            raise
+        _overwrite(target, beside)
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Exchange two files in one step; False where the system or the file system cannot. Raises FileNotFoundError."""
+    import ctypes
+
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    done: bool = exchange(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+    if not done and ctypes.get_errno() == errno.ENOENT:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(other))
+    return done
 
 
 def _made_alike(descriptor: int, target: Path) -> bool:

@@ -61,6 +61,10 @@ class Generation:
         others = self.others if self.others and self.others > temperature else None
         return replace(self, sampling=replace(self.sampling, temperature=temperature), others=others)
 
+    def within(self, begun: str) -> Generation:
+        """The same for a completion that begins with `begun`. Blanks alone begin a block, and the rules are its own."""
+        return replace(self, rules=self.rules.within(begun)) if begun.isspace() and self.rules != NONE else self
+
     @property
     def eval_facts(self) -> dict[str, object]:
         """How an evaluation's completions may differ from the published protocol."""

@@ -92,6 +92,11 @@ class LogReader(RunLog):
         """The last run that wrote to this file."""
         return self._first("WHERE file = ? AND text <> '' ORDER BY number DESC LIMIT 1", str(path.resolve()))
 
+    def turns_of(self, path: Path, count: int) -> list[Turn]:
+        """The turns of the last `count` runs that wrote to this file."""
+        found = self._rows("WHERE file = ? AND text <> '' ORDER BY number DESC LIMIT ?", str(path.resolve()), count)
+        return [turn for run in found if run.end for turn in run.end.turns]
+
     def search(self, words: str, count: int, programs: ProgramStore) -> list[Match]:
         """The last runs and sessions whose prompts or text have words that begin so, the latest first.
 

@@ -334,7 +334,7 @@ class Session:
 
     def _guard(self, plan: Plan, draw: int, *, other: bool = False) -> Guard:
         """other: not the first candidate of the turn."""
-        how, program = self.generation, plan.program
+        how, program = self.generation.within(plan.keep), plan.program
         sampling = replace(how.sampling, temperature=how.others) if other and how.others else how.sampling
         cutter = functools.partial(how.cutter, plan.before + plan.opening, plan.keep)
         continues_code = plan.prompt is None or bool(plan.keep)

@@ -15,11 +15,20 @@ from cgcli.engine.stops import Chain, Stops
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules that end a completion. Lines match at column 0; `printer` also begins with `print`."""
+    """The rules that end a completion. Lines match at column 0; `printer` also begins with `print`.
+
+    In a block, lines match behind its indentation, and the first line of code that is indented less ends it, too.
+    """
 
     second_lines: tuple[str, ...] = ()  # cut before the second line that begins with one; words in this order
     first_lines: tuple[str, ...] = ()  # cut before the first line that begins with one
     anywhere: tuple[str, ...] = ()  # cut before the first of these strings
+    indent: str = ""  # of the block that is completed
+
+    def within(self, indent: str) -> Rules:
+        """The rules for a block that is indented by `indent`."""
+        seconds, firsts = (tuple(indent + word for word in words) for words in (self.second_lines, self.first_lines))
+        return Rules(seconds, firsts, self.anywhere, indent)
 
 
 CODEGEN = Rules(("print", "def"), ("#", "'''", '"""'), ("<|endoftext|>", "\n\n\n"))
@@ -37,6 +46,8 @@ def truncate(text: str, rules: Rules = CODEGEN) -> str:
         lines = [line.start() for line in re.finditer(f"^{re.escape(word)}", text, re.MULTILINE)]
         text = text[: lines[1]] if len(lines) > 1 else text
     patterns = [f"^{re.escape(word)}" for word in rules.first_lines] + [re.escape(string) for string in rules.anywhere]
+    if rules.indent:
+        patterns.append(rf"^(?!{re.escape(rules.indent)})(?=[ \t]*[^ \t\n])")
     found = [match.start() for pattern in patterns if (match := re.search(pattern, text, re.MULTILINE))]
     return text[: min(found, default=len(text))]
 
@@ -51,7 +62,8 @@ class Truncator(Chain):
     def __init__(self, rules: Rules = CODEGEN) -> None:
         seconds = [_NthLine(word, 2) for word in rules.second_lines]
         firsts = [_NthLine(word, 1) for word in rules.first_lines]
-        super().__init__(*seconds, *firsts, Stops(rules.anywhere))
+        block = [_Block(rules.indent)] if rules.indent else []
+        super().__init__(*seconds, *firsts, *block, Stops(rules.anywhere))
 
 
 class _NthLine:
@@ -89,3 +101,34 @@ class _NthLine:
     def _held(self) -> str:
         """The beginning of a line that may have to be cut."""
         return self._word[: self._matched or 0] if self._left == 1 else ""
+
+
+class _Block:
+    """Cuts before the first line of code that does not begin with `indent`."""
+
+    def __init__(self, indent: str) -> None:
+        self._indent = indent
+        self._held: str | None = ""  # blanks at the start of this line, which may be cut; None if it cannot
+        self.finished = False
+
+    def feed(self, text: str) -> str:
+        if self.finished:
+            return ""
+        kept = ""
+        for character in text:
+            if self._held is not None:
+                self._held += character
+                if self._held.startswith(self._indent) or character == "\n":
+                    kept, self._held = kept + self._held, None
+                elif character not in " \t":
+                    self.finished = True
+                    return kept
+            else:
+                kept += character
+            if character == "\n":
+                self._held = ""
+        return kept
+
+    def finish(self) -> str:
+        rest, self.finished = "" if self.finished else self._held or "", True
+        return rest

@@ -43,6 +43,7 @@ COMMANDS = {
     "sessions",
     "templates",
     "train",
+    "watch",
 }
 HELP_OWN = {
     "cgcli",

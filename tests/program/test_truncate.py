@@ -18,7 +18,7 @@ BROKEN = ["pri", "nt", "de", "f", "'", '"', "<|", "endoftext|>", "\n", "\r", " "
 IF_ELSE = "\nif len_a > len_b:\n    result = a\nelse:\n    result = b"
 
 texts = st.lists(st.sampled_from(FRAGMENTS + BROKEN + ["\n"] * 6), max_size=14).map("".join)
-rule_sets = st.sampled_from([CODEGEN, BLANK_LINES, NONE])
+rule_sets = st.sampled_from([CODEGEN, BLANK_LINES, NONE, CODEGEN.within("  "), BLANK_LINES.within(" ")])
 stop_lists = st.lists(st.sampled_from(["```", "\n#", "oftext", "x", "\ndef", "nt"]), max_size=3)
 
 
@@ -67,6 +67,23 @@ def by_lines(text: str) -> str:
 )
 def test_codegen_rules(text: str, kept: str) -> None:
     assert truncate(text) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("  a\n\n  if b:\n      c\nd\n", "  a\n\n  if b:\n      c\n"),
+        ("  a\n \n\t\n  b\n c\n", "  a\n \n\t\n  b\n"),
+        ("  a\n# b\n", "  a\n"),
+        ("  a\n  # next\n  b\n", "  a\n"),
+        ("  a\n    # aside\n  b\n", "  a\n    # aside\n  b\n"),
+        ("  def f(self):\n    a\n  def g(self):\n", "  def f(self):\n    a\n"),
+        ("  a\n\tb\n", "  a\n"),
+        ("a", ""),
+    ],
+)
+def test_a_block_ends_where_its_indentation_does(text: str, kept: str) -> None:
+    assert truncate(text, CODEGEN.within("  ")) == kept
 
 
 def test_other_languages_end_at_blank_lines_only() -> None:
