@@ -1,4 +1,4 @@
-"""The log of `gen`: the row of a run, and what `cgcli log` finds in it."""
+"""The log of `gen` and `watch`: the row of a run, and what `cgcli log` finds in it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cgcli.hub.choose import Choice
     from cgcli.native.interrupt import Interrupt
     from cgcli.program.languages import Language
-    from cgcli.program.marks import Mark
     from cgcli.program.program import Program, Turn
     from cgcli.sandbox.policy import Policy
 
@@ -54,7 +53,7 @@ class WatchArguments:
         return Policy(unsafe=self.unsafe, read=self.read, write=self.write)
 
 
-def watch(run: Run, settings: Settings, arguments: WatchArguments) -> None:
+def watch_files(run: Run, settings: Settings, arguments: WatchArguments) -> None:
     """Watch files until Ctrl-C. Raises CgcliError if there is nothing to watch or no model, Interrupted by SIGTERM.
 
     Errors of a single file are printed, and it is looked at again when it is saved.
@@ -118,7 +117,7 @@ class _Dropped(Exception):
 class _Wanted:
     """A mark in a text of the file."""
 
-    mark: Mark
+    mark: MarkedComment
     text: str
 
     def like(self, other: _Wanted | None) -> bool:

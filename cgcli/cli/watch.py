@@ -56,7 +56,6 @@ def watch(
 
     [dim]cgcli watch prog.py[/dim]
     """
-    from cgcli.app.watch import WatchArguments
-    from cgcli.app.watch import watch as watch_files
+    from cgcli.app.watch import WatchArguments, watch_files
 
     watch_files(run_of(ctx), settings_of(ctx), arguments_of(ctx, WatchArguments))

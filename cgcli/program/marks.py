@@ -34,7 +34,7 @@ _STRINGS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING
 
 
 @dataclass(frozen=True)
-class Mark:
+class MarkedComment:
     """A mark in a file's text. Positions are in characters of that text."""
 
     asks: Literal["code", "output"]
@@ -112,7 +112,7 @@ class Mark:
         return "\n".join(f"{self.indent}{language.mark}{OUTPUT} {line}".rstrip() for line in lines)
 
 
-def find_mark(text: str, language: Language) -> Mark | None:
+def find_mark(text: str, language: Language) -> MarkedComment | None:
     """The first mark in the text of a file; None if there is none. Lines inside Python's strings have none."""
     strings: set[int] | None = None
     for mark in _marks(text, language):
@@ -123,7 +123,7 @@ def find_mark(text: str, language: Language) -> Mark | None:
     return None
 
 
-def _marks(text: str, language: Language) -> Iterator[Mark]:
+def _marks(text: str, language: Language) -> Iterator[MarkedComment]:
     at, block = len(text) - len(text.removeprefix(_BOM)), ""  # block: the comment so far, line by line
     begin, last_indent = at, ""
     for number, line in enumerate(lines_of(text[at:]), 1):
@@ -142,10 +142,10 @@ def _marks(text: str, language: Language) -> Iterator[Mark]:
             if found["words"]:
                 start = at + len(indent) + len(language.mark) + found.end("words")
                 prompt: str | None = block + _said(found["words"])
-                mark = Mark("code", number, begin, start, below - _line_end(line), below, indent, prompt)
+                mark = MarkedComment("code", number, begin, start, below - _line_end(line), below, indent, prompt)
             else:
                 asks: Literal["code", "output"] = "code" if found["mark"][-1] == "!" else "output"
-                mark = Mark(asks, number, begin, at, below, below, indent, block.removesuffix("\n") or None)
+                mark = MarkedComment(asks, number, begin, at, below, below, indent, block.removesuffix("\n") or None)
             yield mark
         block += _said(words) + "\n"
         at = below

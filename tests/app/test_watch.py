@@ -20,7 +20,7 @@ import pytest
 
 from cgcli.app.log import opened_log
 from cgcli.app.run import Run
-from cgcli.app.watch import WatchArguments, watch
+from cgcli.app.watch import WatchArguments, watch_files
 from cgcli.core.files import locked
 from cgcli.native.interrupt import Interrupt
 from cgcli.program.log_reader import LoggedRun
@@ -100,7 +100,7 @@ def watching(file: Path, model: Path, *more: Path, **options: Any) -> Iterator[W
 
     def work() -> None:
         try:
-            watch(own, settings, WatchArguments((file, *more), **own_options))
+            watch_files(own, settings, WatchArguments((file, *more), **own_options))
         except BaseException as error:
             failures.append(error)
 

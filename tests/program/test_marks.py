@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.program.languages import PYTHON, language, language_of
-from cgcli.program.marks import Mark, find_mark
+from cgcli.program.marks import MarkedComment, find_mark
 from cgcli.program.program import Program
 
 SHEBANG = "#!/usr/bin/env python3\n\n"
 
 
-def marked(text: str, name: str = "python") -> Mark:
+def marked(text: str, name: str = "python") -> MarkedComment:
     mark = find_mark(text, language(name))
     assert mark
     return mark
