@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cgcli.hub.choose import Choice
     from cgcli.native.interrupt import Interrupt
     from cgcli.program.languages import Language
+    from cgcli.program.marks import MarkedComment
     from cgcli.program.program import Program, Turn
     from cgcli.sandbox.policy import Policy
 
