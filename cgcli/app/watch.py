@@ -60,7 +60,7 @@ def watch_files(run: Run, settings: Settings, arguments: WatchArguments) -> None
     Errors of a single file are printed, and it is looked at again when it is saved.
     """
     from cgcli.app.draft_texts import draft_texts
-    from cgcli.app.model import loaded_engine
+    from cgcli.app.model import Use, loaded_engine
     from cgcli.app.offer import choose_or_pull
     from cgcli.core.signals import on_signal
     from cgcli.native.interrupt import Interrupt
@@ -81,7 +81,7 @@ def watch_files(run: Run, settings: Settings, arguments: WatchArguments) -> None
         interrupt.set()
 
     texts = draft_texts(run, settings, paths[0])
-    with on_signal(end), loaded_engine(run, settings, choice, texts=texts) as engine:
+    with on_signal(end), loaded_engine(run, settings, choice, Use(texts=texts)) as engine:
         files = [_File(run, settings, choice, engine, path, policy) for path in paths]
         names = ", ".join(map(str, paths))
         run.output.note(
