@@ -5,7 +5,8 @@
 All sides run in turn: a `gen` that is refused for want of a prompt (the cost of a start), one whose server has the
 model, and one that loads it. What `--json` tells of a served run, its prefill and one pass, is what no server can save;
 `beyond` is what the served one takes more than all this. Then a program of about 1,500 tokens, new in every round, is
-piped into a served `gen` for 20 more tokens, twice. Without guards, which hold the first text back until a statement is
+piped into a served `gen` for 20 more tokens, twice. At last the server is killed: `fallback` is what a `gen` that finds
+its socket takes more than one that does not look. Without guards, which hold the first text back until a statement is
 whole. The last line is JSON.
 """
 
@@ -33,7 +34,7 @@ PROGRAM_TOKENS = 1500
 
 @contextmanager
 def served(model: str, environment: dict[str, str]) -> Iterator[None]:
-    """A server of the model while the block runs."""
+    """A server of the model while the block runs; it is killed at the end."""
     command = [*CGCLI, "serve", "-m", model]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True) as server:
         assert server.stderr
@@ -42,7 +43,7 @@ def served(model: str, environment: dict[str, str]) -> Iterator[None]:
         try:
             yield
         finally:
-            server.terminate()
+            server.kill()
 
 
 class Sides:
@@ -102,6 +103,8 @@ def main() -> None:
                 {"refused": sides.refused, "warm": sides.warm, "cold": sides.cold, "facts": sides.facts}, arguments.runs
             )
             pairs = [sides.program() for _ in range(max(3, arguments.runs // 2))]
+        lost = measured({"killed": sides.warm, "alone": sides.cold}, arguments.runs)
+    found |= lost
     for name, values in found.items():
         print(f"{name:8} median {statistics.median(values):.3f} s  min {min(values):.3f}  max {max(values):.3f}")
     rounds = zip(found["warm"], found["refused"], found["facts"], strict=True)
@@ -111,6 +114,8 @@ def main() -> None:
     first, again = ([pair[index] for pair in pairs] for index in (0, 1))
     second = ratio(again, first)
     print(f"beyond the start, prefill and a pass: median {1000 * beyond:.0f} ms, of the minima {1000 * least:.0f} ms")
+    fallback = statistics.median(one - other for one, other in zip(lost["killed"], lost["alone"], strict=True))
+    print(f"fallback from a killed server: median {1000 * fallback:.0f} ms")
     print(f"warm / cold, round by round: median {to_cold:.3f}")
     print(f"a program piped again / first time: median {second:.3f}")
     print_facts(
@@ -118,6 +123,7 @@ def main() -> None:
         seconds=medians(found | {"piped": first, "piped again": again}),
         beyond_ms=round(1000 * beyond, 1),
         beyond_least_ms=round(1000 * least, 1),
+        fallback_ms=round(1000 * fallback, 1),
         warm_to_cold=round(to_cold, 3),
         again_to_first=round(second, 3),
         runs=arguments.runs,
