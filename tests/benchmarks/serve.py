@@ -24,6 +24,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cgcli.serve import wire
+from cgcli.serve.client import Connection
+from cgcli.serve.places import places
 from tests.benchmarks.first_token import seconds_to_first_byte
 from tests.benchmarks.report import ROOT, command_line, measured, medians, print_facts, ratio
 
@@ -74,12 +77,20 @@ class Sides:
         self.unavoidable.append(timings["prefill_s"] + timings["decode_s"] / max(1, timings["passes"]))
         return self.unavoidable[-1]
 
+    def _tokens(self, text: bytes) -> int:
+        """How many the server's model has for it."""
+        connection = Connection(places(Path(self.environment["CGCLI_HOME"]) / "run")[0])
+        count = int(connection.call("count", text=wire.bytes_out(text))["value"])
+        connection.close()
+        return count
+
     def program(self) -> tuple[float, float]:
         """Seconds to add 20 tokens to a new program, and to the same one again."""
         files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+        texts = [file.read_bytes() for file in files if file.stat().st_size > 4 * PROGRAM_TOKENS]
         self._round += 1
-        text = files[self._round % len(files)].read_bytes()[: 3 * PROGRAM_TOKENS].rpartition(b"\n")[0] + b"\n"
-        text = f"# round {self._round}\n".encode() + text
+        text = f"# round {self._round}\n".encode() + texts[self._round % len(texts)]
+        text = text[: PROGRAM_TOKENS * 1000 // self._tokens(text[:1000])].rpartition(b"\n")[0] + b"\n"
         found = []
         for _ in range(2):
             started = time.perf_counter()
