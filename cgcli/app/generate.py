@@ -102,7 +102,7 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
         try:
             _generate(run, settings, job, record)
         finally:
-            if file and replaced and read_if_possible(file) != encode(replaced):
+            if file and replaced and not record.unwritten and read_if_possible(file) != encode(replaced):
                 lines = plural(len(lines_of(replaced)), "line")
                 kept = record.number and start and start.replaced
                 back = f"; to get them back: cgcli log use {record.number} --replaced" if kept else ""
@@ -130,7 +130,8 @@ def _generate(run: Run, settings: Settings, job: _Job, record: RunRecord) -> Non
                 selection.report_uncalled(session.program, selection.kept)
             record.verdict = str(verdict or selection.kept or "")
         if arguments.json:
-            _print_json(run, job, session, turns, verdict)
+            with record.storing():
+                _print_json(run, job, session, turns, verdict)
     if written.failure:
         raise written.failure
     if settings.warm != "off":
@@ -314,7 +315,8 @@ def _end(run: Run, job: _Job, program: Program, record: RunRecord) -> None:
             job.sink.write(stamp(written))
         else:
             run.output.note("no stamp: nothing was written")
-    job.sink.close()
+    with record.storing():
+        job.sink.close()
 
 
 def _until(output: Output, job: _Job, session: Session) -> Until | None:

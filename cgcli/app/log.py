@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,16 @@ class RunRecord:
     text: str = ""  # that was written, without the program so far
     turns: tuple[Turn, ...] = ()
     verdict: str = ""
+    unwritten: bool = False  # its file could not be written
+
+    @contextmanager
+    def storing(self) -> Iterator[None]:
+        """Keep in mind if the block cannot write the file."""
+        try:
+            yield
+        except CgcliError:
+            self.unwritten = True
+            raise
 
 
 @contextmanager
@@ -65,6 +75,8 @@ def logged(run: Run, start: RunStart | None) -> Iterator[RunRecord]:
     finally:
         if log and start and record.number is not None:
             try:
+                if record.unwritten:
+                    start = replace(start, file=None)
                 log.finish(record.number, start, RunEnd(record.text, record.turns, record.verdict, status))
             except CgcliError as error:
                 run.output.note(f"logged without its text: {error.line}")

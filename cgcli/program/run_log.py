@@ -161,11 +161,12 @@ class RunLog:
             return int(row.fetchone()[0])
 
     def finish(self, number: int, start: RunStart, end: RunEnd) -> None:
-        """End a row that this process has begun."""
+        """End a row that this process has begun. start: as it was, except for a file that could not be written."""
         turns = _json([plain(turn) for turn in end.turns])
         with self.writing() as connection:
             connection.execute(
-                f"UPDATE runs SET (ended, text, piece, whole, turns, verdict, status) = ({text_places(6)}, ?) "
+                f"UPDATE runs SET (ended, text, piece, whole, turns, verdict, status, file) = "
+                f"({text_places(6)}, ?, {text_places(1)}) "
                 "WHERE number = ?",
                 (
                     *text_values(
@@ -173,6 +174,7 @@ class RunLog:
                         *(turns, end.verdict),
                     ),
                     end.status,
+                    encode(start.file) if start.file else None,
                     number,
                 ),
             )

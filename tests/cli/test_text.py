@@ -266,6 +266,7 @@ class TestTwoAtOnce:
         assert (ran.status, file.read_bytes()) == (1, b"y = 2\n")
         assert f"{file} changed in the meantime; it was not overwritten; the new text is" in ran.err
         assert ran.out.startswith(b"{\n") if json else b"# print x\n" in ran.out
+        assert "replaced" not in ran.err and b"\nfile: " not in run("log", "show").out
 
     def test_an_owner_is_kept(self, tiny_model: Path, tmp_path: Path) -> None:
         if os.geteuid() != 0:
