@@ -160,7 +160,7 @@ def _fill(run: Run, settings: Settings, job: _Job, record: RunRecord) -> None:
         )
     record.text = hole.filled(filling.text)
     _write(run, job, filling)
-    _report(run, filling)
+    _report(run, hole, filling)
     run.output.note(f"{job.choice.name} {quant}, seed {how.sampling.seed}, {speed}")
 
 
@@ -198,13 +198,15 @@ def _write(run: Run, job: _Job, filling: Filling) -> None:
     sink.close()
 
 
-def _report(run: Run, filling: Filling) -> None:
+def _report(run: Run, hole: Hole, filling: Filling) -> None:
     """On stderr: how the hole was filled, and what the model did not read."""
     output, count = run.output, len(filling.candidates)
     assert filling.accepted is not None
     if filling.kind == "reranked" and count > 1:
-        why = "it makes what follows most probable"
-        output.note(f"kept candidate {filling.accepted + 1} of {count}: {why}")
+        most = (
+            "it and what follows are most probable" if hole.extent == "line" else "it makes what follows most probable"
+        )
+        output.note(f"kept candidate {filling.accepted + 1} of {count}: {most}")
     elif count > 1:
         output.note(f"kept candidate {filling.accepted + 1} of {count}, the most probable")
     if filling.kind != "reranked":

@@ -215,7 +215,7 @@ class LlamaEngine(Completing):
                 task.advance(1)
         return scores
 
-    def surprise_all(self, texts: Sequence[bytes], starts: Sequence[int]) -> list[list[TokenScore]]:
+    def surprise_all(self, texts: Sequence[bytes], starts: Sequence[int], *, owner: str = "") -> list[list[TokenScore]]:
         contexts = [self._tokens(text, room=0) for text in texts]
         pairs = zip(texts, starts, contexts, strict=True)
         firsts = [self._first_beyond(text[:start], tokens) for text, start, tokens in pairs]
@@ -225,7 +225,7 @@ class LlamaEngine(Completing):
             scores[index] += self._scores(address, [contexts[index][at] for at in predicted])
 
         self.reserve(max(map(len, contexts), default=0) + self.cache.context.n_batch)
-        self._prefill.score(contexts, firsts, gather)
+        self._prefill.score(contexts, firsts, gather, owner)
         return scores
 
     def _first_beyond(self, begun: bytes, tokens: Sequence[int]) -> int:

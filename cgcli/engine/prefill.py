@@ -75,7 +75,11 @@ class Prefill:
             raise
 
     def score(
-        self, contexts: Sequence[list[int]], firsts: Sequence[int], gather: Callable[[int, int, Sequence[int]], None]
+        self,
+        contexts: Sequence[list[int]],
+        firsts: Sequence[int],
+        gather: Callable[[int, int, Sequence[int]], None],
+        owner: str = "",
     ) -> None:
         """Predict the tokens of several contexts from index `firsts` (at least 1) on; none of them stays cached.
 
@@ -88,7 +92,7 @@ class Prefill:
         shared = min((firsts[index] - 1 for index in wanted), default=0) if together else 0
         for index in wanted:
             shared = min(shared, common_prefix(contexts[wanted[0]], contexts[index]))
-        trunk = self.read(contexts[wanted[0]][:shared]) if shared else None
+        trunk = self.read(contexts[wanted[0]][:shared], owner=owner) if shared else None
         try:
             sizes = [len(tokens) - shared for tokens in contexts]
             for group in _groups(wanted, sizes, cache.context.n_batch if together else 0):
@@ -96,7 +100,7 @@ class Prefill:
                     self._score_group(trunk, group, contexts, firsts, gather)
                     continue
                 alone = functools.partial(gather, group[0])
-                cache.release(self.read(contexts[group[0]], score_from=firsts[group[0]], gather=alone))
+                cache.release(self.read(contexts[group[0]], score_from=firsts[group[0]], gather=alone, owner=owner))
         finally:
             if trunk:
                 cache.release(trunk)

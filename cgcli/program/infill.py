@@ -1,8 +1,10 @@
 """Fills a hole: draws candidates, and chooses one.
 
-A model that was trained to infill reads the text on both sides. Any other continues the text before the hole, and of
-the candidates, which are cut where they begin to repeat what follows, the one is chosen with which the text behind the
-hole becomes most probable: p(after | before + candidate).
+A model that was trained to infill reads the text on both sides. Any other continues the text before the hole, and its
+candidates are cut where they begin to repeat what follows. Of blocks, the one is chosen with which the text behind the
+hole becomes most probable, p(after | before + block). Of lines, the one that is most probable together with that text,
+p(line + after | before): among 183 short lines of the standard library, codegen-nano found 10 this way and 4 the other.
+Blocks differ in length, and a short one would win for its own probability.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Literal
 
 from cgcli.core.progress import Progress, Silent
 from cgcli.engine.protocol import Engine
-from cgcli.engine.request import Completion, FinishReason, InfillKind, Request
+from cgcli.engine.request import Completion, FinishReason, InfillKind, Request, TokenScore
 from cgcli.engine.stops import Chain, Cutter
 from cgcli.program.generation import Generation
 from cgcli.program.hole import Hole, HoleEnd, tidied
@@ -26,12 +28,15 @@ FillKind = Literal["codegen2", "fim", "reranked"]
 """codegen2, fim: the model read the text on both sides, see `engine.request.InfillKind` · reranked: it read the text
 before the hole, and the text behind chose among the candidates."""
 
+Score = Callable[[Sequence[bytes], Sequence[int]], list[list[TokenScore]]]
+"""Scores texts, each from a byte on."""
+
 CANDIDATES = 8
 """Drawn by default where they are reranked."""
 
-_SCORED = 64  # tokens of the text behind a hole that choose among candidates
+_SCORED = 32  # tokens of the text behind a hole that choose among candidates
 _MARKS = 8  # tokens around the texts, at most
-_LONGEST_TOKEN = 64  # bytes; a text that has more for each token of the window is cut before it is tokenized
+_LONGEST_TOKEN = 16  # characters; a text that has more for each token of the window is cut before it is tokenized
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,6 @@ class FillCandidate:
     logprob: float | None = None  # of its text, in nats
     suffix_logprob: float | None = None  # of the text behind the hole after it, in nats; None if that was not scored
 
-    @property
-    def worth(self) -> float:
-        """The greatest is chosen."""
-        known = self.logprob if self.suffix_logprob is None else self.suffix_logprob
-        return -math.inf if known is None else known
-
 
 @dataclass(frozen=True)
 class Filling:
@@ -58,8 +57,13 @@ class Filling:
 
     kind: FillKind
     candidates: tuple[FillCandidate, ...]
-    accepted: int | None  # index; None if all candidates are empty
+    ranking: tuple[int, ...]  # indices of the candidates that are not empty, the best first
     unread: int  # characters of the two texts that the model did not read, since the window has no room for them
+
+    @property
+    def accepted(self) -> int | None:
+        """The index of the best candidate; None if all are empty."""
+        return next(iter(self.ranking), None)
 
     @property
     def text(self) -> str:
@@ -83,7 +87,8 @@ class HolePlan:
         """
         self.hole = hole
         self.kind: FillKind = kind or "reranked"
-        room = max(2, window - min(how.max_tokens, window // 2) - _MARKS)
+        self._max_tokens = max(1, min(how.max_tokens, window // 2))
+        room = max(2, window - self._max_tokens - _MARKS)
         least = min(room // 4, room if kind else _SCORED)  # for the text behind
         before, after = hole.before[-room * _LONGEST_TOKEN :], hole.after[: room * _LONGEST_TOKEN]
 
@@ -104,7 +109,7 @@ class HolePlan:
             encode(self.before),
             how.sampling,
             self._cutter,
-            how.max_tokens,
+            self._max_tokens,
             continues_code=True,
             suffix=None if self.kind == "reranked" else encode(self.after),
         )
@@ -117,38 +122,46 @@ class HolePlan:
     def _cutter(self) -> Cutter:
         return Chain(HoleEnd(self.hole), self._how.cutter(encode(self.before)))
 
-    def choose(self, engine: Engine, drawn: Sequence[Completion]) -> Filling:
-        """Score what was drawn, and choose. Raises Interrupted."""
+    def choose(self, drawn: Sequence[Completion], score: Score | None) -> Filling:
+        """Choose among completions of the requests. Raises what `score` raises.
+
+        score: scores texts, as `Engine.surprise_all`; None takes the first completion that is not empty.
+        """
         texts = [tidied(self.hole, one.text) for one in drawn]
         scores: dict[str, tuple[float, float]] = {}
         distinct = [text for text in dict.fromkeys(texts) if text.strip()]
-        if self.kind == "reranked" and self.after.strip():
-            scores = dict(zip(distinct, self._scores(engine, distinct), strict=True))
+        if score and self.kind == "reranked" and self.after.strip():
+            scores = dict(zip(distinct, self._scores(score, distinct), strict=True))
         candidates = []
         for text, one in zip(texts, drawn, strict=True):
             own = None if one.mean_logprob is None else one.mean_logprob * one.tokens
             logprob, behind = scores.get(text, (own, None))
             candidates.append(FillCandidate(text, one.tokens, one.finish_reason, one.candidate, logprob, behind))
         usable = [index for index, one in enumerate(candidates) if one.text.strip()]
-        best = max(usable, key=lambda index: candidates[index].worth, default=None)
-        return Filling(self.kind, tuple(candidates), best, self.unread)
+        if score:
+            usable.sort(key=lambda index: -self._worth(candidates[index]))
+        return Filling(self.kind, tuple(candidates), tuple(usable), self.unread)
 
-    def _scores(self, engine: Engine, texts: Sequence[str]) -> list[tuple[float, float]]:
+    def _worth(self, candidate: FillCandidate) -> float:
+        """The greatest is chosen."""
+        own = -math.inf if candidate.logprob is None else candidate.logprob
+        if candidate.suffix_logprob is None:
+            return own
+        return candidate.suffix_logprob + (own if self.hole.extent == "line" else 0)
+
+    def _scores(self, score: Score, texts: Sequence[str]) -> list[tuple[float, float]]:
         """Log-probabilities of each text, and of what follows it, in nats."""
         before, after = encode(self.before), encode(self.after)
-        wholes = [before + encode(text) + after for text in texts]
-        with engine.scratch(before):
-            found = engine.surprise_all(wholes, [len(before)] * len(texts))
         results = []
-        for scores in found:
-            left = sum(len(score.piece) for score in scores) - len(after)  # bytes before what follows
+        for tokens in score([before + encode(text) + after for text in texts], [len(before)] * len(texts)):
+            left = sum(len(token.piece) for token in tokens) - len(after)  # bytes before what follows
             own = behind = 0.0
-            for score in scores:
-                left -= len(score.piece)
+            for token in tokens:
+                left -= len(token.piece)
                 if left >= 0:
-                    own += score.logprob
+                    own += token.logprob
                 else:
-                    behind += score.logprob
+                    behind += token.logprob
             results.append((own, behind))
         return results
 
@@ -162,7 +175,8 @@ def fill(engine: Engine, hole: Hole, how: Generation, *, progress: Progress | No
         for index, one in engine.complete(requests):
             done[index] = one
             task.advance(one.finish_reason != "interrupted")
-    return plan.choose(engine, [done[index] for index in sorted(done)])
+    with engine.scratch(requests[0].context):
+        return plan.choose([done[index] for index in sorted(done)], engine.surprise_all)
 
 
 def first_tokens(text: str, most: int, count: Callable[[str], int]) -> str:

@@ -13,7 +13,9 @@ from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.request import Completion, Request, Timings
 from cgcli.engine.stops import Stops
 from cgcli.native.sample import Sampling
+from cgcli.program.infill import CANDIDATES
 from cgcli.serve.fields import BadRequest, Fields
+from cgcli.serve.filling import ServedHole
 from cgcli.serve.logprobs import Logprobs
 
 MOST_PROMPTS, MOST_CHOICES, MOST_STOPS = 64, 128, 16
@@ -50,10 +52,11 @@ class HttpOptions:
 class Asked:
     """What a request asks for."""
 
-    requests: tuple[Request, ...]  # `best_of` for each prompt
+    requests: tuple[Request, ...]  # as many for each prompt
     prompts: tuple[bytes, ...]
     n: int = 1
     best_of: int = 1
+    holes: tuple[ServedHole, ...] = ()  # of the prompts; none: they are continued
     stream: bool = False
     usage: bool = False  # at the end of a stream
     echo: bool = False
@@ -61,6 +64,11 @@ class Asked:
     only_echo: bool = False  # nothing is drawn
     wanted: tuple[str, ...] = ()  # the fields of an answer of `/infill`, parts as in `timings/prompt_n`; none: all
     seconds: float = MOST_SECONDS
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer can be told while it is drawn."""
+        return self.stream and all(hole.streams for hole in self.holes)
 
 
 def completions_asked(data: object, engine: LlamaEngine, defaults: Defaults, owner: str) -> Asked:
@@ -77,15 +85,22 @@ def completions_asked(data: object, engine: LlamaEngine, defaults: Defaults, own
         raise BadRequest("best_of and echo cannot be streamed", "stream")
     max_tokens = fields.whole("max_tokens", defaults.max_tokens, 0 if echo else 1, _ANY_TOKENS)
     logprobs = None if fields.data.get("logprobs") is None else fields.whole("logprobs", 0, 0, _MOST_ALTERNATIVES)
-    request = replace(_request(fields, defaults, max_tokens or 1, owner), alternatives=logprobs or 0)
+    stops = _stops(fields)
+    request = replace(_request(fields, defaults, stops, max_tokens or 1, owner), alternatives=logprobs or 0)
     options = fields.part("stream_options")
+    holes: tuple[ServedHole, ...] = ()
+    if (suffix := fields.text("suffix")).strip() and max_tokens:
+        count = max(best_of, min(CANDIDATES, MOST_CHOICES // len(prompts)))
+        holes = tuple(ServedHole(one, suffix, request, stops, engine, best_of, count) for one in prompts)
+    requests = [
+        replace(request, context=prompt, candidate=candidate) for prompt in prompts for candidate in range(best_of)
+    ]
     return Asked(
-        tuple(
-            replace(request, context=prompt, candidate=candidate) for prompt in prompts for candidate in range(best_of)
-        ),
+        tuple(one for hole in holes for one in hole.requests) or tuple(requests),
         prompts,
         n,
         best_of,
+        holes,
         stream,
         options.flag("include_usage"),
         echo,
@@ -95,21 +110,21 @@ def completions_asked(data: object, engine: LlamaEngine, defaults: Defaults, own
 
 
 def infill_asked(data: object, engine: LlamaEngine, defaults: Defaults, owner: str) -> Asked:
-    """Parse a request of llama.cpp's `/infill`. The model continues the prefix; it does not see the suffix.
-
-    Raises BadRequest.
-    """
+    """Parse a request of llama.cpp's `/infill`. Raises BadRequest."""
     fields = Fields(data)
     prefix = (fields.text("input_prefix") + fields.text("prompt")).encode("utf-8", "replace")
-    fields.text("input_suffix")
+    suffix = fields.text("input_suffix")
     count = fields.whole("n_predict", -1, -1, _ANY_TOKENS)
-    request = _request(fields, defaults, defaults.max_tokens if count < 0 else count or 1, owner)
+    stops = _stops(fields)
+    request = _request(fields, defaults, stops, defaults.max_tokens if count < 0 else count or 1, owner)
+    holes = (ServedHole(prefix, suffix, request, stops, engine, 1, CANDIDATES),) if suffix.strip() and count else ()
     most = 1000 * int(MOST_SECONDS)
     clock = fields.whole("t_max_predict_ms", 0, 0, most)
     seconds = (fields.whole("t_max_prompt_ms", 0, 0, most) + clock) / 1000 if clock else MOST_SECONDS
     return Asked(
-        (replace(request, context=prefix),),
+        holes[0].requests if holes else (replace(request, context=prefix),),
         (prefix,),
+        holes=holes,
         stream=fields.flag("stream"),
         only_echo=count == 0,
         wanted=fields.texts("response_fields", _MOST_FIELDS, empty=True),
@@ -117,7 +132,7 @@ def infill_asked(data: object, engine: LlamaEngine, defaults: Defaults, owner: s
     )
 
 
-def _request(fields: Fields, defaults: Defaults, max_tokens: int, owner: str) -> Request:
+def _request(fields: Fields, defaults: Defaults, stops: Sequence[str], max_tokens: int, owner: str) -> Request:
     """What all requests of a body have in common."""
     usual = defaults.sampling
     sampling = Sampling(
@@ -127,10 +142,14 @@ def _request(fields: Fields, defaults: Defaults, max_tokens: int, owner: str) ->
         fields.number("min_p", usual.min_p, 0, 1),
         _seed(fields),
     )
+    return Request(b"", sampling, lambda: Stops(stops), max_tokens, owner=owner)
+
+
+def _stops(fields: Fields) -> tuple[str, ...]:
     stops = fields.texts("stop", MOST_STOPS)
     if any(len(stop) > _LONGEST_STOP for stop in stops):
         raise BadRequest(f"a stop may have {_LONGEST_STOP} characters at most", "stop")
-    return Request(b"", sampling, lambda: Stops(stops), max_tokens, owner=owner)
+    return stops
 
 
 def _seed(fields: Fields) -> int:

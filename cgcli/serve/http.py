@@ -26,7 +26,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cgcli.engine.engine import LlamaEngine
-from cgcli.engine.request import TokenScore
+from cgcli.engine.request import Completion, TokenScore
 from cgcli.serve import completions
 from cgcli.serve.completions import Asked, HttpOptions
 from cgcli.serve.decoder import Decoder, as_known
@@ -149,27 +149,40 @@ class HttpDoor:
 
     async def _completions(self, request: HttpRequest) -> Response:
         engine = self.decoder.engine
-        asked = completions.completions_asked(
-            await self._body(request), engine, self.options.defaults, self._owner(request)
-        )
+        body, defaults, owner = await self._body(request), self.options.defaults, self._owner(request)
+        asked = await asyncio.to_thread(completions.completions_asked, body, engine, defaults, owner)
         pending = PendingCompletions(self.decoder, asked.requests)
         await pending.check()
         if asked.stream:
             return _events(self._completion_parts(request, asked, pending))
-        await _draw(request, asked, pending)
-        drawn = [stream.completion for stream in pending.streams if stream.completion]
-        kept = completions.best(asked, drawn)
+        kept = await self._kept(request, asked, pending)
         choices: list[str] = []
         for index, prompt in enumerate(asked.prompts):
             logprobs = await self._logprobs(prompt, asked)
             for one in kept[index * asked.n : (index + 1) * asked.n]:
                 choices.append(json.dumps(completions.whole_choice(asked, len(choices), prompt, one, logprobs)))
                 await asyncio.sleep(0)  # many of them take long: others are answered meanwhile
-        tokens = 0 if asked.only_echo else sum(one.tokens for one in drawn)
+        tokens = 0 if asked.only_echo else pending.drawn
         begun = json.dumps(completions.head("text_completion", self.model)).removesuffix("}")
         usage = json.dumps(completions.usage(await asyncio.to_thread(self._read, asked), tokens))
         answer = f'{begun}, "choices": [{", ".join(choices)}], "usage": {usage}}}'
         return Response(answer, media_type="application/json")
+
+    async def _kept(self, request: HttpRequest, asked: Asked, pending: PendingCompletions) -> list[Completion]:
+        """Draw everything; returns the `n` completions to answer with for each prompt."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + asked.seconds
+        async with pending:
+            async for _ in pending.events(_left(request), asked.seconds):
+                pass
+        drawn = [stream.completion for stream in pending.streams if stream.completion]
+        if not asked.holes:
+            return completions.best(asked, drawn)
+        kept: list[Completion] = []
+        for hole in asked.holes:
+            own, drawn = drawn[: len(hole.requests)], drawn[len(hole.requests) :]
+            kept += (await hole.choose(self.decoder, own, until - loop.time()))[: asked.n]
+        return kept
 
     async def _logprobs(self, prompt: bytes, asked: Asked) -> Logprobs | None:
         """Those that a choice begins with: of the prompt if it is echoed. None if none are told."""
@@ -193,9 +206,19 @@ class HttpDoor:
     async def _completion_parts(
         self, request: HttpRequest, asked: Asked, pending: PendingCompletions
     ) -> AsyncIterator[Any]:
-        engine, begun = self.decoder.engine, completions.head("text_completion", self.model)
-        told = [0] * len(pending.streams)
+        begun = completions.head("text_completion", self.model)
         more: dict[str, Any] = {"usage": None} if asked.usage else {}
+        choices = self._choices_as_drawn if asked.streams else self._choices_at_once
+        async for choice in choices(request, asked, pending):
+            yield begun | {"choices": [choice]} | more
+        if asked.usage:
+            yield begun | {"choices": [], "usage": completions.usage(self._read(asked), pending.drawn)}
+        yield "[DONE]"
+
+    async def _choices_as_drawn(
+        self, request: HttpRequest, asked: Asked, pending: PendingCompletions
+    ) -> AsyncIterator[dict[str, Any]]:
+        told = [0] * len(pending.streams)
         async with pending:
             async for stream in pending.events(_left(request), asked.seconds):
                 done, index = stream.completion, stream.number
@@ -204,41 +227,46 @@ class HttpDoor:
                     continue
                 logprobs = None
                 if asked.logprobs is not None:
-                    found = Logprobs(engine.model, asked.logprobs)
+                    found = Logprobs(self.decoder.engine.model, asked.logprobs)
                     found.add_drawn(stream.trace, begin=told[index])
                     logprobs = found.body
                 told[index] = len(stream.trace)
-                part = completions.choice(index, text, done.finish_reason if done else None, logprobs)
-                yield begun | {"choices": [part]} | more
-        if asked.usage:
-            drawn = sum(stream.completion.tokens for stream in pending.streams if stream.completion)
-            yield begun | {"choices": [], "usage": completions.usage(self._read(asked), drawn)}
-        yield "[DONE]"
+                yield completions.choice(index, text, done.finish_reason if done else None, logprobs)
+
+    async def _choices_at_once(
+        self, request: HttpRequest, asked: Asked, pending: PendingCompletions
+    ) -> AsyncIterator[dict[str, Any]]:
+        for index, one in enumerate(await self._kept(request, asked, pending)):
+            logprobs = await self._logprobs(asked.prompts[index // asked.n], asked)
+            yield completions.whole_choice(asked, index, b"", one, logprobs)
 
     async def _infill(self, request: HttpRequest) -> Response:
-        asked = completions.infill_asked(
-            await self._body(request), self.decoder.engine, self.options.defaults, self._owner(request)
-        )
+        body, defaults, owner = await self._body(request), self.options.defaults, self._owner(request)
+        asked = await asyncio.to_thread(completions.infill_asked, body, self.decoder.engine, defaults, owner)
         pending = PendingCompletions(self.decoder, asked.requests)
         await pending.check()
         if asked.stream:
             return _events(self._infill_parts(request, asked, pending))
-        await _draw(request, asked, pending)
-        done = pending.streams[0].completion
-        assert done
-        text = "" if asked.only_echo else done.text
-        return JSONResponse(completions.infill_end(asked, text, done, self._read(asked), pending.spent, self.model))
+        (done,) = await self._kept(request, asked, pending)
+        return JSONResponse(self._infill_end(asked, "" if asked.only_echo else done.text, done, pending))
 
     async def _infill_parts(
         self, request: HttpRequest, asked: Asked, pending: PendingCompletions
     ) -> AsyncIterator[Any]:
+        if not asked.streams:
+            (done,) = await self._kept(request, asked, pending)
+            yield self._infill_end(asked, done.text, done, pending)
+            return
         async with pending:
             async for stream in pending.events(_left(request), asked.seconds):
                 text = "" if asked.only_echo else stream.take()
-                if done := stream.completion:
-                    yield completions.infill_end(asked, text, done, self._read(asked), pending.spent, self.model)
+                if stream.completion:
+                    yield self._infill_end(asked, text, stream.completion, pending)
                 elif text:
                     yield {"content": text, "stop": False}
+
+    def _infill_end(self, asked: Asked, text: str, done: Completion, pending: PendingCompletions) -> dict[str, Any]:
+        return completions.infill_end(asked, text, done, self._read(asked), pending.spent, self.model)
 
     async def _chat(self, request: HttpRequest) -> Response:
         raise BadRequest(_NO_CHAT, status=404, code="no_chat")
@@ -321,13 +349,6 @@ def _without_port(host: str) -> str:
     """The name or address of a Host header."""
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdigit() else host
-
-
-async def _draw(request: HttpRequest, asked: Asked, pending: PendingCompletions) -> None:
-    """Draw everything, for an answer in one piece."""
-    async with pending:
-        async for _ in pending.events(_left(request), asked.seconds):
-            pass
 
 
 def _left(request: HttpRequest) -> Callable[[], Awaitable[object]]:

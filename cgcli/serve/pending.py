@@ -30,6 +30,11 @@ class PendingCompletions:
         self._served: list[ServedStream] = []
         self._news: asyncio.Queue[tuple[int, News]] = asyncio.Queue()
 
+    @property
+    def drawn(self) -> int:
+        """Tokens of the streams that are done."""
+        return sum(stream.completion.tokens for stream in self.streams if stream.completion)
+
     async def check(self) -> None:
         """Raise BadRequest if a request does not fit, or if there is no place for them."""
         if self._decoder.full:

@@ -15,6 +15,9 @@ import pytest
 from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
+from cgcli.program.generation import Generation
+from cgcli.program.hole import at_cursor
+from cgcli.program.infill import fill
 from cgcli.serve.completions import Defaults, HttpOptions
 from tests.serve.site import Site, raw_gen
 from tests.support.cli import run
@@ -150,10 +153,10 @@ def test_server_sent_events_end_with_done(site: Site) -> None:
     json.loads(lines[0].removeprefix("data: "))
 
 
-def test_infill_continues_the_prefix(site: Site, bundled_model: Path) -> None:
+def test_infill_without_a_suffix_continues_the_prefix(site: Site, bundled_model: Path) -> None:
     body = {
         "input_prefix": PROMPT,
-        "input_suffix": "\n\nprint(add(1, 2))\n",
+        "input_suffix": "",
         "input_extra": [{"filename": "a.py", "text": "x"}],
         "n_predict": 40,
         "seed": 7,
@@ -163,10 +166,42 @@ def test_infill_continues_the_prefix(site: Site, bundled_model: Path) -> None:
     assert status == 200
     assert found["content"] == raw_gen(bundled_model, PROMPT)
     assert found["stop"] and found["tokens_predicted"] <= 40
+    assert streamed(site, body) == ([False] * (len(streamed(site, body)[0]) - 1) + [True], found["content"])
+
+
+def streamed(site: Site, body: dict[str, Any]) -> tuple[list[bool], str]:
+    """The parts of an answer of `/infill`: whether each is the last, and their text."""
     _, events = site.ask("POST", "/infill", body | {"stream": True})
     parts = [json.loads(line.removeprefix("data: ")) for line in events.split("\n\n") if line]
-    assert "".join(part["content"] for part in parts) == found["content"]
-    assert [part["stop"] for part in parts] == [False] * (len(parts) - 1) + [True]
+    return [part["stop"] for part in parts], "".join(part["content"] for part in parts)
+
+
+SUFFIX = "\n\nprint(add(1, 2))\n"
+
+
+@pytest.fixture(scope="module")
+def fillings(bundled_model: Path) -> list[str]:
+    """What `fill` makes of the same hole in this process, the best first."""
+    hole = at_cursor(PROMPT, SUFFIX)
+    how = Generation(Sampling(0.2, seed=7), 40, candidates=8, others=0.6)
+    with LlamaEngine(bundled_model, EngineOptions(exact=True), interrupt=Interrupt()) as engine:
+        found = fill(engine, hole, how)
+    return [found.candidates[index].text for index in found.ranking]
+
+
+def test_infill_and_completions_fill_a_hole_as_fill_does(site: Site, fillings: list[str]) -> None:
+    body = {"input_prefix": PROMPT, "input_suffix": SUFFIX, "n_predict": 40, "seed": 7}
+    status, found = site.ask("POST", "/infill", body)
+    assert status == 200
+    assert found["content"] == fillings[0]
+    assert streamed(site, body) == ([True], fillings[0])
+    how = {"prompt": PROMPT, "suffix": SUFFIX, "max_tokens": 40, "seed": 7}
+    status, found = site.ask("POST", "/v1/completions", how | {"n": 3})
+    assert [one["text"] for one in found["choices"]] == fillings[:3]
+    _, events = site.ask("POST", "/v1/completions", how | {"stream": True})
+    first, last = events.split("\n\n")[:2]
+    assert json.loads(first.removeprefix("data: "))["choices"][0]["text"] == fillings[0]
+    assert last == "data: [DONE]"
 
 
 def test_infill_answers_by_the_clock(site: Site) -> None:
@@ -176,6 +211,10 @@ def test_infill_answers_by_the_clock(site: Site) -> None:
     assert status == 200
     assert found["stop_type"] in ("time", "word")
     assert found["tokens_predicted"] < 1500
+    body["input_suffix"] = SUFFIX
+    body["t_max_predict_ms"] = 1
+    status, found = site.ask("POST", "/infill", body)
+    assert (status, found["stop_type"]) == (200, "time")
     assert site.ask("POST", "/infill", {"input_prefix": PROMPT, "n_predict": 0})[1]["content"] == ""
     eventually(lambda: site.status()["streams"] == 0, "it draws on")
 
