@@ -88,7 +88,8 @@ def _prepare(run: Run, settings: Settings, arguments: FillArguments) -> _Job:
     name = str(file) if file else "stdin"
     if not text.strip():
         raise UsageError(f"{name} is empty", hint='to write a program: cgcli gen "..."')
-    hole = find_hole(text, line, code, name=name, extent=arguments.extent)
+    command = "" if file else "cgcli fill :"
+    hole = find_hole(text, line, code, name=name, command=command, extent=arguments.extent)
     if file and arguments.in_place:
         check_writable(file)
     choice = choose_or_pull(run, settings)
@@ -183,7 +184,7 @@ def _write(run: Run, job: _Job, filling: Filling) -> None:
                     hint=f"the new text is {'in the JSON' if arguments.json else 'on stdout'}",
                 )
             write_atomic(job.file, for_file(whole, job.before))
-        first = hole.before.count("\n") + 1
+        first = hole.line
         last = first + filling.text.count("\n")
         output.note(
             f"filled {'line' if first == last else 'lines'} {first}{f' to {last}' * (first != last)} of {job.file}"

@@ -90,7 +90,26 @@ class Move:
         return f"move of turn {self.index + 1} to {self.to + 1}"
 
 
-Operation = Add | Put | Drop | Move
+@dataclass(frozen=True)
+class Fill:
+    """Text in place of the characters `begin` to `end` - 1 of the program."""
+
+    begin: int
+    end: int
+    text: str
+    line: int  # as the user named it
+
+    def apply(self, program: Program) -> Program:
+        return program.replaced(self.begin, self.end, self.text)
+
+    def follow(self, index: int) -> int:
+        return index
+
+    def __str__(self) -> str:
+        return f"/fill at line {self.line}"
+
+
+Operation = Add | Put | Drop | Move | Fill
 
 
 @dataclass(frozen=True)

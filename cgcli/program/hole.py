@@ -57,25 +57,34 @@ class Hole:
         """The whole text with the hole filled."""
         return self.before + text + self.after
 
+    @property
+    def line(self) -> int:
+        """The number of its line, from 1."""
+        return self.before.count("\n") + 1
+
     def lines(self, text: str) -> str:
         """What is inserted, as whole lines if the hole has a line of its own."""
         return f"{self.indent}{text}\n" if self.own_line else text
 
 
-def find_hole(text: str, line: int | None, language: Language, *, name: str, extent: Extent | None = None) -> Hole:
+def find_hole(
+    text: str, line: int | None, language: Language, *, name: str, command: str = "", extent: Extent | None = None
+) -> Hole:
     """The hole at a line, from 1; None: at the only comment that begins with three dots, or has nothing below it.
 
     A line that is blank, or a comment of three dots, is replaced. Below any other comment, a line is inserted; at a
-    line with code, above it. One past the last line is the end of the text. name: of the text, for errors. extent:
-    None chooses it from the text around. Raises UsageError if there is no such line, or no or more than one hole.
+    line with code, above it. One past the last line is the end of the text. extent: None chooses it from the text
+    around. name, command: the text, and what precedes a line in a command, for errors. Raises UsageError if there is no
+    such line, and without a line for no hole or several.
     """
     lines = lines_of(text)
+    command = command or f"cgcli fill {name}:"
     if line is None:
-        line = _only_hole(lines, language.mark, name)
+        line = _only_hole(lines, language.mark, name, command)
     if line > len(lines) + 1:
         raise UsageError(
             f"{name} has no line {line}: it has {plural(len(lines), 'line')}",
-            hint=f"at its end: {name}:{len(lines) + 1}",
+            hint=f"to write at its end: {command}{len(lines) + 1}",
         )
     at = line - 1
     here = lines[at] if at < len(lines) else ""
@@ -108,21 +117,19 @@ def _hole(lines: list[str], begin: int, end: int, mark: str, extent: Extent | No
     return Hole(above + indent, ("\n" if last_end else "") + below, extent or usual, mark, asked)
 
 
-def _only_hole(lines: list[str], mark: str, name: str) -> int:
+def _only_hole(lines: list[str], mark: str, name: str, command: str) -> int:
     """The line of the only hole that a text shows. Raises UsageError."""
     found = [at for at, line in enumerate(lines) if _begins_with_dots(line, mark)]
     if not found:
         found = [at for at in range(len(lines)) if _is_comment(lines, at, mark) and _has_nothing_below(lines, at)]
     if not found:
-        raise UsageError(
-            f"{name} has no comment with nothing below it", hint=f"name the line to fill: cgcli fill {name}:LINE"
-        )
+        raise UsageError(f"{name} has no comment with nothing below it", hint=f"name a line: {command}LINE")
     if len(found) > 1:
         numbers = [str(at + 1) for at in found[:_LISTED]]
         more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
         raise UsageError(
             f"{name} has {len(found)} places to fill: lines {', '.join(numbers)}{more}",
-            hint=f"cgcli fill {name}:{numbers[0]}",
+            hint=f"{command}{numbers[0]}",
         )
     return found[0] + 1
 

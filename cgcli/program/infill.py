@@ -79,9 +79,16 @@ class HolePlan:
     """How a hole is filled: what the model reads, the requests to draw, and the choice among what they give."""
 
     def __init__(
-        self, hole: Hole, how: Generation, kind: InfillKind, window: int, tokens: Callable[[bytes], list[int]]
+        self,
+        hole: Hole,
+        how: Generation,
+        kind: InfillKind,
+        window: int,
+        tokens: Callable[[bytes], list[int]],
+        turn: int = 0,
     ) -> None:
-        """how: with the number of candidates; kind: of the engine; tokens: tokenizes a text.
+        """how: with the number of candidates; kind: of the engine; tokens: tokenizes a text; turn: selects the random
+        numbers under the seed.
 
         The text before the hole is kept from its end, and the text behind it from its start, as far as they fit.
         """
@@ -100,6 +107,7 @@ class HolePlan:
         self.before = last_tokens(before, room - count(self.after), count)
         self.unread = len(hole.before) - len(self.before) + (len(hole.after) - len(self.after) if kind else 0)
         self._how = how
+        self._turn = turn
 
     @property
     def requests(self) -> list[Request]:
@@ -110,6 +118,7 @@ class HolePlan:
             how.sampling,
             self._cutter,
             self._max_tokens,
+            self._turn,
             continues_code=True,
             suffix=None if self.kind == "reranked" else encode(self.after),
         )
@@ -166,9 +175,12 @@ class HolePlan:
         return results
 
 
-def fill(engine: Engine, hole: Hole, how: Generation, *, progress: Progress | None = None) -> Filling:
-    """Fill a hole. Ctrl-C ends the candidates as interrupted. Raises ContextError, and Interrupted while scoring."""
-    plan = HolePlan(hole, how, engine.infill, engine.window, engine.tokens)
+def fill(engine: Engine, hole: Hole, how: Generation, *, turn: int = 0, progress: Progress | None = None) -> Filling:
+    """Fill a hole. turn: as in `HolePlan`.
+
+    Ctrl-C ends the candidates as interrupted. Raises ContextError, and Interrupted while scoring.
+    """
+    plan = HolePlan(hole, how, engine.infill, engine.window, engine.tokens, turn)
     requests = plan.requests
     done: dict[int, Completion] = {}
     with (progress or Silent()).task("candidates", len(requests), unit="steps") as task:

@@ -324,6 +324,20 @@ class Program:
         rest = self.drop(index).turns
         return replace(self, turns=(*rest[:to], self.turns[index], *rest[to:]))
 
+    def replaced(self, begin: int, end: int, text: str) -> Program:
+        """The program with `text` in place of the characters `begin` to `end` - 1: of the prefix, or of a turn's code.
+
+        A turn whose code changes is one by hand. Blank lines before a prompt belong to what is above them. Raises
+        IndexError for a place inside a prompt.
+        """
+        source, spans = self.source(), list(self.spans())
+        index = max((at for at, span in enumerate(spans) if span.code <= begin), default=-1)
+        first, last = (spans[index].code, spans[index].end) if index >= 0 else (0, len(self.prefix))
+        if source[last:end].strip():
+            raise IndexError(f"character {begin} is part of a prompt")
+        code = source[first:begin] + text + source[end:last]
+        return self.put(index, self.turns[index].rewrite(code)) if index >= 0 else replace(self, prefix=code)
+
     def until(self, index: int) -> Program:
         """The program before a turn."""
         return replace(self, turns=self.turns[:index])

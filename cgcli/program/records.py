@@ -15,10 +15,11 @@ Each following line is an event with its time; applied in order to the program o
     {"time": "…", "event": "setting", "key": "temperature", "value": "0.8"}
 
 Versions are counted from 0, the header's program; every commit makes the next one. The other operations are `put`
-(index, turn, why), `drop` (index) and `move` (index, to), with turns counted from 0. The keys are the names of the
-fields in history.py and program.py, which explain them; times are ISO 8601 in UTC. A byte of a program that is not
-UTF-8 is written as a lone surrogate (PEP 383), `\\udc80`. A key with a default may be missing, as in a line of an older
-cgcli; an unknown key is an error. `format` changes when older versions could misread what is written.
+(index, turn, why), `drop` (index) and `move` (index, to), with turns counted from 0, and `fill` (begin, end, text,
+line). The keys are the names of the fields in history.py and program.py, which explain them; times are ISO 8601 in UTC.
+A byte of a program that is not UTF-8 is written as a lone surrogate (PEP 383), `\\udc80`. A key with a default may be
+missing, as in a line of an older cgcli; an unknown key is an error. `format` changes when older versions could misread
+what is written.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any
 
 from cgcli.core.reading import parse_json, shown
 from cgcli.core.typed import plain, typed
-from cgcli.program.history import Add, Commit, Drop, Event, Move, Point, Put, Run, Saved, Setting
+from cgcli.program.history import Add, Commit, Drop, Event, Fill, Move, Point, Put, Run, Saved, Setting
 from cgcli.program.program import Layout, Program, Turn
 
 FORMAT = 1
@@ -37,7 +38,7 @@ FORMAT = 1
 # The key that distinguishes the members of a union; its value is the class name in lower case.
 _TAGS: dict[type, str] = {
     **dict.fromkeys((Commit, Point, Run, Saved, Setting), "event"),
-    **dict.fromkeys((Add, Put, Drop, Move), "op"),
+    **dict.fromkeys((Add, Put, Drop, Move, Fill), "op"),
 }
 
 

@@ -30,7 +30,7 @@ def fill_report(engine: Engine, generation: Generation, hole: Hole, filling: Fil
     """A filled hole as plain JSON values, without the names of the model and the file; units as in `report`."""
     return _how(engine, generation) | {
         "infill": filling.kind,
-        "line": hole.before.count("\n") + 1,
+        "line": hole.line,
         "extent": hole.extent,
         "indent": hole.indent,
         "text": filling.text,

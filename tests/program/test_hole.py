@@ -122,7 +122,7 @@ def test_other_languages_have_other_comments() -> None:
 def test_no_hole_and_several_are_refused() -> None:
     with pytest.raises(UsageError, match="no comment with nothing below it") as none:
         hole_at(None, "a = 1\n")
-    assert none.value.hint == "name the line to fill: cgcli fill prog.py:LINE"
+    assert none.value.hint == "name a line: cgcli fill prog.py:LINE"
     with pytest.raises(UsageError, match="2 places to fill: lines 1, 3") as several:
         hole_at(None, "# ...\n\n# ...\n")
     assert several.value.hint == "cgcli fill prog.py:1"

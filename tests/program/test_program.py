@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import pytest
 from hypothesis import given
@@ -155,3 +156,34 @@ def test_a_prompt_is_text(prompt: str) -> None:
     with pytest.raises(UsageError, match=r"the prompt (is not UTF-8|contains a NUL character)"):
         checked_prompt(prompt, "the prompt")
     assert checked_prompt("\ufeffa\tb", "") == "a\tb"
+
+
+@pytest.mark.parametrize(
+    ("before", "replaced"),
+    [
+        ("", ""),  # the beginning of the prefix
+        ("import csv\n", ""),  # its end
+        ("import csv\n", "\n"),  # the blank line behind it
+        ("import csv\n\n# a number\n", ""),  # the beginning of a turn's code
+        ("import csv\n\n# a number\nx = 1\n", ""),  # its end
+        ("import csv\n\n# a number\nx = 1\n", "\n"),
+        ("import csv\n\n# a number\n", "x = 1\n"),
+        ("import csv\n\n# a number\nx = 1\n\n# print it\nprint(x)\n", ""),  # the end of all
+    ],
+)
+def test_text_in_place_of_a_part(before: str, replaced: str) -> None:
+    """A blank line stays before each prompt."""
+    program = Program("import csv\n").add(Turn("a number", "x = 1")).add(Turn("print it", "print(x)"))
+    source = program.source()
+    assert source.startswith(before + replaced)
+    found = program.replaced(len(before), len(before) + len(replaced), "y = 2\n")
+    expected = before + "y = 2\n" + source[len(before) + len(replaced) :]
+    assert found.source() == re.sub("(?<=[^\n]\n)# ", "\n# ", expected)
+    assert [turn.prompt for turn in found.turns] == ["a number", "print it"]
+
+
+def test_a_prompt_is_not_replaced() -> None:
+    program = Program("import csv\n").add(Turn("a number", "x = 1"))
+    at = program.source().index("number")
+    with pytest.raises(IndexError, match="part of a prompt"):
+        program.replaced(at, at, "y")

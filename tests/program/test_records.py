@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgcli.program.history import Add, Commit, Drop, Event, History, Move, Point, Put, Run, Saved
+from cgcli.program.history import Add, Commit, Drop, Event, Fill, History, Move, Point, Put, Run, Saved
 from cgcli.program.program import PAPER, Candidate, Layout, Picked, Program, Turn, TurnFacts, VoteGroup
 from cgcli.program.records import FORMAT, Entry, JournalHeader, entry, header, line
 from cgcli.program.source import digest
@@ -53,6 +53,7 @@ operations = st.one_of(
     st.builds(Put, counts, turns, st.sampled_from(["retry", "pick", "edit", "code", "from", "replay"])),
     st.builds(Drop, counts),
     st.builds(Move, counts, counts),
+    st.builds(Fill, counts, counts, texts, counts),
 )
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Commit, counts, operations),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cgcli.core.config import Settings
 from cgcli.core.errors import CgcliError, ModelNotFound
-from cgcli.engine.request import Completion, Request
+from cgcli.engine.request import Completion, InfillKind, Request
 from cgcli.hub.choose import Choice
 from cgcli.program.languages import PYTHON
 from cgcli.program.program import new_program
@@ -49,6 +49,8 @@ ANSWERS = {
 class AnsweringEngine(ScriptedEngine):
     """Knows ANSWERS; asked for code that stands already to a part, it says the rest,
     or `rest = 0` where there is none; all else is `pass`."""
+
+    infill: InfillKind = ""
 
     def __init__(self, *, window: int = 100_000, interrupt_after: int | None = None) -> None:
         super().__init__([], window=window, interrupt_after=interrupt_after)
