@@ -62,10 +62,8 @@ def main() -> None:
                 only["fill" if right["fill"] else "alone"] += 1
     name = options.model.parent.name if options.model.stem == "q8_0" else options.model.stem
     print(f"{name}, {len(places)} lines of Python {platform.python_version()}'s standard library, {machine()}\n")
-    table(
-        ("choice", "right", "%"),
-        [(words, found[key], f"{100 * found[key] / len(places):.1f}") for key, words in ROWS.items()],
-    )
+    rows = [(words, str(found[key]), f"{100 * found[key] / len(places):.1f}") for key, words in ROWS.items()]
+    print(table(("choice", "right", "%"), rows))
     print(f"\nright only with fill: {only['fill']}, only alone: {only['alone']}")
     seconds = {"seconds": round(time.perf_counter() - began), "cpu_seconds": round(time.process_time() - spent)}
     print(json.dumps({"holes": len(places), **{key: found[key] for key in ROWS}, "only": only, **seconds}))
@@ -84,9 +82,9 @@ def short_lines() -> Iterator[tuple[Path, int]]:
             body = getattr(node, "body", None)
             whole = body[0].lineno == node.lineno + 1 if body else node.end_lineno == node.lineno
             docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-            if whole and not docstring and FIRST_LINE < node.lineno < len(lines) - 2:
-                if len(lines[node.lineno - 1].strip()) <= MOST_CHARACTERS:
-                    yield path, node.lineno
+            inside = FIRST_LINE < node.lineno < len(lines) - 2
+            if inside and whole and not docstring and len(lines[node.lineno - 1].strip()) <= MOST_CHARACTERS:
+                yield path, node.lineno
 
 
 def hole_of(path: Path, line: int) -> tuple[Hole, str]:

@@ -37,8 +37,8 @@ def test_help_is_one_screen() -> None:
 
 
 def test_commands_are_all_that_was_asked_for() -> None:
-    wanted = """help show undo redo retry n pick start diff edit code drop move branch switch replay from fill run auto save
-        open export copy model set seed why compare stats clear quit"""
+    wanted = """help show undo redo retry n pick start diff edit code drop move branch switch replay from fill run auto
+        save open export copy model set seed why compare stats clear quit"""
     assert sorted(COMMANDS) == sorted(wanted.split())
 
 
