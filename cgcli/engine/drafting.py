@@ -12,7 +12,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, takewhile
 from typing import Protocol
 
 from cgcli.engine.request import Request
@@ -103,6 +103,11 @@ class Rate:
 
 
 _LEVELS = 10  # kinds of guesses, by how likely they usually come true
+#: Chances are estimates, and those that barely pay for a wider pass are mostly too high: what drafts promise counts for
+#: less, and for less still where less came true. With llama.cpp's products, guesses from other files cost 10 of 50
+#: library files more than 3 % before this, and none since.
+_TRUST = 0.85
+_PRIOR, _MEMORY = 4.0, 0.9  # tokens that are taken to have come as promised; factor on older drafts at each draft
 
 
 class _Source:
@@ -151,6 +156,8 @@ class NgramDrafter:
         self._sources = [_Source(lambda: index.propose(MAX_DRAFT), 1.7, 4.5)]
         if kept:
             self._sources.append(_Source(lambda: kept.propose(index, MAX_DRAFT), 5.0, 3.0))
+        self._drafted: list[int] = []
+        self._promised = self._came = _PRIOR  # tokens of late: how many drafts promised, and how many came true
 
     @property
     def _best(self) -> _Source:
@@ -158,12 +165,20 @@ class NgramDrafter:
         return max(self._sources, key=lambda source: sum(source.chances))
 
     def prospect(self) -> Prospect:
-        return Prospect(self._best.chances)
+        trust = _TRUST * min(1.0, self._came / self._promised)
+        return Prospect(tuple(trust * chance for chance in self._best.chances))
 
     def draft(self, count: int) -> list[int]:
-        return list(self._best.guesses.tokens[:count])
+        self._drafted = list(self._best.guesses.tokens[:count])
+        return self._drafted
 
     def extend(self, tokens: Sequence[int]) -> None:
+        if self._drafted:
+            right = map(operator.eq, self._drafted, tokens)
+            promised, came = sum(self._best.chances[: len(self._drafted)]), len(list(takewhile(bool, right)))
+            self._promised = _PRIOR + _MEMORY * (self._promised - _PRIOR) + promised
+            self._came = _PRIOR + _MEMORY * (self._came - _PRIOR) + came
+            self._drafted = []
         self._index.append(tokens)
         for source in self._sources:
             source.note(tokens)

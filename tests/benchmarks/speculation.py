@@ -38,7 +38,7 @@ class Truth:
     def __init__(self, tokens: Sequence[int]) -> None:
         self.tokens = tokens
 
-    def sample_rows(self, draws: Sequence[Draw]) -> list[Sampled]:
+    def sample_rows(self, draws: Sequence[Draw], *, on_gpu: bool = False) -> list[Sampled]:
         return [Sampled(self.tokens[min(draw.index, len(self.tokens) - 1)], 0.0, 1) for draw in draws]
 
 

@@ -120,6 +120,17 @@ def test_ngrams_guess_what_followed_before() -> None:
     assert drafter.prospect() == Prospect() and drafter.draft(3) == []  # nothing ever followed 9
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_drafts_that_promised_more_than_came_are_trusted_less(comes: bool) -> None:
+    drafting, watching = (NgramDrafter([1, 2, 3, 4, 5, 6] * 4, 512) for _ in range(2))
+    for number in range(8):
+        drafting.draft(3)
+        for drafter in (drafting, watching):
+            drafter.extend([1, 2, 3, 4, 5, 6] if comes else [1, 100 + number, 1, 2, 3, 4, 5, 6])
+    trusted, usual = (drafter.prospect().chances[0] for drafter in (drafting, watching))
+    assert trusted == usual if comes else trusted < 0.9 * usual
+
+
 def test_ngrams_take_memory_for_the_window_at_most(make_engine: Make) -> None:
     """However many tokens a request asks for."""
     made: list[Drafter] = []

@@ -49,7 +49,7 @@ BESIDE = (
     "a cell beside the last",
     "a group ends too late",
     "the mask of a whole group",
-)  # only AddressSanitizer sees these
+)  # only AddressSanitizer sees these, which takes long to compile
 
 
 def build(
@@ -95,10 +95,13 @@ def whole(compiler: str, kernels: Path, tmp_path_factory: pytest.TempPathFactory
     return folders
 
 
+@pytest.mark.parametrize(
+    "tiers", [pytest.param(["ref"], id="ref"), pytest.param(HERE, id="all", marks=pytest.mark.long)]
+)
 def test_every_tier_agrees_with_doubles_under_sanitizers(
-    compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path
+    tiers: list[str], compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path
 ) -> None:
-    assert_agrees(build(compiler, kernels, tmp_path / "checker", HERE, "-O0", sanitizers=sanitizers))
+    assert_agrees(build(compiler, kernels, tmp_path / "checker", tiers, "-O0", sanitizers=sanitizers))
 
 
 def test_nothing_is_wrong_but_what_is_broken(whole: dict[str, Path]) -> None:
@@ -110,7 +113,10 @@ def tier_of(what: str) -> str:
     return next((tier for tier in ("avx2", "avx512") if tier in BREAKS[what][0]), "ref")
 
 
-@pytest.mark.parametrize("what", [what for what in BREAKS if tier_of(what) in HERE])
+@pytest.mark.parametrize(
+    "what",
+    [pytest.param(what, marks=[pytest.mark.long] * (what in BESIDE)) for what in BREAKS if tier_of(what) in HERE],
+)
 def test_a_broken_kernel_fails(
     what: str, compiler: str, kernels: Path, sanitizers: list[str], tmp_path: Path, whole: dict[str, Path]
 ) -> None:
