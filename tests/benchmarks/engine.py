@@ -16,7 +16,7 @@ from typing import Any
 from tests.benchmarks.cases.common import in_own_process
 from tests.benchmarks.report import command_line, print_facts, publish, table
 
-CASES = ("single", "candidates", "queue", "turn", "sampler")
+CASES = ("load", "single", "candidates", "queue", "turn", "sampler")
 SLOW = ("flips", "exact", "draft_model")
 HEAD = ("", "value", "goal", "cgcli", "beside it", "unit")
 

@@ -69,7 +69,7 @@ def first_token(side: Side, prompt: list[int]) -> float:
     return arrivals(side, prompt, 1)[0][0]
 
 
-def peak_mb(_side: Side, _prompt: list[int]) -> float:
+def peak_mb(*_arguments: object) -> float:
     """The largest resident size so far, mapped files included; Linux only.
 
     Not getrusage's: that one counts what the parent had in memory when it made this process.
