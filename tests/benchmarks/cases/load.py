@@ -1,7 +1,7 @@
 """Loading a model and reading 16 tokens, each in a process of its own: with cgcli's kernels, and with llama.cpp's.
 
-Ours pack every matrix when they load; llama.cpp's do that with some, and map the others. So the values are times as long
-and times as much memory: less is better. Processor time is in all threads, and says more about a busy machine.
+Ours pack every matrix when they load; llama.cpp repacks some, and maps the others. A value is how many times as long it
+takes, or how much memory. Processor time is in all threads, and says more about a busy machine.
 """
 
 from __future__ import annotations
