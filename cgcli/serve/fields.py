@@ -53,7 +53,7 @@ class Fields:
         return bool(self._of(name, bool, "true or false"))
 
     def text(self, name: str) -> str:
-        return str(self._of(name, str, "a text") or "")
+        return _encodable(self._of(name, str, "a text") or "")
 
     def texts(self, name: str, most: int, *, empty: bool = False) -> tuple[str, ...]:
         """A text, or a list of at most `most`. empty: whether a text may be."""
@@ -63,7 +63,7 @@ class Fields:
             raise BadRequest(f"{name} must have texts that are not empty", name)
         if len(listed) > most:
             raise BadRequest(f"{name} may have {most} texts at most", name)
-        return tuple(listed)
+        return tuple(map(_encodable, listed))
 
     def none_of(self, *names: str) -> None:
         """Refuse fields that would change the result and cannot be heeded."""
@@ -77,3 +77,8 @@ class Fields:
         if value is not None and (wrong or not isinstance(value, kind)):
             raise BadRequest(f"{name} must be {what}", name)
         return value
+
+
+def _encodable(text: str) -> str:
+    """The text without halves of characters, which JSON can have."""
+    return text.encode("utf-8", "replace").decode()

@@ -78,6 +78,12 @@ def test_odd_prompts_are_texts(site: Site, prompt: object) -> None:
         assert code == 200 and len(found["choices"]) == 1
 
 
+def test_halves_of_characters_are_no_fault(site: Site) -> None:
+    for body in ({"prompt": "x", "suffix": "\ud800"}, {"prompt": "x", "stop": "\ud800", "max_tokens": 1}):
+        assert site.ask("POST", "/v1/completions", body)[0] == 200
+    assert site.ask("POST", "/infill", {"input_prefix": "\udfff", "input_suffix": "\ud800", "n_predict": 2})[0] == 200
+
+
 def test_bytes_that_are_no_request_are_refused_in_silence(site: Site) -> None:
     before = site.log.read_text()
     for wrong in (
