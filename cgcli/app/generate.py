@@ -105,7 +105,7 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
             if file and replaced and not record.unwritten and read_if_possible(file) != encode(replaced):
                 lines = plural(len(lines_of(replaced)), "line")
                 kept = record.number and start and start.replaced
-                back = f"; to get them back: cgcli log use {record.number} --replaced" if kept else ""
+                back = f", kept in the log: cgcli log use {record.number} --replaced" if kept else ""
                 run.output.note(f"replaced {file}: {lines} that cgcli did not write{back}")
             if clipboard and record.text:
                 clipboard.copy(job.text * arguments.whole + record.text)

@@ -128,6 +128,7 @@ def gen(
             "-n",
             "--candidates",
             metavar="N",
+            min=1,
             show_default=False,
             help="Draw N candidates per prompt and keep the best.",
         ),

@@ -84,7 +84,7 @@ def test_a_file_that_cgcli_did_not_write_can_be_had_back(tiny_model: Path, tmp_p
     file, own = tmp_path / "own.py", b"x = 1\r\ny = '\xe9'\r\n"
     file.write_bytes(own)
     ran = gen(tiny_model, "a", "-o", str(file))
-    said = f"replaced {file}: 2 lines that cgcli did not write; to get them back: cgcli log use 1 --replaced\n"
+    said = f"replaced {file}: 2 lines that cgcli did not write, kept in the log: cgcli log use 1 --replaced\n"
     assert ran.status == 0 and said in ran.err and file.read_bytes() != own
     assert run("log", "use", "1", "--replaced").out == own and b"\nreplaced: 2 lines\n" in run("log", "show").out
     again = gen(tiny_model, "b", "-o", str(file))
