@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.05
 _STILL_S = 0.05  # after the last change, a file is taken for saved
 _KNOWN_RUNS = 200  # of the log, whose code is replaced when its comment is marked again
+_SHOWN_COLUMNS = 60  # of a comment
 _LARGEST = 1 << 22  # bytes; no model reads a file of that size
 
 
@@ -184,8 +185,7 @@ class _File:
         self._looked, self._stopped = self._state, False
         try:
             if wanted := self._wanted():
-                self._answer(wanted, interrupt)
-                self._looked = None  # there may be more marks
+                self._answer(wanted, interrupt)  # which changes the file, so that it is looked at again
         except _Dropped:
             self._looked = None
         except Interrupted:
@@ -224,16 +224,20 @@ class _File:
     def _answer(self, wanted: _Wanted, interrupt: Interrupt) -> None:
         """Write what a mark asks for. Raises CgcliError, _Dropped if the file was saved meanwhile, and Interrupted if
         Ctrl-C left nothing to write."""
+        from cgcli.core.files import check_writable
+        from cgcli.terminal.text import clipped, visible
+
         mark = wanted.mark
         name = f"{self.path}, line {mark.line}"
+        check_writable(self.path)
         if mark.asks == "output":
             self._run.output.note(f"{name}: running the program")
             self._write(wanted, self._output(wanted, interrupt), mark.output_below(wanted.text, self._language))
             return
         program, prompt = mark.program(wanted.text, self._language, self._beginning)
         if not (self._drawn and wanted.like(self._drawn[0])):
-            self._run.output.note(f"{name}: {prompt or mark.prompt or 'going on'}")
-            self._drawn = wanted, self._draw(wanted, program, prompt)
+            label = f"{name}: {clipped(visible((mark.prompt or 'going on').splitlines()[-1]), _SHOWN_COLUMNS)}"
+            self._drawn = wanted, self._draw(wanted, program, prompt, label)
         turn = self._drawn[1]
         known = [known.completion for known in self._turns]
         self._write(wanted, turn.completion.rstrip(), mark.code_below(wanted.text, known))
@@ -250,23 +254,30 @@ class _File:
 
     # --- code
 
-    def _draw(self, wanted: _Wanted, program: Program, prompt: str | None) -> Turn:
-        """Raises CgcliError if nothing was drawn, _Dropped, Interrupted."""
+    def _draw(self, wanted: _Wanted, program: Program, prompt: str | None, label: str) -> Turn:
+        """Draw a turn behind a program; its progress is shown with a label.
+
+        Raises CgcliError if nothing was drawn, _Dropped, Interrupted.
+        """
         from cgcli.app.turn_report import require_turns
         from cgcli.program.session import drain
         from cgcli.program.source import digest
+        from cgcli.terminal.text import plural
 
         session = self._session
         session.program, session.start = program, wanted.mark.indent
 
-        def check(_: str) -> None:
-            if not self._still(wanted):
-                raise _Dropped
-
-        session.preview = check
         context = digest(program.source() + program.opening(prompt))
-        first = _draws(self._turns, context)
-        turn = drain(session.add(prompt, self._fold_notice, lambda reading: session.draw(reading, first)))
+        first, drawn = _draws(self._turns, context), session.engine.timings.decode_tokens
+        with self._run.output.progress().task(label, None, unit="steps") as task:
+
+            def check(_: str) -> None:
+                task.status(plural(session.engine.timings.decode_tokens - drawn, "token"))
+                if not self._still(wanted):
+                    raise _Dropped
+
+            session.preview = check
+            turn = drain(session.add(prompt, self._fold_notice, lambda reading: session.draw(reading, first)))
         self._stopped = turn.interrupted
         if turn.accepted is None and not turn.interrupted:
             self._turns.append(turn)  # the next draw is another one

@@ -225,15 +225,14 @@ def test_code_that_the_user_changed_stays(tiny_model: Path, tmp_path: Path) -> N
     assert whole.startswith(b"# two\n") and whole.endswith(b"\n\n" + mine)
 
 
-def test_a_block_is_indented(bundled_model: Path, tmp_path: Path) -> None:
+def test_a_block_is_indented_and_ends_with_its_indentation(tiny_model: Path, tmp_path: Path) -> None:
+    """The model writes lines that begin at the margin."""
     file = tmp_path / "a.py"
-    file.write_text("def double(x):\n    # return two times x !\n\nprint(double(4))\n")
-    with watching(file, bundled_model, max_tokens=60, temperature=0.2, guard="on") as watched:
-        whole = watched.wait().decode()
-    lines = whole.split("\n")
-    assert lines[1] == "    # return two times x" and whole.endswith("\n\nprint(double(4))\n")
-    block = lines[2 : lines.index("print(double(4))")]
-    assert any(block) and all(line.startswith("    ") or not line for line in block), whole
+    file.write_bytes(b"if x:\n    # one !\n    y = 1\n")
+    with watching(file, tiny_model, max_tokens=400, temperature=4.0, seed=4) as watched:
+        whole = watched.wait().decode().split("\n")
+    assert (whole[:2], whole[3:]) == (["if x:", "    # one"], ["    y = 1", ""])
+    assert whole[2].startswith("    ") and "cut at" not in watched.errors.getvalue()
     assert run_cli("replay", "1").status == 0
 
 
@@ -307,6 +306,7 @@ def test_a_save_ends_a_run(sandbox: None, tiny_model: Path, tmp_path: Path) -> N
         watched.wait_for("running")
         file.write_bytes(b"print(1)\n# ?\n")
         assert watched.wait() == b"print(1)\n#> 1\n"
+    assert "more than 20 s" not in watched.errors.getvalue()
 
 
 @pytest.mark.parametrize(

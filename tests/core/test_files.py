@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -335,6 +336,7 @@ def test_a_file_is_replaced_only_if_it_holds_what_is_expected(tmp_path: Path) ->
     assert replace_if(link, b"old", b"new") and link.is_symlink() and file.read_bytes() == b"new"
     assert file.stat().st_mode & 0o777 == 0o640
     os.link(file, tmp_path / "name")
+    assert not replace_if(file, b"other", b"newer")
     assert replace_if(file, b"new", b"newer") and (tmp_path / "name").read_bytes() == b"newer"
     assert not replace_if(tmp_path / "absent", b"", b"new")
     assert sorted(tmp_path.iterdir()) == [file, link, tmp_path / "name"]
@@ -386,27 +388,37 @@ def test_without_a_swap_a_file_is_renamed(swaps: bool, tmp_path: Path, monkeypat
     assert file.read_bytes() == b"new" and file.stat().st_ino != before and list(tmp_path.iterdir()) == [file]
 
 
-_WRITER = """
-import sys
+_KILLED = """
+import os, signal, sys
 from pathlib import Path
-from cgcli.core.files import replace_if
-file, texts = Path(sys.argv[1]), [b"a" * 300_000, b"b" * 200_000]
-while True:
-    assert replace_if(file, texts[0], texts[1])
-    texts.reverse()
-    print(flush=True)
+from cgcli.core import files
+file, step, when = sys.argv[1:]
+real = getattr(files, step)
+
+def killed(*arguments):
+    if when == "after":
+        real(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(files, step, killed)
+files.replace_if(Path(file), b"old", b"new")
 """
 
 
-def test_who_is_killed_while_writing_leaves_a_whole_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("step", "when", "left"),
+    [
+        ("_ready", "before", b"old"),
+        ("_ready", "after", b"old"),
+        ("_swap", "before", b"old"),
+        ("_swap", "after", b"new"),
+    ],
+)
+def test_who_is_killed_while_writing_leaves_the_old_file_or_the_new(
+    step: str, when: str, left: bytes, tmp_path: Path
+) -> None:
     file = tmp_path / "f"
-    for times in range(1, 9):
-        file.write_bytes(b"a" * 300_000)
-        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(file)], stdout=subprocess.PIPE)
-        assert writer.stdout
-        for _ in range(times):
-            writer.stdout.readline()
-        writer.kill()
-        writer.wait()
-        writer.stdout.close()
-        assert file.read_bytes() in (b"a" * 300_000, b"b" * 200_000)
+    file.write_bytes(b"old")
+    done = subprocess.run([sys.executable, "-c", _KILLED, str(file), step, when], check=False)
+    assert (done.returncode, file.read_bytes()) == (-signal.SIGKILL, left)
+    assert replace_if(file, left, b"newer") and list(tmp_path.iterdir()) == [file]
