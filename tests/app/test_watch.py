@@ -260,7 +260,7 @@ def test_a_save_during_a_draw_wins(save: Callable[[Path, bytes], None], tiny_mod
     assert whole.startswith(b"# two\n") and whole.endswith(b"\nmine = 1\n")
     assert [row.title for row in rows()] == ["two"]
     if save is sed:  # of the others a part may be seen
-        assert watched.errors.getvalue().count("line 1: two") == 1
+        assert watched.errors.getvalue().count("line 1: two …") == 1
 
 
 def test_without_its_mark_a_comment_is_no_longer_drawn(tiny_model: Path, tmp_path: Path) -> None:
