@@ -161,7 +161,7 @@ def _fill(run: Run, settings: Settings, job: _Job, record: RunRecord) -> None:
         )
     record.text = hole.filled(filling.text)
     _write(run, job, filling)
-    _report(run, hole, filling)
+    _report(run, job, filling)
     run.output.note(f"{job.choice.name} {quant}, seed {how.sampling.seed}, {speed}")
 
 
@@ -175,20 +175,16 @@ def _write(run: Run, job: _Job, filling: Filling) -> None:
     whole = hole.filled(filling.text)
     new = hole.lines(filling.text)
     if arguments.in_place and job.file:
-        with locked(job.file):
-            if read_if_possible(job.file) != job.before:
-                if not arguments.json:
-                    output.write(Encoder(job.before)(new))
-                raise CgcliError(
-                    f"{job.file} changed in the meantime; it was not overwritten",
-                    hint=f"the new text is {'in the JSON' if arguments.json else 'on stdout'}",
-                )
-            write_atomic(job.file, for_file(whole, job.before))
-        first = hole.line
-        last = first + filling.text.count("\n")
-        output.note(
-            f"filled {'line' if first == last else 'lines'} {first}{f' to {last}' * (first != last)} of {job.file}"
-        )
+        try:
+            with locked(job.file):
+                if read_if_possible(job.file) != job.before:
+                    hint = f"the new text is {'in the JSON' if arguments.json else 'on stdout'}"
+                    raise CgcliError(f"{job.file} changed in the meantime; it was not overwritten", hint=hint)
+                write_atomic(job.file, for_file(whole, job.before))
+        except CgcliError:
+            if not arguments.json:
+                output.write(Encoder(job.before)(new))
+            raise
     if arguments.json:
         return
     if arguments.whole and not output.stdout_is_terminal:
@@ -199,17 +195,18 @@ def _write(run: Run, job: _Job, filling: Filling) -> None:
     sink.close()
 
 
-def _report(run: Run, hole: Hole, filling: Filling) -> None:
-    """On stderr: how the hole was filled, and what the model did not read."""
-    output, count = run.output, len(filling.candidates)
+def _report(run: Run, job: _Job, filling: Filling) -> None:
+    """On stderr: what was written where and why, and what the model did not read."""
+    output, hole, count = run.output, job.hole, len(filling.candidates)
     assert filling.accepted is not None
-    if filling.kind == "reranked" and count > 1:
-        most = (
-            "it and what follows are most probable" if hole.extent == "line" else "it makes what follows most probable"
-        )
-        output.note(f"kept candidate {filling.accepted + 1} of {count}: {most}")
-    elif count > 1:
-        output.note(f"kept candidate {filling.accepted + 1} of {count}, the most probable")
+    if job.arguments.in_place:
+        first, last = hole.line, hole.line + filling.text.count("\n")
+        output.note(f"wrote {f'line {first}' if first == last else f'lines {first} to {last}'} of {job.file}")
+    if count > 1:
+        why = "the most probable"
+        if filling.kind == "reranked":
+            why = "most probable with what follows" if hole.extent == "line" else "it makes what follows most probable"
+        output.note(f"kept candidate {filling.accepted + 1} of {count}: {why}")
     if filling.kind != "reranked":
         output.detail("the model read the text on both sides of the hole")
     if filling.unread:

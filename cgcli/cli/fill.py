@@ -75,9 +75,9 @@ def fill(
 ) -> None:
     """Write code in the middle of a program.
 
-    At a blank line, it takes the place of that line; at a comment, it goes below; at a line of code, above. Without
-    LINE, it goes to the only comment that has nothing below it or begins with three dots. The file is left as it is
-    unless you add -i.
+    At a blank line, it takes the place of that line. It goes below a comment, or a head without a body, and above any
+    other line. Without LINE, it goes to the only comment that has nothing below it or begins with three dots. The file
+    is left as it is unless you add -i.
 
     [dim]cgcli fill prog.py:12
     cgcli fill -i prog.py

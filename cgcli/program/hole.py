@@ -31,7 +31,7 @@ class Hole:
     before: str  # with the indentation, or the code, that the line of the hole begins with
     after: str  # from the rest of that line on
     extent: Extent
-    mark: str = "#"  # begins a comment
+    mark: str  # begins a comment; "" if that is unknown
     asked: str = ""  # the comment that says what goes here, without its mark; "" without one
 
     @property
@@ -72,10 +72,11 @@ def find_hole(
 ) -> Hole:
     """The hole at a line, from 1; None: at the only comment that begins with three dots, or has nothing below it.
 
-    A line that is blank, or a comment of three dots, is replaced. Below any other comment, a line is inserted; at a
-    line with code, above it. One past the last line is the end of the text. extent: None chooses it from the text
-    around. name, command: the text, and what precedes a line in a command, for errors. Raises UsageError if there is no
-    such line, and without a line for no hole or several.
+    A line that is blank, or a comment of three dots, is replaced, unless it parts a block from the top level. Below any
+    other comment, a line is inserted, and below a line that opens a block without any; at other lines with code, above
+    them. One past the last line is the end of the text. extent: None chooses it from the text around. name, command:
+    the text, and what precedes a line in a command, for errors. Raises UsageError if there is no such line, and without
+    a line for no hole or several.
     """
     lines = lines_of(text)
     command = command or f"cgcli fill {name}:"
@@ -89,13 +90,15 @@ def find_hole(
     at = line - 1
     here = lines[at] if at < len(lines) else ""
     if at < len(lines) and (not here.strip() or _is_placeholder(here, language.mark)):
-        begin, end = at, at + 1
+        below = lines[at + 1] if at + 1 < len(lines) else ""
+        parts = here == "\n" and bool(below.strip()) and not _indent(below) and bool(_indent_at(lines, at, at + 1))
+        begin, end = at, at + (not parts)
     elif _is_comment(lines, at, language.mark):
         while _is_comment(lines, at, language.mark) and _indent(lines[at]) == _indent(here):
             at += 1
         begin = end = at
     else:
-        begin = end = at
+        begin = end = at + _opens_nothing(lines, at)
     return _hole(lines, begin, end, language.mark, extent)
 
 
@@ -157,6 +160,14 @@ def _has_nothing_below(lines: list[str], at: int) -> bool:
     """Whether a block ends with a line: nothing, a blank line, or one that is indented less follows."""
     below = lines[at + 1] if at + 1 < len(lines) else ""
     return not below.strip() or len(_indent(below)) < len(_indent(lines[at]))
+
+
+def _opens_nothing(lines: list[str], at: int) -> bool:
+    """Whether a line opens a block, and nothing follows that is indented deeper."""
+    if at >= len(lines) or not lines[at].rstrip().endswith(_OPENS):
+        return False
+    below = next((line for line in lines[at + 1 :] if line.strip()), "")
+    return len(_indent(below)) <= len(_indent(lines[at]))
 
 
 def _indent(line: str) -> str:
@@ -291,7 +302,12 @@ def tidied(hole: Hole, text: str) -> str:
     return "\n".join([own[len(extra) :], *(line.rstrip() for line in rest)])
 
 
-def at_cursor(before: str, after: str, *, mark: str = "#") -> Hole:
-    """The hole between two texts, as an editor sends them."""
-    hole = Hole(before, after, "block", mark)
+def only_comments(hole: Hole, text: str) -> bool:
+    """Whether what is drawn for a hole has no code."""
+    return bool(hole.mark) and all(line.lstrip().startswith(hole.mark) for line in text.split("\n") if line.strip())
+
+
+def at_cursor(before: str, after: str) -> Hole:
+    """The hole between two texts, as an editor sends them; in any language."""
+    hole = Hole(before, after, "block", "")
     return replace(hole, extent="line") if hole.rest else hole

@@ -21,7 +21,7 @@ from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, FinishReason, InfillKind, Request, TokenScore
 from cgcli.engine.stops import Chain, Cutter
 from cgcli.program.generation import Generation
-from cgcli.program.hole import Hole, HoleEnd, tidied
+from cgcli.program.hole import Hole, HoleEnd, only_comments, tidied
 from cgcli.program.source import encode, lines_of
 
 FillKind = Literal["codegen2", "fim", "reranked"]
@@ -148,7 +148,8 @@ class HolePlan:
             candidates.append(FillCandidate(text, one.tokens, one.finish_reason, one.candidate, logprob, behind))
         usable = [index for index, one in enumerate(candidates) if one.text.strip()]
         if score:
-            usable.sort(key=lambda index: -self._worth(candidates[index]))
+            usable.sort(key=lambda index: self._worth(candidates[index]), reverse=True)
+        usable.sort(key=lambda index: only_comments(self.hole, texts[index]))
         return Filling(self.kind, tuple(candidates), tuple(usable), self.unread)
 
     def _worth(self, candidate: FillCandidate) -> float:

@@ -3,10 +3,10 @@
     python -m tests.benchmarks.fill [MODEL.gguf]
 
 200 lines with a statement of at most 20 characters, at random: a model of 7 million parameters seldom finds a longer
-one. Each is filled with 8 candidates; a choice is right if it is the line, character by character. "Alone" is the first
-candidate, as the model continues the text before the line. Other choices among the same 8: the most probable line,
+one. Each is filled with 8 candidates, under three seeds; a choice is right if it is the line, character by character.
+"Alone" is the first candidate, as the model continues the text before the line. Other choices among the same 8: the most probable line,
 log p(line | before), and the one with the most probable text behind, log p(behind | before + line). `fill` takes the
-sum of the two. Two minutes for codegen-nano on two cores. The last line is JSON.
+sum of the two. Two minutes of two cores for codegen-nano. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cgcli.program.languages import PYTHON, parse_python
 from cgcli.program.source import from_file, lines_of
 from tests.benchmarks.report import machine, table
 
-HOLES, MOST_CHARACTERS, FIRST_LINE, MAX_TOKENS = 200, 20, 20, 48
+HOLES, SEEDS, MOST_CHARACTERS, FIRST_LINE, MAX_TOKENS = 200, 3, 20, 20, 48
 NANO = Path(__file__).parents[2] / "models" / "codegen-nano" / "q8_0.gguf"
 ROWS = {
     "alone": "alone: the first candidate",
@@ -47,26 +47,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?", default=NANO)
     parser.add_argument("--holes", type=int, default=HOLES)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     options = parser.parse_args()
     found: Counter[str] = Counter()
     only: Counter[str] = Counter()
     began, spent = time.perf_counter(), time.process_time()
-    how = Generation(Sampling(0.2, 0.95, seed=1), MAX_TOKENS, candidates=CANDIDATES, others=0.6)
+    hows = [
+        Generation(Sampling(0.2, 0.95, seed=seed), MAX_TOKENS, candidates=CANDIDATES, others=0.6)
+        for seed in range(options.seeds)
+    ]
     places = random.Random(0).sample(sorted(set(short_lines())), options.holes)
     with interruptible() as interrupt, LlamaEngine(options.model, interrupt=interrupt) as engine:
         for path, line in places:
             hole, wanted = hole_of(path, line)
-            right = judged(fill(engine, hole, how), wanted)
-            found.update(name for name, holds in right.items() if holds)
-            if right["fill"] != right["alone"]:
-                only["fill" if right["fill"] else "alone"] += 1
+            for how in hows:
+                right = judged(fill(engine, hole, how), wanted)
+                found.update(name for name, holds in right.items() if holds)
+                if right["fill"] != right["alone"]:
+                    only["fill" if right["fill"] else "alone"] += 1
     name = options.model.parent.name if options.model.stem == "q8_0" else options.model.stem
-    print(f"{name}, {len(places)} lines of Python {platform.python_version()}'s standard library, {machine()}\n")
-    rows = [(words, str(found[key]), f"{100 * found[key] / len(places):.1f}") for key, words in ROWS.items()]
+    total = len(places) * len(hows)
+    lines = f"{len(places)} lines of Python {platform.python_version()}'s standard library, {len(hows)} seeds"
+    print(f"{name}, {lines}, {machine()}\n")
+    rows = [(words, str(found[key]), f"{100 * found[key] / total:.1f}") for key, words in ROWS.items()]
     print(table(("choice", "right", "%"), rows))
     print(f"\nright only with fill: {only['fill']}, only alone: {only['alone']}")
     seconds = {"seconds": round(time.perf_counter() - began), "cpu_seconds": round(time.process_time() - spent)}
-    print(json.dumps({"holes": len(places), **{key: found[key] for key in ROWS}, "only": only, **seconds}))
+    print(
+        json.dumps(
+            {"holes": len(places), "seeds": len(hows), **{key: found[key] for key in ROWS}, "only": only, **seconds}
+        )
+    )
 
 
 def short_lines() -> Iterator[tuple[Path, int]]:

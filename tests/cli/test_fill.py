@@ -11,6 +11,7 @@ import gguf
 import jsonschema
 import pytest
 
+from cgcli.program import infill
 from tests.support.cli import run
 from tests.support.process import Ran
 from tests.support.tiny_model import write_tiny_model
@@ -60,7 +61,7 @@ def test_the_whole_program_and_the_file_are_the_same_text(program: Path) -> None
     assert fill(":4", "--whole", stdin=PROGRAM).out.decode() == whole
     ran = fill("prog.py:4", "-i")
     assert (ran.status, ran.out) == (0, b"") and program.read_text() == whole
-    assert "of prog.py" in ran.err
+    assert "wrote line 4 of prog.py" in ran.err
 
 
 def test_line_ends_and_a_byte_order_mark_stay(program: Path) -> None:
@@ -136,3 +137,23 @@ def test_a_context_that_is_too_long_is_read_in_part(program: Path) -> None:
     program.write_text("x = 1\n" * 2000 + PROGRAM)
     ran = fill("prog.py:2004", "--ctx", "256", "--max-tokens", "20")
     assert ran.status == 0 and "characters farthest from the hole" in ran.err
+
+
+def test_a_file_that_changed_meanwhile_is_left_alone(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def changed(*arguments: Any, **rest: Any) -> Any:
+        program.write_text("other\n")
+        return original(*arguments, **rest)
+
+    original = infill.fill
+    monkeypatch.setattr(infill, "fill", changed)
+    ran = fill("prog.py:4", "-i")
+    assert ran.status == 1 and "changed in the meantime; it was not overwritten; the new text is on stdout" in ran.err
+    assert program.read_text() == "other\n" and ran.out.startswith(b" " * 8)
+
+
+def test_nothing_is_written_where_all_candidates_are_empty(program: Path) -> None:
+    ran = fill("prog.py:4", "-i", "--max-tokens", "1", "--stop", "a", "--stop", "e", "--stop", "i", "--stop", "s")
+    if ran.status == 0:
+        pytest.fail(ran.out.decode())
+    assert ran.status == 1 and "the model returned nothing in 8 attempts" in ran.err
+    assert program.read_text() == PROGRAM

@@ -39,6 +39,11 @@ def test_a_blank_line_is_replaced() -> None:
     assert found.lines("numbers = []") == "    numbers = []\n"
 
 
+def test_a_blank_line_before_the_top_level_stays() -> None:
+    text = "def f():\n\ndef g():\n    return 1\n"
+    assert hole_at(2, text).filled("pass") == "def f():\n    pass\n\ndef g():\n    return 1\n"
+
+
 def test_below_a_comment_a_line_is_inserted() -> None:
     assert hole_at(4).filled("a = 1") == PROGRAM.replace("read the numbers\n", "read the numbers\n    a = 1\n")
     assert hole_at(4).asked == hole_at(5).asked == "read the numbers"
@@ -46,6 +51,12 @@ def test_below_a_comment_a_line_is_inserted() -> None:
 
 def test_above_code_a_line_is_inserted() -> None:
     assert hole_at(9).filled("a = 1") == PROGRAM.replace("    total = 0\n", "    a = 1\n    total = 0\n")
+
+
+def test_below_a_line_that_opens_an_empty_block_a_line_is_inserted() -> None:
+    text = "def f():\n\ndef g():\n    return 1\n"
+    assert hole_at(1, text).filled("pass") == "def f():\n    pass\n\ndef g():\n    return 1\n"
+    assert hole_at(3, text).filled("pass") == "def f():\n\n    pass\ndef g():\n    return 1\n"  # for `f`
 
 
 def test_one_past_the_last_line_is_the_end() -> None:
@@ -130,8 +141,8 @@ def test_no_hole_and_several_are_refused() -> None:
 
 # --- where the text ends
 
-LINE = Hole("def f(x):\n    ", "\n    return y\n", "line")
-BLOCK = Hole("def f(x):\n    ", "\n    return y\n\ndef g():\n", "block")
+LINE = Hole("def f(x):\n    ", "\n    return y\n", "line", "#")
+BLOCK = Hole("def f(x):\n    ", "\n    return y\n\ndef g():\n", "block", "#")
 ASKED = replace(BLOCK, asked="add one")
 CALL = at_cursor("print(", ")\nx = 1\n")
 END_OF_LINE = at_cursor("def f(x):\n    y =", "\n    return y\n")
@@ -174,9 +185,9 @@ def test_a_text_that_may_go_on_is_not_cut() -> None:
 
 
 def test_a_bracket_alone_does_not_tell_that_the_text_repeats() -> None:
-    hole = Hole("x = [\n    ", "\n]\ny = 1\n", "block")
+    hole = Hole("x = [\n    ", "\n]\ny = 1\n", "block", "#")
     assert cut(hole, "1,\n    2,\n]\ny = 1\n") == len("1,\n    2,")
-    deep = Hole("f(\n    a(\n    ", "\n    )\n    b\n", "block")
+    deep = Hole("f(\n    a(\n    ", "\n    )\n    b\n", "block", "#")
     assert cut(deep, "1\n    )\n    c\n") is None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cgcli.engine.request import InfillKind
@@ -11,7 +13,7 @@ from cgcli.program.hole import Hole
 from cgcli.program.infill import Filling, HolePlan, fill, first_tokens, last_tokens
 from tests.program.fake import ScriptedEngine
 
-HOLE = Hole("def f(x):\n    ", "\n    return y\n", "line")
+HOLE = Hole("def f(x):\n    ", "\n    return y\n", "line", "#")
 HOW = Generation(Sampling(0.2), 50, candidates=3, others=0.6)
 
 
@@ -45,6 +47,24 @@ def test_equal_candidates_are_scored_once_and_empty_ones_never() -> None:
     assert len(engine.reviewed) == 1
 
 
+def test_of_a_block_only_the_text_behind_counts() -> None:
+    """A line has its own probability, too, and a long one little."""
+    texts = ["y = 1\n    y = 2\n", "z\n"]
+    engine = FillingEngine(texts)
+    engine.likes = {b"y = 1": -0.9}
+    assert filled(engine, replace(HOLE, extent="block"), replace(HOW, candidates=2)).accepted == 0
+    engine = FillingEngine(["y = 123456789\n", "z\n"])
+    engine.likes = {b"y = 1": -0.9}
+    assert filled(engine, HOLE, replace(HOW, candidates=2)).accepted == 1
+
+
+def test_code_comes_before_comments() -> None:
+    engine = FillingEngine(["# a\n", "y = x\n"])
+    engine.likes = {b"# a": -0.1}
+    found = filled(engine, HOLE, replace(HOW, candidates=2))
+    assert (found.text, found.ranking) == ("y = x", (1, 0))
+
+
 def test_all_candidates_may_be_empty() -> None:
     found = filled(FillingEngine(["return y\n"] * 3))
     assert (found.accepted, found.text) == (None, "")
@@ -73,7 +93,7 @@ def test_a_model_that_infills_reads_both_sides() -> None:
 def test_what_is_farthest_from_the_hole_goes_first(kind: InfillKind) -> None:
     before = "".join(f"a{number} = {number}\n" for number in range(100))
     after = "\n" + before.replace("a", "b")
-    plan = HolePlan(Hole(before, after, "line"), HOW, kind, 400, list)
+    plan = HolePlan(Hole(before, after, "line", "#"), HOW, kind, 400, list)
     assert before.endswith(plan.before)
     assert plan.before.startswith("a")  # whole lines
     assert after.startswith(plan.after)
@@ -86,7 +106,7 @@ def test_what_is_farthest_from_the_hole_goes_first(kind: InfillKind) -> None:
 
 def test_a_short_text_on_one_side_leaves_its_room_to_the_other() -> None:
     long = "".join(f"a{number} = {number}\n" for number in range(100))
-    plan = HolePlan(Hole("x = 1\n", "\n" + long, "line"), HOW, "fim", 400, list)
+    plan = HolePlan(Hole("x = 1\n", "\n" + long, "line", "#"), HOW, "fim", 400, list)
     assert plan.before == "x = 1\n"
     assert len(plan.after) > 300
 

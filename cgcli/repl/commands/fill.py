@@ -17,9 +17,9 @@ from cgcli.terminal.text import plural
 def fill(repl: Repl, line: int | None) -> None:
     """write at LINE
 
-    Writes code at a line of the program; `/show all` numbers the lines. A blank line, or a comment of three dots, is
-    replaced; below another comment, and above a line of code, lines are inserted. Without LINE, fills the only comment
-    with nothing below it. The best of several candidates is taken; /undo takes it back.
+    Writes code at a line of the program; `/show all` numbers the lines. A blank line is replaced; below a comment, or
+    above a line of code, lines are inserted. Without LINE, writes below the only comment with nothing below it. The
+    best of several candidates is taken; /undo takes it back.
     """
     from cgcli.program.infill import CANDIDATES
     from cgcli.program.infill import fill as draw
