@@ -4,9 +4,9 @@
 
 200 lines with a statement of at most 20 characters, at random: a model of 7 million parameters seldom finds a longer
 one. Each is filled with 8 candidates, under three seeds; a choice is right if it is the line, character by character.
-"Alone" is the first candidate, as the model continues the text before the line. Other choices among the same 8: the most probable line,
-log p(line | before), and the one with the most probable text behind, log p(behind | before + line). `fill` takes the
-sum of the two. Two minutes of two cores for codegen-nano. The last line is JSON.
+"Alone" is the first candidate, as the model continues the text before the line. Other choices among the same 8: the
+most probable line, log p(line | before), and the one with the most probable text behind, log p(behind | before + line).
+`fill` takes the sum of the two. Two minutes of two cores for codegen-nano. The last line is JSON.
 """
 
 from __future__ import annotations
