@@ -3,8 +3,7 @@
 A model that was trained to infill reads the text on both sides. Any other continues the text before the hole, and its
 candidates are cut where they begin to repeat what follows. Of blocks, the one is chosen with which the text behind the
 hole becomes most probable, p(after | before + block). Of lines, the one that is most probable together with that text,
-p(line + after | before), which finds more of them (tests/benchmarks/fill.py). A block's own probability says too little:
-the shortest has the highest.
+p(line + after | before), which finds more of them (tests/benchmarks/fill.py). Of blocks, the shortest would win so.
 """
 
 from __future__ import annotations
