@@ -41,7 +41,7 @@ def test_the_perplexities_are_those_of_the_parts(engine: LlamaEngine) -> None:
 
 
 def test_a_token_across_two_parts_belongs_to_the_later(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.model, "tokenize", lambda text: list(b"#ab"))
+    monkeypatch.setattr(engine.token_table, "_tokenize", lambda text: list(b"#ab"))
     monkeypatch.setattr(engine.model, "piece", {35: b"# a", 97: b"\nx ", 98: b"= 1\n"}.__getitem__)
     (turn,) = score_program(engine, "# a\nx = 1\n", "#").turns
     assert (turn.prompt.tokens, turn.code.tokens) == (0, 2)
