@@ -65,6 +65,7 @@ class Connection:
         self._receiving = threading.RLock()
         self._sending = threading.Lock()
         self._values: dict[int, Message] = {}
+        self._dropped: set[int] = set()  # calls that nobody waits for any more
         self._numbers = itertools.count(1)
         self.on_news: Callable[[Message], None] = lambda message: None
         try:
@@ -121,6 +122,9 @@ class Connection:
         while number not in self._values:
             self.pump()
             if number not in self._values and time.monotonic() > until and interrupt():
+                self._dropped.add(number)
+                with suppress(ServerGone):
+                    self.send("cancel", streams=[], calls=[number])
                 raise Interrupted
         answer = self._values.pop(number)
         if "error" in answer:
@@ -133,8 +137,10 @@ class Connection:
             for message in self._received(wait_s):
                 if "stream" in message:
                     self.on_news(message)
+                elif (number := int(message["id"])) in self._dropped:
+                    self._dropped.remove(number)
                 else:
-                    self._values[int(message["id"])] = message
+                    self._values[number] = message
 
     def _received(self, wait_s: float = _TICK_S) -> list[Message]:
         try:
@@ -240,7 +246,7 @@ class RemoteEngine(Completing):
         numbers = [one.number for one in streams if self._streams.pop(one.number, None)]
         if numbers and not self._own:
             with suppress(ServerGone):
-                self._connection.send("cancel", streams=numbers)
+                self._connection.send("cancel", streams=numbers, calls=[])
 
     def _take_news(self, message: Message) -> None:
         wire.add_timings(self._spent, message.get("spent", {}))

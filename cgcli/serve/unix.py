@@ -83,6 +83,8 @@ class _Client:
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, ServedStream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._scoring: set[object] = set()  # numbers of calls
+        self._dropped: set[object] = set()  # those whose answers the client does not want any more
 
     def send(self, message: Mapping[str, Any]) -> None:
         transport = self._writer.transport
@@ -116,6 +118,7 @@ class _Client:
                     for stream in message["streams"]:
                         if served := self._streams.pop(stream, None):
                             self._decoder.cancel(served)
+                    self._dropped.update(call for call in message["calls"] if call in self._scoring)
                 case "count":
                     self._answer(number, await asyncio.to_thread(engine.count, wire.bytes_in(message["text"])))
                 case "tokens":
@@ -123,7 +126,8 @@ class _Client:
                 case "check":
                     self._answer(number, await asyncio.to_thread(engine.check, wire.bytes_in(message["text"])))
                 case "score":
-                    self._later(number, _score(message, self._writer.transport.is_closing))
+                    self._scoring.add(number)
+                    self._later(number, _score(message, lambda: self._unwanted(number)))
                 case "score_all":
                     texts, starts = [wire.bytes_in(text) for text in message["texts"]], list(message["starts"])
                     self._later(number, lambda engine: list(map(wire.scores_out, engine.surprise_all(texts, starts))))
@@ -161,6 +165,9 @@ class _Client:
             if news.end or news.error:
                 del self._streams[stream]
 
+    def _unwanted(self, number: object) -> bool:
+        return number in self._dropped or self._writer.transport.is_closing()
+
     def _later(self, number: object, work: Callable[[LlamaEngine], object]) -> None:
         task = self._loop.create_task(self._called(number, self._decoder.call(work)))
         self._tasks.add(task)
@@ -173,6 +180,9 @@ class _Client:
             self._refuse(number, as_known(error))
         else:
             self.send({"id": number, "value": value, "spent": wire.timings_out(spent)})
+        finally:
+            self._scoring.discard(number)
+            self._dropped.discard(number)
 
     def _answer(self, number: object, value: object) -> None:
         self.send({"id": number, "value": value})
@@ -201,13 +211,15 @@ class _WhileWanted(Silent):
 
 
 def _score(message: Message, gone: Callable[[], bool]) -> Callable[[LlamaEngine], object]:
-    """gone: whether the client has left."""
+    """gone: whether nobody waits for it any more."""
     text, start, blanks = wire.bytes_in(message["text"]), _whole(message, "start"), message["blanks"]
     stride = None if message["stride"] is None else _whole(message, "stride", least=1)
 
     def work(engine: LlamaEngine) -> object:
+        wanted = _WhileWanted(gone)
+        wanted.advance(0)
         if not blanks:
-            return wire.scores_out(engine.score(text, start))
-        return wire.scores_out(engine.surprise(text, start, stride=stride, progress=_WhileWanted(gone)))
+            return wire.scores_out(engine.score(text, start, progress=wanted))
+        return wire.scores_out(engine.surprise(text, start, stride=stride, progress=wanted, reading=wanted))
 
     return work

@@ -25,7 +25,7 @@ from cgcli.engine.request import FinishReason, FirstLine, InfillKind, Request, T
 from cgcli.engine.stops import Stops
 from cgcli.native.sample import Alternatives, Sampling
 
-VERSION = f"{__version__}/2"
+VERSION = f"{__version__}/3"
 """Of cgcli and of these messages. Client and server must have the same."""
 
 MAX_MESSAGE = 1 << 26  # bytes

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from cgcli.core.errors import CgcliError, ContextError, UsageError
-from cgcli.engine.cache import Step
 from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.protocol import Placement
 from cgcli.engine.request import Completion, FirstLine, Request, TokenScore
@@ -145,28 +144,6 @@ def test_a_client_that_goes_away_ends_its_decoding(served: InThread) -> None:
         kept.take()
     eventually(lambda: served.server.decoder.going == 0, "the stream of the client that went is still drawn")
     assert engine.timings.decode_tokens < 1000
-
-
-@pytest.mark.parametrize("how", ["cancel", "close"])
-def test_a_long_context_is_not_read_for_nobody(served: InThread, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client leaves in the first of three passes that read it."""
-    engine, gone = served.server.engine, served.client()
-    piece, run_pass = engine.cache.context.n_batch, engine.cache.run
-    sizes: list[int] = []
-
-    def run(steps: list[Step]) -> bool:
-        sizes.append(len(steps[0].tokens))
-        (going,) = served.server.decoder._going
-        gone.cancel([stream]) if how == "cancel" else gone.close()
-        eventually(lambda: going.cancelled, "the server does not see it")
-        return run_pass(steps)
-
-    ready = threading.Event()
-    monkeypatch.setattr(engine.cache, "run", lambda steps: ready.wait(PATIENCE_S) and run(steps))
-    stream = gone.submit(request(b"a" * (3 * piece), max_tokens=50))
-    ready.set()
-    eventually(lambda: served.server.decoder.going == 0 and sizes, "it is still drawn")
-    assert sizes == [piece]
 
 
 def test_a_client_that_goes_away_while_it_is_scored_harms_no_other(
