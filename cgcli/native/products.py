@@ -34,8 +34,16 @@ def use(on: bool) -> None:
 
 
 def product_tier() -> str:
-    """The kernels that run on this processor."""
+    """The kernels that run: "amx", "avx512", "avxvnni", "avx2", or "ref" (plain C), at first this processor's best."""
     return str(_library().cgk_ggml_tier().decode())
+
+
+def choose_tier(name: str) -> bool:
+    """Let another tier run from now on, for comparisons; False if this processor has none of this name.
+
+    All tiers have the same bits, so it may change between two passes of a model.
+    """
+    return bool(_library().cgk_ggml_choose(name.encode()))
 
 
 def _load(path: Path) -> ctypes.CDLL:
@@ -44,6 +52,8 @@ def _load(path: Path) -> ctypes.CDLL:
     lib.cgk_ggml_register.restype = ctypes.c_char_p
     lib.cgk_ggml_use.argtypes = [ctypes.c_bool]
     lib.cgk_ggml_use.restype = None
+    lib.cgk_ggml_choose.argtypes = [ctypes.c_char_p]
+    lib.cgk_ggml_choose.restype = ctypes.c_bool
     lib.cgk_ggml_tier.argtypes = []
     lib.cgk_ggml_tier.restype = ctypes.c_char_p
     return lib

@@ -250,6 +250,8 @@ void cgk_ggml_use(bool on) { atomic_store(&in_use, on); }
 
 const char *cgk_ggml_tier(void) { return product_tier()->name; }
 
+bool cgk_ggml_choose(const char *tier) { return choose_product_tier(tier); }
+
 const char *cgk_ggml_register(const void *inside, void *device, int threads) {
     static const struct extra_buffer_type_functions functions = {do_nothing, do_nothing, supports_op,
                                                                  get_tensor_traits};

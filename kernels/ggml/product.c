@@ -1,36 +1,77 @@
 /* GGML_OP_MUL_MAT with a matrix in panels: divides the work among the threads of a pass. */
-#if defined(CGK_AVXVNNI)
+#include "product.h"
+
+#include <string.h>
+
+#include "operation.h"
+#if defined(CGK_X86)
 #include <cpuid.h>
 #endif
 
-#include "operation.h"
-#include "product.h"
-
-enum { GROUP_ROWS = 128, FEW_ROWS = 2, CHUNKS_PER_THREAD = 8 };
+enum { GROUP_ROWS = 128, FEW_ROWS = 2, CHUNKS_PER_THREAD = 8, TIERS_MAX = 5 };
 
 #if defined(CGK_AVXVNNI)
-static bool has_avxvnni(void) { /* older compilers have no name for it */
+static bool has_avxvnni(void) { /* older compilers have no name for it, nor for AMX */
     unsigned a, b, c, d;
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
 #endif
 
-const struct product_tier *product_tier(void) {
+#if defined(CGK_AMX)
+static bool has_amx(void) { /* tiles, and their products of int8 */
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 3) == 3 && cgk_may_use_amx();
+}
+#endif
+
+/* The tiers of this processor, the best first. Returns how many. */
+static int tiers_here(const struct product_tier *tiers[TIERS_MAX]) {
+    int n = 0;
 #if defined(CGK_X86)
     if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-        return &product_avx512;
+#if defined(CGK_AMX)
+        if (has_amx()) {
+            tiers[n++] = &product_amx;
+        }
+#endif
+        tiers[n++] = &product_avx512;
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
 #if defined(CGK_AVXVNNI)
         if (has_avxvnni()) {
-            return &product_avxvnni;
+            tiers[n++] = &product_avxvnni;
         }
 #endif
-        return &product_avx2;
+        tiers[n++] = &product_avx2;
     }
 #endif
-    return &product_ref;
+    tiers[n++] = &product_ref;
+    return n;
+}
+
+static _Atomic(const struct product_tier *) running; /* two threads may both look it up; they find the same */
+
+const struct product_tier *product_tier(void) {
+    const struct product_tier *tier = atomic_load_explicit(&running, memory_order_relaxed);
+    if (!tier) {
+        const struct product_tier *tiers[TIERS_MAX];
+        tiers_here(tiers);
+        tier = tiers[0];
+        atomic_store_explicit(&running, tier, memory_order_relaxed);
+    }
+    return tier;
+}
+
+bool choose_product_tier(const char *name) {
+    const struct product_tier *tiers[TIERS_MAX];
+    for (int n = tiers_here(tiers), i = 0; i < n; i++) {
+        if (strcmp(tiers[i]->name, name) == 0) {
+            atomic_store_explicit(&running, tiers[i], memory_order_relaxed);
+            return true;
+        }
+    }
+    return false;
 }
 
 static int64_t rows_of(const struct ggml_tensor *x) { return x->ne[1] * x->ne[2] * x->ne[3]; }
@@ -74,9 +115,9 @@ static void compute(const struct ggml_compute_params *params, struct ggml_tensor
         cgk_barrier(params);
     }
     /* Chunks of an even number of panels; of a large pass, for each group of rows. */
-    const int64_t panels = (n_columns + PANEL - 1) / PANEL, wanted = panels / (CHUNKS_PER_THREAD * params->nth);
+    const int64_t panels = (n_columns + PANEL - 1) / PANEL, groups = (n_rows + GROUP_ROWS - 1) / GROUP_ROWS;
+    const int64_t wanted = panels * groups / (CHUNKS_PER_THREAD * params->nth);
     const int64_t size = wanted < 2 ? 2 : wanted / 2 * 2, chunks = (panels + size - 1) / size;
-    const int64_t groups = (n_rows + GROUP_ROWS - 1) / GROUP_ROWS;
     for (int64_t chunk; (chunk = next_chunk(op, params, chunks * groups)) >= 0;) {
         const int64_t first = chunk % chunks * size, end = first + size < panels ? first + size : panels;
         const int64_t row = chunk / chunks * GROUP_ROWS, left = n_rows - row;

@@ -83,9 +83,15 @@ struct product_tier {
                      int64_t end, const int8_t *rows, int64_t n_rows, float *y, size_t stride);
 };
 
-extern const struct product_tier product_ref, product_avx2, product_avxvnni, product_avx512;
+extern const struct product_tier product_ref, product_avx2, product_avxvnni, product_avx512, product_amx;
 
-/* The best one of this processor. */
+/* Whether the kernel lets this process use AMX, which it is asked for. */
+bool cgk_may_use_amx(void);
+
+/* The one that runs: at first the best one of this processor. */
 const struct product_tier *product_tier(void);
+
+/* Let another one run from now on; false if this processor has none of this name. */
+bool choose_product_tier(const char *name);
 
 #endif

@@ -3,12 +3,11 @@
  * vpdpbusd adds four products of an unsigned and a signed byte to each lane: the stored weights are the unsigned ones,
  * four activations, the same for all lanes, the signed ones. A tile is two panels and up to four rows, so that a weight
  * is unpacked once for four rows, and an activation's broadcast serves two panels. */
-#include <immintrin.h>
 #include <math.h>
 
+#include "panel_avx512.h"
 #include "product.h"
 
-#define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
 
 enum { TILE_PANELS = 2, TILE_ROWS = 4, AHEAD = 1152 }; /* AHEAD: bytes between what is read and what is fetched */
@@ -43,23 +42,6 @@ INLINE __m512i load(const uint8_t *at, bool prefetch) {
         _mm_prefetch((const char *)at + AHEAD, _MM_HINT_T0);
     }
     return _mm512_load_si512(at);
-}
-
-INLINE __m512i low_halves(__m512i bytes) { return _mm512_and_si512(bytes, _mm512_set1_epi8(15)); }
-
-INLINE __m512i high_halves(__m512i bytes) { return low_halves(_mm512_srli_epi16(bytes, 4)); }
-
-/* Where `mask` has a bit, that of `a`, otherwise that of `b`. */
-INLINE __m512i choose(__m512i a, __m512i b, __m512i mask) { return _mm512_ternarylogic_epi32(mask, a, b, 0xCA); }
-
-INLINE __m512 halves_at(const uint8_t *at) { return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)at)); }
-
-INLINE __m512 unsigned_at(const uint8_t *at) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)at)));
-}
-
-INLINE __m512 signed_at(const uint8_t *at) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128((const __m128i *)at)));
 }
 
 INLINE __m512i four(const int8_t *q) {
@@ -121,7 +103,6 @@ INLINE void next_block(struct tile *tile, int rows) {
 /* A block of nibbles, with a fifth bit or not. */
 INLINE void add_nibbles(struct tile *tile, int panels, int rows, bool prefetch, const uint8_t *const nibbles[],
                         const uint8_t *const fifth[], __m512i sums[TILE_PANELS][TILE_ROWS]) {
-    const __m512i bit = _mm512_set1_epi8(16);
     __m512i bits[TILE_PANELS];
     if (fifth) {
         UNROLL for (int p = 0; p < panels; p++) {
@@ -134,13 +115,8 @@ INLINE void add_nibbles(struct tile *tile, int panels, int rows, bool prefetch, 
             const __m512i bytes = load(nibbles[p] + 64 * i, prefetch);
             low[p] = low_halves(bytes);
             high[p] = high_halves(bytes);
-            if (fifth) { /* bit 2i of a byte belongs to the low halves, bit 2i + 1 to the high ones: both to bit 4 */
-                const __m512i two = i == 0 ? _mm512_slli_epi16(bits[p], 4)
-                                    : i == 1 ? _mm512_slli_epi16(bits[p], 2)
-                                    : i == 2 ? bits[p]
-                                             : _mm512_srli_epi16(bits[p], 2);
-                low[p] = choose(two, low[p], bit);
-                high[p] = choose(_mm512_srli_epi16(two, 1), high[p], bit);
+            if (fifth) {
+                add_fifth_bits(i, bits[p], &low[p], &high[p]);
             }
         }
         add8(tile, panels, rows, 8 * i, low, high, sums);
@@ -210,7 +186,6 @@ INLINE void part_of_4_or_5(bool five, struct tile *tile, int panels, int rows, b
 /* The same of Q6_K, which has a scale for each half of a block. */
 INLINE void part_of_6(struct tile *tile, int panels, int rows, bool prefetch, const __m512 D[],
                       const uint8_t *const part[]) {
-    const __m512i mask = _mm512_set1_epi8(0x30);
     UNROLL for (int h = 0; h < 4; h++) {
         __m512 d[TILE_PANELS];
         __m512i sums[TILE_PANELS][TILE_ROWS], pairs[TILE_PANELS];
@@ -222,14 +197,13 @@ INLINE void part_of_6(struct tile *tile, int panels, int rows, bool prefetch, co
             pairs[p] = load(part[p] + 64 + 512 + 64 * h, prefetch);
         }
         start_from(tile, panels, rows, h % 2, sums);
-        UNROLL for (int i = 0; i < 2; i++) { /* pairs 2i and 2i + 1 of a byte to bits 4 and 5 */
+        UNROLL for (int i = 0; i < 2; i++) {
             __m512i low[TILE_PANELS], high[TILE_PANELS];
             UNROLL for (int p = 0; p < panels; p++) {
                 const __m512i bytes = load(part[p] + 64 + 128 * h + 64 * i, prefetch);
-                const __m512i first = i ? pairs[p] : _mm512_slli_epi16(pairs[p], 4);
-                const __m512i second = i ? _mm512_srli_epi16(pairs[p], 2) : _mm512_slli_epi16(pairs[p], 2);
-                low[p] = choose(first, low_halves(bytes), mask);
-                high[p] = choose(second, high_halves(bytes), mask);
+                low[p] = low_halves(bytes);
+                high[p] = high_halves(bytes);
+                add_pairs(i, pairs[p], &low[p], &high[p]);
             }
             add8(tile, panels, rows, 16 * (h % 2) + 8 * i, low, high, sums);
         }

@@ -20,8 +20,13 @@ __attribute__((visibility("default"))) const char *cgk_ggml_register(const void 
  * what has been repacked is taken out of this process's memory. */
 __attribute__((visibility("default"))) void cgk_ggml_use(bool on);
 
-/* The tier of the products on this processor: "avx512", "avxvnni", "avx2", or "ref", which does not register. */
+/* The tier of the products that runs, at first the best one of this processor: "amx", "avx512", "avxvnni", "avx2", or
+ * "ref", which does not register. */
 __attribute__((visibility("default"))) const char *cgk_ggml_tier(void);
+
+/* Let another tier run from now on, for tests and comparisons: they have the same bits. Returns false, and changes
+ * nothing, if this processor has none of this name. */
+__attribute__((visibility("default"))) bool cgk_ggml_choose(const char *tier);
 
 #if defined(__cplusplus)
 }
