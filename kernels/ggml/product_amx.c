@@ -1,4 +1,4 @@
-/* The product with AMX, for passes of 16 rows and more, with the bits of product_avx512.c, which computes the others.
+/* The product with AMX, for passes of many rows, with the bits of product_avx512.c, which computes the others.
  *
  * A step is a block of 32 k, in Q6_K half of one: what one scale belongs to. One instruction adds the products of a step
  * for 16 rows and the 16 columns of a panel in integers; AVX-512 does the rest, as product.h says. The weights are
@@ -13,7 +13,7 @@
 
 #define UNROLL _Pragma("GCC unroll 16")
 
-enum { ROWS = 16, GROUP_ROWS = 128, SEGMENT = 1024, STEPS_MAX = SEGMENT / 16, BLOCKS_MAX = SEGMENT / BLOCK };
+enum { ROWS = 16, FEWEST_ROWS = 32, GROUP_ROWS = 128, SEGMENT = 1024, STEPS_MAX = SEGMENT / 16, BLOCKS_MAX = SEGMENT / BLOCK };
 
 /* The threads of a process share the permission. It is refused where an alternate stack of signals is too small for the
  * registers. */
@@ -203,7 +203,7 @@ INLINE void one_tile(bool minimum, int step, int64_t steps, bool first, const st
     }
 }
 
-/* Up to GROUP_ROWS rows, 16 at least. The last tile begins 16 rows before their end. */
+/* Up to GROUP_ROWS rows, one tile at least. The last tile begins 16 rows before their end. */
 INLINE void group_of_rows(bool minimum, int step, const struct format *format, const uint8_t *panels, int64_t k,
                           int64_t n_columns, int64_t first, int64_t end, const int8_t *rows, int64_t n_rows, float *y,
                           size_t stride) {
@@ -238,7 +238,7 @@ INLINE void group_of_rows(bool minimum, int step, const struct format *format, c
 
 static void multiply(const struct format *format, const uint8_t *panels, int64_t k, int64_t n_columns, int64_t first,
                      int64_t end, const int8_t *rows, int64_t n_rows, float *y, size_t stride) {
-    for (int64_t n; n_rows >= ROWS; n_rows -= n, rows += (size_t)n * row_bytes(k), y += (size_t)n * stride) {
+    for (int64_t n; n_rows >= FEWEST_ROWS; n_rows -= n, rows += (size_t)n * row_bytes(k), y += (size_t)n * stride) {
         n = n_rows < GROUP_ROWS ? n_rows : GROUP_ROWS;
 #define GROUP(minimum, step)                                                                                           \
     group_of_rows(minimum, step, format, panels, k, n_columns, first, end, rows, n, y, stride)

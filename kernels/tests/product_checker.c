@@ -4,7 +4,7 @@
  *   cc -std=c11 -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=off \
  *      -D_POSIX_C_SOURCE=200809L tests/product_checker.c ggml/pack.c ggml/product_ref.c -lm -o checker && ./checker
  *
- * -DTIERS='&product_ref, &product_avx512', with their objects, checks more of them. Panels, rows and results lie in
+ * -DTIERS='&product_ref, &product_avx512', with their objects, checks more of them; &product_amx needs -DAMX, too. Panels, rows and results lie in
  * blocks of their exact size, so that AddressSanitizer sees any access outside them. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ static const struct product_tier *const tiers[] = {TIERS};
 
 static const int types[] = {Q4_0, Q4_1, Q8_0, Q4_K, Q5_K, Q6_K};
 static const int64_t columns_of[] = {1, 15, 16, 17, 40, 67};
-static const int64_t rows_of[] = {1, 2, 3, 4, 5, 8, 11};
+static const int64_t rows_of[] = {1, 2, 3, 4, 5, 8, 11, 37};
 
 enum kind { GAUSSIAN, FLAT, ZEROS, TIES, TINY, HUGE_VALUES, NOT_FINITE, KINDS };
 static const char *const kind_names[] = {"gaussian", "flat", "zeros", "ties", "tiny", "huge", "not finite"};
@@ -121,6 +121,12 @@ static void check(const struct product_tier *tier, const struct format *format, 
 }
 
 int main(void) {
+#if defined(AMX)
+    if (!cgk_may_use_amx()) {
+        puts("the kernel does not let this process use AMX");
+        return 1;
+    }
+#endif
     for (size_t t = 0; t < sizeof tiers / sizeof tiers[0]; t++) {
         for (size_t f = 0; f < sizeof types / sizeof types[0]; f++) {
             const struct format *format = format_of(types[f]);
@@ -136,6 +142,8 @@ int main(void) {
                     }
                 }
             }
+            /* More rows and more k than are handled at once: an uneven number beyond them. */
+            check(tiers[t], format, 1280, 17, 165, GAUSSIAN);
         }
     }
     printf("%d cases, %d faults\n", cases, faults);

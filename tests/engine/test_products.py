@@ -40,11 +40,11 @@ def quantized(request: pytest.FixtureRequest, f16: Path) -> Path:
     return target
 
 
-def logits(model: Model, pieces: Sequence[int], threads: int = 2) -> NDArray[np.float32]:
-    """Logits of every token of TEXT, read in pieces of so many tokens, over and over."""
-    tokens = model.tokenize(TEXT)
+def logits(model: Model, pieces: Sequence[int], threads: int = 2, text: bytes = TEXT) -> NDArray[np.float32]:
+    """Logits of every token of a text, read in pieces of so many tokens, over and over."""
+    tokens = model.tokenize(text)
     found: list[NDArray[np.float32]] = []
-    with Context(model, n_ctx=256, threads=threads, layout="exact") as context:
+    with Context(model, n_ctx=1024, threads=threads, layout="exact") as context:
         at = 0
         while at < len(tokens):
             size = pieces[len(found) % len(pieces)]
@@ -79,6 +79,24 @@ def test_threads_and_widths_of_passes_leave_the_bits(quantized: Path) -> None:
         whole = logits(model, [64])
         for pieces, threads in [([1], 1), ([2, 1, 3], 4), ([5, 4, 16, 9], 8), ([64], 3)]:
             assert np.array_equal(logits(model, pieces, threads), whole), (pieces, threads)
+
+
+def test_tiers_and_wide_passes_leave_the_bits(quantized: Path) -> None:
+    """Some tiers compute passes of many rows in another way. It is the first of these that runs by default."""
+    best = products.product_tier()
+    with Model.load(quantized) as model:
+        whole = logits(model, [512], text=TEXT * 8)
+        assert len(whole) > 512
+        for pieces in ([64], [511, 1], [16, 17, 31], [8, 5, 4, 3, 2, 1]):
+            assert np.array_equal(logits(model, pieces, text=TEXT * 8), whole), pieces
+        try:
+            ran = [tier for tier in ("amx", "avx512", "avxvnni", "avx2", "ref") if products.choose_tier(tier)]
+            for tier in ran:
+                assert products.choose_tier(tier) and products.product_tier() == tier
+                assert np.array_equal(logits(model, [64, 7], text=TEXT), whole[: len(model.tokenize(TEXT))]), tier
+        finally:
+            products.choose_tier(best)
+    assert ran[0] == best and not products.choose_tier("no such tier")
 
 
 @pytest.fixture

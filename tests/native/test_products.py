@@ -16,8 +16,14 @@ from tests.native.compiling import assert_agrees, broken, check, compile_c
 # The tiers of kernels/ggml/: their file, and what the processor must have; then flags for the compiler.
 AVX2, AVX512 = ("avx2", "fma", "f16c"), ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
 TIERS = {"ref": ("product_ref.c", ()), "avx2": ("product_avx2.c", AVX2),
-         "avxvnni": ("product_avx2.c", (*AVX2, "avx_vnni")), "avx512": ("product_avx512.c", AVX512)}  # fmt: skip
-FLAGS = {tier: [f"-m{name.replace('_', '')}" for name in needed] for tier, (_, needed) in TIERS.items()}
+         "avxvnni": ("product_avx2.c", (*AVX2, "avx_vnni")), "avx512": ("product_avx512.c", AVX512),
+         "amx": ("product_amx.c", (*AVX512, "amx_tile", "amx_int8"))}  # fmt: skip
+FLAGS = {
+    tier: [f"-m{name.replace('amx_', 'amx-').replace('_', '')}" for name in needed]
+    for tier, (_, needed) in TIERS.items()
+}
+FLAGS["amx"].append("-mprfchw")
+HEADERS = {"panel_avx512.h": "avx512"}
 
 # What is broken: file, what stands there, what takes its place.
 BREAKS = {
@@ -36,13 +42,20 @@ BREAKS = {
     "halves share a zero": ("product_ref.c", "? half[0] : half[0] + half[1]", "? half[1] : half[0] + half[1]"),
     "a minimum is added": ("product_ref.c", "fmaf(-(m *", "fmaf((m *"),
     "a product is rounded twice": ("product_ref.c", "sums->scale, y);\n        if", "sums->scale, 0) + y;\n        if"),
-    "a lane of pairs": ("product_avx512.c", "_mm512_srli_epi16(pairs[p], 2) :", "_mm512_srli_epi16(pairs[p], 4) :"),
-    "a fifth bit of the high halves": ("product_avx512.c", "_mm512_srli_epi16(two, 1)", "_mm512_srli_epi16(two, 2)"),
+    "a lane of pairs": ("panel_avx512.h", "_mm512_srli_epi16(pairs, 2) :", "_mm512_srli_epi16(pairs, 4) :"),
+    "a fifth bit of the high halves": ("panel_avx512.h", "_mm512_srli_epi16(two, 1)", "_mm512_srli_epi16(two, 2)"),
     "the third row is the second": ("product_avx512.c", "q + (size_t)r *", "q + (size_t)(r - (r == 2)) *"),
     "three rows are two": ("product_avx512.c", "case 3: TILE(3, true)", "case 3: TILE(2, true)"),
     "it stores a whole panel": ("product_avx512.c", "columns[p] = left < PANEL ?", "columns[p] = left < 0 ?"),
     "the greatest of one half": ("product_avx512.c", "castps_si512(high), magnitude)", "castps_si512(low), magnitude)"),
     "half a block goes on": ("product_avx512.c", "sums[r]++", "sums[r] += 0"),
+    "rows are added twice": ("product_amx.c", "if (r >= done)", "if (r >= 0)"),
+    "a segment begins anew": ("product_amx.c", "at == 0, &panel", "at >= 0, &panel"),
+    "weights of odd fours keep their zero": ("product_amx.c", "_mm512_sub_epi8(second, less)", "second"),
+    "a step has the first block's scale": ("product_amx.c", "step == BLOCK ? s : s / 2", "0"),
+    "a tile stores a whole panel": ("product_amx.c", "left < PANEL ?", "left < 0 ?"),
+    "the rows after a group are lost": ("product_amx.c", "if (n_rows > 0)", "if (n_rows > ROWS)"),
+    "steps are done in another order": ("product_amx.c", "rows, s + 1, sums[1]", "rows, s, sums[1]"),
     "nibbles of 16 k overflow": ("product_avx2.c", "layout == SUPER_5 || layout == SUPER_6 ?", "layout == SUPER_6 ?"),
     "bytes saturate": ("product_avx2.c", "layout == BYTES ? SIGNS :", ""),
     "the second half is the first": ("product_avx2.c", "(int)(column % PANEL) / LANES", "0 * (int)column"),
@@ -64,9 +77,11 @@ def build(
 ) -> Path:
     """The checker of these tiers. whole: folder of an earlier build, whose objects serve again but for the edited."""
     names = ", ".join(f"&product_{tier}" for tier in tiers)
-    objects = {"checker": ("tests/product_checker.c", ["-D_POSIX_C_SOURCE=200809L", f"-DTIERS={names}"])}
+    defined = ["-D_POSIX_C_SOURCE=200809L", f"-DTIERS={names}", *["-DAMX"] * ("amx" in tiers)]
+    objects = {"checker": ("tests/product_checker.c", defined)}
     objects["pack"] = ("ggml/pack.c", [])
-    objects |= {tier: (f"ggml/{TIERS[tier][0]}", FLAGS[tier]) for tier in tiers}
+    called = ["avx512"] if "amx" in tiers else []
+    objects |= {tier: (f"ggml/{TIERS[tier][0]}", FLAGS[tier]) for tier in (*tiers, *called)}
 
     def compile_one(name: str) -> Path:
         source, own = objects[name]
@@ -112,7 +127,8 @@ def test_nothing_is_wrong_with_what_is_broken_below(whole: dict[str, Path]) -> N
 
 def tier_of(what: str) -> str:
     """The tier that runs what is broken: the file's own, else plain C."""
-    return next((tier for tier, (file, _) in TIERS.items() if file == BREAKS[what][0]), "ref")
+    name = BREAKS[what][0]
+    return next((tier for tier, (file, _) in TIERS.items() if file == name), HEADERS.get(name, "ref"))
 
 
 @pytest.mark.parametrize(
