@@ -93,7 +93,12 @@ def find_program(run: Run, file: Path) -> list[Recorded]:
     with opened_log(run) as log:
         if found := Finder(run, log, data).chain(without_stamps(data)):
             return found
-        former = log.of_file(file)
+        filled, former = log.of_text(without_stamps(data)), log.of_file(file)
+    if filled and "fill" in filled.start.command:
+        raise CgcliError(
+            f"run {filled.number} filled a place in {file}, and only whole turns can be drawn again",
+            hint=f"cgcli log show {filled.number}",
+        )
     if former:
         hint = f"its text then: cgcli log use {former.number}"
         raise CgcliError(f"{file} was changed since run {former.number} wrote it", hint=hint)

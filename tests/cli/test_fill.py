@@ -106,6 +106,12 @@ def test_the_log_has_the_program(program: Path) -> None:
     assert run("log", "--json").out.count(b'"run"') == 1
 
 
+def test_a_filled_file_is_not_drawn_again(program: Path) -> None:
+    fill("prog.py:4", "-i")
+    ran = run("replay", "prog.py")
+    assert ran.status == 1 and "run 1 filled a place in prog.py, and only whole turns can be drawn again" in ran.err
+
+
 @pytest.mark.parametrize(
     ("place", "options", "message"),
     [

@@ -62,6 +62,7 @@ def test_a_hole_is_filled_until_the_end_of_its_mask(engine: LlamaEngine) -> None
     assert done.trace[-1].token in (EOM, END_OF_TEXT)
     assert any(draw.token == EOM for draw in done.trace) == (done.trace[-1].token == EOM)
     assert "<eom>" not in done.text
+    assert len(done.text) == done.tokens - 1  # no draw only repeats the blanks before the hole
 
 
 def test_fim_tokens_that_a_file_names_are_used(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import socket
@@ -9,6 +10,7 @@ import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,11 @@ def test_scores_counts_and_tokens_are_the_same(served: InThread, own: LlamaEngin
     assert remote.surprise(long, stride=1000) == own.surprise(long, stride=1000)
     assert (remote.tokens(text), remote.count(text)) == (own.tokens(text), own.count(text))
     assert (remote.window, remote.quant, remote.exact) == (own.window, own.quant, own.exact)
+
+
+def test_a_request_arrives_as_it_was_sent() -> None:
+    sent = request(b"\xff", suffix=b"\n\xfe", first_draw=3, continues_code=True)
+    assert wire.request_in(json.loads(json.dumps(wire.request_out(sent)))) == replace(sent, cutter=Stops)
 
 
 def test_what_does_not_fit_is_refused_as_without_a_server(served: InThread, own: LlamaEngine) -> None:
