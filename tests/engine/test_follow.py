@@ -60,9 +60,9 @@ def numbers(monkeypatch: pytest.MonkeyPatch) -> Callable[[LlamaEngine], list[int
         sampler = engine.scheduler._sampler
         honest = sampler.sample_rows
 
-        def sample_rows(draws: list[Draw]) -> list[Sampled]:
+        def sample_rows(draws: list[Draw], *, on_gpu: bool = False) -> list[Sampled]:
             seen.extend(draw.index for draw in draws)
-            return honest(draws)
+            return honest(draws, on_gpu=on_gpu)
 
         monkeypatch.setattr(sampler, "sample_rows", sample_rows)
         return seen
