@@ -29,7 +29,8 @@ from cgcli.cli.options import (
 def fill(
     ctx: typer.Context,
     place: Annotated[
-        str, typer.Argument(metavar="FILE[:LINE]", help="Where to write, such as prog.py:12; - or :12 is stdin.")
+        str,
+        typer.Argument(metavar="FILE:LINE", help="Where to write, such as prog.py:12, or prog.py; :12 or - is stdin."),
     ],
     in_place: Annotated[bool, typer.Option("-i", "--in-place", help="Write it into FILE.")] = False,
     whole: Annotated[bool, typer.Option("--whole", help="Print the whole program, not only what is new.")] = False,
@@ -75,9 +76,9 @@ def fill(
 ) -> None:
     """Write code in the middle of a program.
 
-    At a blank line, it takes the place of that line. It goes below a comment, or a head without a body, and above any
-    other line. Without LINE, it goes to the only comment that has nothing below it or begins with three dots. The file
-    is left as it is unless you add -i.
+    At a blank line, it takes the place of that line. It goes below a comment, or a head without a
+    body, and above any other line. Without LINE, it goes to the only comment that has nothing below
+    it or begins with three dots. The file is left as it is unless you add -i.
 
     [dim]cgcli fill prog.py:12
     cgcli fill -i prog.py
