@@ -13,7 +13,7 @@
 
 #define UNROLL _Pragma("GCC unroll 16")
 
-enum { ROWS = 16, FEWEST_ROWS = 32, GROUP_ROWS = 128, SEGMENT = 1024, STEPS_MAX = SEGMENT / 16, BLOCKS_MAX = SEGMENT / BLOCK };
+enum { ROWS = 16, FEWEST_ROWS = 32, GROUP_ROWS = 128, SEGMENT = 512, TOGETHER = 2, STEPS_MAX = SEGMENT / 16, BLOCKS_MAX = SEGMENT / BLOCK };
 
 /* The threads of a process share the permission. It is refused where an alternate stack of signals is too small for the
  * registers. */
@@ -203,12 +203,13 @@ INLINE void one_tile(bool minimum, int step, int64_t steps, bool first, const st
     }
 }
 
-/* Up to GROUP_ROWS rows, one tile at least. The last tile begins 16 rows before their end. */
+/* Up to GROUP_ROWS rows, one tile at least. The last tile begins 16 rows before their end. Two panels take turns, so that
+ * their weights and a tile's activations stay in the first cache. */
 INLINE void group_of_rows(bool minimum, int step, const struct format *format, const uint8_t *panels, int64_t k,
                           int64_t n_columns, int64_t first, int64_t end, const int8_t *rows, int64_t n_rows, float *y,
                           size_t stride) {
     struct row_sums sums[GROUP_ROWS / ROWS];
-    struct unpacked panel;
+    struct unpacked unpacked[TOGETHER];
     const size_t bytes = row_bytes(k);
     configure(step);
     for (int64_t at = 0; at < k; at += SEGMENT) {
@@ -218,18 +219,28 @@ INLINE void group_of_rows(bool minimum, int step, const struct format *format, c
             const int64_t row = r + ROWS < n_rows ? r : n_rows - ROWS;
             gather(minimum, rows + (size_t)row * bytes, k, at / BLOCK, length / BLOCK, &sums[r / ROWS]);
         }
-        for (int64_t p = first; p < end; p++) {
-            const int64_t left = n_columns - p * PANEL;
-            const __mmask16 columns = left < PANEL ? (__mmask16)((1 << left) - 1) : 0xFFFF;
+        for (int64_t p = first; p < end; p += TOGETHER) {
+            const int64_t count = end - p < TOGETHER ? end - p : TOGETHER;
             const uint8_t *start = panels + (size_t)p * panel_bytes(format, k) + before;
-            unpack(format, start, length, &panel);
-            struct next next = {.weights = start + panel_bytes(format, k)};
-            for (int64_t r = 0, row = 0, then; r < n_rows; r += ROWS, row = then, next.weights += length / step * 64) {
+            for (int64_t i = 0; i < count; i++) {
+                unpack(format, start + (size_t)i * panel_bytes(format, k), length, &unpacked[i]);
+            }
+            const uint8_t *later = start + TOGETHER * panel_bytes(format, k);
+            for (int64_t r = 0, row = 0, then; r < n_rows; r += ROWS, row = then, later += length / step * 64) {
                 then = r + 2 * ROWS < n_rows ? r + ROWS : n_rows - ROWS;
-                next.y = r + ROWS < n_rows ? y + (size_t)then * stride + p * PANEL : y + (p + 1) * PANEL;
-                one_tile(minimum, step, length / step, at == 0, &panel, &sums[r / ROWS],
-                         rows + (size_t)row * bytes + at, bytes, r - row, y + (size_t)row * stride + p * PANEL, stride,
-                         columns, next);
+                float *const here = y + (size_t)row * stride + p * PANEL, *const below = y + (size_t)then * stride;
+                for (int64_t i = 0; i < count; i++) {
+                    const int64_t left = n_columns - (p + i) * PANEL;
+                    const __mmask16 columns = left < PANEL ? (__mmask16)((1 << left) - 1) : 0xFFFF;
+                    const struct next next = {
+                        .y = i + 1 < count     ? here + (i + 1) * PANEL
+                             : r + ROWS < n_rows ? below + p * PANEL
+                                                 : y + (p + count) * PANEL,
+                        .weights = later + (size_t)i * panel_bytes(format, k),
+                    };
+                    one_tile(minimum, step, length / step, at == 0, &unpacked[i], &sums[r / ROWS],
+                             rows + (size_t)row * bytes + at, bytes, r - row, here + i * PANEL, stride, columns, next);
+                }
             }
         }
     }
