@@ -104,7 +104,7 @@ def _place(place: str) -> tuple[Path | None, int | None]:
     A column may follow, as compilers write it, and means nothing.
     """
     found = re.fullmatch(r"(.*?):(\d+)(?::\d+)?:?", place)
-    if found is None or Path(place).exists():
+    if found is None or os.access(place, os.F_OK):
         return (None if place == "-" else Path(place)), None
     name, line = found[1], int(found[2])
     if line < 1:
@@ -136,13 +136,15 @@ def _start(run: Run, settings: Settings, job: _Job) -> RunStart:
 def _fill(run: Run, settings: Settings, job: _Job, record: RunRecord) -> None:
     from cgcli.program.infill import CANDIDATES as RERANKED
     from cgcli.program.infill import fill
+    from cgcli.program.program import new_program
     from cgcli.program.report import fill_report
 
     arguments, hole = job.arguments, job.hole
     with loaded_engine(run, settings, job.choice) as engine:
         candidates = arguments.candidates or (1 if engine.infill else RERANKED)
         how = replace(job.how, candidates=candidates)
-        filling = fill(engine, hole, how, progress=run.output.progress())
+        beginning = new_program(job.language, settings, job.choice.card).prefix
+        filling = fill(engine, hole, how, beginning=beginning, progress=run.output.progress())
         facts: dict[str, object] = {}
         if arguments.json:
             where = str(job.file) if job.file else None

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,9 +103,16 @@ def watch_files(run: Run, settings: Settings, arguments: WatchArguments) -> None
 
 
 def _check(path: Path) -> None:
-    """Raise UsageError for what is no program."""
+    """Raise UsageError for what is no program, CgcliError for what cannot be looked at."""
+    from cgcli.core.reading import unreadable
     from cgcli.program.languages import is_known
 
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it may come
+    except OSError as error:
+        raise unreadable(path, error) from error
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint="name the files in it: cgcli watch FILE...")
     if path.suffix and not is_known(path):
@@ -192,7 +200,8 @@ class _File:
             self._stopped = True
             self._run.output.note(f"{self.path}: stopped; save it to begin again, Ctrl-C leaves")
         except CgcliError as error:
-            self._run.output.error(error)
+            name = "" if str(self.path) in error.message else f"{self.path}: "
+            self._run.output.error(CgcliError(name + error.message, hint=error.hint))
         return self._stopped
 
     def _wanted(self) -> _Wanted | None:
@@ -225,11 +234,13 @@ class _File:
         """Write what a mark asks for. Raises CgcliError, _Dropped if the file was saved meanwhile, and Interrupted if
         Ctrl-C left nothing to write."""
         from cgcli.core.files import check_writable
+        from cgcli.program.marks import unmarked
         from cgcli.terminal.text import clipped, visible
 
         mark = wanted.mark
         name = f"{self.path}, line {mark.line}"
-        check_writable(self.path)
+        with _save_again():
+            check_writable(self.path)
         if mark.asks == "output":
             self._run.output.note(f"{name}: running the program")
             self._write(wanted, self._output(wanted, interrupt), mark.output_below(wanted.text, self._language))
@@ -239,8 +250,8 @@ class _File:
             label = f"{name}: {clipped(visible((mark.prompt or 'going on').splitlines()[-1]), _SHOWN_COLUMNS)}"
             self._drawn = wanted, self._draw(wanted, program, prompt, label)
         turn = self._drawn[1]
-        known = [known.completion for known in self._turns]
-        self._write(wanted, turn.completion.rstrip(), mark.code_below(wanted.text, known))
+        new, *known = (unmarked(one.completion.rstrip(), self._language) for one in (turn, *self._turns))
+        self._write(wanted, new, mark.code_below(wanted.text, known))
         self._drawn = None
         self._turns.append(turn)
         self._report(wanted, program, turn)
@@ -249,8 +260,9 @@ class _File:
         from cgcli.core.files import replace_if
 
         text = wanted.mark.insert(wanted.text, new, instead=instead)
-        if not replace_if(self.path, wanted.text.encode(), text.encode()):
-            raise _Dropped
+        with _save_again():
+            if not replace_if(self.path, wanted.text.encode(), text.encode()):
+                raise _Dropped
 
     # --- code
 
@@ -259,7 +271,6 @@ class _File:
 
         Raises CgcliError if nothing was drawn, _Dropped, Interrupted.
         """
-        from cgcli.app.turn_report import require_turns
         from cgcli.program.session import drain
         from cgcli.program.source import digest
         from cgcli.terminal.text import plural
@@ -279,11 +290,15 @@ class _File:
             session.preview = check
             turn = drain(session.add(prompt, self._fold_notice, lambda reading: session.draw(reading, first)))
         self._stopped = turn.interrupted
-        if turn.accepted is None and not turn.interrupted:
-            self._turns.append(turn)  # the next draw is another one
-        if turn.accepted is None:
-            require_turns([turn])
-        return turn
+        if turn.accepted is not None:
+            return turn
+        if turn.interrupted:
+            raise Interrupted
+        self._turns.append(turn)  # the next draw is another one
+        raise CgcliError(
+            f"{label}: the model returned nothing in {plural(len(turn.candidates), 'attempt')}",
+            hint="save it again for others, or reword the comment",
+        )
 
     def _report(self, wanted: _Wanted, program: Program, turn: Turn) -> None:
         """Log the turn, and say what became of it."""
@@ -347,6 +362,15 @@ class _File:
                 output.note(hint)
         output.note(f"{self.path}, line {wanted.mark.line}: {verdict}, {verdict.wall_s:.2f} s")
         return wanted.mark.output("\n".join(shown) or "(printed nothing)", self._language)
+
+
+@contextmanager
+def _save_again() -> Iterator[None]:
+    """Give errors of a file that cannot be written the hint for a file in an editor."""
+    try:
+        yield
+    except CgcliError as error:
+        raise CgcliError(error.message, hint="save it again once it can be written") from error
 
 
 def _draws(turns: Sequence[Turn], context: str) -> int:

@@ -74,7 +74,7 @@ def find_hole(
 
     A line that is blank, or a comment of three dots, is replaced, unless it parts a block from the top level. Below any
     other comment, a line is inserted, and below a line that opens a block without any; at other lines with code, above
-    them. One past the last line is the end of the text. extent: None chooses it from the text around. name, command:
+    them, but never above an interpreter line. One past the last line is the end of the text. extent: None chooses it from the text around. name, command:
     the text, and what precedes a line in a command, for errors. Raises UsageError if there is no such line, and without
     a line for no hole or several.
     """
@@ -98,6 +98,8 @@ def find_hole(
             at += 1
         begin = end = at
     else:
+        while _is_header(lines, at):
+            at += 1
         begin = end = at + _opens_nothing(lines, at)
     return _hole(lines, begin, end, language.mark, extent)
 
@@ -141,7 +143,12 @@ def _is_comment(lines: list[str], at: int, mark: str) -> bool:
     """Whether a line has a comment alone, other than one that an interpreter or an editor reads."""
     if not 0 <= at < len(lines) or not lines[at].lstrip().startswith(mark):
         return False
-    return not (at < 2 and (lines[at].startswith("#!") or CODING.match(lines[at])))
+    return not _is_header(lines, at)
+
+
+def _is_header(lines: list[str], at: int) -> bool:
+    """Whether a line is one that must stay at the top."""
+    return at < min(2, len(lines)) and bool(lines[at].startswith("#!") or CODING.match(lines[at]))
 
 
 def _words(line: str, mark: str) -> str:

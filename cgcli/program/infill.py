@@ -85,9 +85,10 @@ class HolePlan:
         window: int,
         tokens: Callable[[bytes], list[int]],
         turn: int = 0,
+        beginning: str = "",
     ) -> None:
         """how: with the number of candidates; kind: of the engine; tokens: tokenizes a text; turn: selects the random
-        numbers under the seed.
+        numbers under the seed; beginning: read by a model that does not infill, where nothing is before the hole.
 
         The text before the hole is kept from its end, and the text behind it from its start, as far as they fit.
         """
@@ -105,6 +106,8 @@ class HolePlan:
         self.after = first_tokens(after, max(least, spare), count)
         self.before = last_tokens(before, room - count(self.after), count)
         self.unread = len(hole.before) - len(self.before) + (len(hole.after) - len(self.after) if kind else 0)
+        if not kind and not hole.before.strip():
+            self.before = beginning + hole.head
         self._how = how
         self._turn = turn
 
@@ -175,12 +178,20 @@ class HolePlan:
         return results
 
 
-def fill(engine: Engine, hole: Hole, how: Generation, *, turn: int = 0, progress: Progress | None = None) -> Filling:
-    """Fill a hole. turn: as in `HolePlan`.
+def fill(
+    engine: Engine,
+    hole: Hole,
+    how: Generation,
+    *,
+    turn: int = 0,
+    beginning: str = "",
+    progress: Progress | None = None,
+) -> Filling:
+    """Fill a hole. turn, beginning: as in `HolePlan`.
 
     Ctrl-C ends the candidates as interrupted. Raises ContextError, and Interrupted while scoring.
     """
-    plan = HolePlan(hole, how, engine.infill, engine.window, engine.tokens, turn)
+    plan = HolePlan(hole, how, engine.infill, engine.window, engine.tokens, turn, beginning)
     requests = plan.requests
     done: dict[int, Completion] = {}
     with (progress or Silent()).task("candidates", len(requests), unit="steps") as task:

@@ -123,6 +123,14 @@ def find_mark(text: str, language: Language) -> MarkedComment | None:
     return None
 
 
+def unmarked(code: str, language: Language) -> str:
+    """Code without the marks that it has itself: what a model writes asks for nothing."""
+    text = f"\n{code}"  # its first line is not that of a file
+    while mark := next(_marks(text, language), None):
+        text = text[: mark.begin] + text[mark.end :]
+    return text[1:]
+
+
 def _marks(text: str, language: Language) -> Iterator[MarkedComment]:
     at, block = len(text) - len(text.removeprefix(_BOM)), ""  # block: the comment so far, line by line
     begin, last_indent = at, ""

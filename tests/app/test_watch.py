@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -313,8 +313,8 @@ def test_a_save_ends_a_run(sandbox: None, tiny_model: Path, tmp_path: Path) -> N
     ("name", "text", "words"),
     [
         ("a.py", b"x = '\xff'\n# one !\n", "a.py is not UTF-8 at byte 5; save it as UTF-8"),
-        ("a.py", b"x = 1\n" * 2000 + b"\n# one !\n", "the context window has 2048"),
-        ("a.lua", b"-- ?\n", "cannot run a lua program, only Python"),
+        ("a.py", b"x = 1\n" * 2000 + b"\n# one !\n", "a.py: the program and prompt"),
+        ("a.lua", b"-- ?\n", "a.lua: cannot run a lua program, only Python"),
     ],
 )
 def test_errors_are_one_line_and_the_file_stays(
@@ -351,3 +351,33 @@ def test_a_save_while_a_draw_is_being_stopped_is_looked_at(tiny_model: Path, tmp
         Interrupt().set()
         file.write_bytes(b"# two !\n")
         watched.wait_for("line 1: two")
+
+
+def test_when_nothing_is_drawn_the_next_save_draws_others(bundled_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_bytes(b"# !")
+    with watching(file, bundled_model, temperature=0.2, guard="on") as watched:
+        watched.wait_for("a.py, line 1: going on: the model returned nothing in ")
+        watched.wait_for("attempts; save it again for others, or reword the comment\n")
+        assert file.read_bytes() == b"# !"
+
+
+def test_what_is_drawn_waits_for_room_on_a_full_disk(tiny_model: Path, tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs root, to mount a small disk")
+    try:
+        file, other = tmp_path / "a.py", tmp_path / "other"
+        file.write_bytes(b"# one !\n")
+        with other.open("wb", buffering=0) as full, suppress(OSError):
+            while True:
+                full.write(bytes(4096))
+        with watching(file, tiny_model, no_log=True) as watched:
+            watched.wait_for("save it again once it can be written")
+            assert file.read_bytes() == b"# one !\n"
+            other.unlink()
+            file.write_bytes(b"# one !\n")
+            assert watched.wait().startswith(b"# one\n")
+        assert list(tmp_path.iterdir()) == [file] and watched.errors.getvalue().count("wrote") == 1
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)

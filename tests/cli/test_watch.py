@@ -24,6 +24,14 @@ def test_only_programs_are_watched(name: str, words: str, tiny_model: Path) -> N
     assert (ran.status, ran.out) == (2, b"") and words in ran.err
 
 
+def test_what_cannot_be_looked_at_is_no_file_that_may_come(tiny_model: Path, tmp_path: Path) -> None:
+    loop = tmp_path / "loop.py"
+    loop.symlink_to(loop)
+    for path in (loop, tmp_path / f"{'a' * 300}.py"):
+        ran = run("watch", str(path), "-m", str(tiny_model))
+        assert (ran.status, ran.out) == (1, b"") and ran.err.startswith(f"cgcli: cannot read {path}: ")
+
+
 def test_without_a_model_there_is_nothing_to_watch_with(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("# one !\n")
     ran = run("watch", str(tmp_path / "a.py"))

@@ -124,6 +124,12 @@ def test_an_interpreter_line_is_no_comment() -> None:
     )
 
 
+def test_nothing_goes_above_an_interpreter_line() -> None:
+    header = "#!/usr/bin/env python3\n# -*- coding: utf-8 -*-\n"
+    for line in (1, 2):
+        assert hole_at(line, f"{header}x = 1\n").filled("y = 1") == f"{header}y = 1\nx = 1\n"
+
+
 def test_other_languages_have_other_comments() -> None:
     text = "int f(int x) {\n    // ...\n    return y;\n}\n"
     found = find_hole(text, None, language("c"), name="f.c")

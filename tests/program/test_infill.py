@@ -121,3 +121,12 @@ def test_parts_of_a_text_are_whole_lines_if_one_fits() -> None:
 
 def test_ctrl_c_ends_it() -> None:
     assert filled(FillingEngine(["y = x\n"] * 3, interrupt_after=0)).interrupted
+
+
+@pytest.mark.parametrize("kind", ["", "codegen2"])
+def test_above_nothing_the_model_reads_the_beginning_of_a_new_program(kind: InfillKind) -> None:
+    engine = Infilling(["y\n"] * 3) if kind else FillingEngine(["y\n"] * 3)
+    hole = Hole("\n", "\nx = 1\n", "line", "#")
+    found = fill(engine, hole, HOW, beginning="#!python\n\n")  # type: ignore[arg-type]
+    assert {one.context for one in engine.requests} == {b"\n" if kind else b"#!python\n\n"}
+    assert hole.filled(found.text) == "\ny\nx = 1\n"

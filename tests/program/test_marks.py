@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.program.languages import PYTHON, language, language_of
-from cgcli.program.marks import MarkedComment, find_mark
+from cgcli.program.marks import MarkedComment, find_mark, unmarked
 from cgcli.program.program import Program
 
 SHEBANG = "#!/usr/bin/env python3\n\n"
@@ -194,3 +194,17 @@ def test_output_is_bounded() -> None:
     shown = marked("# ?").output("\n".join(map(str, range(100))) + "\n" + "x" * 1000, PYTHON).split("\n")
     assert (len(shown), shown[0], shown[-1]) == (41, "#> 0", "#> … 61 more lines")
     assert len(marked("# ?").output("x" * 1000, PYTHON)) == 203
+
+
+@pytest.mark.parametrize(
+    ("code", "left"),
+    [
+        ("x = 1\n# go on !\ny = 2", "x = 1\n# go on\ny = 2"),
+        ("#! no interpreter !", "#! no interpreter"),
+        ("    # ?\n    x = 1\n    # !\n    # wow ! !", "    x = 1\n    # wow"),
+        ("# wow!\nx = '!'  # really !", "# wow!\nx = '!'  # really !"),
+    ],
+)
+def test_what_a_model_writes_asks_for_nothing(code: str, left: str) -> None:
+    assert unmarked(code, PYTHON) == left
+    assert find_mark(marked("# a !\n").insert("# a !\n", left), PYTHON) is None
