@@ -74,9 +74,9 @@ def find_hole(
 
     A line that is blank, or a comment of three dots, is replaced, unless it parts a block from the top level. Below any
     other comment, a line is inserted, and below a line that opens a block without any; at other lines with code, above
-    them, but never above an interpreter line. One past the last line is the end of the text. extent: None chooses it from the text around. name, command:
-    the text, and what precedes a line in a command, for errors. Raises UsageError if there is no such line, and without
-    a line for no hole or several.
+    them, but never above an interpreter line. One past the last line is the end of the text. extent: None chooses it
+    from the text around. name, command: the text, and what precedes a line in a command, for errors. Raises UsageError
+    if there is no such line, and without a line for no hole or several.
     """
     lines = lines_of(text)
     command = command or f"cgcli fill {name}:"
