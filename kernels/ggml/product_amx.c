@@ -13,7 +13,8 @@
 
 #define UNROLL _Pragma("GCC unroll 16")
 
-enum { ROWS = 16, FEWEST_ROWS = 32, GROUP_ROWS = 128, SEGMENT = 512, TOGETHER = 2, STEPS_MAX = SEGMENT / 16, BLOCKS_MAX = SEGMENT / BLOCK };
+enum { ROWS = 16, FEWEST_ROWS = 32, GROUP_ROWS = 128, TOGETHER = 2 };
+enum { SEGMENT = 512, STEPS_MAX = SEGMENT / 16, BLOCKS_MAX = SEGMENT / BLOCK };
 
 /* The threads of a process share the permission. It is refused where an alternate stack of signals is too small for the
  * registers. */

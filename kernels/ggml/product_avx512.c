@@ -12,6 +12,12 @@
 
 enum { TILE_PANELS = 2, TILE_ROWS = 4, AHEAD = 1152 }; /* AHEAD: bytes between what is read and what is fetched */
 
+/* Of 16 signed bytes: the sum of them plus 128 each, which is unsigned. */
+INLINE int32_t sum_of(__m128i bytes) {
+    const __m128i halves = _mm_sad_epu8(_mm_xor_si128(bytes, _mm_set1_epi8(-128)), _mm_setzero_si128());
+    return _mm_cvtsi128_si32(halves) + _mm_extract_epi32(halves, 2) - 16 * 128;
+}
+
 static void quantize(const struct format *format, const float *x, int64_t k, int8_t *row) {
     struct block_sums *sums = (struct block_sums *)(row + k);
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
@@ -28,8 +34,7 @@ static void quantize(const struct format *format, const float *x, int64_t k, int
         const __m128i bytes1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(high, times)));
         _mm_storeu_si128((__m128i *)row, bytes0);
         _mm_storeu_si128((__m128i *)(row + 16), bytes1);
-        const int32_t half0 = _mm512_reduce_add_epi32(_mm512_cvtepi8_epi32(bytes0));
-        const int32_t half1 = _mm512_reduce_add_epi32(_mm512_cvtepi8_epi32(bytes1));
+        const int32_t half0 = sum_of(bytes0), half1 = sum_of(bytes1);
         sums->scale = greatest / 127.0f;
         sums->sum = sums->scale * (float)(half0 + half1);
         sums->less[0] = -format->zero * (format->layout == SUPER_6 ? half0 : half0 + half1);
