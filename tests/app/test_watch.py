@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 
 from cgcli.app.log import opened_log
@@ -26,6 +27,7 @@ from cgcli.native.interrupt import Interrupt
 from cgcli.program.log_reader import LoggedRun
 from tests.support.cli import run as run_cli
 from tests.support.patience import eventually
+from tests.support.tiny_model import write_tiny_model
 
 # --- editors
 
@@ -381,3 +383,18 @@ def test_what_is_drawn_waits_for_room_on_a_full_disk(tiny_model: Path, tmp_path:
         assert list(tmp_path.iterdir()) == [file] and watched.errors.getvalue().count("wrote") == 1
     finally:
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+def test_marks_that_the_model_writes_ask_for_nothing(tmp_path: Path) -> None:
+    token = "(x):\n        # go !\n        # ?\n        y".replace("\n", "\u010a").replace(" ", "\u0120")
+    model = write_tiny_model(tmp_path / "m.gguf", special={token: gguf.TokenType.NORMAL})
+    weights = gguf.GGUFReader(model, "r+")
+    next(one for one in weights.tensors if one.name == "output.bias").data[257] = 17  # often written
+    weights.data.flush()
+    file = tmp_path / "a.py"
+    file.write_bytes(b"if x:\n    # one !\n")
+    with watching(file, model, max_tokens=60) as watched:
+        watched.wait_for("wrote")
+        whole = watched.wait()
+    assert b"        # go\n        y" in whole and not is_marked(whole), whole
+    assert watched.errors.getvalue().count("wrote") == 1 and "running" not in watched.errors.getvalue()
