@@ -82,6 +82,8 @@ def _prepare(run: Run, settings: Settings, arguments: FillArguments) -> _Job:
     file, line = _place(arguments.place)
     if file is None and arguments.in_place:
         raise UsageError("--in-place needs a file, not stdin", hint="cgcli fill FILE:LINE --in-place")
+    if file and file.is_dir():
+        raise UsageError(f"{file} is a folder", hint=f"name a file in it: {_HINT}")
     code = language(arguments.lang) if arguments.lang else language_of(file or Path())
     before = given_bytes(file or Path("-"), hint=_HINT)
     text = from_file(before)

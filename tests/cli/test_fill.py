@@ -116,6 +116,7 @@ def test_a_filled_file_is_not_drawn_again(program: Path) -> None:
     ("place", "options", "message"),
     [
         ("gone.py:3", (), "no such file: gone.py"),
+        (".:3", (), ". is a folder; name a file in it: cgcli fill FILE:LINE, or :LINE for stdin"),
         ("prog.py:9", (), "prog.py has no line 9: it has 5 lines"),
         ("prog.py:0", (), "prog.py:0 names line 0, but lines are counted from 1"),
         ("prog.py", (), "prog.py has no comment with nothing below it"),
