@@ -69,7 +69,7 @@ def serve(run: Run, settings: Settings, arguments: ServeArguments) -> None:
     make_private(place.folder)
     lock = take_lock(place.lock)
     if lock is None:
-        raise CgcliError(f"a server with {choice.name} and these settings runs already", hint="cgcli serve --status")
+        raise CgcliError(f"a server with {choice.name} and these settings runs already", hint="to stop it: cgcli serve --stop")
     try:
         with interruptible() as interrupt:
             engine = load_engine(run, settings, choice, interrupt)
@@ -91,7 +91,11 @@ def serve(run: Run, settings: Settings, arguments: ServeArguments) -> None:
 def _http_options(run: Run, settings: Settings, arguments: ServeArguments) -> HttpOptions | None:
     """How to answer over HTTP; None without a port. Raises UsageError, CgcliError."""
     if arguments.port is None:
+        if arguments.api_key_file or arguments.host != ServeArguments.host:
+            raise UsageError("--host and --api-key-file are for HTTP, so they need --port N")
         return None
+    if arguments.port >= 1 << 16:
+        raise UsageError(f"--port {arguments.port} is too high: ports end at 65535")
     import importlib.util
 
     from cgcli.program.generation import Generation
@@ -162,7 +166,7 @@ def served_engine(
         run.output.note("the server has too many requests; loading the model in this process")
         return None
     unlike = "" if settings.exact else "; without --exact, a text may differ from one that is drawn alone"
-    run.output.detail(f"drawn by a server, where the model is loaded (--no-serve loads it here){unlike}")
+    run.output.detail(f"drawn by a server, which has the model loaded (--no-serve loads it here){unlike}")
     run.output.detail(where(connection.greeting.placement))
     return RemoteEngine(connection, interrupt, own, run.output.note)
 

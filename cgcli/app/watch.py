@@ -247,7 +247,7 @@ class _File:
             return
         program, prompt = mark.program(wanted.text, self._language, self._beginning)
         if not (self._drawn and wanted.like(self._drawn[0])):
-            label = f"{name}: {clipped(visible((mark.prompt or 'going on').splitlines()[-1]), _SHOWN_COLUMNS)}"
+            label = f"{name}: {clipped(visible((mark.prompt or 'continuing the text above').splitlines()[-1]), _SHOWN_COLUMNS)}"
             self._drawn = wanted, self._draw(wanted, program, prompt, label)
         turn = self._drawn[1]
         new, *known = (unmarked(one.completion.rstrip(), self._language) for one in (turn, *self._turns))
@@ -340,7 +340,7 @@ class _File:
         from cgcli.sandbox.run import run
 
         if self._language.name != "python":
-            raise UsageError(f"cannot run a {self._language.name} program, only Python")
+            raise UsageError(f"cannot run a {self._language.name} program, only Python", hint=f"remove the line: {self._language.mark} ?")
         output, source = self._run.output, wanted.text.encode()
         for risk in risks(source):
             output.note(f"{self.path}, line {risk.line}: {risk.what}")

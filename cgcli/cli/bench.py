@@ -64,8 +64,8 @@ def rows(measured: Bench) -> list[tuple[str, str]]:
         ("decode", f"{single.tokens_per_s:.1f} tokens/s"),
     ]
     if limit := measured.limit:
-        of = f"{size(limit.bytes_per_token)} per token, {size(limit.bandwidth)}/s"
-        found.append(("  of memory bandwidth", f"{limit.share:.0%}: {of}"))
+        of = f"{size(limit.bandwidth)}/s; a token reads {size(limit.bytes_per_token)}"
+        found.append(("  of memory bandwidth", f"{limit.share:.0%} of {of}"))
     found.append(("  time in sampling", f"{single.sampler_share:.1%}"))
     for one in others:
         rate = f"{one.tokens_per_s:.1f} tokens/s, {one.tokens_per_s / single.tokens_per_s:.2f} times a single one"
@@ -75,7 +75,7 @@ def rows(measured: Bench) -> list[tuple[str, str]]:
         bar = "█" * round(BAR * at.tokens_per_s / fastest)
         found.append((f"decode after {at.context} tokens", f"{at.tokens_per_s:5.1f} tokens/s  {bar}"))
     if costs := measured.pass_costs:
-        listed = ", ".join(f"{cost:.2f} for {rows} rows" for rows, cost in costs.measured.items() if rows > 1)
+        listed = ", ".join(f"{cost:.2f} for {rows} tokens" for rows, cost in costs.measured.items() if rows > 1)
         found.append(("relative cost of a pass", listed))
     if guessing := measured.guessing:
         share = "" if guessing.acceptance is None else f", {guessing.acceptance:.0%} of the guesses accepted"

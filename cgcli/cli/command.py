@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from functools import cache
+from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args, get_origin
 
@@ -151,6 +152,14 @@ def _plain_params(params: list[Any]) -> list[Any]:
     return params
 
 
+def _flowing(text: str | None) -> str | None:
+    """A help text with each paragraph on one line, which the terminal's width breaks. Examples keep their lines."""
+    if text is None:
+        return None
+    paragraphs = cleandoc(text).split("\n\n")
+    return "\n\n".join(one if one.startswith("[dim]") else " ".join(one.split("\n")) for one in paragraphs)
+
+
 class _NamesItsHelp:
     """Lets an error about an option name the command: the parser raises it without the context."""
 
@@ -169,6 +178,7 @@ class Command(_NamesItsHelp, TyperCommand):
     def __init__(self, name: str | None, **rest: Any) -> None:
         super().__init__(name, **rest)
         self.params = _with_common(self.params)
+        self.help = _flowing(self.help)
 
     def invoke(self, ctx: Any) -> Any:
         self.prepare(run_of(ctx))
@@ -200,6 +210,7 @@ class Group(_NamesItsHelp, TyperGroup):
     def __init__(self, **rest: Any) -> None:
         super().__init__(**rest)
         self.params = _with_common(self.params)
+        self.help = _flowing(self.help)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _plain_params(super().get_params(ctx))

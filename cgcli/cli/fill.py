@@ -76,7 +76,7 @@ def fill(
 ) -> None:
     """Write code in the middle of a program.
 
-    At a blank line, it takes the place of that line. It goes below a comment, or a head without a
+    At a blank line, it takes the place of that line. It goes below a comment, or a `def` or an `if` without a
     body, and above any other line. Without LINE, it goes to the only comment that has nothing below
     it or begins with three dots. The file is left as it is unless you add -i.
 

@@ -27,7 +27,7 @@ Number = Annotated[
 
 def build() -> typer.Typer:
     """The command group."""
-    app = typer.Typer(cls=Group, invoke_without_command=True, help="List what gen wrote, search it, and use it again.")
+    app = typer.Typer(cls=Group, invoke_without_command=True, help="List what was written, search it, and use it again.")
     app.callback()(log)
     for command in (show, use, prune):
         app.command(cls=Command)(command)
@@ -45,7 +45,7 @@ def log(
     ] = 20,
     json: JsonOption = False,
 ) -> None:
-    """List what gen wrote, search it, and use it again."""
+    """List what was written, search it, and use it again."""
     if ctx.invoked_subcommand is not None:
         return
     from cgcli.app.log import found_runs, last_runs
@@ -141,7 +141,7 @@ def _print(ctx: typer.Context, found: LoggedRun, text: str) -> None:
 
 
 def _row(one: LoggedRun) -> tuple[str, ...]:
-    prompts = [prompt for prompt in one.start.prompts if prompt]
+    prompts = [prompt for prompt in one.start.prompts if prompt] or [shlex.join(("cgcli", *one.start.command))]
     return _cells(str(one.number), one.begun, one.state, prompts, one.start.file)
 
 

@@ -76,13 +76,14 @@ def serve(
                 f"{one['up_s']:.0f} s",
                 str(one["clients"]),
                 str(one["requests"]),
+                str(one["port"] or ""),
             )
             for one in found
         ]
         if json:
             run.output.json(found)
         elif found:
-            run.output.table(("MODEL", "QUANT", "PID", "UP", "CLIENTS", "REQUESTS"), rows)
+            run.output.table(("MODEL", "QUANT", "PID", "UP", "CLIENTS", "REQUESTS", "PORT"), rows)
         elif not silent:
             run.output.note(_NONE)
         _tell(run, silent)

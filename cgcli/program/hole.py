@@ -91,7 +91,7 @@ def find_hole(
     here = lines[at] if at < len(lines) else ""
     if at < len(lines) and (not here.strip() or _is_placeholder(here, language.mark)):
         below = lines[at + 1] if at + 1 < len(lines) else ""
-        parts = here == "\n" and bool(below.strip()) and not _indent(below) and bool(_indent_at(lines, at, at + 1))
+        parts = here == "\n" and bool(below.strip()) and not _indent(below) and bool(_indent_at(lines, at, at + 1, language.mark))
         begin, end = at, at + (not parts)
     elif _is_comment(lines, at, language.mark):
         while _is_comment(lines, at, language.mark) and _indent(lines[at]) == _indent(here):
@@ -111,7 +111,7 @@ def _hole(lines: list[str], begin: int, end: int, mark: str, extent: Extent | No
     below = "".join(lines[end:])
     replaced = lines[begin] if end > begin else ""
     last_end = replaced.endswith("\n") or end == begin
-    indent = _indent(replaced) if replaced.strip(" \t\r\n") or replaced.strip("\r\n") else _indent_at(lines, begin, end)
+    indent = _indent(replaced) if replaced.strip(" \t\r\n") or replaced.strip("\r\n") else _indent_at(lines, begin, end, mark)
     comment = begin
     while _is_comment(lines, comment - 1, mark) and _indent(lines[comment - 1]) == indent:
         comment -= 1
@@ -181,11 +181,11 @@ def _indent(line: str) -> str:
     return line[: len(line) - len(line.lstrip(" \t"))].rstrip("\r\n")
 
 
-def _indent_at(lines: list[str], begin: int, end: int) -> str:
+def _indent_at(lines: list[str], begin: int, end: int, mark: str) -> str:
     """The indentation of a new line between others."""
     above = next((line for line in reversed(lines[:begin]) if line.strip()), "")
     below = next((line for line in lines[end:] if line.strip()), "")
-    if above.rstrip().endswith(_OPENS):
+    if above.rstrip().endswith(_OPENS) and not above.lstrip().startswith(mark):
         deeper = _indent(below) if len(_indent(below)) > len(_indent(above)) else ""
         return deeper or _indent(above) + ("\t" if "\t" in _indent(above) else _UNIT)
     adjacent = end < len(lines) and lines[end].strip()

@@ -146,7 +146,7 @@ def positive_integer(word: str, name: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise UsageError(f"{name} is {word!r}, not a positive integer")
+        raise UsageError(f"{name} must be a number from 1, not {word!r}")
     return number
 
 

@@ -103,9 +103,9 @@ class HttpDoor:
             raise BadRequest("the Host header must name this machine", status=403)
         origin = headers.get("origin")
         if origin is not None and origin.lower().partition("://")[2] != host:
-            raise BadRequest("requests of web pages are refused", status=403)
+            raise BadRequest("requests from web pages are refused", status=403)
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise BadRequest("requests of web pages are refused", status=403)
+            raise BadRequest("requests from web pages are refused", status=403)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if request.method == "POST" and kind != "application/json":
             raise BadRequest("the content type must be application/json", status=415)

@@ -316,7 +316,7 @@ def test_a_save_ends_a_run(sandbox: None, tiny_model: Path, tmp_path: Path) -> N
     [
         ("a.py", b"x = '\xff'\n# one !\n", "a.py is not UTF-8 at byte 5; save it as UTF-8"),
         ("a.py", b"x = 1\n" * 2000 + b"\n# one !\n", "a.py: the program and prompt"),
-        ("a.lua", b"-- ?\n", "a.lua: cannot run a lua program, only Python"),
+        ("a.lua", b"-- ?\n", "a.lua: cannot run a lua program, only Python; remove the line: -- ?"),
     ],
 )
 def test_errors_are_one_line_and_the_file_stays(

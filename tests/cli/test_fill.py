@@ -101,6 +101,7 @@ def test_one_line_and_a_seed(program: Path) -> None:
 def test_the_log_has_the_program(program: Path) -> None:
     whole = fill("prog.py:4", "--whole").out
     assert run("log", "use").out == whole
+    assert b"  cgcli fill prog.py:4 " in run("log").out  # for want of prompts
     assert run("log", "--json").out.count(b'"run"') == 1
     fill("prog.py:4", "--no-log")
     assert run("log", "--json").out.count(b'"run"') == 1

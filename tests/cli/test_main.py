@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,16 @@ def test_help_is_what_it_was() -> None:
     assert (ran.status, ran.err) == (0, "")
     assert ran.out.decode() == GOLDEN.read_text()
     assert run(COLUMNS="100").out == ran.out
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_paragraph_of_help_fills_the_width(command: list[str]) -> None:
+    prose = run(*command, "-h", COLUMNS="80").out.decode().partition("╭")[0]
+    for paragraph in prose.split("\n" + " " * 80 + "\n"):
+        lines = [line.strip() for line in paragraph.splitlines() if line.strip()]
+        if not any("cgcli" in line for line in lines):  # an example keeps its lines
+            for line, below in pairwise(lines):
+                assert len(line) + len(f" {below.split()[0]}") > 78, line
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

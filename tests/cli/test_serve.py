@@ -117,7 +117,19 @@ def test_other_settings_do_not_use_it(home: Path, model: list[str]) -> None:
 def test_there_is_one_server_for_a_model_and_settings(home: Path, model: list[str]) -> None:
     second = run("serve", *model, "--exact", CGCLI_HOME=str(home))
     assert second.status == 1
-    assert "with these settings runs already" in second.err.replace("and these", "with these")
+    assert second.err.endswith("and these settings runs already; to stop it: cgcli serve --stop\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--host", "0.0.0.0"), "--host and --api-key-file are for HTTP, so they need --port N"),
+        (("--port", "65536"), "--port 65536 is too high: ports end at 65535"),
+    ],
+)
+def test_options_of_http_that_cannot_be_are_refused(arguments: tuple[str, ...], error: str, tmp_path: Path) -> None:
+    refused = run("serve", *arguments, CGCLI_HOME=str(tmp_path))
+    assert (refused.status, refused.err) == (2, f"cgcli: {error}; type: cgcli serve --help\n")
 
 
 def test_the_status_tells_what_runs(home: Path, bundled_model: Path) -> None:

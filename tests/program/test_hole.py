@@ -79,6 +79,8 @@ def test_a_line_that_is_not_there_is_refused() -> None:
         ("if x:\n    a\n\n\nb\n", 3, "    "),  # as the last one: nothing is next
         ("def f():\n      \n    return 1\n", 2, "      "),  # its own
         ("a = 1\n\n", 2, ""),
+        ("# print these:\n\na = 1\n", 1, ""),  # a comment opens no block
+        ("# def mean(numbers):\n\na = 1\n", 2, ""),
     ],
 )
 def test_the_indentation_of_a_hole(text: str, line: int, indent: str) -> None:

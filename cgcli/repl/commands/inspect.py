@@ -135,7 +135,7 @@ def show_variables(repl: Repl) -> None:
         raise UsageError("no variables: the program has not run in this session", hint="/run")
     ran, found = repl.variables
     if not found:
-        screen.note("the program had no variables")
+        screen.note("the last run left no variables")
     wide, wider = (max((len(getattr(one, field)) for one in found), default=0) for field in ("name", "kind"))
     for one in found:
         screen.say(clipped(f"{one.name:<{wide}}  {one.kind:<{wider}}  {one.value}", screen.width))
