@@ -69,7 +69,9 @@ def serve(run: Run, settings: Settings, arguments: ServeArguments) -> None:
     make_private(place.folder)
     lock = take_lock(place.lock)
     if lock is None:
-        raise CgcliError(f"a server with {choice.name} and these settings runs already", hint="to stop it: cgcli serve --stop")
+        raise CgcliError(
+            f"a server with {choice.name} and these settings runs already", hint="to stop it: cgcli serve --stop"
+        )
     try:
         with interruptible() as interrupt:
             engine = load_engine(run, settings, choice, interrupt)

@@ -340,7 +340,10 @@ class _File:
         from cgcli.sandbox.run import run
 
         if self._language.name != "python":
-            raise UsageError(f"cannot run a {self._language.name} program, only Python", hint=f"remove the line: {self._language.mark} ?")
+            raise UsageError(
+                f"cannot run a {self._language.name} program, only Python",
+                hint=f"remove the line: {self._language.mark} ?",
+            )
         output, source = self._run.output, wanted.text.encode()
         for risk in risks(source):
             output.note(f"{self.path}, line {risk.line}: {risk.what}")

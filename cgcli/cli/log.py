@@ -27,7 +27,9 @@ Number = Annotated[
 
 def build() -> typer.Typer:
     """The command group."""
-    app = typer.Typer(cls=Group, invoke_without_command=True, help="List what was written, search it, and use it again.")
+    app = typer.Typer(
+        cls=Group, invoke_without_command=True, help="List what was written, search it, and use it again."
+    )
     app.callback()(log)
     for command in (show, use, prune):
         app.command(cls=Command)(command)

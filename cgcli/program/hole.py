@@ -91,7 +91,12 @@ def find_hole(
     here = lines[at] if at < len(lines) else ""
     if at < len(lines) and (not here.strip() or _is_placeholder(here, language.mark)):
         below = lines[at + 1] if at + 1 < len(lines) else ""
-        parts = here == "\n" and bool(below.strip()) and not _indent(below) and bool(_indent_at(lines, at, at + 1, language.mark))
+        parts = (
+            here == "\n"
+            and bool(below.strip())
+            and not _indent(below)
+            and bool(_indent_at(lines, at, at + 1, language.mark))
+        )
         begin, end = at, at + (not parts)
     elif _is_comment(lines, at, language.mark):
         while _is_comment(lines, at, language.mark) and _indent(lines[at]) == _indent(here):
@@ -111,7 +116,11 @@ def _hole(lines: list[str], begin: int, end: int, mark: str, extent: Extent | No
     below = "".join(lines[end:])
     replaced = lines[begin] if end > begin else ""
     last_end = replaced.endswith("\n") or end == begin
-    indent = _indent(replaced) if replaced.strip(" \t\r\n") or replaced.strip("\r\n") else _indent_at(lines, begin, end, mark)
+    indent = (
+        _indent(replaced)
+        if replaced.strip(" \t\r\n") or replaced.strip("\r\n")
+        else _indent_at(lines, begin, end, mark)
+    )
     comment = begin
     while _is_comment(lines, comment - 1, mark) and _indent(lines[comment - 1]) == indent:
         comment -= 1

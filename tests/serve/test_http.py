@@ -219,6 +219,11 @@ def test_infill_answers_by_the_clock(site: Site) -> None:
     eventually(lambda: site.status()["streams"] == 0, "it draws on")
 
 
+def test_the_status_names_the_port(site: Site) -> None:
+    shown = run("serve", "--status", CGCLI_HOME=str(site.home)).out.decode()
+    assert shown.split()[-1] == str(site.port) and "PORT" in shown
+
+
 def test_models_health_and_metrics(site: Site, bundled_model: Path) -> None:
     (model,) = site.client().models.list().data
     assert model.id == str(bundled_model)
