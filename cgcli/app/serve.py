@@ -82,7 +82,7 @@ def serve(run: Run, settings: Settings, arguments: ServeArguments) -> None:
 
             def ready(port: int | None) -> None:
                 also = f", and at http://{arguments.host}:{port}" if port else ""
-                run.output.note(f"{name} is ready for gen, fill, score, repl and eval{also}; Ctrl-C ends it{until}")
+                run.output.note(f"{name} is ready for other commands{also}; Ctrl-C ends it{until}")
 
             options = ServerOptions(choice.name if choice.stored else str(choice.path), idle, http)
             serve_engine(engine, options, place, ready)

@@ -247,7 +247,8 @@ class _File:
             return
         program, prompt = mark.program(wanted.text, self._language, self._beginning)
         if not (self._drawn and wanted.like(self._drawn[0])):
-            label = f"{name}: {clipped(visible((mark.prompt or 'continuing the text above').splitlines()[-1]), _SHOWN_COLUMNS)}"
+            asked = (mark.prompt or "continuing the text above").splitlines()[-1]
+            label = f"{name}: {clipped(visible(asked), _SHOWN_COLUMNS)}"
             self._drawn = wanted, self._draw(wanted, program, prompt, label)
         turn = self._drawn[1]
         new, *known = (unmarked(one.completion.rstrip(), self._language) for one in (turn, *self._turns))

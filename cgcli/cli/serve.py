@@ -51,7 +51,7 @@ def serve(
 ) -> None:
     """Keep a model loaded, so that other commands start at once.
 
-    gen, fill, score, repl and eval use a server by themselves if it has their model and settings.
+    gen, fill, watch, score, repl and eval use a server by themselves if it has their model and settings.
     It also remembers the programs that it has read.
 
     [dim]cgcli serve -m codegen-350m-mono --idle 1h &
