@@ -56,9 +56,9 @@ def refused(recipe: Recipe, tmp_path: Path) -> str:
         ("a.py", "x = 1\n".encode("utf-16"), "1 binary"),
         ("a.py", b"#" * (MAX_BYTES + 1), "1 too large; a text has 1,000,000 bytes at most"),
         ("a.py", b"00ff" * 20, "1 over 90% digits"),
-        ("a.py.gz", gzip.compress(PROGRAM.encode()), "1 compressed; unpack them first"),
-        ("a.jsonl.gz", gzip.compress(ROW.encode()), "1 compressed; unpack them first"),
-        ("a.jsonl", gzip.compress(ROW.encode()), "1 compressed; unpack them first"),
+        ("a.py.gz", gzip.compress(PROGRAM.encode(), mtime=0), "1 compressed; unpack them first"),
+        ("a.jsonl.gz", gzip.compress(ROW.encode(), mtime=0), "1 compressed; unpack them first"),
+        ("a.jsonl", gzip.compress(ROW.encode(), mtime=0), "1 compressed; unpack them first"),
         (
             "a.jsonl",
             b'{"text": "x = 1\n{"te\n',
