@@ -34,6 +34,13 @@ class ServeArguments:
     stop: bool = False
     json: bool = False
 
+    def check(self) -> None:
+        """Raises UsageError for options that contradict each other."""
+        if self.status and self.stop:
+            raise UsageError("--status and --stop exclude each other")
+        if self.json and not self.status:
+            raise UsageError("--json needs --status")
+
     @property
     def cache_bytes(self) -> int:
         from cgcli.core.machine import memory_bytes

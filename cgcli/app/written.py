@@ -71,6 +71,11 @@ def find_run(run: Run, number: int) -> list[Recorded]:
 
     with opened_log(run) as log:
         one = log.run(number)
+        if "fill" in one.start.command:
+            raise CgcliError(
+                f"run {number} filled a place, and only whole turns can be drawn again",
+                hint=f"cgcli log show {number}",
+            )
         if not (one.end and one.end.turns):
             raise CgcliError(f"run {number} drew nothing that is known", hint=f"cgcli log show {number}")
         return [*Finder(run, log).chain(one.start.before), recorded_run(one)]

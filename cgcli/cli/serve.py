@@ -61,6 +61,7 @@ def serve(
     from cgcli.app.serve import serve as run_server
 
     run, arguments = run_of(ctx), arguments_of(ctx, ServeArguments)
+    arguments.check()
     if stop:
         stopped, silent = stop_servers(run)
         if stopped or not silent:

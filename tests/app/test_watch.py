@@ -359,7 +359,7 @@ def test_when_nothing_is_drawn_the_next_save_draws_others(bundled_model: Path, t
     file = tmp_path / "a.py"
     file.write_bytes(b"# !")
     with watching(file, bundled_model, temperature=0.2, guard="on") as watched:
-        watched.wait_for("a.py, line 1: going on: the model returned nothing in ")
+        watched.wait_for("a.py, line 1: continuing the text above: the model returned nothing in ")
         watched.wait_for("attempts; save it again for others, or reword the comment\n")
         assert file.read_bytes() == b"# !"
 

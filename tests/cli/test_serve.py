@@ -123,11 +123,13 @@ def test_there_is_one_server_for_a_model_and_settings(home: Path, model: list[st
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
+        (("--status", "--stop"), "--status and --stop exclude each other"),
+        (("--json",), "--json needs --status"),
         (("--host", "0.0.0.0"), "--host and --api-key-file are for HTTP, so they need --port N"),
         (("--port", "65536"), "--port 65536 is too high: ports end at 65535"),
     ],
 )
-def test_options_of_http_that_cannot_be_are_refused(arguments: tuple[str, ...], error: str, tmp_path: Path) -> None:
+def test_options_without_sense_are_refused(arguments: tuple[str, ...], error: str, tmp_path: Path) -> None:
     refused = run("serve", *arguments, CGCLI_HOME=str(tmp_path))
     assert (refused.status, refused.err) == (2, f"cgcli: {error}; type: cgcli serve --help\n")
 
