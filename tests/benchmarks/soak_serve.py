@@ -69,7 +69,7 @@ class Load:
 
     def request(self, draw: random.Random) -> Request:
         sampling = Sampling(draw.choice([0.0, 0.8]), seed=draw.randrange(99))
-        return Request(Texts(draw).piece()[-1500:], sampling, Stops, draw.randint(1, 40))
+        return Request(Texts(draw).piece()[-960:], sampling, Stops, draw.randint(1, 40))  # a token has a byte at least
 
     def unix(self, draw: random.Random) -> None:
         engine = self._engine()
