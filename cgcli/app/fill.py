@@ -81,7 +81,7 @@ def _prepare(run: Run, settings: Settings, arguments: FillArguments) -> _Job:
     arguments.check()
     file, line = _place(arguments.place)
     if file is None and arguments.in_place:
-        raise UsageError("--in-place needs a file, not stdin", hint="cgcli fill FILE:LINE --in-place")
+        raise UsageError("--in-place needs a file, not stdin", hint="to fill a file: cgcli fill FILE:LINE --in-place")
     if file and file.is_dir():
         raise UsageError(f"{file} is a folder", hint=f"name a file in it: {_HINT}")
     code = language(arguments.lang) if arguments.lang else language_of(file or Path())

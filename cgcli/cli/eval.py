@@ -23,6 +23,7 @@ from cgcli.cli.options import (
     ThreadsOption,
     TopKOption,
     TopPOption,
+    UnsafeOption,
     WindowOption,
 )
 
@@ -73,7 +74,6 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", metavar="N", min=1, help="Programs to run in parallel (default: one per CPU)."),
 ]
-UnsafeOption = Annotated[bool, typer.Option("--unsafe", help="Run the programs without a sandbox.")]
 
 
 def build() -> typer.Typer:

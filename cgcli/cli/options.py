@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -191,6 +192,14 @@ EvalGuardOption = Annotated[
 ]
 SeedOption = Annotated[int | None, _sampling("--seed", metavar="N", help="Random seed; chosen and printed if omitted.")]
 
+ReadOption = Annotated[
+    list[Path] | None, typer.Option("--read", metavar="PATH", help="Let programs read a file or folder; repeatable.")
+]
+WriteOption = Annotated[
+    list[Path] | None,
+    typer.Option("--write", metavar="PATH", help="Let programs change a file or folder; repeatable."),
+]
+UnsafeOption = Annotated[bool, typer.Option("--unsafe", help="Run programs without a sandbox.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LanguageOption = Annotated[
     str | None,

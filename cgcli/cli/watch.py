@@ -15,26 +15,23 @@ from cgcli.cli.options import (
     GuardOption,
     MaxTokensOption,
     ModelOption,
+    ReadOption,
     SeedOption,
     ServeOption,
     TemperatureOption,
     ThreadsOption,
+    UnsafeOption,
     WindowOption,
+    WriteOption,
 )
 
 
 def watch(
     ctx: typer.Context,
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Programs to watch.", show_default=False)],
-    read: Annotated[
-        list[Path] | None,
-        typer.Option("--read", metavar="PATH", help="Let programs read a file or folder; repeatable."),
-    ] = None,
-    write: Annotated[
-        list[Path] | None,
-        typer.Option("--write", metavar="PATH", help="Let programs change a file or folder; repeatable."),
-    ] = None,
-    unsafe: Annotated[bool, typer.Option("--unsafe", help="Run programs without a sandbox.")] = False,
+    read: ReadOption = None,
+    write: WriteOption = None,
+    unsafe: UnsafeOption = False,
     no_log: Annotated[bool, typer.Option("--no-log", help="Leave these turns out of `cgcli log`.")] = False,
     model: ModelOption = None,
     ctx_tokens: WindowOption = None,

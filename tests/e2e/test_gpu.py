@@ -143,8 +143,9 @@ def test_logits_that_are_elsewhere_are_sampled_by_the_processor(
     assert texts(make_engine(), 3) == drawn and not any(there for _, there in passes)
 
 
-def logits(path: Path, **how: bool | int) -> NDArray[np.float32]:
-    with Model.load(path, **how) as model, Context(model, n_ctx=64, threads=1) as context:  # type: ignore[arg-type]
+def logits(path: Path, *, gpu_layers: int | None = None, own_products: bool = True) -> NDArray[np.float32]:
+    loaded = Model.load(path, gpu_layers=gpu_layers, own_products=own_products)
+    with loaded as model, Context(model, n_ctx=64, threads=1) as context:
         context.decode(model.tokenize(TEXT))
         return np.array(context.logits(-1))
 
