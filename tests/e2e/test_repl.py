@@ -95,7 +95,8 @@ def test_a_paste_of_100_lines_is_one_prompt(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_it_writes_keeps_the_part(tmp_path: Path) -> None:
-    with repl(tmp_path / "home", "-t", "0.8", "--seed", "3", "--max-tokens", "2000") as terminal:
+    """With a seed whose text has hundreds of tokens: a short one ends before the key arrives."""
+    with repl(tmp_path / "home", "-t", "1", "--seed", "5", "--max-tokens", "2000") as terminal:
         type_line(terminal, "a list of the hundred largest cities, with their countries")
         terminal.wait(lambda: terminal.text.count("\n") > 3 and "perplexity" in terminal.text)
         terminal.send("\x03")
