@@ -109,7 +109,7 @@ def load_engine(
             speculate=use.draws and settings.draft != "off",
             exact=settings.exact,
             own_products=settings.kernels == "on",
-            separate=use.many and not settings.exact and guesser is None,
+            many=use.many,
             costs=_known_costs(run, settings, choice),
         ),
         interrupt=interrupt,

@@ -195,22 +195,22 @@ def by_ngrams(
     return NgramDrafter(tokens, min(len(tokens) + request.max_tokens, window), kept)
 
 
-def allot(prospects: Sequence[Prospect], costs: PassCosts, most: int) -> list[int]:
+def allot(prospects: Sequence[Prospect], costs: PassCosts, most: int, *, others: int = 0) -> list[int]:
     """How many tokens each sequence should draft, so that a pass gives the most tokens for its cost.
 
-    A pass always has a row per sequence, and at most `most` rows. Guesses join it in the order of their chance, as long
-    as that gives more tokens for its cost.
+    A pass always has a row per sequence, and at most `most` rows, besides `others` that read contexts. Guesses join it
+    in the order of their chance, as long as that gives more tokens for its cost.
     """
     rows = len(prospects)
     guesses = sorted(
         (-chance, index, prospect.cost) for index, prospect in enumerate(prospects) for chance in prospect.chances
     )
-    best, taken = rows / costs.of(rows), 0
+    best, taken = rows / costs.of(rows + others), 0
     tokens, cost = float(rows), 0.0
     for number, (minus_chance, _, own_cost) in enumerate(guesses[: max(0, most - rows)], 1):
         tokens -= minus_chance
         cost += own_cost
-        if (rate := tokens / (costs.of(rows + number) + cost)) > best:
+        if (rate := tokens / (costs.of(rows + others + number) + cost)) > best:
             best, taken = rate, number
     counts = [0] * rows
     for _, index, _ in guesses[:taken]:

@@ -52,9 +52,9 @@ class EngineOptions:
     speculate: bool = True  # guess tokens ahead, with `draft` or from the text itself
     exact: bool = False  # a text does not depend on what is drawn at the same time (CPU only)
     own_products: bool = True  # multiply with our own kernels, where they run
-    #: Each text has its own cache: faster for many long texts, but takes more memory. Not with `exact`, `draft` or a
-    #: recurrent model.
-    separate: bool = False
+    #: Many long texts will be drawn together. Each has its own cache then, unless our attention runs or that cannot be:
+    #: llama.cpp's takes time for the cells of all texts.
+    many: bool = False
     sequences: int | None = None  # streams that are drawn together; None for 16, or 64 with all layers on a GPU
     costs: PassCosts | None = None  # of wider passes on this machine; None for the usual ones
 
@@ -92,7 +92,7 @@ class LlamaEngine(Completing):
             self.sequences = options.sequences or (_SEQUENCES_ON_GPU if self.model.wholly_on_gpu else _SEQUENCES)
             self.window = options.ctx or self.model.n_ctx_train
             self.token_table = TokenTable(self.model)
-            self.cache = self._make_cache(interrupt, separate=options.separate, drafted=draft is not None)
+            self.cache = self._make_cache(interrupt, many=options.many, drafted=draft is not None)
             opened.callback(self.cache.close)
             self._prefill = Prefill(self.cache, interrupt, self.timings)
             self._guesser: DraftModel | None = None
@@ -116,16 +116,14 @@ class LlamaEngine(Completing):
             self._opened = opened.pop_all()
         self.timings.load_s = time.perf_counter() - started
 
-    def _make_cache(self, interrupt: Interrupt, *, separate: bool, drafted: bool) -> KVCache:
+    def _make_cache(self, interrupt: Interrupt, *, many: bool, drafted: bool) -> KVCache:
         abort = interrupt.callback_address
         if self.exact and self.model.recurrent:  # exact passes are padded, and a recurrent state takes no token back
             raise UsageError("--exact does not work with a recurrent model", hint="leave out --exact")
-        if not separate:
-            sequences = 2 * self.sequences + 32
-            return SharedCache(self.model, threads=self.threads, exact=self.exact, abort=abort, sequences=sequences)
-        if self.exact or drafted or self.model.recurrent:
-            raise UsageError("separate caches do not work with --exact, a draft model or a recurrent model")
-        return SeparateCache(self.model, threads=self.threads, abort=abort, sequences=self.sequences)
+        if many and not (self.model.own_attention or self.exact or drafted or self.model.recurrent):
+            return SeparateCache(self.model, threads=self.threads, abort=abort, sequences=self.sequences)
+        sequences = 2 * self.sequences + 32
+        return SharedCache(self.model, threads=self.threads, exact=self.exact, abort=abort, sequences=sequences)
 
     def _drafting(self) -> MakeDrafter:
         if self._guesser:
@@ -169,8 +167,16 @@ class LlamaEngine(Completing):
 
     def submit(self, request: Request, *, first: bool = False) -> ScheduledStream:
         tokens = self.read_tokens(request)
-        room = min(request.max_tokens, self.window - len(tokens))
-        return self.scheduler.submit(request, tokens, Detokenizer(request, self.token_table, room), first=first)
+        text = Detokenizer(request, self.token_table, min(request.max_tokens, self.window - len(tokens)))
+        if request.score_from is None:
+            return self.scheduler.submit(request, tokens, text, first=first)
+        score_from = self._first_beyond(request.context[: request.score_from], tokens)
+
+        def gather(address: int, predicted: Sequence[int]) -> None:
+            stream.scores += self._scores(address, [tokens[index] for index in predicted])
+
+        stream = self.scheduler.submit(request, tokens, text, first=first, score_from=score_from, gather=gather)
+        return stream
 
     def wait(self, streams: Iterable[protocol.Stream]) -> list[protocol.Stream]:
         streams = list(streams)

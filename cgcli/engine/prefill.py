@@ -1,4 +1,4 @@
-"""Prefill: reads a context into the cache, except for the part that is cached already."""
+"""Prefill: reads contexts into the cache, except for the part that is cached already."""
 
 from __future__ import annotations
 
@@ -21,13 +21,87 @@ Gather = Callable[[int, Sequence[int]], None]
 """Called with the address of logits, float32 [rows, n_vocab], and the indices of the tokens that they predict."""
 
 
+class Reading:
+    """A context that is being read, in as many passes as that takes."""
+
+    def __init__(
+        self,
+        cache: KVCache,
+        branch: Branch,
+        tokens: list[int],
+        score_from: int | None = None,
+        gather: Gather | None = None,
+    ) -> None:
+        """branch: has a beginning of `tokens`, and becomes them; its user holds it. The rest as in `Prefill.begin`."""
+        self.branch = branch
+        self.tokens = tokens
+        self._cache = cache
+        self._score_from = len(tokens) if score_from is None else score_from
+        self._gather = gather
+
+    @property
+    def left(self) -> int:
+        """Tokens that are not cached yet."""
+        return len(self.tokens) - len(self.branch.tokens)
+
+    def step(self, rows: int) -> Step:
+        """The next tokens, at most `rows`, for a pass."""
+        at = len(self.branch.tokens)
+        piece = self.tokens[at : at + rows]
+        return Step(self.branch, piece, {*self._scored(at, piece), len(piece) - 1})
+
+    def _scored(self, at: int, piece: Sequence[int]) -> range:
+        """Which tokens of a piece, the one at index `at` and those behind it, predict one whose score is wanted."""
+        return range(max(self._score_from - 1 - at, 0), min(len(piece), len(self.tokens) - 1 - at))
+
+    def passed(self, step: Step, row: int) -> None:
+        """Take the logits of the pass that has just done `step`. row: the first one of it in the pass."""
+        context, at = self._cache.context, len(self.branch.tokens) - len(step.tokens)
+        if self._gather and (rows := self._scored(at, step.tokens)):
+            self._gather(context.logits_address(row + rows[0]), range(at + rows[0] + 1, at + rows[-1] + 2))
+        if not self.left:
+            self.branch.logits = self._copy(context.logits_address(row + len(step.tokens) - 1))
+
+    def _copy(self, address: int) -> Logits:
+        """Copy logits, since the next pass overwrites llama.cpp's. All candidates of a context start from them."""
+        logits = (ctypes.c_float * self._cache.model.n_vocab)()
+        ctypes.memmove(logits, address, ctypes.sizeof(logits))
+        return logits
+
+
 class Prefill:
-    """Reads contexts into a cache, one at a time."""
+    """Reads contexts into a cache."""
 
     def __init__(self, cache: KVCache, interrupt: Interrupt, timings: Timings) -> None:
         self._cache = cache
         self._interrupt = interrupt
         self._timings = timings
+
+    def begin(
+        self,
+        tokens: list[int],
+        *,
+        score_from: int | None = None,
+        gather: Gather | None = None,
+        owner: str = "",
+    ) -> Reading:
+        """Begin to read a context into a branch, which is held once more. Nothing is left if all of it is cached.
+
+        score_from: index (at least 1) of the first token whose prediction goes to `gather`. owner: see `KVCache`.
+        Raises CgcliError if no sequence is left.
+        """
+        cache = self._cache
+        cache.owner = owner
+        if cache.memory:
+            cache.memory.recall(cache, tokens)
+        source, shared = cache.longest(tokens)
+        if source and shared == len(tokens) == len(source.tokens) and source.logits and score_from is None:
+            source.holders += 1
+            return Reading(cache, source, tokens)
+        keep = min(shared, len(tokens) - 1 if score_from is None else score_from - 1)
+        if source and cache.model.recurrent and keep < len(source.tokens):
+            source, keep = None, 0
+        return Reading(cache, cache.fork(source, keep), tokens, score_from, gather)
 
     def read(
         self,
@@ -37,42 +111,19 @@ class Prefill:
         gather: Gather | None = None,
         progress: Progress | None = None,
         owner: str = "",
-        cancelled: Callable[[], bool] | None = None,
     ) -> Branch:
         """A branch of exactly these tokens, with the logits after them. It is held once more.
 
-        score_from: index (at least 1) of the first token whose prediction goes to `gather`. owner: see `KVCache`.
-        cancelled: ends the reading between two passes, as Ctrl-C does. Raises ContextError if there is no room, and
-        Interrupted; what was read stays cached.
+        As `begin`. Raises ContextError if there is no room, and Interrupted; what was read stays cached.
         """
-        cache = self._cache
-        cache.owner = owner
-        if cache.memory:
-            cache.memory.recall(cache, tokens)
-        source, shared = cache.longest(tokens)
-        if source and shared == len(tokens) == len(source.tokens) and source.logits and score_from is None:
-            source.holders += 1
-            return source
-        keep = min(shared, len(tokens) - 1 if score_from is None else score_from - 1)
-        if source and cache.model.recurrent and keep < len(source.tokens):
-            source, keep = None, 0
-        branch = cache.fork(source, keep)
-        try:
-            self._read(branch, tokens, score_from, gather, progress, cancelled)
-        except BaseException:
-            cache.release(branch)
-            raise
-        return branch
+        reading = self.begin(tokens, score_from=score_from, gather=gather, owner=owner)
+        return self._finish(reading, progress)
 
     def extend(self, branch: Branch, tokens: list[int]) -> None:
         """Make a branch hold exactly these tokens, with the logits after them; otherwise like `read`."""
         branch.holders += 1
-        try:
-            self._cache.trim(branch, min(common_prefix(branch.tokens, tokens), len(tokens) - 1))
-            self._read(branch, tokens, None, None)
-        except BaseException:
-            self._cache.release(branch)
-            raise
+        self._cache.trim(branch, min(common_prefix(branch.tokens, tokens), len(tokens) - 1))
+        self._finish(Reading(self._cache, branch, tokens))
 
     def score(
         self,
@@ -141,45 +192,27 @@ class Prefill:
             self._timings.prefill_s += time.perf_counter() - started
             self._timings.prefill_tokens += rows
 
-    def _read(
-        self,
-        branch: Branch,
-        tokens: list[int],
-        score_from: int | None,
-        gather: Gather | None,
-        progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
-    ) -> None:
+    def _finish(self, reading: Reading, progress: Progress | None = None) -> Branch:
+        """Read all that is left; returns the branch, or releases it and raises like `read`."""
         started = time.perf_counter()
-        cache = self._cache
-        keep, n_batch = len(branch.tokens), cache.context.n_batch
-        last = 0
-        shown = progress if progress and len(tokens) - keep > _LONG else Silent()
+        cache, before = self._cache, reading.left
+        shown = progress if progress and before > _LONG else Silent()
         try:
-            with shown.task("reading", len(tokens) - keep, unit="steps") as task:
-                for at in range(keep, len(tokens), n_batch):
-                    piece = tokens[at : at + n_batch]
-                    rows = range(0)
-                    if score_from is not None:
-                        rows = range(max(score_from - 1 - at, 0), min(len(piece), len(tokens) - 1 - at))
-                    last = len(piece) - 1
-                    cache.make_room(len(piece) + cache.spare_cells)
-                    stopped = self._interrupt.requested or (cancelled is not None and cancelled())
-                    if stopped or not cache.run([Step(branch, piece, {*rows, last})]):
+            with shown.task("reading", before, unit="steps") as task:
+                while reading.left:
+                    step = reading.step(cache.context.n_batch)
+                    cache.make_room(len(step.tokens) + cache.spare_cells)
+                    if self._interrupt.requested or not cache.run([step]):
                         raise Interrupted
-                    if gather and rows:
-                        gather(cache.context.logits_address(rows[0]), range(at + rows[0] + 1, at + rows[-1] + 2))
-                    task.advance(len(piece))
-            branch.logits = self._copy(cache.context.logits_address(last))
+                    reading.passed(step, 0)
+                    task.advance(len(step.tokens))
+        except BaseException:
+            cache.release(reading.branch)
+            raise
         finally:
             self._timings.prefill_s += time.perf_counter() - started
-            self._timings.prefill_tokens += len(branch.tokens) - keep
-
-    def _copy(self, address: int) -> Logits:
-        """Copy logits, since the next pass overwrites llama.cpp's. All candidates of a context start from them."""
-        logits = (ctypes.c_float * self._cache.model.n_vocab)()
-        ctypes.memmove(logits, address, ctypes.sizeof(logits))
-        return logits
+            self._timings.prefill_tokens += before - reading.left
+        return reading.branch
 
 
 def _groups(indices: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[list[int]]:

@@ -42,6 +42,11 @@ class Stream(Protocol):
         """Whether tokens were drawn since the last `take`."""
         ...
 
+    @property
+    def scores(self) -> Sequence[TokenScore]:
+        """Of the context's tokens from the request's `score_from` on, once a token was drawn."""
+        ...
+
     def take(self) -> str:
         """The text that became final since the last call."""
         ...

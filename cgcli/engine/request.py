@@ -51,6 +51,8 @@ class Request:
     #: nothing follows.
     suffix: bytes | None = None
     owner: str = ""  # whose text it is; what was read of texts of others is not used
+    #: Byte of the context from which on its tokens are scored, as by `Engine.score`; None scores nothing.
+    score_from: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

@@ -1,7 +1,8 @@
 """Continuous batching: each pass over the weights carries the next token of every live stream, and its guesses.
 
-A context is read once and shared by all streams that continue it. When a stream ends, the next one waiting takes its
-place. The scheduler deals in tokens and passes; `Detokenizer` turns tokens into text.
+When a stream ends, the next one waiting takes its place: the same passes carry its context, in pieces where it is long
+(Agrawal et al., "Sarathi-Serve", 2024). A context is read once and shared by all streams that continue it. The
+scheduler deals in tokens and passes; `Detokenizer` turns tokens into text.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cgcli.core.errors import Interrupted
-from cgcli.engine.cache import Branch, KVCache, Logits, Step
+from cgcli.engine.cache import Branch, KVCache, Step
 from cgcli.engine.drafting import Drafter, PassCosts, Prospect, allot
-from cgcli.engine.prefill import Prefill
-from cgcli.engine.request import Completion, Request, Timings
+from cgcli.engine.prefill import Gather, Prefill, Reading
+from cgcli.engine.prefix import common_prefix
+from cgcli.engine.request import Completion, Request, Timings, TokenScore
 from cgcli.engine.tokens import Detokenizer
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Draw, Sampled, Sampler
@@ -27,6 +29,9 @@ _NOTHING = Prospect()
 # Cells that idle branches may keep. A pass attends over all cells up to the highest in use: with 1,000 idle ones, a
 # single stream had 0.65 times its speed.
 _IDLE = 256
+# Tokens. A context waits for another one that is being read if that will give so many more of it than what is cached,
+# or all of it.
+_WORTH_SHARING = 32
 
 
 @dataclass(eq=False)
@@ -36,10 +41,15 @@ class ScheduledStream:
     request: Request
     text: Detokenizer
     tokens: list[int]  # the context and all draws; the last token is not cached yet
-    branch: Branch | None = None  # None while it waits, and when it is done
+    score_from: int | None = None  # index of the first token of the context that is scored
+    gather: Gather | None = None  # takes what is scored
+    scores: list[TokenScore] = field(default_factory=list)  # of the context's tokens that are scored, once it is read
+    reading: Reading | None = None  # its context, while that is read
+    prefill_s: float = 0.0  # its share of the passes that read it
+    prefill_tokens: int = 0
+    branch: Branch | None = None  # None while it waits or is read, and when it is done
     drafter: Drafter | None = None
     draft: list[int] = field(default_factory=list)  # tokens guessed for the next pass
-    follows: bool = False  # goes on with a text just drawn, which is still cached
     cancelled: bool = False
 
     @property
@@ -91,17 +101,34 @@ class Scheduler:
         self._costs = costs
         self._make_drafter = make_drafter
         self._waiting: list[ScheduledStream] = []
+        self._reading: list[ScheduledStream] = []
         self._live: list[ScheduledStream] = []
         self._full = False  # the first request in the queue has no room until a stream ends
+        # Whether a pass may read contexts beside others and live streams. With `exact`, llama.cpp's own attention does
+        # not give a context the same bits whatever its pieces.
+        model = cache.model
+        self._mixes = cache.ragged_passes and not model.recurrent and (model.own_attention or not cache.exact)
 
-    def submit(self, request: Request, tokens: list[int], text: Detokenizer, *, first: bool = False) -> ScheduledStream:
-        """Queue a request; `first`: before all that wait. tokens: of its context; text: its completion."""
-        stream = ScheduledStream(request, text, list(tokens), follows=first)
+    def submit(
+        self,
+        request: Request,
+        tokens: list[int],
+        text: Detokenizer,
+        *,
+        first: bool = False,
+        score_from: int | None = None,
+        gather: Gather | None = None,
+    ) -> ScheduledStream:
+        """Queue a request; `first`: before all that wait. tokens: of its context; text: its completion.
+
+        score_from, gather: as in `Prefill.begin`.
+        """
+        stream = ScheduledStream(request, text, list(tokens), score_from, gather)
         self._waiting.insert(0 if first else len(self._waiting), stream)
         return stream
 
     def step(self) -> bool:
-        """Admit requests that have room and draw their first tokens; if none was admitted, run one pass.
+        """Admit requests that have room; draw the first tokens of those whose contexts are cached, or run one pass.
 
         Returns False once all are done. Ctrl-C ends all streams as interrupted. Raises ContextError if there is no
         memory for a single one.
@@ -110,24 +137,24 @@ class Scheduler:
             if self._interrupt.requested:
                 raise Interrupted
             self.sweep()
-            if not self._admit() and self._live:
+            if not self._admit() and (self._live or self._reading):
                 self._pass()
         except Interrupted:
             self.abandon()
         except BaseException:
             self.abandon()
             raise
-        return bool(self._live or self._waiting)
+        return bool(self._live or self._reading or self._waiting)
 
     def sweep(self) -> None:
         """End cancelled streams."""
-        for stream in [*self._live, *self._waiting]:
+        for stream in [*self._live, *self._reading, *self._waiting]:
             if stream.cancelled:
                 self._end(stream)
 
     def abandon(self) -> None:
         """End all streams as interrupted."""
-        for stream in [*self._live, *self._waiting]:
+        for stream in [*self._live, *self._reading, *self._waiting]:
             self._end(stream)
 
     def _end(self, stream: ScheduledStream) -> None:
@@ -136,9 +163,12 @@ class Scheduler:
 
     def _retire(self, stream: ScheduledStream) -> None:
         """Remove a stream from its queue; its branch becomes idle."""
-        for queue in (self._waiting, self._live):
+        for queue in (self._waiting, self._reading, self._live):
             if stream in queue:
                 queue.remove(stream)
+        if stream.reading:
+            self._cache.release(stream.reading.branch)
+            stream.reading = None
         if stream.branch:
             self._cache.release(stream.branch)
             stream.branch = None
@@ -147,69 +177,119 @@ class Scheduler:
     # Admission
 
     def _admit(self) -> bool:
-        """Admit requests, or end one that was cancelled while it was read; returns whether that happened to any.
-
-        Reads at most one context, to keep live streams responsive.
-        """
-        admitted = read = False
-        while self._waiting and len(self._live) < self._sequences and not read and not self._full:
+        """Begin to read the contexts of requests that have room; returns whether any was cached, and is live now."""
+        started = admitted = False
+        while self._waiting and self._has_place:
             stream = self._waiting[0]
             self._cache.owner = stream.request.owner
-            if not self._live:
+            others = [self._room(one) for one in (*self._live, *self._reading)]
+            if not others:
                 wanted = [(one.tokens, self._room(one)) for one in self._waiting]
                 self._cache.ensure_capacity(wanted, self._sequences)
-            elif not self._cache.fits(stream.tokens, self._room(stream), [self._room(one) for one in self._live]):
+            elif self._should_wait(stream):
+                break
+            elif not self._cache.fits(stream.tokens, self._room(stream), others):
                 self._full = True
                 break
-            before = self._timings.prefill_tokens
-            try:
-                logits = self._read(stream)
-            except Interrupted:
-                if self._interrupt.requested or not stream.cancelled:
-                    raise
-                self._end(stream)
-                return True
+            stream.reading = self._prefill.begin(
+                stream.tokens, score_from=stream.score_from, gather=stream.gather, owner=stream.request.owner
+            )
             self._waiting.remove(stream)
-            if not any(one.follows for one in self._waiting):
-                self._cache.forget(_IDLE)
-            read = self._timings.prefill_tokens > before
-            self._live.append(stream)
-            sampled = self._sampler.sample_rows([stream.draw(ctypes.addressof(logits))])
-            self._accept(stream, sampled, [])
-            self._timings.streams += 1
+            self._reading.append(stream)
             admitted = True
-        return admitted
+            if not stream.reading.left:
+                self._start(stream)
+                started = True
+        if admitted and not self._waiting:
+            self._cache.forget(_IDLE)
+        return started
+
+    @property
+    def _has_place(self) -> bool:
+        """Whether one more request may be admitted, and the next pass may read some of its context."""
+        if self._full or len(self._live) + len(self._reading) >= self._sequences:
+            return False
+        unread = sum(one.reading.left for one in self._reading if one.reading)
+        return not unread or (self._mixes and unread < self._cache.context.n_batch)
+
+    def _should_wait(self, stream: ScheduledStream) -> bool:
+        """Whether another context that is being read will give more of this one than what is cached."""
+        if not self._reading:
+            return False
+        _, known = self._cache.longest(stream.tokens)
+        enough = min(known + _WORTH_SHARING, len(stream.tokens))
+        others = [one.tokens for one in self._reading if one.request.owner == stream.request.owner]
+        return any(common_prefix(stream.tokens, other) >= enough for other in others)
 
     def _room(self, stream: ScheduledStream) -> int:
-        """How many cells a stream may still take."""
-        return stream.text.left + self._cache.spare_cells
+        """How many cells a stream may still take; of a request that waits, beyond its context."""
+        unread = stream.reading.left if stream.reading else 0
+        return unread + stream.text.left + self._cache.spare_cells
 
-    def _read(self, stream: ScheduledStream) -> Logits:
-        """Read a stream's context into a branch of its own; returns the logits of its first token."""
-        owner = stream.request.owner
-        trunk = self._prefill.read(stream.tokens, owner=owner, cancelled=lambda: stream.cancelled)
+    def _start(self, stream: ScheduledStream) -> None:
+        """Draw the first token of a stream whose context has been read."""
+        if stream.reading is None:
+            raise RuntimeError("the stream's context is not read")
+        trunk, stream.reading = stream.reading.branch, None
         try:
             stream.branch = self._cache.place(trunk, len(stream.tokens))
         finally:
             self._cache.release(trunk)
         if stream.branch.logits is None:
             raise RuntimeError("prefill kept no logits")
-        return stream.branch.logits
+        self._reading.remove(stream)
+        self._live.append(stream)
+        sampled = self._sampler.sample_rows([stream.draw(ctypes.addressof(stream.branch.logits))])
+        self._accept(stream, sampled, [])
+        self._timings.streams += 1
 
     # Passes
 
     def _pass(self) -> None:
         started = time.perf_counter()
-        self._draft()
-        live = self._in_order()
-        self._cache.make_room(sum(1 + len(stream.draft) for stream in live) + self._cache.spare_cells)
+        live = self._in_order() if self._mixes or not self._reading else []
+        reads = self._reads(self._cache.context.n_batch - (len(live) + self._cache.spare_cells if live else 0))
+        rows_read = sum(len(step.tokens) for _, step in reads)
+        self._draft(live, rows_read)
         steps = [
             Step(stream.branch, [stream.tokens[-1], *stream.draft], range(1 + len(stream.draft)))
             for stream in live
             if stream.branch
         ]
-        if not self._cache.run(steps):
+        rows_drawn = sum(len(step.tokens) for step in steps)
+        self._cache.make_room(rows_drawn + rows_read + self._cache.spare_cells)
+        if not self._cache.run([*steps, *(step for _, step in reads)]):
             raise Interrupted
+        row = rows_drawn
+        for stream, step in reads:
+            if stream.reading:
+                stream.reading.passed(step, row)
+            row += len(step.tokens)
+        drawn = self._take_draws(live, steps) if live else 0
+        seconds = time.perf_counter() - started
+        for stream, step in reads:
+            stream.prefill_tokens += len(step.tokens)
+            stream.prefill_s += seconds * len(step.tokens) / row
+        self._timings.prefill_tokens += rows_read
+        self._timings.prefill_s += seconds * rows_read / row
+        if live:
+            guesses = rows_drawn - len(live)
+            self._timings.passed(seconds * rows_drawn / row, len(live) + len(reads), guesses, drawn)
+        for stream, _ in reads:
+            if stream.reading and not stream.reading.left:
+                self._start(stream)
+
+    def _reads(self, rows: int) -> list[tuple[ScheduledStream, Step]]:
+        """What the next pass reads of contexts, at most `rows` tokens."""
+        steps = []
+        for stream in self._reading:
+            if stream.reading and rows > 0:
+                steps.append((stream, stream.reading.step(rows)))
+                rows -= len(steps[-1][1].tokens)
+        return steps
+
+    def _take_draws(self, live: Sequence[ScheduledStream], steps: Sequence[Step]) -> int:
+        """Draw from the logits of a pass that began with these steps, one for each live stream; returns how many."""
         on_gpu = self._cache.context.gpu_logits_address()
         address, size = on_gpu or self._cache.context.logits_address(0), 4 * self._sampler.n_vocab
         draws = []
@@ -221,24 +301,24 @@ class Scheduler:
         drawn = 0
         for stream, step in zip(live, steps, strict=True):
             drawn += self._accept(stream, [next(sampled) for _ in step.tokens], stream.draft, step.branch)
-        guesses = sum(len(step.tokens) for step in steps) - len(steps)
-        self._timings.passed(time.perf_counter() - started, len(steps), guesses, drawn)
+        return drawn
 
     def _in_order(self) -> list[ScheduledStream]:
         """The live streams in the order of the pass."""
         branches = [stream.branch for stream in self._live if stream.branch]
         return [self._live[index] for index in self._cache.pass_order(branches)]
 
-    def _draft(self) -> None:
-        prospects = [_NOTHING] * len(self._live)
-        guess = self._cache.ragged_passes or len(self._live) == 1
-        for index, stream in enumerate(self._live):
+    def _draft(self, live: Sequence[ScheduledStream], others: int) -> None:
+        """Guess tokens for the next pass. others: its rows besides those of live streams."""
+        prospects = [_NOTHING] * len(live)
+        guess = self._cache.ragged_passes or len(live) == 1
+        for index, stream in enumerate(live):
             if guess and stream.drafter and stream.text.free:
                 prospect = stream.drafter.prospect()
                 # The last token need not be guessed: the draw after a guess comes for free.
                 prospects[index] = Prospect(prospect.chances[: stream.text.left - 1], prospect.cost)
-        most = self._cache.context.n_batch - self._cache.spare_cells
-        for stream, count in zip(self._live, allot(prospects, self._costs, most), strict=True):
+        most = self._cache.context.n_batch - self._cache.spare_cells - others
+        for stream, count in zip(live, allot(prospects, self._costs, most, others=others), strict=True):
             stream.draft = stream.drafter.draft(count) if stream.drafter and count else []
 
     def _accept(

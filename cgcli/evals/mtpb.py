@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -52,7 +52,6 @@ ODDITIES = {
     "57": "six outputs for five inputs; the sixth is unused, and the fifth belongs to another input",
     "89": "the expected values are dicts, which paper rules never accept",
 }
-_SCORES_CACHED = 256  # contexts; samples of one input share their first
 _BYTES_PER_TOKEN = 2  # a low estimate: prompts have three or more
 _TURN_OVERHEAD = 8  # tokens of a turn besides prompt and completion
 
@@ -208,8 +207,8 @@ def draw(engine: Engine, specs: Iterable[SampleSpec], generation: Generation) ->
     `generation` gives sampling, truncation and stops; the token limit of a turn is the problem's.
     Raises Interrupted after Ctrl-C, ContextError if memory has no room for a single sample.
     """
-    score = functools.lru_cache(maxsize=_SCORES_CACHED)(lambda text, start: tuple(engine.score(text, start)))
-    waiting = (_SampleInProgress(spec, generation, engine, score) for spec in specs)
+    known: dict[bytes, Stream] = {}
+    waiting = (_SampleInProgress(spec, generation, engine, known) for spec in specs)
     running: dict[Stream, _SampleInProgress] = {}
     ready: deque[_SampleInProgress] = deque()
     try:
@@ -275,31 +274,40 @@ class _SampleInProgress:
     spec: SampleSpec
     generation: Generation
     engine: Engine
-    score: Callable[[bytes, int], tuple[TokenScore, ...]]
+    known: dict[bytes, Stream]  # by the first context: what scores it, for all samples of an input
     program: Program = field(default_factory=lambda: Program(PREFIX, (), LAYOUT))
     guard: Guard | None = None  # of the turn that is drawn
     stream: Stream | None = None
+    scored: Stream | None = None  # what scores its prompt
     guarded: list[GuardFacts | None] = field(default_factory=list)  # for each turn
     completions: list[Completion] = field(default_factory=list)
     scores: list[TokenScore] = field(default_factory=list)  # of the prompts' tokens
     full: bool = False  # the window has no room for the next turn
 
     def submit(self) -> Stream:
-        """Score the next prompt and submit its completion. Raises ContextError if the cache has no room."""
+        """Submit the next completion; its prompt is scored, too. Raises ContextError if the cache has no room."""
         turn = len(self.program.turns)
         before = encode(self.program.source())
         context = before + encode(self.program.opening(self.spec.prompts[turn]))
-        scores = self.score(context, len(before))
         last = turn == len(self.spec.prompts) - 1
         how = self.generation if last else replace(self.generation, end_bars=False)  # later turns read the bar
         cutter = functools.partial(how.cutter, context)
+        scored = self.known.get(context)
         request = Request(
-            context, self.generation.sampling, cutter, self.spec.max_tokens, turn, candidate=self.spec.index
+            context,
+            self.generation.sampling,
+            cutter,
+            self.spec.max_tokens,
+            turn,
+            candidate=self.spec.index,
+            score_from=None if scored else len(before),
         )
         prompt = self.spec.prompts[turn]
         self.guard = Guard(self.engine, how, request, context.decode(), prompt=prompt)
         self.stream = self.engine.submit(self.guard.request)
-        self.scores += scores
+        self.scored = scored or self.stream
+        if turn == 0:
+            self.known[context] = self.scored
         return self.stream
 
     def follow(self) -> Stream | None:
@@ -314,12 +322,13 @@ class _SampleInProgress:
 
     def finish_turn(self) -> bool:
         """Add the completed turn to the program; returns whether it was the last. Raises Interrupted after Ctrl-C."""
-        if self.guard is None:
+        if self.guard is None or self.scored is None:
             raise RuntimeError("the turn is not done")
         completion, facts, self.guard, self.stream = self.guard.completion, self.guard.facts, None, None
         if completion.finish_reason == "interrupted":
             raise Interrupted
         self.completions.append(completion)
+        self.scores += self.scored.scores
         self.guarded.append(facts)
         self.program = self.program.add(Turn(self.spec.prompts[len(self.program.turns)], completion.text))
         return len(self.program.turns) == len(self.spec.prompts) or not self.fits()

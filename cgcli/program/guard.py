@@ -308,6 +308,7 @@ class Guard:
             continues_code=again,
             first_draw=self._drawn,
             first_line=first_line,
+            score_from=None,
         )
 
     def _fits(self, context: bytes) -> bool:

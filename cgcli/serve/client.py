@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from cgcli.core.errors import CgcliError, Interrupted
@@ -197,7 +197,9 @@ class RemoteEngine(Completing):
 
     def submit(self, request: Request, *, first: bool = False) -> protocol.Stream:
         number = next(self._numbers)
-        stream = RemoteStream(number, request)
+        scores = [] if request.score_from is None else self.score(request.context, request.score_from)
+        request = replace(request, score_from=None)
+        stream = RemoteStream(number, request, scores)
 
         def remote() -> protocol.Stream:
             self._streams[number] = stream

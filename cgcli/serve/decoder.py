@@ -217,20 +217,22 @@ def _since(before: Timings, now: Timings) -> Timings:
 def _shares(spent: Timings, drawn: list[ServedStream]) -> dict[Hashable, Timings]:
     """What a step spent, for each client that has drawn in it.
 
-    A pass takes the same time for each client that it carries. Guesses are only counted where a client was alone.
+    A pass takes the same time for each client that it carries. Guesses are only counted where a client was alone. What
+    reading a context took, in this step and before, counts with its first token.
     """
     clients = {served.client for served in drawn}
-    if len(clients) == 1:
-        return {drawn[0].client: spent}
-    shares: dict[Hashable, Timings] = {client: Timings() for client in clients}
-    reader = next((served.client for served in reversed(drawn) if not served.begun), None)
+    alone = replace(spent, prefill_s=0.0, prefill_tokens=0) if len(clients) == 1 else None
+    shares: dict[Hashable, Timings] = {client: alone or Timings() for client in clients}
     for served in drawn:
         share = shares[served.client]
         assert served.stream
+        if not served.begun:
+            share.prefill_s += served.stream.prefill_s
+            share.prefill_tokens += served.stream.prefill_tokens
+        if alone:
+            continue
         share.decode_tokens += len(served.stream.text.trace) - served.told
         share.streams += not served.begun
         if served.begun:
             share.decode_s, share.passes = spent.decode_s, spent.passes
-    if reader in shares:
-        shares[reader].prefill_s, shares[reader].prefill_tokens = spent.prefill_s, spent.prefill_tokens
     return shares

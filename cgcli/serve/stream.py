@@ -8,7 +8,7 @@ from dataclasses import replace
 from cgcli.core.errors import CgcliError
 from cgcli.engine import protocol
 from cgcli.engine.partial import PartialCompletion
-from cgcli.engine.request import Completion, DrawnToken, FinishReason, Request
+from cgcli.engine.request import Completion, DrawnToken, FinishReason, Request, TokenScore
 from cgcli.engine.stops import Cutter
 from cgcli.serve import wire
 from cgcli.serve.wire import Message
@@ -17,8 +17,10 @@ from cgcli.serve.wire import Message
 class RemoteStream:
     """A submitted request. It moves if its server stops."""
 
-    def __init__(self, number: int, request: Request) -> None:
+    def __init__(self, number: int, request: Request, scores: Sequence[TokenScore] = ()) -> None:
+        """scores: of the request's context."""
         self.number = number
+        self.scores = scores
         self.error: CgcliError | None = None  # what ended it
         self.moved: protocol.Stream | None = None  # what draws the rest, after a move
         self._request = request

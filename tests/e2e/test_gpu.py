@@ -89,15 +89,15 @@ def texts(engine: LlamaEngine, count: int = 80) -> list[tuple[str, float | None]
     return [(one.text, one.mean_logprob) for _, one in sorted(engine.complete(requests))]
 
 
-@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("many", [False, True])
 def test_its_sampler_draws_what_the_processors_draws(
-    separate: bool,
+    many: bool,
     make_engine: MakeEngine,
     library: ctypes.CDLL,
     passes: list[tuple[int, bool]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    on_gpu = make_engine(separate=separate)
+    on_gpu = make_engine(many=many)
     assert on_gpu.placement.sampler == "libcgk_cuda" and on_gpu.placement.gpu == NAME
     drawn = texts(on_gpu)
     context = on_gpu.cache.context
@@ -108,7 +108,7 @@ def test_its_sampler_draws_what_the_processors_draws(
     assert {n_rows for n_rows, there in passes if not there} == {1}  # the first token of each text, from its prefill
     passes.clear()
     monkeypatch.setattr(cuda, "cuda_library", lambda: None)
-    on_cpu = make_engine(separate=separate)
+    on_cpu = make_engine(many=many)
     assert on_cpu.placement.sampler.startswith("libcgk (") and texts(on_cpu) == drawn
     assert not any(there for _, there in passes)
 

@@ -267,7 +267,7 @@ def test_a_failure_while_guessing_leaves_nothing_held(
     engine.scheduler.step()
     place: tuple[object, str] = (guesser.sampler, "sample")
     if isinstance(trouble, Interrupted):
-        place = (guesser.prefill, "_read")
+        place = (guesser.cache, "run")
 
     def fail(*_: object, **__: object) -> None:
         raise trouble

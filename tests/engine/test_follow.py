@@ -184,8 +184,8 @@ def test_one_that_is_never_followed_changes_nothing(make: Make) -> None:
 def test_texts_with_caches_of_their_own_are_followed_too(make: Make) -> None:
     requests = [request(bytes([97 + index]) * 80, candidate=index, max_tokens=9 + index) for index in range(6)]
     found = []
-    for options in ({"sequences": 1}, {"sequences": 6, "separate": True}):
-        engine = make(exact=False, speculate=False, **options)
+    for options in ({"sequences": 1}, {"sequences": 6, "many": True}):
+        engine = make(exact=False, speculate=False, own_products=False, **options)
         engine.reserve(600)
         found.append(finish_followed(engine, requests, Followed(requests, lambda index: index % 3)))
         assert engine.timings.prefill_tokens == 6 * 80 + 6 and sound(engine)

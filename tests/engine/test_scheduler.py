@@ -41,6 +41,55 @@ def test_candidates_read_their_context_once_and_decode_together(make: Make) -> N
     assert engine.timings.decode_tokens == 12 * 24 and len({one.text for one in texts}) == 12
 
 
+def test_contexts_are_read_together_and_beside_live_streams(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pass is spent on reading alone once a stream is live, and a long context holds up none."""
+    engine = make(speculate=False, sequences=4, exact=False)
+    engine.reserve(4000)
+    passes = widths(engine, monkeypatch)
+    requests = [request(bytes([97 + index]) * 100, max_tokens=9 + index) for index in range(4)]
+    finish(engine, [*requests, request(b"x" * 1100, max_tokens=2), request(b"y" * 50, max_tokens=3)])
+    rows = engine.cache.context.n_batch - engine.cache.spare_cells
+    assert passes[0] == [100, 100, 100, 100]
+    assert passes[1:9] == [[1, 1, 1, 1]] * 8  # the first stream has its nine tokens, the others go on
+    assert passes[9:12] == [[1, 1, 1, rows - 3], [1, 1, rows - 2], [1, 1100 - (rows - 3) - (rows - 2), 50]]
+    assert passes[12:] == [[1, 1], [1]]
+
+
+def widths(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The tokens of each step of each pass, from now on."""
+    passes: list[list[int]] = []
+    run_pass = engine.cache.run
+
+    def noted(steps: list[Step]) -> bool:
+        passes.append([len(step.tokens) for step in steps])
+        return run_pass(steps)
+
+    monkeypatch.setattr(engine.cache, "run", noted)
+    return passes
+
+
+def test_what_another_context_is_about_to_give_is_waited_for(make: Make) -> None:
+    """Forty tokens that two contexts have in common are read once, a few are not worth a pass."""
+    for common, read in ((40, 40 + 30 + 30), (20, 20 + 20 + 30 + 30)):
+        engine = make(speculate=False)
+        finish(engine, [request(b"a" * common + end * 30) for end in (b"b", b"c")])
+        assert engine.timings.prefill_tokens == read
+
+
+def test_a_context_is_scored_while_it_is_read(make: Make) -> None:
+    texts = [bytes(random.Random(index).choices(b"abcdefgh \n()", k=600)) + b"!" for index in range(3)]
+    engine, other = make(), make()
+    streams = [engine.submit(request(text, score_from=590 - index)) for index, text in enumerate(texts)]
+    run(engine, *streams)
+    for index, (text, stream) in enumerate(zip(texts, streams, strict=True)):
+        assert stream.scores == other.score(text, 590 - index)
+    before = engine.timings.prefill_tokens
+    known = engine.submit(request(texts[0], score_from=500))
+    run(engine, known)
+    assert known.scores == other.score(texts[0], 500) and known.completion == streams[0].completion
+    assert engine.timings.prefill_tokens == before + 601 - 499
+
+
 def test_long_candidates_are_live_together(make: Make) -> None:
     """Their context is counted once, not for each of them."""
     engine = make(exact=False, speculate=False)
@@ -130,7 +179,7 @@ def test_a_stream_that_is_cancelled_while_its_context_is_read_ends_alone(
     """It ends after the pass that reads, what was read stays cached, and the other stream goes on."""
     engine = make(speculate=False, ctx=2048)
     engine.reserve(2048, texts=2)
-    piece = engine.cache.context.n_batch
+    piece = engine.cache.context.n_batch - 1 - engine.cache.spare_cells  # beside a row of the other stream
     other = engine.submit(request(b"xyz", max_tokens=60))
     engine.scheduler.step()
     long = engine.submit(request(b"a" * (3 * piece)))
@@ -138,7 +187,7 @@ def test_a_stream_that_is_cancelled_while_its_context_is_read_ends_alone(
 
     def run_and_cancel(steps: list[Step]) -> bool:
         done = run_pass(steps)
-        if len(steps[0].tokens) == piece:
+        if len(steps[-1].tokens) == piece:
             long.cancel()
         return done
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cgcli.core.errors import CgcliError, ContextError, UsageError
+from cgcli.core.errors import CgcliError, ContextError
 from cgcli.engine import cache as cache_module
 from cgcli.engine.cache import Branch, Step
 from cgcli.engine.context import Context
@@ -22,6 +22,7 @@ from cgcli.engine.engine import LlamaEngine
 from cgcli.engine.model import Model
 from cgcli.engine.request import Request
 from cgcli.engine.separate_cache import SeparateCache
+from cgcli.engine.shared_cache import SharedCache
 from cgcli.engine.stops import Stops
 from cgcli.native.sample import Sampling
 from tests.engine.drawing import finish
@@ -213,7 +214,7 @@ def test_texts_drawn_apart_are_those_drawn_one_by_one(make_engine: MakeEngine) -
         )
         for index in range(24)
     ]
-    engine = make_engine(separate=True, sequences=PLACES)
+    engine = make_engine(many=True, own_products=False, sequences=PLACES)
     assert texts(engine, requests) == texts(make_engine(sequences=1, speculate=False), requests)
     assert engine.timings.passes < sum(request.max_tokens for request in requests) / 2
 
@@ -222,14 +223,14 @@ def test_candidates_read_their_context_once(make_engine: MakeEngine) -> None:
     requests = [
         Request(b"abc" * 60, Sampling(0.9, seed=1), Stops, max_tokens=9, candidate=index) for index in range(12)
     ]
-    engine = make_engine(separate=True, sequences=PLACES)
+    engine = make_engine(many=True, own_products=False, sequences=PLACES)
     assert len(set(texts(engine, requests))) == 12
     assert engine.timings.prefill_tokens == 180
     assert engine.timings.passes == 3 * 8
 
 
-def test_it_does_not_go_with_exact_texts_or_a_draft_model(make_engine: MakeEngine, tiny_model: Path) -> None:
-    refused: tuple[dict[str, Any], ...] = ({"exact": True}, {"draft": tiny_model})
-    for options in refused:
-        with pytest.raises(UsageError, match="separate caches"):
-            make_engine(separate=True, **options)
+def test_our_attention_exact_texts_and_a_draft_model_have_one_cache(make_engine: MakeEngine, tiny_model: Path) -> None:
+    shared: tuple[dict[str, Any], ...] = ({}, {"own_products": False, "exact": True}, {"draft": tiny_model})
+    for options in shared:
+        assert isinstance(make_engine(many=True, **options).cache, SharedCache)
+    assert isinstance(make_engine(many=True, own_products=False).cache, SeparateCache)

@@ -97,7 +97,7 @@ def test_a_stride_changes_nothing_where_the_text_fits(engine: LlamaEngine) -> No
     assert [score.logprob for score in strode] == pytest.approx([score.logprob for score in whole], abs=0.01)
 
 
-@pytest.mark.parametrize("options", [{"exact": True}, {}, {"separate": True}])
+@pytest.mark.parametrize("options", [{"exact": True}, {}, {"many": True, "own_products": False}])
 def test_texts_scored_together_have_the_scores_that_each_has_alone(
     make_engine: MakeEngine, options: dict[str, bool]
 ) -> None:

@@ -59,6 +59,7 @@ class _Done:
 
     def __init__(self, engine: ScriptedEngine, request: Any) -> None:
         self.completion = next(iter(engine.complete([request])))[1]
+        self.scores = engine.score(request.context, request.score_from or 0)
 
 
 def test_published_samples_lose_nothing_but_the_rest_of_a_bar(shared: Path) -> None:

@@ -105,6 +105,16 @@ def test_ctrl_c_drops_unfinished_samples(make_engine: MakeEngine, interrupt: Int
     assert not any("interrupted" in one.finish_reasons for one in found)
 
 
+def test_no_token_of_a_program_is_read_twice(make_engine: MakeEngine) -> None:
+    """Side by side as little is read as one by one: of a turn its prompt, and the last token before it."""
+    one, many = make_engine(exact=True, sequences=1), make_engine(exact=True, sequences=4)
+    for engine in (one, many):
+        engine.reserve(4000)
+        assert len(list(draw(engine, specs(), GENERATION))) == len(specs())
+    assert many.timings.prefill_tokens <= one.timings.prefill_tokens
+    assert many.timings.passes < one.timings.passes / 2
+
+
 def test_the_cache_has_room_for_samples_drawn_together(engine: LlamaEngine) -> None:
     asked = specs(1)
     least = min(sum(len(prompt) for prompt in one.case.prompts) for one in asked)
