@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from cgcli.engine.protocol import Engine
 from cgcli.engine.request import Completion, DrawnToken, FinishReason, Request
+from cgcli.engine.stops import Stops
 from cgcli.native.sample import Sampling
 from cgcli.program.generation import Generation
-from cgcli.program.guard import TRIES, TRIES_A_LINE
+from cgcli.program.guard import TRIES, TRIES_A_LINE, Guard
 from cgcli.program.program import Candidate, Program, Turn
 from cgcli.program.session import Session, drain
 from cgcli.program.truncate import BLANK_LINES, CODEGEN
@@ -184,6 +185,13 @@ def test_each_try_is_hotter_and_numbers_its_draws_on() -> None:
     assert [one.first_draw for one in others] == [15, 24, 33, 42]
     assert all(one.context.endswith(b"# p\nx = 1\n") and one.continues_code for one in others)
     assert {one.sampling.temperature for one in drawn.requests} == {0.2}
+
+
+def test_a_context_is_scored_once() -> None:
+    first = Request(b"# p\n", HOW.sampling, Stops, score_from=0)
+    guard = Guard(cast(Engine, ScriptedEngine([])), HOW, first, "")
+    again = guard.follow(next(iter(ScriptedEngine(["x = 1\n" + DEAD]).complete([guard.request])))[1])
+    assert guard.request.score_from == 0 and again and again.score_from is None
 
 
 @pytest.mark.parametrize(("cold", "tries"), [(0.0, [0.4, 0.6]), (0.5, [0.7, 0.8]), (1.2, [1.2, 1.2])])
