@@ -33,7 +33,7 @@ from tests.benchmarks.report import EMBEDDED, SHARED, command_line, in_turn, pri
 
 COMMAND = "make bench BENCH=evaluation"
 AIM = 3.0
-SIDES: dict[str, dict[str, Any]] = {"side by side": {"separate": True}, "one at a time": {"sequences": 1}}
+SIDES: dict[str, dict[str, Any]] = {"side by side": {"many": True}, "one at a time": {"sequences": 1}}
 SAMPLES = 5
 SAMPLING = Sampling(temperature=0.2, top_p=0.95)
 TaskT = TypeVar("TaskT")

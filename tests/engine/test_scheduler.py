@@ -77,13 +77,14 @@ def test_what_another_context_is_about_to_give_is_waited_for(make: Make) -> None
 
 
 def test_a_text_that_waits_is_still_cached_when_its_turn_comes(make: Make) -> None:
-    engine = make(speculate=False, exact=False, sequences=1)
+    engine = make(speculate=False, exact=False, sequences=2)
     engine.reserve(4000)
-    contexts = [end * 300 for end in (b"a", b"b", b"c")]
+    contexts = [end * 300 for end in (b"a", b"b")]
     finish(engine, [request(context, max_tokens=2) for context in contexts])
     before = engine.timings.prefill_tokens
-    finish(engine, [request(context + b"!!", max_tokens=2) for context in contexts])
-    assert engine.timings.prefill_tokens - before == 3 * 2
+    goes_on = [request(context + b"!!", max_tokens=2) for context in contexts]
+    finish(engine, [request(b"x" * 50, max_tokens=5), *goes_on])
+    assert engine.timings.prefill_tokens - before == 50 + 2 * 2
 
 
 def test_a_context_is_scored_while_it_is_read(make: Make) -> None:

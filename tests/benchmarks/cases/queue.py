@@ -56,7 +56,7 @@ def mixed(texts: Texts, draw: np.random.Generator, count: int) -> list[Request]:
 
 
 def of_model(name: str, path: Path, rounds: int) -> Figure:
-    with engine(path, speculate=False, separate=True) as many, engine(path, speculate=False) as one:
+    with engine(path, speculate=False, many=True) as many, engine(path, speculate=False) as one:
         texts, draw, rows = Texts(one.model, path), np.random.default_rng(1), []
         for either in (many, one):
             together(either, [request(texts.next(16), 8)])  # warm-up
