@@ -21,7 +21,7 @@ Gather = Callable[[int, Sequence[int]], None]
 """Called with the address of logits, float32 [rows, n_vocab], and the indices of the tokens that they predict."""
 
 
-class Reading:
+class ContextReading:
     """A context that is being read, in as many passes as that takes."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Prefill:
         score_from: int | None = None,
         gather: Gather | None = None,
         owner: str = "",
-    ) -> Reading:
+    ) -> ContextReading:
         """Begin to read a context into a branch, which is held once more. Nothing is left if all of it is cached.
 
         score_from: index (at least 1) of the first token whose prediction goes to `gather`. owner: see `KVCache`.
@@ -97,11 +97,11 @@ class Prefill:
         source, shared = cache.longest(tokens)
         if source and shared == len(tokens) == len(source.tokens) and source.logits and score_from is None:
             source.holders += 1
-            return Reading(cache, source, tokens)
+            return ContextReading(cache, source, tokens)
         keep = min(shared, len(tokens) - 1 if score_from is None else score_from - 1)
         if source and cache.model.recurrent and keep < len(source.tokens):
             source, keep = None, 0
-        return Reading(cache, cache.fork(source, keep), tokens, score_from, gather)
+        return ContextReading(cache, cache.fork(source, keep), tokens, score_from, gather)
 
     def read(
         self,
@@ -123,7 +123,7 @@ class Prefill:
         """Make a branch hold exactly these tokens, with the logits after them; otherwise like `read`."""
         branch.holders += 1
         self._cache.trim(branch, min(common_prefix(branch.tokens, tokens), len(tokens) - 1))
-        self._finish(Reading(self._cache, branch, tokens))
+        self._finish(ContextReading(self._cache, branch, tokens))
 
     def score(
         self,
@@ -192,7 +192,7 @@ class Prefill:
             self._timings.prefill_s += time.perf_counter() - started
             self._timings.prefill_tokens += rows
 
-    def _finish(self, reading: Reading, progress: Progress | None = None) -> Branch:
+    def _finish(self, reading: ContextReading, progress: Progress | None = None) -> Branch:
         """Read all that is left; returns the branch, or releases it and raises like `read`."""
         started = time.perf_counter()
         cache, before = self._cache, reading.left

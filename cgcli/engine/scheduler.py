@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from cgcli.core.errors import Interrupted
 from cgcli.engine.cache import Branch, KVCache, Step
 from cgcli.engine.drafting import Drafter, PassCosts, Prospect, allot
-from cgcli.engine.prefill import Gather, Prefill, Reading
+from cgcli.engine.prefill import ContextReading, Gather, Prefill
 from cgcli.engine.prefix import common_prefix
 from cgcli.engine.request import Completion, Request, Timings, TokenScore
 from cgcli.engine.tokens import Detokenizer
@@ -44,7 +44,7 @@ class ScheduledStream:
     score_from: int | None = None  # index of the first token of the context that is scored
     gather: Gather | None = None  # takes what is scored
     scores: list[TokenScore] = field(default_factory=list)  # of the context's tokens that are scored, once it is read
-    reading: Reading | None = None  # its context, while that is read
+    reading: ContextReading | None = None  # its context, while that is read
     prefill_s: float = 0.0  # its share of the passes that read it
     prefill_tokens: int = 0
     branch: Branch | None = None  # None while it waits or is read, and when it is done

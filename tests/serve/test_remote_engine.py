@@ -127,6 +127,31 @@ def test_timings_are_those_of_the_client(served: InThread) -> None:
     assert first.timings == spent
 
 
+def test_clients_whose_contexts_are_read_together_each_count_their_own(served: InThread) -> None:
+    both_wait = threading.Event()
+    served.server.decoder.call(lambda engine: both_wait.wait(PATIENCE_S))
+    clients = [served.client() for _ in range(2)]
+    sizes = (1200, 90)
+    streams = [
+        client.submit(request(letter * size)) for client, size, letter in zip(clients, sizes, (b"a", b"b"), strict=True)
+    ]
+    both_wait.set()
+    for client, stream, size in zip(clients, streams, sizes, strict=True):
+        while not stream.completion:
+            client.wait([stream])
+        assert client.timings.prefill_tokens == size and client.timings.prefill_s > 0
+
+
+def test_a_request_is_scored_as_by_an_engine_of_ones_own(served: InThread, own: LlamaEngine) -> None:
+    text = CONTEXT * 9 + b"return"
+    remote = served.client()
+    stream = remote.submit(request(text, score_from=40))
+    while not stream.completion:
+        remote.wait([stream])
+    assert stream.scores == own.score(text, 40)
+    assert stream.completion == finish(own, [request(text)])[0]
+
+
 def finish_remote(engine: object, requests: list[Request]) -> list[Completion]:
     return finish(engine, requests)  # type: ignore[arg-type]
 
