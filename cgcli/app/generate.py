@@ -7,6 +7,7 @@ engine is closed.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cgcli.app.gen_arguments import GenArguments
 from cgcli.app.log import RunRecord, last_program, logged
-from cgcli.app.model import Use, loaded_engine, model_identity, planned_facts, setup_of
+from cgcli.app.model import Opening, Use, model_identity, planned_facts, setup_of
 from cgcli.app.offer import choose_or_pull
 from cgcli.app.program_so_far import as_read, program_so_far, require_program
 from cgcli.app.selection import Selection
@@ -57,6 +58,7 @@ class _Job:
 
     arguments: GenArguments
     choice: Choice
+    opening: Opening | None  # of its engine; None: not yet
     language: Language
     text: str  # the program so far
     prompts: list[str | None]  # None continues the text where it ends
@@ -89,7 +91,12 @@ def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
     if arguments.template:
         template = find_template(run.environment, arguments.template)
         arguments = replace(arguments, checks=(*template.checks, *arguments.checks))
-    job = _prepare(run, settings, arguments)
+    with ExitStack() as opened:
+        _finish(run, settings, _prepare(run, settings, arguments, opened))
+
+
+def _finish(run: Run, settings: Settings, job: _Job) -> None:
+    arguments = job.arguments
     clipboard = run.output.clipboard() if arguments.copy else None
     if arguments.if_changed:
         job = _without_unchanged(run, settings, job)
@@ -143,7 +150,8 @@ def _generate(run: Run, settings: Settings, job: _Job, record: RunRecord) -> Non
         selection.require_passed(verdict, session.program, arguments, known=len(job.program.turns))
 
 
-def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
+def _prepare(run: Run, settings: Settings, arguments: GenArguments, opened: ExitStack) -> _Job:
+    """Check the command line and read the program so far. The model loads from when it is clear that it is needed."""
     from shlex import quote
 
     from cgcli.program.languages import language, language_of, looks_like_code
@@ -162,6 +170,7 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
         raise UsageError("no prompt", hint=PROMPT_HINT)
     if arguments.start and len(prompts) > 1:
         raise UsageError(f"--start is for a single prompt, not for {len(prompts)}", hint="give the others afterwards")
+    opening = None if arguments.if_changed else opened.enter_context(closing(Opening(run, settings, choice)))
     if code.name == "python" and not arguments.raw:
         for prompt in filter(looks_like_code, filter(None, prompts)):
             begin = f"to begin with it: --start {quote(prompt)}"
@@ -182,6 +191,7 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments) -> _Job:
     return _Job(
         arguments,
         choice,
+        opening,
         code,
         text,
         prompts or [None],
@@ -258,7 +268,8 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
         from cgcli.app.draft_texts import draft_texts
 
         texts = draft_texts(run, settings, arguments.into)
-        with loaded_engine(run, settings, choice, Use(texts=texts)) as engine:
+        opening = job.opening or Opening(run, settings, choice)
+        with opening.engine(Use(texts=texts)) as engine:
             session = written.session = Session(
                 engine,
                 job.program,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cgcli.engine.drafting import PassCosts
     from cgcli.engine.engine import LlamaEngine
     from cgcli.engine.kept_ngrams import DraftText
+    from cgcli.engine.model import Loading
     from cgcli.engine.protocol import Engine, Placement
     from cgcli.hub.choose import Choice
     from cgcli.native.interrupt import Interrupt
@@ -51,14 +52,46 @@ class Use:
 
 @contextmanager
 def loaded_engine(run: Run, settings: Settings, choice: Choice, use: Use = Use()) -> Iterator[Engine]:
-    """The engine with the chosen model; Ctrl-C interrupts it."""
-    from cgcli.native.interrupt import interruptible
-
-    with (
-        interruptible() as interrupt,
-        closing(open_engine(run, settings, choice, interrupt, use)) as engine,
-    ):
+    """The engine with the chosen model; Ctrl-C interrupts it. Raises like `open_engine`."""
+    with closing(Opening(run, settings, choice)) as opening, opening.engine(use) as engine:
         yield engine
+
+
+class Opening:
+    """A model that loads while the caller prepares what it is for. Close it; from the beginning to its end or the
+    engine's, Ctrl-C interrupts the engine and raises nothing."""
+
+    def __init__(self, run: Run, settings: Settings, choice: Choice) -> None:
+        """Begin to load the model, unless a server may have it. Raises ModelFileError, UsageError, CgcliError."""
+        from cgcli.native.interrupt import interruptible
+
+        self._run, self._settings, self._choice = run, settings, choice
+        self._loading: Loading | None = None
+        with ExitStack() as opened:
+            self._interrupt = opened.enter_context(interruptible())
+            if settings.serve == "off" or not any(run.environment.runtime.glob("*.sock")):
+                from cgcli.engine.model import begin_loading
+
+                own = settings.kernels == "on"
+                self._loading = begin_loading(
+                    choice.path, gpu_layers=settings.gpu_layers, exact=settings.exact, own_products=own
+                )
+                opened.callback(self._loading.close)
+            self._opened = opened.pop_all()
+
+    @contextmanager
+    def engine(self, use: Use) -> Iterator[Engine]:
+        """The engine with the model. Raises like `open_engine`."""
+        with (
+            self._opened,
+            closing(
+                open_engine(self._run, self._settings, self._choice, self._interrupt, use, loading=self._loading)
+            ) as engine,
+        ):
+            yield engine
+
+    def close(self) -> None:
+        self._opened.close()
 
 
 def open_engine(
@@ -68,12 +101,13 @@ def open_engine(
     interrupt: Interrupt,
     use: Use = Use(),
     cancelled: Callable[[], bool] | None = None,
+    loading: Loading | None = None,
 ) -> Engine:
     """The engine with the chosen model, for the caller to close: a server's, or one in this process.
 
-    cancelled: as in `load_engine`. Raises like it.
+    cancelled, loading: as in `load_engine`. Raises like it.
     """
-    own = partial(load_engine, run, settings, choice, interrupt, use, cancelled)
+    own = partial(load_engine, run, settings, choice, interrupt, use, cancelled, loading)
     if settings.serve == "on":
         from cgcli.app.serve import served_engine
 
@@ -91,10 +125,12 @@ def load_engine(
     interrupt: Interrupt,
     use: Use = Use(),
     cancelled: Callable[[], bool] | None = None,
+    loading: Loading | None = None,
 ) -> LlamaEngine:
     """An engine in this process, for the caller to close.
 
-    cancelled: ends the loading, instead of `interrupt`. Raises like `choose_model`, and ModelFileError, CgcliError.
+    cancelled: ends the loading, instead of `interrupt`. loading: of the model, if it has begun.
+    Raises like `choose_model`, and ModelFileError, CgcliError.
     """
     from cgcli.engine.engine import EngineOptions, LlamaEngine
 
@@ -114,6 +150,7 @@ def load_engine(
         ),
         interrupt=interrupt,
         cancelled=cancelled,
+        loading=loading,
     )
     run.output.detail(f"loaded in {engine.timings.load_s:.2f} s, context window of {engine.window} tokens")
     run.output.detail(where(engine.placement))

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 def require_program(arguments: GenArguments) -> None:
     """Raise UsageError if --into would add to a file whose suffix says that it is no program."""
+    file = arguments.into
+    if file is None or arguments.lang or not file.suffix:
+        return
     from cgcli.program.languages import is_known
 
-    file = arguments.into
-    if file is None or arguments.lang or not file.suffix or is_known(file):
+    if is_known(file):
         return
     if file.is_file() and file.stat().st_size:
         raise UsageError(
@@ -59,6 +61,8 @@ def program_so_far(output: Output, arguments: GenArguments, last: LastProgram | 
 
 def as_read(arguments: GenArguments, before: bytes) -> str:
     """The program so far as the model reads it."""
+    if not before:
+        return ""
     from cgcli.program.source import decode, from_file
     from cgcli.program.stamp import without_stamps
 

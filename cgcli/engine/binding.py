@@ -1,8 +1,8 @@
 """Loads llama.cpp: the only file that imports llama_cpp.
 
 It uses the low-level bindings alone: the package's `__init__` costs 0.25 s of unneeded imports, and its high-level
-class writes to file descriptors of the process. llama.cpp's log goes to the logger `cgcli.llama`, and its last error
-line into the messages of our errors.
+class writes to file descriptors of the process. llama.cpp's log goes to the logger `cgcli.llama` if anybody listens,
+and its last error line into the messages of our errors.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from cgcli.core.errors import CgcliError
 from cgcli.core.machine import thread_count
 from cgcli.engine.cpu_variant import VARIABLE, load_cpu_library
 from cgcli.native import products
+from cgcli.native.library import ERROR_BYTES, load_log_address
 
 log = logging.getLogger("cgcli.llama")
-log.addHandler(logging.NullHandler())  # otherwise Python prints what no handler takes
 
 # ggml_log_level. Level 5 continues an unfinished line (the dots while loading).
 LOG_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
@@ -38,9 +38,11 @@ class LlamaLibrary:
         # cost nearly all of the speed; a short spin costs nothing on an idle one (tests/benchmarks/busy_machine.py).
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         self.api = _import_bindings()
-        self.errors: list[str] = []
-        self._log_callback = self.api.llama_log_callback(self._on_log)
-        self.api.llama_log_set(self._log_callback, ctypes.c_void_p())
+        self._error = ctypes.create_string_buffer(ERROR_BYTES)
+        # Two thousand lines come while a model loads.
+        on_log = self._on_log if log.hasHandlers() else load_log_address()
+        self._log_callback = self.api.llama_log_callback(on_log)
+        self.api.llama_log_set(self._log_callback, ctypes.addressof(self._error))
         library = self.api._lib
         self.cpu = load_cpu_library(library, Path(library._name).parent, os.environ.get(VARIABLE))
         self.api.llama_backend_init()
@@ -67,15 +69,19 @@ class LlamaLibrary:
     def _on_log(self, level: int, text: bytes, _data: object) -> None:
         known = LOG_LEVELS.get(level, logging.DEBUG)
         if known == logging.ERROR:
-            self.errors.append(text.decode("utf-8", "replace").strip())
+            self._error.value = text[: ERROR_BYTES - 1]
         if log.isEnabledFor(known):
             log.log(known, "%s", text.decode("utf-8", "replace").rstrip("\n"))
 
     def last_error(self, default: str) -> str:
         """The last error that llama.cpp logged, without the function name."""
-        message = self.errors[-1].rpartition("error loading model: ")[2] if self.errors else default
-        self.errors.clear()
-        return message or default
+        message = self._error.value.decode("utf-8", "replace").strip()
+        self._error.value = b""
+        return message.rpartition("error loading model: ")[2] or default
+
+    def forget_error(self) -> None:
+        """What is logged from now on is about the next call."""
+        self._error.value = b""
 
 
 @functools.cache

@@ -142,7 +142,7 @@ class Context:
             params.cb_eval_user_data = ctypes.addressof(self._output)
         if self._abort:
             params.abort_callback = self._abort
-        lib.errors.clear()
+        lib.forget_error()
         self.pointer = lib.api.llama_init_from_model(model.pointer, params)
         if not self.pointer:
             reason = lib.last_error("not enough memory")

@@ -18,13 +18,13 @@ from cgcli.core.errors import ContextError, UsageError
 from cgcli.core.machine import thread_count
 from cgcli.core.progress import Progress, Silent
 from cgcli.engine import protocol, state
-from cgcli.engine.binding import gpu_devices, without_tiles
+from cgcli.engine.binding import gpu_devices
 from cgcli.engine.cache import KVCache
 from cgcli.engine.completing import Completing
 from cgcli.engine.draft_model import DraftModel, ModelDrafter
 from cgcli.engine.drafting import PassCosts, by_ngrams
 from cgcli.engine.kept_ngrams import DraftText, kept_ngrams
-from cgcli.engine.model import Model, readable
+from cgcli.engine.model import Loading, begin_loading, readable
 from cgcli.engine.prefill import Prefill
 from cgcli.engine.request import InfillKind, Request, Timings, TokenScore
 from cgcli.engine.scheduler import MakeDrafter, ScheduledStream, Scheduler
@@ -69,25 +69,23 @@ class LlamaEngine(Completing):
         *,
         interrupt: Interrupt,
         cancelled: Callable[[], bool] | None = None,
+        loading: Loading | None = None,
     ) -> None:
-        """Load the model in `path`. cancelled: stops loading, instead of `interrupt`.
+        """Load the model in `path`, or wait for one that is loading with the same options.
 
-        Raises ModelFileError, UsageError, CgcliError.
+        cancelled: stops loading, instead of `interrupt`. Raises ModelFileError, UsageError, CgcliError.
         """
         options = options or EngineOptions()
-        exact, gpu_layers, draft = options.exact, options.gpu_layers, options.draft
-        started = time.perf_counter()
+        exact, draft = options.exact, options.draft
         self.timings = Timings()
         self.threads = options.threads or thread_count()
-        if exact:
-            if gpu_layers:
-                raise UsageError(f"--exact needs the CPU, but --gpu-layers is {gpu_layers}", hint="use --gpu-layers 0")
-            gpu_layers = 0
-            without_tiles()
         self.exact = exact
         cancelled = cancelled or (lambda: interrupt.requested)
+        loading = loading or begin_loading(
+            path, gpu_layers=options.gpu_layers, exact=exact, own_products=options.own_products
+        )
         with ExitStack() as opened:
-            self.model = Model.load(path, gpu_layers=gpu_layers, own_products=options.own_products, cancelled=cancelled)
+            self.model = loading.wait(cancelled)
             opened.callback(self.model.close)
             self.sequences = options.sequences or (_SEQUENCES_ON_GPU if self.model.wholly_on_gpu else _SEQUENCES)
             self.window = options.ctx or self.model.n_ctx_train
@@ -114,7 +112,7 @@ class LlamaEngine(Completing):
                 make_drafter=self._drafting() if options.speculate and not self.model.recurrent else None,
             )
             self._opened = opened.pop_all()
-        self.timings.load_s = time.perf_counter() - started
+        self.timings.load_s = time.perf_counter() - loading.started
 
     def _make_cache(self, interrupt: Interrupt, *, many: bool, drafted: bool) -> KVCache:
         abort = interrupt.callback_address

@@ -8,17 +8,21 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 from cgcli.core.errors import Interrupted, ModelFileError, UsageError
-from cgcli.engine.binding import gpu_devices, llama
+from cgcli.engine.binding import gpu_devices, llama, without_tiles
 from cgcli.engine.gguf import GGUFHeader
 from cgcli.engine.gguf_check import read_header
 from cgcli.native import cuda, products
+from cgcli.native.library import load_continues_address
 
 _MAP = 1  # LLAMA_LOAD_MODE_MMAP of llama.h
+_POLL_S = 0.05
 
 
 def readable(text: bytes) -> bytes:
@@ -55,43 +59,8 @@ class Model:
         own_products: bool = True,
         cancelled: Callable[[], bool] | None = None,
     ) -> Model:
-        """Load a GGUF file.
-
-        gpu_layers: layers on the GPU, None for all that fit; with 0 no GPU does anything.
-        own_products: multiply with our kernels, unless a layer is on a GPU; cancelled: polled while loading.
-        Raises ModelFileError for a file that llama.cpp cannot run, UsageError for GPU layers without a GPU, and
-        Interrupted once `cancelled` returns True.
-        """
-        header = read_header(path)  # raises where llama.cpp would abort the process
-        lib = llama()
-        devices = gpu_devices()
-        if gpu_layers and not devices:
-            raise UsageError(
-                f"--gpu-layers {gpu_layers} needs a GPU, but llama.cpp finds none",
-                hint="cgcli doctor says why; or drop --gpu-layers",
-            )
-        layers = _layers_that_fit(header, path, devices) if gpu_layers is None else gpu_layers
-        params = lib.api.llama_model_default_params()
-        params.n_gpu_layers = layers
-        params.vocab_only = vocab_only
-        own_kernels = own_products and lib.without_own_products is None and layers == 0
-        no_device = ctypes.c_void_p()
-        if layers == 0:  # otherwise a GPU multiplies many rows at once, whose bits are others
-            params.devices = ctypes.addressof(no_device)
-        if lib.without_own_products is None:
-            products.use(own_kernels)
-            params.load_mode = _MAP
-        if cancelled:
-            params.progress_callback = lib.api.llama_progress_callback(lambda _share, _data: not cancelled())
-        lib.errors.clear()
-        pointer = lib.api.llama_model_load_from_file(os.fsencode(path), params)
-        if not pointer and cancelled and cancelled():
-            raise Interrupted
-        if not pointer:
-            raise ModelFileError(
-                f"{path}: {lib.last_error('llama.cpp cannot load this file')}", hint="cgcli models verify"
-            )
-        return cls(path, header, pointer, layers, own_kernels)
+        """Load a GGUF file. Parameters and errors as those of `Loading`."""
+        return Loading(path, gpu_layers=gpu_layers, vocab_only=vocab_only, own_products=own_products).wait(cancelled)
 
     @property
     def wholly_on_gpu(self) -> bool:
@@ -215,6 +184,96 @@ class Model:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class Loading:
+    """A GGUF file that llama.cpp loads on a thread of its own, while the caller does something else. One at a time."""
+
+    def __init__(
+        self, path: Path, *, gpu_layers: int | None = None, vocab_only: bool = False, own_products: bool = True
+    ) -> None:
+        """Check the file's header, and begin to load it.
+
+        gpu_layers: layers on the GPU, None for all that fit; with 0 no GPU does anything.
+        own_products: multiply with our kernels, unless a layer is on a GPU.
+        Raises ModelFileError for a header that llama.cpp cannot handle, UsageError for GPU layers without a GPU.
+        """
+        self.started = time.perf_counter()
+        self._path = path
+        self._header = read_header(path)  # raises where llama.cpp would abort the process
+        lib = llama()
+        devices = gpu_devices()
+        if gpu_layers and not devices:
+            raise UsageError(
+                f"--gpu-layers {gpu_layers} needs a GPU, but llama.cpp finds none",
+                hint="cgcli doctor says why; or drop --gpu-layers",
+            )
+        self._layers = _layers_that_fit(self._header, path, devices) if gpu_layers is None else gpu_layers
+        self._own_kernels = own_products and lib.without_own_products is None and self._layers == 0
+        if lib.without_own_products is None:
+            products.use(self._own_kernels)
+        self._no_device = ctypes.c_void_p()
+        self._cancelled = ctypes.c_bool()
+        self._params = params = lib.api.llama_model_default_params()
+        params.n_gpu_layers = self._layers
+        params.vocab_only = vocab_only
+        if self._layers == 0:  # otherwise a GPU multiplies many rows at once, whose bits are others
+            params.devices = ctypes.addressof(self._no_device)
+        if lib.without_own_products is None:
+            params.load_mode = _MAP
+        params.progress_callback = lib.api.llama_progress_callback(load_continues_address())
+        params.progress_callback_user_data = ctypes.addressof(self._cancelled)
+        lib.forget_error()
+        self._pointer: Any = None
+        self._thread = threading.Thread(target=self._load, name="load", daemon=True)
+        self._thread.start()
+
+    def _load(self) -> None:
+        self._pointer = llama().api.llama_model_load_from_file(os.fsencode(self._path), self._params)
+
+    def wait(self, cancelled: Callable[[], bool] | None = None) -> Model:
+        """The model when it is loaded, for the caller to close.
+
+        cancelled: polled meanwhile. Raises ModelFileError for a file that llama.cpp cannot run, and Interrupted once
+        `cancelled` returns True.
+        """
+        try:
+            loading = True
+            while loading:
+                self._thread.join(_POLL_S)
+                loading = self._thread.is_alive()
+                if cancelled and cancelled():
+                    raise Interrupted
+        except BaseException:  # also a Ctrl-C that raises
+            self.close()
+            raise
+        pointer, self._pointer = self._pointer, None
+        if not pointer:
+            raise ModelFileError(
+                f"{self._path}: {llama().last_error('llama.cpp cannot load this file')}", hint="cgcli models verify"
+            )
+        return Model(self._path, self._header, pointer, self._layers, self._own_kernels)
+
+    def close(self) -> None:
+        """End the load, unless somebody has the model."""
+        self._cancelled.value = True
+        self._thread.join()
+        if self._pointer:
+            llama().api.llama_model_free(self._pointer)
+            self._pointer = None
+
+
+def begin_loading(path: Path, *, gpu_layers: int | None, exact: bool, own_products: bool) -> Loading:
+    """Begin to load the model of an engine. exact: see `EngineOptions`; its passes are on the CPU.
+
+    Raises UsageError for GPU layers with `exact`, and like `Loading`.
+    """
+    if exact:
+        if gpu_layers:
+            raise UsageError(f"--exact needs the CPU, but --gpu-layers is {gpu_layers}", hint="use --gpu-layers 0")
+        gpu_layers = 0
+        without_tiles()
+    return Loading(path, gpu_layers=gpu_layers, own_products=own_products)
 
 
 def _layers_that_fit(header: GGUFHeader, path: Path, devices: list[tuple[str, int, int]]) -> int:

@@ -56,7 +56,7 @@ def quantize_here(source: Path, target: Path, quant: str, *, threads: int, allow
     params.nthread = threads
     params.allow_requantize = allow_requantize
     read_header(source)
-    lib.errors.clear()
+    lib.forget_error()
     if lib.api.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(params)) != 0:
         raise ModelFileError(f"{source}: cannot quantize to {quant}: {lib.last_error('llama.cpp refused')}")
 

@@ -21,6 +21,7 @@ CGK_ERROR_PARAMETER = 1
 CGK_ERROR_NAN = 2
 CGK_ERROR_NO_CANDIDATE = 3
 CGK_ERROR_DEVICE = 4
+ERROR_BYTES = 1024  # CGK_ERROR_BYTES
 
 
 class SampleParams(ctypes.Structure):
@@ -48,6 +49,16 @@ class SampleResult(ctypes.Structure):
 def library() -> ctypes.CDLL:
     """libcgk, as installed with this package. Raises CgcliError if it cannot be loaded."""
     return load_installed("libcgk", load_library)
+
+
+def load_log_address() -> int:
+    """The address of a log callback for llama.cpp that keeps the last error in a buffer of `ERROR_BYTES`."""
+    return ctypes.cast(library().cgk_load_log, ctypes.c_void_p).value or 0
+
+
+def load_continues_address() -> int:
+    """The address of a progress callback for llama.cpp, which ends a load once a `c_bool` is true."""
+    return ctypes.cast(library().cgk_load_continues, ctypes.c_void_p).value or 0
 
 
 def load_installed(name: str, load: Callable[[Path], ctypes.CDLL]) -> ctypes.CDLL:

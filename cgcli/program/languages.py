@@ -7,12 +7,15 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
-from cgcli.program.program import Program
 from cgcli.program.source import encode
 from cgcli.program.truncate import BLANK_LINES, CODEGEN, Rules
+
+if TYPE_CHECKING:
+    from cgcli.program.program import Program
 
 
 @dataclass(frozen=True)

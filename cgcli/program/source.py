@@ -8,7 +8,6 @@ several lines is a prompt, too.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 
@@ -18,6 +17,8 @@ _NOT_UNICODE = re.compile(r"[\ud800-\udfff]")
 
 def digest(text: str) -> str:
     """A hash that identifies a text in facts and journals: 16 hexadecimal digits."""
+    import hashlib  # 2 ms
+
     return hashlib.blake2b(encode(text), digest_size=8).hexdigest()
 
 

@@ -190,6 +190,17 @@ CGK_API void cgk_interrupt_set(void);
 CGK_API void cgk_interrupt_clear(void);
 CGK_API bool cgk_interrupt_requested(void *unused); /* a ggml_abort_callback */
 
+/* ---- loading ---------------------------------------------------------------------------------------------- */
+
+/* Callbacks of a load that runs on a thread of its own: in C, since one in Python would wait for the interpreter, which
+ * another thread may have, a thousand times.
+ *
+ * load_continues: a llama_progress_callback. False once *cancelled, a bool, is true; another thread may set it.
+ * load_log: a ggml_log_callback. Keeps the last error, a string of at most CGK_ERROR_BYTES - 1 bytes, in `error`. */
+#define CGK_ERROR_BYTES 1024
+CGK_API bool cgk_load_continues(float share, void *cancelled);
+CGK_API void cgk_load_log(int level, const char *text, void *error);
+
 #ifdef __cplusplus
 }
 #endif

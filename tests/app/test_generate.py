@@ -48,14 +48,19 @@ def run(events: list[str], monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def engine(error: BaseException, events: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextmanager
-    def loaded(*_: object, **__: object) -> Iterator[ScriptedEngine]:
-        try:
-            yield Ending(error)
-        finally:
-            events.append("closed")
+    class Opening:
+        def __init__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr("cgcli.app.generate.loaded_engine", loaded)
+        def close(self) -> None: ...
+
+        @contextmanager
+        def engine(self, _: object) -> Iterator[ScriptedEngine]:
+            try:
+                yield Ending(error)
+            finally:
+                events.append("closed")
+
+    monkeypatch.setattr("cgcli.app.generate.Opening", Opening)
     monkeypatch.setattr("cgcli.app.generate.setup_of", lambda *_: None)
     monkeypatch.setattr("cgcli.app.generate.choose_or_pull", lambda *_: Choice("fake", Path("fake.gguf")))
 

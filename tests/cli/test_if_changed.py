@@ -66,7 +66,7 @@ def test_another_start_of_the_code_is_a_change(tiny_model: Path, file: Path) -> 
 def test_nothing_is_loaded_where_nothing_changed(tiny_model: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     update(tiny_model, file, "one two", seed=None)
     os.utime(file, (0, 0))
-    monkeypatch.setattr("cgcli.app.generate.loaded_engine", None)
+    monkeypatch.setattr("cgcli.app.generate.Opening", None)
     text = file.read_text()
     ran = update(tiny_model, file, "one two", seed=None)
     assert ran.status == 0 and ran.err == f"{file} is up to date\n"
