@@ -14,7 +14,7 @@ from typing import Protocol
 from cgcli.core.errors import CgcliError, UsageError
 from cgcli.core.files import check_writable, locked, write_atomic
 from cgcli.core.reading import read_if_possible
-from cgcli.program.source import encode, for_file, newline_of
+from cgcli.program.source import checked_prompt, decode, encode, for_file, newline_of
 from cgcli.terminal.output import Output
 
 PROMPT_HINT = 'cgcli gen "read a CSV and print the mean of each column"'
@@ -205,9 +205,6 @@ def prompts_of(arguments: Sequence[str], files: Sequence[Path], *, raw: bool = F
 
     raw: allow any bytes. Raises UsageError for a prompt that is empty or not text, CgcliError for an unreadable file.
     """
-    from cgcli.program.program import checked_prompt
-    from cgcli.program.source import decode
-
     prompts = [(f"prompt {number}", prompt) for number, prompt in enumerate(arguments, 1)]
     for what, prompt in prompts:
         if not prompt.removeprefix("\ufeff").strip():

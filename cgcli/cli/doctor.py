@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from cgcli.cli.command import run_of
+from cgcli.cli.command import Examination, run_of
 from cgcli.cli.options import JsonOption
+
+COMMAND = Examination
 
 
 def doctor(

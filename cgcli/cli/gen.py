@@ -51,6 +51,9 @@ class GenCommand(Command):
         self.params.sort(key=lambda param: order.get(param.name or "", len(order)))
 
 
+COMMAND = GenCommand
+
+
 def gen(
     ctx: typer.Context,
     prompts: Annotated[

@@ -6,10 +6,9 @@ Command modules import nothing heavy at their top, since `--help` reads all of t
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -18,10 +17,6 @@ from cgcli.app.run import Run
 from cgcli.cli.command import Command, Examination, Group, help_of, run_of
 from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
 from cgcli.core.signals import Terminated, handled_signals
-
-WRITE = "Write programs"
-MODELS = "Models"
-HELP = "Help"
 
 
 def _version(ctx: typer.Context, asked: bool) -> None:
@@ -70,29 +65,28 @@ def _help(
     app(args=[*(words or ()), "--help"], prog_name="cgcli", standalone_mode=False, obj=run_of(ctx))
 
 
-def build() -> typer.Typer:
-    """The application with all its commands."""
-    from cgcli.cli import (
-        bench,
-        completion,
-        doctor,
-        eval,
-        fill,
-        gen,
-        log,
-        models,
-        pull,
-        repl,
-        replay,
-        run,
-        score,
-        serve,
-        sessions,
-        templates,
-        train,
-        watch,
-    )
+_PANELS = {
+    "Write programs": (
+        "gen",
+        "fill",
+        "repl",
+        "watch",
+        "run",
+        "score",
+        "serve",
+        "sessions",
+        "log",
+        "replay",
+        "templates",
+    ),
+    "Models": ("pull", "models", "convert", "train", "bench", "eval"),
+    "Help": ("completion", "help", "doctor"),
+}
+_MODULES = {"convert": "pull"}  # of commands that have none of their name
 
+
+def build(wanted: str = "") -> typer.Typer:
+    """The application with all its commands; with the wanted one alone, if there is one."""
     app = typer.Typer(
         cls=Group,
         invoke_without_command=True,
@@ -102,37 +96,25 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_start)
-    app.command("gen", cls=gen.GenCommand, rich_help_panel=WRITE)(gen.gen)
-    app.command("fill", cls=Command, rich_help_panel=WRITE)(fill.fill)
-    app.command("repl", cls=Command, rich_help_panel=WRITE)(repl.repl)
-    app.command("watch", cls=Command, rich_help_panel=WRITE)(watch.watch)
-    app.command("run", cls=Command, rich_help_panel=WRITE, context_settings={"allow_interspersed_args": False})(run.run)
-    app.command("score", cls=Command, rich_help_panel=WRITE)(score.score)
-    app.command("serve", cls=Command, rich_help_panel=WRITE)(serve.serve)
-    app.add_typer(sessions.build(), name="sessions", rich_help_panel=WRITE)
-    app.add_typer(log.build(), name="log", rich_help_panel=WRITE)
-    app.command("replay", cls=Command, rich_help_panel=WRITE)(replay.replay)
-    app.command("templates", cls=Command, rich_help_panel=WRITE)(templates.templates)
-    app.command("pull", cls=Command, rich_help_panel=MODELS)(pull.pull)
-    app.add_typer(models.build(), name="models", rich_help_panel=MODELS)
-    app.command("convert", cls=Command, rich_help_panel=MODELS)(pull.convert)
-    app.command("train", cls=Command, rich_help_panel=MODELS)(train.train)
-    app.command("bench", cls=Command, rich_help_panel=MODELS)(bench.bench)
-    app.add_typer(eval.build(), name="eval", rich_help_panel=MODELS)
-    app.command("completion", cls=Command, rich_help_panel=HELP)(completion.completion)
-    app.command("help", cls=Examination, rich_help_panel=HELP)(_help)
-    app.command("doctor", cls=Examination, rich_help_panel=HELP)(doctor.doctor)
+    alone = any(wanted in names for names in _PANELS.values())
+    for panel, names in _PANELS.items():
+        for name in names:
+            if name == wanted or not alone:
+                _add(app, name, panel)
     return app
 
 
-def _build_for(arguments: Sequence[str]) -> typer.Typer:
-    """The application; if the command line begins with a command, with that one alone: Typer takes 2 ms to make one."""
-    app = build()
-    commands = [one for one in app.registered_commands if [one.name] == list(arguments[:1])]
-    groups = [one for one in app.registered_groups if [one.name] == list(arguments[:1])]
-    if commands or groups:
-        app.registered_commands, app.registered_groups = commands, groups
-    return app
+def _add(app: typer.Typer, name: str, panel: str) -> None:
+    """Add a command from its module: `build` makes a group; it may have a `COMMAND` class and a `CONTEXT`."""
+    if name == "help":
+        app.command(name, cls=Examination, rich_help_panel=panel)(_help)
+        return
+    module = import_module(f"cgcli.cli.{_MODULES.get(name, name)}")
+    if hasattr(module, "build"):
+        app.add_typer(module.build(), name=name, rich_help_panel=panel)
+        return
+    kind, context = getattr(module, "COMMAND", Command), getattr(module, "CONTEXT", None)
+    app.command(name, cls=kind, context_settings=context, rich_help_panel=panel)(getattr(module, name))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -156,7 +138,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _invoke(run: Run, arguments: Sequence[str]) -> int:
     try:
-        result = _build_for(arguments)(args=list(arguments), prog_name="cgcli", standalone_mode=False, obj=run)
+        result = build(*arguments[:1])(args=list(arguments), prog_name="cgcli", standalone_mode=False, obj=run)
     except Terminated:
         raise
     except SystemExit as stop:
@@ -170,6 +152,8 @@ def _invoke(run: Run, arguments: Sequence[str]) -> int:
 def _report(run: Run, error: BaseException) -> int:
     """Print the error as one line, with --debug after a traceback, and return its status."""
     if run.debug:
+        import traceback
+
         for line in "".join(traceback.format_exception(error)).splitlines():
             run.output.detail(line)
     known = _known(error, run.arguments)
@@ -198,6 +182,8 @@ def _known(error: BaseException, arguments: Sequence[str]) -> CgcliError:
 
 def _usage(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:
     """Translate Typer's error: one line, with the nearest option or what was meant, and the command's help as hint."""
+    import shlex
+
     from cgcli.core.config import nearest
 
     message = " ".join(error.format_message().split()).rstrip(".")

@@ -9,6 +9,8 @@ import typer
 
 from cgcli.cli.command import arguments_of, run_of
 
+CONTEXT = {"allow_interspersed_args": False}  # options behind the file are the program's
+
 
 def run(
     ctx: typer.Context,

@@ -7,7 +7,6 @@ import fcntl
 import os
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -137,8 +136,10 @@ def check_writable(path: Path) -> None:
                     f"cannot write {path}: {path.parent} does not exist",
                     hint=f"create it: mkdir -p {shlex.quote(str(path.parent))}",
                 )
+            from tempfile import TemporaryFile
+
             try:
-                tempfile.TemporaryFile(dir=folder).close()
+                TemporaryFile(dir=folder).close()
             except OSError as error:
                 if error.errno not in _CLOSED or not may:
                     raise
@@ -376,13 +377,15 @@ def _beginning(target: Path) -> str:
 
 
 def _new(target: Path) -> tuple[int, str]:
+    from tempfile import mkstemp
+
     beginning = _beginning(target)
     try:
-        return tempfile.mkstemp(prefix=beginning, suffix=_TEMPORARY, dir=target.parent)
+        return mkstemp(prefix=beginning, suffix=_TEMPORARY, dir=target.parent)
     except OSError as error:
         if error.errno not in _CLOSED or not os.access(target, os.W_OK):
             raise
-    return tempfile.mkstemp(prefix=beginning, suffix=_TEMPORARY)
+    return mkstemp(prefix=beginning, suffix=_TEMPORARY)
 
 
 def _umask() -> int:

@@ -20,8 +20,7 @@ from typing import Any
 from cgcli.core.errors import CgcliError
 from cgcli.core.machine import thread_count
 from cgcli.engine.cpu_variant import VARIABLE, load_cpu_library
-from cgcli.native import products
-from cgcli.native.library import ERROR_BYTES, load_log_address
+from cgcli.native import load, products
 
 log = logging.getLogger("cgcli.llama")
 
@@ -38,9 +37,9 @@ class LlamaLibrary:
         # cost nearly all of the speed; a short spin costs nothing on an idle one (tests/benchmarks/busy_machine.py).
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         self.api = _import_bindings()
-        self._error = ctypes.create_string_buffer(ERROR_BYTES)
+        self._error = ctypes.create_string_buffer(load.ERROR_BYTES)
         # Two thousand lines come while a model loads.
-        on_log = self._on_log if log.hasHandlers() else load_log_address()
+        on_log = self._on_log if log.hasHandlers() else load.log_address()
         self._log_callback = self.api.llama_log_callback(on_log)
         self.api.llama_log_set(self._log_callback, ctypes.addressof(self._error))
         library = self.api._lib
@@ -69,7 +68,7 @@ class LlamaLibrary:
     def _on_log(self, level: int, text: bytes, _data: object) -> None:
         known = LOG_LEVELS.get(level, logging.DEBUG)
         if known == logging.ERROR:
-            self._error.value = text[: ERROR_BYTES - 1]
+            self._error.value = text[: load.ERROR_BYTES - 1]
         if log.isEnabledFor(known):
             log.log(known, "%s", text.decode("utf-8", "replace").rstrip("\n"))
 

@@ -1,4 +1,4 @@
-"""Parses the header of a GGUF file: bounded, in plain Python, and fast enough to run before every load.
+"""Parses the header of a GGUF file: bounded, and fast enough to run before every load.
 
 This module checks the container: counts, lengths, types, offsets. `gguf_check` checks the values in it. Neither reads
 weights: the store's hash finds a flipped bit in a weight or in a token's text.
@@ -12,9 +12,8 @@ import math
 import mmap
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from cgcli.core.errors import ModelFileError
 from cgcli.core.model_files import HEAD_BYTES, check_kind
 from cgcli.core.reading import open_regular, unreadable
 from cgcli.engine.ggml_types import FILE_TYPES, KIND_NAMES, TENSOR_TYPES
+from cgcli.native.load import Strings, walk_strings
 
 Scalar = int | float | bool | str
 Value = Scalar | tuple[int | float | bool, ...]
@@ -74,7 +74,7 @@ class GGUFHeader:
     kinds: Mapping[str, str]  # the type of each scalar, which llama.cpp insists on
     arrays: Mapping[str, Array]  # all arrays
     token_types: bytes  # one byte per token, of llama.h's enum llama_token_type
-    byte_tokens: bool  # whether every byte has a token: `<0xNN>`, or the byte itself
+    byte_tokens: bool  # whether every byte has a token, `<0xNN>` or the byte itself; only of SentencePiece
     tensors: Mapping[str, Tensor]
     data_offset: int  # bytes
     file_size: int  # bytes
@@ -126,7 +126,7 @@ def parse_header(path: Path) -> GGUFHeader:
             check_kind(path, file.read(HEAD_BYTES), "gguf")
             if size < MIN_FILE_BYTES:
                 raise _error(path, f"a file of {size} bytes is too short for a GGUF")
-            with mmap.mmap(file.fileno(), min(size, MAX_HEADER_BYTES), access=mmap.ACCESS_READ) as data:
+            with mmap.mmap(file.fileno(), min(size, MAX_HEADER_BYTES), access=mmap.ACCESS_COPY) as data:
                 return _Parser(path, data, size).parse()
     except OSError as error:
         raise unreadable(path, error, ModelFileError) from error
@@ -155,7 +155,7 @@ class _Parser:
         self.kinds: dict[str, str] = {}
         self.arrays: dict[str, Array] = {}
         self.token_types = b""
-        self.token_texts: set[bytes] = set()
+        self.tokens_at = 0  # where the vocabulary begins
 
     def parse(self) -> GGUFHeader:
         magic = self.data[:4]
@@ -249,53 +249,34 @@ class _Parser:
 
     def strings(self, key: str, count: int) -> None:
         """Skip strings. Checks their lengths, and that none has a NUL byte, where llama.cpp would stop reading."""
-        unpack, data, at, begin = _U64.unpack_from, self.data, self.at, self.at
-        short = True  # whether each length is 1 to 255, which has seven NUL bytes itself
-        try:
-            for _ in repeat(None, count):
-                length = unpack(data, at)[0]
-                at += 8 + length
-                if not 0 < length < 256:
-                    short = False
-        except (struct.error, OverflowError):
-            at = self.end + 1
-        if at > self.end:
+        found = walk_strings(self.data, self.at, count, repeated=False) if count else Strings()
+        if found.bytes > self.end - self.at:
             raise self.fail(f"a string of array {printable(key)} exceeds the header")
-        if not short or len(data[begin:at].translate(None, b"\0")) != at - begin - 7 * count:
-            while begin < at:
-                first, begin = begin + 8, begin + 8 + unpack(data, begin)[0]
-                if data.find(b"\0", first, begin) >= 0:
-                    raise self.fail(f"a string of array {printable(key)} contains a NUL byte")
-        self.at = at
+        if found.with_nul:
+            raise self.fail(f"a string of array {printable(key)} contains a NUL byte")
+        self.at += found.bytes
 
     def tokens(self, count: int) -> None:
-        """Skip the vocabulary. Collects its texts, since llama.cpp aborts if two tokens have the same one."""
-        unpack, data, at = _U64.unpack_from, self.data, self.at
-        try:
-            texts = {data[at + 8 : (at := at + 8 + unpack(data, at)[0])] for _ in repeat(None, count)}
-        except (struct.error, OverflowError):
-            at = self.end + 1
-        if at > self.end:
+        """Skip the vocabulary. Checks that no text repeats, on which llama.cpp aborts."""
+        found = walk_strings(self.data, self.at, count, repeated=True) if count else Strings()
+        if found.bytes > self.end - self.at:
             raise self.fail("the vocabulary exceeds the header")
-        if b"\0" in b"".join(texts):
+        if found.with_nul:
             raise self.fail("a token of the vocabulary contains a NUL byte")
-        empty = self.count_empty(count) if b"" in texts else 0
-        texts.discard(b"")
-        if len(texts) + empty != count:
-            raise self.fail(f"the vocabulary has {count - len(texts) - empty} duplicate tokens")
-        if empty and any(text.startswith(b"[EMPTY_") for text in texts):  # llama.cpp's name for a token without text
+        if found.repeated:
+            raise self.fail(f"the vocabulary has {found.repeated} duplicate tokens")
+        # llama.cpp's name for a token without text
+        if found.empty and any(text.startswith(b"[EMPTY_") for text in self.texts(self.at, count)):
             raise self.fail("the vocabulary has a token named [EMPTY_... and a token without text")
-        self.token_texts = texts
-        self.at = at
+        self.tokens_at = self.at
+        self.at += found.bytes
 
-    def count_empty(self, count: int) -> int:
-        """Number of tokens without text in the vocabulary."""
-        empty, at = 0, self.at
+    def texts(self, at: int, count: int) -> Iterator[bytes]:
+        """Strings that were walked."""
         for _ in range(count):
-            (length,) = _U64.unpack_from(self.data, at)
-            at += 8 + length
-            empty += length == 0
-        return empty
+            begin = at + _U64.size
+            at = begin + _U64.unpack_from(self.data, at)[0]
+            yield self.data[begin:at]
 
     def types(self, kind: int, count: int) -> None:
         if KIND_NAMES[kind] != "i32":
@@ -308,7 +289,9 @@ class _Parser:
         self.at += 4 * count
 
     def byte_tokens(self) -> bool:
-        texts = self.token_texts
+        if self.metadata.get("tokenizer.ggml.model") != "llama" or TOKENS not in self.arrays:
+            return False
+        texts = set(self.texts(self.tokens_at, self.arrays[TOKENS].length))
         return all(b"<0x%02X>" % byte in texts or bytes([byte]) in texts for byte in range(256))
 
     def alignment(self) -> int:

@@ -18,8 +18,7 @@ from cgcli.core.errors import Interrupted, ModelFileError, UsageError
 from cgcli.engine.binding import gpu_devices, llama, without_tiles
 from cgcli.engine.gguf import GGUFHeader
 from cgcli.engine.gguf_check import read_header
-from cgcli.native import cuda, products
-from cgcli.native.library import load_continues_address
+from cgcli.native import cuda, load, products
 
 _MAP = 1  # LLAMA_LOAD_MODE_MMAP of llama.h
 _POLL_S = 0.05
@@ -221,7 +220,7 @@ class Loading:
             params.devices = ctypes.addressof(self._no_device)
         if lib.without_own_products is None:
             params.load_mode = _MAP
-        params.progress_callback = lib.api.llama_progress_callback(load_continues_address())
+        params.progress_callback = lib.api.llama_progress_callback(load.continues_address())
         params.progress_callback_user_data = ctypes.addressof(self._cancelled)
         lib.forget_error()
         self._pointer: Any = None

@@ -18,7 +18,7 @@ from cgcli.engine.cache import Branch, KVCache, Step, no_memory, usable_cells
 from cgcli.engine.context import MAX_SEQUENCES, Context, Layout, Row
 from cgcli.engine.model import Model
 
-_STEP = 1024  # cells
+_FIRST, _STEP = 256, 1024  # cells: a cache begins with a multiple of the one, and grows by the other
 _GRAVEYARD = 0
 
 
@@ -87,8 +87,9 @@ class SharedCache(KVCache):
         if fitting < least:
             hint = f"use --ctx {fitting // 256 * 256}" if fitting >= 256 else "use a smaller model"
             raise no_memory(f"a cache of {least} tokens", self.model, least, hint)
-        size = min(-(-cells // _STEP) * _STEP, fitting)
-        if least <= self.size and size < self.size + _STEP:  # memory is nearly full: not worth emptying the cache
+        step = _STEP if self.size else _FIRST
+        size = min(-(-cells // step) * step, fitting)
+        if least <= self.size and size < min(cells, self.size + _STEP):  # memory is nearly full: not worth emptying the cache
             return
         self._make(size)
 

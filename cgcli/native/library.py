@@ -21,7 +21,6 @@ CGK_ERROR_PARAMETER = 1
 CGK_ERROR_NAN = 2
 CGK_ERROR_NO_CANDIDATE = 3
 CGK_ERROR_DEVICE = 4
-ERROR_BYTES = 1024  # CGK_ERROR_BYTES
 
 
 class SampleParams(ctypes.Structure):
@@ -49,16 +48,6 @@ class SampleResult(ctypes.Structure):
 def library() -> ctypes.CDLL:
     """libcgk, as installed with this package. Raises CgcliError if it cannot be loaded."""
     return load_installed("libcgk", load_library)
-
-
-def load_log_address() -> int:
-    """The address of a log callback for llama.cpp that keeps the last error in a buffer of `ERROR_BYTES`."""
-    return ctypes.cast(library().cgk_load_log, ctypes.c_void_p).value or 0
-
-
-def load_continues_address() -> int:
-    """The address of a progress callback for llama.cpp, which ends a load once a `c_bool` is true."""
-    return ctypes.cast(library().cgk_load_continues, ctypes.c_void_p).value or 0
 
 
 def load_installed(name: str, load: Callable[[Path], ctypes.CDLL]) -> ctypes.CDLL:
@@ -116,4 +105,6 @@ def load_library(path: Path) -> ctypes.CDLL:
     lib.cgk_interrupt_clear.restype = None
     lib.cgk_interrupt_requested.argtypes = [address]
     lib.cgk_interrupt_requested.restype = ctypes.c_bool
+    lib.cgk_load_strings.argtypes = [address, ctypes.c_uint64, ctypes.c_uint64, address, ctypes.c_uint64, address]
+    lib.cgk_load_strings.restype = ctypes.c_int
     return lib

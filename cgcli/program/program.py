@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from cgcli.core.errors import UsageError
 from cgcli.program.source import digest, encode, from_file
 from cgcli.terminal.text import plural
 
@@ -385,17 +384,3 @@ def _comment_line(mark: str, line: str) -> str:
     """A line of a prompt after the mark. In C a backslash at its end would join the next line to it."""
     comment = f"{mark} {line}".rstrip()
     return comment + "." * (mark == "//" and comment.endswith("\\"))
-
-
-def checked_prompt(prompt: str, what: str) -> str:
-    """The prompt without a byte order mark. `what` names it in errors.
-
-    Raises UsageError if it cannot be a comment in any language: bytes that are not UTF-8, a NUL.
-    """
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{what} is not UTF-8", hint="save it as UTF-8") from None
-    if "\0" in prompt:
-        raise UsageError(f"{what} contains a NUL character", hint="remove it: a prompt is text")
-    return prompt.removeprefix("\ufeff")

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from cgcli.core.errors import UsageError
+
 _BOM = re.compile(rb"\A(?:\xef\xbb\xbf)+")
 _NOT_UNICODE = re.compile(r"[\ud800-\udfff]")
 
@@ -126,3 +128,17 @@ def only_prompts(parts: SplitProgram) -> bool:
 def _prompt(comment: list[str], mark: str) -> str:
     """The prompt of a comment: the inverse of `Program.comment`."""
     return "\n".join(line.rstrip("\r\n").removeprefix(mark).removeprefix(" ") for line in comment)
+
+
+def checked_prompt(prompt: str, what: str) -> str:
+    """The prompt without a byte order mark. `what` names it in errors.
+
+    Raises UsageError if it cannot be a comment in any language: bytes that are not UTF-8, a NUL.
+    """
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{what} is not UTF-8", hint="save it as UTF-8") from None
+    if "\0" in prompt:
+        raise UsageError(f"{what} contains a NUL character", hint="remove it: a prompt is text")
+    return prompt.removeprefix("\ufeff")

@@ -14,9 +14,9 @@ from cgcli.core.errors import CgcliError, Interrupted, UsageError
 from cgcli.program import languages
 from cgcli.program.faults import asks_for_stub, visible_fault
 from cgcli.program.history import Add, Put
-from cgcli.program.program import Candidate, Picked, Program, Turn, checked_prompt
+from cgcli.program.program import Candidate, Picked, Program, Turn
 from cgcli.program.score import clarity
-from cgcli.program.source import digest
+from cgcli.program.source import checked_prompt, digest
 from cgcli.repl import running
 from cgcli.repl.reader import CandidateCard
 from cgcli.repl.state import Repl

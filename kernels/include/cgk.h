@@ -192,14 +192,27 @@ CGK_API bool cgk_interrupt_requested(void *unused); /* a ggml_abort_callback */
 
 /* ---- loading ---------------------------------------------------------------------------------------------- */
 
-/* Callbacks of a load that runs on a thread of its own: in C, since one in Python would wait for the interpreter, which
- * another thread may have, a thousand times.
+/* What loading a model needs in C. The callbacks: llama.cpp calls them two thousand times, on a thread of its own, and
+ * callbacks in Python would wait for the interpreter each time.
  *
- * load_continues: a llama_progress_callback. False once *cancelled, a bool, is true; another thread may set it.
- * load_log: a ggml_log_callback. Keeps the last error, a string of at most CGK_ERROR_BYTES - 1 bytes, in `error`. */
+ * continues: a llama_progress_callback. False once *cancelled, a bool, is true; another thread may set it.
+ * log: a ggml_log_callback. Keeps the last error in `error`: a string of at most CGK_ERROR_BYTES - 1 bytes.
+ *
+ * strings: walks the n strings of an array of a GGUF header, each of which is its length in 8 bytes and its own bytes.
+ * `size` bytes follow, of the header; `slots` is scratch of n_slots numbers, a power of two greater than n, all 0, or
+ * NULL. Sets what it found. Returns CGK_ERROR_PARAMETER for a number of slots that does not fit. */
 #define CGK_ERROR_BYTES 1024
+typedef struct {
+    uint64_t bytes;    /* that the strings take; more than `size` if they exceed it */
+    uint64_t with_nul; /* how many have a NUL byte */
+    uint64_t empty;    /* how many have no bytes; not counted with `slots` NULL, like what follows */
+    uint64_t repeated; /* how many are not the first of their bytes; of those with bytes */
+} cgk_strings;
+
 CGK_API bool cgk_load_continues(float share, void *cancelled);
 CGK_API void cgk_load_log(int level, const char *text, void *error);
+CGK_API cgk_status cgk_load_strings(const uint8_t *header, uint64_t size, uint64_t n, uint32_t *slots, uint64_t n_slots,
+                                    cgk_strings *found);
 
 #ifdef __cplusplus
 }

@@ -29,12 +29,12 @@ def steps(model: str) -> list[tuple[str, float]]:
         done.append((name, time.process_time()))
 
     import_module("cgcli.__main__")
-    from cgcli.cli.main import _build_for
+    from cgcli.cli.main import build
 
     step("import the command line (Typer)")
     import typer.main
 
-    typer.main.get_command(_build_for(["gen"]))
+    typer.main.get_command(build("gen"))
     step("make the command")
     import_module("cgcli.app.generate")
     from cgcli.app.model import open_engine

@@ -370,7 +370,7 @@ def test_an_architecture_that_only_llama_cpp_knows_passes_on_general_bounds(tmp_
 
 
 def test_it_is_quick(embedded_model: Path) -> None:
-    """Before every load, so some 30 ms: two calls for each of the 49,152 entries of the vocabulary, no third."""
+    """Before every load, so 3 ms: no call for each of the 49,152 entries of the vocabulary."""
     calls = 0
 
     def count(frame: object, event: str, argument: object) -> None:
@@ -382,4 +382,4 @@ def test_it_is_quick(embedded_model: Path) -> None:
         read_header(embedded_model)
     finally:
         sys.setprofile(None)
-    assert 49_152 < calls < 3 * 49_152
+    assert 1000 < calls < 49_152 / 2

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgcli.core.errors import UsageError
-from cgcli.program.program import PAPER, RAW, Layout, Program, Turn, checked_prompt
-from cgcli.program.source import for_file, from_file, split
+from cgcli.program.program import PAPER, RAW, Layout, Program, Turn
+from cgcli.program.source import checked_prompt, for_file, from_file, split
 
 prompts = st.text(alphabet="ab #\n", min_size=1, max_size=12).filter(str.strip)
 completions = st.text(alphabet="xy \n\t#", max_size=16)
