@@ -89,7 +89,9 @@ class SharedCache(KVCache):
             raise no_memory(f"a cache of {least} tokens", self.model, least, hint)
         step = _STEP if self.size else _FIRST
         size = min(-(-cells // step) * step, fitting)
-        if least <= self.size and size < min(cells, self.size + _STEP):  # memory is nearly full: not worth emptying the cache
+        if least <= self.size and size < min(
+            cells, self.size + _STEP
+        ):  # memory is nearly full: not worth emptying the cache
             return
         self._make(size)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,6 +19,7 @@ from cgcli.core.config import Settings
 from cgcli.core.errors import CgcliError
 from cgcli.core.signals import Terminated
 from cgcli.hub.choose import Choice
+from cgcli.native.library import library
 from tests.program.fake import ScriptedEngine
 
 ARGUMENTS = GenArguments(prompts=("one", "two"), no_stdin=True)
@@ -82,3 +85,11 @@ def test_a_run_that_a_signal_ends_reports_and_runs_nothing(
     with pytest.raises(Terminated):
         generate(run, Settings(seed=1, log="off"), ARGUMENTS)
     assert events == ["closed"]
+
+
+def test_a_check_that_fails_ends_the_load(run: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cgcli.app.generate._generation", Mock(side_effect=CgcliError("no")))
+    with pytest.raises(CgcliError, match="no"):
+        generate(run, Settings(model=str(tiny_model), seed=1, log="off"), ARGUMENTS)
+    assert "load" not in {thread.name for thread in threading.enumerate()}
+    assert library().cgk_interrupt_restore() == -1  # Ctrl-C raises again

@@ -1,13 +1,15 @@
-"""What of a model goes onto a GPU."""
+"""How a model is loaded, and what of it goes onto a GPU."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
+from cgcli.core.errors import Interrupted
 from cgcli.engine.gguf_check import read_header
-from cgcli.engine.model import _layers_that_fit
+from cgcli.engine.model import Loading, _layers_that_fit
 
 
 @pytest.mark.parametrize(
@@ -21,3 +23,24 @@ def test_seven_eighths_of_the_gpus_hold_layers(sevenths: int, layers: int, tiny_
     free = -(-sevenths * tiny_model.stat().st_size // 21)
     for devices in ([("one", free, 10 * free)], [("one", free // 2, free), ("two", free - free // 2, free)]):
         assert _layers_that_fit(header, tiny_model, devices) == layers
+
+
+def test_a_load_that_nobody_waits_for_ends(tiny_model: Path) -> None:
+    loading = Loading(tiny_model)
+    loading.close()
+    assert "load" not in {thread.name for thread in threading.enumerate()}
+    loading.close()
+
+
+def test_a_load_that_is_cancelled_leaves_nothing(tiny_model: Path) -> None:
+    loading = Loading(tiny_model)
+    with pytest.raises(Interrupted):
+        loading.wait(lambda: True)
+    assert loading._pointer is None and "load" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_model_that_somebody_has_stays_when_its_load_is_closed(tiny_model: Path) -> None:
+    loading = Loading(tiny_model)
+    with loading.wait() as model:
+        loading.close()
+        assert model.tokenize(b"a")
