@@ -146,7 +146,7 @@ class Drawing(Generic[ItemT]):
         from cgcli.evals.ray_cluster import draw_on_cluster
 
         gpus = self.settings.gpu_layers != 0 and not self.settings.exact
-        there = replace(self, choice=replace(self.choice, path=self.choice.path.absolute()))
+        there = replace(self, choice=self.choice._replace(path=self.choice.path.absolute()))
         with closing(draw_on_cluster(address, there, missing, key, gpus=gpus, note=run.output.note)) as rows:
             yield rows
 

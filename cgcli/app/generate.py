@@ -86,9 +86,9 @@ class _Written:
 
 def generate(run: Run, settings: Settings, arguments: GenArguments) -> None:
     """Add a turn for each prompt. Raises CgcliError of every kind; finished turns are kept and reported."""
-    from cgcli.core.templates import find_template
-
     if arguments.template:
+        from cgcli.core.templates import find_template
+
         template = find_template(run.environment, arguments.template)
         arguments = replace(arguments, checks=(*template.checks, *arguments.checks))
     with ExitStack() as opened:

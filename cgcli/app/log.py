@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cgcli.core.errors import CgcliError, ExitStatus, UsageError
 
@@ -22,8 +22,7 @@ def log_path(run: Run) -> Path:
     return run.environment.data / "log.sqlite"
 
 
-@dataclass(frozen=True)
-class LastProgram:
+class LastProgram(NamedTuple):
     """The program to go on with."""
 
     text: str

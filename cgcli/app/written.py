@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cgcli.core.errors import CgcliError, UsageError
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from cgcli.program.recorded import Recorded
 
 
-@dataclass(frozen=True)
-class Finder:
+class Finder(NamedTuple):
     """Finds how texts were written: in the log, in sessions, and in the stamps of a file."""
 
     run: Run

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cgcli.core.durations import is_duration
 from cgcli.core.errors import UsageError
@@ -164,8 +164,7 @@ def variable(name: str) -> str:
     return "CGCLI_" + name.upper()
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """The values that a setting may have."""
 
     kind: type

@@ -6,9 +6,8 @@ only error is a ModelFileError that names it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cgcli.core import reading
 from cgcli.core.errors import ModelFileError
@@ -20,8 +19,7 @@ _CONVERT = "cgcli convert FOLDER -o FILE.gguf"
 _UNPACK = "unpack it first"
 
 
-@dataclass(frozen=True)
-class FileKind:
+class FileKind(NamedTuple):
     """A kind of file that is often found in place of another."""
 
     name: str  # for `check_kind`

@@ -12,8 +12,8 @@ import ctypes
 import os
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cgcli.core.errors import CgcliError, UsageError
 
@@ -29,8 +29,7 @@ _INSTRUCTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class CpuLibrary:
+class CpuLibrary(NamedTuple):
     """The CPU's part of ggml that is loaded."""
 
     path: Path

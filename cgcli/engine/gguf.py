@@ -56,8 +56,7 @@ class Tensor(NamedTuple):
     size: int  # bytes
 
 
-@dataclass(frozen=True)
-class Array:
+class Array(NamedTuple):
     """Type and length of an array in the metadata. Long arrays and arrays of strings are not kept."""
 
     kind: str

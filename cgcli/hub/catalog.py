@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from cgcli.convert.config import Shape
 from cgcli.core.errors import CgcliError, ModelNotFound, UsageError
@@ -86,8 +86,7 @@ class Card:
         return {quant: memory_needed(self.shape, quant) for quant in self.quants} if self.shape else {}
 
 
-@dataclass(frozen=True)
-class Catalog:
+class Catalog(NamedTuple):
     """All cards by name, in the order of the file."""
 
     cards: Mapping[str, Card]
@@ -184,8 +183,7 @@ def bundled_models() -> Path:
     return installed if (installed / "catalog.toml").is_file() else Path(__file__).parents[2] / "models"
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(NamedTuple):
     """A model as the user names it: `NAME[@REVISION][:QUANT]` or `hf:OWNER/REPO[/FILE.gguf][@REVISION][:QUANT]`."""
 
     name: str  # in the store

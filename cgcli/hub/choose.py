@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cgcli.core.errors import ModelFileError, ModelNotFound, UsageError
 from cgcli.core.paths import expanded
@@ -22,8 +22,7 @@ class NothingPulled(ModelNotFound):
         self.card = card
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A model to load. Of a file outside the store, only name and path are known."""
 
     name: str
@@ -128,8 +127,7 @@ def _choice(stored: Stored, catalog: Catalog) -> Choice:
     return Choice(stored.name, stored.path, stored.quant, stored.manifest.sha256, stored, card)
 
 
-@dataclass(frozen=True)
-class ListedModel:
+class ListedModel(NamedTuple):
     """A model of the catalog, of the store, or of both: a row of `cgcli models`."""
 
     name: str

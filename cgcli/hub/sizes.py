@@ -9,7 +9,7 @@ The bits are those that llama.cpp uses for each kind of matrix (llama-quant.cpp,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cgcli.convert.config import Shape
 
@@ -21,8 +21,7 @@ BATCH = 512
 _F16, _Q8_0, _Q6_K, _Q5_K, _Q4_K, _Q4_0 = 16.0, 8.5, 6.5625, 5.5, 4.5, 4.5
 
 
-@dataclass(frozen=True)
-class _Bits:
+class _Bits(NamedTuple):
     """Bits per weight for each kind of matrix."""
 
     base: float

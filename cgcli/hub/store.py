@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cgcli import __version__
 from cgcli.core.config import Environment
@@ -53,8 +53,7 @@ class Manifest:
     report: dict[str, Any] | None = None  # measurements of the conversion
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """A model of the store."""
 
     manifest: Manifest

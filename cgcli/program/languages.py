@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cgcli.core.config import nearest
 from cgcli.core.errors import UsageError
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from cgcli.program.program import Program
 
 
-@dataclass(frozen=True)
-class Language:
+class Language(NamedTuple):
     """A programming language."""
 
     name: str  # as `--lang` takes it

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cgcli.core.errors import UsageError
 
@@ -75,8 +76,7 @@ class _Lines:
     code: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class SplitTurn:
+class SplitTurn(NamedTuple):
     """A turn of a text."""
 
     prompt: str  # the comment without its marks
@@ -85,8 +85,7 @@ class SplitTurn:
     line: int  # where the comment begins, from 1
 
 
-@dataclass(frozen=True)
-class SplitProgram:
+class SplitProgram(NamedTuple):
     """A prefix and turns; their texts in order are the whole text."""
 
     prefix: str
