@@ -150,6 +150,8 @@ static const char *get_name(struct ggml_backend_buffer_type *type) {
 static struct ggml_backend_buffer *alloc_buffer(struct ggml_backend_buffer_type *type, size_t size) {
     struct ggml_backend_buffer *buffer = ggml.allocate(ggml.plain_type(), size);
     if (buffer) {
+        const char *base = buffer->get_base(buffer);
+        advise(base, base + size, MADV_HUGEPAGE);
         buffer->type = type;
         buffer->init_tensor = NULL;
         buffer->set_tensor = set_tensor;

@@ -8,7 +8,7 @@
 #include <cpuid.h>
 #endif
 
-enum { GROUP_ROWS = 128, FEW_ROWS = 2, CHUNKS_PER_THREAD = 8, TIERS_MAX = 5 };
+enum { GROUP_ROWS = 128, FEW_ROWS = 2, CHUNKS_PER_THREAD = 4, CHUNK_PANELS = 4, TIERS_MAX = 5 };
 
 #if defined(CGK_AVXVNNI)
 static bool has_avxvnni(void) { /* older compilers have no name for it, nor for AMX */
@@ -114,10 +114,10 @@ static void compute(const struct ggml_compute_params *params, struct ggml_tensor
         }
         cgk_barrier(params);
     }
-    /* Chunks of an even number of panels; of a large pass, for each group of rows. */
+    /* Chunks of whole tiles; of a large pass, for each group of rows. */
     const int64_t panels = (n_columns + PANEL - 1) / PANEL, groups = (n_rows + GROUP_ROWS - 1) / GROUP_ROWS;
     const int64_t wanted = panels * groups / (CHUNKS_PER_THREAD * params->nth);
-    const int64_t size = wanted < 2 ? 2 : wanted / 2 * 2, chunks = (panels + size - 1) / size;
+    const int64_t size = wanted < CHUNK_PANELS ? CHUNK_PANELS : wanted / CHUNK_PANELS * CHUNK_PANELS, chunks = (panels + size - 1) / size;
     for (int64_t chunk; (chunk = next_chunk(op, params, chunks * groups)) >= 0;) {
         const int64_t first = chunk % chunks * size, end = first + size < panels ? first + size : panels;
         const int64_t row = chunk / chunks * GROUP_ROWS, left = n_rows - row;

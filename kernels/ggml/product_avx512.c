@@ -1,8 +1,9 @@
 /* The product with AVX-512 and VNNI: a lane for each column of a panel.
  *
  * vpdpbusd adds four products of an unsigned and a signed byte to each lane: the stored weights are the unsigned ones,
- * four activations, the same for all lanes, the signed ones. A tile is two panels and up to four rows, so that a weight
- * is unpacked once for four rows, and an activation's broadcast serves two panels. */
+ * four activations, the same for all lanes, the signed ones. A tile is up to four rows, so that a weight is unpacked once
+ * for four rows, and some panels: four where one tile has all rows, since memory gives more to four streams than to two,
+ * and two where the panels stay in the cache for further tiles. */
 #include <math.h>
 
 #include "panel_avx512.h"
@@ -10,7 +11,8 @@
 
 #define UNROLL _Pragma("GCC unroll 8")
 
-enum { TILE_PANELS = 2, TILE_ROWS = 4, AHEAD = 1152 }; /* AHEAD: bytes between what is read and what is fetched */
+enum { TILE_PANELS = 4, CACHED_PANELS = 2, TILE_ROWS = 4 };
+enum { AHEAD = 2304 }; /* bytes between what is read and what is fetched */
 
 /* Of 16 signed bytes: the sum of them plus 128 each, which is unsigned. */
 INLINE int32_t sum_of(__m128i bytes) {
@@ -277,7 +279,7 @@ INLINE void one_tile(enum layout layout, int panels, int rows, bool prefetch, si
     }
 }
 
-/* All rows over one or two panels. The first tile fetches the panels; for the others they are in the cache. */
+/* All rows over some panels. The first tile fetches the panels; for the others they are in the cache. */
 INLINE void all_rows(enum layout layout, int panels, size_t group_bytes, const uint8_t *start, size_t bytes, int64_t k,
                      const int8_t *q, int64_t rows, float *y, size_t stride, const __mmask16 columns[]) {
     bool first = true;
@@ -302,10 +304,10 @@ INLINE void all_rows(enum layout layout, int panels, size_t group_bytes, const u
     static __attribute__((noinline)) void multiply_##layout(int panels, size_t group_bytes, const uint8_t *start,      \
                                                             size_t bytes, int64_t k, const int8_t *q, int64_t rows,    \
                                                             float *y, size_t stride, const __mmask16 columns[]) {      \
-        if (panels == 2) {                                                                                             \
-            all_rows(layout, 2, group_bytes, start, bytes, k, q, rows, y, stride, columns);                            \
-        } else {                                                                                                       \
-            all_rows(layout, 1, group_bytes, start, bytes, k, q, rows, y, stride, columns);                            \
+        switch (panels) {                                                                                              \
+        case 1: all_rows(layout, 1, group_bytes, start, bytes, k, q, rows, y, stride, columns); break;                 \
+        case 2: all_rows(layout, 2, group_bytes, start, bytes, k, q, rows, y, stride, columns); break;                 \
+        default: all_rows(layout, 4, group_bytes, start, bytes, k, q, rows, y, stride, columns);                       \
         }                                                                                                              \
     }
 MULTIPLY(NIBBLES)
@@ -322,14 +324,15 @@ static void multiply(const struct format *format, const uint8_t *panels, int64_t
         [NIBBLES] = multiply_NIBBLES, [NIBBLES_MIN] = multiply_NIBBLES_MIN, [BYTES] = multiply_BYTES,
         [SUPER_4] = multiply_SUPER_4, [SUPER_5] = multiply_SUPER_5,         [SUPER_6] = multiply_SUPER_6};
     const size_t bytes = panel_bytes(format, k);
-    for (int64_t panel = first; panel < end; panel += TILE_PANELS) {
-        const int count = end - panel < TILE_PANELS ? (int)(end - panel) : TILE_PANELS;
+    for (int64_t panel = first, count; panel < end; panel += count) {
+        const int64_t left = end - panel;
+        count = n_rows <= TILE_ROWS && left >= TILE_PANELS ? TILE_PANELS : left < CACHED_PANELS ? left : CACHED_PANELS;
         __mmask16 columns[TILE_PANELS];
         for (int p = 0; p < count; p++) {
-            const int64_t left = n_columns - (panel + p) * PANEL;
-            columns[p] = left < PANEL ? (__mmask16)((1 << left) - 1) : 0xFFFF;
+            const int64_t wide = n_columns - (panel + p) * PANEL;
+            columns[p] = wide < PANEL ? (__mmask16)((1 << wide) - 1) : 0xFFFF;
         }
-        of_layout[format->layout](count, format->group_bytes, panels + (size_t)panel * bytes, bytes, k, rows, n_rows,
+        of_layout[format->layout]((int)count, format->group_bytes, panels + (size_t)panel * bytes, bytes, k, rows, n_rows,
                                   y + panel * PANEL, stride, columns);
     }
 }
