@@ -2,7 +2,7 @@
  *
  * vpmaddubsw adds two products of an unsigned and a signed byte in 16 bits, which saturate: nibbles are summed like that
  * over a whole block (8 x 2 x 15 x 127), weights of 5 and 6 bits over 8 k, and those of 8 bits with their signs moved to
- * the activations. A tile is half a panel and up to four rows. */
+ * the activations. A tile is up to four rows and half a panel or both halves, which are then read together. */
 #include <immintrin.h>
 #include <math.h>
 
@@ -23,7 +23,8 @@ enum { VNNI = 1 };
 enum { VNNI = 0 };
 #endif
 
-enum { LANES = 8, TILE_ROWS = 4, AHEAD = 1152 }; /* AHEAD: bytes between what is read and what is fetched */
+enum { LANES = 8, HALVES = PANEL / LANES, TILE_ROWS = 4 };
+enum { AHEAD = 2304 }; /* bytes between what is read and what is fetched */
 
 static void quantize(const struct format *format, const float *x, int64_t k, int8_t *row) {
     struct block_sums *sums = (struct block_sums *)(row + k);
@@ -98,7 +99,7 @@ INLINE enum way way_of(enum layout layout) {
     return VNNI ? WHOLE : layout == BYTES ? SIGNS : layout == SUPER_5 || layout == SUPER_6 ? WHOLE : WORDS;
 }
 
-/* A tile: what it reads, and its results so far. */
+/* Half a panel's part of a tile: what it reads, and its results so far. */
 struct tile {
     int half; /* of the panel */
     const uint8_t *group;
@@ -250,44 +251,65 @@ INLINE void group_of_6(struct tile *tile, int rows, bool prefetch) {
     }
 }
 
-INLINE void one_tile(enum layout layout, int rows, bool prefetch, const struct format *format, const uint8_t *panel,
-                     int half, int64_t k, const int8_t *q, float *y, size_t stride, __m256i columns) {
-    struct tile tile = {.half = half, .group = panel};
-    UNROLL for (int r = 0; r < rows; r++) {
-        tile.q[r] = q + (size_t)r * row_bytes(k);
-        tile.sums[r] = sums_of(tile.q[r], k);
-        tile.y[r] = _mm256_setzero_ps();
-    }
-    for (int64_t i = 0; i < k; i += format->group, tile.group += format->group_bytes) {
-        switch (layout) {
-        case NIBBLES:
-        case NIBBLES_MIN:
-        case BYTES: group_of_64(layout, &tile, rows, prefetch); break;
-        case SUPER_4:
-        case SUPER_5: group_of_4_or_5(layout, &tile, rows, prefetch); break;
-        case SUPER_6: group_of_6(&tile, rows, prefetch); break;
+INLINE void one_tile(enum layout layout, int first, int halves, int rows, bool prefetch, const struct format *format,
+                     const uint8_t *panel, int64_t k, const int8_t *q, float *y, size_t stride, int64_t n_columns) {
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    struct tile tiles[HALVES];
+    UNROLL for (int h = 0; h < halves; h++) {
+        struct tile *tile = &tiles[h];
+        tile->half = first + h;
+        tile->group = panel;
+        UNROLL for (int r = 0; r < rows; r++) {
+            tile->q[r] = q + (size_t)r * row_bytes(k);
+            tile->sums[r] = sums_of(tile->q[r], k);
+            tile->y[r] = _mm256_setzero_ps();
         }
     }
-    UNROLL for (int r = 0; r < rows; r++) {
-        _mm256_maskstore_ps(y + (size_t)r * stride, columns, tile.y[r]);
+    for (int64_t i = 0; i < k; i += format->group) {
+        UNROLL for (int h = 0; h < halves; h++) {
+            const bool fetch = prefetch && h == 0;
+            switch (layout) {
+            case NIBBLES:
+            case NIBBLES_MIN:
+            case BYTES: group_of_64(layout, &tiles[h], rows, fetch); break;
+            case SUPER_4:
+            case SUPER_5: group_of_4_or_5(layout, &tiles[h], rows, fetch); break;
+            case SUPER_6: group_of_6(&tiles[h], rows, fetch); break;
+            }
+            tiles[h].group += format->group_bytes;
+        }
+    }
+    UNROLL for (int h = 0; h < halves; h++) {
+        const int64_t at = LANES * (first + h), left = n_columns - at;
+        const __m256i columns = _mm256_cmpgt_epi32(_mm256_set1_epi32(left < LANES ? (int)left : LANES), lanes);
+        UNROLL for (int r = 0; r < rows; r++) {
+            _mm256_maskstore_ps(y + (size_t)r * stride + at, columns, tiles[h].y[r]);
+        }
     }
 }
 
-/* All rows over half a panel. The first tile of the first half fetches the panel; for the others it is in the cache. */
-INLINE void all_rows(enum layout layout, const struct format *format, const uint8_t *panel, int half, int64_t k,
-                     const int8_t *q, int64_t rows, float *y, size_t stride, __m256i columns) {
-    bool fetch = half == 0;
+/* All rows over a panel. The first tile fetches the panel; for the others it is in the cache. */
+INLINE void all_rows(enum layout layout, const struct format *format, const uint8_t *panel, int64_t k, const int8_t *q,
+                     int64_t rows, float *y, size_t stride, int64_t n_columns) {
+    /* Of what vpdpbusd takes as it lies, a tile of four rows and both halves has more in use than there are registers:
+     * that is worth it only where memory is waited for. */
+    const bool separate = VNNI && layout <= BYTES;
+    bool fetch = true;
     for (; rows > 0; rows -= TILE_ROWS, q += TILE_ROWS * row_bytes(k), y += TILE_ROWS * stride, fetch = false) {
-#define TILE(n, prefetch) one_tile(layout, n, prefetch, format, panel, half, k, q, y, stride, columns)
+#define TILE(first, halves, n, prefetch)                                                                               \
+    one_tile(layout, first, halves, n, prefetch, format, panel, k, q, y, stride, n_columns)
         switch (rows) {
-        case 1: TILE(1, true); break;
-        case 2: TILE(2, true); break;
-        case 3: TILE(3, true); break;
+        case 1: TILE(0, 2, 1, true); break;
+        case 2: TILE(0, 2, 2, true); break;
+        case 3: TILE(0, 2, 3, true); break;
         default:
             if (fetch) {
-                TILE(4, true);
+                TILE(0, 2, 4, true);
+            } else if (separate) {
+                TILE(0, 1, 4, false);
+                TILE(1, 1, 4, false);
             } else {
-                TILE(4, false);
+                TILE(0, 2, 4, false);
             }
         }
 #undef TILE
@@ -296,9 +318,9 @@ INLINE void all_rows(enum layout layout, const struct format *format, const uint
 
 #define MULTIPLY(layout)                                                                                               \
     static __attribute__((noinline)) void multiply_##layout(                                                           \
-        const struct format *format, const uint8_t *panel, int half, int64_t k, const int8_t *q, int64_t rows,         \
-        float *y, size_t stride, __m256i columns) {                                                                    \
-        all_rows(layout, format, panel, half, k, q, rows, y, stride, columns);                                         \
+        const struct format *format, const uint8_t *panel, int64_t k, const int8_t *q, int64_t rows, float *y,         \
+        size_t stride, int64_t n_columns) {                                                                            \
+        all_rows(layout, format, panel, k, q, rows, y, stride, n_columns);                                             \
     }
 MULTIPLY(NIBBLES)
 MULTIPLY(NIBBLES_MIN)
@@ -309,17 +331,13 @@ MULTIPLY(SUPER_6)
 
 static void multiply(const struct format *format, const uint8_t *panels, int64_t k, int64_t n_columns, int64_t first,
                      int64_t end, const int8_t *rows, int64_t n_rows, float *y, size_t stride) {
-    static void (*const of_layout[])(const struct format *, const uint8_t *, int, int64_t, const int8_t *, int64_t,
-                                     float *, size_t, __m256i) = {
+    static void (*const of_layout[])(const struct format *, const uint8_t *, int64_t, const int8_t *, int64_t, float *,
+                                     size_t, int64_t) = {
         [NIBBLES] = multiply_NIBBLES, [NIBBLES_MIN] = multiply_NIBBLES_MIN, [BYTES] = multiply_BYTES,
         [SUPER_4] = multiply_SUPER_4, [SUPER_5] = multiply_SUPER_5,         [SUPER_6] = multiply_SUPER_6};
-    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    for (int64_t column = first * PANEL; column < end * PANEL && column < n_columns; column += LANES) {
-        const int64_t left = n_columns - column;
-        const __m256i columns = _mm256_cmpgt_epi32(_mm256_set1_epi32(left < LANES ? (int)left : LANES), lanes);
-        const uint8_t *panel = panels + (size_t)(column / PANEL) * panel_bytes(format, k);
-        of_layout[format->layout](format, panel, (int)(column % PANEL) / LANES, k, rows, n_rows, y + column, stride,
-                                  columns);
+    for (int64_t panel = first; panel < end; panel++) {
+        of_layout[format->layout](format, panels + (size_t)panel * panel_bytes(format, k), k, rows, n_rows,
+                                  y + panel * PANEL, stride, n_columns - panel * PANEL);
     }
 }
 
