@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--humaneval", type=Path, metavar="FILE", default=there(SHARED / "HumanEval.jsonl.gz"))
     parser.add_argument("--mtpb", type=Path, metavar="FILE", default=there(SHARED / "mtpb.jsonl"))
     parser.add_argument("--tasks", type=int, default=12)
-    parser.add_argument("--problems", type=int, default=4)
+    parser.add_argument("--problems", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model", type=Path, default=EMBEDDED)
     options = parser.parse_args()
