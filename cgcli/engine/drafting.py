@@ -8,6 +8,7 @@ text, and on the cost of a wider pass. Neither is timed while decoding, so the s
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -48,10 +49,13 @@ class PassCosts:
         """The same for exact passes, which may be padded to more rows (`Model.padded`)."""
         return PassCosts({rows: self.of(padded(rows)) for rows in range(1, MAX_DRAFT + 2)})
 
+    @functools.cached_property
+    def _points(self) -> list[tuple[int, float]]:
+        return sorted(self.measured.items())
+
     def of(self, rows: int) -> float:
-        points = sorted(self.measured.items())
-        low, high = points[-2:]
-        for first, second in pairwise(points):
+        low, high = self._points[-2:]
+        for first, second in pairwise(self._points):
             if rows <= second[0]:
                 low, high = first, second
                 break

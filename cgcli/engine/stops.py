@@ -40,6 +40,8 @@ class Stops:
         if "" in stops:
             raise UsageError("a stop string is empty", hint="drop --stop, or give it a text")
         self._stops = tuple(stops)
+        self._beginnings = {stop[:size] for stop in stops for size in range(1, len(stop))}
+        self._longest = max(map(len, self._beginnings), default=0)
         self._held = ""  # may still become a stop, or is a stop that must wait
         self.finished = False
 
@@ -65,10 +67,8 @@ class Stops:
 
     def _begun(self, cut: int) -> int:
         """Where the longest suffix of the held text that may grow into a stop begins, or `cut` if that comes first."""
-        size = len(self._held)
-        longest = max(map(len, self._stops), default=0)
-        for start in range(max(0, size - longest + 1), cut):
-            if any(len(stop) > size - start and self._held.endswith(stop[: size - start]) for stop in self._stops):
+        for start in range(max(0, len(self._held) - self._longest), cut):
+            if self._held[start:] in self._beginnings:
                 return start
         return cut
 

@@ -78,6 +78,8 @@ class _NthLine:
     def feed(self, text: str) -> str:
         if self.finished:
             return ""
+        if self._matched is None and "\n" not in text:  # most tokens: this runs for each, and for each rule
+            return text
         before = self._held()
         for at, character in enumerate(text):
             if character == "\n":
@@ -114,6 +116,8 @@ class _Block:
     def feed(self, text: str) -> str:
         if self.finished:
             return ""
+        if self._held is None and "\n" not in text:
+            return text
         kept = ""
         for character in text:
             if self._held is not None:
