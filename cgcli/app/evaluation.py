@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
@@ -20,7 +20,7 @@ from cgcli.core.signals import Terminated
 
 if TYPE_CHECKING:
     from cgcli.core.config import Settings
-    from cgcli.engine.protocol import Engine
+    from cgcli.engine.protocol import Engine, Placement
     from cgcli.evals.judging import Judge, JudgedSample
     from cgcli.evals.mtpb import Problem
     from cgcli.evals.report.numbers import Number, PublishedNumber
@@ -123,6 +123,12 @@ class Drawing(Generic[ItemT]):
     choice: Choice
     sha256: str  # of the model's file
     draw: Callable[[Engine, Iterable[ItemT]], Iterator[Row]]  # a row for each item; can be pickled
+    placements: list[Placement] = field(default_factory=list)  # of the engine in this process, once it is loaded
+
+    @property
+    def ran_on(self) -> dict[str, object] | None:
+        """What ran where, for JSON; None if nothing was drawn in this process."""
+        return asdict(self.placements[0]) if self.placements else None
 
     def rows(self, run: Run, wanted: Mapping[Key, ItemT], samples: Samples, ray: str | None) -> Generator[Row]:
         """Draw what the file lacks and yield each stored row. Raises like the engine and `draw_on_cluster`."""
@@ -137,6 +143,7 @@ class Drawing(Generic[ItemT]):
     @contextmanager
     def _here(self, run: Run, missing: Mapping[Key, ItemT]) -> Iterator[Iterator[Row]]:
         with loaded_engine(run, self.settings, self.choice, Use(many=True)) as engine:
+            self.placements.append(engine.placement)
             yield timed(self.draw(engine, missing.values()))
 
     @contextmanager

@@ -152,7 +152,7 @@ def _fill(run: Run, settings: Settings, job: _Job, record: RunRecord) -> None:
             where = str(job.file) if job.file else None
             identity = model_identity(run, job.choice, engine.quant)
             facts = {**identity, "file": where, **fill_report(engine, how, hole, filling)}
-        speed = f"{engine.timings.decode_tokens} tokens at {engine.timings.tokens_per_s:.0f} tokens/s"
+        speed = f"{plural(engine.timings.decode_tokens, 'token')} at {engine.timings.tokens_per_s:.0f} tokens/s"
         quant = engine.quant
     if filling.interrupted:
         raise Interrupted

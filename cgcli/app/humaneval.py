@@ -141,11 +141,12 @@ def _draw(run: Run, settings: Settings, arguments: HumanEvalArguments, data: _Da
         if arguments.generate:
             only_draw(run, "humaneval", samples, new, sum(key in samples for key in keys), len(keys))
             if arguments.json:
-                run.output.json({"benchmark": "humaneval", **facts, "n_samples": len(keys), "samples": str(path)})
+                drawn = {"n_samples": len(keys), "samples": str(path), "ran_on": drawing.ran_on}
+                run.output.json({"benchmark": "humaneval", **facts, **drawn})
             return
         with _judging(run, arguments, data, path, wanted) as judge:
             totals = _judged(run, judge, chain(read_rows(path), new), len(keys))
-    _report(run, arguments, data, {**facts, **_places(path)}, totals)
+    _report(run, arguments, data, {**facts, **_places(path), "ran_on": drawing.ran_on}, totals)
 
 
 def _plan(settings: Settings, arguments: HumanEvalArguments, choice: Choice) -> SamplePlan:

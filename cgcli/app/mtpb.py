@@ -135,12 +135,14 @@ def _draw(run: Run, settings: Settings, arguments: MTPBArguments, rules: MTPBRul
         if arguments.generate:
             only_draw(run, "mtpb", samples, new, sum(key in samples for key in asked), len(asked))
             if arguments.json:
-                run.output.json({"benchmark": "mtpb", **facts, "n_samples": len(asked), "samples": str(path)})
+                drawn = {"n_samples": len(asked), "samples": str(path), "ran_on": drawing.ran_on}
+                run.output.json({"benchmark": "mtpb", **facts, **drawn})
             return
         with _judging(run, arguments, rules, path, wanted) as judge:
             results = _judged(run, judge, chain(read_rows(path), new), len(asked), problems)
     places = {"samples": str(path), "results": str(judge.path)}
-    _report(run, arguments, rules, {**facts, "n": arguments.n or 1, **places}, problems, results)
+    facts |= {"n": arguments.n or 1, **places, "ran_on": drawing.ran_on}
+    _report(run, arguments, rules, facts, problems, results)
 
 
 def _generation(arguments: MTPBArguments, settings: Settings, card: Card | None) -> Generation:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cgcli.core.errors import CgcliError, Interrupted
+from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
     from cgcli.hub.choose import Choice
@@ -36,7 +37,9 @@ def report_turns(
             kept += 1
             continue
         if facts and facts.prompt_perplexity is not None:
-            output.detail(f"{name}: prompt of {facts.prompt_tokens} tokens, perplexity {facts.prompt_perplexity:.2f}")
+            output.detail(
+                f"{name}: prompt of {plural(facts.prompt_tokens, 'token')}, perplexity {facts.prompt_perplexity:.2f}"
+            )
         if number - known <= len(ends):
             output.note(ends[number - known - 1])
         if turn.accepted is None:
@@ -53,10 +56,10 @@ def report_turns(
         output.note(f"turn {number} does not parse; try {others}")
     if timings.acceptance is not None:
         faster = f", {timings.speedup:.2f} times as fast as without guesses" if timings.speedup else ""
-        output.detail(f"guessed {timings.drafted} tokens ahead, {timings.acceptance:.0%} accepted{faster}")
+        output.detail(f"guessed {plural(timings.drafted, 'token')} ahead, {timings.acceptance:.0%} accepted{faster}")
     output.note(
         f"{choice.name} {session.engine.quant}, seed {how.sampling.seed}, "
-        f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} tokens/s"
+        f"{plural(timings.decode_tokens, 'token')} at {timings.tokens_per_s:.0f} tokens/s"
     )
 
 
@@ -70,9 +73,9 @@ def report_turn(output: Output, session: Session, turn: Turn, name: str, line: i
             output.note(f"{name}: {note}")
         for cut in chosen.guard.cuts:
             at = cut.line + line - 1
-            output.detail(f"{name}: {cut.guard} guard cut at line {at}, {cut.tokens} tokens: {cut.reason}")
+            output.detail(f"{name}: {cut.guard} guard cut at line {at}, {plural(cut.tokens, 'token')}: {cut.reason}")
     if chosen.finish_reason == "length":
-        output.note(f"{name}: cut at {session.generation.max_tokens} tokens (--max-tokens)")
+        output.note(f"{name}: cut at {plural(session.generation.max_tokens, 'token')} (--max-tokens)")
     if chosen.finish_reason == "context":
         output.note(f"{name}: cut because the context window of {session.engine.window} tokens is full")
 
@@ -90,7 +93,7 @@ class FoldNotice:
             self._parts = fold.parts
             self._output.note(
                 f"the program exceeds the context window of {plan.window} tokens; the model reads it without "
-                f"{fold.summary}, which saves {fold.saved} tokens (--fold off stops instead)"
+                f"{fold.summary}, which saves {plural(fold.saved, 'token')} (--fold off stops instead)"
             )
 
 

@@ -10,7 +10,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cgcli.core.errors import Interrupted
@@ -35,6 +35,7 @@ TEXT = Path(__file__).with_name("bench.txt")
 PREFILL = 512  # tokens
 CONTEXT = 128  # tokens before a completion
 GUESSED_CONTEXT = 256  # tokens that guesses come from, and after which wide passes are timed
+STREAMS = 32  # at most, where the engine draws fewer together
 BUFFER_BYTES = 1 << 28  # read to measure the memory's bandwidth; larger than any processor cache
 
 
@@ -44,7 +45,7 @@ class Effort:
 
     rounds: int
     tokens: int  # of each completion
-    streams: tuple[int, ...]  # numbers of streams to draw together
+    streams: tuple[int, ...]  # numbers of streams to draw together, if the engine can
     pass_rounds: int
     texts: int  # to measure guesses on
     guessed_tokens: int  # of each completion with guesses
@@ -54,14 +55,14 @@ class Effort:
 FULL = Effort(
     rounds=3,
     tokens=24,
-    streams=(1, 2, 4, 8, 16, 32),
+    streams=(1, 2, 4, 8, 16, 32, 64),
     pass_rounds=11,
     texts=6,
     guessed_tokens=96,
     contexts=(0, 256, 512, 1024, 1536, 2032),
 )
 QUICK = Effort(
-    rounds=2, tokens=16, streams=(1, 4, 16), pass_rounds=5, texts=2, guessed_tokens=48, contexts=(0, 256, 512)
+    rounds=2, tokens=16, streams=(1, 4, 16, 64), pass_rounds=5, texts=2, guessed_tokens=48, contexts=(0, 256, 512)
 )
 
 
@@ -167,7 +168,8 @@ class _Measuring:
 
     def __init__(self, engine: LlamaEngine, effort: Effort, interrupt: Interrupt, progress: Progress) -> None:
         self.engine = engine
-        self.effort = effort
+        most = max(STREAMS, engine.sequences)
+        self.effort = replace(effort, streams=tuple(streams for streams in effort.streams if streams <= most))
         self.cache = engine.cache
         self.table = TokenTable(engine.model)
         self.table.ends = set()
@@ -175,7 +177,7 @@ class _Measuring:
         self.progress = progress
         # Contexts are as long as the window allows, with room for completions.
         self.longest = min(PREFILL, engine.window // 2)
-        widest = min(CONTEXT, self.longest) + max(effort.streams) * (effort.tokens + self.cache.spare_cells)
+        widest = min(CONTEXT, self.longest) + max(self.effort.streams) * (effort.tokens + self.cache.spare_cells)
         self.cache.reserve(max(widest, 2 * self.longest + effort.guessed_tokens) + self.cache.spare_cells)
 
     def everything(self) -> Bench:

@@ -112,6 +112,7 @@ def score_report(scored: ProgramScore, engine: Engine, *, stride: int | None, to
     found = {
         "window": engine.window,
         "stride": stride,
+        "ran_on": asdict(engine.placement),
         **asdict(scored.whole),
         "unscored": decode(scored.first),
         "prefix": asdict(scored.prefix),

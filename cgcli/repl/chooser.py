@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from cgcli.repl.reader import CandidateCard
-from cgcli.terminal.text import clipped, columns, visible
+from cgcli.terminal.text import clipped, columns, plural, visible
 
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -126,7 +126,7 @@ class Chooser:
         if left or right:
             more = " · ".join([f"← {left} more"] * bool(left) + [f"{right} more →"] * bool(right))
             out.append(("class:facts", "\n" + clipped(more, width)))
-        below = f"{self._hidden} more lines · " * (self._hidden > 0)
+        below = f"{plural(self._hidden, 'more line')} · " * (self._hidden > 0)
         out.append(("class:facts", "\n" + clipped(below + _KEYS, width)))
         return out
 

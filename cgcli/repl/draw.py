@@ -20,7 +20,7 @@ from cgcli.program.source import checked_prompt, digest
 from cgcli.repl import running
 from cgcli.repl.reader import CandidateCard
 from cgcli.repl.state import Repl
-from cgcli.terminal.text import clipped, columns, visible
+from cgcli.terminal.text import clipped, columns, plural, visible
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -237,14 +237,14 @@ def report_fold(repl: Repl, plan: Plan, fold: Fold) -> None:
     screen = repl.ui.screen
     screen.note(
         f"the program exceeds the context window of {plan.window} tokens; the model reads it without {fold.summary}, "
-        f"which saves {fold.saved} tokens and rereads {fold.reread} (/set fold off stops instead)"
+        f"which saves {plural(fold.saved, 'token')} and rereads {fold.reread} (/set fold off stops instead)"
     )
     if repl.last.fold is not None and repl.last.fold.parts == fold.parts:
         return
     lines = fold.diff()
     screen.diff(lines[:_DIFF_LINES])
     if len(lines) > _DIFF_LINES:
-        screen.note(f"… {len(lines) - _DIFF_LINES} more lines: /diff fold")
+        screen.note(f"… {plural(len(lines) - _DIFF_LINES, 'more line')}: /diff fold")
 
 
 def report_stale(repl: Repl) -> None:
@@ -268,7 +268,9 @@ def _report_end(repl: Repl, index: int, turn: Turn) -> None:
         broken = ", and the program does not parse now" * (repl.broken_turn == index)
         screen.note(f"interrupted; what was written is kept{broken}: /undo removes it, /retry {number} draws again")
     elif reason == "length":
-        screen.note(f"stopped at {repl.options.settings.max_tokens} tokens: {_continuation(repl, index)} continues")
+        screen.note(
+            f"stopped at {plural(repl.options.settings.max_tokens, 'token')}: {_continuation(repl, index)} continues"
+        )
     elif reason == "context":
         screen.note("stopped because the context window is full")
     if repl.broken_turn == index and reason != "interrupted":

@@ -18,6 +18,7 @@ from cgcli.program.languages import never_called
 from cgcli.program.program import Program
 from cgcli.program.source import digest, encode
 from cgcli.repl.state import Repl
+from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
     from cgcli.repl.reader import Lent
@@ -109,7 +110,7 @@ def _report_risks(repl: Repl, source: bytes) -> None:
     for risk in found[:_SHOWN_RISKS]:
         repl.ui.screen.note(f"line {risk.line}: {risk.what}")
     if len(found) > _SHOWN_RISKS:
-        repl.ui.screen.note(f"… {len(found) - _SHOWN_RISKS} more lines like these")
+        repl.ui.screen.note(f"… {plural(len(found) - _SHOWN_RISKS, 'more line')} like these")
 
 
 class _LiveOutput:
@@ -149,7 +150,7 @@ class _LiveOutput:
     def finish(self, verdict: Verdict) -> None:
         self._add(self._decoder.decode(b"", final=True))
         if self._hidden:
-            self._screen.note(f"… {self._hidden} more lines")
+            self._screen.note(f"… {plural(self._hidden, 'more line')}")
         for line in verdict.stderr.decode("utf-8", "replace").splitlines()[-_SHOWN_ERROR_LINES:]:
             self._screen.say(line, "dim")
 

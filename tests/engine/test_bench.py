@@ -70,6 +70,15 @@ def test_no_end_of_text_ends_a_completion(make_engine: MakeEngine, interrupt: In
     assert drawn.timings.decode_tokens == 60 and drawn.timings.passes == 19
 
 
+def test_as_many_streams_as_the_engine_draws_together(
+    make_engine: MakeEngine, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, effort = make_engine(), replace(BRIEF, streams=(1, 32, 64))
+    assert _Measuring(engine, effort, interrupt, Silent()).effort.streams == (1, 32)
+    monkeypatch.setattr(engine, "sequences", 64)
+    assert _Measuring(engine, effort, interrupt, Silent()).effort.streams == (1, 32, 64)
+
+
 def test_ctrl_c_ends_it(tiny_model: Path, interrupt: Interrupt) -> None:
     class Watched(Silent):
         def advance(self, amount: int) -> None:

@@ -120,8 +120,8 @@ def show_turn(repl: Repl, index: int) -> None:
                 screen.note(f"  {note}")
     if how := turn.facts:
         perplexity = "" if how.prompt_perplexity is None else f", perplexity {how.prompt_perplexity:.1f}"
-        folded = f", {how.folded} tokens of the program skipped" if how.folded else ""
-        screen.note(f"prompt: {how.prompt_tokens} tokens{perplexity}{folded}")
+        folded = f", {plural(how.folded, 'token')} of the program skipped" if how.folded else ""
+        screen.note(f"prompt: {plural(how.prompt_tokens, 'token')}{perplexity}{folded}")
         screen.note(
             f"{how.model} {how.quant}, seed {how.seed}, temperature {how.temperature:g}, top_p {how.top_p:g}, "
             f"{how.seconds:.1f} s"

@@ -11,6 +11,7 @@ from cgcli.repl.command import ALTERNATIVES, KEY, MODEL, SEED, VALUE, command
 from cgcli.repl.commands.inspect import name_turn
 from cgcli.repl.draw import report_fold, report_perplexity
 from cgcli.repl.state import KEYS, Repl
+from cgcli.terminal.text import plural
 
 if TYPE_CHECKING:
     from cgcli.program.session import Reading
@@ -82,7 +83,7 @@ def _explain_cuts(repl: Repl) -> None:
     first = repl.program.code_line(index) if index is not None else 1
     for cut in guard.cuts:
         repl.ui.screen.say(
-            f"line {cut.line + first - 1} cut by the {cut.guard} guard: {cut.reason} ({cut.tokens} tokens)"
+            f"line {cut.line + first - 1} cut by the {cut.guard} guard: {cut.reason} ({plural(cut.tokens, 'token')})"
         )
     for line in guard.imports:
         repl.ui.screen.say(f"added {line}")
@@ -103,7 +104,7 @@ def _explain_prompt(repl: Repl) -> None:
     for score in scores[:_TOKENS_SHOWN]:
         screen.say(f"{_per_cent(score.logprob):>8}  {score.piece.decode('utf-8', 'replace')!r}")
     if len(scores) > _TOKENS_SHOWN:
-        screen.note(f"… {len(scores) - _TOKENS_SHOWN} more tokens")
+        screen.note(f"… {plural(len(scores) - _TOKENS_SHOWN, 'more token')}")
 
 
 def _read_again(repl: Repl) -> Reading:
@@ -167,14 +168,17 @@ def stats(repl: Repl) -> None:
     timings = engine.timings
     rows = {
         "model": f"{repl.choice.name} {engine.quant}, loaded in {timings.load_s:.2f} s",
-        "written": f"{timings.decode_tokens} tokens at {timings.tokens_per_s:.0f} tokens/s, in {timings.passes} passes",
+        "written": f"{plural(timings.decode_tokens, 'token')} at {timings.tokens_per_s:.0f} tokens/s, "
+        f"in {timings.passes} passes",
     }
     if timings.acceptance is not None:
         speedup = f", {timings.speedup:.2f} times as fast" if timings.speedup else ""
-        rows["drafted"] = f"{timings.drafted} tokens, {timings.acceptance:.0%} accepted{speedup}"
+        rows["drafted"] = f"{plural(timings.drafted, 'token')}, {timings.acceptance:.0%} accepted{speedup}"
     if repl.tokens_given:
         cached = max(0.0, 1 - timings.prefill_tokens / repl.tokens_given)
-        rows["read"] = f"{timings.prefill_tokens} tokens in {timings.prefill_s:.2f} s, {cached:.0%} were cached"
+        rows["read"] = (
+            f"{plural(timings.prefill_tokens, 'token')} in {timings.prefill_s:.2f} s, {cached:.0%} were cached"
+        )
     for name, text in rows.items():
         repl.ui.screen.say(f"{name:8} {text}")
 
