@@ -112,7 +112,11 @@ def _http_options(run: Run, settings: Settings, arguments: ServeArguments) -> Ht
     from cgcli.serve.completions import Defaults, HttpOptions
 
     if not all(map(importlib.util.find_spec, ("starlette", "uvicorn"))):
-        raise CgcliError("--port needs Starlette and uvicorn", hint="pip install 'cgcli[serve]'")
+        from cgcli.core.extras import packages
+
+        raise CgcliError(
+            "--port needs Starlette and uvicorn", hint=f"{sys.executable} -m pip install {packages('serve')}"
+        )
     keys = tuple(run.variables.get("CGCLI_API_KEY", "").split())
     if arguments.api_key_file:
         from cgcli.core.reading import read_bytes, unreadable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -130,7 +131,11 @@ def _estimate(run: Run, recipe: Recipe, out: Path, arguments: TrainArguments) ->
         name, rate = device.name(), device.matmul_flops(recipe.compute.dtype)
         seconds = found.seconds(rate)
     else:
-        run.output.note("time unknown: JAX is not installed (pip install 'cgcli[train]')")
+        from cgcli.core.extras import packages
+
+        run.output.note(
+            f"time unknown: JAX is not installed; to install it: {sys.executable} -m pip install {packages('train')}"
+        )
     if arguments.json:
         memory = {"memory_bytes": found.memory_bytes, "available_bytes": there.memory_bytes}
         run.output.json({**asdict(found), **memory, "device": name, "matmul_flops": rate, "seconds": seconds})
@@ -203,8 +208,10 @@ def _device() -> Device:
 
 def _check_installed() -> None:
     if missing := [name for name in NEEDED if find_spec(name) is None]:
+        from cgcli.core.extras import packages
+
         what = "training needs JAX" if "jax" in missing else f"training needs {', '.join(missing)}"
-        raise CgcliError(what, hint="pip install 'cgcli[train]'")
+        raise CgcliError(what, hint=f"{sys.executable} -m pip install {packages('train')}")
 
 
 def _before_jax() -> None:

@@ -86,7 +86,7 @@ def train(
     """Train a CodeGen model, or fine-tune one on your own code.
 
     After Ctrl-C or a crash, run the same command again to resume; `cgcli train -o OUT` is enough.
-    Needs JAX: pip install 'cgcli\\[train]'.
+    Needs JAX: pip install --find-links dist 'cgcli\\[train]'.
 
     [dim]cgcli train --init codegen-350m-mono --data ./src --export mine
     cgcli train nano -o nano --dry-run

@@ -11,6 +11,7 @@ import io
 import logging
 import re
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -190,7 +191,11 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise UsageError("--ray needs the ray package", hint="pip install 'cgcli[ray]'") from None
+        from cgcli.core.extras import packages
+
+        raise UsageError(
+            "--ray needs the ray package", hint=f"{sys.executable} -m pip install {packages('ray')}"
+        ) from None
     return ray
 
 

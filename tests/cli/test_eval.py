@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cgcli.core.extras import packages
 from tests.evals.tiny_humaneval import samples, write_samples, write_tasks
 from tests.support.cli import run as cgcli
 from tests.support.patience import PATIENCE_S, eventually
@@ -154,7 +155,10 @@ def test_a_cluster_needs_ray_and_has_to_be_there(here: Path, tiny_model: Path) -
     command = [sys.executable, "-c", program, *words, "--ray", "local"]
     done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.splitlines()[-1] == b"cgcli: --ray needs the ray package; pip install 'cgcli[ray]'"
+    assert (
+        done.stderr.decode().splitlines()[-1]
+        == f"cgcli: --ray needs the ray package; {sys.executable} -m pip install {packages('ray')}"
+    )
     pytest.importorskip("ray")
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cgcli.core.extras import packages
 from tests.evals.run_files import humaneval, mtpb
 from tests.evals.tiny_humaneval import write_tasks
 from tests.support.cli import run as cgcli
@@ -80,7 +81,9 @@ def test_a_page_without_matplotlib_is_one_line(tmp_path: Path) -> None:
     words = ["eval", "report", str(humaneval(tmp_path / "h.jsonl")), "-o", str(tmp_path / "r.html")]
     done = subprocess.run([sys.executable, "-c", WITHOUT, *words], capture_output=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 1 and not (tmp_path / "r.html").exists()
-    assert done.stderr.decode() == "cgcli: plots need matplotlib; pip install 'cgcli[report]'\n"
+    assert (
+        done.stderr.decode() == f"cgcli: plots need matplotlib; {sys.executable} -m pip install {packages('report')}\n"
+    )
     plain = subprocess.run(
         [sys.executable, "-c", WITHOUT, *words[:3]], capture_output=True, timeout=PATIENCE_S, check=False
     )

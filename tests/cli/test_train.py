@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cgcli.core.extras import packages
 from cgcli.train.recipe import Recipe
 from tests.convert.checkpoints import GOLDEN
 from tests.support.cli import run
@@ -23,7 +24,10 @@ from tests.train.tiny_run import ended, losses, started, tiny, write_recipe, wri
 def test_without_jax_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['jax'] = None\nfrom cgcli.cli.main import main\nsys.exit(main(['train', 'x']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "cgcli: training needs JAX; pip install 'cgcli[train]'\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"cgcli: training needs JAX; {sys.executable} -m pip install {packages('train')}\n",
+    )
 
 
 def test_a_dry_run_says_what_it_would_take_and_makes_nothing(tmp_path: Path) -> None:
@@ -53,7 +57,10 @@ def test_a_dry_run_needs_no_jax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     words = ["train", "--init", str(GOLDEN), "--data", str(write_sources(tmp_path / "src", 40)), "--dry-run"]
     ran = run(*words)
     assert ran.status == 0, ran.err
-    assert ran.err == "time unknown: JAX is not installed (pip install 'cgcli[train]')\n"
+    assert (
+        ran.err
+        == f"time unknown: JAX is not installed; to install it: {sys.executable} -m pip install {packages('train')}\n"
+    )
     assert {"model", "memory", "steps"} <= {line.split()[0] for line in ran.out.decode().splitlines()}
     facts = json.loads(run(*words, "--json").out)
     assert (facts["device"], facts["matmul_flops"], facts["seconds"]) == (None, None, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,11 @@ def check() -> None:
     try:
         import matplotlib
     except ImportError:
-        raise CgcliError("plots need matplotlib", hint="pip install 'cgcli[report]'") from None
+        from cgcli.core.extras import packages
+
+        raise CgcliError(
+            "plots need matplotlib", hint=f"{sys.executable} -m pip install {packages('report')}"
+        ) from None
     import logging
 
     del matplotlib
