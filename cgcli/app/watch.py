@@ -9,6 +9,7 @@ there, and is dropped if not.
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -362,7 +363,15 @@ class _File:
         shown = [printed.decode("utf-8", "replace").rstrip("\n")] if printed.strip() else []
         if not (verdict.passed or (verdict.outcome == "exit" and verdict.status == 0)):
             shown.append(str(verdict))
-            if hint := sandbox_hint(verdict, self._policy, source, command=f"cgcli run {{}} {self.path}"):
+            file = shlex.quote(str(self.path))
+            hint = sandbox_hint(
+                verdict,
+                self._policy,
+                source,
+                command=f"cgcli run {{}} {file}",
+                opening=lambda options: f"cgcli watch {options} {file}",
+            )
+            if hint:
                 output.note(hint)
         output.note(f"{self.path}, line {wanted.mark.line}: {verdict}, {verdict.wall_s:.2f} s")
         return wanted.mark.output("\n".join(shown) or "(printed nothing)", self._language)

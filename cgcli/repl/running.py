@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import math
 import re
-import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -171,20 +170,20 @@ def _next_step(repl: Repl, verdict: Verdict) -> str:
     error it is the first turn with which the program no longer parses, whatever line Python names.
     """
     from cgcli.sandbox.hint import sandbox_hint
-    from cgcli.sandbox.lack import hidden, lack
 
     broken = repl.broken_turn
     if broken is not None:
         return f"try /retry {broken + 1} or /code {broken + 1}"
     text = repl.program.source()
-    if lack(verdict, encode(text), repl.options.policy) == "file" and (
-        found := hidden(verdict.detail, repl.options.policy)
-    ):
-        path, flag = found
-        return f"{path} exists, but the sandbox hides it; open it: /set {flag.removeprefix('--')} {shlex.quote(path)}"
     file = repl.known_file.path if repl.known_file else "FILE.py"
-    policy = repl.options.policy
-    if hint := sandbox_hint(verdict, policy, encode(text), command=f"/save {file}, then cgcli run {{}} {file}"):
+    hint = sandbox_hint(
+        verdict,
+        repl.options.policy,
+        encode(text),
+        command=f"/save {file}, then cgcli run {{}} {file}",
+        opening=lambda options: re.sub("(^| or )--", r"\1/set ", options),
+    )
+    if hint:
         return hint
     number = len(repl.program.turns)
     if not (verdict.line and number):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 
 from cgcli.sandbox.lack import Lack, hidden, lack, names_a_file
 from cgcli.sandbox.policy import Policy
@@ -30,15 +31,25 @@ def lack_words(lacked: Lack, policy: Policy) -> str:
     return (_WORDS_UNSAFE if policy.unsafe else _WORDS)[lacked]
 
 
-def sandbox_hint(verdict: Verdict, policy: Policy, source: bytes, *, command: str = "") -> str | None:
+def sandbox_hint(
+    verdict: Verdict,
+    policy: Policy,
+    source: bytes,
+    *,
+    command: str = "",
+    opening: Callable[[str], str] | None = None,
+) -> str | None:
     """Return the hint for a failure that the sandbox or its limits explain, else None.
 
     `command` shows how to run the program with an option, e.g. `cgcli run {} FILE.py`; "" if the user typed the options
-    and can add one.
+    and can add one. `opening` does so for --read and --write, if these can be had otherwise.
     """
 
     def option(words: str, verb: str) -> str:
         return f"{verb}: {command.format(words)}" if command else f"{verb} with {words}"
+
+    def open_files(words: str, verb: str) -> str:
+        return f"{verb}: {opening(words)}" if opening else option(words, verb)
 
     if verdict.outcome in {"cpu time", "wall time"}:
         return option("--time TIME", "raise the limit")
@@ -60,12 +71,12 @@ def sandbox_hint(verdict: Verdict, policy: Policy, source: bytes, *, command: st
             if found := hidden(verdict.detail, policy):
                 path, flag = found
                 shown = visible(shlex.quote(path))
-                return f"{visible(path)} exists, but the sandbox hides it; {option(f'{flag} {shown}', 'open it')}"
-            return f"{words}; {option('--read PATH or --write PATH', 'open some')}"
+                return f"{visible(path)} exists, but the sandbox hides it; {open_files(f'{flag} {shown}', 'open it')}"
+            return f"{words}; {open_files('--read PATH or --write PATH', 'open some')}"
         case "permission":
             if (policy.read or policy.write) and runs_as_another_user():
                 return "under root the program runs as another user: chmod the files it needs, or run as a normal user"
-            named = names_a_file(verdict.detail)
-            needed = "--read PATH or --write PATH" if named else "--read PATH, --write PATH or --allow-net"
-            return option(needed, "open what it needs")
+            if opening or names_a_file(verdict.detail):
+                return open_files("--read PATH or --write PATH", "open what it needs")
+            return option("--read PATH, --write PATH or --allow-net", "open what it needs")
     return words

@@ -301,6 +301,18 @@ def test_the_output_of_the_program_is_written_below(sandbox: None, tiny_model: P
     assert rows() == []
 
 
+def test_a_hidden_file_is_opened_to_the_watch(
+    sandbox: None, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my data.csv").write_text("1\n")
+    file = Path("a b.py")
+    file.write_bytes(b"open('my data.csv')\n# ?\n")
+    with watching(file, tiny_model) as watched:
+        assert b"FileNotFoundError" in watched.wait()
+        watched.wait_for("the sandbox hides it; open it: cgcli watch --read 'my data.csv' 'a b.py'")
+
+
 def test_a_save_ends_a_run(sandbox: None, tiny_model: Path, tmp_path: Path) -> None:
     file = tmp_path / "a.py"
     file.write_bytes(b"while True: pass\n# ?\n")

@@ -338,6 +338,11 @@ def test_a_full_window_ends_the_text_and_says_so(tiny_model: Path) -> None:
     assert ran.status == 0 and "window of 64 tokens is full" in ran.err
 
 
+def test_a_single_token_is_no_tokens(tiny_model: Path) -> None:
+    ran = gen("--raw", "--max-tokens", "1", "--seed", "1", "-t", "1", "-v", model=tiny_model, stdin=b"a = 1\n")
+    assert "cut at 1 token (" in ran.err and ", 1 token at " in ran.err and "1 tokens" not in ran.err
+
+
 def test_stdin_that_nobody_feeds_is_not_waited_for(tiny_model: Path) -> None:
     read, write = os.pipe()
     try:
@@ -396,7 +401,7 @@ class TestGuards:
         err = run("gen", *self.WORDS, "-v").err
         for cut in facts["cuts"]:
             line = cut["line"] + 3  # the interpreter line, a blank one and the prompt come before it
-            assert f"{cut['guard']} guard cut at line {line}, {cut['tokens']} tokens: {cut['reason']}" in err
+            assert f"{cut['guard']} guard cut at line {line}, {plural(cut['tokens'], 'token')}: {cut['reason']}" in err
 
     def test_without_guards_the_line_stands(self) -> None:
         facts = json.loads(run("gen", *self.WORDS, "--json", "--guard", "off").out)["turns"][0]["candidates"][0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cgcli.sandbox.hint import sandbox_hint
 from cgcli.sandbox.lack import Lack, lack
 from cgcli.sandbox.policy import Policy
 from cgcli.sandbox.run import run
@@ -88,3 +89,12 @@ def test_without_a_sandbox_no_sandbox_is_to_blame(source: str, what: Lack | None
 def test_the_lines_where_a_program_was_left(source: str, line: int, statement: int) -> None:
     verdict = run(source.encode(), policy=Policy())
     assert (verdict.line, verdict.statement) == (line, statement)
+
+
+def test_files_are_opened_where_they_can_be() -> None:
+    policy, source = Policy(), b"open('/usr/x', 'w')\n"
+    verdict = run(source, policy=policy)
+    hint = sandbox_hint(verdict, policy, source, command="run {} f.py")
+    assert hint == "open what it needs: run --read PATH or --write PATH f.py"
+    hint = sandbox_hint(verdict, policy, source, command="run {} f.py", opening=lambda options: f"set {options}")
+    assert hint == "open what it needs: set --read PATH or --write PATH"
