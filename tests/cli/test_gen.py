@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cgcli.terminal.text import plural
 from tests.support.cli import run
 from tests.support.patience import PATIENCE_S, children_worked
 from tests.support.process import CGCLI, Ran, cgcli
