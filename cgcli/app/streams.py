@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cgcli.core.errors import CgcliError, UsageError
-from cgcli.core.files import check_writable, locked, write_atomic
+from cgcli.core.files import check_writable, locked, replace_if, write_atomic
 from cgcli.core.reading import read_if_possible
 from cgcli.program.source import checked_prompt, decode, encode, for_file, newline_of
 from cgcli.terminal.output import Output
@@ -149,15 +149,23 @@ class FileSink:
         from cgcli.native.interrupt import Interrupt
 
         try:
-            with locked(self._path, lambda: Interrupt().requested):
-                if read_if_possible(self._path) != self._found:
-                    hint = f"the new text is {'in the JSON' if self._json else 'on stdout'}"
-                    raise CgcliError(f"{self._path} changed in the meantime; it was not overwritten", hint=hint)
-                write_atomic(self._path, self._before + new)
+            if not self._replace(self._before + new, lambda: Interrupt().requested):
+                hint = f"the new text is {'in the JSON' if self._json else 'on stdout'}"
+                raise CgcliError(f"{self._path} changed in the meantime; it was not overwritten", hint=hint)
         except CgcliError:
             if not self._json and not isinstance(self._view, TerminalSink):
                 self._output.write(new)
             raise
+
+    def _replace(self, text: bytes, interrupted: Callable[[], bool]) -> bool:
+        """Write the file; False if it is not what it was at the start."""
+        if self._found:
+            return replace_if(self._path, self._found, text, interrupted)
+        with locked(self._path, interrupted):
+            if read_if_possible(self._path):
+                return False
+            write_atomic(self._path, text)
+            return True
 
 
 def stdout_sink(output: Output, language: str, encode: Encoder | None = None, *, view: bool = False) -> Sink:

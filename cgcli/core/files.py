@@ -166,16 +166,16 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise disk_error(path, error) from error
 
 
-def replace_if(path: Path, before: bytes, after: bytes) -> bool:
+def replace_if(path: Path, before: bytes, after: bytes, interrupted: Callable[[], bool] = lambda: False) -> bool:
     """Write `after` to a file that holds `before`; False if it holds something else, which then stays.
 
     The new file takes the name of the old one, since a process that is killed then leaves one of the two, whole. Where
     the system can swap two files in one step (Linux), what comes out is compared once more: what another program saved
-    at the last moment is put back. Raises CgcliError.
+    at the last moment is put back. Raises CgcliError, also like `locked`.
     """
     try:
         target = _target(path)
-        with locked(path), temporary(target) as beside:
+        with locked(path, interrupted), temporary(target) as beside:
             beside.write_bytes(after)
             if read_if_possible(target) != before:
                 return False
