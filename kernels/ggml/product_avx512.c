@@ -1,9 +1,9 @@
 /* The product with AVX-512 and VNNI: a lane for each column of a panel.
  *
  * vpdpbusd adds four products of an unsigned and a signed byte to each lane: the stored weights are the unsigned ones,
- * four activations, the same for all lanes, the signed ones. A tile is up to four rows, so that a weight is unpacked once
- * for four rows, and some panels: four where one tile has all rows, since memory gives more to four streams than to two,
- * and two where the panels stay in the cache for further tiles. */
+ * four activations, the same for all lanes, the signed ones. A tile is some rows, so that a weight is unpacked once for
+ * all of them, and some panels, so that an activation's broadcast serves them all: up to eight rows and two panels, or for
+ * few rows, which wait for memory, four panels, since four streams are read faster than two. */
 #include <math.h>
 
 #include "panel_avx512.h"
@@ -11,7 +11,7 @@
 
 #define UNROLL _Pragma("GCC unroll 8")
 
-enum { TILE_PANELS = 4, CACHED_PANELS = 2, TILE_ROWS = 4 };
+enum { TILE_PANELS = 4, TILE_ROWS = 8, FEW_ROWS = 4, PANELS_OF_MANY = 2 };
 enum { AHEAD = 2304 }; /* bytes between what is read and what is fetched */
 
 /* Of 16 signed bytes: the sum of them plus 128 each, which is unsigned. */
@@ -279,26 +279,42 @@ INLINE void one_tile(enum layout layout, int panels, int rows, bool prefetch, si
     }
 }
 
-/* All rows over some panels. The first tile fetches the panels; for the others they are in the cache. */
+#define TILE(n, prefetch) one_tile(layout, panels, n, prefetch, group_bytes, start, bytes, k, q, y, stride, columns)
+
+/* All rows over one or two panels. The first tile fetches the panels; for the others they are in the cache. */
 INLINE void all_rows(enum layout layout, int panels, size_t group_bytes, const uint8_t *start, size_t bytes, int64_t k,
                      const int8_t *q, int64_t rows, float *y, size_t stride, const __mmask16 columns[]) {
     bool first = true;
     for (; rows > 0; rows -= TILE_ROWS, q += TILE_ROWS * row_bytes(k), y += TILE_ROWS * stride, first = false) {
-#define TILE(n, prefetch) one_tile(layout, panels, n, prefetch, group_bytes, start, bytes, k, q, y, stride, columns)
         switch (rows) {
         case 1: TILE(1, true); break;
         case 2: TILE(2, true); break;
         case 3: TILE(3, true); break;
+        case 4: TILE(4, true); break;
+        case 5: TILE(5, true); break;
+        case 6: TILE(6, true); break;
+        case 7: TILE(7, true); break;
         default:
             if (first) {
-                TILE(4, true);
+                TILE(8, true);
             } else {
-                TILE(4, false);
+                TILE(8, false);
             }
         }
-#undef TILE
     }
 }
+
+/* Up to FEW_ROWS rows over four panels. */
+INLINE void few_rows(enum layout layout, int panels, size_t group_bytes, const uint8_t *start, size_t bytes, int64_t k,
+                     const int8_t *q, int64_t rows, float *y, size_t stride, const __mmask16 columns[]) {
+    switch (rows) {
+    case 1: TILE(1, true); break;
+    case 2: TILE(2, true); break;
+    case 3: TILE(3, true); break;
+    default: TILE(4, true);
+    }
+}
+#undef TILE
 
 #define MULTIPLY(layout)                                                                                               \
     static __attribute__((noinline)) void multiply_##layout(int panels, size_t group_bytes, const uint8_t *start,      \
@@ -307,7 +323,7 @@ INLINE void all_rows(enum layout layout, int panels, size_t group_bytes, const u
         switch (panels) {                                                                                              \
         case 1: all_rows(layout, 1, group_bytes, start, bytes, k, q, rows, y, stride, columns); break;                 \
         case 2: all_rows(layout, 2, group_bytes, start, bytes, k, q, rows, y, stride, columns); break;                 \
-        default: all_rows(layout, 4, group_bytes, start, bytes, k, q, rows, y, stride, columns);                       \
+        default: few_rows(layout, 4, group_bytes, start, bytes, k, q, rows, y, stride, columns);                       \
         }                                                                                                              \
     }
 MULTIPLY(NIBBLES)
@@ -326,7 +342,7 @@ static void multiply(const struct format *format, const uint8_t *panels, int64_t
     const size_t bytes = panel_bytes(format, k);
     for (int64_t panel = first, count; panel < end; panel += count) {
         const int64_t left = end - panel;
-        count = n_rows <= TILE_ROWS && left >= TILE_PANELS ? TILE_PANELS : left < CACHED_PANELS ? left : CACHED_PANELS;
+        count = n_rows <= FEW_ROWS && left >= TILE_PANELS ? TILE_PANELS : left < PANELS_OF_MANY ? left : PANELS_OF_MANY;
         __mmask16 columns[TILE_PANELS];
         for (int p = 0; p < count; p++) {
             const int64_t wide = n_columns - (panel + p) * PANEL;
