@@ -18,7 +18,8 @@ from cgcli.engine.cache import Branch, KVCache, Step, no_memory, usable_cells
 from cgcli.engine.context import MAX_SEQUENCES, Context, Layout, Row
 from cgcli.engine.model import Model
 
-_FIRST, _STEP = 256, 1024  # cells: a cache begins with a multiple of the one, and grows by the other
+_STEP = 1024  # cells; also for what may be kept of texts that have ended
+_FIRST_STEP = 256  # of a cache whose use is known beforehand: it begins small, since new cells must be cleared
 _GRAVEYARD = 0
 
 
@@ -71,7 +72,7 @@ class SharedCache(KVCache):
         cells = sum(sorted(needs)[-together:])
         if cells > self.size:
             # Exact passes leave dead cells behind: with more cells, everything is read again less often.
-            self.reserve(cells * 2 if self.exact else cells, least=len(wanted[0][0]) + wanted[0][1])
+            self.reserve(_rounded(cells * 2 if self.exact else cells, _STEP), least=len(wanted[0][0]) + wanted[0][1])
 
     def cells_for(self, tokens: int, texts: int) -> int:
         return tokens
@@ -87,8 +88,7 @@ class SharedCache(KVCache):
         if fitting < least:
             hint = f"use --ctx {fitting // 256 * 256}" if fitting >= 256 else "use a smaller model"
             raise no_memory(f"a cache of {least} tokens", self.model, least, hint)
-        step = _STEP if self.size else _FIRST
-        size = min(-(-cells // step) * step, fitting)
+        size = min(_rounded(cells, _STEP if self.size else _FIRST_STEP), fitting)
         if least <= self.size and size < min(
             cells, self.size + _STEP
         ):  # memory is nearly full: not worth emptying the cache
@@ -236,3 +236,7 @@ class SharedCache(KVCache):
     def counts(self) -> tuple[int, int]:
         """Numbers of free cells and of cells in the graveyard."""
         return len(self._free), self._dead
+
+
+def _rounded(cells: int, step: int) -> int:
+    return -(-cells // step) * step

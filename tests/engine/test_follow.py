@@ -198,7 +198,6 @@ def test_a_recurrent_model_reads_again_what_it_kept(tmp_path: Path) -> None:
     requests = [request(b"abc" * 50, candidate=index, max_tokens=30) for index in range(4)]
     with interruptible() as interrupt:
         with LlamaEngine(path, EngineOptions(threads=1), interrupt=interrupt) as engine:
-            engine.reserve(1000)
             whole = finish(engine, requests)
             assert engine.timings.prefill_tokens == 150
             begun = [replace(one, max_tokens=12) for one in requests[:3]]
