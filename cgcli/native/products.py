@@ -41,7 +41,8 @@ def product_tier() -> str:
 def choose_tier(name: str) -> bool:
     """Let another tier run from now on, for comparisons; False if this processor has none of this name.
 
-    All tiers have the same bits, so it may change between two passes of a model.
+    All tiers have the same bits, so it may change between two passes of a model. With "avxvnni" and "avx2" attention
+    does without AVX-512, too.
     """
     return bool(_library().cgk_ggml_choose(name.encode()))
 

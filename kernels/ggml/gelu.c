@@ -5,7 +5,7 @@
 
 static const struct gelu_tier *gelu_tier(void) {
 #if defined(CGK_X86)
-    if (__builtin_cpu_supports("avx512f")) {
+    if (may_use_avx512() && __builtin_cpu_supports("avx512f")) {
         return &gelu_avx512;
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {

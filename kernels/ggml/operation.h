@@ -17,6 +17,9 @@ struct operation {
 
 extern const struct operation product, attention, gelu;
 
+/* Whether the tier of the products that was chosen leaves AVX-512 to the other operations. */
+bool may_use_avx512(void);
+
 /* Waits for all threads of the pass: ggml_barrier of the ggml that is loaded. */
 void cgk_barrier(const struct ggml_compute_params *params);
 

@@ -51,6 +51,7 @@ static int tiers_here(const struct product_tier *tiers[TIERS_MAX]) {
 }
 
 static _Atomic(const struct product_tier *) running; /* two threads may both look it up; they find the same */
+static atomic_bool only_avx2;
 
 const struct product_tier *product_tier(void) {
     const struct product_tier *tier = atomic_load_explicit(&running, memory_order_relaxed);
@@ -68,11 +69,15 @@ bool choose_product_tier(const char *name) {
     for (int n = tiers_here(tiers), i = 0; i < n; i++) {
         if (strcmp(tiers[i]->name, name) == 0) {
             atomic_store_explicit(&running, tiers[i], memory_order_relaxed);
+            atomic_store_explicit(&only_avx2, strcmp(name, "avx2") == 0 || strcmp(name, "avxvnni") == 0,
+                                  memory_order_relaxed);
             return true;
         }
     }
     return false;
 }
+
+bool may_use_avx512(void) { return !atomic_load_explicit(&only_avx2, memory_order_relaxed); }
 
 static int64_t rows_of(const struct ggml_tensor *x) { return x->ne[1] * x->ne[2] * x->ne[3]; }
 

@@ -24,8 +24,8 @@ __attribute__((visibility("default"))) void cgk_ggml_use(bool on);
  * "ref", which does not register. */
 __attribute__((visibility("default"))) const char *cgk_ggml_tier(void);
 
-/* Let another tier run from now on, for tests and comparisons: they have the same bits. Returns false, and changes
- * nothing, if this processor has none of this name. */
+/* Let another tier run from now on, for tests and comparisons: they have the same bits. With "avxvnni" and "avx2" the
+ * other operations do without AVX-512, too. Returns false, and changes nothing, if this processor has none of this name. */
 __attribute__((visibility("default"))) bool cgk_ggml_choose(const char *tier);
 
 #if defined(__cplusplus)

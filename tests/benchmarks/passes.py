@@ -1,16 +1,19 @@
 """Passes of 1 to 16 rows behind a context, and the reading of prompts: cgcli's kernels beside llama.cpp's.
 
-    python -m tests.benchmarks.passes [--quants Q ...] [--rounds N] [--write]
+    python -m tests.benchmarks.passes [--quants Q ...] [--rounds N] [--avx2] [--write]
 
 The random model of the 350M shape in each format, in one process and loaded in three ways that take turns: with cgcli's
 kernels; as llama-cpp-python loads it; and as that does where it is told to repack nothing, which is faster for some.
 Numbers are medians of the rounds, and in brackets how many times faster cgcli is. What memory allows a single stream:
-the weights and the cells of a pass, read at the most bytes a second that the threads read in the same rounds. The last
-line is JSON.
+the weights and the cells of a pass, read at the most bytes a second that the threads read in the same rounds.
+
+--avx2: as on a processor with AVX2 and nothing newer: llama.cpp's variant for those, of the portable build,
+and our kernels for them. The last line is JSON.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import statistics
 import sys
@@ -25,9 +28,12 @@ from cgcli.core.machine import thread_count
 from cgcli.engine.bench import bytes_per_pass, memory_bandwidth
 from cgcli.engine.binding import llama
 from cgcli.engine.context import Context
+from cgcli.engine.cpu_variant import VARIABLE
 from cgcli.engine.model import Model
+from cgcli.native import products
 from tests.benchmarks.checkpoint import SHAPES
 from tests.benchmarks.model import model
+from tests.benchmarks.peers import unpacked
 from tests.benchmarks.report import command_line, measured, print_facts, publish, ratio, seconds, table
 
 COMMAND = "make bench BENCH=passes"
@@ -50,6 +56,12 @@ class Found:
     def share(self) -> float:
         """Of what memory allows a single stream."""
         return self.allowed_ms / statistics.median(self.passes[CELLS[0], 1][OURS])
+
+
+def use_avx2() -> None:
+    """Of what this processor has; before llama.cpp is loaded."""
+    os.environ |= {"LLAMA_CPP_LIB_PATH": str(unpacked("portable")), VARIABLE: "haswell"}
+    assert products.choose_tier("avx2")
 
 
 def load(path: Path, side: str) -> Model:
@@ -134,13 +146,17 @@ def main() -> None:
     parser = command_line(__doc__, writes=True)
     parser.add_argument("--quants", nargs="+", choices=QUANTS, default=QUANTS)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--avx2", action="store_true")
     arguments = parser.parse_args()
+    if arguments.avx2:
+        use_avx2()
     found = []
     for quant in arguments.quants:
         found.append(measure(quant, arguments.rounds))
         print(f"{quant}: {found[-1].share:.0%} of what memory allows", file=sys.stderr)
     conditions = f"350M shape, {thread_count()} threads, {arguments.rounds} rounds"
-    publish(COMMAND, tables(found), conditions, write=arguments.write)
+    command = f"{COMMAND} ARGS=--avx2" if arguments.avx2 else COMMAND
+    publish(command, tables(found), conditions, write=arguments.write)
     print_facts("passes", share={one.quant: one.share for one in found})
 
 

@@ -1,31 +1,35 @@
 """cgcli beside the peers that can be installed: llama-cpp-python, transformers, CTranslate2.
 
-    python -m tests.benchmarks.peers [--rounds N] [--threads N] [--write]
+    python -m tests.benchmarks.peers [--rounds N] [--threads N] [--avx2] [--write]
 
 All run one random checkpoint of the 350M shape with the same prompts, as token ids, sampling settings, threads and
 OpenMP's short spin. In each round every side gets a new process, and each measurement is taken of all sides in turn;
 one round is not counted. The peers' virtual environments and the int8 model are made in build/bench on first use.
---write puts the table into docs/measurements.md. The last line is JSON.
+--write puts the table into docs/measurements.md. --avx2: cgcli and CTranslate2 as on a processor with AVX2 and nothing
+newer. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from cgcli.core.machine import thread_count
+from cgcli.engine.cpu_variant import VARIABLE
 from tests.benchmarks.checkpoint import FOLDER, SHAPES, checkpoint, prompt
 from tests.benchmarks.model import model
 from tests.benchmarks.report import ROOT, command_line, print_facts, publish, ratio, table
@@ -138,6 +142,17 @@ def ctranslate2_model(source: Path, converter: Path) -> Path:
     return target
 
 
+def unpacked(kind: str) -> Path:
+    """The folder of the libraries of a wheel of llama.cpp, unpacked. kind: portable or native."""
+    build: list[str | Path] = [sys.executable, ROOT / "kernels" / "llama" / "build_wheel.py", f"--{kind}"]
+    wheel = subprocess.run(build, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    folder = FOLDER / f"llama-{kind}"
+    shutil.rmtree(folder, ignore_errors=True)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder / "llama_cpp" / "lib"
+
+
 def sides() -> list[Side]:
     """cgcli first."""
     source, gguf = checkpoint(SHAPE), model(SHAPE)
@@ -148,6 +163,13 @@ def sides() -> list[Side]:
         Side(_release("transformers"), "transformers_float32", torch, source, "float32"),
         Side(_release("ctranslate2"), "ctranslate2_int8", small, ctranslate2_model(source, torch), "int8"),
     ]
+
+
+def sides_with_avx2() -> list[Side]:
+    ours, *_, theirs = sides()
+    mkl = dict.fromkeys(("CT2_FORCE_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA"), "AVX2")
+    llama = {"LLAMA_CPP_LIB_PATH": str(unpacked("portable")), VARIABLE: "haswell", "PRODUCT_TIER": "avx2"}
+    return [replace(ours, variables=llama), replace(theirs, variables=mkl)]
 
 
 def _release(name: str) -> str:
@@ -201,8 +223,9 @@ def main() -> None:
     parser = command_line(__doc__, writes=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=thread_count())
+    parser.add_argument("--avx2", action="store_true")
     arguments = parser.parse_args()
-    columns = sides()
+    columns = sides_with_avx2() if arguments.avx2 else sides()
     draw = np.random.default_rng(0)
     rounds = []
     for number in range(arguments.rounds + 1):
@@ -213,7 +236,8 @@ def main() -> None:
     head = ["", *(side.title for side in columns)]
     text = table(head, [["weights", *(side.weights for side in columns)], *rows(found)])
     conditions = f"{arguments.threads} threads, {arguments.rounds} rounds"
-    publish(COMMAND, text, conditions, write=arguments.write)
+    command = f"{COMMAND} ARGS=--avx2" if arguments.avx2 else COMMAND
+    publish(command, text, conditions, write=arguments.write)
     names = [side.title for side in columns]
     print_facts("peers", sides=names, measures=found, conditions=conditions)
 

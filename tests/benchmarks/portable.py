@@ -8,30 +8,15 @@ wheels that are not cached yet. The last line is JSON.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from cgcli.core.machine import thread_count
-from tests.benchmarks.checkpoint import FOLDER
 from tests.benchmarks.model import model
-from tests.benchmarks.peers import SHAPE, Side, result, rows, run_round
-from tests.benchmarks.report import ROOT, command_line, print_facts, table
-
-
-def unpacked(kind: str) -> Path:
-    """The folder of the libraries of a wheel of llama.cpp, unpacked."""
-    build: list[str | Path] = [sys.executable, ROOT / "kernels" / "llama" / "build_wheel.py", f"--{kind}"]
-    wheel = subprocess.run(build, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    folder = FOLDER / f"llama-{kind}"
-    shutil.rmtree(folder, ignore_errors=True)
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
-    return folder / "llama_cpp" / "lib"
+from tests.benchmarks.peers import SHAPE, Side, result, rows, run_round, unpacked
+from tests.benchmarks.report import command_line, print_facts, table
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
+from cgcli.native import products
 from cgcli.native.interrupt import Interrupt
 from cgcli.native.sample import Sampling
 from tests.benchmarks.sides.worker import CANDIDATES, TEMPERATURE, TOP_P
@@ -18,6 +20,8 @@ SAMPLING = Sampling(TEMPERATURE, TOP_P)
 
 class Side:
     def __init__(self, model: Path, threads: int) -> None:
+        if tier := os.environ.get("PRODUCT_TIER"):
+            assert products.choose_tier(tier)
         self.engine = LlamaEngine(
             model, EngineOptions(threads=threads, speculate=False, sequences=CANDIDATES), interrupt=Interrupt()
         )
