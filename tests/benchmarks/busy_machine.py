@@ -30,8 +30,9 @@ from pathlib import Path
 from cgcli.engine.context import Context
 from cgcli.engine.model import Model
 with Model.load(Path(sys.argv[1])) as model, Context(model, n_ctx=1024) as context:
-    context.decode(model.tokenize(b"def add(a, b):"))
-    at = context.length
+    ids = model.tokenize(b"def add(a, b):")
+    context.decode(ids)
+    at = len(ids)
     started, tokens = time.perf_counter(), 0
     while (took := time.perf_counter() - started) < float(sys.argv[2]) and at + tokens < 1024:
         context.decode([5], at=at + tokens)
