@@ -39,16 +39,22 @@ static int count_at(const struct cells *cells, int64_t at) {
     return cells->count - at < GROUP ? (int)(cells->count - at) : GROUP;
 }
 
-/* Which of the cells from `at` on each row sees, as bits; and which some row sees. */
-static uint32_t seen_by_rows(const struct cells *cells, const struct attention_row *rows, int n_rows, int64_t at,
-                             uint32_t *bits) {
-    const int count = count_at(cells, at);
-    const uint32_t all = count < GROUP ? (UINT32_C(1) << count) - 1 : ~UINT32_C(0);
-    uint32_t any = 0;
-    for (int r = 0; r < n_rows; r++) {
-        any |= bits[r] = all & ~(rows[r].mask ? equal(rows[r].mask + at, count, 0xffff, HIDDEN) : 0);
+/* A group of cells, and which of them each row and any row sees. */
+struct seen_cells {
+    uint32_t any, bits[ATTENTION_ROWS];
+};
+
+static struct seen_cells seen_by_rows(const struct cells *cells, const struct attention_row *rows, int n_rows, int64_t at) {
+    struct seen_cells found = {0};
+    if (at < cells->count) {
+        const int count = count_at(cells, at);
+        const uint32_t all = count < GROUP ? (UINT32_C(1) << count) - 1 : ~UINT32_C(0);
+        for (int r = 0; r < n_rows; r++) {
+            found.bits[r] = all & ~(rows[r].mask ? equal(rows[r].mask + at, count, 0xffff, HIDDEN) : 0);
+            found.any |= found.bits[r];
+        }
     }
-    return any;
+    return found;
 }
 
 INLINE __m256 halves(const char *half) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)half)); }
@@ -57,13 +63,15 @@ INLINE __m256 elements(const char *from, bool copied, int64_t at) {
     return copied ? _mm256_loadu_ps((const float *)from + at) : halves(from + 2 * at);
 }
 
-/* The group of cells from `at` on, of which some row sees those of `any`. The next one is fetched from memory. */
-static struct group group_of(const struct cells *cells, const char *from, size_t stride, int64_t size, int64_t at,
-                             uint32_t any, float *copy) {
+/* The group of cells from `at` on, of which some row sees those of `any`. Those of `next`, in the group after it, are
+ * fetched from memory meanwhile. */
+static struct group group_of(const char *from, size_t stride, int64_t size, int64_t at, uint32_t any, uint32_t next,
+                             float *copy) {
     struct group group = {from + (size_t)at * stride, stride};
-    for (int i = 0; i < GROUP && at + GROUP + i < cells->count; i++) {
+    for (; next; next &= next - 1) {
+        const char *cell = group.first + (size_t)(GROUP + __builtin_ctz(next)) * stride;
         for (int64_t j = 0; j < size; j += 32) {
-            _mm_prefetch(group.first + (size_t)(i + GROUP) * stride + 2 * j, _MM_HINT_T0);
+            _mm_prefetch(cell + 2 * j, _MM_HINT_T0);
         }
     }
     if (copy) {
@@ -181,20 +189,22 @@ static void attend(const struct cells *cells, const struct attention_row *rows, 
     const size_t stride = (size_t)cells->count + ATTENTION_UNIT;
     float *const copy = n_rows > 1 ? scratch : NULL, *const first = scratch + GROUP * size;
     float *place[ATTENTION_ROWS], inverse[ATTENTION_ROWS];
-    uint32_t bits[ATTENTION_ROWS], any;
+    struct seen_cells now, next = seen_by_rows(cells, rows, n_rows, 0);
     for (int r = 0; r < n_rows; r++) {
         place[r] = first + r * stride;
     }
     for (int64_t at = 0; at < cells->count; at += GROUP) {
-        if (!(any = seen_by_rows(cells, rows, n_rows, at, bits))) {
+        now = next;
+        next = seen_by_rows(cells, rows, n_rows, at + GROUP);
+        if (!now.any) {
             continue;
         }
-        const struct group keys = group_of(cells, cells->k, cells->k_stride, cells->k_size, at, any, copy);
+        const struct group keys = group_of(cells->k, cells->k_stride, cells->k_size, at, now.any, next.any, copy);
         for (int r = 0; r < n_rows; r++) {
             float *scores = place[r];
-            place[r] = copy ? score(&keys, cells, rows[r].q, true, bits[r], scores)
-                            : score(&keys, cells, rows[r].q, false, bits[r], scores);
-            uint32_t left = bits[r];
+            place[r] = copy ? score(&keys, cells, rows[r].q, true, now.bits[r], scores)
+                            : score(&keys, cells, rows[r].q, false, now.bits[r], scores);
+            uint32_t left = now.bits[r];
             if (rows[r].mask && left & ~equal(rows[r].mask + at, count_at(cells, at), 0x7fff, 0)) { /* which is rare */
                 for (; left; left &= left - 1) {
                     *scores++ += float_of((const uint8_t *)(rows[r].mask + at + __builtin_ctz(left)));
@@ -207,14 +217,17 @@ static void attend(const struct cells *cells, const struct attention_row *rows, 
         place[r] = first + r * stride;
         memset(rows[r].out, 0, (size_t)cells->v_size * sizeof *rows[r].out);
     }
+    next = seen_by_rows(cells, rows, n_rows, 0);
     for (int64_t at = 0; at < cells->count; at += GROUP) {
-        if (!(any = seen_by_rows(cells, rows, n_rows, at, bits))) {
+        now = next;
+        next = seen_by_rows(cells, rows, n_rows, at + GROUP);
+        if (!now.any) {
             continue;
         }
-        const struct group values = group_of(cells, cells->v, cells->v_stride, cells->v_size, at, any, copy);
+        const struct group values = group_of(cells->v, cells->v_stride, cells->v_size, at, now.any, next.any, copy);
         for (int r = 0; r < n_rows; r++) {
-            place[r] = copy ? add_all_values(&values, cells, rows[r].out, true, bits[r], place[r])
-                            : add_all_values(&values, cells, rows[r].out, false, bits[r], place[r]);
+            place[r] = copy ? add_all_values(&values, cells, rows[r].out, true, now.bits[r], place[r])
+                            : add_all_values(&values, cells, rows[r].out, false, now.bits[r], place[r]);
         }
     }
     for (int r = 0; r < n_rows; r++) {

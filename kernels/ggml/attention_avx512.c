@@ -30,13 +30,17 @@ INLINE uint32_t seen(const struct cells *cells, const uint16_t *mask, int64_t at
     return _mm512_mask_cmpneq_epi16_mask(all, _mm512_maskz_loadu_epi16(all, mask + at), _mm512_set1_epi16((int16_t)0xfc00));
 }
 
-INLINE uint32_t seen_by_rows(const struct cells *cells, const struct attention_row *rows, int n_rows, int64_t at,
-                             uint32_t *bits) {
-    uint32_t any = 0;
-    for (int r = 0; r < n_rows; r++) {
-        any |= bits[r] = seen(cells, rows[r].mask, at);
+/* A group of cells, and which of them each row and any row sees. */
+struct seen_cells {
+    uint32_t any, bits[ATTENTION_ROWS];
+};
+
+INLINE struct seen_cells seen_by_rows(const struct cells *cells, const struct attention_row *rows, int n_rows, int64_t at) {
+    struct seen_cells found = {0};
+    for (int r = 0; at < cells->count && r < n_rows; r++) {
+        found.any |= found.bits[r] = seen(cells, rows[r].mask, at);
     }
-    return any;
+    return found;
 }
 
 /* Whether the mask of a cell that is seen is not 0. */
@@ -80,15 +84,16 @@ INLINE __m512 elements(const struct group *group, bool copied, int i, int64_t at
     return copied ? _mm512_loadu_ps((const float *)from + at) : halves(from + 2 * at);
 }
 
-/* The group of cells from `at` on, of which some row sees those of `any`: copied where many rows read it. The group after
- * it is fetched from memory meanwhile. */
+/* The group of cells from `at` on, of which some row sees those of `any`: copied where many rows read it. Those of `next`,
+ * in the group after it, are fetched from memory meanwhile. */
 INLINE struct group group_of(const struct cells *cells, const char *from, size_t stride, int64_t size, int64_t at,
-                             uint32_t any, bool copied, float *copy) {
+                             uint32_t any, uint32_t next, bool copied, float *copy) {
     const int64_t left = cells->count - at;
     struct group group = {from + (size_t)at * stride, stride, left < GROUP ? (int)left : GROUP, copied};
-    for (int i = 0; i < GROUP && i + GROUP < left; i++) {
+    for (; next; next &= next - 1) {
+        const char *cell = group.first + (size_t)(GROUP + __builtin_ctz(next)) * stride;
         for (int64_t j = 0; j < size; j += 2 * LANES) {
-            _mm_prefetch(group.first + (size_t)(i + GROUP) * stride + 2 * j, _MM_HINT_T0);
+            _mm_prefetch(cell + 2 * j, _MM_HINT_T0);
         }
     }
     if (copied) {
@@ -217,10 +222,10 @@ INLINE void add_all_values(const struct group *values, const struct cells *cells
     for (int r = 0; r < n_rows; r += ATTENTION_TILE) { \
         const struct attention_row *row = rows + r; \
         switch (n_rows - r) { \
-        case 1: function(group, cells, row, 1, copied, bits + r, place + r); break; \
-        case 2: function(group, cells, row, 2, copied, bits + r, place + r); break; \
-        case 3: function(group, cells, row, 3, copied, bits + r, place + r); break; \
-        default: function(group, cells, row, 4, copied, bits + r, place + r); \
+        case 1: function(group, cells, row, 1, copied, now.bits + r, place + r); break; \
+        case 2: function(group, cells, row, 2, copied, now.bits + r, place + r); break; \
+        case 3: function(group, cells, row, 3, copied, now.bits + r, place + r); break; \
+        default: function(group, cells, row, 4, copied, now.bits + r, place + r); \
         } \
     }
 
@@ -228,25 +233,26 @@ static void attend(const struct cells *cells, const struct attention_row *rows, 
     const int64_t size = cells->k_size > cells->v_size ? cells->k_size : cells->v_size;
     const size_t stride = (size_t)cells->count + LANES;
     float *const copy = scratch, *const first = scratch + GROUP * size, *place[ATTENTION_ROWS], inverse[ATTENTION_ROWS];
-    uint32_t bits[ATTENTION_ROWS];
+    struct seen_cells now, next = seen_by_rows(cells, rows, n_rows, 0);
+    const bool copied = n_rows > ATTENTION_TILE;
     for (int r = 0; r < n_rows; r++) {
         place[r] = first + r * stride;
     }
     for (int64_t at = 0; at < cells->count; at += GROUP) {
-        const uint32_t any = seen_by_rows(cells, rows, n_rows, at, bits);
-        if (!any) {
+        now = next;
+        next = seen_by_rows(cells, rows, n_rows, at + GROUP);
+        if (!now.any) {
             continue;
         }
-        const bool copied = n_rows > ATTENTION_TILE;
-        const struct group keys = group_of(cells, cells->k, cells->k_stride, cells->k_size, at, any, copied, copy);
+        const struct group keys = group_of(cells, cells->k, cells->k_stride, cells->k_size, at, now.any, next.any, copied, copy);
         if (copied) {
             FOR_ROWS(score, &keys, true)
         } else {
             FOR_ROWS(score, &keys, false)
         }
         for (int r = 0; r < n_rows; r++) {
-            if (masked(rows[r].mask, bits[r], at)) {
-                add_masks(rows[r].mask + at, bits[r], place[r] - __builtin_popcount(bits[r]));
+            if (masked(rows[r].mask, now.bits[r], at)) {
+                add_masks(rows[r].mask + at, now.bits[r], place[r] - __builtin_popcount(now.bits[r]));
             }
         }
     }
@@ -255,13 +261,14 @@ static void attend(const struct cells *cells, const struct attention_row *rows, 
         place[r] = first + r * stride;
         memset(rows[r].out, 0, (size_t)cells->v_size * sizeof *rows[r].out);
     }
+    next = seen_by_rows(cells, rows, n_rows, 0);
     for (int64_t at = 0; at < cells->count; at += GROUP) {
-        const uint32_t any = seen_by_rows(cells, rows, n_rows, at, bits);
-        if (!any) {
+        now = next;
+        next = seen_by_rows(cells, rows, n_rows, at + GROUP);
+        if (!now.any) {
             continue;
         }
-        const bool copied = n_rows > ATTENTION_TILE;
-        const struct group values = group_of(cells, cells->v, cells->v_stride, cells->v_size, at, any, copied, copy);
+        const struct group values = group_of(cells, cells->v, cells->v_stride, cells->v_size, at, now.any, next.any, copied, copy);
         if (copied) {
             FOR_ROWS(add_all_values, &values, true)
         } else {

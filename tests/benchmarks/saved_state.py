@@ -1,15 +1,16 @@
 """Reading a text again, beside saving and loading the state of the one that was read before.
 
-    python -m tests.benchmarks.saved_state [--model FILE.gguf] [--rounds N] [--write]
+    python -m tests.benchmarks.saved_state [--shapes S ...] [--rounds N] [--write]
 
 For texts of 500 and 2,000 tokens of the standard library: seconds of processor time, in all threads, to read one, to
-save its state to a file and to load it, in turn in each round, minima of the rounds; the file is in the page cache. The
-last line is JSON.
+save its state to a file and to load it, in turn in each round, minima of the rounds; the file is in the page cache. Of the
+embedded codegen-nano and random models of the shapes. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import inspect
+import itertools
 import tempfile
 import textwrap
 import time
@@ -21,6 +22,8 @@ from cgcli.engine.request import Request
 from cgcli.engine.stops import Stops
 from cgcli.native.interrupt import Interrupt, interruptible
 from cgcli.native.sample import Sampling
+from tests.benchmarks.checkpoint import SHAPES
+from tests.benchmarks.model import model
 from tests.benchmarks.report import EMBEDDED, command_line, print_facts, publish, table
 
 COMMAND = "make bench BENCH=saved_state"
@@ -39,16 +42,16 @@ def seconds(call: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def measure(model: Path, tokens: int, file: Path, interrupt: Interrupt) -> tuple[float, float, float]:
+def measure(path: Path, tokens: int, file: Path, interrupt: Interrupt) -> tuple[float, float, float]:
     """Seconds to read, to save and to load a text."""
-    with LlamaEngine(model, EngineOptions(), interrupt=interrupt) as engine:
+    with LlamaEngine(path, EngineOptions(), interrupt=interrupt) as engine:
         ids = engine.tokens(inspect.getsource(textwrap).encode() * 4)[:tokens]
         text = b"".join(map(engine.model.piece, ids)).rstrip()
         engine.reserve(len(ids) + 64)
         draw(engine, b"# warm up")
         read = seconds(lambda: draw(engine, text))
         save = seconds(lambda: engine.save_state(text, file, model="x"))
-    with LlamaEngine(model, EngineOptions(), interrupt=interrupt) as engine:
+    with LlamaEngine(path, EngineOptions(), interrupt=interrupt) as engine:
         engine.reserve(len(ids) + 64)
         draw(engine, b"# warm up")
         load = seconds(lambda: engine.load_state(file, model="x"))
@@ -60,21 +63,23 @@ def measure(model: Path, tokens: int, file: Path, interrupt: Interrupt) -> tuple
 
 def main() -> None:
     parser = command_line(__doc__, writes=True)
-    parser.add_argument("--model", type=Path, default=EMBEDDED)
+    parser.add_argument("--shapes", nargs="*", choices=SHAPES, default=["350m"])
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    models = {"codegen-nano": EMBEDDED, **{shape: model(SHAPES[shape]) for shape in arguments.shapes}}
     rows = []
     with tempfile.TemporaryDirectory() as folder, interruptible() as interrupt:
         file = Path(folder, "x.state")
-        for tokens in TOKENS:
-            rounds = [measure(arguments.model, tokens, file, interrupt) for _ in range(arguments.rounds)]
+        for (name, path), tokens in itertools.product(models.items(), TOKENS):
+            rounds = [measure(path, tokens, file, interrupt) for _ in range(arguments.rounds)]
             read, save, load = map(min, zip(*rounds, strict=True))
             size = file.stat().st_size / 1e6
-            rows.append((str(tokens), *(f"{s:.3f}" for s in (read, save, load)), f"{size:.0f}", f"{read / load:.1f}"))
-    text = table(("tokens", "read, s", "save, s", "load, s", "MB", "read / load"), rows)
-    conditions = f"{arguments.model.name}, processor time, minima of {arguments.rounds}"
-    publish(COMMAND, text, conditions, write=arguments.write)
-    print_facts("saved_state", model=arguments.model.name, rows=rows)
+            rows.append(
+                (name, str(tokens), *(f"{s:.3f}" for s in (read, save, load)), f"{size:.0f}", f"{read / load:.0f}")
+            )
+    text = table(("", "tokens", "read, s", "save, s", "load, s", "MB", "read / load"), rows)
+    publish(COMMAND, text, f"processor time, minima of {arguments.rounds}", write=arguments.write)
+    print_facts("saved_state", rows=rows)
 
 
 if __name__ == "__main__":
