@@ -3,14 +3,15 @@
     python -m tests.benchmarks.saved_state [--shapes S ...] [--rounds N] [--write]
 
 For texts of 500 and 2,000 tokens of the standard library: seconds of processor time, in all threads, to read one, to
-save its state to a file and to load it, in turn in each round, minima of the rounds; the file is in the page cache. Of the
-embedded codegen-nano and random models of the shapes. The last line is JSON.
+save its state to a file and to load it, in turn in each round, minima of the rounds; the file is in the page cache. The
+models are the embedded one and random ones of the shapes. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import inspect
 import itertools
+import math
 import tempfile
 import textwrap
 import time
@@ -43,14 +44,17 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def measure(path: Path, tokens: int, file: Path, interrupt: Interrupt) -> tuple[float, float, float]:
-    """Seconds to read, to save and to load a text."""
+    """Seconds to read, to save and to load a text; the last two are NaN for a state that is too large to be saved."""
     with LlamaEngine(path, EngineOptions(), interrupt=interrupt) as engine:
         ids = engine.tokens(inspect.getsource(textwrap).encode() * 4)[:tokens]
         text = b"".join(map(engine.model.piece, ids)).rstrip()
         engine.reserve(len(ids) + 64)
         draw(engine, b"# warm up")
         read = seconds(lambda: draw(engine, text))
+        file.unlink(missing_ok=True)
         save = seconds(lambda: engine.save_state(text, file, model="x"))
+    if not file.exists():
+        return read, math.nan, math.nan
     with LlamaEngine(path, EngineOptions(), interrupt=interrupt) as engine:
         engine.reserve(len(ids) + 64)
         draw(engine, b"# warm up")
@@ -66,17 +70,16 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="*", choices=SHAPES, default=["350m"])
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    models = {"codegen-nano": EMBEDDED, **{shape: model(SHAPES[shape]) for shape in arguments.shapes}}
+    models = {EMBEDDED.parent.name: EMBEDDED, **{shape: model(SHAPES[shape]) for shape in arguments.shapes}}
     rows = []
     with tempfile.TemporaryDirectory() as folder, interruptible() as interrupt:
         file = Path(folder, "x.state")
         for (name, path), tokens in itertools.product(models.items(), TOKENS):
             rounds = [measure(path, tokens, file, interrupt) for _ in range(arguments.rounds)]
             read, save, load = map(min, zip(*rounds, strict=True))
-            size = file.stat().st_size / 1e6
-            rows.append(
-                (name, str(tokens), *(f"{s:.3f}" for s in (read, save, load)), f"{size:.0f}", f"{read / load:.0f}")
-            )
+            size = file.stat().st_size / 1e6 if file.exists() else math.nan
+            numbers = [f"{read:.3f}", f"{save:.3f}", f"{load:.3f}", f"{size:.0f}", f"{read / load:.0f}"]
+            rows.append([name, str(tokens), *("–" if number == "nan" else number for number in numbers)])
     text = table(("", "tokens", "read, s", "save, s", "load, s", "MB", "read / load"), rows)
     publish(COMMAND, text, f"processor time, minima of {arguments.rounds}", write=arguments.write)
     print_facts("saved_state", rows=rows)
