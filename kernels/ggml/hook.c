@@ -16,7 +16,7 @@
 #include "operation.h"
 #include "product.h"
 
-enum { ALIGNMENT = 64, CHUNK_BYTES = 256 << 10 }; /* a chunk stays in a processor's cache */
+enum { ALIGNMENT = 64, CHUNK_BYTES = 2 << 20 }; /* a huge page: two threads that fill the same one both clear it */
 
 #if !defined(MADV_POPULATE_WRITE)
 #define MADV_POPULATE_WRITE 23 /* of Linux 5.14; elsewhere an error, which changes nothing */
