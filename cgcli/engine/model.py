@@ -22,6 +22,7 @@ from cgcli.native import cuda, load, products
 
 _MAP = 1  # LLAMA_LOAD_MODE_MMAP of llama.h
 _POLL_S = 0.05
+_SETTLE_AFTER_S, _SETTLE_EVERY_S = 1.0, 0.01
 
 
 def readable(text: bytes) -> bytes:
@@ -251,6 +252,8 @@ class Loading:
             raise ModelFileError(
                 f"{self._path}: {llama().last_error('llama.cpp cannot load this file')}", hint="cgcli models verify"
             )
+        if self._own_kernels:
+            threading.Thread(target=_settle, name="settle", daemon=True).start()
         return Model(self._path, self._header, pointer, self._layers, self._own_kernels)
 
     def close(self) -> None:
@@ -260,6 +263,13 @@ class Loading:
         if self._pointer:
             llama().api.llama_model_free(self._pointer)
             self._pointer = None
+
+
+def _settle() -> None:
+    """Move the matrices to huge pages, one after the other, when a short text has been written already."""
+    time.sleep(_SETTLE_AFTER_S)
+    while products.settle():
+        time.sleep(_SETTLE_EVERY_S)
 
 
 def begin_loading(path: Path, *, gpu_layers: int | None, exact: bool, own_products: bool) -> Loading:

@@ -33,6 +33,14 @@ def use(on: bool) -> None:
     _library().cgk_ggml_use(on)
 
 
+def settle() -> bool:
+    """Move 2 MB of repacked matrices to a huge page, which passes read faster; False once nothing is left.
+
+    Linux takes longer for huge pages, so a load has small ones at first. No bits change; any thread may call it.
+    """
+    return bool(_library().cgk_ggml_settle())
+
+
 def product_tier() -> str:
     """The kernels that run: "amx", "avx512", "avxvnni", "avx2", or "ref" (plain C), at first this processor's best."""
     return str(_library().cgk_ggml_tier().decode())
@@ -55,6 +63,8 @@ def _load(path: Path) -> ctypes.CDLL:
     lib.cgk_ggml_use.restype = None
     lib.cgk_ggml_choose.argtypes = [ctypes.c_char_p]
     lib.cgk_ggml_choose.restype = ctypes.c_bool
+    lib.cgk_ggml_settle.argtypes = []
+    lib.cgk_ggml_settle.restype = ctypes.c_bool
     lib.cgk_ggml_tier.argtypes = []
     lib.cgk_ggml_tier.restype = ctypes.c_char_p
     return lib

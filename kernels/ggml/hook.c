@@ -16,10 +16,14 @@
 #include "operation.h"
 #include "product.h"
 
-enum { ALIGNMENT = 64, CHUNK_BYTES = 2 << 20 }; /* a huge page: two threads that fill the same one both clear it */
+enum { ALIGNMENT = 64, CHUNK_BYTES = 256 << 10 }; /* a chunk stays in a processor's cache */
+enum { BUFFERS_MAX = 64, HUGE_PAGE = 2 << 20 };
 
 #if !defined(MADV_POPULATE_WRITE)
 #define MADV_POPULATE_WRITE 23 /* of Linux 5.14; elsewhere an error, which changes nothing */
+#endif
+#if !defined(MADV_COLLAPSE)
+#define MADV_COLLAPSE 25 /* of Linux 6.1 */
 #endif
 
 static struct ggml_backend_buffer_type own_type;
@@ -142,6 +146,44 @@ static void set_tensor(struct ggml_backend_buffer *buffer, struct ggml_tensor *t
     leave(packing);
 }
 
+/* What may still be moved to huge pages. A buffer may be freed before: advice changes nothing in memory, whose it is. */
+static struct {
+    pthread_mutex_t lock;
+    int n;
+    struct range {
+        char *start, *end;
+    } of[BUFFERS_MAX];
+} unsettled = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void settle_later(char *start, size_t size) {
+    pthread_mutex_lock(&unsettled.lock);
+    if (unsettled.n < BUFFERS_MAX) {
+        unsettled.of[unsettled.n++] = (struct range){start, start + size};
+    }
+    pthread_mutex_unlock(&unsettled.lock);
+}
+
+bool cgk_ggml_settle(void) {
+    char *page = NULL;
+    pthread_mutex_lock(&unsettled.lock);
+    const bool more = unsettled.n > 0;
+    if (more) {
+        struct range *last = &unsettled.of[unsettled.n - 1];
+        page = last->start + (HUGE_PAGE - (uintptr_t)last->start % HUGE_PAGE) % HUGE_PAGE;
+        if (page + HUGE_PAGE <= last->end) {
+            last->start = page + HUGE_PAGE;
+        } else {
+            page = NULL;
+            unsettled.n--;
+        }
+    }
+    pthread_mutex_unlock(&unsettled.lock);
+    if (page) {
+        madvise(page, HUGE_PAGE, MADV_COLLAPSE);
+    }
+    return more;
+}
+
 static const char *get_name(struct ggml_backend_buffer_type *type) {
     (void)type;
     return "CPU_CGK";
@@ -150,8 +192,7 @@ static const char *get_name(struct ggml_backend_buffer_type *type) {
 static struct ggml_backend_buffer *alloc_buffer(struct ggml_backend_buffer_type *type, size_t size) {
     struct ggml_backend_buffer *buffer = ggml.allocate(ggml.plain_type(), size);
     if (buffer) {
-        const char *base = buffer->get_base(buffer);
-        advise(base, base + size, MADV_HUGEPAGE);
+        settle_later(buffer->get_base(buffer), size);
         buffer->type = type;
         buffer->init_tensor = NULL;
         buffer->set_tensor = set_tensor;

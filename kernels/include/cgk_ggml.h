@@ -20,6 +20,10 @@ __attribute__((visibility("default"))) const char *cgk_ggml_register(const void 
  * what has been repacked is taken out of this process's memory. */
 __attribute__((visibility("default"))) void cgk_ggml_use(bool on);
 
+/* Move 2 MB of what has been repacked to a huge page, which passes read faster; false once nothing is left. At first the
+ * pages are small, since those load faster. Any thread may call it, also during a pass. */
+__attribute__((visibility("default"))) bool cgk_ggml_settle(void);
+
 /* The tier of the products that runs, at first the best one of this processor: "amx", "avx512", "avxvnni", "avx2", or
  * "ref", which does not register. */
 __attribute__((visibility("default"))) const char *cgk_ggml_tier(void);

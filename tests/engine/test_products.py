@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from cgcli.engine.context import Capture, Context
 from cgcli.engine.model import Model
 from cgcli.engine.quantize import quantize_here
 from cgcli.native import products
+from tests.support.installing import REPOSITORY
 from tests.support.tiny_model import write_tiny_model
 
 OWN = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0")
@@ -129,3 +132,32 @@ def test_a_model_is_quantized_again_while_another_one_runs(quantized: Path, tmp_
         assert np.array_equal(logits(model, [64]), before)
     with Model.load(target) as model:
         assert np.isfinite(logits(model, [64])).all()
+
+
+# Alone in a process, since threads of other models settle, too.
+SETTLE = """
+import sys
+from pathlib import Path
+from cgcli.engine import model
+from cgcli.native import products
+from tests.engine.test_products import logits
+
+def huge_pages():
+    return next(int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if line.startswith("AnonHugePages"))
+
+model._SETTLE_AFTER_S = 600
+with model.Model.load(Path(sys.argv[1])) as loaded:
+    before, had = logits(loaded, [64]), huge_pages()
+    while products.settle():
+        pass
+    assert (logits(loaded, [64]) == before).all()
+    print(huge_pages() - had)
+"""
+
+
+def test_huge_pages_leave_the_bits(bundled_model: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SETTLE, bundled_model], cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True
+    )
+    if "[never]" not in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():
+        assert int(done.stdout) >= 2048
