@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -159,5 +160,6 @@ def test_huge_pages_leave_the_bits(bundled_model: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SETTLE, bundled_model], cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True
     )
-    if "[never]" not in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    if "[never]" not in setting and [int(part) for part in platform.release().split(".")[:2]] >= [6, 1]:
         assert int(done.stdout) >= 2048
