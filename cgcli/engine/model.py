@@ -22,7 +22,7 @@ from cgcli.native import cuda, load, products
 
 _MAP = 1  # LLAMA_LOAD_MODE_MMAP of llama.h
 _POLL_S = 0.05
-_SETTLE_AFTER_S, _SETTLE_EVERY_S = 1.0, 0.01
+_SETTLE_AFTER_S, _SETTLE_EVERY_S = 1.0, 0.05
 
 
 def readable(text: bytes) -> bytes:

@@ -178,7 +178,7 @@ class Scheduler:
 
     def _admit(self) -> bool:
         """Begin to read the contexts of requests that have room; returns whether any was cached, and is live now."""
-        started = admitted = False
+        started = False
         while self._waiting and self._has_place:
             stream = self._waiting[0]
             self._cache.owner = stream.request.owner
@@ -196,12 +196,11 @@ class Scheduler:
             )
             self._waiting.remove(stream)
             self._reading.append(stream)
-            admitted = True
+            if not self._waiting:
+                self._cache.forget(_IDLE)  # now, while the context is held: the stream may end with its first token
             if not stream.reading.left:
                 self._start(stream)
                 started = True
-        if admitted and not self._waiting:
-            self._cache.forget(_IDLE)
         return started
 
     @property

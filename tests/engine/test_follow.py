@@ -312,3 +312,10 @@ def test_a_full_window_and_max_tokens_are_its_own(make: Make) -> None:
     full, short = finish_followed(engine, requests, follow)
     assert (full.tokens, full.finish_reason) == (28, "context")
     assert (short.tokens, short.finish_reason) == (40, "length")
+
+
+def test_a_context_stays_cached_whose_stream_ends_with_its_first_token(make: Make) -> None:
+    engine = make(speculate=False, exact=False)
+    for _ in range(3):  # the second one is cached as a whole, and ends while it is admitted
+        finish(engine, [request(b"abc" * 200, max_tokens=1)])
+    assert engine.timings.prefill_tokens == 600
