@@ -339,11 +339,6 @@ def test_a_full_window_ends_the_text_and_says_so(tiny_model: Path) -> None:
     assert ran.status == 0 and "window of 64 tokens is full" in ran.err
 
 
-def test_a_single_token_is_no_tokens(tiny_model: Path) -> None:
-    ran = gen("--raw", "--max-tokens", "1", "--seed", "1", "-t", "1", "-v", model=tiny_model, stdin=b"a = 1\n")
-    assert "cut at 1 token (" in ran.err and ", 1 token at " in ran.err and "1 tokens" not in ran.err
-
-
 def test_stdin_that_nobody_feeds_is_not_waited_for(tiny_model: Path) -> None:
     read, write = os.pipe()
     try:

@@ -210,6 +210,12 @@ def test_what_is_said_of_a_turn_stands_together(tiny_model: Path) -> None:
     assert told == [("1", "kept draft"), ("1", "kept candidate"), ("2", "kept draft"), ("2", "kept candidate")]
 
 
+def test_a_single_token_is_no_tokens(tiny_model: Path) -> None:
+    words = ("-m", str(tiny_model), "--raw", "--max-tokens", "1", "--seed", "1", "-t", "1", "-v")
+    ran = cgcli("gen", *words, stdin=b"a = 1\n")
+    assert "cut at 1 token (" in ran.err and ", 1 token at " in ran.err and "1 tokens" not in ran.err
+
+
 def test_files_are_opened_to_the_program(tmp_path: Path, bundled_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.csv").write_text("1,2\n")
