@@ -89,9 +89,8 @@ class SharedCache(KVCache):
             hint = f"use --ctx {fitting // 256 * 256}" if fitting >= 256 else "use a smaller model"
             raise no_memory(f"a cache of {least} tokens", self.model, least, hint)
         size = min(_rounded(cells, _STEP if self.size else _FIRST_STEP), fitting)
-        if least <= self.size and size < min(
-            cells, self.size + _STEP
-        ):  # memory is nearly full: not worth emptying the cache
+        enough = min(cells, self.size + _STEP)
+        if least <= self.size and size < enough:  # memory is nearly full: not worth emptying the cache
             return
         self._make(size)
 

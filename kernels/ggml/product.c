@@ -122,7 +122,8 @@ static void compute(const struct ggml_compute_params *params, struct ggml_tensor
     /* Chunks of whole tiles; of a large pass, for each group of rows. */
     const int64_t panels = (n_columns + PANEL - 1) / PANEL, groups = (n_rows + GROUP_ROWS - 1) / GROUP_ROWS;
     const int64_t wanted = panels * groups / (CHUNKS_PER_THREAD * params->nth);
-    const int64_t size = wanted < CHUNK_PANELS ? CHUNK_PANELS : wanted / CHUNK_PANELS * CHUNK_PANELS, chunks = (panels + size - 1) / size;
+    const int64_t size = wanted < CHUNK_PANELS ? CHUNK_PANELS : wanted / CHUNK_PANELS * CHUNK_PANELS;
+    const int64_t chunks = (panels + size - 1) / size;
     for (int64_t chunk; (chunk = next_chunk(op, params, chunks * groups)) >= 0;) {
         const int64_t first = chunk % chunks * size, end = first + size < panels ? first + size : panels;
         const int64_t row = chunk / chunks * GROUP_ROWS, left = n_rows - row;
