@@ -5,7 +5,7 @@
 
 #include "operation.h"
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, ROW_CHUNKS = 4 };
 
 static const struct attention_tier *attention_tier(void) {
 #if defined(CGK_X86)
@@ -39,8 +39,10 @@ static bool takes(const struct ggml_tensor *op) {
            (!mask || (mask->type == GGML_TYPE_F16 && mask->nb[0] == 2)) && parameter(op, 1) == 0 && parameter(op, 2) == 0;
 }
 
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 static size_t scratch_bytes(const struct ggml_tensor *op) {
-    const size_t bytes = attention_scratch(op->src[1]->ne[1]) * sizeof(float);
+    const size_t bytes = attention_scratch(op->src[1]->ne[1], least(op->src[1]->ne[2], ATTENTION_HEADS)) * sizeof(float);
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
@@ -53,17 +55,31 @@ static char *row_at(const struct ggml_tensor *x, int64_t row, int64_t head, int6
     return (char *)x->data + (size_t)row * x->nb[1] + (size_t)head * x->nb[2] + (size_t)stream * x->nb[3];
 }
 
-/* A chunk is a few rows of the heads that share a head of keys and values. */
+/* Heads of keys and values that are computed together. Many, since they lie beside each other and memory is fastest read
+ * in long pieces; fewer where a thread would have less than two chunks; one where there are so many rows that memory is
+ * no limit: the cells of one head then stay in a processor's cache. */
+static int64_t heads_together(const struct ggml_tensor *op, int64_t row_chunks, int n_threads) {
+    const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
+    const bool beside = k->nb[2] == (size_t)k->ne[0] * 2 && v->nb[2] == (size_t)v->ne[0] * 2;
+    if (!beside || row_chunks > ROW_CHUNKS || (mask && mask->ne[2] != 1)) {
+        return 1;
+    }
+    const int64_t heads = row_chunks * q->ne[3] * k->ne[2] / (2 * n_threads);
+    return heads < 1 ? 1 : least(heads, ATTENTION_HEADS);
+}
+
+/* A chunk is a few rows of the heads that share a head of keys and values, for a few of these. */
 static void compute(const struct ggml_compute_params *params, struct ggml_tensor *op) {
     const struct ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3];
     const struct attention_tier *tier = attention_tier();
     const int64_t shared = q->ne[2] / k->ne[2], rows = q->ne[1] * shared, per_stream = q->ne[3] / k->ne[3];
-    const int64_t chunks = (rows + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
+    const int64_t row_chunks = (rows + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
+    const int64_t together = heads_together(op, row_chunks, params->nth), head_chunks = (k->ne[2] + together - 1) / together;
     const uintptr_t work = (uintptr_t)params->wdata + (size_t)params->ith * scratch_bytes(op);
     float *scratch = (float *)((work + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-    for (int64_t chunk; (chunk = next_chunk(op, params, chunks * k->ne[2] * q->ne[3])) >= 0;) {
-        const int64_t first = chunk % chunks * ATTENTION_ROWS, kv_head = chunk / chunks % k->ne[2];
-        const int64_t stream = chunk / chunks / k->ne[2];
+    for (int64_t chunk; (chunk = next_chunk(op, params, row_chunks * head_chunks * q->ne[3])) >= 0;) {
+        const int64_t first = chunk % row_chunks * ATTENTION_ROWS, kv_head = chunk / row_chunks % head_chunks * together;
+        const int64_t stream = chunk / row_chunks / head_chunks;
         const struct cells cells = {
             .k = row_at(k, 0, kv_head, stream / per_stream),
             .v = row_at(v, 0, kv_head, stream / per_stream),
@@ -72,10 +88,13 @@ static void compute(const struct ggml_compute_params *params, struct ggml_tensor
             .k_size = k->ne[0],
             .v_size = v->ne[0],
             .count = k->ne[1],
+            .heads = (int)least(together, k->ne[2] - kv_head),
+            .q_stride = (size_t)shared * q->nb[2] / sizeof(float),
+            .out_stride = (size_t)shared * op->nb[1] / sizeof(float),
             .scale = parameter(op, 0),
         };
         struct attention_row part[ATTENTION_ROWS];
-        const int n = rows - first < ATTENTION_ROWS ? (int)(rows - first) : ATTENTION_ROWS;
+        const int n = (int)least(rows - first, ATTENTION_ROWS);
         for (int i = 0; i < n; i++) {
             const int64_t row = (first + i) / shared, head = kv_head * shared + (first + i) % shared;
             part[i] = (struct attention_row){

@@ -20,18 +20,23 @@ enum {
     ATTENTION_ROWS = 16, /* of a call, at most */
     ATTENTION_TILE = 4,  /* that are computed together */
     ATTENTION_UNIT = 16, /* sizes of keys and values are multiples of it */
-    ATTENTION_SIZE = 256 /* and at most this */
+    ATTENTION_SIZE = 256, /* and at most this */
+    ATTENTION_HEADS = 8   /* of keys and values, of a call, at most */
 };
 
-/* The cells of one head of keys and values: `k_stride` and `v_stride` bytes from one to the next. */
+/* The cells of some heads of keys and values. A cell has its heads one after the other; `k_stride` and `v_stride` are the
+ * bytes from a cell to the next. */
 struct cells {
     const char *k, *v;
     size_t k_stride, v_stride;
     int64_t k_size, v_size; /* elements of a key and of a value */
     int64_t count;
+    int heads;
+    size_t q_stride, out_stride; /* floats from a row of one head to that of the next */
     float scale;
 };
 
+/* A row of the first head. The same mask serves every head. */
 struct attention_row {
     const float *q;
     const uint16_t *mask; /* a float16 for each cell; NULL shows them all */
@@ -39,8 +44,8 @@ struct attention_row {
 };
 
 /* Floats that a call needs to work with. */
-static inline size_t attention_scratch(int64_t n_cells) {
-    return 32 * ATTENTION_SIZE + ATTENTION_ROWS * ((size_t)n_cells + ATTENTION_UNIT);
+static inline size_t attention_scratch(int64_t n_cells, int64_t heads) {
+    return 32 * ATTENTION_SIZE + (size_t)heads * ATTENTION_ROWS * ((size_t)n_cells + ATTENTION_UNIT);
 }
 
 /* One way of computing it. rows: 1 to ATTENTION_ROWS. */

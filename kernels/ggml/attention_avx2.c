@@ -1,23 +1,15 @@
 /* Attention in AVX2, with the bits of attention_ref.c.
  *
- * The rows go over a group of cells one after the other; where there are several, the group is converted to float32 once.
- * Sums of sixteen are two vectors. Scores and weights of a row lie one after the other, hidden cells left out. */
-#include <stdbool.h>
-#include <string.h>
-
-#include "attention.h"
+ * The rows go over a group of cells one after the other; where several see a cell, the group is converted to float32 once.
+ * Sums of sixteen are two vectors. */
+#include "attention_walk.h"
 #include "exp2_avx2.h"
-#include "half.h"
 
-#define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
 
-enum { LANES = 8, GROUP = 32, HIDDEN = 0xfc00 }; /* cells that are handled together */
+enum { LANES = 8, HIDDEN = 0xfc00 };
 
-struct group {
-    const char *first;
-    size_t stride;
-};
+static const int rows_to_copy = 2;
 
 /* Of up to 32 masks from `mask` on, those that are `value` in the bits of `which`. */
 static uint32_t equal(const uint16_t *mask, int count, uint16_t which, uint16_t value) {
@@ -35,27 +27,11 @@ static uint32_t equal(const uint16_t *mask, int count, uint16_t which, uint16_t 
     return (uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(both, 0xd8));
 }
 
-static int count_at(const struct cells *cells, int64_t at) {
-    return cells->count - at < GROUP ? (int)(cells->count - at) : GROUP;
-}
+static uint32_t all_of(int count) { return count < GROUP ? (UINT32_C(1) << count) - 1 : ~UINT32_C(0); }
 
-/* A group of cells, and which of them each row and any row sees. */
-struct seen_cells {
-    uint32_t any, bits[ATTENTION_ROWS];
-};
+static uint32_t shown(const uint16_t *mask, int count) { return all_of(count) & ~equal(mask, count, 0xffff, HIDDEN); }
 
-static struct seen_cells seen_by_rows(const struct cells *cells, const struct attention_row *rows, int n_rows, int64_t at) {
-    struct seen_cells found = {0};
-    if (at < cells->count) {
-        const int count = count_at(cells, at);
-        const uint32_t all = count < GROUP ? (UINT32_C(1) << count) - 1 : ~UINT32_C(0);
-        for (int r = 0; r < n_rows; r++) {
-            found.bits[r] = all & ~(rows[r].mask ? equal(rows[r].mask + at, count, 0xffff, HIDDEN) : 0);
-            found.any |= found.bits[r];
-        }
-    }
-    return found;
-}
+static bool adds(const uint16_t *mask, int count, uint32_t bits) { return bits & ~equal(mask, count, 0x7fff, 0); }
 
 INLINE __m256 halves(const char *half) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)half)); }
 
@@ -63,27 +39,13 @@ INLINE __m256 elements(const char *from, bool copied, int64_t at) {
     return copied ? _mm256_loadu_ps((const float *)from + at) : halves(from + 2 * at);
 }
 
-/* The group of cells from `at` on, of which some row sees those of `any`. Those of `next`, in the group after it, are
- * fetched from memory meanwhile. */
-static struct group group_of(const char *from, size_t stride, int64_t size, int64_t at, uint32_t any, uint32_t next,
-                             float *copy) {
-    struct group group = {from + (size_t)at * stride, stride};
-    for (; next; next &= next - 1) {
-        const char *cell = group.first + (size_t)(GROUP + __builtin_ctz(next)) * stride;
-        for (int64_t j = 0; j < size; j += 32) {
-            _mm_prefetch(cell + 2 * j, _MM_HINT_T0);
+static void copy_cells(const struct group *group, int64_t size, uint32_t any, float *copy) {
+    for (; any; any &= any - 1) {
+        const int i = __builtin_ctz(any);
+        for (int64_t j = 0; j < size; j += LANES) {
+            _mm256_storeu_ps(copy + i * size + j, halves(group->first + (size_t)i * group->stride + 2 * j));
         }
     }
-    if (copy) {
-        for (; any; any &= any - 1) {
-            const int i = __builtin_ctz(any);
-            for (int64_t j = 0; j < size; j += LANES) {
-                _mm256_storeu_ps(copy + i * size + j, halves(group.first + (size_t)i * stride + 2 * j));
-            }
-        }
-        group = (struct group){(const char *)copy, (size_t)size * sizeof *copy};
-    }
-    return group;
 }
 
 /* The products of a query and four keys. */
@@ -107,24 +69,18 @@ INLINE __m128 products(const float *q, const char *const *keys, bool copied, int
     return _mm_add_ps(_mm_shuffle_ps(two0, two1, 0x88), _mm_shuffle_ps(two0, two1, 0xdd));
 }
 
-/* The scores of the cells of `bits`; returns where the next ones go. */
-INLINE float *score(const struct group *keys, const struct cells *cells, const float *q, bool copied, uint32_t bits,
-                    float *scores) {
-    while (bits) {
+INLINE void score_one(const struct group *keys, const struct cells *cells, const float *q, bool copied, uint32_t bits,
+                      float *scores) {
+    for (; bits; scores += 4) {
         const char *four[4];
-        int n = 0;
         for (int i = 0; i < 4; i++) { /* if there are fewer, the last one again */
             four[i] = bits ? keys->first + (size_t)__builtin_ctz(bits) * keys->stride : four[i - 1];
-            n += bits != 0;
             bits &= bits - 1;
         }
         _mm_storeu_ps(scores, _mm_mul_ps(products(q, four, copied, cells->k_size), _mm_set1_ps(cells->scale)));
-        scores += n;
     }
-    return scores;
 }
 
-/* Makes weights of n scores; returns 1 / their sum, 0 if there are none. */
 static float weigh(float *scores, int64_t n) {
     const __m256 nothing = _mm256_set1_ps(-INFINITY);
     const __m256d magic = _mm256_set1_pd(0x1.8p52); /* to a number with that added, its integer is in the low bits */
@@ -158,8 +114,8 @@ static float weigh(float *scores, int64_t n) {
 }
 
 /* Adds a group's values times their weights to the columns from `first` on, 8 * vectors of them. */
-INLINE void add_values(const struct group *values, float *out, bool copied, uint32_t bits, const float *weight,
-                       int64_t first, int vectors) {
+INLINE void add_columns(const struct group *values, float *out, bool copied, uint32_t bits, const float *weight,
+                        int64_t first, int vectors) {
     __m256 sums[8];
     UNROLL for (int j = 0; j < vectors; j++) { sums[j] = _mm256_loadu_ps(out + first + LANES * j); }
     for (; bits; bits &= bits - 1) {
@@ -172,67 +128,35 @@ INLINE void add_values(const struct group *values, float *out, bool copied, uint
     UNROLL for (int j = 0; j < vectors; j++) { _mm256_storeu_ps(out + first + LANES * j, sums[j]); }
 }
 
-INLINE float *add_all_values(const struct group *values, const struct cells *cells, float *out, bool copied, uint32_t bits,
-                             float *weight) {
+INLINE void add_all_values(const struct group *values, const struct cells *cells, float *out, bool copied, uint32_t bits,
+                           const float *weight) {
     int64_t first = 0;
     for (; first + 8 * LANES <= cells->v_size; first += 8 * LANES) {
-        add_values(values, out, copied, bits, weight, first, 8);
+        add_columns(values, out, copied, bits, weight, first, 8);
     }
     for (; first < cells->v_size; first += 2 * LANES) {
-        add_values(values, out, copied, bits, weight, first, 2);
+        add_columns(values, out, copied, bits, weight, first, 2);
     }
-    return weight + __builtin_popcount(bits);
 }
 
-static void attend(const struct cells *cells, const struct attention_row *rows, int n_rows, float *scratch) {
-    const int64_t size = cells->k_size > cells->v_size ? cells->k_size : cells->v_size;
-    const size_t stride = (size_t)cells->count + ATTENTION_UNIT;
-    float *const copy = n_rows > 1 ? scratch : NULL, *const first = scratch + GROUP * size;
-    float *place[ATTENTION_ROWS], inverse[ATTENTION_ROWS];
-    struct seen_cells now, next = seen_by_rows(cells, rows, n_rows, 0);
+static void score(const struct group *keys, const struct cells *cells, const struct attention_row *rows, int n_rows,
+                  const struct seen_cells *seen, float *const *place) {
     for (int r = 0; r < n_rows; r++) {
-        place[r] = first + r * stride;
-    }
-    for (int64_t at = 0; at < cells->count; at += GROUP) {
-        now = next;
-        next = seen_by_rows(cells, rows, n_rows, at + GROUP);
-        if (!now.any) {
-            continue;
-        }
-        const struct group keys = group_of(cells->k, cells->k_stride, cells->k_size, at, now.any, next.any, copy);
-        for (int r = 0; r < n_rows; r++) {
-            float *scores = place[r];
-            place[r] = copy ? score(&keys, cells, rows[r].q, true, now.bits[r], scores)
-                            : score(&keys, cells, rows[r].q, false, now.bits[r], scores);
-            uint32_t left = now.bits[r];
-            if (rows[r].mask && left & ~equal(rows[r].mask + at, count_at(cells, at), 0x7fff, 0)) { /* which is rare */
-                for (; left; left &= left - 1) {
-                    *scores++ += float_of((const uint8_t *)(rows[r].mask + at + __builtin_ctz(left)));
-                }
-            }
+        if (keys->copied) {
+            score_one(keys, cells, rows[r].q, true, seen->bits[r], place[r]);
+        } else {
+            score_one(keys, cells, rows[r].q, false, seen->bits[r], place[r]);
         }
     }
+}
+
+static void add_values(const struct group *values, const struct cells *cells, const struct attention_row *rows, int n_rows,
+                       const struct seen_cells *seen, float *const *place) {
     for (int r = 0; r < n_rows; r++) {
-        inverse[r] = weigh(first + r * stride, place[r] - (first + r * stride));
-        place[r] = first + r * stride;
-        memset(rows[r].out, 0, (size_t)cells->v_size * sizeof *rows[r].out);
-    }
-    next = seen_by_rows(cells, rows, n_rows, 0);
-    for (int64_t at = 0; at < cells->count; at += GROUP) {
-        now = next;
-        next = seen_by_rows(cells, rows, n_rows, at + GROUP);
-        if (!now.any) {
-            continue;
-        }
-        const struct group values = group_of(cells->v, cells->v_stride, cells->v_size, at, now.any, next.any, copy);
-        for (int r = 0; r < n_rows; r++) {
-            place[r] = copy ? add_all_values(&values, cells, rows[r].out, true, now.bits[r], place[r])
-                            : add_all_values(&values, cells, rows[r].out, false, now.bits[r], place[r]);
-        }
-    }
-    for (int r = 0; r < n_rows; r++) {
-        for (int64_t j = 0; j < cells->v_size; j++) {
-            rows[r].out[j] *= inverse[r];
+        if (values->copied) {
+            add_all_values(values, cells, rows[r].out, true, seen->bits[r], place[r]);
+        } else {
+            add_all_values(values, cells, rows[r].out, false, seen->bits[r], place[r]);
         }
     }
 }

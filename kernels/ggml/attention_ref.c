@@ -50,8 +50,15 @@ static void attend_one(const struct cells *cells, const struct attention_row *ro
 }
 
 static void attend(const struct cells *cells, const struct attention_row *rows, int n_rows, float *scratch) {
-    for (int row = 0; row < n_rows; row++) {
-        attend_one(cells, &rows[row], scratch);
+    struct cells one = *cells;
+    for (size_t head = 0; head < (size_t)cells->heads; head++) {
+        for (int i = 0; i < n_rows; i++) {
+            const struct attention_row row = {rows[i].q + head * cells->q_stride, rows[i].mask,
+                                              rows[i].out + head * cells->out_stride};
+            attend_one(&one, &row, scratch);
+        }
+        one.k += 2 * cells->k_size;
+        one.v += 2 * cells->v_size;
     }
 }
 

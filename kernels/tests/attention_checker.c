@@ -68,14 +68,29 @@ enum masks { NONE, CAUSAL, SPARSE, INTERLEAVED, FINITE, MASKS };
 /* Rows and cells with everything of its exact size. */
 struct problem {
     int64_t k_size, v_size, count;
-    int n_rows;
-    size_t stride; /* of a cell, in elements: a key, then a value, then two more */
+    int n_rows, heads;
+    size_t stride; /* of a cell, in elements: the keys of all heads, then the values, then two more */
     uint16_t *cells;
     struct attention_row rows[ATTENTION_ROWS];
 };
 
 static bool hidden(const struct problem *problem, int row, int64_t cell) {
     return problem->rows[row].mask && problem->rows[row].mask[cell] == HIDDEN;
+}
+
+/* Elements from a row of a head to that of the next: there is something between them. */
+static size_t row_stride(int64_t size) { return (size_t)size + 3; }
+
+static size_t row_elements(const struct problem *problem, int64_t size) {
+    return (size_t)(problem->heads - 1) * row_stride(size) + (size_t)size;
+}
+
+static const uint16_t *key(const struct problem *problem, int head, int64_t cell) {
+    return problem->cells + (size_t)cell * problem->stride + (size_t)(head * problem->k_size);
+}
+
+static const uint16_t *value(const struct problem *problem, int head, int64_t cell) {
+    return problem->cells + (size_t)cell * problem->stride + (size_t)(problem->heads * problem->k_size + head * problem->v_size);
 }
 
 static uint16_t mask_of(enum masks masks, int row, int n_rows, int64_t cell, int64_t count) {
@@ -88,30 +103,31 @@ static uint16_t mask_of(enum masks masks, int row, int n_rows, int64_t cell, int
     }
 }
 
-static struct problem make(int64_t k_size, int64_t v_size, int64_t count, int n_rows, enum masks masks) {
-    struct problem problem = {k_size, v_size, count, n_rows, (size_t)(k_size + v_size) + 2, NULL, {{0}}};
+static struct problem make(int64_t k_size, int64_t v_size, int64_t count, int n_rows, int heads, enum masks masks) {
+    const size_t elements = (size_t)(heads * (k_size + v_size));
+    struct problem problem = {k_size, v_size, count, n_rows, heads, elements + 2, NULL, {{0}}};
     problem.cells = block(((size_t)count * problem.stride - 2) * sizeof *problem.cells);
     for (size_t i = 0; i < (size_t)count * problem.stride - 2; i++) {
         problem.cells[i] = random_half();
     }
     for (int row = 0; row < n_rows; row++) {
-        float *q = block((size_t)k_size * sizeof *q);
-        for (int64_t i = 0; i < k_size; i++) {
+        float *q = block(row_elements(&problem, k_size) * sizeof *q);
+        for (size_t i = 0; i < row_elements(&problem, k_size); i++) {
             q[i] = random_float(4);
         }
         uint16_t *mask = masks == NONE ? NULL : block((size_t)count * sizeof *mask);
         for (int64_t cell = 0; mask && cell < count; cell++) {
             mask[cell] = mask_of(masks, row, n_rows, cell, count);
         }
-        problem.rows[row] = (struct attention_row){q, mask, block((size_t)v_size * sizeof(float))};
+        problem.rows[row] = (struct attention_row){q, mask, block(row_elements(&problem, v_size) * sizeof(float))};
     }
     for (int64_t cell = 0; cell < count; cell++) {
         bool seen = false;
         for (int row = 0; row < n_rows; row++) {
             seen |= !hidden(&problem, row, cell);
         }
-        for (int64_t i = 0; !seen && i < k_size + v_size; i++) {
-            problem.cells[(size_t)cell * problem.stride + (size_t)i] = HALF_NAN;
+        for (size_t i = 0; !seen && i < elements; i++) {
+            problem.cells[(size_t)cell * problem.stride + i] = HALF_NAN;
         }
     }
     return problem;
@@ -128,18 +144,21 @@ static void destroy(struct problem *problem) {
 
 static void attend(const struct attention_tier *tier, const struct problem *problem, int first, int n_rows) {
     const struct cells cells = {
-        .k = (const char *)problem->cells,
-        .v = (const char *)(problem->cells + problem->k_size),
+        .k = (const char *)key(problem, 0, 0),
+        .v = (const char *)value(problem, 0, 0),
         .k_stride = problem->stride * 2,
         .v_stride = problem->stride * 2,
         .k_size = problem->k_size,
         .v_size = problem->v_size,
         .count = problem->count,
+        .heads = problem->heads,
+        .q_stride = row_stride(problem->k_size),
+        .out_stride = row_stride(problem->v_size),
         .scale = 0.3f,
     };
-    float *scratch = block(attention_scratch(problem->count) * sizeof *scratch);
+    float *scratch = block(attention_scratch(problem->count, problem->heads) * sizeof *scratch);
     for (int row = first; row < first + n_rows; row++) {
-        memset(problem->rows[row].out, 0xff, (size_t)problem->v_size * sizeof(float));
+        memset(problem->rows[row].out, 0xff, row_elements(problem, problem->v_size) * sizeof(float));
     }
     tier->attend(&cells, problem->rows + first, n_rows, scratch);
     free(scratch);
@@ -153,7 +172,7 @@ static struct problem moved_together(const struct problem *problem, int row) {
     for (int64_t cell = 0; cell < problem->count; cell++) {
         if (!hidden(problem, row, cell)) {
             memcpy(other.cells + (size_t)other.count++ * problem->stride, problem->cells + (size_t)cell * problem->stride,
-                   (size_t)(problem->k_size + problem->v_size) * sizeof *other.cells);
+                   (problem->stride - 2) * sizeof *other.cells);
         }
     }
     other.n_rows = 1;
@@ -162,13 +181,14 @@ static struct problem moved_together(const struct problem *problem, int row) {
     return other;
 }
 
-static void compare_with_doubles(const struct problem *problem, int row, const char *tier) {
+static void compare_with_doubles(const struct problem *problem, int row, int head, const char *tier) {
     const struct attention_row *one = &problem->rows[row];
+    const float *q = one->q + (size_t)head * row_stride(problem->k_size);
     double *scores = block((size_t)problem->count * sizeof *scores), max = -INFINITY, all = 0;
     for (int64_t cell = 0; cell < problem->count; cell++) {
         scores[cell] = one->mask ? (double)half(one->mask[cell]) : 0.0;
         for (int64_t i = 0; i < problem->k_size && !hidden(problem, row, cell); i++) {
-            scores[cell] += 0.3 * one->q[i] * half(problem->cells[(size_t)cell * problem->stride + (size_t)i]);
+            scores[cell] += 0.3 * q[i] * half(key(problem, head, cell)[i]);
         }
         max = scores[cell] > max ? scores[cell] : max;
     }
@@ -176,45 +196,47 @@ static void compare_with_doubles(const struct problem *problem, int row, const c
         all += scores[cell] > -INFINITY ? exp(scores[cell] - max) : 0.0;
     }
     for (int64_t j = 0; j < problem->v_size; j++) {
+        const double got = one->out[(size_t)head * row_stride(problem->v_size) + (size_t)j];
         double want = 0;
         for (int64_t cell = 0; cell < problem->count; cell++) {
-            const size_t at = (size_t)cell * problem->stride + (size_t)(problem->k_size + j);
-            want += hidden(problem, row, cell) ? 0.0 : exp(scores[cell] - max) / all * half(problem->cells[at]);
+            want += hidden(problem, row, cell) ? 0.0 : exp(scores[cell] - max) / all * half(value(problem, head, cell)[j]);
         }
-        if (!(fabs(one->out[j] - want) < 2e-5)) {
-            fault("attention", tier, row, j, one->out[j], want);
+        if (!(fabs(got - want) < 2e-5)) {
+            fault("attention", tier, row, j, got, want);
         }
     }
     free(scores);
 }
 
-static void check_attention(int64_t k_size, int64_t v_size, int64_t count, int n_rows, enum masks masks) {
-    struct problem problem = make(k_size, v_size, count, n_rows, masks);
-    float *want = block((size_t)(n_rows * v_size) * sizeof *want);
+/* Between the heads of a row's result nothing is written. */
+static void check_attention(int64_t k_size, int64_t v_size, int64_t count, int n_rows, int heads, enum masks masks) {
+    struct problem problem = make(k_size, v_size, count, n_rows, heads, masks);
+    const size_t elements = row_elements(&problem, v_size);
+    float *want = block((size_t)n_rows * elements * sizeof *want);
     for (int i = 0; i < N_TIERS; i++) {
         attend(tiers[i].attention, &problem, 0, n_rows);
         for (int row = 0; row < n_rows; row++) {
             const float *out = problem.rows[row].out;
-            for (int64_t j = 0; j < v_size; j++) {
-                float *first = &want[row * v_size + j];
+            for (size_t j = 0; j < elements; j++) {
+                float *first = &want[(size_t)row * elements + j];
                 if (i == 0) {
                     *first = out[j];
                 } else if (!same(out[j], *first)) {
-                    fault("attention beside the first tier", tiers[i].name, row, j, out[j], *first);
+                    fault("attention beside the first tier", tiers[i].name, row, (int64_t)j, out[j], *first);
                 }
             }
-            if (i == 0) {
-                compare_with_doubles(&problem, row, tiers[i].name);
+            for (int head = 0; i == 0 && head < heads; head++) {
+                compare_with_doubles(&problem, row, head, tiers[i].name);
             }
         }
         const int some = (int)random_below((uint32_t)n_rows), row = some + (int)random_below((uint32_t)(n_rows - some));
         attend(tiers[i].attention, &problem, some, n_rows - some);
         struct problem alone = moved_together(&problem, row);
         for (int both = 0; both < 2; both++) {
-            for (int64_t j = 0; j < v_size; j++) {
-                if (!same(problem.rows[row].out[j], want[row * v_size + j])) {
-                    fault(both ? "a row alone" : "a row beside others", tiers[i].name, row, j, problem.rows[row].out[j],
-                          want[row * v_size + j]);
+            for (size_t j = 0; j < elements; j++) {
+                const float got = problem.rows[row].out[j], expected = want[(size_t)row * elements + j];
+                if (!same(got, expected)) {
+                    fault(both ? "a row alone" : "a row beside others", tiers[i].name, row, (int64_t)j, got, expected);
                 }
             }
             if (masks == FINITE) {
@@ -267,13 +289,15 @@ int main(void) {
         check_gelu(lengths[i]);
     }
     for (int n_rows = 1; n_rows <= ATTENTION_ROWS; n_rows++) {
-        check_attention(32, 16, 70, n_rows, CAUSAL);
+        check_attention(32, 16, 70, n_rows, 1, CAUSAL);
+        check_attention(16, 16, 140, n_rows, 1 + n_rows % ATTENTION_HEADS, INTERLEAVED);
     }
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         for (size_t j = i == 0 ? 0 : i % 4; j < sizeof counts / sizeof counts[0]; j += i == 0 ? 1 : 4) {
             for (int masks = 0; masks < MASKS; masks++) {
                 const int n_rows = 1 + (int)random_below(ATTENTION_ROWS);
-                check_attention(sizes[i][0], sizes[i][1], counts[j], n_rows, (enum masks)masks);
+                const int heads = 1 + (int)random_below(sizes[i][0] > 64 ? 2 : ATTENTION_HEADS);
+                check_attention(sizes[i][0], sizes[i][1], counts[j], n_rows, heads, (enum masks)masks);
             }
         }
     }

@@ -19,7 +19,8 @@ from cgcli.engine.binding import ggml, llama
 from tests.benchmarks.report import command_line, measured, medians, print_facts, ratio, seconds, table
 
 LAYERS, HEADS, SIZE = 20, 16, 64
-CASES = ((1, 128), (1, 512), (4, 512), (16, 128), (16, 400), (512, 512))  # rows, cells
+# Rows, cells, texts: each row sees the cells before it, or those of its own text, which lie between the others'.
+CASES = ((1, 128, 1), (1, 512, 1), (4, 512, 1), (16, 128, 1), (16, 400, 1), (4, 1120, 4), (16, 4480, 16), (512, 512, 1))
 SIDES = ("cgcli", "flash", "plain")
 F32, F16 = 0, 1  # of ggml.h's enum ggml_type
 
@@ -65,13 +66,14 @@ class Graphs:
         self.call("backend_alloc_ctx_tensors", self.context, self._processor)
 
     def fill(self, tensor: int, values: np.ndarray[Any, Any]) -> None:
-        ctypes.memmove(self.call("get_data", tensor), np.ascontiguousarray(values).ctypes.data, values.nbytes)
+        beside_each_other = np.ascontiguousarray(values)
+        ctypes.memmove(self.call("get_data", tensor), beside_each_other.ctypes.data, values.nbytes)
 
     def compute(self, graph: int) -> None:
         self.call("backend_graph_compute", self._processor, graph)
 
 
-def case(rows: int, cells: int, threads: int) -> dict[str, Callable[[], None]]:
+def case(rows: int, cells: int, texts: int, threads: int) -> dict[str, Callable[[], None]]:
     """What computes the attention of all layers, by side."""
     api, draw, zero = Graphs(threads), np.random.default_rng(0), ctypes.c_float(0)
     scale = ctypes.c_float(SIZE**-0.5)
@@ -91,7 +93,8 @@ def case(rows: int, cells: int, threads: int) -> dict[str, Callable[[], None]]:
         nodes["plain"].append(api.node("cont", api.heads_first(api.node("mul_mat", columns, weights))))
     graphs = {side: api.graph(some) for side, some in nodes.items()}
     api.allocate()
-    hidden = np.where(np.arange(cells) > cells - rows + np.arange(rows)[:, None], -np.inf, 0)
+    row, cell = np.arange(rows)[:, None], np.arange(cells)
+    hidden = np.where((cell > cells - rows + row) | ((cell - row) % texts != 0), -np.inf, 0)
     api.fill(mask, hidden.astype(np.float32))
     api.fill(mask16, hidden.astype(np.float16))
     api.fill(sink, np.full(HEADS, -np.inf, np.float32))
@@ -112,14 +115,14 @@ def main() -> None:
     if reason := llama().without_own_products:
         raise SystemExit(f"cgcli's attention does not run here: {reason}")
     lines, facts = [], {}
-    for rows, cells in CASES:
-        sides = case(rows, cells, arguments.threads)
+    for rows, cells, texts in CASES:
+        sides = case(rows, cells, texts, arguments.threads)
         times = measured({side: partial(seconds, call) for side, call in sides.items()}, arguments.rounds)
         found = medians({side: [1000 * time for time in some] for side, some in times.items()}, 2)
         beside = [f"{ratio(times[side], times['cgcli']):.1f}" for side in SIDES[1:]]
-        lines.append([str(rows), str(cells), *(f"{found[side]:.2f}" for side in SIDES), *beside])
-        facts[f"{rows} rows, {cells} cells"] = found
-    print(table(["rows", "cells", *(f"{side}, ms" for side in SIDES), "flash / cgcli", "plain / cgcli"], lines), end="")
+        lines.append([str(rows), str(cells), str(texts), *(f"{found[side]:.2f}" for side in SIDES), *beside])
+        facts[f"{rows} rows, {cells} cells, {texts} texts"] = found
+    print(table(["rows", "cells", "texts", *(f"{side}, ms" for side in SIDES), "flash / cgcli", "plain / cgcli"], lines), end="")
     print_facts("attention", ms=facts)
 
 

@@ -25,17 +25,26 @@ BREAKS = {
     "GELU without its cube": ("gelu.h", "(-0x1.a5a7dp-4f)", "(-0x1.a5b7dp-4f)"),
     "GELU of minus infinity": ("gelu_ref.c", "x[i] <= GELU_ZERO ? 0.0f : ", ""),
     "a cell beside the last": ("attention_avx512.c", "i + s < keys->count ? i + s : keys->count - 1", "i + s"),
-    "a group ends too late": ("attention_avx512.c", "left < GROUP ? (UINT32_C(1) << left) - 1", "left < 0 ? 0"),
+    "a group ends too late": ("attention_avx512.c", "count < GROUP ? (UINT32_C(1) << count) - 1", "count < 0 ? 0"),
     "the other order of a sum": ("attention_avx512.c", "shuffle_f32x4(a, b, 0x44)", "shuffle_f32x4(a, b, 0x88)"),
-    "scores of hidden cells stay": ("attention_avx512.c", "scores[r] += __builtin_popcount(own)", "scores[r] += step"),
+    "scores of hidden cells stay": ("attention_avx512.c", "place[r] += __builtin_popcount(own)", "place[r] += step"),
     "finite masks are left out": ("attention_avx512.c", "set1_epi16(0x7fff)", "set1_epi16(0)"),
-    "a weight for each cell": ("attention_avx512.c", "weights[r] += __builtin_popcount(bits[r])", "weights[r] += 32"),
+    "a weight for each cell": ("attention_walk.h", "n_seen[r] += __builtin_popcount(now.bits[r])", "n_seen[r] += GROUP"),
     "columns behind the fourth vector": ("attention_avx512.c", "first < cells->v_size; first += LANES", "false;"),
-    "three rows are four": ("attention_avx512.c", "row, 3, copied", "row, 2, copied"),
+    "three rows are four": ("attention_avx512.c", "rows + r, 3, copied", "rows + r, 2, copied"),
     "rounded weights": ("attention_avx512.c", "one = _mm512_set1_ps(0x1p40f)", "one = _mm512_set1_ps(0x1p39f)"),
     "a product that is rounded twice": ("attention_avx512.c", "= _mm512_fmadd_ps(p, v[j], sums[r][j])", "+= p * v[j]"),
-    "one cell too many": ("attention_avx2.c", "n += bits != 0", "n++"),
-    "the mask of a whole group": ("attention_avx2.c", "cells->count - at < GROUP ?", "cells->count < 0 ?"),
+    "the last pairs are lost": ("attention_avx512.c", "n == LANES || r == n_rows", "n == LANES"),
+    "pairs of one row": ("attention_avx512.c", "left = bits[r];", "left = bits[0];"),
+    "one pair's score for all": ("attention_avx512.c", "= sixteen[s]", "= sixteen[0]"),
+    "values of one row": ("attention_avx512.c", "1, false, seen->bits + r", "1, false, seen->bits"),
+    "one head's queries": ("attention_walk.h", "(size_t)head * cells->q_stride", "0"),
+    "one head's cells": ("attention_walk.h", "(size_t)(2 * size * head)", "0"),
+    "one head's scores": ("attention_walk.h", "(size_t)(head * n_rows + row)", "(size_t)(0 * head * n_rows + row)"),
+    "one head's results": ("attention_walk.h", "(size_t)head * cells->out_stride", "0 * (size_t)head * cells->out_stride"),
+    "finite masks of the walk": ("attention_walk.h", "*scores++ += ", "*scores++ = "),
+    "one score too few": ("attention_avx2.c", "scores += 4", "scores += 3"),
+    "the mask of a whole group": ("attention_walk.h", "cells->count - at < GROUP ?", "cells->count < 0 ?"),
     "magic that is too small": ("attention_avx2.c", "0x1.8p52", "0x1.8p53"),
     "half of the values": ("attention_avx2.c", "first + LANES * j), sums[j])", "first), sums[j])"),
     "no finite masks": ("attention_avx2.c", "0x7fff, 0)", "0, 0)"),
@@ -110,7 +119,8 @@ def test_nothing_is_wrong_but_what_is_broken(whole: dict[str, Path]) -> None:
 
 
 def tier_of(what: str) -> str:
-    return next((tier for tier in ("avx2", "avx512") if tier in BREAKS[what][0]), "ref")
+    file = BREAKS[what][0]
+    return HERE[-1] if "walk" in file else next((tier for tier in ("avx2", "avx512") if tier in file), "ref")
 
 
 @pytest.mark.parametrize(
