@@ -24,7 +24,7 @@ enum { VNNI = 0 };
 #endif
 
 enum { LANES = 8, HALVES = PANEL / LANES, TILE_ROWS = 4 };
-enum { AHEAD = 2304 }; /* bytes between what is read and what is fetched */
+enum { AHEAD = 1536 }; /* bytes between what is read and what is fetched, into the second cache */
 
 static void quantize(const struct format *format, const float *x, int64_t k, int8_t *row) {
     struct block_sums *sums = (struct block_sums *)(row + k);
@@ -67,7 +67,7 @@ static void quantize(const struct format *format, const float *x, int64_t k, int
 
 INLINE __m256i load(const uint8_t *at, bool prefetch) {
     if (prefetch) {
-        _mm_prefetch((const char *)at + AHEAD, _MM_HINT_T0);
+        _mm_prefetch((const char *)at + AHEAD, _MM_HINT_T1);
     }
     return _mm256_load_si256((const __m256i *)at);
 }

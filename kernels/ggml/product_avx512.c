@@ -12,7 +12,7 @@
 #define UNROLL _Pragma("GCC unroll 8")
 
 enum { TILE_PANELS = 4, TILE_ROWS = 8, FEW_ROWS = 4, PANELS_OF_MANY = 2 };
-enum { AHEAD = 2304 }; /* bytes between what is read and what is fetched */
+enum { AHEAD = 2304 }; /* bytes between what is read and what is fetched, into the second cache */
 
 /* Of 16 signed bytes: the sum of them plus 128 each, which is unsigned. */
 INLINE int32_t sum_of(__m128i bytes) {
@@ -46,7 +46,7 @@ static void quantize(const struct format *format, const float *x, int64_t k, int
 
 INLINE __m512i load(const uint8_t *at, bool prefetch) {
     if (prefetch) {
-        _mm_prefetch((const char *)at + AHEAD, _MM_HINT_T0);
+        _mm_prefetch((const char *)at + AHEAD, _MM_HINT_T1);
     }
     return _mm512_load_si512(at);
 }
@@ -139,9 +139,9 @@ INLINE void group_of_64(enum layout layout, struct tile *tile, int panels, int r
         const uint8_t *weights[TILE_PANELS];
         UNROLL for (int p = 0; p < panels; p++) {
             if (prefetch && b == 0) {
-                _mm_prefetch((const char *)tile->group[p] + AHEAD, _MM_HINT_T0);
+                _mm_prefetch((const char *)tile->group[p] + AHEAD, _MM_HINT_T1);
                 if (minimum) {
-                    _mm_prefetch((const char *)tile->group[p] + 64 + AHEAD, _MM_HINT_T0);
+                    _mm_prefetch((const char *)tile->group[p] + 64 + AHEAD, _MM_HINT_T1);
                 }
             }
             d[p] = halves_at(tile->group[p] + 32 * b);
@@ -176,7 +176,7 @@ INLINE void part_of_4_or_5(bool five, struct tile *tile, int panels, int rows, b
         UNROLL for (int p = 0; p < panels; p++) {
             const uint8_t *scales = part[p] + 32 * b;
             if (prefetch && b == 0) {
-                _mm_prefetch((const char *)scales + AHEAD, _MM_HINT_T0);
+                _mm_prefetch((const char *)scales + AHEAD, _MM_HINT_T1);
             }
             d[p] = _mm512_mul_ps(D[p], unsigned_at(scales));
             m[p] = _mm512_mul_ps(M[p], unsigned_at(scales + PANEL));
@@ -198,7 +198,7 @@ INLINE void part_of_6(struct tile *tile, int panels, int rows, bool prefetch, co
         __m512i sums[TILE_PANELS][TILE_ROWS], pairs[TILE_PANELS];
         UNROLL for (int p = 0; p < panels; p++) {
             if (prefetch && h == 0) {
-                _mm_prefetch((const char *)part[p] + AHEAD, _MM_HINT_T0);
+                _mm_prefetch((const char *)part[p] + AHEAD, _MM_HINT_T1);
             }
             d[p] = _mm512_mul_ps(D[p], signed_at(part[p] + PANEL * h));
             pairs[p] = load(part[p] + 64 + 512 + 64 * h, prefetch);
@@ -228,7 +228,7 @@ INLINE void group_of_256(enum layout layout, struct tile *tile, int panels, int 
     UNROLL for (int p = 0; p < panels; p++) {
         const uint8_t *group = tile->group[p];
         if (prefetch) {
-            _mm_prefetch((const char *)group + AHEAD, _MM_HINT_T0);
+            _mm_prefetch((const char *)group + AHEAD, _MM_HINT_T1);
         }
         D[p] = layout == SUPER_6 ? _mm512_load_ps(group) : halves_at(group);
         if (layout != SUPER_6) { /* -(M * e) has the bits of -M * e */
