@@ -139,9 +139,9 @@ INLINE void add_all_values(const struct group *values, const struct cells *cells
     }
 }
 
-static void score(const struct group *keys, const struct cells *cells, const struct attention_row *rows, int n_rows,
+static void score(const struct group *keys, const struct cells *cells, const struct attention_row *rows,
                   const struct seen_cells *seen, float *const *place) {
-    for (int r = 0; r < n_rows; r++) {
+    for (int r = 0; r < seen->n_rows; r++) {
         if (keys->copied) {
             score_one(keys, cells, rows[r].q, true, seen->bits[r], place[r]);
         } else {
@@ -150,9 +150,9 @@ static void score(const struct group *keys, const struct cells *cells, const str
     }
 }
 
-static void add_values(const struct group *values, const struct cells *cells, const struct attention_row *rows, int n_rows,
+static void add_values(const struct group *values, const struct cells *cells, const struct attention_row *rows,
                        const struct seen_cells *seen, float *const *place) {
-    for (int r = 0; r < n_rows; r++) {
+    for (int r = 0; r < seen->n_rows; r++) {
         if (values->copied) {
             add_all_values(values, cells, rows[r].out, true, seen->bits[r], place[r]);
         } else {

@@ -200,8 +200,8 @@ INLINE void add_all_values(const struct group *values, const struct cells *cells
 
 /* Both for any number of rows, copied or not: in the compiler's eyes these are constants. */
 #define FOR_ROWS(function, group, copied) \
-    for (int r = 0; r < n_rows; r += ATTENTION_TILE) { \
-        switch (n_rows - r) { \
+    for (int r = 0; r < seen->n_rows; r += ATTENTION_TILE) { \
+        switch (seen->n_rows - r) { \
         case 1: function(group, cells, rows + r, 1, copied, seen->bits + r, place + r); break; \
         case 2: function(group, cells, rows + r, 2, copied, seen->bits + r, place + r); break; \
         case 3: function(group, cells, rows + r, 3, copied, seen->bits + r, place + r); break; \
@@ -209,23 +209,23 @@ INLINE void add_all_values(const struct group *values, const struct cells *cells
         } \
     }
 
-static void score(const struct group *keys, const struct cells *cells, const struct attention_row *rows, int n_rows,
+static void score(const struct group *keys, const struct cells *cells, const struct attention_row *rows,
                   const struct seen_cells *seen, float *const *place) {
     if (keys->copied) {
         FOR_ROWS(score_tile, keys, true)
-    } else if (n_rows > 1 && is_sparse(seen)) {
-        score_pairs(keys, cells, rows, n_rows, seen->bits, place);
+    } else if (seen->n_rows > 1 && is_sparse(seen)) {
+        score_pairs(keys, cells, rows, seen->n_rows, seen->bits, place);
     } else {
         FOR_ROWS(score_tile, keys, false)
     }
 }
 
-static void add_values(const struct group *values, const struct cells *cells, const struct attention_row *rows, int n_rows,
+static void add_values(const struct group *values, const struct cells *cells, const struct attention_row *rows,
                        const struct seen_cells *seen, float *const *place) {
     if (values->copied) {
         FOR_ROWS(add_all_values, values, true)
     } else if (is_sparse(seen)) {
-        for (int r = 0; r < n_rows; r++) {
+        for (int r = 0; r < seen->n_rows; r++) {
             add_all_values(values, cells, rows + r, 1, false, seen->bits + r, place + r);
         }
     } else {

@@ -21,9 +21,11 @@ struct group {
     bool copied;
 };
 
-/* The cells of a group that each row sees, those that any row sees, and how many pairs of a row and a cell that makes. */
+/* Of a group: the rows that see some of its cells, which cells each of them sees, those that any sees, and how many pairs
+ * of a row and a cell that makes. */
 struct seen_cells {
-    uint32_t any, bits[ATTENTION_ROWS];
+    int n_rows, row[ATTENTION_ROWS];
+    uint32_t bits[ATTENTION_ROWS], any;
     int pairs;
 };
 
@@ -39,12 +41,12 @@ static bool adds(const uint16_t *mask, int count, uint32_t bits);
 /* Copies the cells of `any` into float32. */
 static void copy_cells(const struct group *group, int64_t size, uint32_t any, float *copy);
 
-/* The scores of each row's cells, one after the other from place[row] on, of one head. */
-static void score(const struct group *keys, const struct cells *cells, const struct attention_row *rows, int n_rows,
+/* The scores of each row's cells, one after the other from place[i] on, of one head. rows: those that see some, in order. */
+static void score(const struct group *keys, const struct cells *cells, const struct attention_row *rows,
                   const struct seen_cells *seen, float *const *place);
 
-/* Adds the values of each row's cells to its result, times the weights from place[row] on. */
-static void add_values(const struct group *values, const struct cells *cells, const struct attention_row *rows, int n_rows,
+/* Adds the values of each row's cells to its result, times the weights from place[i] on. */
+static void add_values(const struct group *values, const struct cells *cells, const struct attention_row *rows,
                        const struct seen_cells *seen, float *const *place);
 
 /* Makes weights of n scores, with room for ATTENTION_UNIT more behind them; returns 1 / their sum, 0 if there are none. */
@@ -62,8 +64,12 @@ INLINE struct seen_cells seen_by_rows(const struct cells *cells, const struct at
     for (int r = 0; at < cells->count && r < n_rows; r++) {
         const int count = count_at(cells, at);
         const uint32_t all = count < GROUP ? (UINT32_C(1) << count) - 1 : ~UINT32_C(0);
-        found.any |= found.bits[r] = rows[r].mask ? shown(rows[r].mask + at, count) : all;
-        found.pairs += __builtin_popcount(found.bits[r]);
+        const uint32_t bits = rows[r].mask ? shown(rows[r].mask + at, count) : all;
+        found.row[found.n_rows] = r;
+        found.bits[found.n_rows] = bits;
+        found.n_rows += bits != 0;
+        found.any |= bits;
+        found.pairs += __builtin_popcount(bits);
     }
     return found;
 }
@@ -112,30 +118,31 @@ INLINE void walk(const struct cells *cells, const struct attention_row *rows, in
             const uint64_t part = (UINT64_C(1) << end) - (UINT64_C(1) << begin);
             fetch(from + GROUP * stride, stride, 2 * (size_t)(size * cells->heads), next.any & part);
             struct group group = {from + (size_t)(2 * size * head), stride, count_at(cells, at), false};
-            if (n_rows >= rows_to_copy && !is_sparse(&now)) {
+            if (now.n_rows >= rows_to_copy && !is_sparse(&now)) {
                 copy_cells(&group, size, now.any, scratch);
                 group = (struct group){(const char *)scratch, (size_t)size * sizeof *scratch, group.count, true};
             }
             struct attention_row own[ATTENTION_ROWS];
             float *place[ATTENTION_ROWS];
-            for (int r = 0; r < n_rows; r++) {
-                own[r] = (struct attention_row){rows[r].q + (size_t)head * cells->q_stride, rows[r].mask,
+            for (int i = 0; i < now.n_rows; i++) {
+                const int r = now.row[i];
+                own[i] = (struct attention_row){rows[r].q + (size_t)head * cells->q_stride, rows[r].mask,
                                                 out_of(cells, &rows[r], head)};
-                place[r] = scores_of(cells, n_rows, scratch, head, r) + n_seen[r];
+                place[i] = scores_of(cells, n_rows, scratch, head, r) + n_seen[r];
             }
             if (values) {
-                add_values(&group, cells, own, n_rows, &now, place);
+                add_values(&group, cells, own, &now, place);
                 continue;
             }
-            score(&group, cells, own, n_rows, &now, place);
-            for (int r = 0; r < n_rows; r++) {
-                if (rows[r].mask && adds(rows[r].mask + at, group.count, now.bits[r])) {
-                    add_masks(rows[r].mask + at, now.bits[r], place[r]);
+            score(&group, cells, own, &now, place);
+            for (int i = 0; i < now.n_rows; i++) {
+                if (own[i].mask && adds(own[i].mask + at, group.count, now.bits[i])) {
+                    add_masks(own[i].mask + at, now.bits[i], place[i]);
                 }
             }
         }
-        for (int r = 0; r < n_rows; r++) {
-            n_seen[r] += __builtin_popcount(now.bits[r]);
+        for (int i = 0; i < now.n_rows; i++) {
+            n_seen[now.row[i]] += __builtin_popcount(now.bits[i]);
         }
     }
 }

@@ -116,13 +116,14 @@ def main() -> None:
         raise SystemExit(f"cgcli's attention does not run here: {reason}")
     lines, facts = [], {}
     for rows, cells, texts in CASES:
-        sides = case(rows, cells, texts, arguments.threads)
-        times = measured({side: partial(seconds, call) for side, call in sides.items()}, arguments.rounds)
+        calls = case(rows, cells, texts, arguments.threads)
+        times = measured({side: partial(seconds, call) for side, call in calls.items()}, arguments.rounds)
         found = medians({side: [1000 * time for time in some] for side, some in times.items()}, 2)
         beside = [f"{ratio(times[side], times['cgcli']):.1f}" for side in SIDES[1:]]
         lines.append([str(rows), str(cells), str(texts), *(f"{found[side]:.2f}" for side in SIDES), *beside])
         facts[f"{rows} rows, {cells} cells, {texts} texts"] = found
-    print(table(["rows", "cells", "texts", *(f"{side}, ms" for side in SIDES), "flash / cgcli", "plain / cgcli"], lines), end="")
+    sides = (*(f"{side}, ms" for side in SIDES), "flash / cgcli", "plain / cgcli")
+    print(table(["rows", "cells", "texts", *sides], lines), end="")
     print_facts("attention", ms=facts)
 
 
