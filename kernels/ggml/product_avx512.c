@@ -12,7 +12,7 @@
 #define UNROLL _Pragma("GCC unroll 8")
 
 enum { TILE_PANELS = 4, TILE_ROWS = 8, FEW_ROWS = 4, PANELS_OF_MANY = 2 };
-enum { AHEAD = 2304 }; /* bytes between what is read and what is fetched, into the second cache */
+enum { AHEAD = 2304 }; /* bytes between what is read and what is fetched */
 
 /* Of 16 signed bytes: the sum of them plus 128 each, which is unsigned. */
 INLINE int32_t sum_of(__m128i bytes) {
@@ -44,10 +44,15 @@ static void quantize(const struct format *format, const float *x, int64_t k, int
     }
 }
 
-INLINE __m512i load(const uint8_t *at, bool prefetch) {
-    if (prefetch) {
-        _mm_prefetch((const char *)at + AHEAD, _MM_HINT_T1);
+/* Fetches what lies so many bytes ahead, if that is not 0, into the second cache: the first one has no room for it. */
+INLINE void fetch(const uint8_t *at, size_t ahead) {
+    if (ahead) {
+        _mm_prefetch((const char *)at + ahead, _MM_HINT_T1);
     }
+}
+
+INLINE __m512i load(const uint8_t *at, size_t ahead) {
+    fetch(at, ahead);
     return _mm512_load_si512(at);
 }
 
@@ -108,18 +113,18 @@ INLINE void next_block(struct tile *tile, int rows) {
 }
 
 /* A block of nibbles, with a fifth bit or not. */
-INLINE void add_nibbles(struct tile *tile, int panels, int rows, bool prefetch, const uint8_t *const nibbles[],
+INLINE void add_nibbles(struct tile *tile, int panels, int rows, size_t ahead, const uint8_t *const nibbles[],
                         const uint8_t *const fifth[], __m512i sums[TILE_PANELS][TILE_ROWS]) {
     __m512i bits[TILE_PANELS];
     if (fifth) {
         UNROLL for (int p = 0; p < panels; p++) {
-            bits[p] = load(fifth[p], prefetch);
+            bits[p] = load(fifth[p], ahead);
         }
     }
     UNROLL for (int i = 0; i < 4; i++) {
         __m512i low[TILE_PANELS], high[TILE_PANELS];
         UNROLL for (int p = 0; p < panels; p++) {
-            const __m512i bytes = load(nibbles[p] + 64 * i, prefetch);
+            const __m512i bytes = load(nibbles[p] + 64 * i, ahead);
             low[p] = low_halves(bytes);
             high[p] = high_halves(bytes);
             if (fifth) {
@@ -130,7 +135,7 @@ INLINE void add_nibbles(struct tile *tile, int panels, int rows, bool prefetch, 
     }
 }
 
-INLINE void group_of_64(enum layout layout, struct tile *tile, int panels, int rows, bool prefetch) {
+INLINE void group_of_64(enum layout layout, struct tile *tile, int panels, int rows, size_t ahead) {
     const bool minimum = layout == NIBBLES_MIN;
     const int head = minimum ? 128 : 64;
     UNROLL for (int b = 0; b < 2; b++) {
@@ -138,12 +143,8 @@ INLINE void group_of_64(enum layout layout, struct tile *tile, int panels, int r
         __m512i sums[TILE_PANELS][TILE_ROWS];
         const uint8_t *weights[TILE_PANELS];
         UNROLL for (int p = 0; p < panels; p++) {
-            if (prefetch && b == 0) {
-                _mm_prefetch((const char *)tile->group[p] + AHEAD, _MM_HINT_T1);
-                if (minimum) {
-                    _mm_prefetch((const char *)tile->group[p] + 64 + AHEAD, _MM_HINT_T1);
-                }
-            }
+            fetch(tile->group[p], b == 0 ? ahead : 0);
+            fetch(tile->group[p] + 64, b == 0 && minimum ? ahead : 0);
             d[p] = halves_at(tile->group[p] + 32 * b);
             m[p] = minimum ? halves_at(tile->group[p] + 64 + 32 * b) : _mm512_setzero_ps();
             weights[p] = tile->group[p] + head + (layout == BYTES ? 512 : 256) * b;
@@ -153,13 +154,13 @@ INLINE void group_of_64(enum layout layout, struct tile *tile, int panels, int r
             UNROLL for (int i = 0; i < 4; i++) {
                 __m512i low[TILE_PANELS], high[TILE_PANELS];
                 UNROLL for (int p = 0; p < panels; p++) {
-                    low[p] = load(weights[p] + 128 * i, prefetch);
-                    high[p] = load(weights[p] + 128 * i + 64, prefetch);
+                    low[p] = load(weights[p] + 128 * i, ahead);
+                    high[p] = load(weights[p] + 128 * i + 64, ahead);
                 }
                 add8(tile, panels, rows, 8 * i, low, high, sums);
             }
         } else {
-            add_nibbles(tile, panels, rows, prefetch, weights, NULL, sums);
+            add_nibbles(tile, panels, rows, ahead, weights, NULL, sums);
         }
         finish(tile, panels, rows, d, minimum ? m : NULL, sums);
         next_block(tile, rows);
@@ -167,7 +168,7 @@ INLINE void group_of_64(enum layout layout, struct tile *tile, int panels, int r
 }
 
 /* 64 of the 256 k of a group of Q4_K or Q5_K. */
-INLINE void part_of_4_or_5(bool five, struct tile *tile, int panels, int rows, bool prefetch, const __m512 D[],
+INLINE void part_of_4_or_5(bool five, struct tile *tile, int panels, int rows, size_t ahead, const __m512 D[],
                            const __m512 M[], const uint8_t *const part[]) {
     UNROLL for (int b = 0; b < 2; b++) {
         __m512 d[TILE_PANELS], m[TILE_PANELS];
@@ -175,39 +176,35 @@ INLINE void part_of_4_or_5(bool five, struct tile *tile, int panels, int rows, b
         const uint8_t *weights[TILE_PANELS], *fifth[TILE_PANELS];
         UNROLL for (int p = 0; p < panels; p++) {
             const uint8_t *scales = part[p] + 32 * b;
-            if (prefetch && b == 0) {
-                _mm_prefetch((const char *)scales + AHEAD, _MM_HINT_T1);
-            }
+            fetch(scales, b == 0 ? ahead : 0);
             d[p] = _mm512_mul_ps(D[p], unsigned_at(scales));
             m[p] = _mm512_mul_ps(M[p], unsigned_at(scales + PANEL));
             weights[p] = part[p] + 64 + 256 * b;
             fifth[p] = part[p] + 64 + 512 + 64 * b;
         }
         start_from(tile, panels, rows, 0, sums);
-        add_nibbles(tile, panels, rows, prefetch, weights, five ? fifth : NULL, sums);
+        add_nibbles(tile, panels, rows, ahead, weights, five ? fifth : NULL, sums);
         finish(tile, panels, rows, d, m, sums);
         next_block(tile, rows);
     }
 }
 
 /* The same of Q6_K, which has a scale for each half of a block. */
-INLINE void part_of_6(struct tile *tile, int panels, int rows, bool prefetch, const __m512 D[],
+INLINE void part_of_6(struct tile *tile, int panels, int rows, size_t ahead, const __m512 D[],
                       const uint8_t *const part[]) {
     UNROLL for (int h = 0; h < 4; h++) {
         __m512 d[TILE_PANELS];
         __m512i sums[TILE_PANELS][TILE_ROWS], pairs[TILE_PANELS];
         UNROLL for (int p = 0; p < panels; p++) {
-            if (prefetch && h == 0) {
-                _mm_prefetch((const char *)part[p] + AHEAD, _MM_HINT_T1);
-            }
+            fetch(part[p], h == 0 ? ahead : 0);
             d[p] = _mm512_mul_ps(D[p], signed_at(part[p] + PANEL * h));
-            pairs[p] = load(part[p] + 64 + 512 + 64 * h, prefetch);
+            pairs[p] = load(part[p] + 64 + 512 + 64 * h, ahead);
         }
         start_from(tile, panels, rows, h % 2, sums);
         UNROLL for (int i = 0; i < 2; i++) {
             __m512i low[TILE_PANELS], high[TILE_PANELS];
             UNROLL for (int p = 0; p < panels; p++) {
-                const __m512i bytes = load(part[p] + 64 + 128 * h + 64 * i, prefetch);
+                const __m512i bytes = load(part[p] + 64 + 128 * h + 64 * i, ahead);
                 low[p] = low_halves(bytes);
                 high[p] = high_halves(bytes);
                 add_pairs(i, pairs[p], &low[p], &high[p]);
@@ -221,15 +218,13 @@ INLINE void part_of_6(struct tile *tile, int panels, int rows, bool prefetch, co
     }
 }
 
-INLINE void group_of_256(enum layout layout, struct tile *tile, int panels, int rows, bool prefetch) {
+INLINE void group_of_256(enum layout layout, struct tile *tile, int panels, int rows, size_t ahead) {
     const int part_bytes = 64 + 512 + (layout == SUPER_6 ? 256 : layout == SUPER_5 ? 128 : 0);
     __m512 D[TILE_PANELS], M[TILE_PANELS];
     const uint8_t *part[TILE_PANELS];
     UNROLL for (int p = 0; p < panels; p++) {
         const uint8_t *group = tile->group[p];
-        if (prefetch) {
-            _mm_prefetch((const char *)group + AHEAD, _MM_HINT_T1);
-        }
+        fetch(group, ahead);
         D[p] = layout == SUPER_6 ? _mm512_load_ps(group) : halves_at(group);
         if (layout != SUPER_6) { /* -(M * e) has the bits of -M * e */
             M[p] = _mm512_xor_ps(halves_at(group + 32), _mm512_set1_ps(-0.0f));
@@ -238,9 +233,9 @@ INLINE void group_of_256(enum layout layout, struct tile *tile, int panels, int 
     }
     for (int i = 0; i < 4; i++) {
         if (layout == SUPER_6) {
-            part_of_6(tile, panels, rows, prefetch, D, part);
+            part_of_6(tile, panels, rows, ahead, D, part);
         } else {
-            part_of_4_or_5(layout == SUPER_5, tile, panels, rows, prefetch, D, M, part);
+            part_of_4_or_5(layout == SUPER_5, tile, panels, rows, ahead, D, M, part);
         }
         UNROLL for (int p = 0; p < panels; p++) {
             part[p] += part_bytes;
@@ -263,10 +258,13 @@ INLINE void one_tile(enum layout layout, int panels, int rows, bool prefetch, si
         tile.group[p] = start + (size_t)p * bytes;
     }
     for (int64_t i = 0; i < k; i += group) {
+        /* At their end, the beginning of the panels that the next tile reads. */
+        const bool last = tile.group[0] + group_bytes + AHEAD > start + bytes;
+        const size_t ahead = !prefetch ? 0 : last ? AHEAD + (size_t)(panels - 1) * bytes : AHEAD;
         if (layout <= BYTES) {
-            group_of_64(layout, &tile, panels, rows, prefetch);
+            group_of_64(layout, &tile, panels, rows, ahead);
         } else {
-            group_of_256(layout, &tile, panels, rows, prefetch);
+            group_of_256(layout, &tile, panels, rows, ahead);
         }
         UNROLL for (int p = 0; p < panels; p++) {
             tile.group[p] += group_bytes;
