@@ -31,7 +31,7 @@ _COSTS: Mapping[str, Mapping[int, float]] = {
     "q6_k": {1: 1.0, 2: 1.8, 4: 2.45, 6: 2.9, 8: 4.0, 16: 5.7},
 }
 # The same with our products and attention: q4_0 on 2 cores with AVX-512; q8_0 and q4_k_m have lower ones.
-_OWN_COSTS: Mapping[int, float] = {1: 1.0, 2: 1.1, 4: 1.45, 8: 2.1, 16: 3.3}
+_OWN_COSTS: Mapping[int, float] = {1: 1.0, 2: 1.05, 4: 1.15, 8: 1.65, 16: 3.0}
 
 
 @dataclass(frozen=True)

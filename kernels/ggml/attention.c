@@ -74,11 +74,13 @@ static void compute(const struct ggml_compute_params *params, struct ggml_tensor
     const struct attention_tier *tier = attention_tier();
     const int64_t shared = q->ne[2] / k->ne[2], rows = q->ne[1] * shared, per_stream = q->ne[3] / k->ne[3];
     const int64_t row_chunks = (rows + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
+    /* Of whole tiles, and all about as large. */
+    const int64_t size = (rows + row_chunks * ATTENTION_TILE - 1) / (row_chunks * ATTENTION_TILE) * ATTENTION_TILE;
     const int64_t together = heads_together(op, row_chunks, params->nth), head_chunks = (k->ne[2] + together - 1) / together;
     const uintptr_t work = (uintptr_t)params->wdata + (size_t)params->ith * scratch_bytes(op);
     float *scratch = (float *)((work + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     for (int64_t chunk; (chunk = next_chunk(op, params, row_chunks * head_chunks * q->ne[3])) >= 0;) {
-        const int64_t first = chunk % row_chunks * ATTENTION_ROWS, kv_head = chunk / row_chunks % head_chunks * together;
+        const int64_t first = chunk % row_chunks * size, kv_head = chunk / row_chunks % head_chunks * together;
         const int64_t stream = chunk / row_chunks / head_chunks;
         const struct cells cells = {
             .k = row_at(k, 0, kv_head, stream / per_stream),
@@ -94,7 +96,7 @@ static void compute(const struct ggml_compute_params *params, struct ggml_tensor
             .scale = parameter(op, 0),
         };
         struct attention_row part[ATTENTION_ROWS];
-        const int n = (int)least(rows - first, ATTENTION_ROWS);
+        const int n = (int)least(rows - first, size);
         for (int i = 0; i < n; i++) {
             const int64_t row = (first + i) / shared, head = kv_head * shared + (first + i) % shared;
             part[i] = (struct attention_row){
