@@ -30,8 +30,10 @@ _COSTS: Mapping[str, Mapping[int, float]] = {
     "q5_k_m": {1: 1.0, 2: 1.65, 4: 2.7, 8: 4.6, 16: 8.5},
     "q6_k": {1: 1.0, 2: 1.8, 4: 2.45, 6: 2.9, 8: 4.0, 16: 5.7},
 }
-# The same with our products and attention: q4_0 on 2 cores with AVX-512; q8_0 and q4_k_m have lower ones.
-_OWN_COSTS: Mapping[int, float] = {1: 1.0, 2: 1.05, 4: 1.15, 8: 1.65, 16: 3.0}
+# The same with our products and attention, by their tier: q4_0 on 2 cores; q8_0 and q4_k_m have lower ones.
+_AVX512: Mapping[int, float] = {1: 1.0, 2: 1.05, 4: 1.15, 8: 1.65, 16: 3.0}
+_AVX2: Mapping[int, float] = {1: 1.0, 2: 1.15, 4: 1.5, 8: 2.75, 16: 5.0}
+_OWN_COSTS = {"amx": _AVX512, "avx512": _AVX512, "avxvnni": _AVX2, "avx2": _AVX2}
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,12 @@ class PassCosts:
     measured: Mapping[int, float]
 
     @classmethod
-    def usual(cls, quant: str, *, own_products: bool = False) -> PassCosts:
-        """Costs measured elsewhere, with our products or llama.cpp's; for an unknown quantization, the highest."""
-        return cls(_OWN_COSTS if own_products else _COSTS.get(quant, _COSTS["q5_k_m"]))
+    def usual(cls, quant: str, *, tier: str | None = None) -> PassCosts:
+        """Costs measured elsewhere; for an unknown quantization, the highest.
+
+        tier: of our products, where they run; None for llama.cpp's
+        """
+        return cls(_OWN_COSTS[tier] if tier else _COSTS.get(quant, _COSTS["q5_k_m"]))
 
     def padded(self, padded: Callable[[int], int]) -> PassCosts:
         """The same for exact passes, which may be padded to more rows (`Model.padded`)."""

@@ -100,7 +100,8 @@ class LlamaEngine(Completing):
                     draft, self.cache, interrupt=interrupt, cancelled=cancelled, threads=self.threads
                 )
                 opened.callback(self._guesser.close)
-            costs = options.costs or PassCosts.usual(self.quant, own_products=self.model.own_products)
+            products = product_tier() if self.model.own_products else None
+            costs = options.costs or PassCosts.usual(self.quant, tier=products)
             self.scheduler = Scheduler(
                 self.cache,
                 self._prefill,

@@ -17,15 +17,17 @@
 #include <stdint.h>
 
 enum {
-    ATTENTION_ROWS = 16, /* of a call, at most */
-    ATTENTION_TILE = 4,  /* that are computed together */
-    ATTENTION_UNIT = 16, /* sizes of keys and values are multiples of it */
+    ATTENTION_ROWS = 16,  /* of a call, at most */
+    ATTENTION_TILE = 4,   /* that are computed together */
+    ATTENTION_UNIT = 16,  /* sizes of keys and values are multiples of it */
     ATTENTION_SIZE = 256, /* and at most this */
-    ATTENTION_HEADS = 8   /* of keys and values, of a call, at most */
+    ATTENTION_HEADS = 8,  /* of keys and values, of a call, at most */
+    ATTENTION_GROUP = 32, /* cells that the fast tiers handle together */
+    HIDDEN = 0xfc00       /* a mask of -infinity */
 };
 
-/* The cells of some heads of keys and values. A cell has its heads one after the other; `k_stride` and `v_stride` are the
- * bytes from a cell to the next. */
+/* The cells of some heads of keys and values. A cell has its keys one after the other, without a gap, and its values;
+ * `k_stride` and `v_stride` are the bytes from a cell to the next. */
 struct cells {
     const char *k, *v;
     size_t k_stride, v_stride;
@@ -44,8 +46,8 @@ struct attention_row {
 };
 
 /* Floats that a call needs to work with. */
-static inline size_t attention_scratch(int64_t n_cells, int64_t heads) {
-    return 32 * ATTENTION_SIZE + (size_t)heads * ATTENTION_ROWS * ((size_t)n_cells + ATTENTION_UNIT);
+static inline size_t attention_scratch(int64_t n_cells, int64_t heads, int64_t n_rows) {
+    return ATTENTION_GROUP * ATTENTION_SIZE + (size_t)(heads * n_rows) * ((size_t)n_cells + ATTENTION_UNIT);
 }
 
 /* One way of computing it. rows: 1 to ATTENTION_ROWS. */

@@ -1,15 +1,13 @@
-/* Attention in AVX2, with the bits of attention_ref.c.
- *
- * The rows go over a group of cells one after the other; where several see a cell, the group is converted to float32 once.
- * Sums of sixteen are two vectors. */
+/* Attention in AVX2, with the bits of attention_ref.c. The rows go over a group of cells one after the other; sums of
+ * sixteen are two vectors. */
 #include "attention_walk.h"
 #include "exp2_avx2.h"
 
 #define UNROLL _Pragma("GCC unroll 8")
 
-enum { LANES = 8, HIDDEN = 0xfc00 };
+enum { LANES = 8 };
 
-static const int rows_to_copy = 2;
+static const int rows_to_copy = 9;
 
 /* Of up to 32 masks from `mask` on, those that are `value` in the bits of `which`. */
 static uint32_t equal(const uint16_t *mask, int count, uint16_t which, uint16_t value) {
@@ -26,8 +24,6 @@ static uint32_t equal(const uint16_t *mask, int count, uint16_t which, uint16_t 
                                             _mm256_cmpeq_epi16(_mm256_and_si256(high, bits), wanted));
     return (uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(both, 0xd8));
 }
-
-static uint32_t all_of(int count) { return count < GROUP ? (UINT32_C(1) << count) - 1 : ~UINT32_C(0); }
 
 static uint32_t shown(const uint16_t *mask, int count) { return all_of(count) & ~equal(mask, count, 0xffff, HIDDEN); }
 
@@ -100,7 +96,8 @@ static float weigh(float *scores, int64_t n) {
         const __m256 t = _mm256_mul_ps(less, _mm256_set1_ps(LOG2_E));
         const __m256 counts = _mm256_cmp_ps(t, _mm256_set1_ps(EXP2_LEAST), _CMP_NLT_UQ);
         const __m256 p = _mm256_and_ps(powers_of_two(_mm256_and_ps(t, counts)), counts);
-        const __m256 whole = _mm256_mul_ps(p, _mm256_set1_ps(0x1p40f));
+        const __m256 number = _mm256_cmp_ps(p, p, _CMP_ORD_Q); /* a NaN counts 0 */
+        const __m256 whole = _mm256_and_ps(_mm256_mul_ps(p, _mm256_set1_ps(0x1p40f)), number);
         _mm256_storeu_ps(scores + i, p);
         const __m256d low = _mm256_add_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(whole)), magic);
         const __m256d high = _mm256_add_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(whole, 1)), magic);

@@ -1,7 +1,7 @@
 /* Attention in AVX-512, with the bits of attention_ref.c.
  *
- * Up to four rows go over the cells together. A step of the scores has 16 of them: 1 row x 16 cells, 2 x 8 or 4 x 4; a
- * step that no row sees is left out. Where few rows see a cell, a step has 16 pairs of a row and a cell. */
+ * Up to four rows go over the cells together. A step of the scores has 1 row x 16 cells, 2 x 8, 3 x 4 or 4 x 4; one that
+ * no row sees is left out. Where few rows see a cell, a step has 16 pairs of a row and a cell. */
 #include "attention_walk.h"
 #include "exp2_avx512.h"
 
@@ -17,8 +17,8 @@ INLINE int step_of(int rows) { return rows == 1 ? 16 : rows == 2 ? 8 : 4; }
 INLINE __m512 halves(const char *half) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)half)); }
 
 INLINE uint32_t shown(const uint16_t *mask, int count) {
-    const uint32_t all = count < GROUP ? (UINT32_C(1) << count) - 1 : ~UINT32_C(0);
-    return _mm512_mask_cmpneq_epi16_mask(all, _mm512_maskz_loadu_epi16(all, mask), _mm512_set1_epi16((int16_t)0xfc00));
+    const uint32_t all = all_of(count);
+    return _mm512_mask_cmpneq_epi16_mask(all, _mm512_maskz_loadu_epi16(all, mask), _mm512_set1_epi16((int16_t)HIDDEN));
 }
 
 INLINE bool adds(const uint16_t *mask, int count, uint32_t bits) {
@@ -79,7 +79,7 @@ INLINE __m512 products(const struct group *keys, int64_t size, const struct atte
     return sums_of(sums);
 }
 
-/* Scores where the rows see the same cells. */
+/* Scores where many rows see a cell. */
 INLINE void score_tile(const struct group *keys, const struct cells *cells, const struct attention_row *row, int rows,
                        bool copied, const uint32_t *bits, float *const *scores) {
     const int step = step_of(rows);
@@ -152,7 +152,8 @@ static float weigh(float *scores, int64_t n) {
     for (int64_t i = 0; i < n; i += LANES) {
         const __m512 t = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + i), max), _mm512_set1_ps(LOG2_E));
         const __mmask16 counts = _mm512_cmp_ps_mask(t, _mm512_set1_ps(EXP2_LEAST), _CMP_NLT_UQ);
-        const __m512 p = _mm512_maskz_mov_ps(counts, powers_of_two(t)), whole = _mm512_mul_ps(p, one);
+        const __m512 p = _mm512_maskz_mov_ps(counts, powers_of_two(t));
+        const __m512 whole = _mm512_maskz_mul_ps(_mm512_cmp_ps_mask(p, p, _CMP_ORD_Q), p, one); /* a NaN counts 0 */
         _mm512_storeu_ps(scores + i, p);
         const __m512i low = _mm512_cvtps_epi64(_mm512_castps512_ps256(whole));
         all = _mm512_add_epi64(all, _mm512_add_epi64(low, _mm512_cvtps_epi64(_mm512_extractf32x8_ps(whole, 1))));
@@ -198,7 +199,7 @@ INLINE void add_all_values(const struct group *values, const struct cells *cells
     }
 }
 
-/* Both for any number of rows, copied or not: in the compiler's eyes these are constants. */
+/* Calls a function with the number of rows, and copied or not, as constants in the compiler's eyes. */
 #define FOR_ROWS(function, group, copied) \
     for (int r = 0; r < seen->n_rows; r += ATTENTION_TILE) { \
         switch (seen->n_rows - r) { \
@@ -213,7 +214,7 @@ static void score(const struct group *keys, const struct cells *cells, const str
                   const struct seen_cells *seen, float *const *place) {
     if (keys->copied) {
         FOR_ROWS(score_tile, keys, true)
-    } else if (seen->n_rows > 1 && is_sparse(seen)) {
+    } else if (is_sparse(seen)) {
         score_pairs(keys, cells, rows, seen->n_rows, seen->bits, place);
     } else {
         FOR_ROWS(score_tile, keys, false)

@@ -5,8 +5,6 @@
 #include "exp2.h"
 #include "half.h"
 
-enum { HIDDEN = 0xfc00 }; /* -infinity */
-
 static float dot(const float *q, const uint8_t *k, int64_t n) {
     float sums[16] = {0};
     for (int64_t i = 0; i < n; i++) {

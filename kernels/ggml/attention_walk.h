@@ -11,7 +11,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { GROUP = 32 }; /* cells that are handled together */
+enum { GROUP = ATTENTION_GROUP };
 
 /* A group's keys or values of one head: in the cache itself, or a copy in float32 that all rows read. */
 struct group {
@@ -24,15 +24,20 @@ struct group {
 /* Of a group: the rows that see some of its cells, which cells each of them sees, those that any sees, and how many pairs
  * of a row and a cell that makes. */
 struct seen_cells {
-    int n_rows, row[ATTENTION_ROWS];
+    int n_rows, index[ATTENTION_ROWS];
     uint32_t bits[ATTENTION_ROWS], any;
     int pairs;
 };
 
-/* So few rows see a cell that what is done for one row alone is fastest. */
-static inline bool is_sparse(const struct seen_cells *seen) { return seen->pairs <= 2 * __builtin_popcount(seen->any); }
+/* Whether so few of the rows see a cell that each is best done alone. */
+static inline bool is_sparse(const struct seen_cells *seen) {
+    const int cells = __builtin_popcount(seen->any);
+    return seen->pairs <= 2 * cells && 2 * seen->pairs <= seen->n_rows * cells;
+}
 
-/* The first of `count` cells that a mask shows, as bits. */
+static inline uint32_t all_of(int count) { return count < GROUP ? (UINT32_C(1) << count) - 1 : ~UINT32_C(0); }
+
+/* Which of `count` cells a mask shows: bit i for the i-th. */
 static uint32_t shown(const uint16_t *mask, int count);
 
 /* Whether the mask of one of the cells of `bits` is not 0. */
@@ -52,7 +57,7 @@ static void add_values(const struct group *values, const struct cells *cells, co
 /* Makes weights of n scores, with room for ATTENTION_UNIT more behind them; returns 1 / their sum, 0 if there are none. */
 static float weigh(float *scores, int64_t n);
 
-/* From how many rows on a copy of a group pays. */
+/* From how many rows on a copy in float32 pays. */
 static const int rows_to_copy;
 
 static inline int count_at(const struct cells *cells, int64_t at) {
@@ -63,9 +68,8 @@ INLINE struct seen_cells seen_by_rows(const struct cells *cells, const struct at
     struct seen_cells found = {0};
     for (int r = 0; at < cells->count && r < n_rows; r++) {
         const int count = count_at(cells, at);
-        const uint32_t all = count < GROUP ? (UINT32_C(1) << count) - 1 : ~UINT32_C(0);
-        const uint32_t bits = rows[r].mask ? shown(rows[r].mask + at, count) : all;
-        found.row[found.n_rows] = r;
+        const uint32_t bits = rows[r].mask ? shown(rows[r].mask + at, count) : all_of(count);
+        found.index[found.n_rows] = r;
         found.bits[found.n_rows] = bits;
         found.n_rows += bits != 0;
         found.any |= bits;
@@ -113,10 +117,13 @@ INLINE void walk(const struct cells *cells, const struct attention_row *rows, in
     for (int64_t at = 0; at < cells->count; at += GROUP, from += GROUP * stride) {
         now = next;
         next = seen_by_rows(cells, rows, n_rows, at + GROUP);
-        for (int head = 0; now.any && head < cells->heads; head++) {
+        for (int head = 0; head < cells->heads; head++) {
             const int begin = GROUP * head / cells->heads, end = GROUP * (head + 1) / cells->heads;
             const uint64_t part = (UINT64_C(1) << end) - (UINT64_C(1) << begin);
             fetch(from + GROUP * stride, stride, 2 * (size_t)(size * cells->heads), next.any & part);
+            if (!now.any) {
+                continue;
+            }
             struct group group = {from + (size_t)(2 * size * head), stride, count_at(cells, at), false};
             if (now.n_rows >= rows_to_copy && !is_sparse(&now)) {
                 copy_cells(&group, size, now.any, scratch);
@@ -125,7 +132,7 @@ INLINE void walk(const struct cells *cells, const struct attention_row *rows, in
             struct attention_row own[ATTENTION_ROWS];
             float *place[ATTENTION_ROWS];
             for (int i = 0; i < now.n_rows; i++) {
-                const int r = now.row[i];
+                const int r = now.index[i];
                 own[i] = (struct attention_row){rows[r].q + (size_t)head * cells->q_stride, rows[r].mask,
                                                 out_of(cells, &rows[r], head)};
                 place[i] = scores_of(cells, n_rows, scratch, head, r) + n_seen[r];
@@ -142,7 +149,7 @@ INLINE void walk(const struct cells *cells, const struct attention_row *rows, in
             }
         }
         for (int i = 0; i < now.n_rows; i++) {
-            n_seen[now.row[i]] += __builtin_popcount(now.bits[i]);
+            n_seen[now.index[i]] += __builtin_popcount(now.bits[i]);
         }
     }
 }

@@ -78,7 +78,7 @@ static inline const struct block_sums *sums_of(const int8_t *row, int64_t k) {
 struct product_tier {
     const char *name;
     void (*quantize)(const struct format *format, const float *x, int64_t k, int8_t *row);
-    /* The columns of panels first to end - 1; prefetch: the weights come from memory. */
+    /* The columns of panels first to end - 1. */
     void (*multiply)(const struct format *format, const uint8_t *panels, int64_t k, int64_t n_columns, int64_t first,
                      int64_t end, const int8_t *rows, int64_t n_rows, float *y, size_t stride);
 };

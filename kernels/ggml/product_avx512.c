@@ -258,9 +258,9 @@ INLINE void one_tile(enum layout layout, int panels, int rows, bool prefetch, si
         tile.group[p] = start + (size_t)p * bytes;
     }
     for (int64_t i = 0; i < k; i += group) {
-        /* At their end, the beginning of the panels that the next tile reads. */
-        const bool last = tile.group[0] + group_bytes + AHEAD > start + bytes;
-        const size_t ahead = !prefetch ? 0 : last ? AHEAD + (size_t)(panels - 1) * bytes : AHEAD;
+        /* From AHEAD and a group before their end on, the beginning of the next panels. */
+        const bool near_end = tile.group[0] + group_bytes + AHEAD > start + bytes;
+        const size_t ahead = !prefetch ? 0 : near_end ? AHEAD + (size_t)(panels - 1) * bytes : AHEAD;
         if (layout <= BYTES) {
             group_of_64(layout, &tile, panels, rows, ahead);
         } else {

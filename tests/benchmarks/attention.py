@@ -66,8 +66,8 @@ class Graphs:
         self.call("backend_alloc_ctx_tensors", self.context, self._processor)
 
     def fill(self, tensor: int, values: np.ndarray[Any, Any]) -> None:
-        beside_each_other = np.ascontiguousarray(values)
-        ctypes.memmove(self.call("get_data", tensor), beside_each_other.ctypes.data, values.nbytes)
+        contiguous = np.ascontiguousarray(values)
+        ctypes.memmove(self.call("get_data", tensor), contiguous.ctypes.data, values.nbytes)
 
     def compute(self, graph: int) -> None:
         self.call("backend_graph_compute", self._processor, graph)

@@ -79,8 +79,8 @@ def test_the_cost_of_a_pass_lies_on_lines_between_what_was_measured() -> None:
     costs = PassCosts({1: 1.0, 4: 2.5, 8: 3.5})
     assert [costs.of(rows) for rows in (1, 2, 4, 6, 8, 12)] == pytest.approx([1.0, 1.5, 2.5, 3.0, 3.5, 4.5])
     assert PassCosts.usual("of no known kind").of(1) == 1.0
-    for quant, own in itertools.product(QUANTS, (False, True)):
-        widths = [PassCosts.usual(quant, own_products=own).of(rows) for rows in range(1, 64)]
+    for quant, tier in itertools.product(QUANTS, (None, "amx", "avx512", "avxvnni", "avx2")):
+        widths = [PassCosts.usual(quant, tier=tier).of(rows) for rows in range(1, 64)]
         assert widths == sorted(widths) and widths[0] == 1.0
 
 
