@@ -46,6 +46,7 @@ class GenArguments:
     if_changed: bool = False
     copy: bool = False
     template: str | None = None
+    prefix: str | None = None  # as given; the settings have it, too
 
     @property
     def picks(self) -> bool:
@@ -68,6 +69,10 @@ class GenArguments:
 
     def check(self) -> None:
         """Raises UsageError for options that contradict each other or have no effect."""
+        for option, file in {"--into": self.into, "-o": self.output}.items():
+            if file == Path("-"):
+                hint = "leave it out to write to stdout" if option == "-o" else "leave it out: stdin is the program so far"
+                raise UsageError(f"{option} takes a file, not -", hint=hint)
         if self.into and self.output:
             raise UsageError("--into and --output cannot be used together", hint="leave one of them out")
         if self.into and self.whole:

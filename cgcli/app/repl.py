@@ -56,6 +56,9 @@ def start_repl(
     choice = choose_or_pull(run, settings)
     programs = ProgramStore(run.environment.data / "programs")
     journal, opened = _program(programs, settings, choice, file, resume)
+    changed = None
+    if resume is not None and "model" not in flags:
+        choice, changed = _last_model(run, settings, choice, journal)
     new = not journal.id
     state = SavedState(programs.folder, journal.id)
     if settings.seed is None:
@@ -76,6 +79,8 @@ def start_repl(
         opened=opened,
         flags=flags,
     )
+    if changed:
+        repl.ui.notes.append(changed)
     with nullcontext() if script else _notes_between_lines(run, repl):
         try:
             repl.loader.start()
@@ -207,6 +212,21 @@ def _program(
     if journal is None:
         raise UsageError("no session to resume", hint="cgcli repl")
     return journal, None
+
+
+def _last_model(run: Run, settings: Settings, choice: Choice, journal: Journal) -> tuple[Choice, str | None]:
+    """The model of the session's last turn; `choice`, and a note that says so, if it is not here any more."""
+    from cgcli.app.model import choose_model
+    from cgcli.core.errors import CgcliError
+
+    drawn = [turn.facts for turn in journal.history.program.turns if turn.facts]
+    if not drawn or (drawn[-1].model, drawn[-1].quant) == (choice.name, choice.quant or drawn[-1].quant):
+        return choice, None
+    name = f"{drawn[-1].model}:{drawn[-1].quant}" if drawn[-1].quant else drawn[-1].model
+    try:
+        return choose_model(run, replace(settings, model=name)), None
+    except CgcliError:
+        return choice, f"{name}, which wrote this session, is not here; {choice.name} goes on with it"
 
 
 def _seed(journal: Journal) -> int:

@@ -12,7 +12,7 @@ from cgcli.cli.command import arguments_of, run_of, settings_of
 from cgcli.cli.options import DraftOption, ExactOption, GpuLayersOption, ModelOption, ThreadsOption, WindowOption
 from cgcli.core.errors import CgcliError, ExitStatus
 
-_NONE = "no server runs"
+_NONE = "no server is running"
 
 
 def serve(

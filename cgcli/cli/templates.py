@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def templates(ctx: typer.Context, json: JsonOption = False) -> None:
     """List the templates of programs, for `cgcli gen -T`.
 
-    Those of config.toml, and of this project's .cgcli.toml.
+    Lists those in config.toml and in this project's .cgcli.toml.
     """
     from cgcli.core.templates import load_templates
 

@@ -190,11 +190,11 @@ def _check_folder(folder: Path) -> None:
         return
     if (folder / "adapter_config.json").is_file():
         base = read_object(folder / "adapter_config.json").get("base_model_name_or_path")
-        raise ModelFileError(f"{folder}: is a LoRA adapter of {shown(base)}", hint="merge it into its model first")
+        raise ModelFileError(f"{folder} is a LoRA adapter of {shown(base)}", hint="merge it into its model first")
     ggufs = sorted(folder.glob("*.gguf"))
     if ggufs:
         raise ModelFileError(
-            f"{folder}: already has a GGUF ({ggufs[0].name}); nothing to convert",
+            f"{folder} already has a GGUF ({ggufs[0].name}); nothing to convert",
             hint=f"cgcli models add {ggufs[0]} --name NAME",
         )
-    raise _error(folder, "has no config.json, so it is not a checkpoint in the Hub's layout")
+    raise ModelFileError(f"{folder} has no config.json, so it is not a checkpoint in the Hub's layout")

@@ -280,6 +280,9 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """', did you mean ...?' if one of `words` is similar, else ''."""
     import difflib
 
-    by_letters = {one.lstrip("-"): one for one in words}
-    near = difflib.get_close_matches(word.lstrip("-"), by_letters, 1)
+    def letters(one: str) -> str:
+        return one.lstrip("-").removeprefix("CGCLI_")
+
+    by_letters = {letters(one): one for one in words}
+    near = difflib.get_close_matches(letters(word), by_letters, 1)
     return f", did you mean {by_letters[near[0]]}?" if near else ""

@@ -34,6 +34,8 @@ def disk_error(path: Path, error: OSError) -> CgcliError:
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         reason = os.strerror(error.errno).lower()
         return CgcliError(f"cannot write {path}: {reason}", hint="choose another folder; CGCLI_HOME moves cgcli's own")
+    if error.errno == errno.ENXIO:
+        return CgcliError(f"cannot write {path}: no program reads this pipe", hint="start its reader first")
     return CgcliError(f"cannot write {path}: {error.strerror or error}")
 
 
@@ -149,6 +151,13 @@ def check_writable(path: Path) -> None:
         raise disk_error(path, error) from error
 
 
+def _no_wait(path: str, flags: int) -> int:
+    """Open a pipe that has a reader; without one this would wait for ever, and for no signal. Raises OSError."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path`, or leave the old contents. A device or a pipe is written to, not replaced.
 
@@ -156,7 +165,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     try:
         if _special(path):
-            path.write_bytes(data)
+            with open(path, "wb", opener=_no_wait) as file:
+                file.write(data)
             return
         with replacing(path) as beside:
             beside.write_bytes(data)

@@ -206,7 +206,7 @@ class Loading:
         if gpu_layers and not devices:
             raise UsageError(
                 f"--gpu-layers {gpu_layers} needs a GPU, but llama.cpp finds none",
-                hint="cgcli doctor says why; or drop --gpu-layers",
+                hint="`cgcli doctor` says why; or drop --gpu-layers",
             )
         self._layers = _layers_that_fit(self._header, path, devices) if gpu_layers is None else gpu_layers
         self._own_kernels = own_products and lib.without_own_products is None and self._layers == 0

@@ -383,5 +383,6 @@ def _fault(error: Exception) -> dict[str, Any]:
 
 async def _no_route(request: HttpRequest, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
-    what = "takes no such method" if status == 405 else "is not known"
-    return JSONResponse(BadRequest(f"{request.url.path} {what}", status=status).body, status)
+    path = request.url.path
+    message = f"{path} takes no such method" if status == 405 else f"no such route: {path}"
+    return JSONResponse(BadRequest(message, status=status).body, status)

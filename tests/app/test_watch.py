@@ -350,7 +350,7 @@ def test_after_control_c_the_file_has_what_was_drawn(tiny_model: Path, tmp_path:
     with watching(file, tiny_model, max_tokens=1900) as watched:
         watched.wait_for("line 1: one")
         Interrupt().set()
-        watched.wait_for("Ctrl-C leaves", times=2)
+        watched.wait_for("Ctrl-C quits", times=2)
         stopped = file.read_bytes()
         assert stopped.startswith(b"# one\n") or stopped == b"# one !\n"
         file.write_bytes(b"# two !\n")

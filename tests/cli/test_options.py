@@ -90,6 +90,19 @@ def test_a_language_is_completed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-o", "-"), "-o takes a file, not -; leave it out to write to stdout"),
+        (("--into", "-"), "--into takes a file, not -; leave it out: stdin is the program so far"),
+        (("--prefix", "y = 2"), "--prefix begins a new program, but there is one to go on with; leave --prefix out"),
+    ],
+)
+def test_options_of_gen_that_would_have_no_effect(options: tuple[str, ...], said: str) -> None:
+    ran = run("gen", "-m", "codegen-nano", "one", *options, stdin=b"x = 1\n")
+    assert (ran.status, ran.out, ran.err.splitlines()[-1]) == (2, b"", f"cgcli: {said}")
+
+
+@pytest.mark.parametrize(
     ("command", "kind"),
     [
         (gen.gen, GenArguments),

@@ -137,6 +137,14 @@ class TestPrograms:
         assert b"# first" in script(tiny_model, "", "--resume", first).out
         assert b"# second" in script(tiny_model, "", "--resume", second).out
 
+    def test_resume_goes_on_with_the_model_of_the_last_turn(self, tiny_model: Path, tmp_path: Path) -> None:
+        run("repl", *NANO, *TINY, stdin=f"first\n/save {tmp_path / 'x.py'}\n".encode())
+        assert run("repl", "--resume", stdin=b"/show\n", CGCLI_MODEL=str(tiny_model)).err.startswith("codegen-nano")
+        assert script(tiny_model, "", "--resume").err.startswith("tiny, seed 1\n")
+        script(tiny_model, f"second\n/save {tmp_path / 'x.py'}!\n", "--resume")
+        ran = run("repl", "--resume", stdin=b"/show\n", CGCLI_MODEL="codegen-nano")
+        assert "tiny:q8_0, which wrote this session, is not here; codegen-nano goes on with it\n" in ran.err
+
     def test_resuming_what_is_not_there(self, tiny_model: Path) -> None:
         ran = script(tiny_model, "", "--resume")
         assert (ran.status, ran.err) == (2, "cgcli: no session to resume; type: cgcli repl\n")

@@ -254,7 +254,7 @@ def test_stop_ends_it(tmp_path: Path, model: list[str]) -> None:
         assert server.wait(PATIENCE_S) == 0
     for option in ("--stop", "--status"):
         none = run("serve", option, CGCLI_HOME=str(tmp_path))
-        assert (none.status, none.out, none.err) == (0, b"", "no server runs\n")
+        assert (none.status, none.out, none.err) == (0, b"", "no server is running\n")
 
 
 @pytest.mark.parametrize("waiting", [0, 1], ids=["as the first", "behind others"])
@@ -275,7 +275,7 @@ def test_a_server_that_does_not_answer_is_told_of(
     who = "a server" if waiting else f"the server with PID {os.getpid()}"
     assert (told.status, told.out) == (1, b"")
     assert f"{who} does not answer" in told.err
-    assert "no server runs" not in told.err
+    assert "no server is running" not in told.err
 
 
 def test_an_idle_server_ends(tmp_path: Path, model: list[str]) -> None:

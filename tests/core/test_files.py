@@ -305,6 +305,12 @@ def test_a_pipe_is_not_opened_to_be_locked(tmp_path: Path) -> None:
         os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)
 
 
+def test_a_pipe_that_nobody_reads_is_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CgcliError, match="pipe: no program reads this pipe"):
+        write_atomic(tmp_path / "pipe", b"x")
+
+
 def test_a_lock_has_one_holder(tmp_path: Path) -> None:
     lock = take_lock(tmp_path / "lock")
     assert lock is not None and take_lock(tmp_path / "lock", wait_s=0.05) is None

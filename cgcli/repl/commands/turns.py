@@ -73,7 +73,10 @@ def accept_candidate(repl: Repl, index: int, choice: int | None) -> None:
         raise UsageError(f"turn {number} has only this candidate", hint=f"/retry {number} draws another")
     picked = pick_candidate(repl, repl.program.until(index), turn) if choice is None else with_candidate(turn, choice)
     if picked is None or picked.accepted is None:
-        raise UsageError("no candidate picked", hint=f"/pick I takes candidate I, from 1 to {count}")
+        if turn.accepted is None or repl.ui.script:
+            raise UsageError("no candidate picked", hint=f"/pick I takes candidate I, from 1 to {count}")
+        repl.ui.screen.note(f"kept candidate {turn.accepted + 1}")
+        return
     repl.do(repl.history.commit(Put(index, picked, "pick")))
     repl.ui.screen.note(f"turn {number} now uses candidate {picked.accepted + 1} of {turn.drawn}")
     repl.ui.screen.code(repl.program.turns[index].completion)
