@@ -71,7 +71,7 @@ class GenArguments:
         """Raises UsageError for options that contradict each other or have no effect."""
         for option, file in {"--into": self.into, "-o": self.output}.items():
             if file == Path("-"):
-                hint = "leave it out to write to stdout" if option == "-o" else "leave it out: stdin is the program so far"
+                hint = f"leave it out: {'stdin is the program so far' if self.into else 'the program goes to stdout'}"
                 raise UsageError(f"{option} takes a file, not -", hint=hint)
         if self.into and self.output:
             raise UsageError("--into and --output cannot be used together", hint="leave one of them out")

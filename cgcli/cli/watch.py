@@ -48,8 +48,8 @@ def watch(
     """Write code into files that are open in an editor, when they are saved.
 
     End a comment with ` !` and save: the code appears below it, and the mark goes. Mark a comment again, reworded or
-    not, and its code is written again. A line `# ?` runs the program in the sandbox; its output appears there as comments.
-    Ctrl-C stops the writing; a second one quits.
+    not, and its code is written again. A line `# ?` runs the program in the sandbox; its output appears there as
+    comments. Ctrl-C stops the writing; a second one quits.
 
     [dim]cgcli watch prog.py[/dim]
     """

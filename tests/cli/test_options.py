@@ -92,7 +92,7 @@ def test_a_language_is_completed() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("-o", "-"), "-o takes a file, not -; leave it out to write to stdout"),
+        (("-o", "-"), "-o takes a file, not -; leave it out: the program goes to stdout"),
         (("--into", "-"), "--into takes a file, not -; leave it out: stdin is the program so far"),
         (("--prefix", "y = 2"), "--prefix begins a new program, but there is one to go on with; leave --prefix out"),
     ],

@@ -143,7 +143,7 @@ class TestPrograms:
         assert script(tiny_model, "", "--resume").err.startswith("tiny, seed 1\n")
         script(tiny_model, f"second\n/save {tmp_path / 'x.py'}!\n", "--resume")
         ran = run("repl", "--resume", stdin=b"/show\n", CGCLI_MODEL="codegen-nano")
-        assert "tiny:q8_0, which wrote this session, is not here; codegen-nano goes on with it\n" in ran.err
+        assert "tiny:f16, which wrote this session, is not here; codegen-nano goes on with it\n" in ran.err
 
     def test_resuming_what_is_not_there(self, tiny_model: Path) -> None:
         ran = script(tiny_model, "", "--resume")
@@ -234,13 +234,13 @@ class TestTerminal:
 LOADS_LATE = """
 import sys, time
 from pathlib import Path
-from cgcli.engine.model import Model
-load, may = Model.load, Path(sys.argv.pop(1))
+from cgcli.engine.model import Loading
+wait, may = Loading.wait, Path(sys.argv.pop(1))
 def late(*words, **options):
     while not may.exists():
         time.sleep(0.01)
-    return load(*words, **options)
-Model.load = late
+    return wait(*words, **options)
+Loading.wait = late
 from cgcli.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -308,7 +308,7 @@ class TestPicking:
 
     def test_the_card_says_what_a_candidate_returned(self, tmp_path: Path) -> None:
         repl, shown, status = play(tmp_path, *self.LINES, "/pick 1", "/pick", pick="auto", choices=[1])
-        assert status == 2  # the last choice was cancelled
+        assert status == 0 and "kept candidate 1\n" in shown  # the last choice was cancelled
         told = [line for line in shown.splitlines() if line.startswith("[")]
         assert told[:3] == [
             "[1 of 3: f(3) → 3, log-probability -4.50, parses]",
