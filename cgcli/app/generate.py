@@ -169,7 +169,7 @@ def _prepare(run: Run, settings: Settings, arguments: GenArguments, opened: Exit
     if not prompts and not (text or arguments.start):
         raise UsageError("no prompt", hint=PROMPT_HINT)
     if text and arguments.prefix:
-        raise UsageError("--prefix begins a new program, but there is one to go on with", hint="leave --prefix out")
+        raise UsageError("--prefix starts a new program, but there is one to add to", hint="leave --prefix out")
     if arguments.start and len(prompts) > 1:
         raise UsageError(f"--start is for a single prompt, not for {len(prompts)}", hint="give the others afterwards")
     opening = None if arguments.if_changed else opened.enter_context(closing(Opening(run, settings, choice)))

@@ -199,7 +199,7 @@ class _File:
             self._looked = None
         except Interrupted:
             self._stopped = True
-            self._run.output.note(f"{self.path}: stopped; save it to begin again, Ctrl-C quits")
+            self._run.output.note(f"{self.path}: stopped; save it to start again; Ctrl-C quits")
         except CgcliError as error:
             name = "" if str(self.path) in error.message else f"{self.path}: "
             self._run.output.error(CgcliError(name + error.message, hint=error.hint))
@@ -331,7 +331,8 @@ class _File:
         line = mark.line + (mark.begin != mark.comment and mark.end != mark.below)
         name, lines = f"{self.path}, line {line}", turn.completion.count("\n") + 1
         report_turn(self._run.output, session, turn, name, line)
-        self._run.output.note(f"{name}: wrote {plural(lines, 'line')}{'; stopped, Ctrl-C quits' * turn.interrupted}")
+        stopped = "; stopped; a second Ctrl-C quits" * turn.interrupted
+        self._run.output.note(f"{name}: wrote {plural(lines, 'line')}{stopped}")
 
     # --- output
 

@@ -197,4 +197,7 @@ def _check_folder(folder: Path) -> None:
             f"{folder} already has a GGUF ({ggufs[0].name}); nothing to convert",
             hint=f"cgcli models add {ggufs[0]} --name NAME",
         )
-    raise ModelFileError(f"{folder} has no config.json, so it is not a checkpoint in the Hub's layout")
+    raise ModelFileError(
+        f"{folder} has no config.json, so it is not a checkpoint in the Hub's layout",
+        hint="give the folder that has config.json and the weights",
+    )

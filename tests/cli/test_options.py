@@ -94,7 +94,7 @@ def test_a_language_is_completed() -> None:
     [
         (("-o", "-"), "-o takes a file, not -; leave it out: the program goes to stdout"),
         (("--into", "-"), "--into takes a file, not -; leave it out: stdin is the program so far"),
-        (("--prefix", "y = 2"), "--prefix begins a new program, but there is one to go on with; leave --prefix out"),
+        (("--prefix", "y = 2"), "--prefix starts a new program, but there is one to add to; leave --prefix out"),
     ],
 )
 def test_options_of_gen_that_would_have_no_effect(options: tuple[str, ...], said: str) -> None:
