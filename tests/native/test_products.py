@@ -61,10 +61,10 @@ BREAKS = {
     "steps are done in another order": ("product_amx.c", "rows, s + 1, sums[1]", "rows, s, sums[1]"),
     "nibbles of 16 k overflow": ("product_avx2.c", "layout == SUPER_5 || layout == SUPER_6 ?", "layout == SUPER_6 ?"),
     "bytes saturate": ("product_avx2.c", "layout == BYTES ? SIGNS :", ""),
-    "the second half is the first": ("product_avx2.c", "tile->half = first + h;", "tile->half = first;"),
+    "the second half is the first": ("product_avx2.c", "(const __m256i *)line + h", "(const __m256i *)line"),
     "bytes in the order of lanes": ("product_avx2.c", "_mm256_permute4x64_epi64(words, 0xD8)", "words"),
     "what is infinite is quantized": ("product_avx2.c", "if (isfinite(s) && s != 0)", "if (isfinite(s))"),
-    "a half's zero is the block's": ("product_avx2.c", "(tile, WHOLE, rows, at % 2,", "(tile, WHOLE, rows, 0,"),
+    "a half's zero is the block's": ("product_avx2.c", "(tile, WHOLE, at % 2,", "(tile, WHOLE, 0,"),
     "a mask of one lane more": ("product_avx2.c", "left < LANES ? (int)left", "left < LANES ? (int)left + 1"),
 }  # fmt: skip
 
