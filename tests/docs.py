@@ -185,7 +185,7 @@ def _words(text: str | None) -> str:
     return " ".join(first.split()).replace("|", "\\|")
 
 
-COMMON = {"--help", "--quiet", "--verbose", "--debug", "--install-completion", "--show-completion"}
+COMMON = {"--help", "--quiet", "--verbose", "--debug"}
 
 
 # --- configuration
@@ -243,7 +243,8 @@ def errors() -> str:
             if isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
                 hint = next((one.value for one in node.keywords if one.arg == "hint"), None)
                 row = template(node.args[0], names), template(hint, names) if hint else ""
-                found.setdefault(node.func.id, set()).add(row)
+                if any(map(str.isalpha, re.sub(r"{.*?}", "", row[0]))):  # one with no words of its own
+                    found.setdefault(node.func.id, set()).add(row)
     parts = []
     for name, rows in sorted(found.items(), key=lambda one: ERRORS[one[0]]):
         parts.append(f"## Status {ERRORS[name]}: {name}\n\n| message | next step |\n|---|---|\n")

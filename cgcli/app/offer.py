@@ -48,7 +48,5 @@ def _agrees(run: Run, card: Card) -> bool:
 
 def _pull(run: Run, card: Card) -> None:
     from cgcli.hub.pull import pull
-    from cgcli.terminal.text import size
 
-    stored = pull(card.name, environment=run.environment, progress=run.output.progress())
-    run.output.note(f"pulled {stored.spec}, {size(stored.manifest.size)}")
+    pull(card.name, environment=run.environment, progress=run.output.progress())

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cgcli.core.config import Settings
 
 PANEL = "Common options"
+COMPLETE = "_CGCLI_COMPLETE"  # set by a shell that asks what fits; Typer makes the name of the program's
 
 ArgumentsT = TypeVar("ArgumentsT")
 

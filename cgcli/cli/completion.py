@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cgcli.cli.command import run_of
+from cgcli.cli.command import COMPLETE, run_of
 
 # Bash takes a colon for the end of a word, and offers are to replace only what follows it. Hence the line as it is
 # typed, and the part before the colon cut off what is offered.
@@ -39,5 +39,5 @@ def completion(
 
     script = _BASH
     if shell != "bash":
-        script = get_completion_script(prog_name="cgcli", complete_var="_CGCLI_COMPLETE", shell=shell)
+        script = get_completion_script(prog_name="cgcli", complete_var=COMPLETE, shell=shell)
     run_of(ctx).output.styled(script)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from cgcli.app.run import Run
-from cgcli.cli.command import Command, Examination, Group, help_of, run_of
+from cgcli.cli.command import COMPLETE, Command, Examination, Group, help_of, run_of
 from cgcli.core.errors import CgcliError, ExitStatus, Interrupted, UsageError
 from cgcli.core.signals import Terminated, handled_signals
 
@@ -90,6 +90,7 @@ def build(wanted: str = "") -> typer.Typer:
     app = typer.Typer(
         cls=Group,
         invoke_without_command=True,
+        add_completion=False,  # options that do what `cgcli completion` does
         pretty_exceptions_enable=False,
         suggest_commands=False,  # _usage does it, for options too
         rich_markup_mode="rich",
@@ -137,6 +138,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _invoke(run: Run, arguments: Sequence[str]) -> int:
+    if COMPLETE in os.environ:  # a shell asks what fits
+        from typer.completion import completion_init
+
+        completion_init()
     try:
         result = build(*arguments[:1])(args=list(arguments), prog_name="cgcli", standalone_mode=False, obj=run)
     except Terminated:

@@ -37,7 +37,6 @@ def pull(
     Run the same command again to resume an interrupted pull.
     """
     from cgcli.hub.pull import pull as pull_model
-    from cgcli.terminal.text import size
 
     run = run_of(ctx)
     stored = pull_model(
@@ -49,7 +48,7 @@ def pull(
         keep=keep,
         force=force,
     )
-    run.output.note(f'pulled {stored.spec}, {size(stored.manifest.size)}: cgcli gen -m {stored.name} "..."')
+    run.output.note(f'write a program with it: cgcli gen -m {stored.name} "..."')
 
 
 def convert(

@@ -207,6 +207,7 @@ class _Pull:
                 shutil.rmtree(self.checkpoint)
         except OSError as error:
             raise disk_error(self.store.folder(self.name), error) from error
+        self.progress.note(f"pulled {stored.spec}, {size(stored.manifest.size)}")
         return stored
 
     def plan(self, survey: Survey) -> PullPlan:

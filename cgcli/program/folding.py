@@ -82,7 +82,7 @@ def fold(
     if left >= window and not folding.descriptions:
         raise ContextError(
             f"the program and prompt have {tokens} tokens, but the context window has {window}",
-            hint="use a shorter prompt, or a larger --ctx",
+            hint="use a larger --ctx, or a shorter program or prompt",
         )
     if left >= window:
         raise ContextError(
