@@ -27,7 +27,7 @@ FOLDERS = {
     "cgcli/cli": "commands: parse the command line, call a function of app/, print",
     "cgcli/app": "what each command does, as functions over values",
     "cgcli/repl": "the interactive loop: commands, keys, completion, what is shown",
-    "cgcli/evals": "HumanEval and MTPB: drawing, judging, pass@k",
+    "cgcli/evals": "HumanEval and MTPB: generating, judging, pass@k",
     "cgcli/evals/report": "reports on evaluation runs: tables, HTML, CSV",
     "cgcli/train": "training and fine-tuning, an optional extra (JAX)",
     "cgcli/serve": "one model kept ready: a server, and the engine that its clients see",

@@ -66,9 +66,9 @@ def evaluating(arguments: EvaluationArguments) -> Iterator[None]:
     if sum(file is not None for file in (arguments.output, arguments.generate, arguments.judge)) > 1:
         raise UsageError("--output, --generate and --judge cannot be used together", hint="keep one of them")
     if arguments.judge and arguments.ray:
-        raise UsageError("--judge draws no samples, so --ray has no effect", hint="leave one of them out")
+        raise UsageError("--judge generates no samples, so --ray has no effect", hint="leave one of them out")
     if arguments.to_the_letter and arguments.guard == "on":
-        raise UsageError("--guard on redraws bars, so --to-the-letter has no effect", hint="leave one of them out")
+        raise UsageError("--guard on regenerates bars, so --to-the-letter has no effect", hint="leave one of them out")
     try:
         yield
     except (KeyboardInterrupt, Terminated, Interrupted):
@@ -195,7 +195,7 @@ def timed(rows: Iterable[Row]) -> Iterator[Row]:
 
 def only_draw(run: Run, command: str, samples: Samples, rows: Iterable[Row], there: int, total: int) -> None:
     """Draw the missing rows. command: the subcommand that judges them."""
-    with run.output.progress().task("drawing", total, unit="samples", done=there) as task:
+    with run.output.progress().task("generating", total, unit="samples", done=there) as task:
         for _ in rows:
             task.advance(1)
     run.output.note(f"{total} samples in {samples.path}; judge them: cgcli eval {command} --judge {samples.path}")

@@ -113,7 +113,7 @@ def open_engine(
 
         if served := served_engine(run, settings, choice, interrupt, own):
             if use.texts:
-                run.output.detail("the server guesses from what it draws, not from other texts")
+                run.output.detail("the server guesses from what it generates, not from other texts")
             return served
     return own()
 

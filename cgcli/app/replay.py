@@ -52,7 +52,7 @@ def replay(run: Run, name: str) -> None:
                 raise CgcliError(f"the record of {_name(part, index)} is damaged: {error.message}") from error
             steps.append((part, index))
     if not steps:
-        raise CgcliError(f"no turn of {name} can be drawn again")
+        raise CgcliError(f"no turn of {name} can be written again")
     for _, group in itertools.groupby(steps, key=_drawn_by):
         _Replay(run, list(group)).draw()
     run.output.note(f"the same, byte for byte: {plural(len(steps), 'turn')}")
@@ -93,7 +93,7 @@ class _Replay:
         progress = self._run.output.progress()
         with (
             loaded_engine(self._run, settings, choice) as engine,
-            progress.task("drawing again", len(self._steps), unit="steps") as task,
+            progress.task("writing again", len(self._steps), unit="steps") as task,
         ):
             setup = setup_of(settings, choice, engine)
             self._tell(self._differences(choice, engine.quant, setup))
@@ -141,7 +141,7 @@ class _Replay:
         """Say what differs. Raises CgcliError if another model's file would draw."""
         for one in found:
             if one.name == "the model's file":
-                raise CgcliError(str(one), hint="the text cannot be the same; nothing was drawn")
+                raise CgcliError(str(one), hint="the text cannot be the same; nothing was written")
             if one not in self._known:
                 self._known.append(one)
                 self._run.output.note(str(one))
@@ -174,7 +174,7 @@ class _Replay:
         setup = self._first.setup
         if setup and setup.exact:
             return "nothing that is known differs"
-        return "draw with --exact: without it, what else is in a batch can change a text"
+        return "write with --exact: without it, what else is in a batch can change a text"
 
 
 def _where(turn: Turn, now: str) -> str:

@@ -178,8 +178,8 @@ def served_engine(
         connection.close()
         run.output.note("the server has too many requests; loading the model in this process")
         return None
-    unlike = "" if settings.exact else "; without --exact, a text may differ from one that is drawn alone"
-    run.output.detail(f"drawn by a server, which has the model loaded (--no-serve loads it here){unlike}")
+    unlike = "" if settings.exact else "; without --exact, a text may differ from one that is generated alone"
+    run.output.detail(f"the server has the model loaded and generates the text (--no-serve loads it here){unlike}")
     run.output.detail(where(connection.greeting.placement))
     return RemoteEngine(connection, interrupt, own, run.output.note)
 

@@ -53,17 +53,17 @@ def unchanged(
     try:
         found = find_program(run, file)[-1]
     except CgcliError as error:
-        raise CgcliError(error.message, hint="remove it to draw it anew, or leave out --if-changed") from error
+        raise CgcliError(error.message, hint="remove it to write it anew, or leave out --if-changed") from error
     old = found.program
     facts = next((turn.facts for turn in old.turns if turn.facts), None)
     same_beginning = old.prefix == program.prefix and old.layout == program.layout and found.comments == comments
     if facts is None or not same_beginning:
-        run.output.note("the program begins differently; all turns are drawn again")
+        run.output.note("the program begins differently; all turns are written again")
         return Unchanged()
     seed = facts.seed if any_seed else now.seed
     guard = facts.guard if facts.guard and now.guard else now.guard  # another Python is no reason
     for one in differences(facts, replace(now, seed=seed, quant=now.quant or facts.quant, guard=guard), _IGNORED):
-        run.output.note(f"{one}; all turns are drawn again")
+        run.output.note(f"{one}; all turns are written again")
         return Unchanged(seed=seed)
     kept = 0
     for prompt, turn in zip(prompts, old.turns, strict=False):

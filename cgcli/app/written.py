@@ -71,11 +71,11 @@ def find_run(run: Run, number: int) -> list[Recorded]:
         one = log.run(number)
         if "fill" in one.start.command:
             raise CgcliError(
-                f"run {number} filled a place, and only whole turns can be drawn again",
+                f"run {number} filled a place, and only whole turns can be written again",
                 hint=f"cgcli log show {number}",
             )
         if not (one.end and one.end.turns):
-            raise CgcliError(f"run {number} drew nothing that is known", hint=f"cgcli log show {number}")
+            raise CgcliError(f"run {number} wrote nothing that is known", hint=f"cgcli log show {number}")
         return [*Finder(run, log).chain(one.start.before), recorded_run(one)]
 
 
@@ -99,7 +99,7 @@ def find_program(run: Run, file: Path) -> list[Recorded]:
         filled, former = log.of_text(without_stamps(data)), log.of_file(file)
     if filled and "fill" in filled.start.command:
         raise CgcliError(
-            f"run {filled.number} filled a place in {file}, and only whole turns can be drawn again",
+            f"run {filled.number} filled a place in {file}, and only whole turns can be written again",
             hint=f"cgcli log show {filled.number}",
         )
     if former:

@@ -53,7 +53,7 @@ OutputOption = Annotated[
     ),
 ]
 GenerateOption = Annotated[
-    Path | None, _files("--generate", metavar="FILE", help="Only draw samples, into FILE; judge none.")
+    Path | None, _files("--generate", metavar="FILE", help="Only generate samples, into FILE; judge none.")
 ]
 JudgeOption = Annotated[
     Path | None, _files("--judge", metavar="FILE", help="Only judge the samples in FILE, from cgcli or another tool.")
@@ -68,7 +68,9 @@ ShardOption = Annotated[
 ]
 RayOption = Annotated[
     str | None,
-    typer.Option("--ray", metavar="ADDRESS", help="Draw on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."),
+    typer.Option(
+        "--ray", metavar="ADDRESS", help="Generate on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."
+    ),
 ]
 WorkersOption = Annotated[
     int | None,

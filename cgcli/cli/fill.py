@@ -59,7 +59,7 @@ def fill(
             "--candidates",
             metavar="N",
             min=1,
-            help="Draw N candidates and keep the best (default: 1 if the model was trained to infill, else 8).",
+            help="Generate N candidates and keep the best (default: 1 if the model was trained to infill, else 8).",
             rich_help_panel=SAMPLING_PANEL,
         ),
     ] = None,

@@ -77,7 +77,7 @@ def gen(
     ] = False,
     if_changed: Annotated[
         bool,
-        _program("--if-changed", help="With -o, redraw only from the first changed prompt on. Does not read stdin."),
+        _program("--if-changed", help="With -o, write only from the first changed prompt on. Does not read stdin."),
     ] = False,
     whole: Annotated[bool, _program("--whole", help="Also print the program so far.")] = False,
     raw: Annotated[bool, _program("--raw", help="Continue the bytes as they are: no comment, no truncation.")] = False,
@@ -104,7 +104,7 @@ def gen(
     ] = None,
     prefix: Annotated[str | None, _program("--prefix", metavar="TEXT", help="Start a new program with TEXT.")] = None,
     stamp: Annotated[
-        bool, _program("--stamp", help="End with a comment line that lets `cgcli replay` draw the text again.")
+        bool, _program("--stamp", help="End with a comment line that lets `cgcli replay` write the text again.")
     ] = False,
     copy: Annotated[bool, _program("--copy", help="Copy the text to the clipboard, too.")] = False,
     no_log: Annotated[bool, _program("--no-log", help="Leave this run out of `cgcli log`.")] = False,
@@ -133,7 +133,7 @@ def gen(
             metavar="N",
             min=1,
             show_default=False,
-            help="Draw N candidates per prompt and keep the best.",
+            help="Generate N candidates per prompt and keep the best.",
         ),
     ] = 1,
     pick: Annotated[
@@ -161,12 +161,12 @@ def gen(
         _running(
             "--until",
             metavar="runs|checks",
-            help="Redraw each turn until the program runs or passes the checks; keep the best draft.",
+            help="Regenerate each turn until the program runs or passes the checks; keep the best draft.",
         ),
     ] = None,
     tries: Annotated[
         int | None,
-        _running("--tries", metavar="N", help="With --until, draw a turn again at most N times (default: 4)."),
+        _running("--tries", metavar="N", help="With --until, regenerate a turn at most N times (default: 4)."),
     ] = None,
     try_time: Annotated[
         float | None,

@@ -179,7 +179,7 @@ GuardOption = Annotated[
     _sampling(
         "--guard",
         metavar="on|off",
-        help="Redraw lines that cannot run, and add missing imports (default: on).",
+        help="Regenerate lines that cannot run, and add missing imports (default: on).",
     ),
 ]
 EvalGuardOption = Annotated[
@@ -187,7 +187,7 @@ EvalGuardOption = Annotated[
     _sampling(
         "--guard",
         metavar="on|off",
-        help="Redraw lines that cannot run, as gen does (default: off, as published results are drawn).",
+        help="Regenerate lines that cannot run, as gen does (default: off, as for published results).",
     ),
 ]
 SeedOption = Annotated[int | None, _sampling("--seed", metavar="N", help="Random seed; chosen and printed if omitted.")]

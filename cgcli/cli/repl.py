@@ -64,7 +64,7 @@ def repl(
             "--candidates",
             metavar="N",
             min=1,
-            help="Draw N completions per prompt and pick one.",
+            help="Generate N completions per prompt and pick one.",
             show_default="1",
             rich_help_panel=SAMPLING_PANEL,
         ),

@@ -106,7 +106,7 @@ class Settings:
     draft_from: str = "auto"  # a file or folder to guess from as well; auto: the project of the program's file
     exact: bool = False  # the same text for the same seed, whatever else is in the batch
     kernels: Switch = "on"  # multiply with cgcli's own kernels where they run, or with llama.cpp's alone
-    guard: Switch = "on"  # cut what cannot run while it is drawn, and draw it again
+    guard: Switch = "on"  # cut what cannot run as it is written, and regenerate it
     fold: Switch = "on"  # shorten a program that exceeds the context window, for the model only
     log: Switch = "on"  # remember what gen writes, for `cgcli log`
     serve: Switch = "on"  # use a server that has the same model and settings, if there is one

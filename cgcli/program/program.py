@@ -61,7 +61,7 @@ class GuardFacts:
         if again:
             lines = "; ".join(f"line {line}: {reason}" for line, reason in sorted(reasons.items())[:_LISTED])
             more = f"; {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
-            found.append(f"redrew {lines}{more} ({plural(sum(cut.tokens for cut in again), 'token')} dropped)")
+            found.append(f"regenerated {lines}{more} ({plural(sum(cut.tokens for cut in again), 'token')} dropped)")
         ends = [cut.line + first - 2 for cut in self.cuts if cut.guard == "end"]
         found += [f"ended after line {ends[-1]}, the last that is whole"] if ends else []
         if self.standing:

@@ -28,7 +28,7 @@ def why_not(program: Program, index: int) -> str | None:
     if turn.candidates[turn.accepted].finish_reason == "interrupted":
         return "was interrupted"
     text = program.source()[: list(program.spans())[index].code]
-    return None if turn.facts.context == digest(text) else "was drawn for another text before it"
+    return None if turn.facts.context == digest(text) else "was written after another text"
 
 
 def check_record(turn: Turn) -> None:

@@ -253,7 +253,8 @@ def report_stale(repl: Repl) -> None:
     reported, repl.last.stale = repl.last.stale, stale
     if stale and stale != reported:
         numbers = ", ".join(str(index + 1) for index in stale)
-        repl.ui.screen.note(f"stale turn{'s' * (len(stale) > 1)}: {numbers} (/replay draws again)")
+        which, them = ("turns", "them") if len(stale) > 1 else ("turn", "it")
+        repl.ui.screen.note(f"stale {which}: {numbers} (/replay regenerates {them})")
 
 
 def _report_end(repl: Repl, index: int, turn: Turn) -> None:
@@ -266,7 +267,7 @@ def _report_end(repl: Repl, index: int, turn: Turn) -> None:
     reason = candidate.finish_reason
     if reason == "interrupted":
         broken = ", and the program does not parse now" * (repl.broken_turn == index)
-        screen.note(f"interrupted; what was written is kept{broken}: /undo removes it, /retry {number} draws again")
+        screen.note(f"interrupted; what was written is kept{broken}: /undo removes it, /retry {number} regenerates it")
     elif reason == "length":
         screen.note(
             f"stopped at {plural(repl.options.settings.max_tokens, 'token')}: {_continuation(repl, index)} continues"
@@ -319,7 +320,7 @@ def candidate_cards(repl: Repl, before: Program, turn: Turn) -> list[CandidateCa
         accepted = turn.accepted in indices
         index = turn.accepted if accepted and turn.accepted is not None else indices[0]
         title = f"{index + 1} of {len(turn.candidates)}"
-        title += f", drawn {'twice' if len(indices) == 2 else f'{len(indices)} times'}" * (len(indices) > 1)
+        title += f", generated {'twice' if len(indices) == 2 else f'{len(indices)} times'}" * (len(indices) > 1)
         text, facts = turn.candidates[index].text, candidate_facts(repl, before, turn, index)
         found.append(CandidateCard(title + " *" * accepted, facts, text, accepted, index + 1))
     return found

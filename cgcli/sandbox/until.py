@@ -201,7 +201,7 @@ class Until:
         return self._spent + self._clock() - began < self._patience.seconds
 
     def _next(self, plan: Plan, keep: str, drafts: Sequence[_Draft]) -> str:
-        what = "going on" if keep and drafts[-1].grade == _Grade.SILENT else "drawing it again"
+        what = "going on" if keep and drafts[-1].grade == _Grade.SILENT else "regenerating it"
         text = plan.program.source() + plan.program.opening(plan.prompt) + keep
         where = f" from line {text.count(chr(10)) + 1}" if keep else ""
         return f"{what}{where}, try {len(drafts)} of {self._patience.tries}"

@@ -266,7 +266,7 @@ class RemoteEngine(Completing):
     def _say_place(self, place: int) -> None:
         if not self._waited:
             self._waited = True
-            self._note(f"the server draws for others; this is number {place} of those that wait")
+            self._note(f"the server is busy with others; this is number {place} of those that wait")
 
     # Scoring
 

@@ -19,10 +19,10 @@ def metrics_text(decoder: Decoder, answers: Mapping[tuple[str, int], int]) -> st
         lines.append(f'cgcli_http_requests_total{{route="{route}",status="{status}"}} {count}')
     numbers = (
         ("cgcli_completions_total", "counter", "Completions asked for, over HTTP or not.", decoder.requests),
-        ("cgcli_drawn_tokens_total", "counter", "Tokens drawn.", spent.decode_tokens),
+        ("cgcli_drawn_tokens_total", "counter", "Tokens generated.", spent.decode_tokens),
         ("cgcli_read_tokens_total", "counter", "Tokens read of prompts.", spent.prefill_tokens),
         ("cgcli_passes_total", "counter", "Decoding passes.", spent.passes),
-        ("cgcli_queue_streams", "gauge", "Completions that are drawn or wait.", decoder.going),
+        ("cgcli_queue_streams", "gauge", "Completions that are generated or wait.", decoder.going),
         ("cgcli_cache_cells", "gauge", "Tokens that the cache has room for.", engine.cache.size),
         ("cgcli_kept_texts", "gauge", "Texts kept in memory beside the cache.", memory.texts if memory else 0),
         ("cgcli_kept_bytes", "gauge", "Bytes of these.", memory.size if memory else 0),

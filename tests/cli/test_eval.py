@@ -185,7 +185,7 @@ def test_presets_and_what_overrides_them(here: Path, tiny_model: Path) -> None:
         (["-n", "0"], "'0' is less than 1"),
         (["--data", "none"], "none does not exist"),
         (["--shard", "0/3"], "invalid value '0/3' for --shard; use 1/3, 2/3 and 3/3 for three shards"),
-        (["--judge", "empty.jsonl", "--ray", "auto"], "--judge draws no samples, so --ray has no effect"),
+        (["--judge", "empty.jsonl", "--ray", "auto"], "--judge generates no samples, so --ray has no effect"),
         (["--judge", "empty.jsonl"], "empty.jsonl has no samples of these tasks"),
     ],
 )

@@ -110,7 +110,7 @@ def test_the_log_has_the_program(program: Path) -> None:
 def test_a_filled_file_is_not_drawn_again(program: Path) -> None:
     fill("prog.py:4", "-i")
     ran = run("replay", "prog.py")
-    assert ran.status == 1 and "run 1 filled a place in prog.py, and only whole turns can be drawn again" in ran.err
+    assert ran.status == 1 and "run 1 filled a place in prog.py, and only whole turns can be written again" in ran.err
     assert "run 1 filled a place, and only whole turns" in run("replay", "1").err
 
 

@@ -386,7 +386,7 @@ class TestGuards:
         assert candidate["guard"]["cuts"] and candidate["guard"]["standing"] is None
         ast.parse(facts["completion"])
         ran = run("gen", *self.WORDS)
-        assert ran.out.decode().endswith(f"\n{facts['completion']}\n") and "turn 1: redrew line " in ran.err
+        assert ran.out.decode().endswith(f"\n{facts['completion']}\n") and "turn 1: regenerated line " in ran.err
         file = tmp_path / "squares.py"
         file.write_bytes(b"#!/usr/bin/env python3\n")
         assert run("gen", *self.WORDS, "--into", str(file)).status == 0

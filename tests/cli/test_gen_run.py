@@ -106,7 +106,7 @@ def test_a_turn_is_drawn_until_the_program_runs() -> None:
     assert (done.status, turn["accepted"], last["ran"]) == (0, len(failed), "ran")
     assert turn["completion"] == last["text"] and last["kept"] == 0
     for number, draft in enumerate(failed, 1):
-        assert f"turn 1: {draft['ran']}; drawing it again, try {number} of 4\n" in done.err
+        assert f"turn 1: {draft['ran']}; regenerating it, try {number} of 4\n" in done.err
     assert f"turn 1 ran at try {len(failed)}\n" in done.err
     done = cgcli(*UNTIL, "--seed", "3", stdin=b"numbers = []\n")
     assert done.out.decode() == f"\n# print the mean of the numbers\n{last['text']}\n", "a pipe gets only what stands"
@@ -115,7 +115,7 @@ def test_a_turn_is_drawn_until_the_program_runs() -> None:
 def test_a_failure_that_is_not_the_programs_ends_the_tries() -> None:
     """What failed before the turn is not the turn's fault."""
     done = cgcli(*UNTIL, "--seed", "3", stdin=b"numbers = []\nname = input()\n")
-    assert done.status == 8 and "drawing it again" not in done.err
+    assert done.status == 8 and "regenerating it" not in done.err
     words = "turn 1: the program reads input, and there was no more (EOFError: EOF when reading a line, line 2)"
     assert words in done.err
     assert done.err.endswith("the program reads input, and there was no more; run it: cgcli run --unsafe FILE.py\n")
@@ -149,7 +149,7 @@ def test_without_a_temperature_the_first_candidate_is_the_one_drawn_alone(tiny_m
     (one,), drawn = (json.loads(ran.out)["turns"][0]["candidates"] for ran in (alone, several))
     assert drawn[0]["text"] == one["text"] and drawn[0]["temperature"] is None
     assert [other["temperature"] for other in drawn[1:]] == [0.6, 0.6]
-    assert "candidates 2 and 3 are drawn at temperature 0.6; -t sets one temperature for all\n" in several.err
+    assert "candidates 2 and 3 have temperature 0.6; -t sets one temperature for all\n" in several.err
     again = (*wanted, "-n", "2", "--pick", "probable")
     for ran in cgcli(*again, "-t", "0.2"), cgcli(*again, CGCLI_TEMPERATURE="0.2"):
         assert [other["temperature"] for other in json.loads(ran.out)["turns"][0]["candidates"]] == [None, None]

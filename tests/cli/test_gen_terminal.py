@@ -71,7 +71,7 @@ def test_drafts_are_shown_as_they_are_drawn_and_the_one_that_stands_last(tmp_pat
     code = before.read_text().splitlines()[-1]
     assert len(parts) > 1, "another seed for this test: the first draft runs"
     for number, part in enumerate(parts[:-1], 1):
-        assert part.splitlines()[-1].endswith(f"drawing it again, try {number} of 4")
+        assert part.splitlines()[-1].endswith(f"regenerating it, try {number} of 4")
     assert parts[-1].startswith(f"{code}\nturn 1 ran at try {len(parts) - 1}\n")
 
 

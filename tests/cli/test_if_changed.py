@@ -96,7 +96,7 @@ def test_a_setting_that_changed_draws_all_again(
 ) -> None:
     update(tiny_model, file, "one two")
     ran = update(tiny_model, file, "one two", *option)
-    assert ran.status == 0 and name in ran.err and "all turns are drawn again" in ran.err
+    assert ran.status == 0 and name in ran.err and "all turns are written again" in ran.err
     assert file.read_text() == all_anew(tiny_model, "one two", *option)
 
 
@@ -112,7 +112,7 @@ def test_a_file_that_was_changed_by_hand_is_not_overwritten(tiny_model: Path, fi
     update(tiny_model, file, "one")
     file.write_text(file.read_text() + "mine = 1\n")
     ran = update(tiny_model, file, "two")
-    assert ran.status == 1 and "was changed since run 1 wrote it; remove it to draw it anew" in ran.err
+    assert ran.status == 1 and "was changed since run 1 wrote it; remove it to write it anew" in ran.err
     assert file.read_text().endswith("mine = 1\n")
 
 

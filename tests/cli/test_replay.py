@@ -258,7 +258,7 @@ def test_another_model_in_the_same_file_draws_nothing(tmp_path: Path, file: Path
     gen(model, "sort words", *SHORT, "-o", str(file))
     shutil.copy(write_tiny_model(tmp_path / "two.gguf", seed=2), model)
     ran = run("replay", str(file))
-    assert ran.status == 1 and "the model's file differs" in ran.err and "nothing was drawn" in ran.err
+    assert ran.status == 1 and "the model's file differs" in ran.err and "nothing was written" in ran.err
     model.unlink()
     assert run("replay", str(file)).status == 3
 

@@ -42,9 +42,9 @@ def model(bundled_model: Path) -> list[str]:
 def both(home: Path, *arguments: str, **more: Any) -> tuple[Ran, Ran]:
     """With the server, which must be used, and without."""
     served = run(*arguments, "-v", CGCLI_HOME=str(home), **more)
-    assert "drawn by a server" in served.err
+    assert "the server has the model loaded" in served.err
     alone = run(*arguments, "--no-serve", CGCLI_HOME=str(home), **more)
-    assert "drawn by a server" not in alone.err
+    assert "the server has the model loaded" not in alone.err
     return served, alone
 
 
@@ -110,8 +110,8 @@ def test_a_repl_draws_with_the_server(home: Path, model: list[str]) -> None:
 
 def test_other_settings_do_not_use_it(home: Path, model: list[str]) -> None:
     for other in (["--ctx", "512"], ["--threads", "1"], ["--draft", "off"]):
-        assert "drawn by a server" not in run(*GEN, *model, *other, "-v", CGCLI_HOME=str(home)).err
-    assert "drawn by a server" not in run(*GEN, *model, "-v", CGCLI_HOME=str(home), CGCLI_SERVE="off").err
+        assert "the server has the model loaded" not in run(*GEN, *model, *other, "-v", CGCLI_HOME=str(home)).err
+    assert "the server has the model loaded" not in run(*GEN, *model, "-v", CGCLI_HOME=str(home), CGCLI_SERVE="off").err
 
 
 def test_there_is_one_server_for_a_model_and_settings(home: Path, model: list[str]) -> None:
@@ -190,7 +190,7 @@ def test_a_server_with_too_many_requests_is_not_waited_for(
     with server_thread(tiny_model, tmp_path / "run") as there:
         monkeypatch.setattr("cgcli.app.serve._place", lambda *_: there.place)
         arguments = ["gen", "x", "-m", str(tiny_model), "--max-tokens", "3", "--guard", "off", "-v"]
-        assert "drawn by a server" in run(*arguments, CGCLI_HOME=str(tmp_path)).err
+        assert "the server has the model loaded" in run(*arguments, CGCLI_HOME=str(tmp_path)).err
         monkeypatch.setattr("cgcli.serve.decoder._MOST_WAITING", -16)
         own = run(*arguments, CGCLI_HOME=str(tmp_path))
     assert "the server has too many requests; loading the model in this process" in own.err
@@ -228,7 +228,7 @@ def test_a_killed_server_is_replaced_by_an_engine_of_ones_own(tmp_path: Path, mo
     assert alone.status == 0 and alone.out
     assert "no server is used: nothing answers at" in alone.err
     with server_process(tmp_path, *model, "--exact"):  # a new one takes the place
-        assert "drawn by a server" in run(*GEN, *model, "-v", CGCLI_HOME=str(tmp_path)).err
+        assert "the server has the model loaded" in run(*GEN, *model, "-v", CGCLI_HOME=str(tmp_path)).err
     assert not place.socket.exists()
 
 
@@ -299,7 +299,7 @@ def test_a_warm_gen_leaves_a_server(tmp_path: Path, model: list[str], monkeypatc
     assert not (tmp_path / "run").exists()  # none where CI is set
     assert "a server keeps the model ready for 10m" in run(*arguments, "-v", **warm).err
     try:
-        eventually(lambda: "drawn by a server" in run(*arguments, "-v", **warm).err, "no server")
+        eventually(lambda: "the server has the model loaded" in run(*arguments, "-v", **warm).err, "no server")
         process = status(tmp_path)["pid"]
         assert os.getsid(process) == process  # a session of its own
     finally:
@@ -309,7 +309,7 @@ def test_a_warm_gen_leaves_a_server(tmp_path: Path, model: list[str], monkeypatc
 def test_a_deep_home_has_a_socket_too(tmp_path: Path, model: list[str]) -> None:
     deep = tmp_path / ("d" * 80) / ("e" * 80)
     with server_process(deep, *model, "--exact"):
-        assert "drawn by a server" in run(*GEN, *model, "-v", CGCLI_HOME=str(deep)).err
+        assert "the server has the model loaded" in run(*GEN, *model, "-v", CGCLI_HOME=str(deep)).err
 
 
 def test_a_folder_of_another_user_is_not_used(tmp_path: Path, model: list[str]) -> None:

@@ -164,7 +164,7 @@ def test_the_beginning_of_a_definition_is_not_cut() -> None:
 def test_notes_have_the_lines_of_the_program() -> None:
     again = Drawn(["x = 1\n" + DEAD, "y = 2\n"]).candidate.guard
     ended = Drawn(["x = 1\ndef f():\n    return [1,\n"], end="length").candidate.guard
-    assert again and "redrew line 5: invalid syntax" in again.notes(4)[0]
+    assert again and "regenerated line 5: invalid syntax" in again.notes(4)[0]
     assert ended and ended.notes(4) == ["ended after line 4, the last that is whole"]
 
 

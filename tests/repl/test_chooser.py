@@ -132,7 +132,7 @@ def test_nothing_of_a_line_of_code_is_cut(line: str, width: int) -> None:
 def test_a_candidate_is_taken_by_its_number_where_others_are_alike() -> None:
     cards = [
         CandidateCard("1", "", "x", number=1),
-        CandidateCard("2, drawn twice", "", "y", number=2),
+        CandidateCard("2, generated twice", "", "y", number=2),
         CandidateCard("4", "", "z", number=4),
     ]
     for keys, taken in (("4\r", 2), ("2\r", 1), ("3\r", 0), ("23\r", 1)):

@@ -145,7 +145,7 @@ def test_a_candidate_of_any_turn_is_picked(tmp_path: Path) -> None:
 
 def test_an_only_candidate_is_not_picked_again(tmp_path: Path) -> None:
     repl, shown, status = play(tmp_path, "a list with ten numbers", "/pick", "/pick 1", "/undo")
-    assert shown.count("turn 1 has only this candidate; /retry 1 draws another") == 2 and status == 2
+    assert shown.count("turn 1 has only this candidate; /retry 1 generates another") == 2 and status == 2
     assert not repl.program.turns  # that is what was undone
 
 

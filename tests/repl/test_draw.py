@@ -26,7 +26,7 @@ class TestUntil:
         assert status == 0
         failed = "ZeroDivisionError: division by zero, line 5"
         flat = " ".join(shown.split())
-        assert f"turn 1: {failed}; drawing it again from line 5, try 1 of 4" in flat
+        assert f"turn 1: {failed}; regenerating it from line 5, try 1 of 4" in flat
         assert "turn 1 ran at try 1" in flat
         turn = repl.program.turns[0]
         assert [one.text for one in turn.candidates[:2]] == ["first = 1\nsecond = first / 0", "first = 1\nrest = 0"]
@@ -51,7 +51,7 @@ class TestUntil:
     def test_a_replay_runs_nothing(self, tmp_path: Path) -> None:
         lines = "print the largest", "two lines", "/drop 1", "/set unsafe on", "/set until runs", "/replay"
         repl, shown, _ = play(tmp_path, *lines)
-        assert len(repl.program.turns[0].candidates) == 1 and "drawing it again" not in shown
+        assert len(repl.program.turns[0].candidates) == 1 and "regenerating it" not in shown
 
     def test_other_languages_are_refused(self, tmp_path: Path) -> None:
         (tmp_path / "work").mkdir()
@@ -86,7 +86,7 @@ class TestDrawing:
         engine = AnsweringEngine(interrupt_after=4)
         repl, shown, status = play(tmp_path, "a list with ten numbers", "/show", engine=engine)
         assert repl.program.turns[0].completion == "numbers = li"
-        assert "interrupted; what was written is kept: /undo removes it, /retry 1 draws again" in shown
+        assert "interrupted; what was written is kept: /undo removes it, /retry 1 regenerates it" in shown
         assert "ten numbers  interrupted" in shown
         assert status == 0
 
@@ -295,12 +295,12 @@ class TestTheTurnDrawnLast:
 def test_equal_texts_are_one_card_and_run_once(tmp_path: Path) -> None:
     repl, _, _ = play(tmp_path, "/set unsafe on", "/n 4", "a list with ten numbers", "/run all", choices=[2, 2])
     cards = repl.ui.reader.cards[0]  # type: ignore[attr-defined]
-    titles = ["1 of 4 *", "2 of 4", "3 of 4, drawn twice"]
+    titles = ["1 of 4 *", "2 of 4", "3 of 4, generated twice"]
     assert [(card.title, card.number) for card in cards] == list(zip(titles, (1, 2, 3), strict=True))
     assert repl.program.turns[0].accepted == 2
     assert len(repl.history.runs) == 3
     chosen = repl.ui.reader.cards[1]  # type: ignore[attr-defined]
-    assert [card.title for card in chosen] == ["1 of 4", "2 of 4", "3 of 4, drawn twice *"]
+    assert [card.title for card in chosen] == ["1 of 4", "2 of 4", "3 of 4, generated twice *"]
 
 
 class TestPicking:

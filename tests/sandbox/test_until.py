@@ -94,7 +94,7 @@ def test_a_turn_is_kept_up_to_the_statement_that_failed() -> None:
     assert [one.kept for one in turn.candidates] == [0, len("x = 1\n\n")]
     words = "NameError: name 'none' is not defined, line 5"
     assert [one.ran for one in turn.candidates] == [words, "ran"]
-    again = f"turn 1: {words}; drawing it again from line 4, try 1 of 4"
+    again = f"turn 1: {words}; regenerating it from line 4, try 1 of 4"
     assert trial.lines == [again, "turn 1 ran at try 1, printed nothing"]
 
 
@@ -299,7 +299,7 @@ def test_checks_must_pass_after_the_last_turn() -> None:
     trial = Trial(*texts, checks=("g(1) == 2", "f(1) == 1"), checked_turns=2)
     trial.draw()
     assert trial.draw().completion == texts[2]
-    assert trial.said == ["turn 2: 1 of 2 checks passed; check g(1) == 2 failed; drawing it again, try 1 of 4"]
+    assert trial.said == ["turn 2: 1 of 2 checks passed; check g(1) == 2 failed; regenerating it, try 1 of 4"]
     assert trial.until.ends == ["turn 1 ran, printed nothing", "turn 2 passed the checks at try 1"]
 
 

@@ -301,7 +301,7 @@ def test_a_client_learns_its_place_once(served: InThread, monkeypatch: pytest.Mo
         while stream.completion is None:
             waits.wait([stream])
             stream.take()
-    assert served.notes == ["the server draws for others; this is number 1 of those that wait"]
+    assert served.notes == ["the server is busy with others; this is number 1 of those that wait"]
 
 
 def test_a_full_queue_says_so_in_its_greeting(served: InThread, monkeypatch: pytest.MonkeyPatch) -> None:

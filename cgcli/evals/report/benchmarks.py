@@ -37,7 +37,7 @@ _HUMANEVAL = (
 _MTPB = (
     "MTPB gives a task as several prompts. Multi: a completion after each prompt. Single: all prompts first, then one "
     "completion (the paper does not say how it joined the prompts; here each is a comment of its own). A pass rate is "
-    "the mean over problems. Gain is multi minus single in percentage points, over the problems drawn both ways."
+    "the mean over problems. Gain is multi minus single in percentage points, over the problems sampled both ways."
 )
 _ODD = "Some published problems have faults, which are kept as they are and listed below the tables."
 _DIFFICULTY = (

@@ -91,11 +91,11 @@ def caveats(run: EvalRun) -> Iterator[str]:
     if run.repeated:
         yield f"{name}: {plural(run.repeated, 'duplicate sample')} skipped"
     if run.identity.guarded:
-        yield f"{name}: drawn with --guard on, which redraws lines that cannot run; published results are not"
+        yield f"{name}: generated with --guard on, which regenerates lines that cannot run; published results are not"
     if run.ends_bars:
         yield f"{name}: completions end at a bar in a comment (see --to-the-letter), which changes no verdict"
     if run.healed:
-        yield f"{name}: the model drew the last line end of each prompt itself, as its tokenizer requires"
+        yield f"{name}: the model generated the last line end of each prompt itself, as its tokenizer requires"
 
 
 def _verdicts(runs: Sequence[EvalRun]) -> Section:
@@ -120,7 +120,7 @@ def _speed(runs: Sequence[EvalRun]) -> Section:
         rows.append((*_names(run), machines, count_text(run.tokens), *rates, f"{1000 * run.cpu_s / run.samples:.0f}"))
     header = ("benchmark", "model", "quant", "machine", "tokens", "tokens/s", "samples/s", "judging, CPU ms/sample")
     text = [
-        "tokens/s and samples/s are over the wall time of drawing, with several samples drawn at once. Judging is "
+        "tokens/s and samples/s are over the wall time of generating, with several samples at once. Judging is "
         "processor time and includes starting Python."
     ]
     if not all(run.speed for run in runs):
@@ -138,8 +138,8 @@ def _settings(runs: Sequence[EvalRun]) -> Section:
         rows.append((identity.title, run.label, identity.sha256[:16] or NONE, seed, *cells, identity.rules or NONE))
     header = ("benchmark", "model", "sha256", "seed", "top-p", "top-k", "min-p", "max tokens", "rules")
     text = (
-        "These commands draw the samples again. A seed fixes the draws; the texts are identical if the logits are, as "
-        "on the same machine with the same build.",
+        "These commands generate the samples again. A seed fixes the draws; the texts are identical if the logits are, "
+        "as on the same machine with the same build.",
     )
     typed = [command for run in runs for command in commands(run)]
     return Section("How to repeat it", text, [Table("Settings", header, rows, labels=3)], commands=typed)

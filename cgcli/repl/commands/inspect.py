@@ -42,8 +42,8 @@ def help_(repl: Repl, wanted: ReplCommand | None) -> None:
 def show(repl: Repl, what: int | Literal["all", "vars"] | None) -> None:
     """list turns
 
-    Lists the turns. With N, shows turn N, its candidates and how it was drawn. `/show all` shows the program with line
-    numbers, `/show vars` the variables that the program had at the end of the last /run.
+    Lists the turns. With N, shows turn N, its candidates and how it was generated. `/show all` shows the program with
+    line numbers, `/show vars` the variables that the program had at the end of the last /run.
     """
     if what == "all":
         repl.ui.screen.code(repl.program.source(), first=1)

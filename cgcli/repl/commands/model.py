@@ -37,10 +37,10 @@ def set_(repl: Repl, key: str | None, value: str | None) -> None:
 
     Sets KEY to VALUE from the next prompt on. Without VALUE, shows KEY; without KEY, lists all settings. Sampling:
     temperature, top_p, top_k, min_p, max_tokens, seed. Others: candidates (per prompt), pick (how one of them is found:
-    auto, tests, run, reviewer or probable), guard (redraw lines that cannot run), fold (shorten programs that exceed
-    the context window), unsafe (run without a sandbox), read and write (`/set read data.csv` lets programs
-    read a file or folder, `off` closes it), auto (run after each turn), until (`/set until runs` draws a
-    turn again until the program runs; tries and try_time limit that), vi (key bindings), color. `--resume`
+    auto, tests, run, reviewer or probable), guard (regenerate lines that cannot run), fold (shorten programs that
+    exceed the context window), unsafe (run without a sandbox), read and write (`/set read data.csv` lets programs
+    read a file or folder, `off` closes it), auto (run after each turn), until (`/set until runs` regenerates a
+    turn until the program runs; tries and try_time limit that), vi (key bindings), color. `--resume`
     restores all but unsafe, read and write.
     """
     if key is not None and value is not None:
@@ -55,7 +55,7 @@ def set_(repl: Repl, key: str | None, value: str | None) -> None:
 def seed(repl: Repl, number: str | None) -> None:
     """set the seed
 
-    Draws with seed N from the next prompt on. Without N, shows the seed.
+    Uses seed N from the next prompt on. Without N, shows the seed.
     """
     if number is not None:
         repl.set("seed", number)
@@ -67,7 +67,7 @@ def why(repl: Repl) -> None:
     """explain the prompt
 
     Shows the last prompt token by token, with the probability that the model gave each one. Improbable tokens are
-    worth rewording. Then shows each line that a guard cut from the turn and drew again.
+    worth rewording. Then shows each line of the turn that a guard cut and regenerated.
     """
     try:
         _explain_prompt(repl)
@@ -134,8 +134,8 @@ def _read_again(repl: Repl) -> Reading:
 def compare(repl: Repl, text: str) -> None:
     """compare prompts
 
-    Shows how well the model understands each of the prompts, which are separated by |: the best one first. Draws
-    nothing.
+    Shows how well the model understands each of the prompts, which are separated by |: the best one first.
+    Generates nothing.
     """
     prompts = list(dict.fromkeys(part.strip() for part in text.split("|") if part.strip()))
     if not prompts:

@@ -29,7 +29,7 @@ def run(repl: Repl, arguments: tuple[str, ...]) -> None:
 
     Runs the program in a sandbox, with ARGS as its arguments; `/set unsafe on` turns the sandbox off. What you type
     meanwhile is its input: Ctrl-D ends the input, Ctrl-C stops the program. `/run all` runs the program with each
-    candidate of the turn that was drawn last, and then lets you pick one.
+    candidate of the turn that was generated last, and then lets you pick one.
     """
     if arguments == ("all",):
         _run_all(repl)

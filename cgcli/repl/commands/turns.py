@@ -27,9 +27,9 @@ def drawn_index(repl: Repl) -> int:
 
 @command(TURN.optional)
 def retry(repl: Repl, index: int | None) -> None:
-    """draw a turn again
+    """regenerate a turn
 
-    Draws the last turn, or turn N, again with the next random draws of the same seed. The earlier candidates stay, and
+    Regenerates the last turn, or turn N, with the next random draws of the same seed. The earlier candidates stay, and
     /pick takes one of them.
     """
     redraw_turn(repl, last_index(repl) if index is None else index, "retry")
@@ -37,10 +37,10 @@ def retry(repl: Repl, index: int | None) -> None:
 
 @command(COUNT.optional)
 def n(repl: Repl, count: int | None) -> None:
-    """draw K at a time
+    """get K candidates
 
-    Draws K candidates for each prompt, tests them in the sandbox and lets you pick one; `/set pick` says how. `/n 1`
-    goes back to a single candidate, which streams while it is written.
+    Generates K candidates for each prompt, tests them in the sandbox and lets you pick one; `/set pick` says how.
+    `/n 1` goes back to a single candidate, which streams while it is written.
     """
     if count is not None:
         repl.set("candidates", str(count))
@@ -53,7 +53,7 @@ def n(repl: Repl, count: int | None) -> None:
 def pick(repl: Repl, choice: int | None, turn: int | None) -> None:
     """pick a candidate
 
-    Takes candidate I of turn N, or of the turn that was drawn last. Without I, shows the candidates to pick from.
+    Takes candidate I of turn N, or of the turn that was generated last. Without I, shows the candidates to pick from.
     """
     index = drawn_index(repl) if turn is None else turn
     if choice is not None:
@@ -68,9 +68,9 @@ def accept_candidate(repl: Repl, index: int, choice: int | None) -> None:
     turn = repl.program.turns[index]
     number, count = index + 1, len(turn.candidates)
     if not count:
-        raise UsageError(f"turn {number} has no candidates", hint=f"/retry {number} draws one")
+        raise UsageError(f"turn {number} has no candidates", hint=f"/retry {number} generates one")
     if count == 1 and turn.accepted == 0:
-        raise UsageError(f"turn {number} has only this candidate", hint=f"/retry {number} draws another")
+        raise UsageError(f"turn {number} has only this candidate", hint=f"/retry {number} generates another")
     picked = pick_candidate(repl, repl.program.until(index), turn) if choice is None else with_candidate(turn, choice)
     if picked is None or picked.accepted is None:
         if turn.accepted is None or repl.ui.script:
@@ -88,7 +88,7 @@ def start(repl: Repl, text: str | None) -> None:
     """begin with TEXT
 
     Begins the code of the next turn with TEXT, such as `/start def fib(n):`; the model goes on behind it, also when the
-    turn is drawn again. Without TEXT, takes it back.
+    turn is generated again. Without TEXT, takes it back.
     """
     repl.start = text or ""
     then = f"the next turn begins with {text}" if text else "the next turn begins as the model likes"
@@ -99,8 +99,8 @@ def start(repl: Repl, text: str | None) -> None:
 def edit(repl: Repl, index: int, words: str | None) -> None:
     """reword a prompt
 
-    Replaces the prompt of turn N with WORDS, or lets you edit it, and draws the turn again. Later turns stay as they
-    are but become stale; /replay draws them again.
+    Replaces the prompt of turn N with WORDS, or lets you edit it, and regenerates the turn. Later turns stay as they
+    are but become stale; /replay regenerates them.
     """
     old = repl.program.turns[index].prompt or ""
     if words is None:
@@ -127,7 +127,7 @@ def _reworded(repl: Repl, turn: int, prompt: str) -> str | None:
 def code(repl: Repl, index: int) -> None:
     """edit code by hand
 
-    Opens the code of turn N in your editor. Your version stays until you draw the turn again; /replay skips it.
+    Opens the code of turn N in your editor. Your version stays until you regenerate the turn; /replay skips it.
     """
     turn = repl.program.turns[index]
     text = repl.ui.reader.edit(turn.completion + repl.program.closing(turn.completion), repl.language.suffixes[0])
@@ -165,8 +165,8 @@ def move(repl: Repl, index: int, to: int) -> None:
 def replay(repl: Repl, start: int | None) -> None:
     """redo stale turns
 
-    Draws the stale turns again, in order; with N, only from turn N on. A turn is stale if the text before it has
-    changed since it was drawn. Code that you edited by hand stays. Of several candidates, the one that `/set pick`
+    Regenerates the stale turns, in order; with N, only from turn N on. A turn is stale if the text before it has
+    changed since it was generated. Code that you edited by hand stays. Of several candidates, the one that `/set pick`
     finds is taken. Nothing is asked, and the program is not run: `/auto` and `/set until` do not apply.
     """
     drawn = 0
@@ -185,10 +185,10 @@ def replay(repl: Repl, start: int | None) -> None:
 
 @command(LINE)
 def from_(repl: Repl, line: int) -> None:
-    """redraw from LINE
+    """rewrite from LINE
 
-    Keeps the code of a turn before LINE and draws the rest again; `/show all` numbers the lines. The line after a turn
-    continues the turn at its end. Later turns stay as they are but become stale.
+    Keeps the code of a turn before LINE and generates the rest again; `/show all` numbers the lines. The line after a
+    turn continues the turn at its end. Later turns stay as they are but become stale.
     """
     text = repl.program.source()
     starts = [0, *(at + 1 for at, character in enumerate(text) if character == "\n")]

@@ -44,7 +44,7 @@ def _description(version: Version) -> str:
 def diff(repl: Repl, choice: int | Literal["fold"] | None) -> None:
     """show a diff
 
-    Shows what the last operation changed. With I, compares candidate I of the turn that was drawn last with the
+    Shows what the last operation changed. With I, compares candidate I of the turn that was generated last with the
     accepted one. `/diff fold` shows what the model skips of a program that exceeds the context window.
     """
     screen = repl.ui.screen
