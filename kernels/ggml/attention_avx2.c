@@ -9,6 +9,9 @@ enum { LANES = 8 };
 
 static const int rows_to_copy = 9;
 
+/* What few rows see is waited for: of many lines at once, the later ones hold up what is read meanwhile. */
+static bool fetches_evenly(const struct seen_cells *seen) { return seen->n_rows == 1 || is_sparse(seen); }
+
 /* Of up to 32 masks from `mask` on, those that are `value` in the bits of `which`. */
 static uint32_t equal(const uint16_t *mask, int count, uint16_t which, uint16_t value) {
     uint32_t found = 0;
@@ -65,15 +68,28 @@ INLINE __m128 products(const float *q, const char *const *keys, bool copied, int
     return _mm_add_ps(_mm_shuffle_ps(two0, two1, 0x88), _mm_shuffle_ps(two0, two1, 0xdd));
 }
 
-INLINE void score_one(const struct group *keys, const struct cells *cells, const float *q, bool copied, uint32_t bits,
+/* Where keys and values are: where others have read them, to be fetched, or in a copy. */
+enum source { CACHED, FETCHING, COPIED };
+
+INLINE enum source source_of(const struct group *group, const struct seen_cells *seen) {
+    return group->copied ? COPIED : fetches_evenly(seen) ? FETCHING : CACHED;
+}
+
+INLINE void score_row(const struct group *keys, const struct cells *cells, const float *q, enum source source, uint32_t bits,
                       float *scores) {
     for (; bits; scores += 4) {
         const char *four[4];
+        int pairs = 0;
         for (int i = 0; i < 4; i++) { /* if there are fewer, the last one again */
             four[i] = bits ? keys->first + (size_t)__builtin_ctz(bits) * keys->stride : four[i - 1];
+            pairs += bits != 0;
             bits &= bits - 1;
         }
-        _mm_storeu_ps(scores, _mm_mul_ps(products(q, four, copied, cells->k_size), _mm_set1_ps(cells->scale)));
+        if (source == FETCHING) {
+            fetch(keys->ahead, pairs * keys->ahead->pace);
+        }
+        const __m128 s = products(q, four, source == COPIED, cells->k_size);
+        _mm_storeu_ps(scores, _mm_mul_ps(s, _mm_set1_ps(cells->scale)));
     }
 }
 
@@ -111,51 +127,53 @@ static float weigh(float *scores, int64_t n) {
 }
 
 /* Adds a group's values times their weights to the columns from `first` on, 8 * vectors of them. */
-INLINE void add_columns(const struct group *values, float *out, bool copied, uint32_t bits, const float *weight,
+INLINE void add_columns(const struct group *values, float *out, enum source source, uint32_t bits, const float *weight,
                         int64_t first, int vectors) {
     __m256 sums[8];
     UNROLL for (int j = 0; j < vectors; j++) { sums[j] = _mm256_loadu_ps(out + first + LANES * j); }
     for (; bits; bits &= bits - 1) {
         const char *value = values->first + (size_t)__builtin_ctz(bits) * values->stride;
         const __m256 p = _mm256_set1_ps(*weight++);
+        if (source == FETCHING) {
+            fetch(values->ahead, values->ahead->pace);
+        }
         UNROLL for (int j = 0; j < vectors; j++) {
-            sums[j] = _mm256_fmadd_ps(p, elements(value, copied, first + LANES * j), sums[j]);
+            sums[j] = _mm256_fmadd_ps(p, elements(value, source == COPIED, first + LANES * j), sums[j]);
         }
     }
     UNROLL for (int j = 0; j < vectors; j++) { _mm256_storeu_ps(out + first + LANES * j, sums[j]); }
 }
 
-INLINE void add_all_values(const struct group *values, const struct cells *cells, float *out, bool copied, uint32_t bits,
-                           const float *weight) {
+INLINE void add_row(const struct group *values, const struct cells *cells, float *out, enum source source, uint32_t bits,
+                    const float *weight) {
     int64_t first = 0;
     for (; first + 8 * LANES <= cells->v_size; first += 8 * LANES) {
-        add_columns(values, out, copied, bits, weight, first, 8);
+        add_columns(values, out, source, bits, weight, first, 8);
     }
     for (; first < cells->v_size; first += 2 * LANES) {
-        add_columns(values, out, copied, bits, weight, first, 2);
+        add_columns(values, out, source, bits, weight, first, 2);
     }
 }
 
+/* Calls a function for each row, with the source as a constant in the compiler's eyes. */
+#define FOR_ROWS(function, group, operand) \
+    const enum source source = source_of(group, seen); \
+    for (int r = 0; r < seen->n_rows; r++) { \
+        switch (source) { \
+        case CACHED: function(group, cells, rows[r].operand, CACHED, seen->bits[r], place[r]); break; \
+        case FETCHING: function(group, cells, rows[r].operand, FETCHING, seen->bits[r], place[r]); break; \
+        case COPIED: function(group, cells, rows[r].operand, COPIED, seen->bits[r], place[r]); break; \
+        } \
+    }
+
 static void score(const struct group *keys, const struct cells *cells, const struct attention_row *rows,
                   const struct seen_cells *seen, float *const *place) {
-    for (int r = 0; r < seen->n_rows; r++) {
-        if (keys->copied) {
-            score_one(keys, cells, rows[r].q, true, seen->bits[r], place[r]);
-        } else {
-            score_one(keys, cells, rows[r].q, false, seen->bits[r], place[r]);
-        }
-    }
+    FOR_ROWS(score_row, keys, q)
 }
 
 static void add_values(const struct group *values, const struct cells *cells, const struct attention_row *rows,
                        const struct seen_cells *seen, float *const *place) {
-    for (int r = 0; r < seen->n_rows; r++) {
-        if (values->copied) {
-            add_all_values(values, cells, rows[r].out, true, seen->bits[r], place[r]);
-        } else {
-            add_all_values(values, cells, rows[r].out, false, seen->bits[r], place[r]);
-        }
-    }
+    FOR_ROWS(add_row, values, out)
 }
 
 const struct attention_tier attention_avx2 = {attend};

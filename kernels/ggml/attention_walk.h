@@ -11,7 +11,16 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { GROUP = ATTENTION_GROUP };
+enum { GROUP = ATTENTION_GROUP, LINE = 64 };
+
+/* What is to be fetched from memory: lines of cells, of all their heads, in the order of their addresses. */
+struct ahead {
+    const char *line, *end; /* the next line, and where its cell ends */
+    const char *first;      /* the group's first cell */
+    size_t stride, bytes;   /* from a cell to the next; of a cell */
+    uint32_t which;         /* of the group's cells: those that are not fetched yet */
+    int pace;               /* lines to a pair of a row and a cell */
+};
 
 /* A group's keys or values of one head: in the cache itself, or a copy in float32 that all rows read. */
 struct group {
@@ -19,6 +28,7 @@ struct group {
     size_t stride;
     int count;
     bool copied;
+    struct ahead *ahead; /* of the next group */
 };
 
 /* Of a group: the rows that see some of its cells, which cells each of them sees, those that any sees, and how many pairs
@@ -60,6 +70,9 @@ static float weigh(float *scores, int64_t n);
 /* From how many rows on a copy in float32 pays. */
 static const int rows_to_copy;
 
+/* Whether score and add_values fetch what is ahead, some lines to each pair; otherwise a head's share is fetched at once. */
+static bool fetches_evenly(const struct seen_cells *seen);
+
 static inline int count_at(const struct cells *cells, int64_t at) {
     return cells->count - at < GROUP ? (int)(cells->count - at) : GROUP;
 }
@@ -78,14 +91,30 @@ INLINE struct seen_cells seen_by_rows(const struct cells *cells, const struct at
     return found;
 }
 
-/* Fetches cells from memory, all their heads at once, into the second cache: the first one is too small for them. */
-INLINE void fetch(const char *first, size_t stride, size_t bytes, uint64_t which) {
-    for (; which; which &= which - 1) {
-        const char *cell = first + (size_t)__builtin_ctzll(which) * stride;
-        for (size_t j = 0; j < bytes; j += 64) {
-            _mm_prefetch(cell + j, _MM_HINT_T1);
+INLINE void next_cell(struct ahead *ahead) {
+    ahead->line = ahead->first + (ahead->which ? (size_t)__builtin_ctz(ahead->which) * ahead->stride : 0);
+    ahead->end = ahead->line + ahead->bytes;
+}
+
+/* Fetches lines into the second cache: the first one is too small for a group. */
+INLINE void fetch(struct ahead *ahead, int lines) {
+    for (; ahead->which && lines > 0; lines--) {
+        _mm_prefetch(ahead->line, _MM_HINT_T1);
+        ahead->line += LINE;
+        if (ahead->line >= ahead->end) {
+            ahead->which &= ahead->which - 1;
+            next_cell(ahead);
         }
     }
+}
+
+/* A group's cells, to be fetched in the time of `pairs` pairs of a row and a cell. */
+INLINE struct ahead to_fetch(const char *first, size_t stride, size_t bytes, uint32_t which, int pairs) {
+    struct ahead ahead = {.first = first, .stride = stride, .bytes = bytes, .which = which};
+    const int lines = __builtin_popcount(which) * (int)((bytes + LINE - 1) / LINE);
+    ahead.pace = pairs ? (lines + pairs - 1) / pairs : lines;
+    next_cell(&ahead);
+    return ahead;
 }
 
 /* Adds masks that are finite and not 0, which are rare, to the scores of a group. */
@@ -106,7 +135,7 @@ static inline float *out_of(const struct cells *cells, const struct attention_ro
 }
 
 /* Goes over the keys or the values, group by group and in each over the heads, since memory is fastest read in long
- * pieces: while a head is at work, its part of the next group is fetched. Sets how many cells each row sees. */
+ * pieces: meanwhile the next group is fetched. Sets how many cells each row sees. */
 INLINE void walk(const struct cells *cells, const struct attention_row *rows, int n_rows, bool values, float *scratch,
                  int64_t *n_seen) {
     const char *from = values ? cells->v : cells->k;
@@ -117,17 +146,25 @@ INLINE void walk(const struct cells *cells, const struct attention_row *rows, in
     for (int64_t at = 0; at < cells->count; at += GROUP, from += GROUP * stride) {
         now = next;
         next = seen_by_rows(cells, rows, n_rows, at + GROUP);
+        uint32_t added = 0; /* rows with masks that add something */
+        for (int i = 0; !values && i < now.n_rows; i++) {
+            const uint16_t *mask = rows[now.index[i]].mask;
+            added |= (uint32_t)(mask && adds(mask + at, count_at(cells, at), now.bits[i])) << i;
+        }
+        const size_t bytes = 2 * (size_t)(size * cells->heads);
+        struct ahead ahead = to_fetch(from + GROUP * stride, stride, bytes, next.any, now.pairs * cells->heads);
         for (int head = 0; head < cells->heads; head++) {
-            const int begin = GROUP * head / cells->heads, end = GROUP * (head + 1) / cells->heads;
-            const uint64_t part = (UINT64_C(1) << end) - (UINT64_C(1) << begin);
-            fetch(from + GROUP * stride, stride, 2 * (size_t)(size * cells->heads), next.any & part);
+            if (!now.any || !fetches_evenly(&now)) {
+                const int lines = GROUP * (int)((bytes + LINE - 1) / LINE);
+                fetch(&ahead, (lines + cells->heads - 1) / cells->heads);
+            }
             if (!now.any) {
                 continue;
             }
-            struct group group = {from + (size_t)(2 * size * head), stride, count_at(cells, at), false};
+            struct group group = {from + (size_t)(2 * size * head), stride, count_at(cells, at), false, &ahead};
             if (now.n_rows >= rows_to_copy && !is_sparse(&now)) {
                 copy_cells(&group, size, now.any, scratch);
-                group = (struct group){(const char *)scratch, (size_t)size * sizeof *scratch, group.count, true};
+                group = (struct group){(const char *)scratch, (size_t)size * sizeof *scratch, group.count, true, &ahead};
             }
             struct attention_row own[ATTENTION_ROWS];
             float *place[ATTENTION_ROWS];
@@ -142,10 +179,9 @@ INLINE void walk(const struct cells *cells, const struct attention_row *rows, in
                 continue;
             }
             score(&group, cells, own, &now, place);
-            for (int i = 0; i < now.n_rows; i++) {
-                if (own[i].mask && adds(own[i].mask + at, group.count, now.bits[i])) {
-                    add_masks(own[i].mask + at, now.bits[i], place[i]);
-                }
+            for (uint32_t left = added; left; left &= left - 1) {
+                const int i = __builtin_ctz(left);
+                add_masks(own[i].mask + at, now.bits[i], place[i]);
             }
         }
         for (int i = 0; i < now.n_rows; i++) {
