@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _invoke(run: Run, arguments: Sequence[str]) -> int:
     if COMPLETE in os.environ:  # a shell asks what fits
-        from typer.completion import completion_init
+        from typer._completion_classes import completion_init
 
         completion_init()
     try:

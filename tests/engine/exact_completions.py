@@ -15,12 +15,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cgcli.engine.drafting import PassCosts
 from cgcli.engine.engine import EngineOptions, LlamaEngine
 from cgcli.engine.request import Completion, Request
 from cgcli.engine.stops import Stops
 from cgcli.engine.tokens import split_blanks
 from cgcli.native.interrupt import interruptible
 from cgcli.native.sample import Sampling
+
+_COSTS = PassCosts({1: 1.0, 16: 1.1})  # so low that guesses pay on every processor, beside 20 texts, too
 
 
 def requests(contexts: list[str], max_tokens: int) -> list[Request]:
@@ -82,7 +85,7 @@ def ways(path: Path, wanted: list[Request], fresh: int) -> dict[str, object]:
             for index, one in enumerate(wanted):
                 engine.cache.restart()
                 alone.append(None if index % fresh else complete(engine, [one])[0])
-        with LlamaEngine(path, EngineOptions(exact=True), interrupt=interrupt) as engine:
+        with LlamaEngine(path, EngineOptions(exact=True, costs=_COSTS), interrupt=interrupt) as engine:
             together = complete(engine, wanted)
             kept = engine.timings.kept
             followed, cuts = complete_in_two(engine, wanted, apart)
