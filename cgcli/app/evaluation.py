@@ -68,7 +68,8 @@ def evaluating(arguments: EvaluationArguments) -> Iterator[None]:
     if arguments.judge and arguments.ray:
         raise UsageError("--judge generates no samples, so --ray has no effect", hint="leave one of them out")
     if arguments.to_the_letter and arguments.guard == "on":
-        raise UsageError("--guard on regenerates bars, so --to-the-letter has no effect", hint="leave one of them out")
+        cut = "cuts comments that repeat one character"
+        raise UsageError(f"--guard on {cut}, so --to-the-letter has no effect", hint="leave one of them out")
     try:
         yield
     except (KeyboardInterrupt, Terminated, Interrupted):

@@ -286,7 +286,7 @@ def _write(run: Run, settings: Settings, job: _Job, record: RunRecord) -> _Writt
             session.reserve(job.prompts)
             if others := session.generation.others:
                 count = session.generation.candidates
-                which = {2: "candidate 2 has", 3: "candidates 2 and 3 have"}.get(count, f"candidates 2 to {count} have")
+                which = {2: "candidate 2 uses", 3: "candidates 2 and 3 use"}.get(count, f"candidates 2 to {count} use")
                 run.output.note(f"{which} temperature {others:g}; -t sets one temperature for all")
             session.start = arguments.start
             until = written.until = _until(run.output, job, session)

@@ -52,7 +52,7 @@ def replay(run: Run, name: str) -> None:
                 raise CgcliError(f"the record of {_name(part, index)} is damaged: {error.message}") from error
             steps.append((part, index))
     if not steps:
-        raise CgcliError(f"no turn of {name} can be written again")
+        raise CgcliError(f"no turn of {name} can be replayed", hint="cgcli log lists the runs")
     for _, group in itertools.groupby(steps, key=_drawn_by):
         _Replay(run, list(group)).draw()
     run.output.note(f"the same, byte for byte: {plural(len(steps), 'turn')}")
@@ -141,7 +141,7 @@ class _Replay:
         """Say what differs. Raises CgcliError if another model's file would draw."""
         for one in found:
             if one.name == "the model's file":
-                raise CgcliError(str(one), hint="the text cannot be the same; nothing was written")
+                raise CgcliError(str(one), hint="nothing was written; replay needs the model file of then")
             if one not in self._known:
                 self._known.append(one)
                 self._run.output.note(str(one))

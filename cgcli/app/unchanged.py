@@ -53,7 +53,7 @@ def unchanged(
     try:
         found = find_program(run, file)[-1]
     except CgcliError as error:
-        raise CgcliError(error.message, hint="remove it to write it anew, or leave out --if-changed") from error
+        raise CgcliError(error.message, hint="delete it to start over, or leave out --if-changed") from error
     old = found.program
     facts = next((turn.facts for turn in old.turns if turn.facts), None)
     same_beginning = old.prefix == program.prefix and old.layout == program.layout and found.comments == comments

@@ -74,7 +74,7 @@ def show(
     raw: Annotated[bool, typer.Option("-r", "--raw", help="Print only the text that the run wrote.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Print a run: the text that it wrote, and how."""
+    """Print a run: its settings, and the text that it wrote."""
     from cgcli.app.log import logged_run
 
     run = run_of(ctx)

@@ -149,7 +149,7 @@ def test_without_a_temperature_the_first_candidate_is_the_one_drawn_alone(tiny_m
     (one,), drawn = (json.loads(ran.out)["turns"][0]["candidates"] for ran in (alone, several))
     assert drawn[0]["text"] == one["text"] and drawn[0]["temperature"] is None
     assert [other["temperature"] for other in drawn[1:]] == [0.6, 0.6]
-    assert "candidates 2 and 3 have temperature 0.6; -t sets one temperature for all\n" in several.err
+    assert "candidates 2 and 3 use temperature 0.6; -t sets one temperature for all\n" in several.err
     again = (*wanted, "-n", "2", "--pick", "probable")
     for ran in cgcli(*again, "-t", "0.2"), cgcli(*again, CGCLI_TEMPERATURE="0.2"):
         assert [other["temperature"] for other in json.loads(ran.out)["turns"][0]["candidates"]] == [None, None]

@@ -112,7 +112,7 @@ def test_a_file_that_was_changed_by_hand_is_not_overwritten(tiny_model: Path, fi
     update(tiny_model, file, "one")
     file.write_text(file.read_text() + "mine = 1\n")
     ran = update(tiny_model, file, "two")
-    assert ran.status == 1 and "was changed since run 1 wrote it; remove it to write it anew" in ran.err
+    assert ran.status == 1 and "was changed since run 1 wrote it; delete it to start over" in ran.err
     assert file.read_text().endswith("mine = 1\n")
 
 
